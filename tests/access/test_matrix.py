@@ -23,6 +23,7 @@ import pytest
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import (
     access_admin_pb2,
@@ -33,6 +34,7 @@ from jobqueue.v1 import (
     jobqueue_pb2,
     lease_pb2,
     queue_admin_pb2,
+    schedule_pb2,
 )
 from jobqueue_server.core.access import keys
 from jobqueue_server.core.access.failures import FailedAttempts
@@ -54,6 +56,7 @@ FILES = (
     insight_pb2,
     externalscaler_pb2,
     bulk_pb2,
+    schedule_pb2,
     operations_pb2,
 )
 METHODS = [
@@ -74,7 +77,7 @@ OBJECTS = ("own", "other queue", "other namespace", "absent")
 REFUSALS = {
     "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED", "CREDENTIALS_REVOKED", "NOT_ALLOWED",
     "JOB_NOT_FOUND", "QUEUE_NOT_FOUND", "SESSION_UNKNOWN", "KEY_NOT_FOUND",
-    "IDENTITY_NOT_FOUND", "NAMESPACE_NOT_FOUND", "OPERATION_NOT_FOUND",
+    "IDENTITY_NOT_FOUND", "NAMESPACE_NOT_FOUND", "OPERATION_NOT_FOUND", "SCHEDULE_NOT_FOUND",
 }  # fmt: skip
 #: By the object: a queue of that sort, and the namespaces in which it is there.
 QUEUES = {
@@ -88,6 +91,10 @@ JOBS = {"own": ("default", "q1"), "other queue": ("default", "q2"), "other names
 #: By the object: the namespace of a key of that sort.
 KEYS = {"own": "default", "other queue": "default", "other namespace": "beta"}
 
+
+OF_SCHEDULES = {"CreateSchedule"} | {
+    method.name for method in METHODS if declared_access(method).object == access_pb2.Access.QUEUE_OF_SCHEDULE
+}
 
 #: Each of these names an operation that does not exist. The answer is the same as for one that was deleted.
 ABSENT = dict.fromkeys(
@@ -119,13 +126,31 @@ def declared(method: MethodDescriptor) -> tuple[set[str], str]:
     )
 
 
+def expected_of_schedule(principal: Principal, method: MethodDescriptor, queue: str, there: set[str]) -> str:
+    if method.name == "CreateSchedule":
+        may = principal.has("OPERATE", queue) and principal.has("ENQUEUE", queue)
+        return "OK" if may else "NOT_ALLOWED"
+    if principal.namespace not in there:
+        return "SCHEDULE_NOT_FOUND"
+    if any(principal.has(each, queue) for each in declared(method)[0]):
+        return "OK"
+    return "NOT_ALLOWED" if principal.has("READ", queue) else "SCHEDULE_NOT_FOUND"
+
+
 def expected(principal: Principal, method: MethodDescriptor, thing: str) -> str:
     """The reason with which a call is refused; OK where it is not."""
     if principal.refused:
         return principal.refused
-    any_of, rule = declared(method)
-    if not any_of & principal.may.keys():
+    if not declared(method)[0] & principal.may.keys():
         return "NOT_ALLOWED"
+    if method.name in OF_SCHEDULES:
+        return expected_of_schedule(principal, method, *QUEUES[thing])
+    return expected_of_object(principal, method, thing)
+
+
+def expected_of_object(principal: Principal, method: MethodDescriptor, thing: str) -> str:
+    """The same, of a principal that may call the method somewhere."""
+    any_of, rule = declared(method)
     queue, there = QUEUES[thing]
     match rule:
         case "NAMESPACE" if method.name in ("GetKey", "RotateKey", "RevokeKey"):
@@ -191,6 +216,9 @@ class World:
         them = await house.caller(grant(ALL), namespace=beta)
         for caller, queue in ((house, "q1"), (house, "q2"), (them, "q1"), (them, "only-beta")):
             await caller.enqueue(queue=queue)
+        for caller, queue in ((house, "q1"), (house, "q2"), (them, "q1"), (them, "only-beta")):
+            schedule = a_schedule(queue, f"of-{queue}", rest=False)
+            await caller.schedules.CreateSchedule(schedule_pb2.CreateScheduleRequest(schedule=schedule))
         for thing, (namespace, queue) in JOBS.items():
             caller = house if namespace == "default" else them
             self._jobs[thing] = await caller.batch(600, queue=queue)
@@ -274,6 +302,17 @@ def job(queue: str, rest: bool) -> job_pb2.NewJob:
     return new
 
 
+def a_schedule(queue: str, name: str, rest: bool) -> schedule_pb2.Schedule:
+    return schedule_pb2.Schedule(
+        name=name, spec=schedule_pb2.ScheduleSpec(cron=["0 0 1 1 *"]), job=job(queue, rest)
+    )
+
+
+def of_schedule(request: Any, **fields: Any) -> Callable[[World, Principal, str, bool], Any]:
+    """A request that names a schedule whose job goes into the queue of the object."""
+    return lambda w, p, thing, rest: request(name=f"of-{QUEUES[thing][0]}", **fields)
+
+
 def trigger(thing: str) -> externalscaler_pb2.ScaledObjectRef:
     return externalscaler_pb2.ScaledObjectRef(scalerMetadata={"queue": QUEUES[thing][0]})
 
@@ -327,6 +366,29 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     ),
     "DeleteJobs": lambda w, p, thing, rest: bulk_pb2.DeleteJobsRequest(
         filter=bulk_pb2.JobFilter(queue=QUEUES[thing][0])
+    ),
+    "CreateSchedule": lambda w, p, thing, rest: schedule_pb2.CreateScheduleRequest(
+        schedule=a_schedule(QUEUES[thing][0], f"made-{uuid4().hex}", rest)
+    ),
+    "ListSchedules": lambda w, p, thing, rest: schedule_pb2.ListSchedulesRequest(),
+    "UpdateSchedule": lambda w, p, thing, rest: schedule_pb2.UpdateScheduleRequest(
+        schedule=schedule_pb2.Schedule(name=f"of-{QUEUES[thing][0]}", labels={"a": "b"})
+    ),
+    "GetSchedule": of_schedule(schedule_pb2.GetScheduleRequest),
+    # With another etag than it has: it stays.
+    "DeleteSchedule": of_schedule(schedule_pb2.DeleteScheduleRequest, etag="OTk5"),
+    "PauseSchedule": of_schedule(schedule_pb2.PauseScheduleRequest),
+    "ResumeSchedule": of_schedule(schedule_pb2.ResumeScheduleRequest),
+    "RunSchedule": of_schedule(schedule_pb2.RunScheduleRequest),
+    "ListScheduleRuns": of_schedule(schedule_pb2.ListScheduleRunsRequest),
+    "BackfillSchedule": of_schedule(
+        schedule_pb2.BackfillScheduleRequest,
+        start_at=Timestamp(seconds=1_700_000_000),
+        end_at=Timestamp(seconds=1_700_000_060),
+        validate_only=True,
+    ),
+    "PreviewSchedule": lambda w, p, thing, rest: schedule_pb2.PreviewScheduleRequest(
+        spec=schedule_pb2.ScheduleSpec(cron=["0 0 1 1 *"])
     ),
     "ListOperations": lambda w, p, thing, rest: operations_pb2.ListOperationsRequest(name="operations"),
     **{

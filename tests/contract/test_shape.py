@@ -16,6 +16,7 @@ from jobqueue.v1 import (
     jobqueue_pb2,
     lease_pb2,
     queue_admin_pb2,
+    schedule_pb2,
 )
 
 pytestmark = pytest.mark.unit
@@ -30,6 +31,7 @@ FILES = [
         jobqueue_pb2,
         lease_pb2,
         queue_admin_pb2,
+        schedule_pb2,
     )
 ]
 METHODS = [
@@ -143,6 +145,10 @@ def test_the_enums_that_people_read_have_no_prefix() -> None:
         "jobqueue.v1.Job.Hold",
         "jobqueue.v1.SettleResult.Verdict",
         "jobqueue.v1.ListQueueKeysRequest.Only",
+        "jobqueue.v1.SchedulePolicy.Overlap",
+        "jobqueue.v1.SchedulePolicy.CatchUp",
+        "jobqueue.v1.ScheduleTick.Rule",
+        "jobqueue.v1.ScheduleRun.RunOutcome",
     ]
     assert job_pb2.Job.Status.Name(job_pb2.Job.QUEUED) == "QUEUED"
 
@@ -157,7 +163,9 @@ def test_no_file_says_how_openapi_is_made() -> None:
     """Options of protoc-gen-openapiv2 make the Python stubs ask for a package that nobody installs."""
     for file in FILES:
         for imported in file.dependencies:
-            assert imported.name.startswith(("google/api/", "google/protobuf/", "jobqueue/v1/"))
+            assert imported.name.startswith(
+                ("google/api/", "google/longrunning/", "google/protobuf/", "jobqueue/v1/")
+            )
 
 
 def test_a_filter_can_still_come() -> None:

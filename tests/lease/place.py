@@ -24,6 +24,7 @@ from jobqueue.v1 import (
     jobqueue_pb2_grpc,
     queue_admin_pb2,
     queue_admin_pb2_grpc,
+    schedule_pb2_grpc,
 )
 from jobqueue_server.app import App
 from jobqueue_server.core.tuning import Tuning
@@ -150,6 +151,7 @@ class Caller:
         self.access: Any = access_admin_pb2_grpc.AccessAdminStub(self.channel)
         self.insight: Any = insight_pb2_grpc.InsightStub(self.channel)
         self.bulk: Any = bulk_pb2_grpc.BulkStub(self.channel)
+        self.schedules: Any = schedule_pb2_grpc.SchedulesStub(self.channel)
         self.operations: Any = operations_pb2_grpc.OperationsStub(self.channel)
         self._health: Any = health_pb2_grpc.HealthStub(self.channel)
         self._workers: list[HandWorker] = []

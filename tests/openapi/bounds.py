@@ -57,6 +57,15 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
         ["/a", "/a/0", "/", "//", "/~0~1"],
         ["", "a", "a/b", "/~", "/~2", "/\x00"],
     ),
+    limits.CRON_LINE: (
+        ["@yearly", "*/5 * * * *", "0 30 2 L JAN MON#2"],
+        ["", "* * * *", "@reboot", "* * * * * * *"],
+    ),
+    limits.TIME_ZONE: (["", "Europe/Berlin", "Etc/GMT+7"], ["Europe Berlin", "Z\u00fcrich"]),
+    limits.LIMITS["UpdateScheduleRequest.update_mask"]["pattern"]: (
+        ["", "spec", "labels,policy.catchUpWindow,job"],
+        ["policy.catch_up_window", "spec,", "paused", "spec.cron"],
+    ),
     FIELD_MASK["pattern"]: (
         ["", "keyPolicy", "keyPolicy.maxRunning,keyPolicy.rate"],
         ["key_policy", "keyPolicy,", "keyPolicy maxRunning"],
@@ -84,6 +93,7 @@ ELEMENTS: dict[str, Callable[[int], Any]] = {
     "outcomes": lambda index: {**_LEASE, "release": {}},
     "payload_fields": lambda index: f"/p{index}",
     "replace": lambda index: "PAYLOAD",
+    "cron": lambda index: f"{index} 0 * * *",
     "subscriptions": lambda index: {"kinds": [f"k{index}"]},
     "unanswered": lambda index: _LEASE,
 }

@@ -86,6 +86,28 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     assert (await checked("UnblockQueueKey", {}, queue="ordered", key="a%2Fb%20c%3Ad")).json[
         "blocked_by"
     ] == stopped
+    schedule = {"spec": {"cron": ["0 0 1 1 *"]}, "job": JOB, "labels": {"team": "a"}}
+    made = await checked("CreateSchedule", {"name": "yearly", **schedule})
+    assert made.headers["Location"] == "/v1/schedules/yearly"
+    await checked("GetSchedule", name="yearly")
+    await checked("UpdateSchedule", {"policy": {"overlap": "ALLOW", "keep_runs": 5}}, name="yearly")
+    assert (await checked("RunSchedule", {}, name="yearly")).json["outcome"] == "FIRED"
+    await checked("ListSchedules", page_size="1", paused="false")
+    await checked("ListScheduleRuns", name="yearly")
+    await checked(
+        "PreviewSchedule", {"spec": {"cron": ["30 2 * * *"], "time_zone": "Europe/Berlin"}, "count": 2}
+    )
+    past = {"start_at": "2020-01-01T00:00:00Z", "end_at": "2021-01-01T00:00:00Z"}
+    counted = await checked("BackfillSchedule", {**past, "validate_only": True}, name="yearly")
+    assert counted.json["metadata"]["estimate"] == "1"
+    begun = await checked("BackfillSchedule", past, name="yearly")
+    assert begun.status == 202
+    backfill = begun.json["name"].removeprefix("operations/")
+    done = await checked("WaitOperation", name=backfill, timeout="30s")
+    assert done.json["response"]["fired"] == "1"
+    await checked("PauseSchedule", {"note": "a test"}, name="yearly")
+    await checked("ResumeSchedule", {}, name="yearly")
+    await checked("DeleteSchedule", name="yearly")
     await checked("PutKind", {"schema": {"type": "object"}, "retry_policy": {"min_backoff": "2s"}}, name="a")
     await checked("ListKinds", page_size="1")
 

@@ -99,10 +99,34 @@ UNBOUNDED = {
     "DeleteJobsRequest.force": "a boolean",
     "JobFilter.everything": "a boolean",
     "UpdateQueueKeyBody.paused": "a boolean",
+    "Schedule.paused": "a boolean",
+    "paused": "a boolean",
+    "BackfillScheduleBody.validate_only": "a boolean",
     "Hello.features": "what the server does not know is passed over",
 }
+_SET_BY_SERVER = ("pause_note", "next_at", "last_at", "upcoming", "last_run", "fired", "skipped_in_a_row")
+_SET_BY_SERVER_TOO = ("created_at", "updated_at", "failures_in_a_row", "open_job_ids", "buffered_at")
 #: What is not varied.
 UNSENT = {
+    "UpdateScheduleBody.name": "must be that of the path, which is varied",
+    **{
+        f"{schema}.{name}": "the server sets it"
+        for schema in ("Schedule", "UpdateScheduleBody")
+        for name in (*_SET_BY_SERVER, *_SET_BY_SERVER_TOO)
+    },
+    "UpdateScheduleBody.paused": "PauseSchedule and ResumeSchedule change it",
+    **dict.fromkeys(
+        [f"ScheduleTick.{name}" for name in ("tick_at", "local_time", "rule")], "the server sets it"
+    ),
+    **dict.fromkeys(
+        [
+            f"ScheduleRun.{name}"
+            for name in ("tick_at", "nth", "decided_at", "outcome", "job_id", "note", "ticks")
+        ],
+        "the server sets it",
+    ),
+    "PauseScheduleBody.payload_format": "an enum that stands in each request; GetJob has it",
+    "ResumeScheduleBody.payload_format": "an enum that stands in each request; GetJob has it",
     "PutKindBody.name": "must be that of the path, which is varied",
     "UpdateQueueBody.name": "must be that of the path, which is varied",
     "UpdateQueueKeyBody.queue": "must be that of the path, which is varied",
@@ -158,6 +182,27 @@ TIMES = {"created_after": "2026-01-01T00:00:00Z", "created_before": "2026-01-01T
 ENDED = {"ended_after": "2026-01-01T00:00:00Z", "ended_before": "2026-01-01T00:00:00Z", "reason": ["A"]}
 CHOSEN = {"ids": [ID], "queue": "mail", "kind": "work", "labels": ["k=v"], "error_type": "E", **TIMES}
 BULK = {"force": False, "per_second": 1, "max_jobs": "1", "request_id": "r"}
+#: An end in the past has no tick before it, and DEBOUNCE wants a delay.
+OF_SCHEDULES = frozenset(["ScheduleSpec.ends_at", "Unique.on_conflict"])
+SCHEDULE: dict[str, Any] = {
+    "spec": {
+        "cron": ["0 0 1 1 *"],
+        "time_zone": "Etc/UTC",
+        "starts_at": "2026-01-01T00:00:00Z",
+        "ends_at": "2060-01-01T00:00:00Z",
+        "jitter": "1s",
+    },
+    # Without a key: queues that are changed to a strict order refuse one with a priority.
+    "job": {key: value for key, value in JOB.items() if key not in ("delay", "key")},
+    "policy": {
+        "overlap": "BUFFER_ONE",
+        "catch_up_window": "60s",
+        "catch_up": "LATEST",
+        "pause_after_failures": 1,
+        "keep_runs": 1,
+    },
+    "labels": {"k": "v"},
+}
 #: By operation; two where not all can be set at once.
 BASES: dict[str, list[Base]] = {
     "EnqueueJob": [
@@ -260,6 +305,49 @@ BASES: dict[str, list[Base]] = {
                 "slot_weight": 1,
             },
         )
+    ],
+    "CreateSchedule": [
+        Base(query=FORM, body={"name": "s", "paused": True, **SCHEDULE, "etag": ""}, fixed=OF_SCHEDULES),
+        Base(
+            body={"name": "t", **SCHEDULE, "spec": {"every": "34560000s", "phase": "0s"}}, fixed=OF_SCHEDULES
+        ),
+    ],
+    "GetSchedule": [Base({"name": "s"}, FORM)],
+    "ListSchedules": [
+        Base(query={**PAGE, "kind": "work", "queue": "mail", "paused": True, "labels": ["k=v"]})
+    ],
+    "UpdateSchedule": [
+        Base(
+            {"name": "s"},
+            {"update_mask": "spec,job,labels,policy", "allow_missing": True, **FORM},
+            {**SCHEDULE, "etag": ""},
+            fixed=OF_SCHEDULES | {"update_mask"},
+        )
+    ],
+    "DeleteSchedule": [Base({"name": "s"}, {"etag": ""})],
+    "PauseSchedule": [Base({"name": "s"}, body={"note": "n"})],
+    "ResumeSchedule": [Base({"name": "s"}, body={})],
+    "RunSchedule": [Base({"name": "s"}, body={"overlap": "ALLOW", "request_id": "r"})],
+    "BackfillSchedule": [
+        Base(
+            {"name": "s"},
+            body={
+                "start_at": "2026-01-01T00:00:00Z",
+                "end_at": "2026-01-02T00:00:00Z",
+                "overlap": "SKIP",
+                "max_ticks": "1",
+                "validate_only": True,
+                "per_second": 1,
+                "request_id": "r",
+            },
+            fixed=frozenset(["BackfillScheduleBody.start_at", "BackfillScheduleBody.end_at"]),
+        )
+    ],
+    "ListScheduleRuns": [Base({"name": "s"}, PAGE)],
+    "PreviewSchedule": [
+        Base(
+            body={"spec": SCHEDULE["spec"], "count": 1, "since": "2026-01-01T00:00:00Z"}, fixed=OF_SCHEDULES
+        ),
     ],
     "ListKinds": [Base(query={**PAGE, **FORM})],
     "GetAccess": [Base()],

@@ -17,6 +17,7 @@ from jobqueue.v1 import (
     jobqueue_pb2,
     lease_pb2,
     queue_admin_pb2,
+    schedule_pb2,
 )
 from tests.http.conftest import Caller
 from tests.lease.place import Place
@@ -140,6 +141,7 @@ def test_each_limit_is_of_a_field_that_there_is() -> None:
             lease_pb2,
             operations_pb2,
             queue_admin_pb2,
+            schedule_pb2,
         )
         for message in file.DESCRIPTOR.message_types_by_name.values()
         for field in message.fields

@@ -16,6 +16,7 @@ import asyncpg
 import grpc.aio
 import pytest
 from google.longrunning import operations_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import (
     access_admin_pb2,
@@ -26,6 +27,7 @@ from jobqueue.v1 import (
     jobqueue_pb2,
     lease_pb2,
     queue_admin_pb2,
+    schedule_pb2,
 )
 from jobqueue_server.chain import Anybody, Call
 from jobqueue_server.rpc.keda import externalscaler_pb2
@@ -68,12 +70,13 @@ class Things:
     api_key: str
     namespace: str
     operation: str
+    schedule: str = "s-none"
 
     def out_of(self, text: str) -> str:
         """A text that shows nothing but that it named one of these."""
         for name in ("waiting", "running", "ended", "operation"):
             text = text.replace(getattr(self, name), "<id>")
-        for name in ("queue", "kind", "api_key"):
+        for name in ("queue", "kind", "api_key", "schedule"):
             text = text.replace(getattr(self, name), f"<{name}>")
         return text
 
@@ -113,6 +116,8 @@ class World:
                 "api_key": "namespace_id = 1",
                 "namespace": "true",
                 "operation": "namespace_id = 1",
+                "schedule": "namespace_id = 1",
+                "schedule_run": "schedule_id in (select id from schedule where namespace_id = 1)",
             }.items()
         }
 
@@ -140,6 +145,9 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
         nobodys = bulk_pb2.JobFilter(queue="q-empty")
         made = await us.bulk.RetryJobs(bulk_pb2.RetryJobsRequest(filter=nobodys, force=True))
         operation = made.operation.name
+        await us.schedules.CreateSchedule(
+            schedule_pb2.CreateScheduleRequest(schedule=new_schedule("s-ours", ours.queue, ours.kind))
+        )
         done = await us.operations.WaitOperation(operations_pb2.WaitOperationRequest(name=operation))
         assert done.done
         ours = replace(
@@ -149,6 +157,7 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
             ended=ended.id,
             api_key=api_key,
             operation=operation.partition("/")[2],
+            schedule="s-ours",
         )
         nothing = Things(
             str(uuid4()),
@@ -169,6 +178,14 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
 
 async def put_kind(caller: Caller, name: str) -> None:
     await caller.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name=name)))
+
+
+def new_schedule(name: str, queue: str, kind: str) -> schedule_pb2.Schedule:
+    return schedule_pb2.Schedule(
+        name=name,
+        spec=schedule_pb2.ScheduleSpec(cron=["0 0 1 1 *"]),
+        job=job_pb2.NewJob(kind=kind, queue=queue),
+    )
 
 
 def new_key(**more: Any) -> access_admin_pb2.CreateKeyRequest:
@@ -231,6 +248,59 @@ async def update_queue(world: World, caller: Caller, things: Things) -> list[tup
     queue = queue_admin_pb2.Queue(name=things.queue, key_policy=policy)
     request = queue_admin_pb2.UpdateQueueRequest(queue=queue)
     return [await answer_of(caller.admin.UpdateQueue(request))]
+
+
+def by_schedule(method: str, request: Any, **fields: Any) -> None:
+    @case(method)
+    async def ask(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+        wanted = request(name=things.schedule, **fields)
+        return [await answer_of(getattr(caller.schedules, method)(wanted))]
+
+
+by_schedule("GetSchedule", schedule_pb2.GetScheduleRequest)
+by_schedule("DeleteSchedule", schedule_pb2.DeleteScheduleRequest)
+by_schedule("PauseSchedule", schedule_pb2.PauseScheduleRequest)
+by_schedule("ResumeSchedule", schedule_pb2.ResumeScheduleRequest)
+by_schedule("RunSchedule", schedule_pb2.RunScheduleRequest)
+by_schedule("ListScheduleRuns", schedule_pb2.ListScheduleRunsRequest)
+by_schedule(
+    "BackfillSchedule",
+    schedule_pb2.BackfillScheduleRequest,
+    start_at=Timestamp(seconds=1_700_000_000),
+    end_at=Timestamp(seconds=1_700_000_060),
+)
+
+
+@case("UpdateSchedule")
+async def update_schedule(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    schedule = schedule_pb2.Schedule(name=things.schedule, labels={"a": "b"})
+    request = schedule_pb2.UpdateScheduleRequest(schedule=schedule)
+    return [await answer_of(caller.schedules.UpdateSchedule(request))]
+
+
+@case("CreateSchedule")
+async def create_schedule(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    schedule = new_schedule(things.schedule, things.queue, things.kind)
+    request = schedule_pb2.CreateScheduleRequest(schedule=schedule)
+    return [await answer_of(caller.schedules.CreateSchedule(request))]
+
+
+@case("ListSchedules")
+async def list_schedules(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    requests = [
+        schedule_pb2.ListSchedulesRequest(),
+        schedule_pb2.ListSchedulesRequest(queue=things.queue),
+        schedule_pb2.ListSchedulesRequest(kind=things.kind),
+    ]
+    return [await answer_of(caller.schedules.ListSchedules(request)) for request in requests]
+
+
+@case("PreviewSchedule")
+async def preview_schedule(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = schedule_pb2.PreviewScheduleRequest(
+        spec=schedule_pb2.ScheduleSpec(cron=["0 0 1 1 *"]), since=Timestamp(seconds=1_700_000_000)
+    )
+    return [await answer_of(caller.schedules.PreviewSchedule(request))]
 
 
 @case("ListQueueKeys")
@@ -591,13 +661,17 @@ def test_no_call_is_left_out() -> None:
         insight_pb2.DESCRIPTOR.services_by_name["Insight"],
         keda.SERVICE,
         bulk_pb2.DESCRIPTOR.services_by_name["Bulk"],
+        schedule_pb2.DESCRIPTOR.services_by_name["Schedules"],
         operations_pb2.DESCRIPTOR.services_by_name["Operations"],
     )
     assert set(CASES) == {method.name for service in services for method in service.methods}
 
 
 #: What answers the owner alike: these make a thing, are about a session of the caller's own, or look nothing up.
-ALIKE = {"PutKind", "OpenSession", "HeartbeatSession", "CloseSession", "GetMetricSpec", "StreamMetricSpec"}
+ALIKE = {
+    *("PutKind", "OpenSession", "HeartbeatSession", "CloseSession", "GetMetricSpec", "StreamMetricSpec"),
+    "PreviewSchedule",
+}
 
 
 @pytest.mark.parametrize("method", sorted(CASES))

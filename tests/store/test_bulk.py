@@ -147,7 +147,7 @@ async def test_a_match_changes_no_row(s: Stored) -> None:
     await s.queued()
     await s.running(queue="mail")
     before = await versions(s)
-    for verb in Verb:
+    for verb in (Verb.RETRY, Verb.CANCEL, Verb.DELETE):
         await match(s, verb, Selection(everything=True))
     assert await versions(s) == before
 

@@ -90,9 +90,9 @@ ANSWERED: dict[str, Schema] = {
         "schema": {"type": "string", "const": "no-store"},
     },
     "Location": {
-        "description": "The job's path.",
+        "description": "The path of what was made.",
         "required": True,
-        "schema": {"type": "string", "format": "uri-reference", "pattern": "^/v1/jobs/"},
+        "schema": {"type": "string", "format": "uri-reference", "pattern": "^/v1/(jobs|schedules)/"},
     },
     "Jobqueue-Pressure": {
         "description": (

@@ -7,6 +7,7 @@ just within each of these and what is just beyond, and looks for fields without 
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -71,6 +72,17 @@ from jobqueue_server.rpc.identities import MAX_CLAIM_CHARS, MAX_ISSUER_CHARS, MA
 from jobqueue_server.rpc.key_policy import MAX_ETAG_CHARS
 from jobqueue_server.rpc.queue_keys import BY_NAME, BY_WAITING
 from jobqueue_server.rpc.queue_keys import MAX_TOKEN_CHARS as MAX_KEYS_TOKEN_CHARS
+from jobqueue_server.rpc.schedule_values import (
+    MAX_COUNT,
+    MAX_CRON_LINES,
+    MAX_EVERY,
+    MAX_FAILURES,
+    MAX_JITTER,
+    MAX_KEEP_RUNS,
+    MAX_RUNS_TOKEN_CHARS,
+    MIN_EVERY,
+    PATHS,
+)
 from jobqueue_server.rpc.unary_sessions import MAX_TOKEN_CHARS
 
 Schema = dict[str, Any]
@@ -99,6 +111,13 @@ def _written(span: timedelta) -> str:
     return f"{seconds}.{fraction.microseconds:06d}".rstrip("0").rstrip(".") + "s"
 
 
+def _in_json(path: str) -> str:
+    """A path of a FieldMask as JSON has it, as a pattern."""
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), path).replace(".", r"\.")
+
+
+CRON_LINE = r"^(@(hourly|daily|weekly|monthly|yearly)|[^ \u0000]+( +[^ \u0000]+){4,5})$"
+TIME_ZONE = "^[A-Za-z0-9_+/-]*$"
 NAME: Schema = {"pattern": f"^{_NAME}$"}
 NAME_OR_EMPTY: Schema = {"pattern": f"^({_NAME})?$"}
 UUID: Schema = {"format": "uuid", "minLength": 36, "maxLength": 36}
@@ -291,6 +310,51 @@ LIMITS: dict[str, Schema] = {
     "Rate.count": {"minimum": 1, "maximum": MAX_RATE_COUNT},
     "Rate.period": _span(MIN_RATE_PERIOD, MAX_RATE_PERIOD),
     "Rate.burst": {"minimum": 0, "maximum": MAX_RATE_COUNT},
+    "Schedule.name": NAME,
+    "Schedule.labels": LABELS,
+    "Schedule.etag": {"maxLength": MAX_ETAG_CHARS, "pattern": _NO_NUL},
+    "ScheduleSpec.cron": {
+        "maxItems": MAX_CRON_LINES,
+        # What the fields of a line may be has no form here; the server says what is wrong with one.
+        "items": {"type": "string", "pattern": CRON_LINE},
+    },
+    "ScheduleSpec.every": _span(MIN_EVERY, MAX_EVERY),
+    "ScheduleSpec.phase": _span(timedelta(), MAX_EVERY - timedelta(seconds=1)),
+    "ScheduleSpec.time_zone": {"pattern": TIME_ZONE, "examples": ["Europe/Berlin"]},
+    "ScheduleSpec.jitter": _span(timedelta(), MAX_JITTER),
+    "SchedulePolicy.catch_up_window": AHEAD,
+    "SchedulePolicy.pause_after_failures": {"minimum": 0, "maximum": MAX_FAILURES},
+    "SchedulePolicy.keep_runs": {"minimum": 0, "maximum": MAX_KEEP_RUNS},
+    **{
+        f"{method}Request.name": NAME
+        for method in (
+            "GetSchedule",
+            "DeleteSchedule",
+            "PauseSchedule",
+            "ResumeSchedule",
+            "RunSchedule",
+            "BackfillSchedule",
+            "ListScheduleRuns",
+        )
+    },
+    "ListSchedulesRequest.page_size": PAGE_SIZE,
+    "ListSchedulesRequest.page_token": PAGE_TOKEN,
+    "ListSchedulesRequest.kind": NAME_OR_EMPTY,
+    "ListSchedulesRequest.queue": NAME_OR_EMPTY,
+    "ListSchedulesRequest.labels": LABEL_FILTER,
+    "UpdateScheduleRequest.update_mask": {
+        "pattern": "^(({paths})(,({paths}))*)?$".format(paths="|".join(map(_in_json, PATHS))),
+        "examples": ["spec,policy.keepRuns"],
+    },
+    "DeleteScheduleRequest.etag": {"maxLength": MAX_ETAG_CHARS, "pattern": _NO_NUL},
+    "PauseScheduleRequest.note": {"maxLength": MAX_REASON_CHARS, "pattern": _NO_NUL},
+    "RunScheduleRequest.request_id": _OF_OPERATIONS["request_id"],
+    "BackfillScheduleRequest.max_ticks": _OF_OPERATIONS["max_jobs"],
+    "BackfillScheduleRequest.per_second": _OF_OPERATIONS["per_second"],
+    "BackfillScheduleRequest.request_id": _OF_OPERATIONS["request_id"],
+    "ListScheduleRunsRequest.page_size": PAGE_SIZE,
+    "ListScheduleRunsRequest.page_token": {"maxLength": MAX_RUNS_TOKEN_CHARS, "pattern": _NO_NUL},
+    "PreviewScheduleRequest.count": {"minimum": 0, "maximum": MAX_COUNT},
     "PauseQueueRequest.name": NAME,
     "PauseQueueRequest.reason": {"maxLength": MAX_REASON_CHARS, "pattern": _NO_NUL},
     "ExplainJobRequest.id": UUID,
@@ -365,4 +429,7 @@ NOT_TAKEN: dict[str, frozenset[str]] = {
     "JobFilter.status": frozenset({"STATUS_UNSPECIFIED"}),
     "Grant.permissions": frozenset({"PERMISSION_UNSPECIFIED", "PUBLIC"}),
     "Unique.replace": frozenset({"FIELD_UNSPECIFIED"}),
+    "SchedulePolicy.overlap": frozenset({"BUFFER_ALL", "CANCEL_RUNNING"}),
+    "RunScheduleRequest.overlap": frozenset({"BUFFER_ALL", "CANCEL_RUNNING"}),
+    "BackfillScheduleRequest.overlap": frozenset({"BUFFER_ONE", "BUFFER_ALL", "CANCEL_RUNNING"}),
 }

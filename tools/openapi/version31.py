@@ -6,7 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jobqueue.v1 import access_admin_pb2, bulk_pb2, insight_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import (
+    access_admin_pb2,
+    bulk_pb2,
+    insight_pb2,
+    jobqueue_pb2,
+    queue_admin_pb2,
+    schedule_pb2,
+)
 from jobqueue_server.http import contract
 from jobqueue_server.http.transcoding.transcoder import Transcoder
 from tools import bindings, comments
@@ -89,6 +96,7 @@ def routes() -> Transcoder:
         access_admin_pb2.DESCRIPTOR,
         insight_pb2.DESCRIPTOR,
         bulk_pb2.DESCRIPTOR,
+        schedule_pb2.DESCRIPTOR,
     )
     services = [service for file in files for service in file.services_by_name.values()]
     return Transcoder([*services, longrunning.SERVICE], contract.OPTIONS)

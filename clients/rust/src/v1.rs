@@ -38,7 +38,7 @@ pub mod access {
         Read = 3,
         /// Lease jobs and settle them.
         Work = 4,
-        /// Cancel, retry, release and delete jobs; pause queues; declare kinds.
+        /// Cancel, retry, release and delete jobs; pause queues; declare kinds; make and change schedules.
         Operate = 5,
         /// Manage the keys and identities of the namespace, and read its audit log.
         Admin = 6,
@@ -99,6 +99,9 @@ pub mod access {
         QueuesOfSession = 4,
         /// The answer has only what the caller may read, and the call changes only what the caller may change.
         Filtered = 5,
+        /// The queue and the kind of the job of the schedule that the request names. Without READ on them there is no such
+        /// schedule for the caller.
+        QueueOfSchedule = 6,
     }
     impl ObjectRule {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -113,6 +116,7 @@ pub mod access {
                 Self::QueueOfJob => "QUEUE_OF_JOB",
                 Self::QueuesOfSession => "QUEUES_OF_SESSION",
                 Self::Filtered => "FILTERED",
+                Self::QueueOfSchedule => "QUEUE_OF_SCHEDULE",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -124,6 +128,7 @@ pub mod access {
                 "QUEUE_OF_JOB" => Some(Self::QueueOfJob),
                 "QUEUES_OF_SESSION" => Some(Self::QueuesOfSession),
                 "FILTERED" => Some(Self::Filtered),
+                "QUEUE_OF_SCHEDULE" => Some(Self::QueueOfSchedule),
                 _ => None,
             }
         }
@@ -5724,6 +5729,1146 @@ pub mod queue_admin_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("jobqueue.v1.QueueAdmin", "ListKinds"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// A job, and the times at which it is enqueued. Callers set `name`, `spec`, `job`, `policy`, `labels` and, when they make
+/// it, `paused`; the server sets every other field.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Schedule {
+    /// The schedule's name in its namespace, `[a-z0-9][a-z0-9_.-]{0,127}`. In a PATCH over REST the path holds it, and the
+    /// body may leave it out.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When it is due. Required in CreateSchedule.
+    #[prost(message, optional, tag = "2")]
+    pub spec: ::core::option::Option<ScheduleSpec>,
+    /// The job that each tick enqueues. Required in CreateSchedule. It has no `run_at`, `delay` and `idempotency_key`: its tick
+    /// is its time and its name. ListSchedules leaves the payload out, and so does each answer to a caller whose grants do not
+    /// show payloads.
+    #[prost(message, optional, tag = "3")]
+    pub job: ::core::option::Option<NewJob>,
+    /// What becomes of ticks that meet a job of the schedule which has not ended, and of those that were missed.
+    #[prost(message, optional, tag = "4")]
+    pub policy: ::core::option::Option<SchedulePolicy>,
+    /// The caller's own labels, by which schedules can be listed. They are not those of its jobs, which stand in `job.labels`.
+    /// At most 32. A name has 1..63 characters, a value at most 255.
+    #[prost(map = "string, string", tag = "5")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Whether it has no ticks. CreateSchedule takes it; afterwards PauseSchedule and ResumeSchedule change it, and
+    /// UpdateSchedule passes it over.
+    #[prost(bool, tag = "6")]
+    pub paused: bool,
+    /// Why it is paused, for people. Empty: it is not paused, or no reason was given.
+    #[prost(string, tag = "7")]
+    pub pause_note: ::prost::alloc::string::String,
+    /// Its next tick, by the database's clock. Unset: it is paused, or has none any more.
+    #[prost(message, optional, tag = "8")]
+    pub next_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The last tick that was decided, whatever became of it. Unset: there was none yet.
+    #[prost(message, optional, tag = "9")]
+    pub last_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The next 5 ticks, as if it were not paused. ListSchedules leaves them out.
+    #[prost(message, repeated, tag = "10")]
+    pub upcoming: ::prost::alloc::vec::Vec<ScheduleTick>,
+    /// What was decided last, of a tick or by hand. Unset: nothing was, or it is not kept any more.
+    #[prost(message, optional, tag = "11")]
+    pub last_run: ::core::option::Option<ScheduleRun>,
+    /// How many jobs it has enqueued, since it was made.
+    #[prost(int64, tag = "12")]
+    pub fired: i64,
+    /// How many ticks in a row did not fire, up to now: of what was missed and of what met a job that had not ended.
+    #[prost(int32, tag = "13")]
+    pub skipped_in_a_row: i32,
+    /// Stands for this version of what callers set. A tick does not change it. In UpdateSchedule: the schedule is changed only
+    /// if it still has it. Empty: whatever was changed since. At most 64 characters.
+    #[prost(string, tag = "14")]
+    pub etag: ::prost::alloc::string::String,
+    /// When it was made, by the database's clock.
+    #[prost(message, optional, tag = "15")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When a caller changed it last, by the database's clock.
+    #[prost(message, optional, tag = "16")]
+    pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many of its jobs in a row ended as FAILED_PERMANENT, up to now. Counted where `policy.pause_after_failures` is set.
+    #[prost(int32, tag = "17")]
+    pub failures_in_a_row: i32,
+    /// The ids of its newest jobs, 100 at most, that had not ended when its last tick was decided.
+    #[prost(string, repeated, tag = "18")]
+    pub open_job_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The tick that waits for the end of a job (BUFFER_ONE). Unset: none does.
+    #[prost(message, optional, tag = "19")]
+    pub buffered_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// When a schedule is due: `cron` or `every`, one of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleSpec {
+    /// Lines of cron, 20 at most; their union is meant. Five fields: minute, hour, day of the month, month, day of the week; or
+    /// six, with seconds first. `*`, lists, ranges and steps, names such as MON and JAN, `L` as the last day of the month,
+    /// `5L` as its last Friday and `MON#2` as its second Monday; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. If
+    /// both the day of the month and the day of the week are given, either is enough. A line must have a tick within 10 years.
+    #[prost(string, repeated, tag = "1")]
+    pub cron: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A tick each time this span is over, 1 s to 400 days, in whole seconds. Counted from 1970-01-01T00:00:00Z and `phase`, so
+    /// not from the making of the schedule.
+    #[prost(message, optional, tag = "2")]
+    pub every: ::core::option::Option<::prost_types::Duration>,
+    /// Shifts the ticks of `every`: 0 s up to less than `every`, in whole seconds. Default 0.
+    #[prost(message, optional, tag = "3")]
+    pub phase: ::core::option::Option<::prost_types::Duration>,
+    /// The time zone of `cron`, a name of the IANA database such as `Europe/Berlin`. Default `Etc/UTC`. When clocks are
+    /// changed, lines of cron are due as Debian's cron has it: what is due at a time that is left out is due right after it;
+    /// what is due at a time that comes twice is due the first time; what is due each hour or minute stays so.
+    #[prost(string, tag = "4")]
+    pub time_zone: ::prost::alloc::string::String,
+    /// It has no tick before. Unset: from now on.
+    #[prost(message, optional, tag = "5")]
+    pub starts_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// It has no tick at this time or later. Unset: for ever.
+    #[prost(message, optional, tag = "6")]
+    pub ends_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Each job may start at a time that is drawn from the span after its tick that is so long: 0 to 1 h, and less than the
+    /// time between two ticks. The same tick draws the same, whichever server fires it. Default 0.
+    #[prost(message, optional, tag = "7")]
+    pub jitter: ::core::option::Option<::prost_types::Duration>,
+}
+/// What becomes of ticks that can't simply fire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SchedulePolicy {
+    /// What becomes of a tick while a job of the schedule has not ended. Default BUFFER_ONE.
+    #[prost(enumeration = "schedule_policy::Overlap", tag = "1")]
+    pub overlap: i32,
+    /// How old a tick may be that is caught up, 0 to 400 days. Unset: 1 h.
+    #[prost(message, optional, tag = "2")]
+    pub catch_up_window: ::core::option::Option<::prost_types::Duration>,
+    /// What becomes of ticks that were missed. Default LATEST.
+    #[prost(enumeration = "schedule_policy::CatchUp", tag = "3")]
+    pub catch_up: i32,
+    /// After so many of its jobs in a row have ended as FAILED_PERMANENT, the schedule is paused, 1..1000. 0: it never is.
+    #[prost(int32, tag = "4")]
+    pub pause_after_failures: i32,
+    /// How many of its runs are kept, 1..10000. 0: 100.
+    #[prost(int32, tag = "5")]
+    pub keep_runs: i32,
+}
+/// Nested message and enum types in `SchedulePolicy`.
+pub mod schedule_policy {
+    /// What becomes of a tick while a job of the schedule has not ended, one that waits for a retry too.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Overlap {
+        /// The same as BUFFER_ONE.
+        Unspecified = 0,
+        /// It fires, beside the other.
+        Allow = 1,
+        /// It is skipped.
+        Skip = 2,
+        /// It waits for the end of the job. A later one takes its place: so one waits at most, and it is the newest.
+        BufferOne = 3,
+        /// Is refused. It is kept for ticks that all wait, each for the end of the one before.
+        BufferAll = 4,
+        /// Is refused. It is kept for ticks that cancel the job and fire after its end.
+        CancelRunning = 5,
+    }
+    impl Overlap {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "OVERLAP_UNSPECIFIED",
+                Self::Allow => "ALLOW",
+                Self::Skip => "SKIP",
+                Self::BufferOne => "BUFFER_ONE",
+                Self::BufferAll => "BUFFER_ALL",
+                Self::CancelRunning => "CANCEL_RUNNING",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "OVERLAP_UNSPECIFIED" => Some(Self::Unspecified),
+                "ALLOW" => Some(Self::Allow),
+                "SKIP" => Some(Self::Skip),
+                "BUFFER_ONE" => Some(Self::BufferOne),
+                "BUFFER_ALL" => Some(Self::BufferAll),
+                "CANCEL_RUNNING" => Some(Self::CancelRunning),
+                _ => None,
+            }
+        }
+    }
+    /// What becomes of ticks that were missed, since no server or no database was there, and are not older than
+    /// `catch_up_window`. A tick that is at most 10 s late was not missed: it counts as any other.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum CatchUp {
+        /// The same as LATEST.
+        Unspecified = 0,
+        /// The newest of them fires, unless a tick that was not missed comes after it. The others are skipped.
+        Latest = 1,
+        /// All of them fire, one after the other. Not together with SKIP.
+        All = 2,
+        /// None of them fires.
+        None = 3,
+    }
+    impl CatchUp {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "CATCH_UP_UNSPECIFIED",
+                Self::Latest => "LATEST",
+                Self::All => "ALL",
+                Self::None => "NONE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CATCH_UP_UNSPECIFIED" => Some(Self::Unspecified),
+                "LATEST" => Some(Self::Latest),
+                "ALL" => Some(Self::All),
+                "NONE" => Some(Self::None),
+                _ => None,
+            }
+        }
+    }
+}
+/// A time at which a schedule is due.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleTick {
+    /// The tick.
+    #[prost(message, optional, tag = "1")]
+    pub tick_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The same in the schedule's time zone, as RFC 3339 with its offset, such as `2026-10-25T02:30:00+02:00`.
+    #[prost(string, tag = "2")]
+    pub local_time: ::prost::alloc::string::String,
+    /// Whether a change of clocks decided it.
+    #[prost(enumeration = "schedule_tick::Rule", tag = "3")]
+    pub rule: i32,
+}
+/// Nested message and enum types in `ScheduleTick`.
+pub mod schedule_tick {
+    /// What clocks that are changed mean for a tick.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Rule {
+        /// Nothing.
+        Unspecified = 0,
+        /// It is due at a time of day that is left out, and so right after it.
+        AfterGap = 1,
+        /// Its time of day comes twice, and this is the first one.
+        FirstOfTwo = 2,
+        /// Its time of day comes twice, and this is the second one.
+        SecondOfTwo = 3,
+    }
+    impl Rule {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "RULE_UNSPECIFIED",
+                Self::AfterGap => "AFTER_GAP",
+                Self::FirstOfTwo => "FIRST_OF_TWO",
+                Self::SecondOfTwo => "SECOND_OF_TWO",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "RULE_UNSPECIFIED" => Some(Self::Unspecified),
+                "AFTER_GAP" => Some(Self::AfterGap),
+                "FIRST_OF_TWO" => Some(Self::FirstOfTwo),
+                "SECOND_OF_TWO" => Some(Self::SecondOfTwo),
+                _ => None,
+            }
+        }
+    }
+}
+/// What became of a tick, or of several that were skipped together. The server sets it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleRun {
+    /// The tick. Of a run by hand: when it was asked for. Of several: the last of them.
+    #[prost(message, optional, tag = "1")]
+    pub tick_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// 0: it is of the schedule itself. 1 and more: by hand or of a backfill, which may come to the same tick again.
+    #[prost(int32, tag = "2")]
+    pub nth: i32,
+    /// When it was decided, by the database's clock.
+    #[prost(message, optional, tag = "3")]
+    pub decided_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What became of it.
+    #[prost(enumeration = "schedule_run::RunOutcome", tag = "4")]
+    pub outcome: i32,
+    /// The job that it enqueued. Empty: none.
+    #[prost(string, tag = "5")]
+    pub job_id: ::prost::alloc::string::String,
+    /// Why, for people. Empty: the outcome says it all.
+    #[prost(string, tag = "6")]
+    pub note: ::prost::alloc::string::String,
+    /// How many ticks it stands for: more than 1 where several were skipped together.
+    #[prost(int32, tag = "7")]
+    pub ticks: i32,
+}
+/// Nested message and enum types in `ScheduleRun`.
+pub mod schedule_run {
+    /// What became of it. More may be added.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum RunOutcome {
+        /// None.
+        Unspecified = 0,
+        /// The job was enqueued, or found by its `unique`: `job_id` is its id.
+        Fired = 1,
+        /// A job of the schedule had not ended (SKIP).
+        SkippedOverlap = 2,
+        /// It was missed, and was too old, or not the newest one, or is not to be caught up.
+        SkippedCatchUp = 3,
+        /// The schedule has been paused by its failures before it came to it.
+        SkippedPausedByFailures = 4,
+        /// It waits for the end of a job (BUFFER_ONE). It becomes FIRED, REPLACED_IN_BUFFER or REFUSED.
+        Buffered = 5,
+        /// It waited, and a later one took its place.
+        ReplacedInBuffer = 6,
+        /// The job does not fit any more, for example the schema of its kind: `note` says why. Nothing was enqueued.
+        Refused = 7,
+    }
+    impl RunOutcome {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "RUN_OUTCOME_UNSPECIFIED",
+                Self::Fired => "FIRED",
+                Self::SkippedOverlap => "SKIPPED_OVERLAP",
+                Self::SkippedCatchUp => "SKIPPED_CATCH_UP",
+                Self::SkippedPausedByFailures => "SKIPPED_PAUSED_BY_FAILURES",
+                Self::Buffered => "BUFFERED",
+                Self::ReplacedInBuffer => "REPLACED_IN_BUFFER",
+                Self::Refused => "REFUSED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "RUN_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+                "FIRED" => Some(Self::Fired),
+                "SKIPPED_OVERLAP" => Some(Self::SkippedOverlap),
+                "SKIPPED_CATCH_UP" => Some(Self::SkippedCatchUp),
+                "SKIPPED_PAUSED_BY_FAILURES" => Some(Self::SkippedPausedByFailures),
+                "BUFFERED" => Some(Self::Buffered),
+                "REPLACED_IN_BUFFER" => Some(Self::ReplacedInBuffer),
+                "REFUSED" => Some(Self::Refused),
+                _ => None,
+            }
+        }
+    }
+}
+/// The schedule to make.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateScheduleRequest {
+    /// The schedule.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+    /// The form of the payload in the answer. Default PAYLOAD_FORMAT_VALUE.
+    #[prost(enumeration = "PayloadFormat", tag = "2")]
+    pub payload_format: i32,
+}
+/// The schedule that was made.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateScheduleResponse {
+    /// The schedule as it is stored.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// The schedule to read.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetScheduleRequest {
+    /// The schedule's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The form of the payload in the answer. Default PAYLOAD_FORMAT_VALUE.
+    #[prost(enumeration = "PayloadFormat", tag = "2")]
+    pub payload_format: i32,
+}
+/// The schedule that was read.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetScheduleResponse {
+    /// The schedule as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// Which schedules to list: those that match all that is set.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSchedulesRequest {
+    /// The most schedules in the answer. 0: 50. Above 1000: 1000. The answer may have fewer, and still have a token for the
+    /// next page.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the previous page. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Those whose jobs are of this kind. Empty: of any.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// Those whose jobs go into this queue. Empty: into any.
+    #[prost(string, tag = "4")]
+    pub queue: ::prost::alloc::string::String,
+    /// Those that are paused, or those that are not. Unset: both.
+    #[prost(bool, optional, tag = "5")]
+    pub paused: ::core::option::Option<bool>,
+    /// Those with all of these labels, each written `key=value`.
+    #[prost(string, repeated, tag = "6")]
+    pub labels: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// One page of schedules.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSchedulesResponse {
+    /// The schedules, ordered by name, without `upcoming` and the payloads of their jobs.
+    #[prost(message, repeated, tag = "1")]
+    pub schedules: ::prost::alloc::vec::Vec<Schedule>,
+    /// The `page_token` of the next page. Empty: this is the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// What to change of a schedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateScheduleRequest {
+    /// The schedule: its name, and the new values. Fields that the server sets are passed over.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+    /// What is changed: `spec`, `job`, `labels`; `policy`, or of it `policy.overlap`, `policy.catch_up_window`,
+    /// `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole. What
+    /// it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
+    /// are written as `policy.keepRuns`.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// Whether a schedule that does not exist is made; it needs `spec` and `job` then. Default: SCHEDULE_NOT_FOUND.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+    /// The form of the payload in the answer. Default PAYLOAD_FORMAT_VALUE.
+    #[prost(enumeration = "PayloadFormat", tag = "4")]
+    pub payload_format: i32,
+}
+/// The schedule that was changed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateScheduleResponse {
+    /// The schedule as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// The schedule to delete.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteScheduleRequest {
+    /// The schedule's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// It is deleted only if it still has this `etag`. Empty: whatever was changed since. At most 64 characters.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
+}
+/// The schedule was deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteScheduleResponse {}
+/// The schedule to pause.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseScheduleRequest {
+    /// The schedule's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Why, for people. At most 255 characters.
+    #[prost(string, tag = "2")]
+    pub note: ::prost::alloc::string::String,
+    /// The form of the payload in the answer. Default PAYLOAD_FORMAT_VALUE.
+    #[prost(enumeration = "PayloadFormat", tag = "3")]
+    pub payload_format: i32,
+}
+/// The schedule that was paused.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PauseScheduleResponse {
+    /// The schedule as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// The schedule to resume.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeScheduleRequest {
+    /// The schedule's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The form of the payload in the answer. Default PAYLOAD_FORMAT_VALUE.
+    #[prost(enumeration = "PayloadFormat", tag = "2")]
+    pub payload_format: i32,
+}
+/// The schedule that goes on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeScheduleResponse {
+    /// The schedule as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// The schedule to fire.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunScheduleRequest {
+    /// The schedule's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What becomes of it while a job of the schedule has not ended: ALLOW, SKIP or BUFFER_ONE. Default: as the schedule's
+    /// policy has it.
+    #[prost(enumeration = "schedule_policy::Overlap", tag = "2")]
+    pub overlap: i32,
+    /// A text of the caller's choice, 1..255 characters without control characters. A request that is sent again with it is
+    /// answered the run of the first, as long as that is kept.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// What became of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunScheduleResponse {
+    /// The run.
+    #[prost(message, optional, tag = "1")]
+    pub run: ::core::option::Option<ScheduleRun>,
+}
+/// The ticks to fire.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackfillScheduleRequest {
+    /// The schedule's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Ticks at this time and later.
+    #[prost(message, optional, tag = "2")]
+    pub start_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Ticks before this time, which is not in the future and at most 400 days after `start_at`.
+    #[prost(message, optional, tag = "3")]
+    pub end_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What becomes of a tick while a job of the schedule has not ended: ALLOW or SKIP. Default ALLOW.
+    #[prost(enumeration = "schedule_policy::Overlap", tag = "4")]
+    pub overlap: i32,
+    /// The operation is done after so many ticks. 0: after all.
+    #[prost(int64, tag = "5")]
+    pub max_ticks: i64,
+    /// Fire nothing. The answer is an operation that is done, whose metadata has how many ticks there are.
+    #[prost(bool, tag = "6")]
+    pub validate_only: bool,
+    /// How many ticks a second, 1..100000. 0: as fast as the service takes it without harm to others.
+    #[prost(int32, tag = "7")]
+    pub per_second: i32,
+    /// A text of the caller's choice, 1..255 characters without control characters. A request that is sent again with it, by
+    /// the same principal, is answered the operation of the first.
+    #[prost(string, tag = "8")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The operation that fires them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackfillScheduleResponse {
+    /// Its metadata is a BackfillMetadata, its response a BackfillResult.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<crate::longrunning::Operation>,
+}
+/// The metadata of a backfill.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackfillMetadata {
+    /// The schedule's name.
+    #[prost(string, tag = "1")]
+    pub schedule: ::prost::alloc::string::String,
+    /// How it stands.
+    #[prost(enumeration = "BulkState", tag = "2")]
+    pub state: i32,
+    /// Whether nothing is fired, since the request had `validate_only`.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+    /// The first tick of the request, or a time before it.
+    #[prost(message, optional, tag = "4")]
+    pub start_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The end of the request.
+    #[prost(message, optional, tag = "5")]
+    pub end_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many ticks were decided.
+    #[prost(int64, tag = "6")]
+    pub looked: i64,
+    /// How many of them fired.
+    #[prost(int64, tag = "7")]
+    pub fired: i64,
+    /// How many of them did not fire: ListScheduleRuns says why.
+    #[prost(int64, tag = "8")]
+    pub skipped: i64,
+    /// How many ticks there are. Counted before the first was fired.
+    #[prost(int64, tag = "9")]
+    pub estimate: i64,
+    /// Whether counting ended at its bound, 100,000 ticks or 2 s: there may be more.
+    #[prost(bool, tag = "10")]
+    pub estimate_capped: bool,
+    /// The last tick that was decided. Unset: none was yet.
+    #[prost(message, optional, tag = "11")]
+    pub last_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was made. Not set with `validate_only`.
+    #[prost(message, optional, tag = "12")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it last went on. Not set with `validate_only`.
+    #[prost(message, optional, tag = "13")]
+    pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was done. Not set before, nor with `validate_only`.
+    #[prost(message, optional, tag = "14")]
+    pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// The response of a backfill that is done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackfillResult {
+    /// How many ticks fired. 0 with `validate_only`.
+    #[prost(int64, tag = "1")]
+    pub fired: i64,
+    /// How many ticks did not fire.
+    #[prost(int64, tag = "2")]
+    pub skipped: i64,
+}
+/// Which page of runs to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListScheduleRunsRequest {
+    /// The schedule's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The most runs in the answer. 0: 50. Above 1000: 1000.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// `next_page_token` of the previous page. Empty: the first page.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// One page of runs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListScheduleRunsResponse {
+    /// The runs, those that were decided last first.
+    #[prost(message, repeated, tag = "1")]
+    pub runs: ::prost::alloc::vec::Vec<ScheduleRun>,
+    /// The `page_token` of the next page. Empty: this is the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// The spec whose ticks are asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PreviewScheduleRequest {
+    /// When it is due.
+    #[prost(message, optional, tag = "1")]
+    pub spec: ::core::option::Option<ScheduleSpec>,
+    /// How many ticks, 1..100. 0: 10.
+    #[prost(int32, tag = "2")]
+    pub count: i32,
+    /// Ticks after this time. Unset: after now.
+    #[prost(message, optional, tag = "3")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// The ticks of the spec.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewScheduleResponse {
+    /// The ticks, in their order. Fewer than were asked for: the spec has no more of them within 10 years.
+    #[prost(message, repeated, tag = "1")]
+    pub ticks: ::prost::alloc::vec::Vec<ScheduleTick>,
+}
+/// Generated client implementations.
+pub mod schedules_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Enqueues jobs at times that are told beforehand. A time at which a schedule is due is a tick. Any server fires it: the
+    /// transaction that stores the job also writes that the tick has fired, so each tick fires once, whichever servers end
+    /// meanwhile. A tick that does not fire is written down with its reason (ListScheduleRuns).
+    ///
+    /// A job of a schedule is a job as any other. Its headers `x-schedule` and `x-schedule-tick` have the name of the schedule
+    /// and the tick, as RFC 3339 with the offset of the schedule's time zone.
+    ///
+    /// Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
+    /// and not at each tick.
+    ///
+    /// In addition to the errors listed at each method, every method may answer those that are listed at the service
+    /// JobQueue.
+    #[derive(Debug, Clone)]
+    pub struct SchedulesClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl SchedulesClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> SchedulesClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SchedulesClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SchedulesClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes a schedule. Its first tick is the first one after now. The job is checked as an enqueue checks it.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `schedule.spec.cron[0]`; the
+        ///   violation says what would be right.
+        /// - INVALID_ARGUMENT, KIND_UNKNOWN: the kind of the job is not declared.
+        /// - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload of the job is not JSON, or does not satisfy the kind's schema. HTTP
+        ///   422.
+        /// - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
+        /// - ALREADY_EXISTS, SCHEDULE_EXISTS: a schedule has this name.
+        /// - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
+        ///   to it.
+        pub async fn create_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/CreateSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "CreateSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads one schedule.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name.
+        /// - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
+        pub async fn get_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/GetSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "GetSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists schedules, ordered by name.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed, or page_size is negative.
+        /// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another filter.
+        pub async fn list_schedules(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSchedulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSchedulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/ListSchedules",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "ListSchedules"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes a schedule. What is named neither by `update_mask` nor by what is set stays. It is changed as a whole or not
+        /// at all. If `spec` changes, its next tick is the first one after now: a change fires nothing by itself, and catches
+        /// nothing up.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; or update_mask names what can't be
+        ///   changed here, or nothing is to be changed.
+        /// - INVALID_ARGUMENT, KIND_UNKNOWN: the kind of the job is not declared.
+        /// - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload of the job is not JSON, or does not satisfy the kind's schema. HTTP
+        ///   422.
+        /// - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
+        /// - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name, and allow_missing is not set.
+        /// - ABORTED, ETAG_MISMATCH: the schedule was changed since its `etag` was read; metadata `etag` is the one that it has,
+        ///   empty where there is no schedule. HTTP 409.
+        /// - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
+        ///   to it.
+        pub async fn update_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/UpdateSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "UpdateSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a schedule and its runs. Its jobs stay. A tick that waited for the end of a job is dropped.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or etag is too long.
+        /// - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
+        /// - ABORTED, ETAG_MISMATCH: the schedule was changed since its `etag` was read; metadata `etag` is the one that it has.
+        ///   HTTP 409.
+        pub async fn delete_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/DeleteSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "DeleteSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Stops a schedule until ResumeSchedule: it has no ticks meanwhile. Its jobs go on, and a tick that waits for the end of
+        /// one of them stays. To pause a paused schedule changes its note alone.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or note is too long.
+        /// - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
+        pub async fn pause_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/PauseSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "PauseSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a paused schedule go on with the first tick after now. What it missed is not caught up: BackfillSchedule does
+        /// that. To resume a schedule that is not paused changes nothing.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name.
+        /// - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
+        pub async fn resume_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/ResumeSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "ResumeSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Fires a schedule now, also a paused one. Its ticks stay as they are. The answer says what became of it, as a run that
+        /// ListScheduleRuns lists too.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, overlap is not one that is known here, or request_id is
+        ///   malformed.
+        /// - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
+        pub async fn run_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RunScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RunScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/RunSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "RunSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Fires all ticks that a schedule has in a span of the past, also those that have fired before. The answer is an
+        /// operation, which goes on when the caller has gone and when a server ends (service Bulk says how it is followed and
+        /// cancelled). It goes by the schedule as it is now, in the order of ticks, and each of them is done once. It does not
+        /// matter to it whether the schedule is paused.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
+        /// - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which does not know this operation.
+        /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+        ///   operation.
+        /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+        pub async fn backfill_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BackfillScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BackfillScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/BackfillSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "BackfillSchedule"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists what became of the ticks of a schedule, and of its runs by hand: those that were decided last first. As many are
+        /// kept as `policy.keep_runs` says.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or page_size is negative.
+        /// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another name.
+        /// - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
+        pub async fn list_schedule_runs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListScheduleRunsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListScheduleRunsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/ListScheduleRuns",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "ListScheduleRuns"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Answers the ticks that a spec has, without making a schedule.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `spec.cron[0]`.
+        pub async fn preview_schedule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PreviewScheduleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PreviewScheduleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Schedules/PreviewSchedule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Schedules", "PreviewSchedule"));
             self.inner.unary(req, path, codec).await
         }
     }

@@ -8,3 +8,4 @@ export * from "./gen/jobqueue/v1/job_pb.js";
 export * from "./gen/jobqueue/v1/jobqueue_pb.js";
 export * from "./gen/jobqueue/v1/lease_pb.js";
 export * from "./gen/jobqueue/v1/queue_admin_pb.js";
+export * from "./gen/jobqueue/v1/schedule_pb.js";

@@ -25,6 +25,7 @@ from .core.lease.room import LeaseRoom
 from .core.limits.room import LimitsRoom
 from .core.operate.room import OperateRoom
 from .core.query.room import QueryRoom
+from .core.schedule.room import ScheduleRoom
 from .core.session.room import SessionRoom
 from .core.tuning import Tuning
 from .core.upkeep.expected_clock import ExpectedClocks
@@ -140,13 +141,13 @@ class App:
             max_age=settings.connection_max_age, cancel_grace=cancel_grace,
         )
         self.insight = insight = InsightRoom(stores, upkeep, catalog, events, session)
-        bulk = BulkRoom(stores, catalog, events, claim, intake, session, metrics)
-
+        self.schedule = schedule = ScheduleRoom(stores, upkeep, events, intake, metrics)
+        bulk = BulkRoom(stores, catalog, events, claim, intake, session, schedule, upkeep, metrics)
         # The transports, over one chain.
         self.chain = chain = chain_of(settings, access, metrics)
         services = services_of(
             settings, upkeep, access, catalog, query, lease, limits, intake, attempt, session,
-            OperateRoom(stores, events, claim, session), insight, bulk, server_name=self.name,
+            OperateRoom(stores, events, claim, session), insight, schedule, bulk, server_name=self.name,
         )
         self.transports = Transports(
             settings, chain, services, metrics, events.database, self._tls, reuse_port=self._reuse_port
@@ -154,7 +155,7 @@ class App:
 
         # What runs all the time, and how it ends.
         gauges = Gauges(metrics, chain, session.sessions, query.watches, insight, catalog.catalog, upkeep.clock)
-        rooms = (upkeep, access, catalog, events, query, lease, claim, limits, intake, attempt, session, bulk)
+        rooms = upkeep, access, catalog, events, query, lease, claim, limits, intake, attempt, session, schedule, bulk
         self.background = Background(
             *(room.background() for room in rooms),
             {"depths": gauges.run, "free memory": FreeMemory().run} | watching(self._tls, metrics),

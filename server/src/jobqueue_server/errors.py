@@ -155,6 +155,32 @@ class TooManyOperations(JobQueueError):
     reason, code = "TOO_MANY_OPERATIONS", "RESOURCE_EXHAUSTED"
 
 
+class ScheduleNotFound(JobQueueError):
+    """No schedule has this name: it was never made, or it was deleted."""
+
+    reason, code = "SCHEDULE_NOT_FOUND", "NOT_FOUND"
+
+    @classmethod
+    def of(cls, name: str, field: str = "name") -> ScheduleNotFound:
+        """No schedule has this name, which stood in this field of the request."""
+        return cls(
+            f"{field}: there is no schedule {name!r}: it was never made, or it was deleted",
+            metadata={"schedule": name},
+        )
+
+
+class ScheduleExists(JobQueueError):
+    """A schedule has this name. Choose another one, or change that one with UpdateSchedule."""
+
+    reason, code = "SCHEDULE_EXISTS", "ALREADY_EXISTS"
+
+
+class SchedulesFull(JobQueueError):
+    """The namespace has as many schedules as it may have. Delete some of them."""
+
+    reason, code, http_status = "SCHEDULES_FULL", "FAILED_PRECONDITION", 409
+
+
 class JobTerminal(JobQueueError):
     """The job has ended, so it can't be cancelled."""
 
@@ -387,7 +413,7 @@ class ServersDiffer(JobQueueError):
 
 
 class EtagMismatch(JobQueueError):
-    """The queue was changed since its etag was read. Read it again and decide anew; `metadata.etag` is its etag now."""
+    """It was changed since its etag was read. Read it again and decide anew; `metadata.etag` is its etag now."""
 
     reason, code, http_status = "ETAG_MISMATCH", "ABORTED", 409
 

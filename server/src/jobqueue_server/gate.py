@@ -24,6 +24,7 @@ from jobqueue.v1 import (
     insight_pb2,
     jobqueue_pb2,
     queue_admin_pb2,
+    schedule_pb2,
 )
 
 from .chain import DOCUMENTS, METRICS, Call, CallObserver, Chain
@@ -153,7 +154,7 @@ def _rule(method: MethodDescriptor) -> Rule:
 
 def rules_of_contract() -> dict[str, Rule]:
     """The rule of each method of the services that are served."""
-    ours = (jobqueue_pb2, queue_admin_pb2, access_admin_pb2, insight_pb2, bulk_pb2)
+    ours = (jobqueue_pb2, queue_admin_pb2, access_admin_pb2, insight_pb2, bulk_pb2, schedule_pb2)
     files = (*ours, operations_pb2, externalscaler_pb2)
     return rules_of(service for file in files for service in file.DESCRIPTOR.services_by_name.values())
 

@@ -178,8 +178,8 @@ class _BacklogCollector(Collector):
         )
 
 
-class _OfLimits:
-    """What limits of keys, queues and kinds did. A server without them shows none of it."""
+class _WhereUsed:
+    """What limits of keys, queues and kinds did, and schedules. A server without them shows none of it."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -209,6 +209,42 @@ class _OfLimits:
         return _Counters(self._counter("jobqueue_queue_at_limit_seconds", text, "queue", "limit"))
 
     @cached_property
+    def _schedule_fires(self) -> _Counters:
+        text = "Ticks of schedules, by what became of them."
+        return _Counters(self._counter("jobqueue_schedule_fires", text, "outcome"))
+
+    @cached_property
+    def _schedule_lag(self) -> Histogram:
+        text = "From a tick to its fire, where it fired."
+        return self._histogram("jobqueue_schedule_lag_seconds", text, _CALL_SECONDS)
+
+    @cached_property
+    def _schedules(self) -> Gauge:
+        return Gauge("jobqueue_schedules", "Schedules that there are.", ("state",), registry=self.registry)
+
+    @cached_property
+    def _skipped_in_a_row(self) -> Gauge:
+        text = "How many ticks of a schedule in a row were left out, of the 20 with most of them."
+        labels = ("schedule", "namespace")
+        return Gauge("jobqueue_schedule_skipped_in_a_row", text, labels, registry=self.registry)
+
+    def schedule_fired(self, outcome: str, ticks: int, late: float | None) -> None:
+        """Counts ticks by what became of them; `late`: how many seconds after its tick one fired."""
+        self._schedule_fires[(outcome,)].inc(ticks)
+        if late is not None and outcome == "fired":
+            self._schedule_lag.observe(max(0.0, late))
+
+    def schedules(self, active: int, paused: int, skipped: Iterable[tuple[str, str, int]]) -> None:
+        """Sets how many schedules there are, and which ones were left out how often: (namespace, name, how often)."""
+        if not active and not paused and "_schedules" not in self.__dict__:
+            return
+        self._schedules.labels("active").set(active)
+        self._schedules.labels("paused").set(paused)
+        self._skipped_in_a_row.clear()
+        for namespace, name, times in skipped:
+            self._skipped_in_a_row.labels(name, namespace).set(times)
+
+    @cached_property
     def _kind_at_limit(self) -> _Counters:
         text = "For how long a limit of the kind let no more of its jobs start, as this server saw it."
         return _Counters(self._counter("jobqueue_kind_at_limit_seconds", text, "kind", "limit"))
@@ -230,7 +266,7 @@ class _OfLimits:
         self._drifted[(queue,)].inc()
 
 
-class Metrics(_OfLimits):
+class Metrics(_WhereUsed):
     """The registry of one server, and its metrics.
 
     Every method is fast enough to be called for each call or each batch (about 1 us a value): the children of labelled

@@ -19,6 +19,7 @@ _FILES = (
     "across",
     "databases",
     "clocks",
+    "schedules",
     "languages",
 )
 

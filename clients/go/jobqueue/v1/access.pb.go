@@ -36,7 +36,7 @@ const (
 	Access_READ Access_Permission = 3
 	// Lease jobs and settle them.
 	Access_WORK Access_Permission = 4
-	// Cancel, retry, release and delete jobs; pause queues; declare kinds.
+	// Cancel, retry, release and delete jobs; pause queues; declare kinds; make and change schedules.
 	Access_OPERATE Access_Permission = 5
 	// Manage the keys and identities of the namespace, and read its audit log.
 	Access_ADMIN Access_Permission = 6
@@ -107,6 +107,9 @@ const (
 	Access_QUEUES_OF_SESSION Access_ObjectRule = 4
 	// The answer has only what the caller may read, and the call changes only what the caller may change.
 	Access_FILTERED Access_ObjectRule = 5
+	// The queue and the kind of the job of the schedule that the request names. Without READ on them there is no such
+	// schedule for the caller.
+	Access_QUEUE_OF_SCHEDULE Access_ObjectRule = 6
 )
 
 // Enum value maps for Access_ObjectRule.
@@ -118,6 +121,7 @@ var (
 		3: "QUEUE_OF_JOB",
 		4: "QUEUES_OF_SESSION",
 		5: "FILTERED",
+		6: "QUEUE_OF_SCHEDULE",
 	}
 	Access_ObjectRule_value = map[string]int32{
 		"OBJECT_RULE_UNSPECIFIED": 0,
@@ -126,6 +130,7 @@ var (
 		"QUEUE_OF_JOB":            3,
 		"QUEUES_OF_SESSION":       4,
 		"FILTERED":                5,
+		"QUEUE_OF_SCHEDULE":       6,
 	}
 )
 
@@ -243,7 +248,7 @@ var File_jobqueue_v1_access_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x18jobqueue/v1/access.proto\x12\vjobqueue.v1\x1a google/protobuf/descriptor.proto\"\x88\x03\n" +
+	"\x18jobqueue/v1/access.proto\x12\vjobqueue.v1\x1a google/protobuf/descriptor.proto\"\x9f\x03\n" +
 	"\x06Access\x125\n" +
 	"\x06any_of\x18\x01 \x03(\x0e2\x1e.jobqueue.v1.Access.PermissionR\x05anyOf\x126\n" +
 	"\x06object\x18\x02 \x01(\x0e2\x1e.jobqueue.v1.Access.ObjectRuleR\x06object\x12\x18\n" +
@@ -257,7 +262,7 @@ const file_jobqueue_v1_access_proto_rawDesc = "" +
 	"\x04READ\x10\x03\x12\b\n" +
 	"\x04WORK\x10\x04\x12\v\n" +
 	"\aOPERATE\x10\x05\x12\t\n" +
-	"\x05ADMIN\x10\x06\"\x85\x01\n" +
+	"\x05ADMIN\x10\x06\"\x9c\x01\n" +
 	"\n" +
 	"ObjectRule\x12\x1b\n" +
 	"\x17OBJECT_RULE_UNSPECIFIED\x10\x00\x12\r\n" +
@@ -265,7 +270,8 @@ const file_jobqueue_v1_access_proto_rawDesc = "" +
 	"\x10QUEUE_OF_REQUEST\x10\x02\x12\x10\n" +
 	"\fQUEUE_OF_JOB\x10\x03\x12\x15\n" +
 	"\x11QUEUES_OF_SESSION\x10\x04\x12\f\n" +
-	"\bFILTERED\x10\x05:M\n" +
+	"\bFILTERED\x10\x05\x12\x15\n" +
+	"\x11QUEUE_OF_SCHEDULE\x10\x06:M\n" +
 	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\x81\x90\x03 \x01(\v2\x13.jobqueue.v1.AccessR\x06accessBH\n" +
 	"\x0fdev.jobqueue.v1B\vAccessProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3"
 

@@ -69,13 +69,24 @@ OPTIONS = Options(
 
 JOBQUEUE = Contract(
     OPTIONS,
-    locations={"/jobqueue.v1.JobQueue/EnqueueJob": lambda response: f"/v1/jobs/{response.job.id}"},
+    locations={
+        "/jobqueue.v1.JobQueue/EnqueueJob": lambda response: f"/v1/jobs/{response.job.id}",
+        "/jobqueue.v1.Schedules/CreateSchedule": lambda response: f"/v1/schedules/{response.schedule.name}",
+    },
     resumes={"/jobqueue.v1.JobQueue/WatchJobs": Resume("resume_token", "resume_token")},
 )
 
 # Parameters of other list interfaces. Here a token names the next page, so that no job is missed or comes twice.
 _PAGED = frozenset(
-    {"/v1/jobs", "/v1/queues", "/v1/kinds", "/v1/keys", "/v1/namespaces", "/v1/{name=operations}"}
+    {
+        "/v1/jobs",
+        "/v1/queues",
+        "/v1/kinds",
+        "/v1/keys",
+        "/v1/namespaces",
+        "/v1/schedules",
+        "/v1/{name=operations}",
+    }
 )
 _INSTEAD = {
     "limit": "is not a parameter here; page_size says how many, page_token where to go on",

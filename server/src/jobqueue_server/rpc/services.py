@@ -5,7 +5,14 @@ from __future__ import annotations
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
-from jobqueue.v1 import access_admin_pb2, bulk_pb2, insight_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import (
+    access_admin_pb2,
+    bulk_pb2,
+    insight_pb2,
+    jobqueue_pb2,
+    queue_admin_pb2,
+    schedule_pb2,
+)
 
 from ..core.access.room import AccessRoom
 from ..core.attempt.room import AttemptRoom
@@ -17,6 +24,7 @@ from ..core.lease.room import LeaseRoom
 from ..core.limits.room import LimitsRoom
 from ..core.operate.room import OperateRoom
 from ..core.query.room import QueryRoom
+from ..core.schedule.room import ScheduleRoom
 from ..core.session.room import SessionRoom
 from ..core.upkeep.room import UpkeepRoom
 from ..settings import Settings
@@ -33,6 +41,7 @@ from .lease import LeaseServicer
 from .operations import OperationsServicer
 from .queue_admin import QueueAdminServicer
 from .queue_keys import QueueKeyServicer
+from .schedules import SchedulesServicer
 from .unary_sessions import UnarySessionServicer
 from .union import ServicerUnion
 from .watch import WatchServicer
@@ -53,6 +62,7 @@ def services_of(
     session: SessionRoom,
     operate: OperateRoom,
     insight: InsightRoom,
+    schedule: ScheduleRoom,
     bulk: BulkRoom,
     *,
     server_name: str,
@@ -82,6 +92,7 @@ def services_of(
     queue_admin = ServicerUnion(
         QueueAdminServicer(catalog.catalog, catalog.queues), QueueKeyServicer(limits.queue_keys)
     )
+    schedules = SchedulesServicer(schedule.schedules, schedule.runs, bulk.operations, clock)
     return [
         (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], queue_admin),
@@ -95,8 +106,6 @@ def services_of(
             ExternalScalerServicer(insight.scaling),
         ),
         (bulk_pb2.DESCRIPTOR.services_by_name["Bulk"], BulkServicer(bulk.operations, clock)),
-        (
-            operations_pb2.DESCRIPTOR.services_by_name["Operations"],
-            OperationsServicer(bulk.operations),
-        ),
+        (schedule_pb2.DESCRIPTOR.services_by_name["Schedules"], schedules),
+        (operations_pb2.DESCRIPTOR.services_by_name["Operations"], OperationsServicer(bulk.operations)),
     ]

@@ -26,6 +26,8 @@ from .limits.turnstiles import TurnstileStore
 from .operate.changes import ChangeStore
 from .query.reads import ReadStore
 from .query.watch import WatchStore
+from .schedule.fires import FireStore
+from .schedule.schedules import ScheduleStore
 from .session.sessions import SessionStore
 from .upkeep.audit_partitions import AuditPartitionStore
 from .upkeep.clock import ClockStore, Expected
@@ -83,6 +85,8 @@ class Stores:
         self.reads = ReadStore(database)
         self.watch = WatchStore(database)
         self.changes = ChangeStore(database, cancel_grace=cancel_grace)
+        self.schedules = ScheduleStore(database)
+        self.fires = FireStore(database)
         self.operations = OperationStore(database)
         self.bulk = BulkStore(database, cancel_grace=cancel_grace)
         self.catalog = CatalogStore(database)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18jobqueue/v1/access.proto\x12\x0bjobqueue.v1\x1a google/protobuf/descriptor.proto\"\xf0\x02\n\x06\x41\x63\x63\x65ss\x12.\n\x06\x61ny_of\x18\x01 \x03(\x0e\x32\x1e.jobqueue.v1.Access.Permission\x12.\n\x06object\x18\x02 \x01(\x0e\x32\x1e.jobqueue.v1.Access.ObjectRule\x12\x0f\n\x07\x61udited\x18\x03 \x01(\x08\"m\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\n\n\x06PUBLIC\x10\x01\x12\x0b\n\x07\x45NQUEUE\x10\x02\x12\x08\n\x04READ\x10\x03\x12\x08\n\x04WORK\x10\x04\x12\x0b\n\x07OPERATE\x10\x05\x12\t\n\x05\x41\x44MIN\x10\x06\"\x85\x01\n\nObjectRule\x12\x1b\n\x17OBJECT_RULE_UNSPECIFIED\x10\x00\x12\r\n\tNAMESPACE\x10\x01\x12\x14\n\x10QUEUE_OF_REQUEST\x10\x02\x12\x10\n\x0cQUEUE_OF_JOB\x10\x03\x12\x15\n\x11QUEUES_OF_SESSION\x10\x04\x12\x0c\n\x08\x46ILTERED\x10\x05:E\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\x81\x90\x03 \x01(\x0b\x32\x13.jobqueue.v1.AccessBH\n\x0f\x64\x65v.jobqueue.v1B\x0b\x41\x63\x63\x65ssProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18jobqueue/v1/access.proto\x12\x0bjobqueue.v1\x1a google/protobuf/descriptor.proto\"\x87\x03\n\x06\x41\x63\x63\x65ss\x12.\n\x06\x61ny_of\x18\x01 \x03(\x0e\x32\x1e.jobqueue.v1.Access.Permission\x12.\n\x06object\x18\x02 \x01(\x0e\x32\x1e.jobqueue.v1.Access.ObjectRule\x12\x0f\n\x07\x61udited\x18\x03 \x01(\x08\"m\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\n\n\x06PUBLIC\x10\x01\x12\x0b\n\x07\x45NQUEUE\x10\x02\x12\x08\n\x04READ\x10\x03\x12\x08\n\x04WORK\x10\x04\x12\x0b\n\x07OPERATE\x10\x05\x12\t\n\x05\x41\x44MIN\x10\x06\"\x9c\x01\n\nObjectRule\x12\x1b\n\x17OBJECT_RULE_UNSPECIFIED\x10\x00\x12\r\n\tNAMESPACE\x10\x01\x12\x14\n\x10QUEUE_OF_REQUEST\x10\x02\x12\x10\n\x0cQUEUE_OF_JOB\x10\x03\x12\x15\n\x11QUEUES_OF_SESSION\x10\x04\x12\x0c\n\x08\x46ILTERED\x10\x05\x12\x15\n\x11QUEUE_OF_SCHEDULE\x10\x06:E\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\x81\x90\x03 \x01(\x0b\x32\x13.jobqueue.v1.AccessBH\n\x0f\x64\x65v.jobqueue.v1B\x0b\x41\x63\x63\x65ssProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.jobqueue.v1B\013AccessProtoP\001Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1'
   _globals['_ACCESS']._serialized_start=76
-  _globals['_ACCESS']._serialized_end=444
+  _globals['_ACCESS']._serialized_end=467
   _globals['_ACCESS_PERMISSION']._serialized_start=199
   _globals['_ACCESS_PERMISSION']._serialized_end=308
   _globals['_ACCESS_OBJECTRULE']._serialized_start=311
-  _globals['_ACCESS_OBJECTRULE']._serialized_end=444
+  _globals['_ACCESS_OBJECTRULE']._serialized_end=467
 # @@protoc_insertion_point(module_scope)

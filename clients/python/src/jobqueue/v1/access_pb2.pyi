@@ -44,7 +44,7 @@ class Access(_message.Message):
         WORK: Access._Permission.ValueType  # 4
         """Lease jobs and settle them."""
         OPERATE: Access._Permission.ValueType  # 5
-        """Cancel, retry, release and delete jobs; pause queues; declare kinds."""
+        """Cancel, retry, release and delete jobs; pause queues; declare kinds; make and change schedules."""
         ADMIN: Access._Permission.ValueType  # 6
         """Manage the keys and identities of the namespace, and read its audit log."""
 
@@ -62,7 +62,7 @@ class Access(_message.Message):
     WORK: Access.Permission.ValueType  # 4
     """Lease jobs and settle them."""
     OPERATE: Access.Permission.ValueType  # 5
-    """Cancel, retry, release and delete jobs; pause queues; declare kinds."""
+    """Cancel, retry, release and delete jobs; pause queues; declare kinds; make and change schedules."""
     ADMIN: Access.Permission.ValueType  # 6
     """Manage the keys and identities of the namespace, and read its audit log."""
 
@@ -84,6 +84,10 @@ class Access(_message.Message):
         """Each queue and kind to which the session subscribes."""
         FILTERED: Access._ObjectRule.ValueType  # 5
         """The answer has only what the caller may read, and the call changes only what the caller may change."""
+        QUEUE_OF_SCHEDULE: Access._ObjectRule.ValueType  # 6
+        """The queue and the kind of the job of the schedule that the request names. Without READ on them there is no such
+        schedule for the caller.
+        """
 
     class ObjectRule(_ObjectRule, metaclass=_ObjectRuleEnumTypeWrapper):
         """The object on which a permission is needed."""
@@ -100,6 +104,10 @@ class Access(_message.Message):
     """Each queue and kind to which the session subscribes."""
     FILTERED: Access.ObjectRule.ValueType  # 5
     """The answer has only what the caller may read, and the call changes only what the caller may change."""
+    QUEUE_OF_SCHEDULE: Access.ObjectRule.ValueType  # 6
+    """The queue and the kind of the job of the schedule that the request names. Without READ on them there is no such
+    schedule for the caller.
+    """
 
     ANY_OF_FIELD_NUMBER: _builtins.int
     OBJECT_FIELD_NUMBER: _builtins.int

@@ -25,6 +25,7 @@ from ...store.catalog.catalog import CatalogStore
 from .. import tokens
 from ..access.checks import not_allowed
 from ..pages import page_position, page_size, page_token
+from ..upkeep.levels import BACKFILL_LEVEL, Levels
 from .preview import Preview, Previews
 
 _ID_BYTES = 16
@@ -38,6 +39,7 @@ class Operations:
         store: Where they are.
         catalog: Where queues are.
         previews: Counts what matches.
+        levels: Which servers run.
         mint: Makes ids, of the same line as those of jobs: what is enqueued here later has a greater one.
         wake: Called when there is something to do for a server.
 
@@ -49,12 +51,14 @@ class Operations:
         store: OperationStore,
         catalog: CatalogStore,
         previews: Previews,
+        levels: Levels,
         mint: IdMint,
         wake: Callable[[], None],
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._previews = previews
+        self._levels = levels
         self._mint = mint
         self._wake = wake
 
@@ -75,10 +79,14 @@ class Operations:
         Raises:
             FilterEmpty: No condition is set.
             QueueNotFound, NotAllowed: The jobs can't go into the queue that is asked for.
+            ServersDiffer: It is a backfill, and an older server runs.
             RequestIdReused: The id belongs to another request.
             TooManyOperations: So many of the namespace are not done yet.
         """
-        _check(request.selection)
+        if request.backfill is None:
+            _check(request.selection)
+        else:
+            await self._levels.require(BACKFILL_LEVEL, "BackfillSchedule")
         await self._check_queue(scope, request.to_queue)
         opened = await self._store.open(scope, self._mint.mint(), verb, request, request_id)
         operation = opened.operation

@@ -10,7 +10,9 @@ from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
 from ..events.room import EventsRoom
 from ..intake.room import IntakeRoom
+from ..schedule.room import ScheduleRoom
 from ..session.room import SessionRoom
+from ..upkeep.room import UpkeepRoom
 from .effects import Effects
 from .operations import Operations
 from .preview import Previews
@@ -28,6 +30,8 @@ class BulkRoom:
         claim: ClaimRoom,
         intake: IntakeRoom,
         session: SessionRoom,
+        schedule: ScheduleRoom,
+        upkeep: UpkeepRoom,
         metrics: Metrics,
     ) -> None:
         effects = Effects(
@@ -38,12 +42,15 @@ class BulkRoom:
             stores.operations,
             stores.bulk,
             previews,
+            schedule.runs,
             effects,
             events.server,
             intake.waiting.is_half_full,
             metrics,
         )
-        self.operations = Operations(stores.operations, stores.catalog, previews, intake.mint, runner.wake)
+        self.operations = Operations(
+            stores.operations, stores.catalog, previews, upkeep.levels, intake.mint, runner.wake
+        )
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

@@ -10,10 +10,11 @@ from dataclasses import replace
 from ... import logs
 from ...errors import DatabaseAway, DatabaseFull, JobQueueError
 from ...metrics import Metrics
-from ...store.bulk.jobs import BulkStore
+from ...store.bulk.jobs import BulkStore, Step
 from ...store.bulk.operations import Operation, OperationStore, State
 from ...store.bulk.requests import Verb
 from ..events.this_server import ThisServer
+from ..schedule.runs import ScheduleRuns
 from ..upkeep.duty_cycle import DutyCycle
 from .effects import Effects
 from .operations import name_of
@@ -43,6 +44,7 @@ class Runner:
         store: Where operations are.
         jobs: What the steps change.
         previews: Counts what matches, before the first step.
+        backfills: Does the steps of those that fire schedules.
         effects: What is told of a step.
         server: Owns operations.
         crowded: Whether enqueues wait; steps wait for them.
@@ -54,6 +56,7 @@ class Runner:
         store: OperationStore,
         jobs: BulkStore,
         previews: Previews,
+        backfills: ScheduleRuns,
         effects: Effects,
         server: ThisServer,
         crowded: Callable[[], bool],
@@ -62,6 +65,7 @@ class Runner:
         self._store = store
         self._jobs = jobs
         self._previews = previews
+        self._backfills = backfills
         self._effects = effects
         self._server = server
         self._crowded = crowded
@@ -126,7 +130,7 @@ class Runner:
                 if operation.estimate is None and not operation.looked:
                     operation = await self._estimated(operation, owner)
                 began = time.monotonic()
-                step = await self._jobs.step(operation.id, owner, most=pace.most, window=pace.window)
+                step = await self._step(operation, owner, pace)
             except (DatabaseAway, DatabaseFull) as error:
                 _log.warning("an operation waits", operation=name_of(operation.id), cause=str(error))
                 if not await self._rested(operation, owner, _TRY_AGAIN_AFTER):
@@ -159,7 +163,16 @@ class Runner:
             if not await self._rested(operation, owner, pace.wait(time.monotonic())):
                 return
 
+    async def _step(self, operation: Operation, owner: int, pace: Pace) -> Step | None:
+        if operation.verb is Verb.BACKFILL:
+            return await self._backfills.step(operation, owner, pace.most)
+        return await self._jobs.step(operation.id, owner, most=pace.most, window=pace.window)
+
     async def _estimated(self, operation: Operation, owner: int) -> Operation:
+        if operation.request.backfill is not None:
+            counted = await self._backfills.count(operation.request.backfill, operation.request.max_jobs)
+            await self._store.estimate(operation.id, owner, counted.ticks, counted.capped, ())
+            return replace(operation, estimate=counted.ticks)
         found = await self._previews.count(
             operation.namespace, operation.grants, operation.verb, operation.request, operation.id
         )

@@ -12,12 +12,14 @@ _log = logging.getLogger(__name__)
 # One more in each version that writes what servers of before would break. 1: SHA-256 digests and cell bits.
 # 2: namespaces beside `default`. 3: jobs that are held back. 4: what queues allow of the jobs of one key.
 # 5: strict order, what queues and kinds allow of all their jobs, what is said of one key. 6: unique jobs.
-# 7: jobs that take several slots of a worker.
+# 7: jobs that take several slots of a worker; backfills of schedules, operations that servers of before would not know.
 LEVEL = 7
 #: Since this level servers keep to what is named at 5.
 LIMITS_LEVEL = 5
 #: Since this level servers count how many slots a job takes.
 WEIGHT_LEVEL = 7
+#: Since this level servers know of backfills.
+BACKFILL_LEVEL = 7
 
 
 class Levels:

@@ -21,11 +21,12 @@ class Verb(IntEnum):
     RETRY = 1
     CANCEL = 2
     DELETE = 3
+    BACKFILL = 4
 
     @property
     def method(self) -> str:
         """The name of the method."""
-        return f"{self.name.capitalize()}Jobs"
+        return "BackfillSchedule" if self is Verb.BACKFILL else f"{self.name.capitalize()}Jobs"
 
     @property
     def label(self) -> str:
@@ -62,6 +63,25 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Backfill:
+    """Which ticks of a schedule a backfill fires.
+
+    Attributes:
+        schedule_id: The number of the schedule. One that was made anew has another.
+        schedule: Its name.
+        start: Ticks at this time and later.
+        end: Ticks before this time.
+        overlap: What becomes of a tick beside a job that has not ended, as the contract numbers it.
+    """
+
+    schedule_id: int
+    schedule: str
+    start: datetime
+    end: datetime
+    overlap: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What an operation is to do.
 
@@ -76,6 +96,7 @@ class Request:
         to_queue: Of a retry: the queue in which the jobs wait then. None: each stays in its own.
         reset_checkpoint: Of a retry: whether each begins anew.
         respect_unique: Of a retry: whether one is left out whose name another job holds.
+        backfill: Of a backfill: which ticks; `max_jobs` and `per_second` are of ticks then.
     """
 
     selection: Selection
@@ -88,6 +109,7 @@ class Request:
     to_queue: str | None = None
     reset_checkpoint: bool = False
     respect_unique: bool = False
+    backfill: Backfill | None = None
 
 
 def to_json(request: Request) -> str:
@@ -115,6 +137,7 @@ def to_json(request: Request) -> str:
         "to_queue": request.to_queue,
         "reset_checkpoint": request.reset_checkpoint,
         "respect_unique": request.respect_unique,
+        "backfill": _of_backfill(request.backfill),
     }
     return json.dumps({name: value for name, value in stored.items() if value}, sort_keys=True)
 
@@ -147,6 +170,31 @@ def from_json(text: str) -> Request:
         stored.get("to_queue"),
         stored.get("reset_checkpoint", False),
         stored.get("respect_unique", False),
+        _backfill(stored.get("backfill")),
+    )
+
+
+def _of_backfill(backfill: Backfill | None) -> dict[str, Any] | None:
+    if backfill is None:
+        return None
+    return {
+        "schedule_id": backfill.schedule_id,
+        "schedule": backfill.schedule,
+        "start": backfill.start.isoformat(),
+        "end": backfill.end.isoformat(),
+        "overlap": backfill.overlap,
+    }
+
+
+def _backfill(stored: dict[str, Any] | None) -> Backfill | None:
+    if stored is None:
+        return None
+    return Backfill(
+        stored["schedule_id"],
+        stored["schedule"],
+        datetime.fromisoformat(stored["start"]),
+        datetime.fromisoformat(stored["end"]),
+        stored["overlap"],
     )
 
 

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/access.proto.
  */
 export const file_jobqueue_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("Chhqb2JxdWV1ZS92MS9hY2Nlc3MucHJvdG8SC2pvYnF1ZXVlLnYxIvACCgZBY2Nlc3MSLgoGYW55X29mGAEgAygOMh4uam9icXVldWUudjEuQWNjZXNzLlBlcm1pc3Npb24SLgoGb2JqZWN0GAIgASgOMh4uam9icXVldWUudjEuQWNjZXNzLk9iamVjdFJ1bGUSDwoHYXVkaXRlZBgDIAEoCCJtCgpQZXJtaXNzaW9uEhoKFlBFUk1JU1NJT05fVU5TUEVDSUZJRUQQABIKCgZQVUJMSUMQARILCgdFTlFVRVVFEAISCAoEUkVBRBADEggKBFdPUksQBBILCgdPUEVSQVRFEAUSCQoFQURNSU4QBiKFAQoKT2JqZWN0UnVsZRIbChdPQkpFQ1RfUlVMRV9VTlNQRUNJRklFRBAAEg0KCU5BTUVTUEFDRRABEhQKEFFVRVVFX09GX1JFUVVFU1QQAhIQCgxRVUVVRV9PRl9KT0IQAxIVChFRVUVVRVNfT0ZfU0VTU0lPThAEEgwKCEZJTFRFUkVEEAU6TQoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYgZADIAEoCzITLmpvYnF1ZXVlLnYxLkFjY2Vzc1IGYWNjZXNzQkgKD2Rldi5qb2JxdWV1ZS52MUILQWNjZXNzUHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("Chhqb2JxdWV1ZS92MS9hY2Nlc3MucHJvdG8SC2pvYnF1ZXVlLnYxIocDCgZBY2Nlc3MSLgoGYW55X29mGAEgAygOMh4uam9icXVldWUudjEuQWNjZXNzLlBlcm1pc3Npb24SLgoGb2JqZWN0GAIgASgOMh4uam9icXVldWUudjEuQWNjZXNzLk9iamVjdFJ1bGUSDwoHYXVkaXRlZBgDIAEoCCJtCgpQZXJtaXNzaW9uEhoKFlBFUk1JU1NJT05fVU5TUEVDSUZJRUQQABIKCgZQVUJMSUMQARILCgdFTlFVRVVFEAISCAoEUkVBRBADEggKBFdPUksQBBILCgdPUEVSQVRFEAUSCQoFQURNSU4QBiKcAQoKT2JqZWN0UnVsZRIbChdPQkpFQ1RfUlVMRV9VTlNQRUNJRklFRBAAEg0KCU5BTUVTUEFDRRABEhQKEFFVRVVFX09GX1JFUVVFU1QQAhIQCgxRVUVVRV9PRl9KT0IQAxIVChFRVUVVRVNfT0ZfU0VTU0lPThAEEgwKCEZJTFRFUkVEEAUSFQoRUVVFVUVfT0ZfU0NIRURVTEUQBjpNCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiBkAMgASgLMhMuam9icXVldWUudjEuQWNjZXNzUgZhY2Nlc3NCSAoPZGV2LmpvYnF1ZXVlLnYxQgtBY2Nlc3NQcm90b1ABWiZqb2JxdWV1ZS5kZXYvZ28vam9icXVldWUvdjE7am9icXVldWV2MWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method.
@@ -91,7 +91,7 @@ export enum Access_Permission {
   WORK = 4,
 
   /**
-   * Cancel, retry, release and delete jobs; pause queues; declare kinds.
+   * Cancel, retry, release and delete jobs; pause queues; declare kinds; make and change schedules.
    *
    * @generated from enum value: OPERATE = 5;
    */
@@ -158,6 +158,14 @@ export enum Access_ObjectRule {
    * @generated from enum value: FILTERED = 5;
    */
   FILTERED = 5,
+
+  /**
+   * The queue and the kind of the job of the schedule that the request names. Without READ on them there is no such
+   * schedule for the caller.
+   *
+   * @generated from enum value: QUEUE_OF_SCHEDULE = 6;
+   */
+  QUEUE_OF_SCHEDULE = 6,
 }
 
 /**

@@ -1,0 +1,130 @@
+"""When this server looks for schedules that are due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from ... import logs
+from ...errors import DatabaseAway, DatabaseFull, JobQueueError
+from ...metrics import Metrics
+from ...store.schedule.fires import FireStore
+from ..events.ends import Ended, Ends, ended_jobs
+from ..upkeep.clock import Clock
+from ..upkeep.duty_cycle import DutyCycle
+from . import zones
+from .firing import Firing
+from .ticks import next_tick
+
+_log = logs.get(__name__)
+
+#: How often a server looks whether there is a tick, at least, in seconds: it sleeps until the next one otherwise.
+LOOK_EVERY = 1.0
+#: How often it looks while a tick waits for the end of a job, which another server may have seen.
+LOOK_AT_BUFFERED_EVERY = 0.25
+#: How soon it looks again when a tick is due by its own clock and not by the database's, or another server fires it.
+_AGAIN_AFTER, _AGAIN_AT_MOST = 0.002, 0.25
+_TRY_AGAIN_AFTER = 1.0
+_COUNT_EVERY = 10.0
+#: Of so many schedules whose ticks were left out most often metrics tell.
+MOST_TOLD = 20
+_MOST_AWAITED = 1000
+#: A tick so near is left as the older version of the time zones has it.
+NEAR = timedelta(minutes=1)
+_RETIMED_TOGETHER = 200
+
+
+class Firer:
+    """Looks for schedules that are due, at the time of the next tick.
+
+    Args:
+        store: Where schedules are.
+        firing: Fires them.
+        clock: The database's.
+        ends: Tells of jobs that ended here.
+        metrics: Told how many schedules there are.
+    """
+
+    def __init__(self, store: FireStore, firing: Firing, clock: Clock, ends: Ends, metrics: Metrics) -> None:
+        self._store = store
+        self._firing = firing
+        self._clock = clock
+        self._metrics = metrics
+        self._counts = DutyCycle(_COUNT_EVERY)
+        self._awake = asyncio.Event()
+        self._awaited: set[UUID] = set()
+        self._in_vain = 0
+        ends.subscribe(self._ended)
+
+    def wake(self) -> None:
+        """There may be a tick that it does not know of."""
+        self._awake.set()
+
+    def _ended(self, ended: Sequence[Ended]) -> None:
+        if self._awaited and not self._awaited.isdisjoint(ended_jobs(ended)):
+            self._awake.set()
+
+    async def run(self) -> None:
+        """Fires what is due until cancelled."""
+        retimed = False
+        while True:
+            try:
+                if not retimed:
+                    await self._retime()
+                    retimed = True
+                left = await self._turn()
+                await self._count()
+            except (DatabaseAway, DatabaseFull) as error:
+                _log.debug("schedules wait", cause=str(error))
+                left = _TRY_AGAIN_AFTER
+            except JobQueueError as error:
+                _log.warning("schedules wait", cause=str(error))
+                left = _TRY_AGAIN_AFTER
+            if left > 0:
+                try:
+                    async with asyncio.timeout(left):
+                        await self._awake.wait()
+                except TimeoutError:
+                    pass
+            self._awake.clear()
+
+    async def _turn(self) -> float:
+        """Fires what is due. Seconds until it is to look again."""
+        soonest = await self._store.soonest()
+        self._awaited = await self._store.awaited(_MOST_AWAITED) if soonest.buffered else set()
+        longest = LOOK_AT_BUFFERED_EVERY if soonest.buffered else LOOK_EVERY
+        left = longest
+        if soonest.next_at is not None:
+            left = min(longest, (soonest.next_at - self._clock.now()).total_seconds())
+        if left > 0 and not soonest.buffered:
+            return max(left, _AGAIN_AFTER)
+        if await self._firing.round(buffered=soonest.buffered):
+            self._in_vain = 0
+            return 0.0
+        if left > 0:
+            return max(left, _AGAIN_AFTER)
+        self._in_vain += 1
+        return float(min(_AGAIN_AT_MOST, _AGAIN_AFTER * 2 ** min(self._in_vain, 10)))
+
+    async def _retime(self) -> None:
+        """Computes next ticks anew that are by an older version of the time zones."""
+        while True:
+            async with self._store.transaction() as session:
+                rows = await self._store.retime(zones.VERSION, NEAR, _RETIMED_TOGETHER, session)
+                if not rows:
+                    return
+                moved = {
+                    schedule.id: next_tick(schedule.spec, max(at, schedule.last_tick or at))
+                    for schedule, at in rows
+                }
+                await self._store.set_next(session, moved, zones.VERSION)
+            _log.info("next ticks are by new time zones", schedules=len(rows), version=zones.VERSION)
+
+    async def _count(self) -> None:
+        if self._counts.left:
+            return
+        with self._counts.done():
+            counts = await self._store.counts(MOST_TOLD)
+        self._metrics.schedules(counts.active, counts.paused, counts.skipped)

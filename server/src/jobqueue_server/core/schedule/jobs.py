@@ -1,0 +1,192 @@
+"""The jobs of ticks: made of a schedule, and stored by the one intake within the transaction of a fire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from ... import logs
+from ...errors import (
+    Duplicate,
+    FieldInvalid,
+    JobQueueError,
+    KindUnknown,
+    NotAllowed,
+    PayloadInvalid,
+    PayloadTooLarge,
+    QueueBacklogFull,
+    ServersDiffer,
+)
+from ...metrics import Metrics
+from ...model import NewJob, NewJobs
+from ...scope import Scope
+from ...store.database import Session
+from ...store.intake.intake import BacklogOfKeys
+from ...store.schedule.values import Run, Schedule
+from ..intake.batch import Batch
+from ..intake.intake import Intake
+from ..intake.keyed import KeyedBatches
+from ..intake.placement import Placement, StoredWithin
+from .decisions import Decision
+from .ticks import spread, told
+
+_log = logs.get(__name__)
+
+NAME_HEADER, TICK_HEADER = "x-schedule", "x-schedule-tick"
+_PATH = "job"
+#: What says that a job does not fit.
+REFUSALS = (
+    Duplicate,
+    FieldInvalid,
+    KindUnknown,
+    NotAllowed,
+    PayloadInvalid,
+    PayloadTooLarge,
+    QueueBacklogFull,
+    ServersDiffer,
+)
+
+
+@dataclass(slots=True, eq=False)
+class Planned:
+    """A tick that fires: with its job, or with the reason why that does not fit."""
+
+    tick: datetime
+    nth: int
+    batch: Batch | None = None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """What was stored, in a transaction that is still open."""
+
+    batch: Batch | None = None
+    how: StoredWithin = field(default_factory=StoredWithin)
+
+    def job_of(self, plan: Planned) -> tuple[UUID, str]:
+        """The job of a tick, and a note where it is not a new one."""
+        assert plan.batch is not None
+        row_id = plan.batch.rows[0].id
+        conflict = self.how.conflicts.get(row_id)
+        if conflict is None:
+            return row_id, ""
+        action = "KEPT" if conflict.action is None else conflict.action.name
+        return conflict.job_id, f"{action}: this job holds the name of the work, and nothing was enqueued"
+
+
+class JobMaker:
+    """Makes and stores the jobs of ticks."""
+
+    def __init__(
+        self, intake: Intake, keyed_batches: KeyedBatches, placement: Placement, metrics: Metrics
+    ) -> None:
+        self._intake = intake
+        self._keyed_batches = keyed_batches
+        self._placement = placement
+        self._metrics = metrics
+
+    async def check(self, scope: Scope, job: NewJob, path: str) -> None:
+        """Checks a job as an enqueue by this caller does, and makes what it needs: its lane, and the level of servers.
+
+        Raises:
+            NotAllowed: The principal may not enqueue it.
+            FieldInvalid, PayloadInvalid, KindUnknown: It does not fit.
+            ServersDiffer: It is to be held back or unique, and an older server runs.
+        """
+        await self._intake.rows_in_new_lanes(scope, [NewJobs.of(job)], path)
+
+    async def prepare(self, schedule: Schedule) -> str:
+        """Makes what the job of a schedule needs. Why it does not fit; empty: it does."""
+        try:
+            await self.check(_scope(schedule), schedule.job, _PATH)
+        except REFUSALS as error:
+            return self.why(error)
+        return ""
+
+    def plan(self, decision: Decision) -> list[Planned] | None:
+        """The jobs of ticks that can be stored together with those of other schedules; None: they can't."""
+        plans = [self._planned(decision.schedule, tick, nth) for tick, nth in decision.fires]
+        if any(plan is None or (plan.batch is not None and plan.batch.named) for plan in plans):
+            return None
+        return [plan for plan in plans if plan is not None]
+
+    def plan_alone(self, decision: Decision, refused: str) -> list[Planned]:
+        """The jobs of ticks that are stored alone. Where `refused` says why the job does not fit, none of them is."""
+        made = []
+        for tick, nth in decision.fires:
+            plan = None if refused else self._planned(decision.schedule, tick, nth)
+            made.append(plan or Planned(tick, nth, refused=refused or "its kind is not known here yet"))
+        return made
+
+    def _planned(self, schedule: Schedule, tick: datetime, nth: int) -> Planned | None:
+        """None: something has to be made for the job first."""
+        try:
+            job = job_of(schedule, tick, spreads=not nth)
+            batch = self._intake.rows(_scope(schedule), [NewJobs.of(job)], _PATH)
+        except REFUSALS as error:
+            return Planned(tick, nth, refused=self.why(error))
+        if batch is not None and (full := batch.full_limit) is not None:
+            return Planned(tick, nth, refused=full.refusal().message)
+        return None if batch is None else Planned(tick, nth, batch)
+
+    async def store(self, session: Session, plans: Sequence[Planned]) -> Fired:
+        """Stores the jobs within a transaction.
+
+        Raises:
+            BacklogOfKeys: A key has as many waiting jobs as its queue allows.
+            Duplicate, FieldInvalid: The name of a job is held, and it can't stand beside that.
+            KeyVanished: A name changed hands; to be tried again in a new transaction.
+        """
+        batches = [plan.batch for plan in plans if plan.batch is not None]
+        if not batches:
+            return Fired()
+        batch = Batch.joined(batches, _PATH)
+        return Fired(batch, await self._keyed_batches.store_within(_NOBODY, session, batch))
+
+    def announce(self, fired: Fired) -> None:
+        """What was stored is committed."""
+        if fired.batch is None:
+            return
+        self._placement.announce(fired.batch, fired.how)
+        for row, lane in zip(fired.batch.rows, fired.batch.lanes, strict=True):
+            if (conflict := fired.how.conflicts.get(row.id)) is not None:
+                self._metrics.duplicate(lane.kind, conflict.action)
+            elif lane.backlog is not None:
+                lane.backlog.came(len(row.ids))
+
+    def count(self, runs: Sequence[Run], at: datetime | None) -> None:
+        """Counts what became of ticks; `at` is when they were decided, of those of schedules themselves."""
+        for run in runs:
+            late = None if at is None or run.nth else (at - run.tick).total_seconds()
+            self._metrics.schedule_fired(run.outcome.name.lower(), run.ticks, late)
+
+    @staticmethod
+    def why(error: Exception) -> str:
+        """Why a job does not fit, for people."""
+        if isinstance(error, BacklogOfKeys):
+            return "as many jobs as the queue allows wait for its key"
+        if isinstance(error, JobQueueError):
+            return error.message
+        _log.error("the job of a schedule can't be stored", exc_info=error)
+        return "the database refused its job: see the server's log"
+
+
+def job_of(schedule: Schedule, tick: datetime, *, spreads: bool) -> NewJob:
+    """The job of a tick; `spreads`: its start is drawn from the jitter."""
+    job, jitter = schedule.job, schedule.spec.jitter
+    local = told(schedule.spec, tick).local
+    headers = {**job.headers, NAME_HEADER: schedule.name, TICK_HEADER: local.isoformat()}
+    run_at = tick + spread(schedule.id, tick, jitter) if jitter and spreads else None
+    return replace(job, headers=headers, run_at=run_at)
+
+
+def _scope(schedule: Schedule) -> Scope:
+    """Who made the schedule was asked for permissions then."""
+    return Scope(schedule.namespace, f"schedule:{schedule.name}")
+
+
+#: Scopes are for idempotency keys, which jobs of schedules don't have.
+_NOBODY = Scope(0, "schedules")

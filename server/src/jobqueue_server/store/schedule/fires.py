@@ -1,0 +1,208 @@
+"""The fire of schedules: what is due is locked, what became of it written, where its jobs are stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from ...lifecycle import Status
+from ..database import Database, Session
+from .schedules import run_of, schedule_of
+from .values import Run, Schedule
+
+#: A server that is silent so long in the middle of a fire loses it: another one fires instead.
+MOST_SILENT = timedelta(seconds=5)
+_NEXT_NTH = -1
+
+
+class TickDecidedBefore(Exception):
+    """A tick has a run already, so that nothing of this transaction may be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Soonest:
+    """When there is something to do: the next tick of all schedules, and whether a tick waits for the end of a job."""
+
+    next_at: datetime | None
+    buffered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """A schedule that was decided on, as it is to be, with what became of its ticks.
+
+    Attributes:
+        schedule: As it is now, but for `runs` and `fired`.
+        runs: What became of its ticks, in order.
+        enqueued: How many jobs it has enqueued now.
+        paused_for: Why it is paused now; None: it is not, or was before.
+    """
+
+    schedule: Schedule
+    runs: Sequence[Run]
+    enqueued: int
+    paused_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many schedules there are, and those that were left out most often in a row: (namespace, name, how often)."""
+
+    active: int
+    paused: int
+    skipped: Sequence[tuple[str, str, int]]
+
+
+class FireStore:
+    """What a server fires, in PostgreSQL.
+
+    Raises (every method): DatabaseAway, DatabaseFull.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """A transaction that the database ends where this server is silent in it."""
+        async with self._database.transaction(hot=True) as session:
+            await session.fetchrow("bound_fire", str(MOST_SILENT // timedelta(milliseconds=1)))
+            yield session
+
+    async def soonest(self) -> Soonest:
+        """When there is something to do."""
+        row = await self._database.fetchrow("soonest_schedule", hot=True)
+        assert row is not None
+        return Soonest(row["next_at"], row["buffered"])
+
+    async def due(self, session: Session, most: int, *, buffered: bool) -> list[tuple[Schedule, datetime]]:
+        """Locks schedules that are due, and with `buffered` those whose tick need not wait any more.
+
+        Each comes with the time by the database's clock.
+        """
+        rows = await session.fetch("due_schedules", most)
+        if buffered:
+            known = {row["id"] for row in rows}
+            rows += [row for row in await session.fetch("freed_schedules", most) if row["id"] not in known]
+        return [(schedule_of(row), row["at"]) for row in rows]
+
+    async def lock(self, session: Session, schedule_id: int) -> tuple[Schedule, datetime] | None:
+        """Locks one schedule; None: it is gone."""
+        row = await session.fetchrow("lock_schedule_by_id", schedule_id)
+        return None if row is None else (schedule_of(row), row["at"])
+
+    async def awaited(self, most: int) -> set[UUID]:
+        """The jobs for whose end ticks wait."""
+        rows = await self._database.fetch("awaited_jobs", most, hot=True)
+        return {job_id for row in rows for job_id in row["open"]}
+
+    async def open_jobs(self, session: Session, ids: Collection[UUID]) -> Mapping[UUID, Status | None]:
+        """Of these jobs those that are there: None for one that has not ended, or how it did."""
+        if not ids:
+            return {}
+        rows = await session.fetch("open_jobs", list(ids), min(ids), max(ids))
+        # One that ends meanwhile may be in both: the second part has the same snapshot, so it is not.
+        return {row["id"]: None if row["status"] is None else Status(row["status"]) for row in rows}
+
+    async def run_of_request(self, session: Session, schedule_id: int, request_id: str) -> Run | None:
+        """The run that a request has made before."""
+        row = await session.fetchrow("run_of_request", schedule_id, request_id)
+        return None if row is None else run_of(row)
+
+    async def write(
+        self, session: Session, advanced: Sequence[Advanced], request_id: str | None = None
+    ) -> list[Run]:
+        """Writes what became of the ticks of schedules that this transaction has locked, and moves these on.
+
+        Args:
+            session: The transaction.
+            advanced: The schedules.
+            request_id: Of the one run by hand.
+
+        Raises:
+            TickDecidedBefore: One of the ticks has a run already.
+        """
+        written: list[Run] = []
+        rows = [
+            (each.schedule.id, run, each.schedule.runs + number)
+            for each in advanced
+            for number, run in enumerate(each.runs, 1)
+        ]
+        if rows:
+            found = await session.fetch(
+                "write_runs",
+                [schedule_id for schedule_id, _, _ in rows],
+                [run.tick for _, run, _ in rows],
+                [_NEXT_NTH if run.nth < 0 else run.nth for _, run, _ in rows],
+                [number for _, _, number in rows],
+                [int(run.outcome) for _, run, _ in rows],
+                [run.job_id for _, run, _ in rows],
+                [run.note for _, run, _ in rows],
+                [run.ticks for _, run, _ in rows],
+                # What it puts out of the buffer is not its own.
+                [request_id if run.nth < 0 else None for _, run, _ in rows],
+            )
+            if len(found) != len(rows):
+                raise TickDecidedBefore
+            written = [run_of(row) for row in found]
+            places = {(row["schedule_id"], row["tick"], row["number"]): row["nth"] for row in found}
+            advanced = [_placed(each, places) for each in advanced]
+        await session.fetch("advance_schedules", *_columns(advanced))
+        return written
+
+    async def retime(
+        self, version: str, near: timedelta, most: int, session: Session
+    ) -> list[tuple[Schedule, datetime]]:
+        """Locks schedules whose next tick is by an older version of the time zones and not near."""
+        rows = await session.fetch("retime_schedules", version, near, most)
+        return [(schedule_of(row), row["at"]) for row in rows]
+
+    async def set_next(
+        self, session: Session, next_ticks: Mapping[int, datetime | None], version: str
+    ) -> None:
+        """Writes the next ticks of schedules by their numbers."""
+        await session.fetch("set_next_ticks", list(next_ticks), list(next_ticks.values()), version)
+
+    async def counts(self, most: int) -> Counts:
+        """How many schedules there are, and at most so many of those that were left out most often in a row."""
+        first, *rows = await self._database.fetch("count_schedules", most)
+        return Counts(
+            first["active"],
+            first["paused"],
+            [(row["namespace"], row["name"], row["skipped"]) for row in rows],
+        )
+
+
+def _placed(each: Advanced, places: Mapping[tuple[int, datetime, int], int]) -> Advanced:
+    """The same, where the database has said which run of its tick waits."""
+    schedule = each.schedule
+    if schedule.buffered is None or schedule.buffered_nth >= 0:
+        return each
+    (number,) = [
+        schedule.runs + number
+        for number, run in enumerate(each.runs, 1)
+        if run.nth < 0 and run.tick == schedule.buffered
+    ]
+    nth = places[schedule.id, schedule.buffered, number]
+    return replace(each, schedule=replace(schedule, buffered_nth=nth))
+
+
+def _columns(advanced: Sequence[Advanced]) -> tuple[list[object], ...]:
+    now = [each.schedule for each in advanced]
+    return (
+        [one.id for one in now],
+        [one.next_at for one in now],
+        [one.last_tick for one in now],
+        ["{" + ",".join(map(str, one.open)) + "}" for one in now],
+        [one.buffered for one in now],
+        [one.buffered_nth for one in now],
+        [each.enqueued for each in advanced],
+        [one.skipped_in_a_row for one in now],
+        [one.failures_in_a_row for one in now],
+        [one.runs + len(each.runs) for one, each in zip(now, advanced, strict=True)],
+        [each.paused_for for each in advanced],
+        [one.runs + len(each.runs) - one.policy.keep_runs for one, each in zip(now, advanced, strict=True)],
+    )

@@ -1,0 +1,10 @@
+-- schedule: a tick waits, and no job is open any more -> about to fire
+-- $1 int4: how many at most
+-- As due_schedules.sql. `open` has one job mostly.
+select s.*, now() as at
+from schedule s
+where s.buffered_at is not null and s.paused_at is null
+    and not exists (select from live_job l where l.id = any(s.open))
+    and s.namespace_id in (select n.id from namespace n where n.disabled_at is null)
+limit $1
+for update of s skip locked

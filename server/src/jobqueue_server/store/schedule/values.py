@@ -1,0 +1,303 @@
+"""What a schedule is: when it is due, its job, what becomes of its ticks. And the form in which that is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Any
+from uuid import UUID
+
+from ...lifecycle import Hold
+from ...model import (
+    NOTHING,
+    NewJob,
+    OnConflict,
+    RetryPolicy,
+    Unique,
+    UniqueField,
+    UniqueScope,
+    Until,
+)
+
+UTC_NAME = "Etc/UTC"
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Overlap(IntEnum):
+    """What becomes of a tick while a job of the schedule has not ended. The contract has these numbers."""
+
+    ALLOW = 1
+    SKIP = 2
+    BUFFER_ONE = 3
+
+
+class CatchUp(IntEnum):
+    """What becomes of ticks that were missed. The contract has these numbers."""
+
+    LATEST = 1
+    ALL = 2
+    NONE = 3
+
+
+class Outcome(IntEnum):
+    """What became of a tick. The contract has these numbers, and `schedule_run.outcome`."""
+
+    FIRED = 1
+    SKIPPED_OVERLAP = 2
+    SKIPPED_CATCH_UP = 3
+    SKIPPED_PAUSED_BY_FAILURES = 4
+    BUFFERED = 5
+    REPLACED_IN_BUFFER = 6
+    REFUSED = 7
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the tick was left out by the policy of its schedule."""
+        return self in (Outcome.SKIPPED_OVERLAP, Outcome.SKIPPED_CATCH_UP, Outcome.REPLACED_IN_BUFFER)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """When a schedule is due.
+
+    Attributes:
+        cron: Lines of cron, whose union is meant; empty: `every` is set.
+        every: The time between two ticks, in whole seconds.
+        phase: By how much they are shifted from 1970 on.
+        time_zone: That of `cron`.
+        starts_at: No tick is before it.
+        ends_at: No tick is at it or later.
+        jitter: Over how long the starts of jobs are spread.
+    """
+
+    cron: tuple[str, ...] = ()
+    every: timedelta | None = None
+    phase: timedelta = timedelta()
+    time_zone: str = UTC_NAME
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    jitter: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What becomes of ticks that can't simply fire.
+
+    Attributes:
+        overlap: While a job has not ended.
+        catch_up_window: How old a tick may be that is caught up.
+        catch_up: What becomes of those that were missed.
+        pause_after_failures: After so many failed jobs in a row it is paused; 0: never.
+        keep_runs: How many of its runs are kept.
+    """
+
+    overlap: Overlap = Overlap.BUFFER_ONE
+    catch_up_window: timedelta = timedelta(hours=1)
+    catch_up: CatchUp = CatchUp.LATEST
+    pause_after_failures: int = 0
+    keep_runs: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of a tick, or of several that were left out together.
+
+    Attributes:
+        tick: The tick, or the last of them.
+        nth: 0: of the schedule itself. More: by hand, or of a backfill.
+        outcome: What became of it.
+        job_id: The job that it enqueued.
+        note: Why, for people.
+        ticks: How many there are.
+        at: When it was decided.
+        number: Counts the runs of a schedule.
+    """
+
+    tick: datetime
+    outcome: Outcome
+    nth: int = 0
+    job_id: UUID | None = None
+    note: str = ""
+    ticks: int = 1
+    at: datetime | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule as it is stored.
+
+    Attributes:
+        id: Its number. One that was deleted and made anew has another.
+        namespace: Where its jobs go.
+        name: Its name there.
+        spec: When it is due.
+        job: What is enqueued. Without its payload where a list was asked for.
+        policy: What becomes of its ticks.
+        labels: The caller's own.
+        paused: Whether it has no ticks.
+        pause_note: Why.
+        next_at: Its next tick; None: it is paused, or there is none.
+        last_tick: The last one that was decided.
+        open: Its newest jobs that had not ended then.
+        buffered: The tick that waits for the end of these.
+        buffered_nth: Whether that one is by hand, as in `Run`.
+        fired: How many jobs it has enqueued.
+        skipped_in_a_row: How many ticks in a row were left out.
+        failures_in_a_row: How many of its jobs in a row have failed.
+        runs: How many runs it has had.
+        revision: Its etag.
+        created_at: When it was made.
+        updated_at: When a caller changed it last.
+        last_run: What was decided last.
+    """
+
+    id: int
+    namespace: int
+    name: str
+    spec: Spec
+    job: NewJob
+    policy: Policy = Policy()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    paused: bool = False
+    pause_note: str = ""
+    next_at: datetime | None = None
+    last_tick: datetime | None = None
+    open: tuple[UUID, ...] = ()
+    buffered: datetime | None = None
+    buffered_nth: int = 0
+    fired: int = 0
+    skipped_in_a_row: int = 0
+    failures_in_a_row: int = 0
+    runs: int = 0
+    revision: int = 1
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    last_run: Run | None = None
+
+
+def spec_to_json(spec: Spec) -> str:
+    """As it is stored."""
+    return _json(
+        cron=list(spec.cron),
+        every_us=_us(spec.every),
+        phase_us=_us(spec.phase),
+        time_zone=spec.time_zone,
+        starts_at=_text(spec.starts_at),
+        ends_at=_text(spec.ends_at),
+        jitter_us=_us(spec.jitter),
+    )
+
+
+def spec_from_json(text: str) -> Spec:
+    """What `spec_to_json` made."""
+    said: dict[str, Any] = json.loads(text)
+    return Spec(
+        tuple(said.get("cron", ())),
+        _span(said.get("every_us")),
+        _span(said.get("phase_us")) or timedelta(),
+        said.get("time_zone", UTC_NAME),
+        _moment(said.get("starts_at")),
+        _moment(said.get("ends_at")),
+        _span(said.get("jitter_us")) or timedelta(),
+    )
+
+
+def policy_to_json(policy: Policy) -> str:
+    """As it is stored. All of it stands there, so that another default does not change what was made before."""
+    return json.dumps(
+        {
+            "overlap": int(policy.overlap),
+            "catch_up_window_us": _us(policy.catch_up_window),
+            "catch_up": int(policy.catch_up),
+            "pause_after_failures": policy.pause_after_failures,
+            "keep_runs": policy.keep_runs,
+        }
+    )
+
+
+def policy_from_json(text: str) -> Policy:
+    """What `policy_to_json` made."""
+    said: dict[str, Any] = json.loads(text)
+    return Policy(
+        Overlap(said["overlap"]),
+        said["catch_up_window_us"] * _MICROSECOND,
+        CatchUp(said["catch_up"]),
+        said["pause_after_failures"],
+        said["keep_runs"],
+    )
+
+
+def job_to_json(job: NewJob) -> str:
+    """All but kind, queue and payload, which have columns of their own."""
+    retry = job.retry_policy
+    return _json(
+        priority=job.priority,
+        max_attempts=job.max_attempts,
+        timeout_us=_us(job.timeout),
+        retry=None if retry is None else [_us(retry.min_backoff), _us(retry.max_backoff)],
+        labels=dict(job.labels),
+        headers=dict(job.headers),
+        hold=None if job.hold is None else int(job.hold),
+        key=job.key,
+        unique=None if job.unique is None else {"is": True, **job.unique.said},
+    )
+
+
+def job_from_json(text: str, queue: str, kind: str, payload: bytes) -> NewJob:
+    """What `job_to_json` made, with what it left out."""
+    said: dict[str, Any] = json.loads(text)
+    retry = said.get("retry")
+    return NewJob(
+        kind,
+        payload,
+        queue,
+        said.get("priority", 0),
+        max_attempts=said.get("max_attempts"),
+        timeout=_span(said.get("timeout_us")),
+        retry_policy=None if retry is None else RetryPolicy(*(each * _MICROSECOND for each in retry)),
+        labels=said.get("labels") or NOTHING,
+        headers=said.get("headers") or NOTHING,
+        hold=Hold(said["hold"]) if "hold" in said else None,
+        key=said.get("key"),
+        unique=_unique(said["unique"]) if "unique" in said else None,
+    )
+
+
+def _unique(said: Mapping[str, Any]) -> Unique:
+    """What `Unique.said` told: all that is not the default."""
+    return replace(
+        Unique(),
+        key=said.get("key"),
+        payload_fields=tuple(said.get("payload_fields", ())),
+        scope=UniqueScope(said.get("scope", UniqueScope.KIND)),
+        until=Until(said.get("until", Until.STARTS)),
+        period=_span(said.get("period")),
+        on_conflict=OnConflict(said.get("on_conflict", OnConflict.KEEP)),
+        replace=tuple(UniqueField(each) for each in said.get("replace", ())),
+        max_delay=_span(said.get("max_delay")),
+    )
+
+
+def _json(**said: object) -> str:
+    """Without what is not set."""
+    return json.dumps({name: value for name, value in said.items() if value not in (None, [], {}, 0, "")})
+
+
+def _us(span: timedelta | None) -> int | None:
+    return None if span is None else span // _MICROSECOND
+
+
+def _span(us: int | None) -> timedelta | None:
+    return None if us is None else us * _MICROSECOND
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
