@@ -77,6 +77,22 @@ func TestAnErrorSaysEverything(t *testing.T) {
 	}
 }
 
+func TestWhatSchedulesAreRefusedForHasItsSentinel(t *testing.T) {
+	refusals := []error{refusal(codes.NotFound, "SCHEDULE_NOT_FOUND"), refusal(codes.AlreadyExists, "SCHEDULE_EXISTS")}
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		next := refusals[0]
+		refusals = refusals[1:]
+		return nil, next
+	})
+	_, err := client.Get(context.Background(), "1")
+	if !errors.Is(err, jobqueue.ErrScheduleNotFound) || !errors.Is(err, jobqueue.ErrNotFound) {
+		t.Error(err)
+	}
+	if _, err = client.Get(context.Background(), "1"); !errors.Is(err, jobqueue.ErrScheduleExists) {
+		t.Error(err)
+	}
+}
+
 func TestOnlyWhatDoesNoHarmTwiceIsTriedAgain(t *testing.T) {
 	var tries atomic.Int32
 	client := answering(t, func(string, any, metadata.MD) (any, error) {

@@ -30,6 +30,10 @@ var (
 	ErrJobNotFound = errors.New("job not found")
 	// ErrQueueNotFound: no job was ever enqueued in this queue.
 	ErrQueueNotFound = errors.New("queue not found")
+	// ErrScheduleNotFound: no schedule has this name: it was never made, or it was deleted.
+	ErrScheduleNotFound = errors.New("schedule not found")
+	// ErrScheduleExists: a schedule has this name: choose another one, or change that one.
+	ErrScheduleExists = errors.New("schedule exists")
 	// ErrJobTerminal: the job has ended and can't be cancelled: Metadata["status"] says how it ended.
 	ErrJobTerminal = errors.New("job terminal")
 	// ErrJobNotTerminal: the job is not over: wait for it or cancel it first.
@@ -91,6 +95,8 @@ var sentinelsByReason = map[string][]error{
 	"KIND_UNKNOWN":           {ErrKindUnknown, ErrInvalidRequest},
 	"JOB_NOT_FOUND":          {ErrJobNotFound, ErrNotFound},
 	"QUEUE_NOT_FOUND":        {ErrQueueNotFound, ErrNotFound},
+	"SCHEDULE_NOT_FOUND":     {ErrScheduleNotFound, ErrNotFound},
+	"SCHEDULE_EXISTS":        {ErrScheduleExists},
 	"JOB_TERMINAL":           {ErrJobTerminal},
 	"JOB_NOT_TERMINAL":       {ErrJobNotTerminal},
 	"JOB_NOT_HELD":           {ErrJobNotHeld},

@@ -28,6 +28,10 @@ pub enum ErrorKind {
     JobNotFound,
     /// No job was ever enqueued in this queue. Is a `NotFound` too.
     QueueNotFound,
+    /// No schedule has this name: it was never made, or it was deleted. Is a `NotFound` too.
+    ScheduleNotFound,
+    /// A schedule has this name: choose another one, or change that one.
+    ScheduleExists,
     /// The job has ended and can't be cancelled: `status` in [`Error::metadata`] says how it ended.
     JobTerminal,
     /// The job is not over: wait for it or cancel it first.
@@ -91,6 +95,8 @@ impl ErrorKind {
             "KIND_UNKNOWN" => Self::KindUnknown,
             "JOB_NOT_FOUND" => Self::JobNotFound,
             "QUEUE_NOT_FOUND" => Self::QueueNotFound,
+            "SCHEDULE_NOT_FOUND" => Self::ScheduleNotFound,
+            "SCHEDULE_EXISTS" => Self::ScheduleExists,
             "JOB_TERMINAL" => Self::JobTerminal,
             "JOB_NOT_TERMINAL" => Self::JobNotTerminal,
             "JOB_NOT_HELD" => Self::JobNotHeld,
@@ -129,7 +135,7 @@ impl ErrorKind {
     fn general(self) -> Self {
         match self {
             Self::PayloadInvalid | Self::TooLarge | Self::KindUnknown => Self::InvalidRequest,
-            Self::JobNotFound | Self::QueueNotFound => Self::NotFound,
+            Self::JobNotFound | Self::QueueNotFound | Self::ScheduleNotFound => Self::NotFound,
             Self::SessionEnded => Self::SessionUnknown,
             Self::Unauthenticated | Self::NamespaceDisabled => Self::NotAllowed,
             other => other,
@@ -339,4 +345,16 @@ fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut words: Vec<String> = chain(error).map(ToString::to_string).collect();
     words.dedup();
     words.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_schedules_are_refused_for_has_its_kind() {
+        assert_eq!(ErrorKind::of_reason("SCHEDULE_NOT_FOUND"), Some(ErrorKind::ScheduleNotFound));
+        assert_eq!(ErrorKind::ScheduleNotFound.general(), ErrorKind::NotFound);
+        assert_eq!(ErrorKind::of_reason("SCHEDULE_EXISTS"), Some(ErrorKind::ScheduleExists));
+    }
 }

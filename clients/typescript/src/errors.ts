@@ -79,6 +79,12 @@ export class JobNotFound extends NotFound {}
 /** No job was ever enqueued in this queue. */
 export class QueueNotFound extends NotFound {}
 
+/** No schedule has this name: it was never made, or it was deleted. */
+export class ScheduleNotFound extends NotFound {}
+
+/** A schedule has this name: choose another one, or change that one. */
+export class ScheduleExists extends JobQueueError {}
+
 /** The job has ended and can't be cancelled: `metadata.status` says how it ended. */
 export class JobTerminal extends JobQueueError {}
 

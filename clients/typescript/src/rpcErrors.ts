@@ -16,6 +16,8 @@ const BY_REASON: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
   ["KIND_UNKNOWN", errors.KindUnknown],
   ["JOB_NOT_FOUND", errors.JobNotFound],
   ["QUEUE_NOT_FOUND", errors.QueueNotFound],
+  ["SCHEDULE_NOT_FOUND", errors.ScheduleNotFound],
+  ["SCHEDULE_EXISTS", errors.ScheduleExists],
   ["JOB_TERMINAL", errors.JobTerminal],
   ["JOB_NOT_TERMINAL", errors.JobNotTerminal],
   ["JOB_NOT_HELD", errors.JobNotHeld],

@@ -16,6 +16,8 @@ import {
   JsonText,
   KindUnknown,
   PayloadInvalid,
+  ScheduleExists,
+  ScheduleNotFound,
   ServerFault,
   Unavailable,
   WaitTimeout,
@@ -400,6 +402,8 @@ test("errors are typed, and say all that the server said", async (t) => {
     [Code.InvalidArgument, "PAYLOAD_INVALID", PayloadInvalid],
     [Code.InvalidArgument, "KIND_UNKNOWN", KindUnknown],
     [Code.NotFound, "JOB_NOT_FOUND", JobNotFound],
+    [Code.NotFound, "SCHEDULE_NOT_FOUND", ScheduleNotFound],
+    [Code.AlreadyExists, "SCHEDULE_EXISTS", ScheduleExists],
     [Code.Internal, "INTERNAL", ServerFault],
     [Code.Internal, "A_LATER_ONE", ServerFault],
   ];

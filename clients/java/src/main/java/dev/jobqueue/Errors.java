@@ -27,6 +27,8 @@ final class Errors {
             Map.entry("KIND_UNKNOWN", JobQueueException.KindUnknown::new),
             Map.entry("JOB_NOT_FOUND", JobQueueException.JobNotFound::new),
             Map.entry("QUEUE_NOT_FOUND", JobQueueException.QueueNotFound::new),
+            Map.entry("SCHEDULE_NOT_FOUND", JobQueueException.ScheduleNotFound::new),
+            Map.entry("SCHEDULE_EXISTS", JobQueueException.ScheduleExists::new),
             Map.entry("JOB_TERMINAL", JobQueueException.JobTerminal::new),
             Map.entry("JOB_NOT_HELD", JobQueueException.JobNotHeld::new),
             Map.entry("JOB_NOT_TERMINAL", JobQueueException.JobNotTerminal::new),

@@ -148,6 +148,20 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
+    /** No schedule has this name: it was never made, or it was deleted. */
+    public static final class ScheduleNotFound extends NotFound {
+        ScheduleNotFound(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** A schedule has this name: choose another one, or change that one. */
+    public static final class ScheduleExists extends JobQueueException {
+        ScheduleExists(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
     /** The job has ended and can't be cancelled: {@code metadata().get("status")} says how it ended. */
     public static final class JobTerminal extends JobQueueException {
         JobTerminal(Facts facts, Throwable cause) {

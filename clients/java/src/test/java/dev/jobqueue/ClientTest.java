@@ -282,6 +282,10 @@ class ClientTest {
     void eachReasonAndEachCodeHasItsClass() {
         answers.add(refusal(Code.NOT_FOUND, "JOB_NOT_FOUND"));
         assertThrows(JobQueueException.JobNotFound.class, () -> client.get("1"));
+        answers.add(refusal(Code.NOT_FOUND, "SCHEDULE_NOT_FOUND"));
+        assertThrows(JobQueueException.ScheduleNotFound.class, () -> client.get("1"));
+        answers.add(refusal(Code.ALREADY_EXISTS, "SCHEDULE_EXISTS"));
+        assertThrows(JobQueueException.ScheduleExists.class, () -> client.get("1"));
         answers.add(refusal(Code.NOT_FOUND, "A_LATER_ONE"));
         assertThrows(JobQueueException.NotFound.class, () -> client.get("1"));
         answers.add(refusal(Code.PERMISSION_DENIED, ""));
