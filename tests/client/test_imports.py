@@ -60,3 +60,9 @@ def test_grpc_is_told_to_keep_its_notices_to_itself_unless_somebody_wants_them(t
 def test_whatever_an_explanation_has_can_be_named_from_the_package():
     for detail in get_args(insight.Detail):
         assert getattr(jobqueue, detail.__name__) is detail
+
+
+def test_who_has_no_schedules_does_not_load_their_messages():
+    assert "jobqueue.v1.schedule_pb2" not in modules_after(
+        "from jobqueue import Client, SyncClient, Worker, Operation"
+    )

@@ -111,6 +111,15 @@ if TYPE_CHECKING:
         RequestIdReused as RequestIdReused,
     )
     from .errors import (
+        ScheduleExists as ScheduleExists,
+    )
+    from .errors import (
+        ScheduleNotFound as ScheduleNotFound,
+    )
+    from .errors import (
+        SchedulesFull as SchedulesFull,
+    )
+    from .errors import (
         ServerFault as ServerFault,
     )
     from .errors import (
@@ -280,8 +289,37 @@ if TYPE_CHECKING:
     from .queue_keys import (
         QueueKey as QueueKey,
     )
+    from .schedule_calls import Schedules as Schedules
+    from .schedules import (
+        CatchUp as CatchUp,
+    )
+    from .schedules import (
+        Overlap as Overlap,
+    )
+    from .schedules import (
+        RunOutcome as RunOutcome,
+    )
+    from .schedules import (
+        Schedule as Schedule,
+    )
+    from .schedules import (
+        SchedulePolicy as SchedulePolicy,
+    )
+    from .schedules import (
+        ScheduleRun as ScheduleRun,
+    )
+    from .schedules import (
+        ScheduleSpec as ScheduleSpec,
+    )
+    from .schedules import (
+        ScheduleTick as ScheduleTick,
+    )
+    from .schedules import (
+        TickRule as TickRule,
+    )
     from .sync import SyncClient as SyncClient
     from .sync import SyncWatch as SyncWatch
+    from .sync_schedules import SyncSchedules as SyncSchedules
     from .watch import Watch as Watch
     from .worker import (
         JobContext as JobContext,
@@ -308,7 +346,8 @@ _HOME = {
     "IdentityNotFound InvalidRequest JobNotFound JobNotHeld JobNotTerminal JobQueueError JobTerminal "
     "KeyNotBlocked KeyNotFound KeyPolicyConflict KeyRevoked KindUnknown NamespaceDisabled "
     "NamespaceNotFound NotAllowed NotFound NotSupported OperationNotDone OperationNotFound Overloaded "
-    "PayloadInvalid QueueNotFound RequestIdReused ServerFault ServersDiffer SessionEnded SessionSilent "
+    "PayloadInvalid QueueNotFound RequestIdReused ScheduleExists ScheduleNotFound SchedulesFull ServerFault "
+    "ServersDiffer SessionEnded SessionSilent "
     "SessionSuperseded SessionUnknown TooLarge Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
     "bulk": "BulkState JobFilter Operation",
     "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyDetail KeyHolder LineDetail NameDetail "
@@ -319,7 +358,10 @@ _HOME = {
     "outcomes": "Cancelled Discard Retry Snooze",
     "payload": "JsonText",
     "queue_keys": "KeyFilter QueueKey",
+    "schedule_calls": "Schedules",
+    "schedules": "CatchUp Overlap RunOutcome Schedule SchedulePolicy ScheduleRun ScheduleSpec ScheduleTick TickRule",
     "sync": "SyncClient SyncWatch",
+    "sync_schedules": "SyncSchedules",
     "watch": "Watch",
     "worker": "JobContext JobLogFilter LeasedJob Observer Worker",
 }

@@ -14,6 +14,8 @@ from . import convert
 from .jobs import Status
 from .v1 import bulk_pb2 as pb
 
+_BACKFILL = "jobqueue.v1.BackfillMetadata"
+
 
 class BulkState(StrEnum):
     """How an operation stands."""
@@ -62,17 +64,18 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A change of many jobs.
+    """A change of many jobs, or a backfill of a schedule. Of a backfill all that is counted is ticks, not jobs.
 
     Attributes:
         name: `operations/` and an id. Empty in a dry run.
-        verb: The method that made it, such as `RetryJobs`.
+        verb: The method that made it, such as `RetryJobs` or `BackfillSchedule`.
         state: How it stands.
         done: Whether it goes on no more.
         dry_run: Whether nothing is changed.
         looked: How many jobs were looked at.
-        changed: How many jobs were changed.
-        skipped: How many jobs matched and were changed by another caller just before their turn.
+        changed: How many jobs were changed. Of a backfill: how many ticks fired.
+        skipped: How many jobs matched and were changed by another caller just before their turn. Of a backfill: how
+            many ticks did not fire.
         estimate: How many jobs matched when they were counted.
         estimate_capped: Whether counting ended at its bound: more may match.
         per_second: The limit that it was given. 0: none.
@@ -82,6 +85,10 @@ class Operation:
         updated_at: When it last changed jobs, or was changed itself.
         ended_at: When it was done.
         error: Why it ended early; empty: it did not.
+        schedule: The schedule of a backfill. None: it is no backfill.
+        start_at: The beginning of a backfill.
+        end_at: The end of a backfill.
+        last_at: The last tick of a backfill that was decided. None: none was yet.
     """
 
     name: str
@@ -101,6 +108,10 @@ class Operation:
     updated_at: datetime | None
     ended_at: datetime | None
     error: str
+    schedule: str | None = None
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    last_at: datetime | None = None
 
 
 def job_filter(given: JobFilter) -> pb.JobFilter:
@@ -129,13 +140,14 @@ def job_filter(given: JobFilter) -> pb.JobFilter:
 
 def operation(message: lro_pb.Operation) -> Operation:
     """An operation of a message."""
+    if message.metadata.TypeName() == _BACKFILL:
+        return _backfill(message)
     told = pb.BulkMetadata()
     message.metadata.Unpack(told)
-    state = pb.BulkState.Name(told.state) if told.state in pb.BulkState.values() else ""
     return Operation(
         message.name,
         told.verb,
-        BulkState(state.removeprefix("BULK_STATE_") or "UNSPECIFIED"),
+        _state(told.state),
         message.done,
         told.dry_run,
         told.looked,
@@ -151,6 +163,42 @@ def operation(message: lro_pb.Operation) -> Operation:
         _moment(told, "ended_at"),
         message.error.message if message.HasField("error") else "",
     )
+
+
+def _backfill(message: lro_pb.Operation) -> Operation:
+    # Loaded here: whoever has no schedules does not wait for their messages.
+    from .v1.schedule_pb2 import BackfillMetadata
+
+    told = BackfillMetadata()
+    message.metadata.Unpack(told)
+    return Operation(
+        message.name,
+        "BackfillSchedule",
+        _state(told.state),
+        message.done,
+        told.validate_only,
+        told.looked,
+        told.fired,
+        told.skipped,
+        told.estimate,
+        told.estimate_capped,
+        0,
+        0,
+        (),
+        _moment(told, "created_at"),
+        _moment(told, "updated_at"),
+        _moment(told, "ended_at"),
+        message.error.message if message.HasField("error") else "",
+        told.schedule,
+        _moment(told, "start_at"),
+        _moment(told, "end_at"),
+        _moment(told, "last_at"),
+    )
+
+
+def _state(number: int) -> BulkState:
+    known = pb.BulkState.DESCRIPTOR.values_by_number.get(number)
+    return BulkState(known.name.removeprefix("BULK_STATE_")) if known is not None else BulkState.UNSPECIFIED
 
 
 def limits(per_second: int, max_jobs: int, request_id: str, *, force: bool) -> dict[str, Any]:

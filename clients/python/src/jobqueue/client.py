@@ -7,7 +7,7 @@ import builtins
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 from google.longrunning import operations_pb2 as lro_pb
@@ -50,6 +50,9 @@ from .v1.queue_admin_pb2_grpc import QueueAdminStub
 from .watch import Watch
 from .window import Turn, Window
 
+if TYPE_CHECKING:
+    from .schedule_calls import Schedules
+
 Answer = TypeVar("Answer")
 
 _JSON = job_pb2.PAYLOAD_FORMAT_JSON
@@ -59,6 +62,8 @@ _ONE_WAIT = timedelta(seconds=30)
 
 class Client:
     """A connection to a JobQueue server. Make one and keep it. Many tasks of one loop can use it at the same time.
+
+    The calls about schedules are those of `schedules`.
 
     Every method may raise a `JobQueueError`; its class says what to do. Every method takes a `deadline` for the call
     with all its retries; the default is the client's. While no server answers, the client repeats reads, changes that
@@ -89,6 +94,8 @@ class Client:
         self._deadline = deadline
         self._channel: grpc.aio.Channel | None = None
         self._stubs: tuple[Any, Any, Any, Any, Any] | None = None
+        # Those that are made at their first use.
+        self._late_stubs: dict[type[Any], Any] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,6 +106,7 @@ class Client:
     async def close(self) -> None:
         """Closes the connection. A later call opens it again."""
         channel, self._channel, self._stubs = self._channel, None, None
+        self._late_stubs = {}
         if channel is not None:
             await channel.close()
 
@@ -825,6 +833,16 @@ class Client:
         )
         return answer.blocked_by
 
+    # --- schedules ---
+
+    @property
+    def schedules(self) -> Schedules:
+        """The calls about schedules: jobs, and the times at which they are enqueued."""
+        # Loaded here: whoever has no schedules does not wait for their messages.
+        from .schedule_calls import Schedules
+
+        return Schedules(self._late)
+
     # --- calls ---
 
     async def _enqueue(
@@ -924,11 +942,36 @@ class Client:
             answer=answer,
         )
 
-    def _method(self, stub: int, name: str) -> Callable[..., Any]:
-        if self._stubs is None:
+    async def _late(
+        self,
+        stub: type[Any],
+        method: str,
+        request: Any,
+        answer: type[Answer],
+        deadline: timedelta | None,
+        *,
+        retry: bool,
+    ) -> Answer:
+        if stub not in self._late_stubs:
+            self._late_stubs[stub] = stub(self._connected())
+        return await call(
+            getattr(self._late_stubs[stub], method),
+            request,
+            self._access,
+            deadline=deadline if deadline is not None else self._deadline,
+            retry=retry,
+            answer=answer,
+        )
+
+    def _connected(self) -> grpc.aio.Channel:
+        if self._channel is None:
             # Here and not in __init__: the channel belongs to the loop that runs.
             self._channel = self._access.async_channel(self._target)
-            channel = self._channel
+        return self._channel
+
+    def _method(self, stub: int, name: str) -> Callable[..., Any]:
+        if self._stubs is None:
+            channel = self._connected()
             self._stubs = (
                 JobQueueStub(channel),
                 QueueAdminStub(channel),

@@ -123,7 +123,9 @@ class Duplicate(JobQueueError):
 
 
 class EtagMismatch(JobQueueError):
-    """The queue was changed since its `etag` was read. Read it again and decide anew; `metadata["etag"]` is its own."""
+    """What is to be changed was changed since its `etag` was read. Read it again and decide anew; its own is in
+    `metadata["etag"]`.
+    """
 
 
 class KeyPolicyConflict(JobQueueError):
@@ -132,6 +134,18 @@ class KeyPolicyConflict(JobQueueError):
 
 class KeyNotBlocked(JobQueueError):
     """No failed job blocks the key. It was unblocked before, or its job was retried or deleted."""
+
+
+class ScheduleNotFound(NotFound):
+    """No schedule has this name: it was never made, or it was deleted."""
+
+
+class ScheduleExists(JobQueueError):
+    """A schedule has this name. Choose another one, or change that one."""
+
+
+class SchedulesFull(JobQueueError):
+    """The namespace has as many schedules as it may have. Delete some of them."""
 
 
 class OperationNotFound(NotFound):
@@ -248,6 +262,9 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "JOB_NOT_HELD": JobNotHeld,
     "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
     "DUPLICATE": Duplicate,
+    "SCHEDULE_NOT_FOUND": ScheduleNotFound,
+    "SCHEDULE_EXISTS": ScheduleExists,
+    "SCHEDULES_FULL": SchedulesFull,
     "OPERATION_NOT_FOUND": OperationNotFound,
     "OPERATION_NOT_DONE": OperationNotDone,
     "REQUEST_ID_REUSED": RequestIdReused,

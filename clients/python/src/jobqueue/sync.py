@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 import grpc
 
@@ -18,8 +18,12 @@ from .client import Client
 from .jobs import Job
 from .watch import Watch
 
+if TYPE_CHECKING:
+    from .sync_schedules import SyncSchedules
+
 P = ParamSpec("P")
 T = TypeVar("T")
+Of = TypeVar("Of")
 
 # One loop for all clients of the process: gRPC's loops share one poller, and a second one costs both.
 _lock = threading.Lock()
@@ -47,25 +51,31 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def _blocking(
-    method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[SyncClient, P], T]:
+class _Waiting(Protocol[Of]):
+    """What has the methods of another one, waiting."""
+
+    _client: Of
+
+
+def blocking(
+    method: Callable[Concatenate[Of, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[_Waiting[Of], P], T]:
     """The same method, waiting: with the signature and the docstring of the other."""
 
     @wraps(method)
-    def blocking(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def waiting(self: _Waiting[Of], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return _run(method(self._client, *args, **kwargs))
 
-    return blocking
+    return waiting
 
 
-def _iterating(
-    method: Callable[Concatenate[Client, P], AsyncIterator[T]],
-) -> Callable[Concatenate[SyncClient, P], Iterator[T]]:
+def iterating(
+    method: Callable[Concatenate[Of, P], AsyncIterator[T]],
+) -> Callable[Concatenate[_Waiting[Of], P], Iterator[T]]:
     """The same iterator, waiting."""
 
     @wraps(method)
-    def iterating(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+    def waiting(self: _Waiting[Of], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         found = method(self._client, *args, **kwargs)
         while True:
             try:
@@ -73,7 +83,7 @@ def _iterating(
             except StopAsyncIteration:
                 return
 
-    return iterating
+    return waiting
 
 
 async def _next(found: AsyncIterator[T]) -> T:
@@ -133,7 +143,8 @@ class SyncWatch:
 class SyncClient:
     """A connection to a JobQueue server, for threads. Make one and keep it; it may be used by many threads at once.
 
-    Every method is that of `Client`, run on a loop in a background thread.
+    Every method is that of `Client`, run on a loop in a background thread. The calls about schedules are those of
+    `schedules`.
 
     Args:
         target: The server's address.
@@ -162,37 +173,45 @@ class SyncClient:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    @property
+    def schedules(self) -> SyncSchedules:
+        """The calls about schedules: jobs, and the times at which they are enqueued."""
+        # Loaded here: whoever has no schedules does not wait for their messages.
+        from .sync_schedules import SyncSchedules
+
+        return SyncSchedules(self._client.schedules)
+
     # One line a method; a test holds that none is missing.
-    close = _blocking(Client.close)
-    enqueue = _blocking(Client.enqueue)
-    enqueue_many = _blocking(Client.enqueue_many)
-    get = _blocking(Client.get)
-    list_page = _blocking(Client.list_page)
-    list = _iterating(Client.list)
-    cancel = _blocking(Client.cancel)
-    retry = _blocking(Client.retry)
-    release = _blocking(Client.release)
-    delete = _blocking(Client.delete)
-    retry_jobs = _blocking(Client.retry_jobs)
-    cancel_jobs = _blocking(Client.cancel_jobs)
-    delete_jobs = _blocking(Client.delete_jobs)
-    get_operation = _blocking(Client.get_operation)
-    list_operations = _blocking(Client.list_operations)
-    wait_operation = _blocking(Client.wait_operation)
-    cancel_operation = _blocking(Client.cancel_operation)
-    delete_operation = _blocking(Client.delete_operation)
-    wait = _blocking(Client.wait)
-    explain = _blocking(Client.explain)
+    close = blocking(Client.close)
+    enqueue = blocking(Client.enqueue)
+    enqueue_many = blocking(Client.enqueue_many)
+    get = blocking(Client.get)
+    list_page = blocking(Client.list_page)
+    list = iterating(Client.list)
+    cancel = blocking(Client.cancel)
+    retry = blocking(Client.retry)
+    release = blocking(Client.release)
+    delete = blocking(Client.delete)
+    retry_jobs = blocking(Client.retry_jobs)
+    cancel_jobs = blocking(Client.cancel_jobs)
+    delete_jobs = blocking(Client.delete_jobs)
+    get_operation = blocking(Client.get_operation)
+    list_operations = blocking(Client.list_operations)
+    wait_operation = blocking(Client.wait_operation)
+    cancel_operation = blocking(Client.cancel_operation)
+    delete_operation = blocking(Client.delete_operation)
+    wait = blocking(Client.wait)
+    explain = blocking(Client.explain)
     watch = _watching(Client.watch)
-    put_kind = _blocking(Client.put_kind)
-    list_kinds = _blocking(Client.list_kinds)
-    list_queues = _blocking(Client.list_queues)
-    get_queue = _blocking(Client.get_queue)
-    get_queue_demand = _blocking(Client.get_queue_demand)
-    pause_queue = _blocking(Client.pause_queue)
-    update_queue = _blocking(Client.update_queue)
-    list_queue_keys = _blocking(Client.list_queue_keys)
-    get_queue_key = _blocking(Client.get_queue_key)
-    update_queue_key = _blocking(Client.update_queue_key)
-    unblock_queue_key = _blocking(Client.unblock_queue_key)
-    resume_queue = _blocking(Client.resume_queue)
+    put_kind = blocking(Client.put_kind)
+    list_kinds = blocking(Client.list_kinds)
+    list_queues = blocking(Client.list_queues)
+    get_queue = blocking(Client.get_queue)
+    get_queue_demand = blocking(Client.get_queue_demand)
+    pause_queue = blocking(Client.pause_queue)
+    update_queue = blocking(Client.update_queue)
+    list_queue_keys = blocking(Client.list_queue_keys)
+    get_queue_key = blocking(Client.get_queue_key)
+    update_queue_key = blocking(Client.update_queue_key)
+    unblock_queue_key = blocking(Client.unblock_queue_key)
+    resume_queue = blocking(Client.resume_queue)

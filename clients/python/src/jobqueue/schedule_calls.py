@@ -1,0 +1,375 @@
+"""The calls about schedules: `client.schedules`."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from . import bulk, convert, schedules
+from .bulk import Operation
+from .jobs import NewJob
+from .schedules import Overlap, Schedule, SchedulePolicy, ScheduleRun, ScheduleSpec, ScheduleTick
+from .v1 import job_pb2
+from .v1 import schedule_pb2 as pb
+from .v1.schedule_pb2_grpc import SchedulesStub
+
+Answer = TypeVar("Answer")
+
+_JSON = job_pb2.PAYLOAD_FORMAT_JSON
+
+
+class Calling(Protocol):
+    """Makes a call of a service, by the stub of it."""
+
+    def __call__(
+        self,
+        stub: type[Any],
+        method: str,
+        request: Any,
+        answer: type[Answer],
+        deadline: timedelta | None,
+        *,
+        retry: bool,
+    ) -> Awaitable[Answer]:
+        """As `calls.call`."""
+
+
+class Schedules:
+    """Schedules: jobs, and the times at which they are enqueued. `Client.schedules` is one.
+
+    As every method of the client, each may raise a `JobQueueError` and takes a `deadline`.
+
+    Args:
+        calling: Makes a call.
+    """
+
+    def __init__(self, calling: Calling) -> None:
+        self._calling = calling
+
+    async def create(
+        self,
+        name: str,
+        spec: ScheduleSpec,
+        job: NewJob,
+        *,
+        policy: SchedulePolicy | None = None,
+        labels: Mapping[str, str] | None = None,
+        paused: bool = False,
+        deadline: timedelta | None = None,
+    ) -> Schedule:
+        """Makes a schedule. Its first tick is the first one after now.
+
+        Args:
+            name: Its name, such as `nightly-report`.
+            spec: When it is due.
+            job: What each tick enqueues, without a time and an idempotency key.
+            policy: What becomes of ticks that can't simply fire. None: the defaults.
+            labels: By which schedules can be listed; those of its jobs stand in `job`.
+            paused: Whether it has no ticks until `resume`.
+            deadline: For the call.
+
+        Raises:
+            ScheduleExists: A schedule has this name.
+            InvalidRequest: A field is malformed, such as a line of cron; `violations` says what would be right.
+            KindUnknown: The kind of the job is not declared.
+            PayloadInvalid: The payload of the job does not satisfy the kind's schema.
+            SchedulesFull: The namespace has as many as it may have.
+        """
+        made = pb.Schedule(
+            name=name,
+            spec=schedules.spec_message(spec),
+            job=schedules.job_message(job),
+            labels=labels,
+            paused=paused,
+        )
+        if policy is not None:
+            made.policy.CopyFrom(schedules.policy_message(policy))
+        request = pb.CreateScheduleRequest(schedule=made, payload_format=_JSON)
+        answer = await self._call("CreateSchedule", request, pb.CreateScheduleResponse, deadline, retry=False)
+        return schedules.schedule(answer.schedule)
+
+    async def get(self, name: str, *, deadline: timedelta | None = None) -> Schedule:
+        """Reads a schedule.
+
+        Raises:
+            ScheduleNotFound: No schedule has this name.
+        """
+        request = pb.GetScheduleRequest(name=name, payload_format=_JSON)
+        answer = await self._call("GetSchedule", request, pb.GetScheduleResponse, deadline)
+        return schedules.schedule(answer.schedule)
+
+    async def list(
+        self,
+        *,
+        kind: str = "",
+        queue: str = "",
+        paused: bool | None = None,
+        labels: Mapping[str, str] | None = None,
+        page_size: int = 0,
+        deadline: timedelta | None = None,
+    ) -> AsyncIterator[Schedule]:
+        """Reads all schedules that match, in order of their names, page by page as they are asked for.
+
+        Args:
+            kind: Only those whose jobs are of this kind.
+            queue: Only those whose jobs go into this queue.
+            paused: Only those that are paused, or those that are not. None: both.
+            labels: Only those with all of these labels.
+            page_size: The most schedules in a page. 0: 50. Above 1000: 1000.
+            deadline: For each call.
+        """
+        request = pb.ListSchedulesRequest(
+            kind=kind,
+            queue=queue,
+            paused=paused,
+            labels=[f"{name}={value}" for name, value in (labels or {}).items()],
+            page_size=page_size,
+        )
+        while True:
+            answer = await self._call("ListSchedules", request, pb.ListSchedulesResponse, deadline)
+            for each in answer.schedules:
+                yield schedules.schedule(each)
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                return
+
+    async def update(
+        self,
+        name: str,
+        *,
+        spec: ScheduleSpec | None = None,
+        job: NewJob | None = None,
+        policy: SchedulePolicy | None = None,
+        policy_fields: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        etag: str = "",
+        allow_missing: bool = False,
+        deadline: timedelta | None = None,
+    ) -> Schedule:
+        """Changes a schedule. What is None stays. A change fires nothing by itself, and catches nothing up.
+
+        Args:
+            name: The schedule's name.
+            spec: When it is due, as a whole.
+            job: What each tick enqueues, as a whole.
+            policy: What becomes of ticks that can't simply fire.
+            policy_fields: The attributes of `policy` that are changed, such as `overlap`. Empty: all.
+            labels: All its labels.
+            etag: `Schedule.etag`: the schedule is changed only if it still has it. Empty: whatever was changed since.
+            allow_missing: Whether a schedule that does not exist is made, of `spec` and `job`.
+            deadline: For the call.
+
+        Raises:
+            ScheduleNotFound: No schedule has this name, and `allow_missing` is not set.
+            EtagMismatch: The schedule was changed since its `etag` was read.
+            InvalidRequest: A field is malformed, or nothing is to be changed.
+            KindUnknown: The kind of the job is not declared.
+            PayloadInvalid: The payload of the job does not satisfy the kind's schema.
+        """
+        changed, paths = pb.Schedule(name=name, etag=etag, labels=labels), []
+        if spec is not None:
+            paths.append("spec")
+            changed.spec.CopyFrom(schedules.spec_message(spec))
+        if job is not None:
+            paths.append("job")
+            changed.job.CopyFrom(schedules.job_message(job))
+        if policy is not None:
+            paths += [f"policy.{each}" for each in policy_fields] or ["policy"]
+            changed.policy.CopyFrom(schedules.policy_message(policy))
+        if labels is not None:
+            paths.append("labels")
+        request = pb.UpdateScheduleRequest(
+            schedule=changed,
+            update_mask=FieldMask(paths=paths),
+            allow_missing=allow_missing,
+            payload_format=_JSON,
+        )
+        answer = await self._call(
+            "UpdateSchedule", request, pb.UpdateScheduleResponse, deadline, retry=not etag
+        )
+        return schedules.schedule(answer.schedule)
+
+    async def delete(self, name: str, *, etag: str = "", deadline: timedelta | None = None) -> None:
+        """Deletes a schedule with its runs. Its jobs stay.
+
+        Args:
+            name: The schedule's name.
+            etag: `Schedule.etag`: it is deleted only if it still has it. Empty: whatever was changed since.
+            deadline: For the call.
+
+        Raises:
+            ScheduleNotFound: No schedule has this name.
+            EtagMismatch: The schedule was changed since its `etag` was read.
+        """
+        request = pb.DeleteScheduleRequest(name=name, etag=etag)
+        await self._call("DeleteSchedule", request, pb.DeleteScheduleResponse, deadline, retry=False)
+
+    async def pause(self, name: str, *, note: str = "", deadline: timedelta | None = None) -> Schedule:
+        """Stops a schedule until `resume`: it has no ticks meanwhile. Its jobs go on.
+
+        Args:
+            name: The schedule's name.
+            note: Why, for people. At most 255 characters.
+            deadline: For the call.
+
+        Raises:
+            ScheduleNotFound: No schedule has this name.
+        """
+        request = pb.PauseScheduleRequest(name=name, note=note, payload_format=_JSON)
+        answer = await self._call("PauseSchedule", request, pb.PauseScheduleResponse, deadline)
+        return schedules.schedule(answer.schedule)
+
+    async def resume(self, name: str, *, deadline: timedelta | None = None) -> Schedule:
+        """Lets a paused schedule go on with the first tick after now. What it missed is for `backfill`.
+
+        Raises:
+            ScheduleNotFound: No schedule has this name.
+        """
+        request = pb.ResumeScheduleRequest(name=name, payload_format=_JSON)
+        answer = await self._call("ResumeSchedule", request, pb.ResumeScheduleResponse, deadline)
+        return schedules.schedule(answer.schedule)
+
+    async def run(
+        self,
+        name: str,
+        *,
+        overlap: Overlap | None = None,
+        request_id: str = "",
+        deadline: timedelta | None = None,
+    ) -> ScheduleRun:
+        """Fires a schedule now, also a paused one. Its ticks stay as they are.
+
+        Args:
+            name: The schedule's name.
+            overlap: What becomes of it while a job of the schedule has not ended. None: as the policy has it.
+            request_id: A text of your own: the same call again is answered the run of the first. Without one the call
+                is not tried again when the server is away.
+            deadline: For the call.
+
+        Returns:
+            What became of it. It may not have fired: look at its `outcome`.
+
+        Raises:
+            ScheduleNotFound: No schedule has this name.
+        """
+        number = schedules.overlap_number(overlap)
+        request = pb.RunScheduleRequest(name=name, overlap=number, request_id=request_id)
+        again = bool(request_id)
+        answer = await self._call("RunSchedule", request, pb.RunScheduleResponse, deadline, retry=again)
+        return schedules.run(answer.run)
+
+    async def backfill(
+        self,
+        name: str,
+        start_at: datetime,
+        end_at: datetime,
+        *,
+        overlap: Overlap | None = None,
+        max_ticks: int = 0,
+        validate_only: bool = False,
+        per_second: int = 0,
+        request_id: str = "",
+        deadline: timedelta | None = None,
+    ) -> Operation:
+        """Fires all ticks of a span of the past, by an operation that goes on without this program.
+
+        Those that have fired before fire again. `Client.wait_operation` waits for its end.
+
+        Args:
+            name: The schedule's name.
+            start_at: Ticks at this time and later.
+            end_at: Ticks before this time, which is not in the future.
+            overlap: What becomes of a tick while a job of the schedule has not ended: ALLOW or SKIP. None: ALLOW.
+            max_ticks: After so many it is done. 0: after all.
+            validate_only: Fire nothing: the answer has how many ticks there are.
+            per_second: How many ticks a second. 0: as fast as the service takes it.
+            request_id: A text of your own: the same call again is answered the operation of the first. Without one the
+                call is not tried again when the server is away.
+            deadline: For the call.
+
+        Raises:
+            ScheduleNotFound: No schedule has this name.
+            InvalidRequest: A field is malformed, such as an `end_at` in the future.
+            RequestIdReused: Another request was made with this `request_id`.
+            ServersDiffer: An older server runs, which does not know this operation.
+        """
+        request = pb.BackfillScheduleRequest(
+            name=name,
+            start_at=convert.timestamp(start_at, "start_at"),
+            end_at=convert.timestamp(end_at, "end_at"),
+            overlap=schedules.overlap_number(overlap),
+            max_ticks=max_ticks,
+            validate_only=validate_only,
+            per_second=per_second,
+            request_id=request_id,
+        )
+        again = validate_only or bool(request_id)
+        answer = await self._call(
+            "BackfillSchedule", request, pb.BackfillScheduleResponse, deadline, retry=again
+        )
+        return bulk.operation(answer.operation)
+
+    async def runs(
+        self, name: str, *, page_size: int = 0, deadline: timedelta | None = None
+    ) -> AsyncIterator[ScheduleRun]:
+        """Reads what became of the ticks of a schedule and of its runs by hand: those that were decided last first.
+
+        Args:
+            name: The schedule's name.
+            page_size: The most runs in a page. 0: 50. Above 1000: 1000.
+            deadline: For each call.
+
+        Raises:
+            ScheduleNotFound: No schedule has this name.
+        """
+        request = pb.ListScheduleRunsRequest(name=name, page_size=page_size)
+        while True:
+            answer = await self._call("ListScheduleRuns", request, pb.ListScheduleRunsResponse, deadline)
+            for each in answer.runs:
+                yield schedules.run(each)
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                return
+
+    async def preview(
+        self,
+        spec: ScheduleSpec,
+        *,
+        count: int = 0,
+        since: datetime | None = None,
+        deadline: timedelta | None = None,
+    ) -> builtins.list[ScheduleTick]:
+        """Asks which ticks a spec has, without making a schedule.
+
+        Args:
+            spec: When it is due.
+            count: How many ticks, 1..100. 0: 10.
+            since: Ticks after this time. None: after now.
+            deadline: For the call.
+
+        Returns:
+            The ticks in their order. Fewer than were asked for: the spec has no more of them within 10 years.
+
+        Raises:
+            InvalidRequest: A field is malformed, such as a line of cron.
+        """
+        request = pb.PreviewScheduleRequest(spec=schedules.spec_message(spec), count=count)
+        if since is not None:
+            request.since.CopyFrom(convert.timestamp(since, "since"))
+        answer = await self._call("PreviewSchedule", request, pb.PreviewScheduleResponse, deadline)
+        return [schedules.tick(each) for each in answer.ticks]
+
+    def _call(
+        self,
+        method: str,
+        request: Any,
+        answer: type[Answer],
+        deadline: timedelta | None,
+        *,
+        retry: bool = True,
+    ) -> Awaitable[Answer]:
+        return self._calling(SchedulesStub, method, request, answer, deadline, retry=retry)
