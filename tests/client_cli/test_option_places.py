@@ -46,6 +46,13 @@ COMMANDS = [
     ],
     *[("kinds", name) for name in ("list", "put")],
     *[("queues", name) for name in ("list", "show", "pause", "resume", "set", "keys", "key", "unblock")],
+    *[
+        ("schedules", name)
+        for name in (
+            *("create", "get", "list", "update", "delete", "pause"),
+            *("resume", "run", "backfill", "preview", "runs"),
+        )
+    ],
     *[("keys", name) for name in ("create", "list", "show", "rotate", "revoke")],
     *[("identities", name) for name in ("put", "list", "delete")],
     *[("namespaces", name) for name in ("create", "list", "disable", "enable")],

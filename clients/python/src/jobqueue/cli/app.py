@@ -21,6 +21,7 @@ from . import (
     namespaces,
     operations,
     queues,
+    schedules,
     watch,
 )
 from .exits import EXIT_CODES
@@ -78,6 +79,7 @@ app.add_typer(bulk.app, name="jobs")
 app.add_typer(operations.app, name="operations")
 app.add_typer(kinds.app, name="kinds")
 app.add_typer(queues.app, name="queues")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(keys.app, name="keys")
 app.add_typer(identities.app, name="identities")
 app.add_typer(namespaces.app, name="namespaces")

@@ -52,6 +52,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         "see `jobqueue list`",
     ),
     (errors.QueueNotFound, Exit.NOT_FOUND, "see `jobqueue queues list`"),
+    (errors.ScheduleNotFound, Exit.NOT_FOUND, "see `jobqueue schedules list`"),
     (errors.KeyNotFound, Exit.NOT_FOUND, "see `jobqueue keys list`"),
     (errors.IdentityNotFound, Exit.NOT_FOUND, "see `jobqueue identities list`"),
     (errors.NamespaceNotFound, Exit.NOT_FOUND, "see `jobqueue namespaces list`"),
@@ -75,7 +76,13 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
     (errors.IdentityElsewhere, Exit.CONFLICT, "delete it there with `jobqueue identities delete`"),
     (errors.KeyRevoked, Exit.CONFLICT, "make a new one with `jobqueue keys create`"),
     (errors.ServersDiffer, Exit.CONFLICT, "upgrade the servers that it names"),
-    (errors.EtagMismatch, Exit.CONFLICT, "see `jobqueue queues show NAME`"),
+    (errors.ScheduleExists, Exit.CONFLICT, "change it with `jobqueue schedules update NAME`"),
+    (errors.SchedulesFull, Exit.CONFLICT, "delete some with `jobqueue schedules delete NAME`"),
+    (
+        errors.EtagMismatch,
+        Exit.CONFLICT,
+        "see `jobqueue queues show NAME` or `jobqueue schedules get NAME`",
+    ),
     (errors.KeyPolicyConflict, Exit.CONFLICT, "see `jobqueue queues show NAME`"),
     (errors.KeyNotBlocked, Exit.CONFLICT, "see `jobqueue explain ID` of a job that waits"),
     (

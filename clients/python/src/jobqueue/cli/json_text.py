@@ -19,6 +19,7 @@ from jobqueue import (
     KeyPolicy,
     Kind,
     Limits,
+    NewJob,
     OnKeyFailure,
     Operation,
     Queue,
@@ -27,6 +28,9 @@ from jobqueue import (
     Rate,
     Reason,
     RetryPolicy,
+    Schedule,
+    ScheduleRun,
+    ScheduleTick,
     Status,
 )
 from jobqueue.v1 import insight_pb2, job_pb2
@@ -171,6 +175,27 @@ def explanation(each: Explanation) -> dict[str, Any]:
 def operation(each: Operation) -> dict[str, Any]:
     """A change of many jobs."""
     return _fields(each)
+
+
+def schedule(each: Schedule) -> dict[str, Any]:
+    """A schedule."""
+    return {**_fields(each), "job": _new_job(each.job)}
+
+
+def schedule_tick(each: ScheduleTick) -> dict[str, Any]:
+    """A time at which a schedule is due."""
+    return _fields(each)
+
+
+def schedule_run(each: ScheduleRun) -> dict[str, Any]:
+    """What became of a tick."""
+    return _fields(each)
+
+
+def _new_job(each: NewJob) -> dict[str, Any]:
+    told = _fields(each)
+    stored = told.pop("payload_json", None)
+    return told if stored is None else {**told, "payload": raw(stored)}
 
 
 def demand(each: QueueDemand) -> dict[str, Any]:

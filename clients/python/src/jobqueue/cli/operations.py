@@ -1,4 +1,4 @@
-"""The commands about operations, which change many jobs."""
+"""The commands about operations, which change many jobs or fire many ticks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOOK_EVERY = values.duration("500ms", "")
 @app.callback()
 @group
 def _operations() -> None:
-    """Changes of many jobs: how far they are, and stopping them."""
+    """Changes of many jobs, and backfills: how far they are, and stopping them."""
 
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The operation's id, with `operations/` or without.")]
@@ -44,7 +44,7 @@ def list_operations(
         for each in found:
             table.add_row(
                 Text(id_of(each)),
-                each.verb,
+                Text(f"{each.verb} {each.schedule or ''}".rstrip()),
                 str(each.state),
                 f"{each.changed:,}",
                 f"{each.skipped:,}",
@@ -126,10 +126,20 @@ def tell(found: Operation, as_json: bool) -> None:
         return
     show.line(f"{id_of(found)}: {found.verb}, {found.state}")
     more = "+" if found.estimate_capped else ""
-    skipped = f", {found.skipped:,} were changed by others first" if found.skipped else ""
-    show.line(f"{found.changed:,} of {found.estimate:,}{more} changed{skipped}")
+    if found.schedule is not None:
+        skipped = f", {found.skipped:,} skipped" if found.skipped else ""
+        show.line(f"{found.changed:,} of {found.estimate:,}{more} ticks of {found.schedule} fired{skipped}")
+        if found.skipped:
+            show.line(f"`jobqueue schedules runs {found.schedule}` says why they were skipped")
+    else:
+        _tell_jobs(found, more)
     if found.error:
         show.line(found.error)
+
+
+def _tell_jobs(found: Operation, more: str) -> None:
+    skipped = f", {found.skipped:,} were changed by others first" if found.skipped else ""
+    show.line(f"{found.changed:,} of {found.estimate:,}{more} changed{skipped}")
 
 
 def id_of(operation: Operation) -> str:

@@ -188,9 +188,9 @@ def job(each: Job) -> None:
         if values:
             table.add_row(name, Text("\n".join(f"{key}={value}" for key, value in values.items())))
     if each.payload_json is not None:
-        table.add_row("payload", Text(_pretty(each.payload_json)))
+        table.add_row("payload", Text(pretty(each.payload_json)))
     if each.output_json is not None:
-        table.add_row("output", Text(_pretty(each.output_json)))
+        table.add_row("output", Text(pretty(each.output_json)))
     for attempt in each.failed_attempts:
         what = f"{attempt.error_type}: {attempt.error}" if attempt.error_type else attempt.error
         table.add_row(
@@ -209,7 +209,7 @@ def _ago(moment: datetime) -> str:
     return text if text.startswith("in ") else f"{text} ago"
 
 
-def _pretty(raw: bytes) -> str:
+def pretty(raw: bytes) -> str:
     """JSON on several lines where it is long; one whose numbers Python would change stays as it is."""
     text = raw.decode("utf-8", "replace")
     if len(text) <= 80:
