@@ -18,6 +18,7 @@ from jobqueue import (
     RunOutcome,
     Schedule,
     SchedulePolicy,
+    ScheduleRun,
     ScheduleSpec,
     SyncClient,
 )
@@ -146,7 +147,7 @@ def list_schedules(
             labels=values.pairs(label or (), "--label"),
             page_size=_PAGE if all else min(limit + 1, _PAGE),
         )
-        _print(_first(found, None if all else limit), as_json)
+        _first(found, None if all else limit, lambda first: _print(first, as_json))
 
 
 @app.command()
@@ -405,12 +406,7 @@ def runs(
     """List what became of the ticks of a schedule and of its runs by hand, the newest first."""
     with connected(server, deadline, as_json) as client:
         found = client.schedules.runs(name, page_size=_PAGE if all else min(limit + 1, _PAGE))
-        first = _first(found, None if all else limit)
-        if as_json:
-            for each in first:
-                typer.echo(json_text.write(json_text.schedule_run(each)))
-        else:
-            show_schedules.runs(first)
+        _first(found, None if all else limit, lambda first: _print_runs(first, as_json))
 
 
 def _check_when(
@@ -420,11 +416,19 @@ def _check_when(
         raise Refused(what)
 
 
-def _first(found: Iterator[Found], limit: int | None) -> Iterator[Found]:
-    """The first of them; says that there are more."""
-    yield from islice(found, limit)
+def _first(found: Iterator[Found], limit: int | None, tell: Callable[[Iterable[Found]], None]) -> None:
+    """Tells the first of them, and that there are more."""
+    tell(islice(found, limit))
     if limit is not None and next(found, None) is not None:
         typer.echo(f"There are more than {limit}: --limit N, or --all.", err=True)
+
+
+def _print_runs(found: Iterable[ScheduleRun], as_json: bool) -> None:
+    if as_json:
+        for each in found:
+            typer.echo(json_text.write(json_text.schedule_run(each)))
+    else:
+        show_schedules.runs(found)
 
 
 def _print(found: Iterable[Schedule], as_json: bool) -> None:

@@ -28,9 +28,9 @@ _STYLES = {
     RunOutcome.REFUSED: "red",
 }
 _RULES = {
-    TickRule.AFTER_GAP: "clocks go forward: right after the gap",
-    TickRule.FIRST_OF_TWO: "clocks go back: the first of two",
-    TickRule.SECOND_OF_TWO: "clocks go back: the second of two",
+    TickRule.AFTER_GAP: "after the gap",
+    TickRule.FIRST_OF_TWO: "the first of two",
+    TickRule.SECOND_OF_TWO: "the second of two",
 }
 _OVERLAPS = {
     Overlap.ALLOW: "fires beside it",
@@ -70,9 +70,12 @@ def due(spec: ScheduleSpec) -> str:
 
 def schedules(found: Iterable[Schedule]) -> None:
     """A table of schedules."""
-    table = Table(
-        "schedule", "due", "kind", "queue", "next", "last", box=None, pad_edge=False, header_style="bold"
-    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    # What is needed for a call is broken in a narrow terminal, and never cut off.
+    for name in ("schedule", "due", "kind", "queue"):
+        table.add_column(name, overflow="fold")
+    table.add_column("next")
+    table.add_column("last")
     table.add_column("fired", justify="right")
     table.add_column("")
     for each in found:
@@ -172,13 +175,18 @@ def _ticks(found: Iterable[ScheduleTick]) -> Text:
     lines = []
     for each in found:
         rule = _RULES.get(each.rule)
-        lines.append(f"{each.local_time}{f'  {rule}' if rule else ''}")
+        lines.append(f"{each.local_time}{f'  change of clocks: {rule}' if rule else ''}")
     return Text("\n".join(lines))
 
 
 def ticks(found: Iterable[ScheduleTick]) -> None:
     """A table of ticks."""
-    table = Table("tick", "UTC", "from now", "", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    # The end of each is its offset, which is not to be cut off.
+    table.add_column("tick", no_wrap=True, overflow="fold")
+    table.add_column("UTC", no_wrap=True, overflow="fold")
+    table.add_column("from now")
+    table.add_column("change of clocks")
     for each in found:
         table.add_row(
             each.local_time,
@@ -191,16 +199,20 @@ def ticks(found: Iterable[ScheduleTick]) -> None:
 
 def runs(found: Iterable[ScheduleRun]) -> None:
     """A table of runs."""
-    table = Table(
-        "tick", "nth", "outcome", "decided", "job", "", box=None, pad_edge=False, header_style="bold"
-    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("tick", no_wrap=True, overflow="fold")
+    for name in ("nth", "outcome", "decided"):
+        table.add_column(name)
+    # An id in two lines can still be copied; one that is cut off can't.
+    table.add_column("job", overflow="fold")
+    table.add_column("")
     for each in found:
         several = f"{each.ticks:,} ticks" if each.ticks > 1 else ""
         table.add_row(
             moment(each.tick_at),
             str(each.nth) if each.nth else "",
             outcome(each.outcome),
-            moment(each.decided_at),
+            f"{show.age(each.decided_at)} ago",
             each.job_id,
             Text("; ".join(filter(None, (several, each.note)))),
         )
