@@ -253,7 +253,7 @@ async def test_a_preview_says_which_rule_a_change_of_clocks_applied(client: Clie
 
 
 def test_what_a_newer_server_says_is_unspecified():
-    told = pb.Schedule(policy={"overlap": 99, "catch_up": 99}, job={"unique": {"scope": 99, "replace": [99]}})  # type: ignore[arg-type,dict-item,list-item]
+    told = pb.Schedule(policy={"overlap": 99, "catch_up": 99}, job={"unique": {"scope": 99, "replace": [99]}})  # type: ignore[arg-type]
     read = schedule(told)
     assert (read.policy.overlap, read.policy.catch_up) == (Overlap.UNSPECIFIED, CatchUp.UNSPECIFIED)
     assert read.job.unique == Unique()

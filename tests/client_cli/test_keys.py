@@ -287,3 +287,21 @@ def test_the_start_of_an_open_server_has_a_line_that_says_so(dsn: str) -> None:
     )  # fmt: skip
     server.until("no keys are asked for")
     server.end()
+
+
+def test_who_is_not_shown_the_payload_of_a_schedule_does_not_overwrite_it(guarded: Guarded) -> None:
+    _, owner = guarded.key("owner", "--enqueue", "*", "--operate", "*", "--read", "*", "--payloads")
+    _, blind = guarded.key("blind", "--enqueue", "*", "--operate", "*", "--read", "*")
+    made = owner(
+        *("schedules", "create", "hidden", "--cron", "0 0 1 1 *", "--kind", "summarize_text"),
+        *("--payload", '{"text":"secret"}', "--header", "h=secret"),
+    )
+    assert made.returncode == 0, made.stderr
+    assert "secret" not in json.dumps(blind.json("schedules", "get", "hidden"))
+    refused = blind("schedules", "update", "hidden", "--priority", "3")
+    assert (refused.returncode, "does not show payloads" in refused.stderr) == (2, True)
+    assert (
+        blind.json("schedules", "update", "hidden", "--tz", "Asia/Tokyo")["spec"]["time_zone"] == "Asia/Tokyo"
+    )
+    job = owner.json("schedules", "get", "hidden")["job"]
+    assert (job["payload"], job["headers"], job["priority"]) == ({"text": "secret"}, {"h": "secret"}, 0)

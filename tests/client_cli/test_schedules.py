@@ -167,7 +167,7 @@ def test_an_update_in_part_loses_no_change_that_came_between(
     cli: Cli, name: str, monkeypatch: pytest.MonkeyPatch
 ):
     made(cli, name)
-    read, times = SyncSchedules.get, []
+    read, times = SyncSchedules.get, list[int]()
 
     # Between the read and the write of the command, another one gives the schedule another zone.
     def zoned(self, name):
