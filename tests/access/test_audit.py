@@ -14,9 +14,10 @@ import asyncpg
 import grpc.aio
 import pytest
 from google.longrunning import operations_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import access_admin_pb2 as pb
-from jobqueue.v1 import access_pb2, bulk_pb2, job_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_pb2, bulk_pb2, job_pb2, jobqueue_pb2, queue_admin_pb2, schedule_pb2
 from jobqueue_server import logs
 from jobqueue_server.core.access import denials
 from jobqueue_server.core.access.denials import Denials
@@ -97,6 +98,13 @@ async def blocked_key(house: House) -> queue_admin_pb2.UnblockQueueKeyRequest:
     return queue_admin_pb2.UnblockQueueKeyRequest(queue="ordered", key="ada")
 
 
+NIGHTLY = schedule_pb2.Schedule(
+    name="nightly",
+    spec=schedule_pb2.ScheduleSpec(cron=["0 0 1 1 *"]),
+    job=job_pb2.NewJob(kind="work", queue="mail"),
+)
+
+
 async def one_of_each(house: House) -> dict[str, Any]:
     """A request for each method that is audited, by the method's name."""
     key = (await house.key(grant(Permission.READ))).id
@@ -139,6 +147,19 @@ async def one_of_each(house: House) -> dict[str, Any]:
             queue_key=queue_admin_pb2.QueueKey(queue="mail", key="ada", max_running=7, paused=True)
         ),
         "UnblockQueueKey": await blocked_key(house),
+        "CreateSchedule": schedule_pb2.CreateScheduleRequest(schedule=NIGHTLY),
+        "UpdateSchedule": schedule_pb2.UpdateScheduleRequest(
+            schedule=schedule_pb2.Schedule(name="nightly", labels={"a": "b"})
+        ),
+        "PauseSchedule": schedule_pb2.PauseScheduleRequest(name="nightly"),
+        "ResumeSchedule": schedule_pb2.ResumeScheduleRequest(name="nightly"),
+        "RunSchedule": schedule_pb2.RunScheduleRequest(name="nightly"),
+        "BackfillSchedule": schedule_pb2.BackfillScheduleRequest(
+            name="nightly",
+            start_at=Timestamp(seconds=1_700_000_000),
+            end_at=Timestamp(seconds=1_700_000_060),
+        ),
+        "DeleteSchedule": schedule_pb2.DeleteScheduleRequest(name="nightly"),
         "PutKind": queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name="letter", max_attempts=5)),
         "CreateKey": pb.CreateKeyRequest(name="mailer", grants=[MAILER]),
         "RotateKey": pb.RotateKeyRequest(id=key),
@@ -161,6 +182,9 @@ OBJECTS = {
     "UpdateQueue": "queue:{queue.name}",
     "UpdateQueueKey": "queue:{queue_key.queue}",
     "UnblockQueueKey": "queue:{queue}",
+    "CreateSchedule": "schedule:{schedule.name}",
+    "UpdateSchedule": "schedule:{schedule.name}",
+    **dict.fromkeys(("PauseSchedule", "ResumeSchedule", "RunSchedule", "DeleteSchedule"), "schedule:{name}"),
     "PutKind": "kind:{kind.name}",
     "RotateKey": "key:{id}",
     "RevokeKey": "key:{id}",
@@ -179,7 +203,7 @@ async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house
     own = await house.access.GetAccess(pb.GetAccessRequest())
     for name, request in requests.items():
         before = {record.id for record in await listed(house)}
-        stubs = (house.stub, house.admin, house.access, house.bulk, house.operations)
+        stubs = (house.stub, house.admin, house.access, house.bulk, house.schedules, house.operations)
         stub = next(each for each in stubs if hasattr(each, name))
         answer = await getattr(stub, name)(request, metadata=(("x-request-id", f"to {name}"),))
         (record,) = [record for record in await listed(house) if record.id not in before]
@@ -189,7 +213,7 @@ async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house
         assert record.request_id == f"to {name}"
         assert record.namespace == ("beta" if "Namespace" in name else "default")
         made = {"CreateKey": "key:{key.id}", "PutIdentity": "identity:{identity.id}"} | dict.fromkeys(
-            ("RetryJobs", "CancelJobs", "DeleteJobs"), "{operation.name}"
+            ("RetryJobs", "CancelJobs", "DeleteJobs", "BackfillSchedule"), "{operation.name}"
         )
         wanted = made[name] if name in made else OBJECTS[name]
         wanted = wanted.format_map(_Fields(answer if name in made else request))
@@ -199,6 +223,8 @@ async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house
         assert timedelta(0) <= stored < timedelta(minutes=1)
     details = {record.action: dict(record.details) for record in reversed(await listed(house))}
     assert details["RetryJobs"] == {"queue": "none"}
+    assert details["CreateSchedule"].items() >= {"queue": "mail", "cron": "0 0 1 1 *"}.items()
+    assert details["RunSchedule"] == {"outcome": "FIRED"}
     assert details["DeleteJob"] == {"queue": "mail", "kind": "work"}
     assert json.loads(details["CreateKey"]["grants"])[0]["queues"] == ["mail*"]
     assert details["RotateKey"].keys() == {"successor", "grace"}
