@@ -130,15 +130,18 @@ async def test_a_job_that_failed_and_waits_again_gets_the_new_payload_and_one_mo
 async def test_in_a_batch_the_last_of_a_name_wins_and_all_are_answered_by_the_first(place):
     jobs = [
         new(1, delay=600),
+        new(7, labels={"n": "7"}),
         new(2),
         debounced(3, delay=900, replace=[U.PRIORITY], priority=4),
         new(5, replace=[U.LABELS]),
     ]
     answer = await place.stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs))
-    assert [each.unique_action for each in answer.results] == [0, U.REPLACED, U.DEBOUNCED, U.REPLACED]
+    changed = [U.REPLACED, U.REPLACED, U.DEBOUNCED, U.REPLACED]
+    assert [each.unique_action for each in answer.results] == [0, *changed]
     (job_id,) = {each.id for each in answer.results}
     stored = await place.get(job_id)
-    assert (stored.payload_json or json.dumps(2).encode(), stored.priority) == (b"2", 4)
+    ((payload,),) = await place.sql("select payload from job")
+    assert (payload, dict(stored.labels), stored.priority) == (b"2", {}, 4)
     assert start(stored) >= timedelta(seconds=900)
 
 

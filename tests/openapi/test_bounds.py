@@ -149,6 +149,7 @@ UNSENT = {
     ),
     **dict.fromkeys([f"HoldDepth.{name}" for name in ("hold", "jobs", "capped")], "the server sets it"),
     "CancelJobBody.payload_format": "an enum that stands in each request; GetJob has it",
+    "RetryJobBody.respect_unique": "a boolean",
     "RetryJobBody.payload_format": "an enum that stands in each request; GetJob has it",
     "ReleaseJobBody.payload_format": "an enum that stands in each request; GetJob has it",
 }
@@ -214,7 +215,7 @@ BASES: dict[str, list[Base]] = {
     "GetJob": [Base({"id": ID}, FORM)],
     "ListJobs": [Base(query={**PAGE, **FOUND, **TIMES, "status": ["QUEUED"]})],
     "CancelJob": [Base({"id": ID}, body={"reason": "r"})],
-    "RetryJob": [Base({"id": ID}, body={})],
+    "RetryJob": [Base({"id": ID}, body={"respect_unique": True})],
     "ReleaseJob": [Base({"id": ID}, body={})],
     "ExplainJob": [Base({"id": ID})],
     "DeleteJob": [Base({"id": ID})],

@@ -3965,7 +3965,7 @@ pub struct RetryJobRequest {
     pub payload_format: i32,
     /// Treat the name of a unique job as an enqueue does: the call fails while another job holds it, and else the job holds
     /// its name again. A name that is held for a period alone is judged and not taken, since the period began at the enqueue.
-    /// Default: the job is retried whoever holds its name, and two of the name may wait. A job that is not unique has no name.
+    /// Default: the job is retried all the same, and two of the name may wait. A job that is not unique has no name.
     #[prost(bool, tag = "3")]
     pub respect_unique: bool,
 }

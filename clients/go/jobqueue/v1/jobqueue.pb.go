@@ -712,7 +712,7 @@ type RetryJobRequest struct {
 	PayloadFormat PayloadFormat `protobuf:"varint,2,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	// Treat the name of a unique job as an enqueue does: the call fails while another job holds it, and else the job holds
 	// its name again. A name that is held for a period alone is judged and not taken, since the period began at the enqueue.
-	// Default: the job is retried whoever holds its name, and two of the name may wait. A job that is not unique has no name.
+	// Default: the job is retried all the same, and two of the name may wait. A job that is not unique has no name.
 	RespectUnique bool `protobuf:"varint,3,opt,name=respect_unique,json=respectUnique,proto3" json:"respect_unique,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

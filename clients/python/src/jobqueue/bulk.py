@@ -166,7 +166,7 @@ def operation(message: lro_pb.Operation) -> Operation:
 
 
 def _backfill(message: lro_pb.Operation) -> Operation:
-    # Loaded here: whoever has no schedules does not wait for their messages.
+    # Loaded here: a program without schedules does not wait for their messages.
     from .v1.schedule_pb2 import BackfillMetadata
 
     told = BackfillMetadata()

@@ -315,7 +315,7 @@ class Client:
         Args:
             id: The job's id.
             respect_unique: A unique job takes its name again as by an enqueue, and is not retried while another one
-                holds it. Else it is retried whoever does.
+                holds it. Else it is retried all the same.
             deadline: For the call.
 
         Raises:
@@ -838,7 +838,7 @@ class Client:
     @property
     def schedules(self) -> Schedules:
         """The calls about schedules: jobs, and the times at which they are enqueued."""
-        # Loaded here: whoever has no schedules does not wait for their messages.
+        # Loaded here: a program without schedules does not wait for their messages.
         from .schedule_calls import Schedules
 
         return Schedules(self._late)

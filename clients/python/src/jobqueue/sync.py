@@ -176,7 +176,7 @@ class SyncClient:
     @property
     def schedules(self) -> SyncSchedules:
         """The calls about schedules: jobs, and the times at which they are enqueued."""
-        # Loaded here: whoever has no schedules does not wait for their messages.
+        # Loaded here: a program without schedules does not wait for their messages.
         from .sync_schedules import SyncSchedules
 
         return SyncSchedules(self._client.schedules)

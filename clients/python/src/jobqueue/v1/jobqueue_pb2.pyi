@@ -385,7 +385,7 @@ class RetryJobRequest(_message.Message):
     respect_unique: _builtins.bool
     """Treat the name of a unique job as an enqueue does: the call fails while another job holds it, and else the job holds
     its name again. A name that is held for a period alone is judged and not taken, since the period began at the enqueue.
-    Default: the job is retried whoever holds its name, and two of the name may wait. A job that is not unique has no name.
+    Default: the job is retried all the same, and two of the name may wait. A job that is not unique has no name.
     """
     def __init__(
         self,
