@@ -62,6 +62,8 @@ async def killed_amid_fire(stage: Stage) -> None:
         names[names.index(name)] = again
         servers[again] = await stage.server(again)
     await asyncio.sleep(5)
+    await stage.sql("update schedule set paused_at = now()")
+    await asyncio.sleep(1)
     [row] = await stage.sql(_TICKS)
     stage.figure("ticks that fired", row["ticks"], unit="")
     stage.figure("jobs beyond one a tick", row["again"], 0, "")
