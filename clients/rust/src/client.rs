@@ -234,7 +234,8 @@ impl Client {
     ///
     /// `JobNotFound`, `JobNotTerminal`.
     pub async fn retry(&self, id: &str) -> Result<Job, Error> {
-        let request = v1::RetryJobRequest { id: id.to_owned(), payload_format: v1::PayloadFormat::Json.into() };
+        let payload_format = v1::PayloadFormat::Json.into();
+        let request = v1::RetryJobRequest { id: id.to_owned(), payload_format, respect_unique: false };
         let answer = call!(self.jobs.retry_job, request, repeat: false).await?;
         Ok(job_of(answer.job.unwrap_or_default()))
     }
