@@ -20,6 +20,7 @@ class Scale:
         known_keys: Of the gate `auth`, whose memory is measured.
         held_jobs: Of the gate `keys`: how many wait for their keys.
         limits_hold_seconds: Of the gate `totals`: how long its snapshots are held.
+        schedules: Of the gate `schedules`: how many there are.
     """
 
     factor: float = 1.0
@@ -32,6 +33,7 @@ class Scale:
     known_keys: int = 10_000
     held_jobs: int = 1_000_000
     limits_hold_seconds: float = 600
+    schedules: int = 100_000
 
     def smaller(self, gate: str) -> bool:
         """Whether less was measured for a gate than a full run does."""
@@ -46,6 +48,7 @@ class Scale:
             "auth": "pairs",
             "keys": "held_jobs",
             "totals": "limits_hold_seconds",
+            "schedules": "schedules",
         }
         names = ["factor", *([of_its_own[gate]] if gate in of_its_own else [])]
         return any(getattr(self, name) < getattr(full, name) for name in names)

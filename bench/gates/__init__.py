@@ -14,6 +14,7 @@ from .others import Others
 from .outrun import Outrun
 from .overload import Overload
 from .round import JOBQUEUE, PeerRun, Round
+from .schedules import Schedules
 from .servers import Servers
 from .snapshot import HeldSnapshot
 from .soak import Soak
@@ -42,6 +43,7 @@ _ALL: tuple[Gate, ...] = (
     Keys(),
     Totals(),
     UniqueNames(),
+    Schedules(),
 )
 GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 
