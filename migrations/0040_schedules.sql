@@ -44,7 +44,7 @@ comment on column schedule.revision is 'Raised by changes that callers make, nev
 -- What is due, oldest first.
 create index schedule_due on schedule (next_at) where paused_at is null and next_at is not null;
 -- What waits for the end of a job. Few.
-create index schedule_buffered on schedule (id) where buffered_at is not null and paused_at is null;
+create index schedule_buffered on schedule (buffered_at) where buffered_at is not null and paused_at is null;
 
 create table schedule_run (
     schedule_id int4 not null,
