@@ -398,11 +398,11 @@ async def test_a_larger_worker_on_another_server_takes_it(heavy: Place, dsn: str
 
 
 async def test_a_heavy_job_says_that_too_few_slots_are_free_at_each_worker(heavy: Place) -> None:
-    workers = [await heavy.worker(kinds=BOTH, slots=3) for _ in range(2)]
-    await heavy.batch(4, "light")
-    for worker in workers:
+    for queue in ("one", "two"):
+        worker = await heavy.worker(queues={"mail": ["heavy"], queue: ["light"]}, slots=3, name=queue)
+        await heavy.batch(2, "light", queue=queue)
         await taken(worker, 2)
-    waits = (await heavy.enqueue("heavy")).id
+    waits = (await heavy.enqueue("heavy", queue="mail")).id
     answer = await explained(heavy, waits)
     assert codes(answer) == ["NO_CREDIT"]
     message = "it takes 3 slots of one worker, and the 2 workers that take it have 1 free at most"

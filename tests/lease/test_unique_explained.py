@@ -26,6 +26,8 @@ async def after(place: Place, what: str, job: job_pb2.NewJob) -> str:
         elif what == "failed once":
             await worker.fail(leased, retry_after=span(3600))
             await place.until(job_id, "RETRYING")
+        if what != "runs":
+            await worker.close()  # It would get the next job of the name.
     elif what != "waits":
         await place.stub.CancelJob(jobqueue_pb2.CancelJobRequest(id=job_id))
         if what == "retried":

@@ -106,7 +106,7 @@ async def test_columns_that_only_some_rows_use_stay_with_their_rows(s):
     plain: dict[str, Any] = {
         "priority": 0, "timeout_ms": None, "max_attempts": 3, "min_backoff_ms": None, "max_backoff_ms": None,
         "labels": None, "headers": None, "run_at": stored_at, "idempotency_key": None, "content_type": None,
-        "key": None,
+        "key": None, "unique_name": None,
     }  # fmt: skip
     wanted: list[dict[str, Any]] = [
         {},
