@@ -407,7 +407,7 @@ def _put(kind: Kind) -> dict[str, int | str | timedelta | None]:
         "timeout": kind.timeout,
         "max_running": kind.max_running,
         **_rate_of(kind.rate),
-        "slot_weight": kind.slot_weight,
+        "slot_weight": kind.slot_weight if kind.slot_weight > 1 else None,
     }
 
 
