@@ -254,7 +254,7 @@ async def test_ticks_fire_at_their_time_and_say_which_tick_a_job_is_of(place: Pl
         (await place.get(job.id)).created_at.ToDatetime(UTC) - tick
         for job, tick in zip(jobs, ticks, strict=True)
     ]
-    assert all(timedelta() <= each < timedelta(seconds=1) for each in late)
+    assert all(timedelta() <= each < timedelta(seconds=5) for each in late)
     listed = [each for each in await runs(place, "beat") if each.job_id in {job.id for job in jobs}]
     assert [each.tick_at.ToDatetime(UTC) for each in reversed(listed)] == ticks
 
@@ -302,7 +302,7 @@ async def test_a_tick_that_waits_fires_soon_where_another_server_ends_the_job(pl
     loop = asyncio.get_running_loop()
     ended = loop.time()
     await fired(place, 2)
-    assert loop.time() - ended < 2
+    assert loop.time() - ended < 5
 
 
 async def test_skip_leaves_out_what_meets_a_job(place: Place) -> None:

@@ -150,7 +150,11 @@ async def fired(place: Caller, count: int, name: str = "s") -> bool:
 async def test_servers_that_fire_at_once_fire_each_tick_once(dsn: str) -> None:
     async with Place(dsn) as here, Place(dsn) as there:
         await many(dsn, 500, every=3600)
-        await here.sql("update schedule set next_at = now() + interval '1 second'")
+        # By their specs they are due half an hour from now, whatever the time is.
+        await here.sql(
+            "update schedule set next_at = now() + interval '1 second', spec = jsonb_set(spec, '{phase_us}', "
+            "to_jsonb(((extract(epoch from now()) + 1800) * 1000000)::int8 % 3600000000))"
+        )
         for place in (here, there):
             place.app.schedule.firer.wake()
 
@@ -215,15 +219,16 @@ def told(operation: lro_pb.Operation) -> schedule_pb2.BackfillMetadata:
 
 async def test_a_backfill_fires_each_tick_of_its_span_once(place: Place) -> None:
     await create(place, when=spec("*/5 * * * *"), policy=policy(keep_runs=10_000))
+    await pause(place)
     end = await place.value("select date_trunc('day', now())")
     start = end - timedelta(days=7)
     counted = told(await backfill(place, start, end, validate_only=True))
     assert (counted.estimate, counted.validate_only) == (2016, True)
     assert await place.value("select count(*) from job") == 0
     begun = await backfill(place, start, end)
-    # It does not matter to it whether the schedule is paused.
-    await pause(place)
+    # It does not matter to it whether the schedule is paused; so no tick of now is among those that are counted.
     await resume(place)
+    await pause(place)
     ended = await done(place, begun)
     metadata = told(ended)
     assert (metadata.fired, metadata.skipped, metadata.looked, metadata.estimate) == (2016, 0, 2016, 2016)
@@ -242,6 +247,7 @@ async def test_a_backfill_goes_on_where_a_killed_server_left_it(
     dsn: str, place: Place, processes: Make
 ) -> None:
     await create(place, when=spec(every=60), policy=policy(keep_runs=10_000))
+    await pause(place)
     end = await place.value("select date_trunc('day', now())")
     server = processes(dsn)
     await server.launch()
@@ -262,6 +268,7 @@ async def test_a_backfill_goes_on_where_a_killed_server_left_it(
 
 async def test_a_backfill_with_skip_fires_one_and_says_of_the_others_why_not(place: Place) -> None:
     await create(place, when=spec(every=60))
+    await pause(place)
     end = await place.value("select date_trunc('hour', now())")
     operation = await backfill(place, end - timedelta(minutes=10), end, overlap=SchedulePolicy.SKIP)
     metadata = told(await done(place, operation))
