@@ -1,5 +1,6 @@
--- The name that a unique job came with. `unique_hold` knows who holds a name now; which name a job has, nobody could say once
--- another job had taken it. A null costs no byte, and no row is rewritten: the new column is known to the catalog alone.
+-- The name that a unique job came with. `unique_hold` knows which job holds a name now. It does not know which name a job has
+-- once another job has taken that name. A null costs no byte, and no row is
+-- rewritten: the new column is known to the catalog alone.
 
 alter table job add column unique_name jsonb;
 comment on column job.unique_name is

@@ -125,7 +125,7 @@ present as materialized (
     where s.id = any($7::int8[]) and s.ended_at is null
         and (s.id, s.epoch) in (select * from unnest($7::int8[], $8::int4[]))
 ),
-seated as materialized (
+given as materialized (
     select at, isolated, ahead, case when session_id in (select id from present) then session_id end as session_id
     from (
         select
@@ -145,7 +145,7 @@ moved as (
         session_id = s.session_id,
         changed_at = case when s.session_id is null then l.changed_at else now() end,
         deadline = case when s.session_id is not null then now() + l.timeout_ms * interval '1 millisecond' end
-    from seated s
+    from given s
     where l.ctid = s.at
     returning l.stile, l.id, l.lane_id, l.priority, l.state, l.attempts, l.session_id, l.failures
 ),

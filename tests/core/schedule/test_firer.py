@@ -1,0 +1,71 @@
+"""When a server looks for schedules that are due: ticks that follow each other gather."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from jobqueue_server.core.schedule.firer import Firer
+from jobqueue_server.core.schedule.firing import MOST_TOGETHER
+from jobqueue_server.store.schedule.fires import Soonest
+
+pytestmark = pytest.mark.unit
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Store:
+    """There is always a tick that is due."""
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        yield None
+
+    async def retime(self, *_: object) -> list[Any]:
+        return []
+
+    async def soonest(self) -> Soonest:
+        return Soonest(NOW - timedelta(seconds=1), False)
+
+    async def counts(self, _: int) -> Any:
+        return SimpleNamespace(active=1, paused=0, skipped=[])
+
+
+class Firing:
+    """Each round finds so many schedules."""
+
+    def __init__(self, finds: int) -> None:
+        self.finds = finds
+        self.rounds: list[float] = []
+        self.enough = asyncio.Event()
+
+    async def round(self, *, buffered: bool) -> int:
+        assert not buffered
+        self.rounds.append(asyncio.get_running_loop().time())
+        if len(self.rounds) == 20:
+            self.enough.set()
+        await asyncio.sleep(0)
+        return self.finds
+
+
+async def took(finds: int) -> float:
+    """Seconds from the first of twenty rounds to the last."""
+    firing = Firing(finds)
+    others = SimpleNamespace(now=lambda: NOW, subscribe=lambda _: None, schedules=lambda *_: None)
+    parts = [cast(Any, each) for each in (Store(), firing, others, others, others)]
+    running = asyncio.create_task(Firer(*parts).run())
+    await asyncio.wait_for(firing.enough.wait(), 20)
+    running.cancel()
+    return firing.rounds[19] - firing.rounds[0]
+
+
+async def test_ticks_that_follow_each_other_gather_and_a_full_round_is_followed_at_once() -> None:
+    few = await took(3)
+    assert few >= 19 * 0.02
+    assert await took(MOST_TOGETHER) < few
