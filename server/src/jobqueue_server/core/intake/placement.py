@@ -12,7 +12,6 @@ from uuid import UUID
 from ...fields import terms_of
 from ...lifecycle import Hold
 from ...metrics import Metrics
-from ...model import NewJob
 from ...store.intake.intake import Changed, Conflict, NewRows, Stored
 from ..catalog.catalog import Lane
 from ..claim.handoff import HandOff, SlotReservation
@@ -72,7 +71,10 @@ class Placement:
             # An insert that failed may have noted some.
             row.slots.clear()
             new = row.new
-            if _starts_now(new) and not _waits_for_rate(row, lane):
+            # No calls here: each would cost a single enqueue 0.3 us.
+            if new.delay is None and new.run_at is None and new.hold is None:
+                if row.stiles is not None and _waits_for_rate(lane):
+                    continue
                 wanted[lane, new.priority].append(row)
         for (lane, priority), some in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
             sizes = [len(payload) for row in some for payload in row.payloads]
@@ -194,14 +196,9 @@ class Placement:
             lines.ready(lane.id, new.priority)
 
 
-def _starts_now(new: NewJob) -> bool:
-    """Whether nothing of what was asked for makes the job wait."""
-    return new.delay is None and new.run_at is None and new.hold is None
-
-
-def _waits_for_rate(row: NewRows, lane: Lane) -> bool:
-    """Whether its jobs wait for their key in any case: the rate of a key is looked after where jobs are let in."""
-    return row.stiles is not None and lane.keys is not None and lane.keys.rate is not None
+def _waits_for_rate(lane: Lane) -> bool:
+    """Whether jobs with a key wait for it in any case: the rate of a key is looked after where jobs are let in."""
+    return lane.keys is not None and lane.keys.rate is not None
 
 
 def _all_kept(row: NewRows, kept: Collection[UUID]) -> bool:
