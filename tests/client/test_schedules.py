@@ -21,6 +21,7 @@ from jobqueue import (
     PayloadInvalid,
     RequestIdReused,
     RetryPolicy,
+    RunCause,
     RunOutcome,
     ScheduleExists,
     ScheduleNotFound,
@@ -97,6 +98,21 @@ async def test_a_schedule_is_read_as_it_was_made_and_can_be_written_back(client:
     assert (await client.schedules.create("every", every, JOB)).spec == replace(
         every, cron=(), time_zone="Etc/UTC"
     )
+
+
+async def test_a_schedule_that_was_listed_and_is_written_back_keeps_its_payload(client: Client):
+    made = await client.schedules.create("s", SELDOM, NewJob("work", {"a": 1}, headers={"h": "v"}))
+    (listed,) = [each async for each in client.schedules.list()]
+    with pytest.raises(InvalidRequest) as wrong:
+        await client.schedules.update("s", job=replace(listed.job, priority=3), etag=listed.etag)
+    assert [each.field for each in wrong.value.violations] == ["schedule.job.payload"]
+    assert (await client.schedules.get("s")).job == made.job
+    # One without a payload says so.
+    with pytest.raises(InvalidRequest):
+        await client.schedules.update("s", job=NewJob("work"))
+    assert (
+        await client.schedules.update("s", job=NewJob("work", payload_json=b"null"))
+    ).job.payload_json == b"null"
 
 
 async def test_what_is_wrong_is_told_by_its_own_error(client: Client):
@@ -196,7 +212,7 @@ async def test_a_paused_schedule_has_no_next_tick_and_runs_by_hand(client: Clien
     paused = await client.schedules.pause("s", note="maintenance")
     assert (paused.paused, paused.pause_note, paused.next_at) == (True, "maintenance", None)
     first = await client.schedules.run("s", request_id="r")
-    assert (first.outcome, first.nth, first.ticks) == (RunOutcome.FIRED, 1, 1)
+    assert (first.outcome, first.nth, first.ticks, first.cause) == (RunOutcome.FIRED, 1, 1, RunCause.BY_HAND)
     job = await client.get(first.job_id)
     assert (job.payload, job.headers["x-schedule"]) == ({"a": 1}, "s")
     assert await client.schedules.run("s", request_id="r") == first

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import grpc.aio
+import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import job_pb2, schedule_pb2
 from jobqueue.v1.schedule_pb2 import Schedule, SchedulePolicy, ScheduleRun, ScheduleSpec
 from tests.lease.hand_worker import PATIENCE, span
-from tests.lease.place import Caller
+from tests.lease.place import Caller, Place, eventually
 
 Outcome = ScheduleRun.RunOutcome
 JSON = job_pb2.PAYLOAD_FORMAT_JSON
@@ -110,3 +112,56 @@ async def runs(place: Caller, name: str = "s", size: int = 1000) -> list[Schedul
 async def outcomes(place: Caller, name: str = "s") -> list[str]:
     """What became of its ticks, the oldest first."""
     return [Outcome.Name(each.outcome) for each in reversed(await runs(place, name))]
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    return error.value
+
+
+async def due_now(place: Place, name: str = "s", ago: float = 0) -> datetime:
+    """Moves the next tick of a schedule to now, or so many seconds ago, as if time had passed. Answers the tick."""
+    tick: datetime = await place.value(
+        "update schedule set next_at = now() - make_interval(secs => $2) where name = $1 returning next_at",
+        name,
+        ago,
+    )
+    place.app.schedule.firer.wake()
+    return tick
+
+
+async def fired(place: Place, count: int, name: str = "s") -> Schedule:
+    """The schedule once it has enqueued so many jobs."""
+
+    async def look() -> Schedule | None:
+        found = await get(place, name)
+        return found if found.fired >= count else None
+
+    found: Schedule = await eventually(look)
+    assert found.fired == count
+    return found
+
+
+async def decided(place: Place, count: int, name: str = "s") -> list[str]:
+    """What became of its ticks once there are so many runs, the oldest first."""
+
+    async def look() -> list[str] | None:
+        found = await outcomes(place, name)
+        return found if len(found) >= count else None
+
+    found: list[str] = await eventually(look)
+    assert len(found) == count
+    return found
+
+
+async def end_open(place: Place, status: int = 3) -> None:
+    """Ends every job that has not ended, as the tables have it; server's parts are not told."""
+    await place.sql(
+        """
+        with gone as (delete from live_job returning id)
+        insert into finished_job (id, started_at, attempts, status, failures, losses, reason)
+        select id, now(), 1, $1::int2, 0, 0, case when $1 = 5 then 'NOT_RETRYABLE' end from gone
+        """,
+        status,
+    )

@@ -8,23 +8,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc.aio
-import pytest
 
-from jobqueue.v1 import job_pb2, queue_admin_pb2, schedule_pb2
-from jobqueue.v1.schedule_pb2 import Schedule, SchedulePolicy, ScheduleTick
+from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2, schedule_pb2
+from jobqueue.v1.schedule_pb2 import Schedule, SchedulePolicy, ScheduleRun, ScheduleTick
 from tests.lease.hand_worker import PATIENCE, reason_of, violations_of
-from tests.lease.place import Place, eventually
+from tests.lease.place import Place
 
 from .schedules import (
     JSON,
     SELDOM,
     Outcome,
     create,
+    decided,
+    due_now,
+    end_open,
+    fired,
     get,
     moment,
     outcomes,
     pause,
     policy,
+    refused,
     resume,
     run,
     runs,
@@ -33,59 +37,6 @@ from .schedules import (
 )
 
 Allow, Skip, BufferOne = SchedulePolicy.ALLOW, SchedulePolicy.SKIP, SchedulePolicy.BUFFER_ONE
-
-
-async def refused(call: Any) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await call
-    return error.value
-
-
-async def due_now(place: Place, name: str = "s", ago: float = 0) -> datetime:
-    """Moves the next tick of a schedule to now, or so many seconds ago, as if time had passed. Answers the tick."""
-    tick: datetime = await place.value(
-        "update schedule set next_at = now() - make_interval(secs => $2) where name = $1 returning next_at",
-        name,
-        ago,
-    )
-    place.app.schedule.firer.wake()
-    return tick
-
-
-async def fired(place: Place, count: int, name: str = "s") -> Schedule:
-    """The schedule once it has enqueued so many jobs."""
-
-    async def look() -> Schedule | None:
-        found = await get(place, name)
-        return found if found.fired >= count else None
-
-    found: Schedule = await eventually(look)
-    assert found.fired == count
-    return found
-
-
-async def decided(place: Place, count: int, name: str = "s") -> list[str]:
-    """What became of its ticks once there are so many runs, the oldest first."""
-
-    async def look() -> list[str] | None:
-        found = await outcomes(place, name)
-        return found if len(found) >= count else None
-
-    found: list[str] = await eventually(look)
-    assert len(found) == count
-    return found
-
-
-async def end_open(place: Place, status: int = 3) -> None:
-    """Ends every job that has not ended, as the tables have it; server's parts are not told."""
-    await place.sql(
-        """
-        with gone as (delete from live_job returning id)
-        insert into finished_job (id, started_at, attempts, status, failures, losses, reason)
-        select id, now(), 1, $1::int2, 0, 0, case when $1 = 5 then 'NOT_RETRYABLE' end from gone
-        """,
-        status,
-    )
 
 
 # ---- made, read, changed, deleted
@@ -180,6 +131,28 @@ async def test_schedules_are_listed_by_name_and_by_what_they_are(place: Place) -
     assert await names(kind="other") == []
 
 
+async def test_a_schedule_that_was_listed_and_is_written_back_keeps_its_payload(place: Place) -> None:
+    await create(place, payload=b'{"a": 1}', headers={"h": "v"})
+    (listed,) = (await place.schedules.ListSchedules(schedule_pb2.ListSchedulesRequest())).schedules
+    listed.labels["team"] = "a"
+    request = schedule_pb2.UpdateScheduleRequest(schedule=listed)
+    error = await refused(place.schedules.UpdateSchedule(request))
+    assert reason_of(error) == "FIELD_INVALID"
+    assert "headers" in violations_of(error)["schedule.job.payload"]
+    # So it is with each mask that names the job, and where a missing one would be made.
+    error = await refused(update(place, "job", job=listed.job, allow_missing=True))
+    assert list(violations_of(error)) == ["schedule.job.payload"]
+    kept = await get(place)
+    assert (kept.job.payload_json, dict(kept.job.headers), dict(kept.labels)) == (b'{"a": 1}', {"h": "v"}, {})
+    whole = await get(place)
+    whole.labels["team"] = "a"
+    await place.schedules.UpdateSchedule(schedule_pb2.UpdateScheduleRequest(schedule=whole))
+    written = await get(place)
+    assert (written.job, dict(written.labels)) == (kept.job, {"team": "a"})
+    null = job_pb2.NewJob(kind="work", payload_json=b"null")
+    assert (await update(place, "job", job=null)).job.payload_json == b"null"
+
+
 async def test_of_two_changes_with_one_etag_one_is_refused(place: Place) -> None:
     made = await create(place)
     answers = await asyncio.gather(
@@ -209,7 +182,7 @@ async def test_a_change_changes_what_it_names(place: Place) -> None:
     for mask in ("paused", "spec.cron", "job.queue", "name", "spec"):
         assert reason_of(await refused(update(place, mask))) == "FIELD_INVALID"
     assert reason_of(await refused(update(place, name="t", labels={"a": "1"}))) == "SCHEDULE_NOT_FOUND"
-    job = job_pb2.NewJob(kind="work")
+    job = job_pb2.NewJob(kind="work", payload_json=b"null")
     upserted = await update(place, name="t", spec=SELDOM, job=job, allow_missing=True)
     assert upserted == await get(place, "t")
     error = await refused(update(place, name="u", spec=SELDOM, job=job, allow_missing=True, etag="MQ"))
@@ -245,6 +218,8 @@ async def test_ticks_fire_at_their_time_and_say_which_tick_a_job_is_of(place: Pl
     worker = await place.worker(slots=10)
     await create(place, "beat", spec(every=1), policy=policy(overlap=Allow), headers={"mine": "1"})
     jobs = [await worker.job() for _ in range(3)]
+    found = (await place.stub.ListJobs(jobqueue_pb2.ListJobsRequest(labels=["jobqueue/schedule=beat"]))).jobs
+    assert {job.id for job in jobs} <= {each.id for each in found}
     headers = [dict((await place.get(job.id)).headers) for job in jobs]
     assert [each["x-schedule"] for each in headers] == ["beat"] * 3
     assert all(each["mine"] == "1" for each in headers)
@@ -392,8 +367,9 @@ async def test_a_change_fires_nothing_and_catches_nothing_up(place: Place) -> No
     await place.sql(
         "update schedule set next_at = now() + interval '1 hour', last_tick = now() - interval '9 hours'"
     )
-    changed = await update(place, spec=spec("0 0 2 1 *"))
-    assert changed.next_at.ToDatetime(UTC) > datetime.now(UTC) - timedelta(minutes=1)
+    # By the new spec there were eight ticks or nine since the last one.
+    changed = await update(place, spec=spec(every=3600, phase=1800))
+    assert changed.next_at.ToDatetime(UTC) > await place.value("select now()") - timedelta(minutes=1)
     await asyncio.sleep(1.5)
     assert await outcomes(place) == []
     assert (await get(place)).etag != ""
@@ -439,6 +415,35 @@ async def test_a_run_by_hand_fires_now_and_leaves_the_ticks(place: Place) -> Non
     beside = await run(place, overlap=Allow)
     assert beside.job_id not in ("", first.job_id)
     assert (await resume(place)).next_at == made.next_at
+
+
+async def test_a_run_says_whether_it_came_by_time_by_hand_or_of_a_backfill(place: Place) -> None:
+    await create(place, when=spec("0 0 1 * *"))
+    await due_now(place)
+    await fired(place, 1)
+    # It waits for the end of that job. What puts an end to the wait is a tick, and it is by hand still.
+    assert (await run(place)).cause == ScheduleRun.BY_HAND
+    await end_open(place)
+    await fired(place, 2)
+    end = datetime.now(UTC) - timedelta(days=1)
+    request = schedule_pb2.BackfillScheduleRequest(
+        name="s", start_at=moment(end - timedelta(days=60)), end_at=moment(end), per_second=9, max_ticks=1
+    )
+    begun = (await place.schedules.BackfillSchedule(request)).operation
+    metadata = schedule_pb2.BackfillMetadata()
+    assert begun.metadata.Unpack(metadata)
+    assert (metadata.per_second, metadata.max_ticks) == (9, 1)
+    request.validate_only = True
+    assert (await place.schedules.BackfillSchedule(request)).operation.metadata.Unpack(metadata)
+    assert (metadata.per_second, metadata.max_ticks, metadata.estimate) == (9, 1, 1)
+    await fired(place, 3)
+    causes = [each.cause for each in reversed(await runs(place))]
+    assert [ScheduleRun.Cause.Name(each) for each in causes] == ["BY_TIME", "BY_HAND", "BY_BACKFILL"]
+    assert (await get(place)).last_run.cause == ScheduleRun.BY_BACKFILL
+    # As a server wrote them that knew no causes.
+    await place.sql("update schedule_run set cause = null")
+    causes = [each.cause for each in reversed(await runs(place))]
+    assert causes == [ScheduleRun.BY_TIME, ScheduleRun.CAUSE_UNSPECIFIED, ScheduleRun.CAUSE_UNSPECIFIED]
 
 
 async def test_a_run_that_is_asked_for_again_is_the_same_run(place: Place) -> None:

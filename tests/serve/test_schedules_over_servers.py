@@ -21,7 +21,7 @@ from jobqueue_server.store.schedule.fires import FireStore
 from tests.lease.hand_worker import PATIENCE, reason_of, span
 from tests.lease.place import Caller, Place, eventually
 
-from .schedules import Outcome, create, get, moment, outcomes, pause, policy, resume, run, runs, spec
+from .schedules import Outcome, create, due_now, get, moment, outcomes, pause, policy, resume, run, runs, spec
 from .server_process import ServerProcess
 
 Make = Callable[..., ServerProcess]
@@ -125,22 +125,27 @@ async def test_a_fire_that_is_silent_is_ended_by_the_database(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobqueue_server.store.schedule.fires.MOST_SILENT", timedelta(milliseconds=200))
-    await create(place)
+    await create(place, policy=policy(overlap=SchedulePolicy.ALLOW))
     writes = FireStore.write
-    silent = asyncio.Event()
+    silent, goes_on = asyncio.Event(), asyncio.Event()
 
     async def late(self: FireStore, *args: Any, **more: Any) -> Any:
         if not silent.is_set():
             silent.set()
-            await asyncio.sleep(1)
+            await goes_on.wait()
         return await writes(self, *args, **more)
 
     monkeypatch.setattr(FireStore, "write", late)
     await place.sql("update schedule set next_at = now()")
     place.app.schedule.firer.wake()
     await asyncio.wait_for(silent.wait(), PATIENCE)
-    await eventually(lambda: fired(place, 1))
-    assert await place.value("select count(*) from job") == 1
+    # The one that is silent is silent still when another one has fired.
+    async with Place(place.dsn) as other:
+        await eventually(lambda: fired(other, 1))
+        goes_on.set()
+        await due_now(place)
+        await eventually(lambda: fired(other, 2))
+    assert await place.value("select count(*) from job") == 2
 
 
 async def fired(place: Caller, count: int, name: str = "s") -> bool:

@@ -77,19 +77,24 @@ func TestAnErrorSaysEverything(t *testing.T) {
 	}
 }
 
-func TestWhatSchedulesAreRefusedForHasItsSentinel(t *testing.T) {
-	refusals := []error{refusal(codes.NotFound, "SCHEDULE_NOT_FOUND"), refusal(codes.AlreadyExists, "SCHEDULE_EXISTS")}
-	client := answering(t, func(string, any, metadata.MD) (any, error) {
-		next := refusals[0]
-		refusals = refusals[1:]
-		return nil, next
-	})
-	_, err := client.Get(context.Background(), "1")
-	if !errors.Is(err, jobqueue.ErrScheduleNotFound) || !errors.Is(err, jobqueue.ErrNotFound) {
-		t.Error(err)
-	}
-	if _, err = client.Get(context.Background(), "1"); !errors.Is(err, jobqueue.ErrScheduleExists) {
-		t.Error(err)
+func TestWhatSchedulesAndKeysAreRefusedForHasItsSentinel(t *testing.T) {
+	for _, each := range []struct {
+		code   codes.Code
+		reason string
+		wanted []error
+	}{
+		{codes.NotFound, "SCHEDULE_NOT_FOUND", []error{jobqueue.ErrScheduleNotFound, jobqueue.ErrNotFound}},
+		{codes.AlreadyExists, "SCHEDULE_EXISTS", []error{jobqueue.ErrScheduleExists}},
+		{codes.FailedPrecondition, "SCHEDULES_FULL", []error{jobqueue.ErrSchedulesFull}},
+		{codes.FailedPrecondition, "QUEUE_KEYS_FULL", []error{jobqueue.ErrQueueKeysFull}},
+	} {
+		client := answering(t, func(string, any, metadata.MD) (any, error) { return nil, refusal(each.code, each.reason) })
+		_, err := client.Get(context.Background(), "1")
+		for _, wanted := range each.wanted {
+			if !errors.Is(err, wanted) {
+				t.Errorf("%s: %v is not %v", each.reason, err, wanted)
+			}
+		}
 	}
 }
 

@@ -34,6 +34,8 @@ var (
 	ErrScheduleNotFound = errors.New("schedule not found")
 	// ErrScheduleExists: a schedule has this name: choose another one, or change that one.
 	ErrScheduleExists = errors.New("schedule exists")
+	// ErrSchedulesFull: the namespace has as many schedules as it may have: delete some of them.
+	ErrSchedulesFull = errors.New("schedules full")
 	// ErrJobTerminal: the job has ended and can't be cancelled: Metadata["status"] says how it ended.
 	ErrJobTerminal = errors.New("job terminal")
 	// ErrJobNotTerminal: the job is not over: wait for it or cancel it first.
@@ -53,6 +55,8 @@ var (
 	ErrKeyPolicyConflict = errors.New("key policy conflict")
 	// ErrKeyNotBlocked: no failed job blocks the key: it was unblocked before, or its job was retried or deleted.
 	ErrKeyNotBlocked = errors.New("key not blocked")
+	// ErrQueueKeysFull: something is said of as many keys of the queue as may be: set back some of them first.
+	ErrQueueKeysFull = errors.New("queue keys full")
 	// ErrOverloaded: the server takes no more for now: try again after RetryAfter.
 	ErrOverloaded = errors.New("overloaded")
 	// ErrUnavailable: no server answered, or it can't reach its database or the issuer of tokens. What was asked for may
@@ -97,6 +101,7 @@ var sentinelsByReason = map[string][]error{
 	"QUEUE_NOT_FOUND":        {ErrQueueNotFound, ErrNotFound},
 	"SCHEDULE_NOT_FOUND":     {ErrScheduleNotFound, ErrNotFound},
 	"SCHEDULE_EXISTS":        {ErrScheduleExists},
+	"SCHEDULES_FULL":         {ErrSchedulesFull},
 	"JOB_TERMINAL":           {ErrJobTerminal},
 	"JOB_NOT_TERMINAL":       {ErrJobNotTerminal},
 	"JOB_NOT_HELD":           {ErrJobNotHeld},
@@ -106,6 +111,7 @@ var sentinelsByReason = map[string][]error{
 	"ETAG_MISMATCH":          {ErrEtagMismatch},
 	"KEY_POLICY_CONFLICT":    {ErrKeyPolicyConflict},
 	"KEY_NOT_BLOCKED":        {ErrKeyNotBlocked},
+	"QUEUE_KEYS_FULL":        {ErrQueueKeysFull},
 	"WATCH_TOKEN_EXPIRED":    {ErrWatchTokenExpired},
 	"SESSION_UNKNOWN":        {ErrSessionUnknown},
 	"SESSION_ENDED":          {ErrSessionEnded, ErrSessionUnknown},

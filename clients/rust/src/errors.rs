@@ -32,6 +32,8 @@ pub enum ErrorKind {
     ScheduleNotFound,
     /// A schedule has this name: choose another one, or change that one.
     ScheduleExists,
+    /// The namespace has as many schedules as it may have: delete some of them.
+    SchedulesFull,
     /// The job has ended and can't be cancelled: `status` in [`Error::metadata`] says how it ended.
     JobTerminal,
     /// The job is not over: wait for it or cancel it first.
@@ -52,6 +54,8 @@ pub enum ErrorKind {
     KeyPolicyConflict,
     /// No failed job blocks the key: it was unblocked before, or its job was retried or deleted.
     KeyNotBlocked,
+    /// Something is said of as many keys of the queue as may be: set back some of them first.
+    QueueKeysFull,
     /// The server has too much to do: try again after [`Error::retry_after`].
     Overloaded,
     /// No server answered, or it can't reach its database or the issuer of tokens. What was asked for may have been
@@ -97,6 +101,7 @@ impl ErrorKind {
             "QUEUE_NOT_FOUND" => Self::QueueNotFound,
             "SCHEDULE_NOT_FOUND" => Self::ScheduleNotFound,
             "SCHEDULE_EXISTS" => Self::ScheduleExists,
+            "SCHEDULES_FULL" => Self::SchedulesFull,
             "JOB_TERMINAL" => Self::JobTerminal,
             "JOB_NOT_TERMINAL" => Self::JobNotTerminal,
             "JOB_NOT_HELD" => Self::JobNotHeld,
@@ -106,6 +111,7 @@ impl ErrorKind {
             "ETAG_MISMATCH" => Self::EtagMismatch,
             "KEY_POLICY_CONFLICT" => Self::KeyPolicyConflict,
             "KEY_NOT_BLOCKED" => Self::KeyNotBlocked,
+            "QUEUE_KEYS_FULL" => Self::QueueKeysFull,
             "WATCH_TOKEN_EXPIRED" => Self::WatchTokenExpired,
             "SESSION_UNKNOWN" => Self::SessionUnknown,
             "SESSION_ENDED" => Self::SessionEnded,
@@ -352,9 +358,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_schedules_are_refused_for_has_its_kind() {
+    fn what_schedules_and_keys_are_refused_for_has_its_kind() {
         assert_eq!(ErrorKind::of_reason("SCHEDULE_NOT_FOUND"), Some(ErrorKind::ScheduleNotFound));
         assert_eq!(ErrorKind::ScheduleNotFound.general(), ErrorKind::NotFound);
         assert_eq!(ErrorKind::of_reason("SCHEDULE_EXISTS"), Some(ErrorKind::ScheduleExists));
+        assert_eq!(ErrorKind::of_reason("SCHEDULES_FULL"), Some(ErrorKind::SchedulesFull));
+        assert_eq!(ErrorKind::of_reason("QUEUE_KEYS_FULL"), Some(ErrorKind::QueueKeysFull));
     }
 }

@@ -5745,8 +5745,8 @@ pub struct Schedule {
     #[prost(message, optional, tag = "2")]
     pub spec: ::core::option::Option<ScheduleSpec>,
     /// The job that each tick enqueues. Required in CreateSchedule. It has no `run_at`, `delay` and `idempotency_key`: its tick
-    /// is its time and its name. ListSchedules leaves the payload out, and so does each answer to a caller whose grants do not
-    /// show payloads.
+    /// is its time and its name. ListSchedules leaves payload and headers out, and so does each answer to a caller whose grants
+    /// do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload.
     #[prost(message, optional, tag = "3")]
     pub job: ::core::option::Option<NewJob>,
     /// What becomes of ticks that meet a job of the schedule which has not ended, and of those that were missed.
@@ -6030,7 +6030,8 @@ pub struct ScheduleRun {
     /// The tick. Of a run by hand: when it was asked for. Of several: the last of them.
     #[prost(message, optional, tag = "1")]
     pub tick_at: ::core::option::Option<::prost_types::Timestamp>,
-    /// 0: it is of the schedule itself. 1 and more: by hand or of a backfill, which may come to the same tick again.
+    /// 0: it is of the schedule itself. 1 and more: by hand or of a backfill, which may come to the same tick again; `cause`
+    /// says which.
     #[prost(int32, tag = "2")]
     pub nth: i32,
     /// When it was decided, by the database's clock.
@@ -6048,9 +6049,59 @@ pub struct ScheduleRun {
     /// How many ticks it stands for: more than 1 where several were skipped together.
     #[prost(int32, tag = "7")]
     pub ticks: i32,
+    /// What it came from.
+    #[prost(enumeration = "schedule_run::Cause", tag = "8")]
+    pub cause: i32,
 }
 /// Nested message and enum types in `ScheduleRun`.
 pub mod schedule_run {
+    /// What it came from.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Cause {
+        /// It is not known: it is by hand or of a backfill, and older than this field.
+        Unspecified = 0,
+        /// The time of the schedule itself.
+        ByTime = 1,
+        /// RunSchedule.
+        ByHand = 2,
+        /// BackfillSchedule.
+        ByBackfill = 3,
+    }
+    impl Cause {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "CAUSE_UNSPECIFIED",
+                Self::ByTime => "BY_TIME",
+                Self::ByHand => "BY_HAND",
+                Self::ByBackfill => "BY_BACKFILL",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+                "BY_TIME" => Some(Self::ByTime),
+                "BY_HAND" => Some(Self::ByHand),
+                "BY_BACKFILL" => Some(Self::ByBackfill),
+                _ => None,
+            }
+        }
+    }
     /// What became of it. More may be added.
     #[derive(
         Clone,
@@ -6189,8 +6240,8 @@ pub struct UpdateScheduleRequest {
     #[prost(message, optional, tag = "1")]
     pub schedule: ::core::option::Option<Schedule>,
     /// What is changed: `spec`, `job`, `labels`; `policy`, or of it `policy.overlap`, `policy.catch_up_window`,
-    /// `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole. What
-    /// it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
+    /// `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole; a job
+    /// must have a payload, which may be `null`. What it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
     /// are written as `policy.keepRuns`.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
@@ -6361,6 +6412,12 @@ pub struct BackfillMetadata {
     /// When it was done. Not set before, nor with `validate_only`.
     #[prost(message, optional, tag = "14")]
     pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// As asked for. 0: as fast as the service takes it.
+    #[prost(int32, tag = "15")]
+    pub per_second: i32,
+    /// As asked for. 0: all.
+    #[prost(int64, tag = "16")]
+    pub max_ticks: i64,
 }
 /// The response of a backfill that is done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6431,7 +6488,8 @@ pub mod schedules_client {
     /// meanwhile. A tick that does not fire is written down with its reason (ListScheduleRuns).
     ///
     /// A job of a schedule is a job as any other. Its headers `x-schedule` and `x-schedule-tick` have the name of the schedule
-    /// and the tick, as RFC 3339 with the offset of the schedule's time zone.
+    /// and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
+    /// ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
     ///
     /// Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
     /// and not at each tick.

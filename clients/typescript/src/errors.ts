@@ -85,6 +85,9 @@ export class ScheduleNotFound extends NotFound {}
 /** A schedule has this name: choose another one, or change that one. */
 export class ScheduleExists extends JobQueueError {}
 
+/** The namespace has as many schedules as it may have: delete some of them. */
+export class SchedulesFull extends JobQueueError {}
+
 /** The job has ended and can't be cancelled: `metadata.status` says how it ended. */
 export class JobTerminal extends JobQueueError {}
 
@@ -111,6 +114,9 @@ export class KeyPolicyConflict extends JobQueueError {}
 
 /** No failed job blocks the key: it was unblocked before, or its job was retried or deleted. */
 export class KeyNotBlocked extends JobQueueError {}
+
+/** Something is said of as many keys of the queue as may be: set back some of them first. */
+export class QueueKeysFull extends JobQueueError {}
 
 /** The server has too much to do: try again after `retryAfterMs`. */
 export class Overloaded extends JobQueueError {}

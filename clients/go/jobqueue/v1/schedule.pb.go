@@ -206,6 +206,63 @@ func (ScheduleTick_Rule) EnumDescriptor() ([]byte, []int) {
 	return file_jobqueue_v1_schedule_proto_rawDescGZIP(), []int{3, 0}
 }
 
+// What it came from.
+type ScheduleRun_Cause int32
+
+const (
+	// It is not known: it is by hand or of a backfill, and older than this field.
+	ScheduleRun_CAUSE_UNSPECIFIED ScheduleRun_Cause = 0
+	// The time of the schedule itself.
+	ScheduleRun_BY_TIME ScheduleRun_Cause = 1
+	// RunSchedule.
+	ScheduleRun_BY_HAND ScheduleRun_Cause = 2
+	// BackfillSchedule.
+	ScheduleRun_BY_BACKFILL ScheduleRun_Cause = 3
+)
+
+// Enum value maps for ScheduleRun_Cause.
+var (
+	ScheduleRun_Cause_name = map[int32]string{
+		0: "CAUSE_UNSPECIFIED",
+		1: "BY_TIME",
+		2: "BY_HAND",
+		3: "BY_BACKFILL",
+	}
+	ScheduleRun_Cause_value = map[string]int32{
+		"CAUSE_UNSPECIFIED": 0,
+		"BY_TIME":           1,
+		"BY_HAND":           2,
+		"BY_BACKFILL":       3,
+	}
+)
+
+func (x ScheduleRun_Cause) Enum() *ScheduleRun_Cause {
+	p := new(ScheduleRun_Cause)
+	*p = x
+	return p
+}
+
+func (x ScheduleRun_Cause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ScheduleRun_Cause) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_schedule_proto_enumTypes[3].Descriptor()
+}
+
+func (ScheduleRun_Cause) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_schedule_proto_enumTypes[3]
+}
+
+func (x ScheduleRun_Cause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ScheduleRun_Cause.Descriptor instead.
+func (ScheduleRun_Cause) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_schedule_proto_rawDescGZIP(), []int{4, 0}
+}
+
 // What became of it. More may be added.
 type ScheduleRun_RunOutcome int32
 
@@ -263,11 +320,11 @@ func (x ScheduleRun_RunOutcome) String() string {
 }
 
 func (ScheduleRun_RunOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobqueue_v1_schedule_proto_enumTypes[3].Descriptor()
+	return file_jobqueue_v1_schedule_proto_enumTypes[4].Descriptor()
 }
 
 func (ScheduleRun_RunOutcome) Type() protoreflect.EnumType {
-	return &file_jobqueue_v1_schedule_proto_enumTypes[3]
+	return &file_jobqueue_v1_schedule_proto_enumTypes[4]
 }
 
 func (x ScheduleRun_RunOutcome) Number() protoreflect.EnumNumber {
@@ -276,7 +333,7 @@ func (x ScheduleRun_RunOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ScheduleRun_RunOutcome.Descriptor instead.
 func (ScheduleRun_RunOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_jobqueue_v1_schedule_proto_rawDescGZIP(), []int{4, 0}
+	return file_jobqueue_v1_schedule_proto_rawDescGZIP(), []int{4, 1}
 }
 
 // A job, and the times at which it is enqueued. Callers set `name`, `spec`, `job`, `policy`, `labels` and, when they make
@@ -289,8 +346,8 @@ type Schedule struct {
 	// When it is due. Required in CreateSchedule.
 	Spec *ScheduleSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
 	// The job that each tick enqueues. Required in CreateSchedule. It has no `run_at`, `delay` and `idempotency_key`: its tick
-	// is its time and its name. ListSchedules leaves the payload out, and so does each answer to a caller whose grants do not
-	// show payloads.
+	// is its time and its name. ListSchedules leaves payload and headers out, and so does each answer to a caller whose grants
+	// do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload.
 	Job *NewJob `protobuf:"bytes,3,opt,name=job,proto3" json:"job,omitempty"`
 	// What becomes of ticks that meet a job of the schedule which has not ended, and of those that were missed.
 	Policy *SchedulePolicy `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
@@ -752,7 +809,8 @@ type ScheduleRun struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The tick. Of a run by hand: when it was asked for. Of several: the last of them.
 	TickAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=tick_at,json=tickAt,proto3" json:"tick_at,omitempty"`
-	// 0: it is of the schedule itself. 1 and more: by hand or of a backfill, which may come to the same tick again.
+	// 0: it is of the schedule itself. 1 and more: by hand or of a backfill, which may come to the same tick again; `cause`
+	// says which.
 	Nth int32 `protobuf:"varint,2,opt,name=nth,proto3" json:"nth,omitempty"`
 	// When it was decided, by the database's clock.
 	DecidedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
@@ -763,7 +821,9 @@ type ScheduleRun struct {
 	// Why, for people. Empty: the outcome says it all.
 	Note string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
 	// How many ticks it stands for: more than 1 where several were skipped together.
-	Ticks         int32 `protobuf:"varint,7,opt,name=ticks,proto3" json:"ticks,omitempty"`
+	Ticks int32 `protobuf:"varint,7,opt,name=ticks,proto3" json:"ticks,omitempty"`
+	// What it came from.
+	Cause         ScheduleRun_Cause `protobuf:"varint,8,opt,name=cause,proto3,enum=jobqueue.v1.ScheduleRun_Cause" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -845,6 +905,13 @@ func (x *ScheduleRun) GetTicks() int32 {
 		return x.Ticks
 	}
 	return 0
+}
+
+func (x *ScheduleRun) GetCause() ScheduleRun_Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return ScheduleRun_CAUSE_UNSPECIFIED
 }
 
 // The schedule to make.
@@ -1202,8 +1269,8 @@ type UpdateScheduleRequest struct {
 	// The schedule: its name, and the new values. Fields that the server sets are passed over.
 	Schedule *Schedule `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
 	// What is changed: `spec`, `job`, `labels`; `policy`, or of it `policy.overlap`, `policy.catch_up_window`,
-	// `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole. What
-	// it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
+	// `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole; a job
+	// must have a payload, which may be `null`. What it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
 	// are written as `policy.keepRuns`.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Whether a schedule that does not exist is made; it needs `spec` and `job` then. Default: SCHEDULE_NOT_FOUND.
@@ -1919,7 +1986,11 @@ type BackfillMetadata struct {
 	// When it last went on. Not set with `validate_only`.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// When it was done. Not set before, nor with `validate_only`.
-	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// As asked for. 0: as fast as the service takes it.
+	PerSecond int32 `protobuf:"varint,15,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
+	// As asked for. 0: all.
+	MaxTicks      int64 `protobuf:"varint,16,opt,name=max_ticks,json=maxTicks,proto3" json:"max_ticks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2050,6 +2121,20 @@ func (x *BackfillMetadata) GetEndedAt() *timestamppb.Timestamp {
 		return x.EndedAt
 	}
 	return nil
+}
+
+func (x *BackfillMetadata) GetPerSecond() int32 {
+	if x != nil {
+		return x.PerSecond
+	}
+	return 0
+}
+
+func (x *BackfillMetadata) GetMaxTicks() int64 {
+	if x != nil {
+		return x.MaxTicks
+	}
+	return 0
 }
 
 // The response of a backfill that is done.
@@ -2408,7 +2493,7 @@ const file_jobqueue_v1_schedule_proto_rawDesc = "" +
 	"\x10RULE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tAFTER_GAP\x10\x01\x12\x10\n" +
 	"\fFIRST_OF_TWO\x10\x02\x12\x11\n" +
-	"\rSECOND_OF_TWO\x10\x03\"\xee\x03\n" +
+	"\rSECOND_OF_TWO\x10\x03\"\xf5\x04\n" +
 	"\vScheduleRun\x129\n" +
 	"\atick_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\x06tickAt\x12\x16\n" +
 	"\x03nth\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\x03nth\x12?\n" +
@@ -2417,7 +2502,13 @@ const file_jobqueue_v1_schedule_proto_rawDesc = "" +
 	"\aoutcome\x18\x04 \x01(\x0e2#.jobqueue.v1.ScheduleRun.RunOutcomeB\x04\xe2A\x01\x03R\aoutcome\x12\x1b\n" +
 	"\x06job_id\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\x05jobId\x12\x18\n" +
 	"\x04note\x18\x06 \x01(\tB\x04\xe2A\x01\x03R\x04note\x12\x1a\n" +
-	"\x05ticks\x18\a \x01(\x05B\x04\xe2A\x01\x03R\x05ticks\"\xb2\x01\n" +
+	"\x05ticks\x18\a \x01(\x05B\x04\xe2A\x01\x03R\x05ticks\x12:\n" +
+	"\x05cause\x18\b \x01(\x0e2\x1e.jobqueue.v1.ScheduleRun.CauseB\x04\xe2A\x01\x03R\x05cause\"I\n" +
+	"\x05Cause\x12\x15\n" +
+	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aBY_TIME\x10\x01\x12\v\n" +
+	"\aBY_HAND\x10\x02\x12\x0f\n" +
+	"\vBY_BACKFILL\x10\x03\"\xb2\x01\n" +
 	"\n" +
 	"RunOutcome\x12\x1b\n" +
 	"\x17RUN_OUTCOME_UNSPECIFIED\x10\x00\x12\t\n" +
@@ -2492,7 +2583,7 @@ const file_jobqueue_v1_schedule_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\b \x01(\tB\x04\xe2A\x01\x01R\trequestId\"W\n" +
 	"\x18BackfillScheduleResponse\x12;\n" +
-	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xda\x04\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\x96\x05\n" +
 	"\x10BackfillMetadata\x12\x1a\n" +
 	"\bschedule\x18\x01 \x01(\tR\bschedule\x12,\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x16.jobqueue.v1.BulkStateR\x05state\x12#\n" +
@@ -2510,7 +2601,10 @@ const file_jobqueue_v1_schedule_proto_rawDesc = "" +
 	"created_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x125\n" +
-	"\bended_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\"@\n" +
+	"\bended_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1d\n" +
+	"\n" +
+	"per_second\x18\x0f \x01(\x05R\tperSecond\x12\x1b\n" +
+	"\tmax_ticks\x18\x10 \x01(\x03R\bmaxTicks\"@\n" +
 	"\x0eBackfillResult\x12\x14\n" +
 	"\x05fired\x18\x01 \x01(\x03R\x05fired\x12\x18\n" +
 	"\askipped\x18\x02 \x01(\x03R\askipped\"{\n" +
@@ -2565,134 +2659,136 @@ func file_jobqueue_v1_schedule_proto_rawDescGZIP() []byte {
 	return file_jobqueue_v1_schedule_proto_rawDescData
 }
 
-var file_jobqueue_v1_schedule_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_jobqueue_v1_schedule_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_jobqueue_v1_schedule_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_jobqueue_v1_schedule_proto_goTypes = []any{
 	(SchedulePolicy_Overlap)(0),      // 0: jobqueue.v1.SchedulePolicy.Overlap
 	(SchedulePolicy_CatchUp)(0),      // 1: jobqueue.v1.SchedulePolicy.CatchUp
 	(ScheduleTick_Rule)(0),           // 2: jobqueue.v1.ScheduleTick.Rule
-	(ScheduleRun_RunOutcome)(0),      // 3: jobqueue.v1.ScheduleRun.RunOutcome
-	(*Schedule)(nil),                 // 4: jobqueue.v1.Schedule
-	(*ScheduleSpec)(nil),             // 5: jobqueue.v1.ScheduleSpec
-	(*SchedulePolicy)(nil),           // 6: jobqueue.v1.SchedulePolicy
-	(*ScheduleTick)(nil),             // 7: jobqueue.v1.ScheduleTick
-	(*ScheduleRun)(nil),              // 8: jobqueue.v1.ScheduleRun
-	(*CreateScheduleRequest)(nil),    // 9: jobqueue.v1.CreateScheduleRequest
-	(*CreateScheduleResponse)(nil),   // 10: jobqueue.v1.CreateScheduleResponse
-	(*GetScheduleRequest)(nil),       // 11: jobqueue.v1.GetScheduleRequest
-	(*GetScheduleResponse)(nil),      // 12: jobqueue.v1.GetScheduleResponse
-	(*ListSchedulesRequest)(nil),     // 13: jobqueue.v1.ListSchedulesRequest
-	(*ListSchedulesResponse)(nil),    // 14: jobqueue.v1.ListSchedulesResponse
-	(*UpdateScheduleRequest)(nil),    // 15: jobqueue.v1.UpdateScheduleRequest
-	(*UpdateScheduleResponse)(nil),   // 16: jobqueue.v1.UpdateScheduleResponse
-	(*DeleteScheduleRequest)(nil),    // 17: jobqueue.v1.DeleteScheduleRequest
-	(*DeleteScheduleResponse)(nil),   // 18: jobqueue.v1.DeleteScheduleResponse
-	(*PauseScheduleRequest)(nil),     // 19: jobqueue.v1.PauseScheduleRequest
-	(*PauseScheduleResponse)(nil),    // 20: jobqueue.v1.PauseScheduleResponse
-	(*ResumeScheduleRequest)(nil),    // 21: jobqueue.v1.ResumeScheduleRequest
-	(*ResumeScheduleResponse)(nil),   // 22: jobqueue.v1.ResumeScheduleResponse
-	(*RunScheduleRequest)(nil),       // 23: jobqueue.v1.RunScheduleRequest
-	(*RunScheduleResponse)(nil),      // 24: jobqueue.v1.RunScheduleResponse
-	(*BackfillScheduleRequest)(nil),  // 25: jobqueue.v1.BackfillScheduleRequest
-	(*BackfillScheduleResponse)(nil), // 26: jobqueue.v1.BackfillScheduleResponse
-	(*BackfillMetadata)(nil),         // 27: jobqueue.v1.BackfillMetadata
-	(*BackfillResult)(nil),           // 28: jobqueue.v1.BackfillResult
-	(*ListScheduleRunsRequest)(nil),  // 29: jobqueue.v1.ListScheduleRunsRequest
-	(*ListScheduleRunsResponse)(nil), // 30: jobqueue.v1.ListScheduleRunsResponse
-	(*PreviewScheduleRequest)(nil),   // 31: jobqueue.v1.PreviewScheduleRequest
-	(*PreviewScheduleResponse)(nil),  // 32: jobqueue.v1.PreviewScheduleResponse
-	nil,                              // 33: jobqueue.v1.Schedule.LabelsEntry
-	(*NewJob)(nil),                   // 34: jobqueue.v1.NewJob
-	(*timestamppb.Timestamp)(nil),    // 35: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 36: google.protobuf.Duration
-	(PayloadFormat)(0),               // 37: jobqueue.v1.PayloadFormat
-	(*fieldmaskpb.FieldMask)(nil),    // 38: google.protobuf.FieldMask
-	(*longrunningpb.Operation)(nil),  // 39: google.longrunning.Operation
-	(BulkState)(0),                   // 40: jobqueue.v1.BulkState
+	(ScheduleRun_Cause)(0),           // 3: jobqueue.v1.ScheduleRun.Cause
+	(ScheduleRun_RunOutcome)(0),      // 4: jobqueue.v1.ScheduleRun.RunOutcome
+	(*Schedule)(nil),                 // 5: jobqueue.v1.Schedule
+	(*ScheduleSpec)(nil),             // 6: jobqueue.v1.ScheduleSpec
+	(*SchedulePolicy)(nil),           // 7: jobqueue.v1.SchedulePolicy
+	(*ScheduleTick)(nil),             // 8: jobqueue.v1.ScheduleTick
+	(*ScheduleRun)(nil),              // 9: jobqueue.v1.ScheduleRun
+	(*CreateScheduleRequest)(nil),    // 10: jobqueue.v1.CreateScheduleRequest
+	(*CreateScheduleResponse)(nil),   // 11: jobqueue.v1.CreateScheduleResponse
+	(*GetScheduleRequest)(nil),       // 12: jobqueue.v1.GetScheduleRequest
+	(*GetScheduleResponse)(nil),      // 13: jobqueue.v1.GetScheduleResponse
+	(*ListSchedulesRequest)(nil),     // 14: jobqueue.v1.ListSchedulesRequest
+	(*ListSchedulesResponse)(nil),    // 15: jobqueue.v1.ListSchedulesResponse
+	(*UpdateScheduleRequest)(nil),    // 16: jobqueue.v1.UpdateScheduleRequest
+	(*UpdateScheduleResponse)(nil),   // 17: jobqueue.v1.UpdateScheduleResponse
+	(*DeleteScheduleRequest)(nil),    // 18: jobqueue.v1.DeleteScheduleRequest
+	(*DeleteScheduleResponse)(nil),   // 19: jobqueue.v1.DeleteScheduleResponse
+	(*PauseScheduleRequest)(nil),     // 20: jobqueue.v1.PauseScheduleRequest
+	(*PauseScheduleResponse)(nil),    // 21: jobqueue.v1.PauseScheduleResponse
+	(*ResumeScheduleRequest)(nil),    // 22: jobqueue.v1.ResumeScheduleRequest
+	(*ResumeScheduleResponse)(nil),   // 23: jobqueue.v1.ResumeScheduleResponse
+	(*RunScheduleRequest)(nil),       // 24: jobqueue.v1.RunScheduleRequest
+	(*RunScheduleResponse)(nil),      // 25: jobqueue.v1.RunScheduleResponse
+	(*BackfillScheduleRequest)(nil),  // 26: jobqueue.v1.BackfillScheduleRequest
+	(*BackfillScheduleResponse)(nil), // 27: jobqueue.v1.BackfillScheduleResponse
+	(*BackfillMetadata)(nil),         // 28: jobqueue.v1.BackfillMetadata
+	(*BackfillResult)(nil),           // 29: jobqueue.v1.BackfillResult
+	(*ListScheduleRunsRequest)(nil),  // 30: jobqueue.v1.ListScheduleRunsRequest
+	(*ListScheduleRunsResponse)(nil), // 31: jobqueue.v1.ListScheduleRunsResponse
+	(*PreviewScheduleRequest)(nil),   // 32: jobqueue.v1.PreviewScheduleRequest
+	(*PreviewScheduleResponse)(nil),  // 33: jobqueue.v1.PreviewScheduleResponse
+	nil,                              // 34: jobqueue.v1.Schedule.LabelsEntry
+	(*NewJob)(nil),                   // 35: jobqueue.v1.NewJob
+	(*timestamppb.Timestamp)(nil),    // 36: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 37: google.protobuf.Duration
+	(PayloadFormat)(0),               // 38: jobqueue.v1.PayloadFormat
+	(*fieldmaskpb.FieldMask)(nil),    // 39: google.protobuf.FieldMask
+	(*longrunningpb.Operation)(nil),  // 40: google.longrunning.Operation
+	(BulkState)(0),                   // 41: jobqueue.v1.BulkState
 }
 var file_jobqueue_v1_schedule_proto_depIdxs = []int32{
-	5,  // 0: jobqueue.v1.Schedule.spec:type_name -> jobqueue.v1.ScheduleSpec
-	34, // 1: jobqueue.v1.Schedule.job:type_name -> jobqueue.v1.NewJob
-	6,  // 2: jobqueue.v1.Schedule.policy:type_name -> jobqueue.v1.SchedulePolicy
-	33, // 3: jobqueue.v1.Schedule.labels:type_name -> jobqueue.v1.Schedule.LabelsEntry
-	35, // 4: jobqueue.v1.Schedule.next_at:type_name -> google.protobuf.Timestamp
-	35, // 5: jobqueue.v1.Schedule.last_at:type_name -> google.protobuf.Timestamp
-	7,  // 6: jobqueue.v1.Schedule.upcoming:type_name -> jobqueue.v1.ScheduleTick
-	8,  // 7: jobqueue.v1.Schedule.last_run:type_name -> jobqueue.v1.ScheduleRun
-	35, // 8: jobqueue.v1.Schedule.created_at:type_name -> google.protobuf.Timestamp
-	35, // 9: jobqueue.v1.Schedule.updated_at:type_name -> google.protobuf.Timestamp
-	35, // 10: jobqueue.v1.Schedule.buffered_at:type_name -> google.protobuf.Timestamp
-	36, // 11: jobqueue.v1.ScheduleSpec.every:type_name -> google.protobuf.Duration
-	36, // 12: jobqueue.v1.ScheduleSpec.phase:type_name -> google.protobuf.Duration
-	35, // 13: jobqueue.v1.ScheduleSpec.starts_at:type_name -> google.protobuf.Timestamp
-	35, // 14: jobqueue.v1.ScheduleSpec.ends_at:type_name -> google.protobuf.Timestamp
-	36, // 15: jobqueue.v1.ScheduleSpec.jitter:type_name -> google.protobuf.Duration
+	6,  // 0: jobqueue.v1.Schedule.spec:type_name -> jobqueue.v1.ScheduleSpec
+	35, // 1: jobqueue.v1.Schedule.job:type_name -> jobqueue.v1.NewJob
+	7,  // 2: jobqueue.v1.Schedule.policy:type_name -> jobqueue.v1.SchedulePolicy
+	34, // 3: jobqueue.v1.Schedule.labels:type_name -> jobqueue.v1.Schedule.LabelsEntry
+	36, // 4: jobqueue.v1.Schedule.next_at:type_name -> google.protobuf.Timestamp
+	36, // 5: jobqueue.v1.Schedule.last_at:type_name -> google.protobuf.Timestamp
+	8,  // 6: jobqueue.v1.Schedule.upcoming:type_name -> jobqueue.v1.ScheduleTick
+	9,  // 7: jobqueue.v1.Schedule.last_run:type_name -> jobqueue.v1.ScheduleRun
+	36, // 8: jobqueue.v1.Schedule.created_at:type_name -> google.protobuf.Timestamp
+	36, // 9: jobqueue.v1.Schedule.updated_at:type_name -> google.protobuf.Timestamp
+	36, // 10: jobqueue.v1.Schedule.buffered_at:type_name -> google.protobuf.Timestamp
+	37, // 11: jobqueue.v1.ScheduleSpec.every:type_name -> google.protobuf.Duration
+	37, // 12: jobqueue.v1.ScheduleSpec.phase:type_name -> google.protobuf.Duration
+	36, // 13: jobqueue.v1.ScheduleSpec.starts_at:type_name -> google.protobuf.Timestamp
+	36, // 14: jobqueue.v1.ScheduleSpec.ends_at:type_name -> google.protobuf.Timestamp
+	37, // 15: jobqueue.v1.ScheduleSpec.jitter:type_name -> google.protobuf.Duration
 	0,  // 16: jobqueue.v1.SchedulePolicy.overlap:type_name -> jobqueue.v1.SchedulePolicy.Overlap
-	36, // 17: jobqueue.v1.SchedulePolicy.catch_up_window:type_name -> google.protobuf.Duration
+	37, // 17: jobqueue.v1.SchedulePolicy.catch_up_window:type_name -> google.protobuf.Duration
 	1,  // 18: jobqueue.v1.SchedulePolicy.catch_up:type_name -> jobqueue.v1.SchedulePolicy.CatchUp
-	35, // 19: jobqueue.v1.ScheduleTick.tick_at:type_name -> google.protobuf.Timestamp
+	36, // 19: jobqueue.v1.ScheduleTick.tick_at:type_name -> google.protobuf.Timestamp
 	2,  // 20: jobqueue.v1.ScheduleTick.rule:type_name -> jobqueue.v1.ScheduleTick.Rule
-	35, // 21: jobqueue.v1.ScheduleRun.tick_at:type_name -> google.protobuf.Timestamp
-	35, // 22: jobqueue.v1.ScheduleRun.decided_at:type_name -> google.protobuf.Timestamp
-	3,  // 23: jobqueue.v1.ScheduleRun.outcome:type_name -> jobqueue.v1.ScheduleRun.RunOutcome
-	4,  // 24: jobqueue.v1.CreateScheduleRequest.schedule:type_name -> jobqueue.v1.Schedule
-	37, // 25: jobqueue.v1.CreateScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	4,  // 26: jobqueue.v1.CreateScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
-	37, // 27: jobqueue.v1.GetScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	4,  // 28: jobqueue.v1.GetScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
-	4,  // 29: jobqueue.v1.ListSchedulesResponse.schedules:type_name -> jobqueue.v1.Schedule
-	4,  // 30: jobqueue.v1.UpdateScheduleRequest.schedule:type_name -> jobqueue.v1.Schedule
-	38, // 31: jobqueue.v1.UpdateScheduleRequest.update_mask:type_name -> google.protobuf.FieldMask
-	37, // 32: jobqueue.v1.UpdateScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	4,  // 33: jobqueue.v1.UpdateScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
-	37, // 34: jobqueue.v1.PauseScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	4,  // 35: jobqueue.v1.PauseScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
-	37, // 36: jobqueue.v1.ResumeScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	4,  // 37: jobqueue.v1.ResumeScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
-	0,  // 38: jobqueue.v1.RunScheduleRequest.overlap:type_name -> jobqueue.v1.SchedulePolicy.Overlap
-	8,  // 39: jobqueue.v1.RunScheduleResponse.run:type_name -> jobqueue.v1.ScheduleRun
-	35, // 40: jobqueue.v1.BackfillScheduleRequest.start_at:type_name -> google.protobuf.Timestamp
-	35, // 41: jobqueue.v1.BackfillScheduleRequest.end_at:type_name -> google.protobuf.Timestamp
-	0,  // 42: jobqueue.v1.BackfillScheduleRequest.overlap:type_name -> jobqueue.v1.SchedulePolicy.Overlap
-	39, // 43: jobqueue.v1.BackfillScheduleResponse.operation:type_name -> google.longrunning.Operation
-	40, // 44: jobqueue.v1.BackfillMetadata.state:type_name -> jobqueue.v1.BulkState
-	35, // 45: jobqueue.v1.BackfillMetadata.start_at:type_name -> google.protobuf.Timestamp
-	35, // 46: jobqueue.v1.BackfillMetadata.end_at:type_name -> google.protobuf.Timestamp
-	35, // 47: jobqueue.v1.BackfillMetadata.last_at:type_name -> google.protobuf.Timestamp
-	35, // 48: jobqueue.v1.BackfillMetadata.created_at:type_name -> google.protobuf.Timestamp
-	35, // 49: jobqueue.v1.BackfillMetadata.updated_at:type_name -> google.protobuf.Timestamp
-	35, // 50: jobqueue.v1.BackfillMetadata.ended_at:type_name -> google.protobuf.Timestamp
-	8,  // 51: jobqueue.v1.ListScheduleRunsResponse.runs:type_name -> jobqueue.v1.ScheduleRun
-	5,  // 52: jobqueue.v1.PreviewScheduleRequest.spec:type_name -> jobqueue.v1.ScheduleSpec
-	35, // 53: jobqueue.v1.PreviewScheduleRequest.since:type_name -> google.protobuf.Timestamp
-	7,  // 54: jobqueue.v1.PreviewScheduleResponse.ticks:type_name -> jobqueue.v1.ScheduleTick
-	9,  // 55: jobqueue.v1.Schedules.CreateSchedule:input_type -> jobqueue.v1.CreateScheduleRequest
-	11, // 56: jobqueue.v1.Schedules.GetSchedule:input_type -> jobqueue.v1.GetScheduleRequest
-	13, // 57: jobqueue.v1.Schedules.ListSchedules:input_type -> jobqueue.v1.ListSchedulesRequest
-	15, // 58: jobqueue.v1.Schedules.UpdateSchedule:input_type -> jobqueue.v1.UpdateScheduleRequest
-	17, // 59: jobqueue.v1.Schedules.DeleteSchedule:input_type -> jobqueue.v1.DeleteScheduleRequest
-	19, // 60: jobqueue.v1.Schedules.PauseSchedule:input_type -> jobqueue.v1.PauseScheduleRequest
-	21, // 61: jobqueue.v1.Schedules.ResumeSchedule:input_type -> jobqueue.v1.ResumeScheduleRequest
-	23, // 62: jobqueue.v1.Schedules.RunSchedule:input_type -> jobqueue.v1.RunScheduleRequest
-	25, // 63: jobqueue.v1.Schedules.BackfillSchedule:input_type -> jobqueue.v1.BackfillScheduleRequest
-	29, // 64: jobqueue.v1.Schedules.ListScheduleRuns:input_type -> jobqueue.v1.ListScheduleRunsRequest
-	31, // 65: jobqueue.v1.Schedules.PreviewSchedule:input_type -> jobqueue.v1.PreviewScheduleRequest
-	10, // 66: jobqueue.v1.Schedules.CreateSchedule:output_type -> jobqueue.v1.CreateScheduleResponse
-	12, // 67: jobqueue.v1.Schedules.GetSchedule:output_type -> jobqueue.v1.GetScheduleResponse
-	14, // 68: jobqueue.v1.Schedules.ListSchedules:output_type -> jobqueue.v1.ListSchedulesResponse
-	16, // 69: jobqueue.v1.Schedules.UpdateSchedule:output_type -> jobqueue.v1.UpdateScheduleResponse
-	18, // 70: jobqueue.v1.Schedules.DeleteSchedule:output_type -> jobqueue.v1.DeleteScheduleResponse
-	20, // 71: jobqueue.v1.Schedules.PauseSchedule:output_type -> jobqueue.v1.PauseScheduleResponse
-	22, // 72: jobqueue.v1.Schedules.ResumeSchedule:output_type -> jobqueue.v1.ResumeScheduleResponse
-	24, // 73: jobqueue.v1.Schedules.RunSchedule:output_type -> jobqueue.v1.RunScheduleResponse
-	26, // 74: jobqueue.v1.Schedules.BackfillSchedule:output_type -> jobqueue.v1.BackfillScheduleResponse
-	30, // 75: jobqueue.v1.Schedules.ListScheduleRuns:output_type -> jobqueue.v1.ListScheduleRunsResponse
-	32, // 76: jobqueue.v1.Schedules.PreviewSchedule:output_type -> jobqueue.v1.PreviewScheduleResponse
-	66, // [66:77] is the sub-list for method output_type
-	55, // [55:66] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	36, // 21: jobqueue.v1.ScheduleRun.tick_at:type_name -> google.protobuf.Timestamp
+	36, // 22: jobqueue.v1.ScheduleRun.decided_at:type_name -> google.protobuf.Timestamp
+	4,  // 23: jobqueue.v1.ScheduleRun.outcome:type_name -> jobqueue.v1.ScheduleRun.RunOutcome
+	3,  // 24: jobqueue.v1.ScheduleRun.cause:type_name -> jobqueue.v1.ScheduleRun.Cause
+	5,  // 25: jobqueue.v1.CreateScheduleRequest.schedule:type_name -> jobqueue.v1.Schedule
+	38, // 26: jobqueue.v1.CreateScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	5,  // 27: jobqueue.v1.CreateScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
+	38, // 28: jobqueue.v1.GetScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	5,  // 29: jobqueue.v1.GetScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
+	5,  // 30: jobqueue.v1.ListSchedulesResponse.schedules:type_name -> jobqueue.v1.Schedule
+	5,  // 31: jobqueue.v1.UpdateScheduleRequest.schedule:type_name -> jobqueue.v1.Schedule
+	39, // 32: jobqueue.v1.UpdateScheduleRequest.update_mask:type_name -> google.protobuf.FieldMask
+	38, // 33: jobqueue.v1.UpdateScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	5,  // 34: jobqueue.v1.UpdateScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
+	38, // 35: jobqueue.v1.PauseScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	5,  // 36: jobqueue.v1.PauseScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
+	38, // 37: jobqueue.v1.ResumeScheduleRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	5,  // 38: jobqueue.v1.ResumeScheduleResponse.schedule:type_name -> jobqueue.v1.Schedule
+	0,  // 39: jobqueue.v1.RunScheduleRequest.overlap:type_name -> jobqueue.v1.SchedulePolicy.Overlap
+	9,  // 40: jobqueue.v1.RunScheduleResponse.run:type_name -> jobqueue.v1.ScheduleRun
+	36, // 41: jobqueue.v1.BackfillScheduleRequest.start_at:type_name -> google.protobuf.Timestamp
+	36, // 42: jobqueue.v1.BackfillScheduleRequest.end_at:type_name -> google.protobuf.Timestamp
+	0,  // 43: jobqueue.v1.BackfillScheduleRequest.overlap:type_name -> jobqueue.v1.SchedulePolicy.Overlap
+	40, // 44: jobqueue.v1.BackfillScheduleResponse.operation:type_name -> google.longrunning.Operation
+	41, // 45: jobqueue.v1.BackfillMetadata.state:type_name -> jobqueue.v1.BulkState
+	36, // 46: jobqueue.v1.BackfillMetadata.start_at:type_name -> google.protobuf.Timestamp
+	36, // 47: jobqueue.v1.BackfillMetadata.end_at:type_name -> google.protobuf.Timestamp
+	36, // 48: jobqueue.v1.BackfillMetadata.last_at:type_name -> google.protobuf.Timestamp
+	36, // 49: jobqueue.v1.BackfillMetadata.created_at:type_name -> google.protobuf.Timestamp
+	36, // 50: jobqueue.v1.BackfillMetadata.updated_at:type_name -> google.protobuf.Timestamp
+	36, // 51: jobqueue.v1.BackfillMetadata.ended_at:type_name -> google.protobuf.Timestamp
+	9,  // 52: jobqueue.v1.ListScheduleRunsResponse.runs:type_name -> jobqueue.v1.ScheduleRun
+	6,  // 53: jobqueue.v1.PreviewScheduleRequest.spec:type_name -> jobqueue.v1.ScheduleSpec
+	36, // 54: jobqueue.v1.PreviewScheduleRequest.since:type_name -> google.protobuf.Timestamp
+	8,  // 55: jobqueue.v1.PreviewScheduleResponse.ticks:type_name -> jobqueue.v1.ScheduleTick
+	10, // 56: jobqueue.v1.Schedules.CreateSchedule:input_type -> jobqueue.v1.CreateScheduleRequest
+	12, // 57: jobqueue.v1.Schedules.GetSchedule:input_type -> jobqueue.v1.GetScheduleRequest
+	14, // 58: jobqueue.v1.Schedules.ListSchedules:input_type -> jobqueue.v1.ListSchedulesRequest
+	16, // 59: jobqueue.v1.Schedules.UpdateSchedule:input_type -> jobqueue.v1.UpdateScheduleRequest
+	18, // 60: jobqueue.v1.Schedules.DeleteSchedule:input_type -> jobqueue.v1.DeleteScheduleRequest
+	20, // 61: jobqueue.v1.Schedules.PauseSchedule:input_type -> jobqueue.v1.PauseScheduleRequest
+	22, // 62: jobqueue.v1.Schedules.ResumeSchedule:input_type -> jobqueue.v1.ResumeScheduleRequest
+	24, // 63: jobqueue.v1.Schedules.RunSchedule:input_type -> jobqueue.v1.RunScheduleRequest
+	26, // 64: jobqueue.v1.Schedules.BackfillSchedule:input_type -> jobqueue.v1.BackfillScheduleRequest
+	30, // 65: jobqueue.v1.Schedules.ListScheduleRuns:input_type -> jobqueue.v1.ListScheduleRunsRequest
+	32, // 66: jobqueue.v1.Schedules.PreviewSchedule:input_type -> jobqueue.v1.PreviewScheduleRequest
+	11, // 67: jobqueue.v1.Schedules.CreateSchedule:output_type -> jobqueue.v1.CreateScheduleResponse
+	13, // 68: jobqueue.v1.Schedules.GetSchedule:output_type -> jobqueue.v1.GetScheduleResponse
+	15, // 69: jobqueue.v1.Schedules.ListSchedules:output_type -> jobqueue.v1.ListSchedulesResponse
+	17, // 70: jobqueue.v1.Schedules.UpdateSchedule:output_type -> jobqueue.v1.UpdateScheduleResponse
+	19, // 71: jobqueue.v1.Schedules.DeleteSchedule:output_type -> jobqueue.v1.DeleteScheduleResponse
+	21, // 72: jobqueue.v1.Schedules.PauseSchedule:output_type -> jobqueue.v1.PauseScheduleResponse
+	23, // 73: jobqueue.v1.Schedules.ResumeSchedule:output_type -> jobqueue.v1.ResumeScheduleResponse
+	25, // 74: jobqueue.v1.Schedules.RunSchedule:output_type -> jobqueue.v1.RunScheduleResponse
+	27, // 75: jobqueue.v1.Schedules.BackfillSchedule:output_type -> jobqueue.v1.BackfillScheduleResponse
+	31, // 76: jobqueue.v1.Schedules.ListScheduleRuns:output_type -> jobqueue.v1.ListScheduleRunsResponse
+	33, // 77: jobqueue.v1.Schedules.PreviewSchedule:output_type -> jobqueue.v1.PreviewScheduleResponse
+	67, // [67:78] is the sub-list for method output_type
+	56, // [56:67] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_schedule_proto_init() }
@@ -2709,7 +2805,7 @@ func file_jobqueue_v1_schedule_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_schedule_proto_rawDesc), len(file_jobqueue_v1_schedule_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      5,
 			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,

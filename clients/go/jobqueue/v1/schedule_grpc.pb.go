@@ -41,7 +41,8 @@ const (
 // meanwhile. A tick that does not fire is written down with its reason (ListScheduleRuns).
 //
 // A job of a schedule is a job as any other. Its headers `x-schedule` and `x-schedule-tick` have the name of the schedule
-// and the tick, as RFC 3339 with the offset of the schedule's time zone.
+// and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
+// ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
 //
 // Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
 // and not at each tick.
@@ -278,7 +279,8 @@ func (c *schedulesClient) PreviewSchedule(ctx context.Context, in *PreviewSchedu
 // meanwhile. A tick that does not fire is written down with its reason (ListScheduleRuns).
 //
 // A job of a schedule is a job as any other. Its headers `x-schedule` and `x-schedule-tick` have the name of the schedule
-// and the tick, as RFC 3339 with the offset of the schedule's time zone.
+// and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
+// ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
 //
 // Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
 // and not at each tick.

@@ -105,6 +105,9 @@ if TYPE_CHECKING:
         PayloadInvalid as PayloadInvalid,
     )
     from .errors import (
+        QueueKeysFull as QueueKeysFull,
+    )
+    from .errors import (
         QueueNotFound as QueueNotFound,
     )
     from .errors import (
@@ -297,6 +300,9 @@ if TYPE_CHECKING:
         Overlap as Overlap,
     )
     from .schedules import (
+        RunCause as RunCause,
+    )
+    from .schedules import (
         RunOutcome as RunOutcome,
     )
     from .schedules import (
@@ -346,8 +352,8 @@ _HOME = {
     "IdentityNotFound InvalidRequest JobNotFound JobNotHeld JobNotTerminal JobQueueError JobTerminal "
     "KeyNotBlocked KeyNotFound KeyPolicyConflict KeyRevoked KindUnknown NamespaceDisabled "
     "NamespaceNotFound NotAllowed NotFound NotSupported OperationNotDone OperationNotFound Overloaded "
-    "PayloadInvalid QueueNotFound RequestIdReused ScheduleExists ScheduleNotFound SchedulesFull ServerFault "
-    "ServersDiffer SessionEnded SessionSilent "
+    "PayloadInvalid QueueKeysFull QueueNotFound RequestIdReused ScheduleExists ScheduleNotFound SchedulesFull "
+    "ServerFault ServersDiffer SessionEnded SessionSilent "
     "SessionSuperseded SessionUnknown TooLarge Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
     "bulk": "BulkState JobFilter Operation",
     "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyDetail KeyHolder LineDetail NameDetail "
@@ -359,7 +365,8 @@ _HOME = {
     "payload": "JsonText",
     "queue_keys": "KeyFilter QueueKey",
     "schedule_calls": "Schedules",
-    "schedules": "CatchUp Overlap RunOutcome Schedule SchedulePolicy ScheduleRun ScheduleSpec ScheduleTick TickRule",
+    "schedules": "CatchUp Overlap RunCause RunOutcome Schedule SchedulePolicy ScheduleRun ScheduleSpec "
+    "ScheduleTick TickRule",
     "sync": "SyncClient SyncWatch",
     "sync_schedules": "SyncSchedules",
     "watch": "Watch",

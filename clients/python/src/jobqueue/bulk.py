@@ -79,7 +79,7 @@ class Operation:
         estimate: How many jobs matched when they were counted.
         estimate_capped: Whether counting ended at its bound: more may match.
         per_second: The limit that it was given. 0: none.
-        max_jobs: The limit that it was given. 0: none.
+        max_jobs: The limit that it was given, of jobs or of ticks. 0: none.
         sample_ids: The first jobs that matched, 20 at most.
         created_at: When it was made.
         updated_at: When it last changed jobs, or was changed itself.
@@ -182,8 +182,8 @@ def _backfill(message: lro_pb.Operation) -> Operation:
         told.skipped,
         told.estimate,
         told.estimate_capped,
-        0,
-        0,
+        told.per_second,
+        told.max_ticks,
         (),
         _moment(told, "created_at"),
         _moment(told, "updated_at"),

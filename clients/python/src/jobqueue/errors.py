@@ -136,6 +136,10 @@ class KeyNotBlocked(JobQueueError):
     """No failed job blocks the key. It was unblocked before, or its job was retried or deleted."""
 
 
+class QueueKeysFull(JobQueueError):
+    """Something is said of as many keys of the queue as may be. Set back some of them first."""
+
+
 class ScheduleNotFound(NotFound):
     """No schedule has this name: it was never made, or it was deleted."""
 
@@ -272,6 +276,7 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "ETAG_MISMATCH": EtagMismatch,
     "KEY_POLICY_CONFLICT": KeyPolicyConflict,
     "KEY_NOT_BLOCKED": KeyNotBlocked,
+    "QUEUE_KEYS_FULL": QueueKeysFull,
     "WATCH_TOKEN_EXPIRED": WatchTokenExpired,
     "SESSION_UNKNOWN": SessionUnknown,
     "SESSION_ENDED": SessionEnded,

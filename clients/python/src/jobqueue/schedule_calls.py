@@ -155,7 +155,7 @@ class Schedules:
         Args:
             name: The schedule's name.
             spec: When it is due, as a whole.
-            job: What each tick enqueues, as a whole.
+            job: What each tick enqueues, as a whole. It must have a payload; one of `null` is `payload_json=b"null"`.
             policy: What becomes of ticks that can't simply fire.
             policy_fields: The attributes of `policy` that are changed, such as `overlap`. Empty: all.
             labels: All its labels.
@@ -176,7 +176,7 @@ class Schedules:
             changed.spec.CopyFrom(schedules.spec_message(spec))
         if job is not None:
             paths.append("job")
-            changed.job.CopyFrom(schedules.job_message(job))
+            changed.job.CopyFrom(schedules.changed_job_message(job))
         if policy is not None:
             paths += [f"policy.{each}" for each in policy_fields] or ["policy"]
             changed.policy.CopyFrom(schedules.policy_message(policy))

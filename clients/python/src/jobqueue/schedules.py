@@ -74,6 +74,19 @@ class RunOutcome(StrEnum):
     REFUSED = "REFUSED"
 
 
+class RunCause(StrEnum):
+    """What a run came from."""
+
+    #: It is by hand or of a backfill, and the server did not tell them apart yet.
+    UNSPECIFIED = "CAUSE_UNSPECIFIED"
+    #: The time of the schedule itself.
+    BY_TIME = "BY_TIME"
+    #: `run`.
+    BY_HAND = "BY_HAND"
+    #: `backfill`.
+    BY_BACKFILL = "BY_BACKFILL"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSpec:
     """When a schedule is due: by `cron` or by `every`, one of them.
@@ -143,6 +156,7 @@ class ScheduleRun:
         job_id: The job that it enqueued. Empty: none.
         note: Why, for people. Empty: the outcome says it all.
         ticks: How many ticks it stands for.
+        cause: What it came from.
     """
 
     tick_at: datetime | None
@@ -152,6 +166,7 @@ class ScheduleRun:
     job_id: str
     note: str
     ticks: int
+    cause: RunCause = RunCause.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +177,7 @@ class Schedule:
         name: The schedule's name.
         spec: When it is due.
         job: What each tick enqueues. Its payload is in `payload_json`; None: the caller may not see it, or it was read
-            by `list`. Its headers are left out then as well.
+            by `list`. Its headers are left out then as well, and `update` refuses it.
         policy: What becomes of ticks that can't simply fire.
         labels: By which schedules can be listed.
         paused: Whether it has no ticks.
@@ -252,6 +267,19 @@ def job_message(job: NewJob) -> job_pb2.NewJob:
     return convert.new_job(job, "")
 
 
+def changed_job_message(job: NewJob) -> job_pb2.NewJob:
+    """The job of a schedule that is changed, as a message; without a payload where it is not known whether it has none.
+
+    Raises:
+        ValueError: As `job_message`.
+    """
+    message = job_message(job)
+    if job.payload is None and job.payload_json is None:
+        # So are jobs that were listed. The server refuses it, and the schedule keeps the payload that it has.
+        message.ClearField("payload_json")
+    return message
+
+
 def overlap_number(overlap: Overlap | None) -> pb.SchedulePolicy.Overlap.ValueType:
     """The contract's number; of None that of the default."""
     return pb.SchedulePolicy.Overlap.Value(Overlap.UNSPECIFIED if overlap is None else Overlap(overlap))
@@ -298,6 +326,7 @@ def run(message: pb.ScheduleRun) -> ScheduleRun:
         message.job_id,
         message.note,
         message.ticks,
+        _named(pb.ScheduleRun.Cause, message.cause, RunCause),
     )
 
 

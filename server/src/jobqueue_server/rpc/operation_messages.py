@@ -56,7 +56,7 @@ def _message(operation: Operation, metadata: Message, result: Message) -> lro_pb
 
 
 def _backfill_message(operation: Operation, backfill: Backfill) -> lro_pb.Operation:
-    metadata = _backfill_metadata(backfill)
+    metadata = _backfill_metadata(backfill, operation.request)
     metadata.state = cast("bulk_pb.BulkState.ValueType", int(operation.state))
     metadata.looked = operation.looked
     metadata.fired = operation.changed
@@ -73,9 +73,11 @@ def _backfill_message(operation: Operation, backfill: Backfill) -> lro_pb.Operat
     return _message(operation, metadata, result)
 
 
-def backfill_preview_message(backfill: Backfill, ticks: int, capped: bool) -> lro_pb.Operation:
+def backfill_preview_message(
+    backfill: Backfill, request: Request, ticks: int, capped: bool
+) -> lro_pb.Operation:
     """What a backfill would do, as an operation that is done and has no name."""
-    metadata = _backfill_metadata(backfill)
+    metadata = _backfill_metadata(backfill, request)
     metadata.state = bulk_pb.BULK_STATE_SUCCEEDED
     metadata.validate_only = True
     metadata.estimate = ticks
@@ -86,8 +88,10 @@ def backfill_preview_message(backfill: Backfill, ticks: int, capped: bool) -> lr
     return message
 
 
-def _backfill_metadata(backfill: Backfill) -> schedule_pb.BackfillMetadata:
-    metadata = schedule_pb.BackfillMetadata(schedule=backfill.schedule)
+def _backfill_metadata(backfill: Backfill, request: Request) -> schedule_pb.BackfillMetadata:
+    metadata = schedule_pb.BackfillMetadata(
+        schedule=backfill.schedule, per_second=request.per_second, max_ticks=request.max_jobs
+    )
     convert.set_moment(metadata.start_at, backfill.start)
     convert.set_moment(metadata.end_at, backfill.end)
     return metadata

@@ -35,6 +35,10 @@ _NOT_YET = {
     pb.SchedulePolicy.CANCEL_RUNNING: "can't be CANCEL_RUNNING: a job can't yet wait for the end of one that is being "
     "cancelled; use BUFFER_ONE, and CancelJob or a `timeout` of the job to end the one that runs",
 }
+_NO_PAYLOAD = (
+    "must be set where the job is changed, to `null` if it has none: ListSchedules, and answers to callers that may "
+    "not see payloads, leave payload and headers out, and a job that was read so would lose them"
+)
 
 
 def spec(message: pb.ScheduleSpec, at: str, problems: Problems) -> Spec:
@@ -179,6 +183,8 @@ def changes(request: pb.UpdateScheduleRequest, now: datetime, problems: Problems
         elif path == "spec":
             found["spec"] = spec(given.spec, "schedule.spec.", problems)
         elif path == "job":
+            if given.job.WhichOneof("content") is None:
+                problems.add("schedule.job.payload", _NO_PAYLOAD)
             found["job"] = job(given.job, "schedule.job.", now, problems)
         elif path == "labels":
             checks.labels(given.labels, "schedule.labels", problems)
@@ -324,6 +330,7 @@ def run_message(run: Run) -> pb.ScheduleRun:
         job_id="" if run.job_id is None else str(run.job_id),
         note=run.note,
         ticks=run.ticks,
+        cause=cast("pb.ScheduleRun.Cause.ValueType", int(run.cause)),
     )
     convert.set_moment(message.tick_at, run.tick)
     if run.at is not None:

@@ -171,7 +171,7 @@ class SchedulesServicer:
         if request.validate_only:
             counted = await self._runs.count(backfill, request.max_ticks)
             return pb.BackfillScheduleResponse(
-                operation=backfill_preview_message(backfill, counted.ticks, counted.capped)
+                operation=backfill_preview_message(backfill, asked, counted.ticks, counted.capped)
             )
         operation = await self._operations.start(call.scope, Verb.BACKFILL, asked, request.request_id or None)
         return pb.BackfillScheduleResponse(operation=_started(operation_message(operation), call))

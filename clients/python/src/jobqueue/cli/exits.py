@@ -84,6 +84,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         "see `jobqueue queues show NAME` or `jobqueue schedules get NAME`",
     ),
     (errors.KeyPolicyConflict, Exit.CONFLICT, "see `jobqueue queues show NAME`"),
+    (errors.QueueKeysFull, Exit.CONFLICT, "set back some, see `jobqueue queues keys NAME`"),
     (errors.KeyNotBlocked, Exit.CONFLICT, "see `jobqueue explain ID` of a job that waits"),
     (
         errors.WatchTokenExpired,

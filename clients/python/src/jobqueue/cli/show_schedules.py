@@ -12,6 +12,7 @@ from jobqueue import (
     CatchUp,
     NewJob,
     Overlap,
+    RunCause,
     RunOutcome,
     Schedule,
     ScheduleRun,
@@ -26,6 +27,11 @@ _STYLES = {
     RunOutcome.FIRED: "green",
     RunOutcome.BUFFERED: "cyan",
     RunOutcome.REFUSED: "red",
+}
+_CAUSES = {
+    RunCause.BY_TIME: "time",
+    RunCause.BY_HAND: "hand",
+    RunCause.BY_BACKFILL: "backfill",
 }
 _RULES = {
     TickRule.AFTER_GAP: "after the gap",
@@ -201,7 +207,7 @@ def runs(found: Iterable[ScheduleRun]) -> None:
     """A table of runs."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("tick", no_wrap=True, overflow="fold")
-    for name in ("nth", "outcome", "decided"):
+    for name in ("nth", "by", "outcome", "decided"):
         table.add_column(name)
     # An id in two lines can still be copied; one that is cut off can't.
     table.add_column("job", overflow="fold")
@@ -211,6 +217,7 @@ def runs(found: Iterable[ScheduleRun]) -> None:
         table.add_row(
             moment(each.tick_at),
             str(each.nth) if each.nth else "",
+            _CAUSES.get(each.cause, ""),
             outcome(each.outcome),
             f"{show.age(each.decided_at)} ago",
             each.job_id,

@@ -99,8 +99,8 @@ class Schedule(_message.Message):
     @_builtins.property
     def job(self) -> _job_pb2.NewJob:
         """The job that each tick enqueues. Required in CreateSchedule. It has no `run_at`, `delay` and `idempotency_key`: its tick
-        is its time and its name. ListSchedules leaves the payload out, and so does each answer to a caller whose grants do not
-        show payloads.
+        is its time and its name. ListSchedules leaves payload and headers out, and so does each answer to a caller whose grants
+        do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload.
         """
 
     @_builtins.property
@@ -414,6 +414,33 @@ class ScheduleRun(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Cause:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ScheduleRun._Cause.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CAUSE_UNSPECIFIED: ScheduleRun._Cause.ValueType  # 0
+        """It is not known: it is by hand or of a backfill, and older than this field."""
+        BY_TIME: ScheduleRun._Cause.ValueType  # 1
+        """The time of the schedule itself."""
+        BY_HAND: ScheduleRun._Cause.ValueType  # 2
+        """RunSchedule."""
+        BY_BACKFILL: ScheduleRun._Cause.ValueType  # 3
+        """BackfillSchedule."""
+
+    class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
+        """What it came from."""
+
+    CAUSE_UNSPECIFIED: ScheduleRun.Cause.ValueType  # 0
+    """It is not known: it is by hand or of a backfill, and older than this field."""
+    BY_TIME: ScheduleRun.Cause.ValueType  # 1
+    """The time of the schedule itself."""
+    BY_HAND: ScheduleRun.Cause.ValueType  # 2
+    """RunSchedule."""
+    BY_BACKFILL: ScheduleRun.Cause.ValueType  # 3
+    """BackfillSchedule."""
+
     class _RunOutcome:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
@@ -464,8 +491,11 @@ class ScheduleRun(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     TICKS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
     nth: _builtins.int
-    """0: it is of the schedule itself. 1 and more: by hand or of a backfill, which may come to the same tick again."""
+    """0: it is of the schedule itself. 1 and more: by hand or of a backfill, which may come to the same tick again; `cause`
+    says which.
+    """
     outcome: Global___ScheduleRun.RunOutcome.ValueType
     """What became of it."""
     job_id: _builtins.str
@@ -474,6 +504,8 @@ class ScheduleRun(_message.Message):
     """Why, for people. Empty: the outcome says it all."""
     ticks: _builtins.int
     """How many ticks it stands for: more than 1 where several were skipped together."""
+    cause: Global___ScheduleRun.Cause.ValueType
+    """What it came from."""
     @_builtins.property
     def tick_at(self) -> _timestamp_pb2.Timestamp:
         """The tick. Of a run by hand: when it was asked for. Of several: the last of them."""
@@ -492,10 +524,11 @@ class ScheduleRun(_message.Message):
         job_id: _builtins.str = ...,
         note: _builtins.str = ...,
         ticks: _builtins.int = ...,
+        cause: Global___ScheduleRun.Cause.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "tick_at", b"tick_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "job_id", b"job_id", "note", b"note", "nth", b"nth", "outcome", b"outcome", "tick_at", b"tick_at", "ticks", b"ticks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "decided_at", b"decided_at", "job_id", b"job_id", "note", b"note", "nth", b"nth", "outcome", b"outcome", "tick_at", b"tick_at", "ticks", b"ticks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -700,8 +733,8 @@ class UpdateScheduleRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """What is changed: `spec`, `job`, `labels`; `policy`, or of it `policy.overlap`, `policy.catch_up_window`,
-        `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole. What
-        it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
+        `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole; a job
+        must have a payload, which may be `null`. What it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
         are written as `policy.keepRuns`.
         """
 
@@ -1050,6 +1083,8 @@ class BackfillMetadata(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
+    PER_SECOND_FIELD_NUMBER: _builtins.int
+    MAX_TICKS_FIELD_NUMBER: _builtins.int
     schedule: _builtins.str
     """The schedule's name."""
     state: _bulk_pb2.BulkState.ValueType
@@ -1066,6 +1101,10 @@ class BackfillMetadata(_message.Message):
     """How many ticks there are. Counted before the first was fired."""
     estimate_capped: _builtins.bool
     """Whether counting ended at its bound, 100,000 ticks or 2 s: there may be more."""
+    per_second: _builtins.int
+    """As asked for. 0: as fast as the service takes it."""
+    max_ticks: _builtins.int
+    """As asked for. 0: all."""
     @_builtins.property
     def start_at(self) -> _timestamp_pb2.Timestamp:
         """The first tick of the request, or a time before it."""
@@ -1107,10 +1146,12 @@ class BackfillMetadata(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
+        per_second: _builtins.int = ...,
+        max_ticks: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "end_at", b"end_at", "ended_at", b"ended_at", "last_at", b"last_at", "start_at", b"start_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "end_at", b"end_at", "ended_at", b"ended_at", "estimate", b"estimate", "estimate_capped", b"estimate_capped", "fired", b"fired", "last_at", b"last_at", "looked", b"looked", "schedule", b"schedule", "skipped", b"skipped", "start_at", b"start_at", "state", b"state", "updated_at", b"updated_at", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "end_at", b"end_at", "ended_at", b"ended_at", "estimate", b"estimate", "estimate_capped", b"estimate_capped", "fired", b"fired", "last_at", b"last_at", "looked", b"looked", "max_ticks", b"max_ticks", "per_second", b"per_second", "schedule", b"schedule", "skipped", b"skipped", "start_at", b"start_at", "state", b"state", "updated_at", b"updated_at", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

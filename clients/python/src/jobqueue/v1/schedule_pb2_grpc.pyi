@@ -32,7 +32,8 @@ class SchedulesStub:
     meanwhile. A tick that does not fire is written down with its reason (ListScheduleRuns).
 
     A job of a schedule is a job as any other. Its headers `x-schedule` and `x-schedule-tick` have the name of the schedule
-    and the tick, as RFC 3339 with the offset of the schedule's time zone.
+    and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
+    ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
 
     Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
     and not at each tick.
@@ -164,7 +165,8 @@ class SchedulesAsyncStub(SchedulesStub):
     meanwhile. A tick that does not fire is written down with its reason (ListScheduleRuns).
 
     A job of a schedule is a job as any other. Its headers `x-schedule` and `x-schedule-tick` have the name of the schedule
-    and the tick, as RFC 3339 with the offset of the schedule's time zone.
+    and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
+    ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
 
     Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
     and not at each tick.
@@ -292,7 +294,8 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
     meanwhile. A tick that does not fire is written down with its reason (ListScheduleRuns).
 
     A job of a schedule is a job as any other. Its headers `x-schedule` and `x-schedule-tick` have the name of the schedule
-    and the tick, as RFC 3339 with the offset of the schedule's time zone.
+    and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
+    ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
 
     Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
     and not at each tick.

@@ -17,6 +17,8 @@ ON_TIME = timedelta(seconds=10)
 #: So many ticks of a schedule are decided together, and so many of them fire.
 MOST_TICKS = 1000
 MOST_FIRED = 100
+#: The payloads of the jobs of one transaction, in bytes: each job has a copy.
+MOST_BYTES = 16 << 20
 #: So many jobs of a schedule are known as open: the newest.
 MOST_OPEN = 100
 _MICROSECOND = timedelta(microseconds=1)
@@ -128,10 +130,11 @@ def decide(schedule: Schedule, due: Due, jobs: Mapping[UUID, Status | None], now
     policy = schedule.policy
     following = due.following
     firing, missed = _caught_up(schedule, due, now)
-    if policy.catch_up is CatchUp.ALL and len(firing) > MOST_FIRED:
+    most = fitting(schedule, MOST_FIRED)
+    if policy.catch_up is CatchUp.ALL and len(firing) > most:
         # The rest in the next round.
-        following = firing[MOST_FIRED]
-        firing = firing[:MOST_FIRED]
+        following = firing[most]
+        firing = firing[:most]
     if due.last_old is not None:
         note = f"older than the catch-up window of {policy.catch_up_window.total_seconds():g} s"
         if due.many:
@@ -157,6 +160,11 @@ def decide(schedule: Schedule, due: Due, jobs: Mapping[UUID, Status | None], now
         )
     )
     return decision
+
+
+def fitting(schedule: Schedule, most: int) -> int:
+    """How many jobs of a schedule one transaction stores: so many, or fewer where they are large."""
+    return max(1, min(most, MOST_BYTES // max(1, len(schedule.job.payload))))
 
 
 def decide_by_hand(

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from ... import logs
 from ...errors import DatabaseAway, DatabaseFull, JobQueueError
 from ...metrics import Metrics
 from ...store.schedule.fires import FireStore
+from ...store.schedule.values import Schedule
 from ..events.ends import Ended, Ends, ended_jobs
 from ..upkeep.clock import Clock
 from ..upkeep.duty_cycle import DutyCycle
 from . import zones
 from .firing import MOST_TOGETHER, Firing
 from .ticks import next_tick
+from .zones import ZoneUnknown
 
 _log = logs.get(__name__)
 
@@ -30,6 +32,7 @@ _AGAIN_AFTER, _AGAIN_AT_MOST = 0.002, 0.25
 _GATHER = 0.025
 _TRY_AGAIN_AFTER = 1.0
 _COUNT_EVERY = 10.0
+_RETIME_EVERY = 60.0
 #: Of so many schedules whose ticks were left out most often metrics tell.
 MOST_TOLD = 20
 _MOST_AWAITED = 1000
@@ -55,6 +58,8 @@ class Firer:
         self._clock = clock
         self._metrics = metrics
         self._counts = DutyCycle(_COUNT_EVERY)
+        self._retimes = DutyCycle(_RETIME_EVERY)
+        self._retimed = False
         self._awake = asyncio.Event()
         self._awaited: set[UUID] = set()
         self._in_vain = 0
@@ -70,12 +75,9 @@ class Firer:
 
     async def run(self) -> None:
         """Fires what is due until cancelled."""
-        retimed = False
         while True:
             try:
-                if not retimed:
-                    await self._retime()
-                    retimed = True
+                await self._retime()
                 left = await self._turn()
                 await self._count()
             except (DatabaseAway, DatabaseFull) as error:
@@ -111,18 +113,27 @@ class Firer:
         return float(min(_AGAIN_AT_MOST, _AGAIN_AFTER * 2 ** min(self._in_vain, 10)))
 
     async def _retime(self) -> None:
-        """Computes next ticks anew that are by an older version of the time zones."""
-        while True:
-            async with self._store.transaction() as session:
-                rows = await self._store.retime(zones.VERSION, NEAR, _RETIMED_TOGETHER, session)
-                if not rows:
-                    return
-                moved = {
-                    schedule.id: next_tick(schedule.spec, max(at, schedule.last_tick or at))
-                    for schedule, at in rows
-                }
+        """Computes next ticks anew that are by an older version of the time zones.
+
+        At the start, and then again and again: an older server that runs beside computes some meanwhile.
+        """
+        if self._retimes.left and self._retimed:
+            return
+        with self._retimes.done():
+            while await self._retime_some():
+                pass
+        self._retimed = True
+
+    async def _retime_some(self) -> int:
+        """The same for some. How many."""
+        async with self._store.transaction() as session:
+            rows = await self._store.retime(zones.VERSION, NEAR, _RETIMED_TOGETHER, session)
+            if rows:
+                moved = {schedule.id: _next(schedule, at) for schedule, at in rows}
                 await self._store.set_next(session, moved, zones.VERSION)
+        if rows:
             _log.info("next ticks are by new time zones", schedules=len(rows), version=zones.VERSION)
+        return len(rows)
 
     async def _count(self) -> None:
         if self._counts.left:
@@ -130,3 +141,11 @@ class Firer:
         with self._counts.done():
             counts = await self._store.counts(MOST_TOLD)
         self._metrics.schedules(counts.active, counts.paused, counts.skipped)
+
+
+def _next(schedule: Schedule, at: datetime) -> datetime | None:
+    """The next tick of a schedule; the one that it has, where its time zone is not known here."""
+    try:
+        return next_tick(schedule.spec, max(at, schedule.last_tick or at))
+    except ZoneUnknown:
+        return schedule.next_at

@@ -14,10 +14,12 @@ from ...lifecycle import Status
 from ...store.database import DataError, Session
 from ...store.intake.intake import BacklogOfKeys
 from ...store.schedule.fires import Advanced, FireStore, TickDecidedBefore
-from ...store.schedule.values import Outcome, Overlap, Run, Schedule
+from ...store.schedule.values import Cause, Outcome, Overlap, Run, Schedule
 from ..intake.keyed import KeyVanished
-from .decisions import MOST_OPEN, Decision, decide, decide_by_hand, due_ticks
+from . import zones
+from .decisions import MOST_BYTES, MOST_OPEN, Decision, decide, decide_by_hand, due_ticks
 from .jobs import Fired, JobMaker, Planned
+from .zones import ZoneUnknown
 
 _log = logs.get(__name__)
 
@@ -45,9 +47,10 @@ class Round:
         self.alone = list(ids)
         self.found = len(self.alone)
 
-    def leaves(self, alone: list[int]) -> None:
-        """The others have fired."""
+    def leaves(self, alone: list[int], decided: int) -> None:
+        """The others have fired. What could not be decided here counts as not found."""
         self.alone = alone
+        self.found = decided
 
 
 class Firing:
@@ -92,13 +95,13 @@ class Firing:
             open_ids = {job_id for schedule, _ in rows for job_id in schedule.open}
             jobs = await self._store.open_jobs(session, open_ids)
             decisions = await _decisions([schedule for schedule, _ in rows], jobs, at)
-            planned = [(decision, self._jobs.plan(decision)) for decision in decisions]
+            planned = _fitting([(decision, self._jobs.plan(decision)) for decision in decisions])
             together = [(decision, plans) for decision, plans in planned if plans is not None]
             alone = [decision.schedule.id for decision, plans in planned if plans is None]
             fired = await self._jobs.store(session, [plan for _, plans in together for plan in plans or ()])
             advanced = [_advanced(decision, plans or (), fired) for decision, plans in together]
-            await self._store.write(session, advanced)
-        found.leaves(alone)
+            await self._store.write(session, advanced, zones.VERSION)
+        found.leaves(alone, len(together) + len(alone))
         self._jobs.announce(fired)
         self._tell(advanced, at)
 
@@ -135,13 +138,13 @@ class Firing:
                 return
             schedule, at = row
             jobs = await self._store.open_jobs(session, schedule.open)
-            (decision,) = await _decisions([schedule], jobs, at)
-            if not decision.fires and not decision.runs:
+            decision = next(iter(await _decisions([schedule], jobs, at)), None)
+            if decision is None or not (decision.fires or decision.runs):
                 return
             plans = self._jobs.plan_alone(decision, prepared)
             fired = await self._jobs.store(session, plans)
             advanced = [_advanced(decision, plans, fired)]
-            await self._store.write(session, advanced)
+            await self._store.write(session, advanced, zones.VERSION)
         self._jobs.announce(fired)
         self._tell(advanced, at)
 
@@ -152,6 +155,7 @@ class Firing:
         ticks: Sequence[datetime],
         overlap: Overlap | None,
         refused: str,
+        cause: Cause,
         request_id: str | None = None,
     ) -> tuple[list[Run], Fired]:
         """Fires ticks within a transaction that has locked the schedule.
@@ -162,6 +166,7 @@ class Firing:
             ticks: When.
             overlap: As in `decide_by_hand`.
             refused: Why its job does not fit; empty: it does, as far as is known.
+            cause: What they come from.
             request_id: That of the request, of one tick.
 
         Returns:
@@ -171,7 +176,9 @@ class Firing:
         decision = decide_by_hand(schedule, ticks, jobs, overlap)
         plans = self._jobs.plan_alone(decision, refused)
         fired = await self._jobs.store(session, plans)
-        runs = await self._store.write(session, [_advanced(decision, plans, fired)], request_id)
+        runs = await self._store.write(
+            session, [_advanced(decision, plans, fired)], zones.VERSION, cause, request_id
+        )
         return runs, fired
 
     def announced(self, fired: Fired, runs: Sequence[Run]) -> None:
@@ -189,21 +196,38 @@ class Firing:
 async def _decisions(
     schedules: Sequence[Schedule], jobs: Mapping[UUID, Status | None], at: datetime
 ) -> list[Decision]:
-    """What becomes of each; computed beside the event loop where that may take milliseconds."""
+    """What becomes of each; computed beside the event loop where that may take milliseconds.
+
+    One whose time zone this server does not know is left out: another server that knows it made the schedule.
+    """
 
     def decided() -> list[Decision]:
-        return [
-            decide(
-                each,
-                due_ticks(each.spec, each.next_at, each.last_tick, at, each.policy.catch_up_window),
-                jobs,
-                at,
-            )
-            for each in schedules
-        ]
+        found = []
+        for each in schedules:
+            try:
+                due = due_ticks(each.spec, each.next_at, each.last_tick, at, each.policy.catch_up_window)
+            except ZoneUnknown as error:
+                _log.warning(
+                    "a schedule has a time zone that is not known here", schedule=each.name, zone=str(error)
+                )
+                continue
+            found.append(decide(each, due, jobs, at))
+        return found
 
     late = any(each.next_at is not None and (at - each.next_at).total_seconds() > 1 for each in schedules)
     return await asyncio.to_thread(decided) if late or len(schedules) > _COMPUTED_HERE else decided()
+
+
+def _fitting(
+    planned: Sequence[tuple[Decision, list[Planned] | None]],
+) -> Sequence[tuple[Decision, list[Planned] | None]]:
+    """The first of them, as many as one statement may carry; the others are due still."""
+    size = 0
+    for count, (decision, plans) in enumerate(planned):
+        size += len(decision.schedule.job.payload) * len(plans or ())
+        if count and size > MOST_BYTES:
+            return planned[:count]
+    return planned
 
 
 def _advanced(decision: Decision, plans: Sequence[Planned], fired: Fired) -> Advanced:

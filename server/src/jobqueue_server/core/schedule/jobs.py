@@ -31,10 +31,13 @@ from ..intake.keyed import KeyedBatches
 from ..intake.placement import Placement, StoredWithin
 from .decisions import Decision
 from .ticks import spread, told
+from .zones import ZoneUnknown
 
 _log = logs.get(__name__)
 
 NAME_HEADER, TICK_HEADER = "x-schedule", "x-schedule-tick"
+#: Labels have an index, and every list and filter of jobs takes them.
+NAME_LABEL = "jobqueue/schedule"
 _PATH = "job"
 #: What says that a job does not fit.
 REFUSALS = (
@@ -177,10 +180,15 @@ class JobMaker:
 def job_of(schedule: Schedule, tick: datetime, *, spreads: bool) -> NewJob:
     """The job of a tick; `spreads`: its start is drawn from the jitter."""
     job, jitter = schedule.job, schedule.spec.jitter
-    local = told(schedule.spec, tick).local
+    try:
+        local = told(schedule.spec, tick).local
+    except ZoneUnknown:
+        # By hand, on a server with older time zones.
+        local = tick
     headers = {**job.headers, NAME_HEADER: schedule.name, TICK_HEADER: local.isoformat()}
+    labels = {**job.labels, NAME_LABEL: schedule.name}
     run_at = tick + spread(schedule.id, tick, jitter) if jitter and spreads else None
-    return replace(job, headers=headers, run_at=run_at)
+    return replace(job, headers=headers, labels=labels, run_at=run_at)
 
 
 def _scope(schedule: Schedule) -> Scope:

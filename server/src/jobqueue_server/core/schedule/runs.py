@@ -20,12 +20,14 @@ from ...store.bulk.requests import Backfill
 from ...store.database import Session
 from ...store.schedule.fires import FireStore
 from ...store.schedule.schedules import ScheduleStore
-from ...store.schedule.values import Outcome, Overlap, Run, Schedule
+from ...store.schedule.values import Cause, Outcome, Overlap, Run, Schedule
 from ..intake.keyed import KeyVanished
+from .decisions import fitting
 from .firing import APART, Firing
 from .jobs import Fired, JobMaker
 from .schedules import ScheduleService
 from .ticks import ticks
+from .zones import ZoneUnknown
 
 #: Ticks of a backfill are counted up to here, and for so many seconds.
 MOST_COUNTED = 100_000
@@ -103,7 +105,7 @@ class ScheduleRuns:
                 if known is not None:
                     return known
             runs, fired = await self._firing.by_hand(
-                session, schedule, [locked.at], overlap, refused, request_id
+                session, schedule, [locked.at], overlap, refused, Cause.BY_HAND, request_id
             )
             (run,) = [one for one in runs if one.tick == locked.at and one.nth]
             await session.tell(
@@ -145,7 +147,10 @@ class ScheduleRuns:
                 jobs += 1
             return TickCount(jobs, False)
 
-        return await asyncio.to_thread(counted)
+        try:
+            return await asyncio.to_thread(counted)
+        except ZoneUnknown:
+            return TickCount(0, True)
 
     async def step(self, operation: Operation, server_id: int, most: int) -> Step | None:
         """Fires the next ticks of a backfill and moves it on, in one transaction.
@@ -184,14 +189,23 @@ class ScheduleRuns:
             assert backfill is not None, "a backfill has its span"
             row = await self._fires.lock(session, backfill.schedule_id)
             if operation.to_cancel or row is None:
-                return await _ended(session, operation, server_id, gone=row is None)
+                return await _ended(
+                    session, operation, server_id, None if row else "the schedule was deleted"
+                )
+            most = fitting(row[0], most)
             if operation.request.max_jobs:
                 most = min(most, operation.request.max_jobs - operation.looked)
-            some, more = await asyncio.to_thread(_ticks, row[0], operation, backfill, most)
+            try:
+                some, more = await asyncio.to_thread(_ticks, row[0], operation, backfill, most)
+            except ZoneUnknown as error:
+                why = f"the time zone {error} is not known to the server that worked on it: upgrade it"
+                return await _ended(session, operation, server_id, why)
             if some:
                 refused = refused or await self._jobs.prepare(row[0])
                 overlap = Overlap(backfill.overlap)
-                runs, fired = await self._firing.by_hand(session, row[0], some, overlap, refused)
+                runs, fired = await self._firing.by_hand(
+                    session, row[0], some, overlap, refused, Cause.BY_BACKFILL
+                )
             changed = sum(run.outcome is Outcome.FIRED for run in runs)
             looked = operation.looked + len(some)
             enough = operation.request.max_jobs and looked >= operation.request.max_jobs
@@ -230,13 +244,13 @@ def _ticks(
     return within[:most], len(within) > most
 
 
-async def _ended(session: Session, operation: Operation, server_id: int, *, gone: bool) -> Step | None:
+async def _ended(session: Session, operation: Operation, server_id: int, failed: str | None) -> Step | None:
     ended = await operations.advance(
         session,
         operation.id,
         server_id,
         None,
-        state=State.FAILED if gone else State.CANCELLED,
-        error="the schedule was deleted" if gone else None,
+        state=State.FAILED if failed else State.CANCELLED,
+        error=failed,
     )
     return None if ended is None else Step(ended)

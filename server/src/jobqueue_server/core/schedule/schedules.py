@@ -284,9 +284,14 @@ class ScheduleService:
     def _shown(self, scope: Scope, schedule: Schedule) -> Shown:
         after = max(self._clock.now(), schedule.last_tick or self._clock.now())
         seen = Permission.READ | Permission.PAYLOADS
+        try:
+            ticks = upcoming(schedule.spec, after, SHOWN_TICKS)
+        except zones.ZoneUnknown:
+            # A server with newer time zones made it.
+            ticks = []
         return Shown(
             schedule if not schedule.paused else replace(schedule, next_at=None),
-            upcoming(schedule.spec, after, SHOWN_TICKS),
+            ticks,
             scope.grants.may(seen, schedule.job.queue, schedule.job.kind),
         )
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from ...lifecycle import Status
 from ..database import Database, Session
 from .schedules import run_of, schedule_of
-from .values import Run, Schedule
+from .values import Cause, Run, Schedule
 
 #: A server that is silent so long in the middle of a fire loses it: another one fires instead.
 MOST_SILENT = timedelta(seconds=5)
@@ -113,13 +113,20 @@ class FireStore:
         return None if row is None else run_of(row)
 
     async def write(
-        self, session: Session, advanced: Sequence[Advanced], request_id: str | None = None
+        self,
+        session: Session,
+        advanced: Sequence[Advanced],
+        time_zones: str,
+        cause: Cause = Cause.BY_TIME,
+        request_id: str | None = None,
     ) -> list[Run]:
         """Writes what became of the ticks of schedules that this transaction has locked, and moves these on.
 
         Args:
             session: The transaction.
             advanced: The schedules.
+            time_zones: The version by which their next ticks were computed.
+            cause: What the ticks come from that are not those of the schedules themselves.
             request_id: Of the one run by hand.
 
         Raises:
@@ -144,13 +151,14 @@ class FireStore:
                 [run.ticks for _, run, _ in rows],
                 # What it puts out of the buffer is not its own.
                 [request_id if run.nth < 0 else None for _, run, _ in rows],
+                [int(cause if run.nth < 0 else Cause.BY_TIME) for _, run, _ in rows],
             )
             if len(found) != len(rows):
                 raise TickDecidedBefore
             written = [run_of(row) for row in found]
             places = {(row["schedule_id"], row["tick"], row["number"]): row["nth"] for row in found}
             advanced = [_placed(each, places) for each in advanced]
-        await session.fetch("advance_schedules", *_columns(advanced))
+        await session.fetch("advance_schedules", *_columns(advanced), time_zones)
         return written
 
     async def retime(

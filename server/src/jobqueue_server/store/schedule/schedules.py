@@ -13,7 +13,7 @@ from ...scope import Scope
 from ..access.audit import AuditedSession, audited
 from ..database import Database, Record
 from . import values
-from .values import Outcome, Run, Schedule
+from .values import Cause, Outcome, Run, Schedule
 
 #: How many schedules a namespace may have.
 MOST_SCHEDULES = 100_000
@@ -231,6 +231,7 @@ def schedule_of(row: Record) -> Schedule:
             row["run_ticks"],
             row["run_decided_at"],
             row["run_number"],
+            _cause(row["run_cause"], row["run_nth"]),
         )
     paused = row["paused_at"] is not None
     return Schedule(
@@ -270,7 +271,15 @@ def run_of(row: Record) -> Run:
         row["ticks"],
         row["decided_at"],
         row["number"],
+        _cause(row["cause"], row["nth"]),
     )
+
+
+def _cause(written: int | None, nth: int) -> Cause:
+    """What a run came from. Older servers wrote none: there the first of a tick is of the schedule itself."""
+    if written is None:
+        return Cause.UNSPECIFIED if nth else Cause.BY_TIME
+    return Cause(written)
 
 
 def _object(name: str) -> str:

@@ -59,6 +59,15 @@ class Outcome(IntEnum):
         return self in (Outcome.SKIPPED_OVERLAP, Outcome.SKIPPED_CATCH_UP, Outcome.REPLACED_IN_BUFFER)
 
 
+class Cause(IntEnum):
+    """What a run came from. The contract has these numbers, and `schedule_run.cause`."""
+
+    UNSPECIFIED = 0
+    BY_TIME = 1
+    BY_HAND = 2
+    BY_BACKFILL = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """When a schedule is due.
@@ -114,6 +123,7 @@ class Run:
         ticks: How many there are.
         at: When it was decided.
         number: Counts the runs of a schedule.
+        cause: What it came from. Of one that is written, the database says it.
     """
 
     tick: datetime
@@ -124,6 +134,7 @@ class Run:
     ticks: int = 1
     at: datetime | None = None
     number: int = 0
+    cause: Cause = Cause.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,13 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
+    /** The namespace has as many schedules as it may have: delete some of them. */
+    public static final class SchedulesFull extends JobQueueException {
+        SchedulesFull(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
     /** The job has ended and can't be cancelled: {@code metadata().get("status")} says how it ended. */
     public static final class JobTerminal extends JobQueueException {
         JobTerminal(Facts facts, Throwable cause) {
@@ -224,6 +231,13 @@ public sealed class JobQueueException extends RuntimeException {
      */
     public static final class ServersDiffer extends JobQueueException {
         ServersDiffer(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** Something is said of as many keys of the queue as may be: set back some of them first. */
+    public static final class QueueKeysFull extends JobQueueException {
+        QueueKeysFull(Facts facts, Throwable cause) {
             super(facts, cause);
         }
     }

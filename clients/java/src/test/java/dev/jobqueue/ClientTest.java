@@ -286,6 +286,10 @@ class ClientTest {
         assertThrows(JobQueueException.ScheduleNotFound.class, () -> client.get("1"));
         answers.add(refusal(Code.ALREADY_EXISTS, "SCHEDULE_EXISTS"));
         assertThrows(JobQueueException.ScheduleExists.class, () -> client.get("1"));
+        answers.add(refusal(Code.FAILED_PRECONDITION, "SCHEDULES_FULL"));
+        assertThrows(JobQueueException.SchedulesFull.class, () -> client.get("1"));
+        answers.add(refusal(Code.FAILED_PRECONDITION, "QUEUE_KEYS_FULL"));
+        assertThrows(JobQueueException.QueueKeysFull.class, () -> client.get("1"));
         answers.add(refusal(Code.NOT_FOUND, "A_LATER_ONE"));
         assertThrows(JobQueueException.NotFound.class, () -> client.get("1"));
         answers.add(refusal(Code.PERMISSION_DENIED, ""));
