@@ -224,7 +224,7 @@ def test_a_run_by_hand_prints_its_job_and_ends_with_6_where_nothing_fires(cli: C
     assert [each["outcome"] for each in told] == ["BUFFERED", "FIRED", "SKIPPED_OVERLAP", "FIRED"]
     assert told[-1]["job_id"] == id
     shown = cli("schedules", "runs", name, "--limit", "3")
-    assert [line.split()[2] for line in shown.stdout.splitlines()[1:]] == ["buffered", "fired", "skipped"]
+    assert [line.split()[3] for line in shown.stdout.splitlines()[1:]] == ["buffered", "fired", "skipped"]
     assert "more than 3" in shown.stderr
 
 

@@ -76,6 +76,7 @@ def policy(**fields: Any) -> dict[str, Any]:
 
 
 LATE = "9999-12-31T23:59:59Z"
+LAST = "9899-12-31T23:59:59Z"
 WRONG: list[tuple[str, dict[str, Any], set[str]]] = [
     ("CreateSchedule", {}, {"schedule"}),
     ("CreateSchedule", {"schedule": {"name": "s"}}, {"schedule.spec", "schedule.job"}),
@@ -95,7 +96,12 @@ WRONG: list[tuple[str, dict[str, Any], set[str]]] = [
     ("CreateSchedule", spec(cron=["* * * * *"], phase="1s"), {"schedule.spec.phase"}),
     ("CreateSchedule", spec(every="60s", time_zone="z" * 65), {"schedule.spec.time_zone"}),
     ("CreateSchedule", spec(every="60s", jitter="3600.000000001s"), {"schedule.spec.jitter"}),
-    ("CreateSchedule", spec(every="60s", starts_at=LATE, ends_at=LATE), {"schedule.spec.ends_at"}),
+    ("CreateSchedule", spec(every="60s", starts_at=LAST, ends_at=LAST), {"schedule.spec.ends_at"}),
+    *(
+        ("CreateSchedule", spec(every="60s", **{name: moment}), {f"schedule.spec.{name}"})
+        for name in ("starts_at", "ends_at")
+        for moment in ("0001-01-01T00:00:00Z", "1969-12-31T23:59:59.999999999Z", "9900-01-01T00:00:00Z", LATE)
+    ),
     ("CreateSchedule", job(delay="1s"), {"schedule.job.delay"}),
     ("CreateSchedule", job(run_at=LATE), {"schedule.job.run_at"}),
     ("CreateSchedule", job(idempotency_key="k"), {"schedule.job.idempotency_key"}),
@@ -175,6 +181,13 @@ WRONG: list[tuple[str, dict[str, Any], set[str]]] = [
     ),
     ("PreviewSchedule", {}, {"spec"}),
     ("PreviewSchedule", {"spec": SPEC, "count": 101}, {"count"}),
+    ("PreviewSchedule", {"spec": SPEC, "since": "0001-01-01T00:00:00Z"}, {"since"}),
+    ("PreviewSchedule", {"spec": SPEC, "since": "9900-01-01T00:00:00Z"}, {"since"}),
+    (
+        "BackfillSchedule",
+        {"name": "s", "start_at": "0001-01-01T00:00:00Z", "end_at": "0001-01-02T00:00:00Z"},
+        {"start_at", "end_at"},
+    ),
     ("PreviewSchedule", {"spec": {**SPEC, "every": "1s"}}, {"spec.every"}),
 ]
 

@@ -5825,7 +5825,7 @@ pub struct ScheduleSpec {
     /// what is due at a time that comes twice is due the first time; what is due each hour or minute stays so.
     #[prost(string, tag = "4")]
     pub time_zone: ::prost::alloc::string::String,
-    /// It has no tick before. Unset: from now on.
+    /// It has no tick before. In the years 1970 to 9899, as each time that ticks are told to. Unset: from now on.
     #[prost(message, optional, tag = "5")]
     pub starts_at: ::core::option::Option<::prost_types::Timestamp>,
     /// It has no tick at this time or later. Unset: for ever.
@@ -6337,7 +6337,7 @@ pub struct BackfillScheduleRequest {
     /// The schedule's name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Ticks at this time and later.
+    /// Ticks at this time and later. Not before 1970.
     #[prost(message, optional, tag = "2")]
     pub start_at: ::core::option::Option<::prost_types::Timestamp>,
     /// Ticks before this time, which is not in the future and at most 400 days after `start_at`.
@@ -6461,7 +6461,7 @@ pub struct PreviewScheduleRequest {
     /// How many ticks, 1..100. 0: 10.
     #[prost(int32, tag = "2")]
     pub count: i32,
-    /// Ticks after this time. Unset: after now.
+    /// Ticks after this time, in the years 1970 to 9899. Unset: after now.
     #[prost(message, optional, tag = "3")]
     pub since: ::core::option::Option<::prost_types::Timestamp>,
 }

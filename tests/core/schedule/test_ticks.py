@@ -9,6 +9,8 @@ import pytest
 
 from jobqueue_server.core.schedule import zones
 from jobqueue_server.core.schedule.ticks import (
+    FIRST_MOMENT,
+    LAST_MOMENT,
     Rule,
     SpecInvalid,
     check,
@@ -226,6 +228,24 @@ def test_a_start_far_ahead_is_no_reason_to_refuse_a_line() -> None:
     spec = Spec(("0 0 1 1 *",), starts_at=at("2060-06-01T00:00:00+00:00"))
     check(spec, NOW)
     assert next_tick(spec, NOW) == at("2061-01-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize("moment", [FIRST_MOMENT, LAST_MOMENT])
+@pytest.mark.parametrize("zone", ["Etc/UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Europe/Berlin"])
+def test_at_both_ends_of_time_each_spec_has_its_ticks(moment: datetime, zone: str) -> None:
+    for spec in (
+        Spec(("* * * * * *",), time_zone=zone, starts_at=moment),
+        Spec(("0 0 29 2 *", "30 2 * * *"), time_zone=zone, starts_at=moment, jitter=timedelta(hours=1)),
+        Spec(every=timedelta(days=400), starts_at=moment),
+        Spec(every=timedelta(seconds=1), starts_at=moment),
+    ):
+        check(spec, NOW)
+        after = max(moment, NOW)
+        first = next_tick(spec, NOW)
+        assert first is not None
+        assert first >= after or first > NOW
+        assert upcoming(spec, moment, 5)[0].at >= moment
+    check(Spec(("0 0 1 1 *",), time_zone=zone, ends_at=LAST_MOMENT), NOW)
 
 
 def test_jitter_must_be_less_than_the_gap() -> None:

@@ -568,7 +568,7 @@ type ScheduleSpec struct {
 	// changed, lines of cron are due as Debian's cron has it: what is due at a time that is left out is due right after it;
 	// what is due at a time that comes twice is due the first time; what is due each hour or minute stays so.
 	TimeZone string `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
-	// It has no tick before. Unset: from now on.
+	// It has no tick before. In the years 1970 to 9899, as each time that ticks are told to. Unset: from now on.
 	StartsAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=starts_at,json=startsAt,proto3" json:"starts_at,omitempty"`
 	// It has no tick at this time or later. Unset: for ever.
 	EndsAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`
@@ -1805,7 +1805,7 @@ type BackfillScheduleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The schedule's name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Ticks at this time and later.
+	// Ticks at this time and later. Not before 1970.
 	StartAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_at,json=startAt,proto3" json:"start_at,omitempty"`
 	// Ticks before this time, which is not in the future and at most 400 days after `start_at`.
 	EndAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_at,json=endAt,proto3" json:"end_at,omitempty"`
@@ -2318,7 +2318,7 @@ type PreviewScheduleRequest struct {
 	Spec *ScheduleSpec `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
 	// How many ticks, 1..100. 0: 10.
 	Count int32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
-	// Ticks after this time. Unset: after now.
+	// Ticks after this time, in the years 1970 to 9899. Unset: after now.
 	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

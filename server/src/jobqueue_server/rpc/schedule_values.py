@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from jobqueue.v1 import job_pb2 as job_pb
 from jobqueue.v1 import schedule_pb2 as pb
 
 from ..core.catalog.etags import etag_of
-from ..core.schedule.ticks import Tick
+from ..core.schedule.ticks import FIRST_MOMENT, LAST_MOMENT, Tick
 from ..model import MAX_AHEAD, NewJob
 from ..store.schedule.values import UTC_NAME, CatchUp, Overlap, Policy, Run, Schedule, Spec
 from . import checks, convert
@@ -96,8 +98,18 @@ def _whole(value: Any, field: str, low: timedelta, high: timedelta, problems: Pr
 def _moment(message: pb.ScheduleSpec, name: str, at: str, problems: Problems) -> datetime | None:
     if not message.HasField(name):  # type: ignore[arg-type]
         return None
-    value = getattr(message, name)
-    return convert.moment(value) if checks.timestamp(value, f"{at}{name}", problems) else None
+    return moment(getattr(message, name), f"{at}{name}", problems)
+
+
+def moment(value: Timestamp, field: str, problems: Problems) -> datetime | None:
+    """Checks and reads a time to which ticks are told; None: it is wrong."""
+    if not checks.timestamp(value, field, problems):
+        return None
+    found = convert.moment(value)
+    if FIRST_MOMENT <= found <= LAST_MOMENT:
+        return found
+    problems.add(field, f"must be a time in the years {FIRST_MOMENT.year} to {LAST_MOMENT.year}")
+    return None
 
 
 def overlap(value: int, field: str, problems: Problems) -> Overlap | None:

@@ -196,9 +196,7 @@ class SchedulesServicer:
         problems = Problems()
         if not 0 <= request.count <= MAX_COUNT:
             problems.add("count", f"must be 1 to {MAX_COUNT}, or 0 for {_DEFAULT_COUNT}")
-        since = None
-        if request.HasField("since") and checks.timestamp(request.since, "since", problems):
-            since = convert.moment(request.since)
+        since = values.moment(request.since, "since", problems) if request.HasField("since") else None
         if not request.HasField("spec"):
             problems.add("spec", "is required")
             problems.raise_if_any()
@@ -242,17 +240,14 @@ def _named(name: str, payload_format: int = 0, field: str = "name") -> Problems:
 
 
 def _check_span(request: pb.BackfillScheduleRequest, problems: Problems) -> None:
-    right = True
+    found = []
     for field in ("start_at", "end_at"):
         if not request.HasField(field):
             problems.add(field, "is required")
-            right = False
-        else:
-            right = checks.timestamp(getattr(request, field), field, problems) and right
-    if right:
-        span = convert.moment(request.end_at) - convert.moment(request.start_at)
-        if not timedelta() < span <= MAX_AHEAD:
-            problems.add("end_at", f"must be later than start_at, by {MAX_AHEAD.days} days at most")
+        elif (moment := values.moment(getattr(request, field), field, problems)) is not None:
+            found.append(moment)
+    if len(found) == 2 and not timedelta() < found[1] - found[0] <= MAX_AHEAD:
+        problems.add("end_at", f"must be later than start_at, by {MAX_AHEAD.days} days at most")
 
 
 def _message(shown: Shown, payload_format: int) -> pb.Schedule:

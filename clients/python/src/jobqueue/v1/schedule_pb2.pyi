@@ -214,7 +214,7 @@ class ScheduleSpec(_message.Message):
 
     @_builtins.property
     def starts_at(self) -> _timestamp_pb2.Timestamp:
-        """It has no tick before. Unset: from now on."""
+        """It has no tick before. In the years 1970 to 9899, as each time that ticks are told to. Unset: from now on."""
 
     @_builtins.property
     def ends_at(self) -> _timestamp_pb2.Timestamp:
@@ -1013,7 +1013,7 @@ class BackfillScheduleRequest(_message.Message):
     """
     @_builtins.property
     def start_at(self) -> _timestamp_pb2.Timestamp:
-        """Ticks at this time and later."""
+        """Ticks at this time and later. Not before 1970."""
 
     @_builtins.property
     def end_at(self) -> _timestamp_pb2.Timestamp:
@@ -1258,7 +1258,7 @@ class PreviewScheduleRequest(_message.Message):
 
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """Ticks after this time. Unset: after now."""
+        """Ticks after this time, in the years 1970 to 9899. Unset: after now."""
 
     def __init__(
         self,

@@ -25,6 +25,10 @@ from .zones import ZoneUnknown, zone
 #: A line must have a tick within this time.
 HORIZON = timedelta(days=3653)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Ticks are told from here on and up to there. Times end with the year 9999: beyond it would lie the horizon of later
+#: ones, and the end of a search for their ticks.
+FIRST_MOMENT = _EPOCH
+LAST_MOMENT = datetime(9899, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _LAST = datetime(9990, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 #: Of so many ticks the gaps are compared with the jitter.
