@@ -15,8 +15,10 @@ from jobqueue.v1 import (
     job_pb2,
     jobqueue_pb2,
     lease_pb2,
+    overview_pb2,
     queue_admin_pb2,
     schedule_pb2,
+    stats_pb2,
 )
 
 pytestmark = pytest.mark.unit
@@ -30,8 +32,10 @@ FILES = [
         job_pb2,
         jobqueue_pb2,
         lease_pb2,
+        overview_pb2,
         queue_admin_pb2,
         schedule_pb2,
+        stats_pb2,
     )
 ]
 METHODS = [
@@ -116,8 +120,8 @@ def test_lists_of_a_get_are_repeated_scalars(method: MethodDescriptor) -> None:
 
 
 def test_times_end_in_at() -> None:
-    """Except the bounds of lists."""
-    bounds = {"created_after", "created_before", "since", "until"}
+    """Except the bounds of lists, and that of a point, which is nothing but its time."""
+    bounds = {"created_after", "created_before", "since", "until", "at"}
     for field in (field for message in MESSAGES for field in message.fields):
         time = type_name(field) == "google.protobuf.Timestamp"
         named = field.name.endswith("_at") or field.name in bounds
@@ -144,6 +148,7 @@ def test_the_enums_that_people_read_have_no_prefix() -> None:
         "jobqueue.v1.Job.Status",
         "jobqueue.v1.Job.Hold",
         "jobqueue.v1.SettleResult.Verdict",
+        "jobqueue.v1.Warning.Code",
         "jobqueue.v1.ListQueueKeysRequest.Only",
         "jobqueue.v1.SchedulePolicy.Overlap",
         "jobqueue.v1.SchedulePolicy.CatchUp",

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from jobqueue.v1 import job_pb2 as _job_pb2
+from jobqueue.v1 import overview_pb2 as _overview_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -359,7 +360,7 @@ class Reason(_message.Message):
         """Of NOT_DUE and BACKOFF."""
 
     @_builtins.property
-    def pause(self) -> Global___PauseDetail:
+    def pause(self) -> _overview_pb2.PauseDetail:
         """Of QUEUE_PAUSED."""
 
     @_builtins.property
@@ -387,7 +388,7 @@ class Reason(_message.Message):
         end: Global___EndDetail | None = ...,
         attempt: Global___AttemptDetail | None = ...,
         due: Global___DueDetail | None = ...,
-        pause: Global___PauseDetail | None = ...,
+        pause: _overview_pb2.PauseDetail | None = ...,
         workers: Global___WorkersDetail | None = ...,
         line: Global___LineDetail | None = ...,
         key: Global___KeyDetail | None = ...,
@@ -544,38 +545,6 @@ class DueDetail(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DueDetail: _TypeAlias = DueDetail  # noqa: Y015
-
-@_typing.final
-class PauseDetail(_message.Message):
-    """Who paused a queue."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SINCE_FIELD_NUMBER: _builtins.int
-    BY_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    by: _builtins.str
-    """The principal. Empty: it is not known."""
-    reason: _builtins.str
-    """PauseQueueRequest.reason."""
-    @_builtins.property
-    def since(self) -> _timestamp_pb2.Timestamp:
-        """When."""
-
-    def __init__(
-        self,
-        *,
-        since: _timestamp_pb2.Timestamp | None = ...,
-        by: _builtins.str = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "reason", b"reason", "since", b"since"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PauseDetail: _TypeAlias = PauseDetail  # noqa: Y015
 
 @_typing.final
 class WorkersDetail(_message.Message):
@@ -735,7 +704,7 @@ class KeyDetail(_message.Message):
         """When the rate lets the next one in. Unset: an end must come first."""
 
     @_builtins.property
-    def pause(self) -> Global___PauseDetail:
+    def pause(self) -> _overview_pb2.PauseDetail:
         """Who paused the key, without a reason. Unset: it is not paused."""
 
     def __init__(
@@ -748,7 +717,7 @@ class KeyDetail(_message.Message):
         ahead: _builtins.int = ...,
         capped: _builtins.bool = ...,
         next_at: _timestamp_pb2.Timestamp | None = ...,
-        pause: Global___PauseDetail | None = ...,
+        pause: _overview_pb2.PauseDetail | None = ...,
         blocked_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_at", b"next_at", "pause", b"pause"]  # noqa: Y015

@@ -4,6 +4,8 @@ import grpc
 import warnings
 
 from jobqueue.v1 import insight_pb2 as jobqueue_dot_v1_dot_insight__pb2
+from jobqueue.v1 import overview_pb2 as jobqueue_dot_v1_dot_overview__pb2
+from jobqueue.v1 import stats_pb2 as jobqueue_dot_v1_dot_stats__pb2
 
 GRPC_GENERATED_VERSION = '1.73.0'
 GRPC_VERSION = grpc.__version__
@@ -26,7 +28,7 @@ if _version_not_supported:
 
 
 class InsightStub(object):
-    """Says why a job waits, and how many slots a queue wants.
+    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -48,10 +50,35 @@ class InsightStub(object):
                 request_serializer=jobqueue_dot_v1_dot_insight__pb2.GetQueueDemandRequest.SerializeToString,
                 response_deserializer=jobqueue_dot_v1_dot_insight__pb2.GetQueueDemandResponse.FromString,
                 _registered_method=True)
+        self.GetOverview = channel.unary_unary(
+                '/jobqueue.v1.Insight/GetOverview',
+                request_serializer=jobqueue_dot_v1_dot_overview__pb2.GetOverviewRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_overview__pb2.GetOverviewResponse.FromString,
+                _registered_method=True)
+        self.WatchOverview = channel.unary_stream(
+                '/jobqueue.v1.Insight/WatchOverview',
+                request_serializer=jobqueue_dot_v1_dot_overview__pb2.WatchOverviewRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_overview__pb2.WatchOverviewResponse.FromString,
+                _registered_method=True)
+        self.QueryStats = channel.unary_unary(
+                '/jobqueue.v1.Insight/QueryStats',
+                request_serializer=jobqueue_dot_v1_dot_stats__pb2.QueryStatsRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_stats__pb2.QueryStatsResponse.FromString,
+                _registered_method=True)
+        self.CountJobs = channel.unary_unary(
+                '/jobqueue.v1.Insight/CountJobs',
+                request_serializer=jobqueue_dot_v1_dot_stats__pb2.CountJobsRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_stats__pb2.CountJobsResponse.FromString,
+                _registered_method=True)
+        self.ListServers = channel.unary_unary(
+                '/jobqueue.v1.Insight/ListServers',
+                request_serializer=jobqueue_dot_v1_dot_overview__pb2.ListServersRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_overview__pb2.ListServersResponse.FromString,
+                _registered_method=True)
 
 
 class InsightServicer(object):
-    """Says why a job waits, and how many slots a queue wants.
+    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -81,6 +108,63 @@ class InsightServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetOverview(self, request, context):
+        """Says how the queues are doing: what happens, what waits, who works, and what is wrong. It is read from memory and from
+        what is counted already, so it costs the database the same with ten jobs and with ten million. At most 2 s old.
+
+        Errors:
+        - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchOverview(self, request, context):
+        """Answers the overview at once, then every 2 s, until the caller ends the stream. A server reads it once for all who
+        watch.
+
+        Errors:
+        - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+        one after RetryInfo.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryStats(self, request, context):
+        """Says what happened to jobs in a time, in steps: how many were stored, began and ended in which way, how long they
+        waited and ran. It is kept for 90 days.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a name is malformed, since is not before until, step is out of range or makes more
+        than 720 points.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountJobs(self, request, context):
+        """Counts jobs by the filters of ListJobs. It reads them one by one, for 2 s at most, so it is for a single question; for
+        numbers that are shown all the time there are GetOverview and QueryStats. An answer is kept for up to a minute, for all
+        who ask the same.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListServers(self, request, context):
+        """Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
+
+        Errors:
+        - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InsightServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +178,31 @@ def add_InsightServicer_to_server(servicer, server):
                     request_deserializer=jobqueue_dot_v1_dot_insight__pb2.GetQueueDemandRequest.FromString,
                     response_serializer=jobqueue_dot_v1_dot_insight__pb2.GetQueueDemandResponse.SerializeToString,
             ),
+            'GetOverview': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOverview,
+                    request_deserializer=jobqueue_dot_v1_dot_overview__pb2.GetOverviewRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_overview__pb2.GetOverviewResponse.SerializeToString,
+            ),
+            'WatchOverview': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOverview,
+                    request_deserializer=jobqueue_dot_v1_dot_overview__pb2.WatchOverviewRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_overview__pb2.WatchOverviewResponse.SerializeToString,
+            ),
+            'QueryStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryStats,
+                    request_deserializer=jobqueue_dot_v1_dot_stats__pb2.QueryStatsRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_stats__pb2.QueryStatsResponse.SerializeToString,
+            ),
+            'CountJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountJobs,
+                    request_deserializer=jobqueue_dot_v1_dot_stats__pb2.CountJobsRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_stats__pb2.CountJobsResponse.SerializeToString,
+            ),
+            'ListServers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListServers,
+                    request_deserializer=jobqueue_dot_v1_dot_overview__pb2.ListServersRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_overview__pb2.ListServersResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'jobqueue.v1.Insight', rpc_method_handlers)
@@ -103,7 +212,7 @@ def add_InsightServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Insight(object):
-    """Says why a job waits, and how many slots a queue wants.
+    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -153,6 +262,141 @@ class Insight(object):
             '/jobqueue.v1.Insight/GetQueueDemand',
             jobqueue_dot_v1_dot_insight__pb2.GetQueueDemandRequest.SerializeToString,
             jobqueue_dot_v1_dot_insight__pb2.GetQueueDemandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOverview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.Insight/GetOverview',
+            jobqueue_dot_v1_dot_overview__pb2.GetOverviewRequest.SerializeToString,
+            jobqueue_dot_v1_dot_overview__pb2.GetOverviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOverview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jobqueue.v1.Insight/WatchOverview',
+            jobqueue_dot_v1_dot_overview__pb2.WatchOverviewRequest.SerializeToString,
+            jobqueue_dot_v1_dot_overview__pb2.WatchOverviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.Insight/QueryStats',
+            jobqueue_dot_v1_dot_stats__pb2.QueryStatsRequest.SerializeToString,
+            jobqueue_dot_v1_dot_stats__pb2.QueryStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.Insight/CountJobs',
+            jobqueue_dot_v1_dot_stats__pb2.CountJobsRequest.SerializeToString,
+            jobqueue_dot_v1_dot_stats__pb2.CountJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListServers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.Insight/ListServers',
+            jobqueue_dot_v1_dot_overview__pb2.ListServersRequest.SerializeToString,
+            jobqueue_dot_v1_dot_overview__pb2.ListServersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,8 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from jobqueue.v1 import insight_pb2 as _insight_pb2
+from jobqueue.v1 import overview_pb2 as _overview_pb2
+from jobqueue.v1 import stats_pb2 as _stats_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -27,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InsightStub:
-    """Says why a job waits, and how many slots a queue wants.
+    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -53,10 +55,47 @@ class InsightStub:
     - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue.
     - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
+    GetOverview: _grpc.UnaryUnaryMultiCallable[_overview_pb2.GetOverviewRequest, _overview_pb2.GetOverviewResponse]
+    """Says how the queues are doing: what happens, what waits, who works, and what is wrong. It is read from memory and from
+    what is counted already, so it costs the database the same with ten jobs and with ten million. At most 2 s old.
+
+    Errors:
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+    """
+    WatchOverview: _grpc.UnaryStreamMultiCallable[_overview_pb2.WatchOverviewRequest, _overview_pb2.WatchOverviewResponse]
+    """Answers the overview at once, then every 2 s, until the caller ends the stream. A server reads it once for all who
+    watch.
+
+    Errors:
+    - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+      one after RetryInfo.
+    """
+    QueryStats: _grpc.UnaryUnaryMultiCallable[_stats_pb2.QueryStatsRequest, _stats_pb2.QueryStatsResponse]
+    """Says what happened to jobs in a time, in steps: how many were stored, began and ended in which way, how long they
+    waited and ran. It is kept for 90 days.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a name is malformed, since is not before until, step is out of range or makes more
+      than 720 points.
+    """
+    CountJobs: _grpc.UnaryUnaryMultiCallable[_stats_pb2.CountJobsRequest, _stats_pb2.CountJobsResponse]
+    """Counts jobs by the filters of ListJobs. It reads them one by one, for 2 s at most, so it is for a single question; for
+    numbers that are shown all the time there are GetOverview and QueryStats. An answer is kept for up to a minute, for all
+    who ask the same.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+    """
+    ListServers: _grpc.UnaryUnaryMultiCallable[_overview_pb2.ListServersRequest, _overview_pb2.ListServersResponse]
+    """Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
+
+    Errors:
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+    """
 
 @_typing.type_check_only
 class InsightAsyncStub(InsightStub):
-    """Says why a job waits, and how many slots a queue wants.
+    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -79,9 +118,46 @@ class InsightAsyncStub(InsightStub):
     - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue.
     - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
+    GetOverview: _aio.UnaryUnaryMultiCallable[_overview_pb2.GetOverviewRequest, _overview_pb2.GetOverviewResponse]  # type: ignore[assignment]
+    """Says how the queues are doing: what happens, what waits, who works, and what is wrong. It is read from memory and from
+    what is counted already, so it costs the database the same with ten jobs and with ten million. At most 2 s old.
+
+    Errors:
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+    """
+    WatchOverview: _aio.UnaryStreamMultiCallable[_overview_pb2.WatchOverviewRequest, _overview_pb2.WatchOverviewResponse]  # type: ignore[assignment]
+    """Answers the overview at once, then every 2 s, until the caller ends the stream. A server reads it once for all who
+    watch.
+
+    Errors:
+    - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+      one after RetryInfo.
+    """
+    QueryStats: _aio.UnaryUnaryMultiCallable[_stats_pb2.QueryStatsRequest, _stats_pb2.QueryStatsResponse]  # type: ignore[assignment]
+    """Says what happened to jobs in a time, in steps: how many were stored, began and ended in which way, how long they
+    waited and ran. It is kept for 90 days.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a name is malformed, since is not before until, step is out of range or makes more
+      than 720 points.
+    """
+    CountJobs: _aio.UnaryUnaryMultiCallable[_stats_pb2.CountJobsRequest, _stats_pb2.CountJobsResponse]  # type: ignore[assignment]
+    """Counts jobs by the filters of ListJobs. It reads them one by one, for 2 s at most, so it is for a single question; for
+    numbers that are shown all the time there are GetOverview and QueryStats. An answer is kept for up to a minute, for all
+    who ask the same.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+    """
+    ListServers: _aio.UnaryUnaryMultiCallable[_overview_pb2.ListServersRequest, _overview_pb2.ListServersResponse]  # type: ignore[assignment]
+    """Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
+
+    Errors:
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+    """
 
 class InsightServicer(metaclass=_abc_1.ABCMeta):
-    """Says why a job waits, and how many slots a queue wants.
+    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -113,6 +189,73 @@ class InsightServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue.
         - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        """
+
+    @_abc_1.abstractmethod
+    def GetOverview(
+        self,
+        request: _overview_pb2.GetOverviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_overview_pb2.GetOverviewResponse, _abc.Awaitable[_overview_pb2.GetOverviewResponse]]:
+        """Says how the queues are doing: what happens, what waits, who works, and what is wrong. It is read from memory and from
+        what is counted already, so it costs the database the same with ten jobs and with ten million. At most 2 s old.
+
+        Errors:
+        - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchOverview(
+        self,
+        request: _overview_pb2.WatchOverviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_overview_pb2.WatchOverviewResponse], _abc.AsyncIterator[_overview_pb2.WatchOverviewResponse]]:
+        """Answers the overview at once, then every 2 s, until the caller ends the stream. A server reads it once for all who
+        watch.
+
+        Errors:
+        - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+          one after RetryInfo.
+        """
+
+    @_abc_1.abstractmethod
+    def QueryStats(
+        self,
+        request: _stats_pb2.QueryStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_stats_pb2.QueryStatsResponse, _abc.Awaitable[_stats_pb2.QueryStatsResponse]]:
+        """Says what happened to jobs in a time, in steps: how many were stored, began and ended in which way, how long they
+        waited and ran. It is kept for 90 days.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a name is malformed, since is not before until, step is out of range or makes more
+          than 720 points.
+        """
+
+    @_abc_1.abstractmethod
+    def CountJobs(
+        self,
+        request: _stats_pb2.CountJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_stats_pb2.CountJobsResponse, _abc.Awaitable[_stats_pb2.CountJobsResponse]]:
+        """Counts jobs by the filters of ListJobs. It reads them one by one, for 2 s at most, so it is for a single question; for
+        numbers that are shown all the time there are GetOverview and QueryStats. An answer is kept for up to a minute, for all
+        who ask the same.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+        """
+
+    @_abc_1.abstractmethod
+    def ListServers(
+        self,
+        request: _overview_pb2.ListServersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_overview_pb2.ListServersResponse, _abc.Awaitable[_overview_pb2.ListServersResponse]]:
+        """Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
+
+        Errors:
+        - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
         """
 
 def add_InsightServicer_to_server(servicer: InsightServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
