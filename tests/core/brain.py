@@ -17,6 +17,7 @@ from jobqueue_server.core.claim.offers import Offers
 from jobqueue_server.core.claim.takers import Takers
 from jobqueue_server.core.events.database_state import DatabaseState
 from jobqueue_server.core.events.ends import Ends
+from jobqueue_server.core.events.flows import Flows
 from jobqueue_server.core.events.key_calls import KeyCalls
 from jobqueue_server.core.lease.early_cancels import EarlyCancels
 from jobqueue_server.core.lease.session import Session
@@ -131,6 +132,7 @@ class Brain:
             EarlyCancels(timedelta(), 1.0),
             self.key_calls,
             Metrics(),
+            Flows(self.ends),
         )
         self.metrics = Metrics()
         self.full = FullLimits(self.activity, self.ends, self.metrics)

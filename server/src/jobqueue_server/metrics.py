@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -20,6 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder, make_wsgi_app
 from prometheus_client.registry import Collector
 
+from .histogram import add_ascending
 from .model import DEFAULT_NAMESPACE_NAME, UniqueAction
 from .scrape import Pages
 
@@ -384,8 +385,8 @@ class Metrics(_WhereUsed):
         """Counts attempts of a kind that ended. `outcome` is one of OUTCOMES."""
         self._finished[kind, outcome].inc(jobs)
 
-    def waited(self, kind: str, seconds: Iterable[float]) -> None:
-        """Counts claimed jobs of a kind, with the seconds from the run_at of each to its claim."""
+    def waited(self, kind: str, seconds: Sequence[float]) -> None:
+        """Counts claimed jobs of a kind, with the seconds from the run_at of each to its claim, in ascending order."""
         self._wait.observe(kind, seconds)
 
     def waited_not(self, kind: str, jobs: int) -> None:
@@ -496,14 +497,10 @@ class JobSeconds(Collector):
         self._counts: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
 
-    def observe(self, kind: str, seconds: Iterable[float]) -> None:
-        """Counts one value for each job, in seconds."""
-        counts = self._of(kind)
-        total = 0.0
-        for value in seconds:
-            counts[bisect_left(_JOB_SECONDS, value)] += 1
-            total += value
-        self._sums[kind] += total
+    def observe(self, kind: str, seconds: Sequence[float]) -> None:
+        """Counts one value for each job, in seconds, in ascending order; at least one."""
+        add_ascending(self._of(kind), _JOB_SECONDS, seconds)
+        self._sums[kind] += sum(seconds)
 
     def observe_alike(self, kind: str, seconds: float, jobs: int) -> None:
         """Counts the same value, in seconds, for `jobs` jobs."""

@@ -39,6 +39,7 @@ from .keda import externalscaler_pb2
 from .keda.servicer import ExternalScalerServicer
 from .lease import LeaseServicer
 from .operations import OperationsServicer
+from .overview import OverviewServicer
 from .queue_admin import QueueAdminServicer
 from .queue_keys import QueueKeyServicer
 from .schedules import SchedulesServicer
@@ -99,7 +100,10 @@ def services_of(
         (access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"], access_admin),
         (
             insight_pb2.DESCRIPTOR.services_by_name["Insight"],
-            InsightServicer(insight.explain, insight.demands),
+            ServicerUnion(
+                InsightServicer(insight.explain, insight.demands),
+                OverviewServicer(insight.fleet),
+            ),
         ),
         (
             externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"],

@@ -43,17 +43,20 @@ class Effects:
         if any(each.held for each in step.retried):
             self._key_calls.ripe()
         self._key_calls.may_let_in(each.calling for each in step.cancelled if each.calling is not None)
-        ended: defaultdict[str | None, list[UUID]] = defaultdict(list)
+        ended: defaultdict[int, list[UUID]] = defaultdict(list)
         for each in step.cancelled:
             if each.session_id is not None:
                 self._cancels.cancel(each.job_id, each.session_id, each.attempt, operation.request.reason)
             if not each.pending:
-                lane = self._catalog.lane_by_id(each.lane_id)
-                ended[None if lane is None else lane.kind].append(each.job_id)
+                ended[each.lane_id].append(each.job_id)
         if ended:
-            self._ends.tell([Ended(ids, kind, "cancelled") for kind, ids in ended.items()])
+            self._ends.tell([self._cancelled(lane_id, ids) for lane_id, ids in ended.items()])
         if step.deleted:
             # Who waits for them learns that they are gone.
             self._ends.tell([Ended(step.deleted)])
         self._metrics.bulk_jobs(operation.verb.label, "changed", step.changed)
         self._metrics.bulk_jobs(operation.verb.label, "skipped", step.skipped)
+
+    def _cancelled(self, lane_id: int, ids: list[UUID]) -> Ended:
+        lane = self._catalog.lane_by_id(lane_id)
+        return Ended(ids, None if lane is None else lane.kind, "cancelled", lane_id=lane_id)

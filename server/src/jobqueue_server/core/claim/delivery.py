@@ -15,6 +15,7 @@ from ...store.claim.claims import ClaimStore
 from ...store.database import Record
 from ...store.limits.turnstiles import Leased
 from ..catalog.catalog import Catalog, Lane
+from ..events.flows import Flows
 from ..events.key_calls import KeyCalls
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
@@ -37,6 +38,7 @@ class Delivery:
         cancels: EarlyCancels,
         key_calls: KeyCalls,
         metrics: Metrics,
+        flows: Flows,
     ) -> None:
         self._store = store
         self._catalog = catalog
@@ -46,6 +48,7 @@ class Delivery:
         self._cancels = cancels
         self._key_calls = key_calls
         self._metrics = metrics
+        self._flows = flows
         self._orphans: list[AttemptEnd] = []
 
     async def deliver(
@@ -73,6 +76,8 @@ class Delivery:
             checkpoints = await self._store.checkpoints(again) if again else {}
         except JobQueueError:
             # They are leased, and no session will hear of them.
+            for row in rows:
+                self._flows.leased_in_vain(row[1])
             self._orphans += [AttemptEnd(row[0], row[4], row[5], Event.UNDELIVERED) for row in rows]
             raise
         if after is not None and not after.done():
@@ -99,6 +104,7 @@ class Delivery:
             session = sessions[session_id]
             body = bodies.get(job_id)
             if body is None:
+                self._flows.leased_in_vain(lane_id)
                 message = "the job's body is gone"
                 self._orphans.append(
                     AttemptEnd(job_id, attempt, session.id, Event.BODY_MISSING, message=message)
@@ -108,6 +114,7 @@ class Delivery:
             if session.capacity.bytes:
                 if weight[session] and not session.fits(len(payload), also=weight[session]):
                     # The claim took other jobs than those whose sizes were compared.
+                    self._flows.leased_in_vain(lane_id)
                     self._orphans.append(AttemptEnd(job_id, attempt, session.id, Event.UNDELIVERED))
                     continue
                 weight[session] += len(payload)
@@ -128,6 +135,8 @@ class Delivery:
                 lease.goes_on_from(checkpoints[job_id])
             given[session].append(lease)
         for lane, seconds in waits.items():
+            seconds.sort()
+            self._flows.started(lane.id, seconds)
             self._metrics.waited(lane.kind, seconds)
             if lane.backlog is not None:
                 lane.backlog.went(len(seconds))

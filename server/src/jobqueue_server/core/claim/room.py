@@ -55,6 +55,7 @@ class ClaimRoom:
             lease.early_cancels,
             events.key_calls,
             metrics,
+            events.flows,
         )
         self.full = full = FullLimits(activity, events.ends, metrics)
         self.admission = Admission(takers, lines, activity, load, full, tuning)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from ...lifecycle import Event
 from ...metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ class Ended(NamedTuple):
         outcome: What became of them, one of `metrics.OUTCOMES`.
         ran: Seconds from the claim to the end; None where no attempt ran.
         waits: Where the one job waits now; None: the jobs have ended.
-        lane_id: Theirs; None where no attempt ran.
+        lane_id: Theirs; None where nothing is to be counted.
+        event: What ended the attempts, otherwise than by success; None also where there was none.
     """
 
     job_ids: Collection[UUID]
@@ -43,6 +45,7 @@ class Ended(NamedTuple):
     ran: float | None = None
     waits: Waits | None = None
     lane_id: int | None = None
+    event: Event | None = None
 
 
 Listener = Callable[[Sequence[Ended]], None]

@@ -1,4 +1,4 @@
-"""How many jobs of each lane came and ended in the last minute, as far as this server stored or settled them."""
+"""How the jobs of each lane came, began and ended, as far as this server stored, leased or settled them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .ends import Ended, Ends
+from .tallies import Tallies
 
 #: Seconds that are counted together.
 SPAN = 60
@@ -27,13 +28,17 @@ class Flow:
 
 
 class Flows:
-    """Counts by whole seconds, and keeps the sum of the last SPAN of them. What happens now counts a second later.
+    """Counts what came and ended by whole seconds, and keeps the sum of the last SPAN of them.
 
-    A count costs one look-up for many jobs that came or ended alike. Lanes without jobs cost nothing.
+    What happens now counts a second later. For the statistics it counts all that happened, until they take it. A
+    count costs a look-up or two for many jobs that came, began or ended alike. Lanes without jobs cost nothing.
 
     Args:
         ends: Tells of ends.
         clock: Seconds that only grow.
+
+    Attributes:
+        tallies: For the statistics, which take them.
     """
 
     def __init__(self, ends: Ends, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,11 +46,25 @@ class Flows:
         # Of seconds in which anything happened, the oldest first; the last one may still go on.
         self._seconds: deque[tuple[int, dict[int, Flow]]] = deque()
         self._summed: dict[int, Flow] = {}
+        self.tallies = Tallies()
         ends.subscribe(self._ended)
 
     def arrived(self, lane_id: int, jobs: int) -> None:
         """Jobs of a lane were stored."""
         self._of(lane_id).add(arrived=jobs)
+        self.tallies[lane_id].came(jobs)
+
+    def started(self, lane_id: int, seconds: Sequence[float]) -> None:
+        """Jobs of a lane were leased, which had been due for so long each, in ascending order."""
+        self.tallies[lane_id].waited(seconds)
+
+    def handed_off(self, lane_id: int, jobs: int) -> None:
+        """Jobs of a lane were leased in the statement that stored them."""
+        self.tallies[lane_id].waited_not(jobs)
+
+    def leased_in_vain(self, lane_id: int, jobs: int = 1) -> None:
+        """Jobs of a lane were leased, and go back before a worker hears of them."""
+        self.tallies[lane_id].leased_in_vain(jobs)
 
     def last_minute(self) -> Iterator[tuple[int, Flow]]:
         """Each lane with jobs in it, with their number."""
@@ -56,8 +75,11 @@ class Flows:
 
     def _ended(self, ended: Sequence[Ended]) -> None:
         for each in ended:
-            if each.lane_id is not None and each.waits is None:
+            if each.lane_id is None:
+                continue
+            if each.waits is None and each.ran is not None:
                 self._of(each.lane_id).add(ended=len(each.job_ids))
+            self.tallies[each.lane_id].ended(each)
 
     def _of(self, lane_id: int) -> Flow:
         now = int(self._clock())

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from operator import attrgetter
 
 from ...grants import Permission
 from ...scope import Scope
 from ...store.database import Record
 from ...store.insight.insight import InsightStore
 from ..events.this_server import ThisServer
-from ..session.load import ANY_SIZE, ANY_SLOTS, Load, Workers, read
+from ..session.load import ANY_SIZE, ANY_SLOTS, Load, Workers, places_of, read
 from ..session.unary import UnarySessionOptions
 from .cached import Cached
 
@@ -33,16 +35,49 @@ class Subscribed:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerSeen:
+    """A server that has not signed off.
+
+    Attributes:
+        id: Its number.
+        name: Its host and process.
+        version: That of its program; None: it is too old to say so.
+        level: What it knows of the contract.
+        started_at: When it started, by the database's clock, as `heard_at`.
+        heard_at: When it was last heard.
+        silent_for: How long ago that was.
+        own: Whether it is this one.
+        silent: Whether it was not heard for 5 s.
+        workers: Those that are connected to it, by namespace.
+    """
+
+    id: int
+    name: str
+    version: str | None
+    level: int
+    started_at: datetime
+    heard_at: datetime
+    silent_for: timedelta
+    own: bool
+    silent: bool
+    workers: Mapping[int, Workers]
+
+
+@dataclass(frozen=True, slots=True)
 class AllWorkers:
     """What the workers of all servers take.
 
     Attributes:
         loads: That of this server, and those of the others.
         unknown: The servers that were not heard, or do not say.
+        servers: All that have not signed off, by name.
+        read_at: When the others were read, by the database's clock; None: there is no row of a server.
     """
 
     loads: Sequence[Load]
     unknown: tuple[str, ...] = ()
+    servers: tuple[ServerSeen, ...] = ()
+    read_at: datetime | None = None
 
     def of(self, namespace: int, queue: str, kind: str = "") -> Workers:
         """The workers that take a kind from a queue; without a kind, those that take any."""
@@ -104,7 +139,11 @@ class Fleet:
     async def now(self) -> AllWorkers:
         """What they take."""
         others = await self._others.get(None, self._read)
-        return AllWorkers((await self._measured(), *others.loads), others.unknown)
+        own = await self._measured()
+        servers = tuple(
+            replace(server, workers=_totals(own)) if server.own else server for server in others.servers
+        )
+        return AllWorkers((own, *others.loads), others.unknown, servers, others.read_at)
 
     async def _measured(self) -> Load:
         """That of this server. To measure ten thousand sessions takes milliseconds, so many calls share that."""
@@ -116,19 +155,44 @@ class Fleet:
         return self._measured_last
 
     async def _read(self) -> AllWorkers:
-        servers = await self._store.server_loads(self._server.id)
+        rows = await self._store.server_loads(self._server.id)
         load: Load = {}
-        unknown = []
-        for row in servers:
+        unknown, servers = [], []
+        for row in rows:
             theirs = None if row["silent"] or row["load"] is None else _readable(row["load"])
+            servers.append(_seen(row, theirs or {}))
             if theirs is None:
-                unknown.append(row["name"])
+                if not row["own"]:
+                    unknown.append(row["name"])
                 continue
             for place, workers in theirs.items():
                 load.setdefault(place, Workers()).add(workers)
         for row in await self._store.calling_sessions():
             _add_calling(load, row)
-        return AllWorkers((load,), tuple(unknown))
+        read_at = rows[0]["now"] if rows else None
+        return AllWorkers(
+            (load,), tuple(unknown), tuple(sorted(servers, key=attrgetter("name", "id"))), read_at
+        )
+
+
+def _seen(row: Record, load: Load) -> ServerSeen:
+    return ServerSeen(
+        row["id"],
+        row["name"],
+        row["version"],
+        row["level"],
+        row["started_at"],
+        row["heartbeat_at"],
+        row["now"] - row["heartbeat_at"],
+        row["own"],
+        row["silent"],
+        _totals(load),
+    )
+
+
+def _totals(load: Load) -> Mapping[int, Workers]:
+    """All that a server has, by namespace. Of a server that is too old to say so there is nothing."""
+    return {namespace: workers for (namespace, queue, _), workers in load.items() if not queue}
 
 
 def _readable(text: str) -> Load | None:
@@ -152,5 +216,5 @@ def _add_calling(load: Load, row: Record) -> None:
         most_slots=options.slots or ANY_SLOTS,
         most_free=free if options.slots else ANY_SLOTS,
     )
-    for queue, kind in {*options.subscriptions, *((queue, "") for queue, _ in options.subscriptions)}:
+    for queue, kind in places_of(options.subscriptions):
         load.setdefault((row["namespace_id"], queue, kind), Workers()).add(workers)

@@ -96,6 +96,7 @@ class Placement:
         """The insert is committed."""
         given: dict[Session, list[Lease]] = defaultdict(list)
         counts: dict[Lane, int] = defaultdict(int)
+        handed_off: dict[Lane, int] = defaultdict(int)
         ready: set[tuple[int, int]] = set()
         lost, kept = stored.lost_keys, stored.kept
         # Neither has a lease.
@@ -108,7 +109,8 @@ class Placement:
             counts[lane] += len(row.ids)
             first = 0
             if row.slots:
-                first, whole = self._lease(row, lane, stored, refused, given)
+                first, whole, leased = self._lease(row, lane, stored, refused, given)
+                handed_off[lane] += leased
                 if lane.backlog is not None:
                     lane.backlog.went(first)
                 if not whole and not _all_kept(row, kept):
@@ -126,6 +128,9 @@ class Placement:
         for lane, count in counts.items():
             self._metrics.enqueued(lane.kind, count)
             self._flows.arrived(lane.id, count)
+        for lane, count in handed_off.items():
+            self._metrics.waited_not(lane.kind, count)
+            self._flows.handed_off(lane.id, count)
 
     def _lease(
         self,
@@ -134,11 +139,13 @@ class Placement:
         stored: Stored,
         refused: Collection[UUID],
         given: dict[Session, list[Lease]],
-    ) -> tuple[int, bool]:
-        """Makes the leases of a row's jobs that have slots: how many these are, and whether none was refused."""
+    ) -> tuple[int, bool, int]:
+        """Makes the leases of a row's jobs that have slots: how many these are, whether none was refused, and how many
+        leases there are.
+        """
         ids, payloads, keys = row.ids, row.payloads, row.keys
         template = LeaseTemplate(lane, 1, 0, stored.at, terms_of(row), keyed=keys is not None)
-        first, whole = 0, True
+        first, whole, leased = 0, True, 0
         for holder, count in row.slots:
             session, end = cast(Session, holder), first + count
             leases = [
@@ -154,11 +161,11 @@ class Placement:
                 leases = [lease for lease in leases if lease.job_id not in refused]
             if leases:
                 given[session] += leases
-                self._metrics.waited_not(lane.kind, len(leases))
+                leased += len(leases)
             if len(leases) < count:
                 whole = False
             first = end
-        return first, whole
+        return first, whole, leased
 
     def announce(self, batch: Batch, how: StoredWithin) -> None:
         """A batch that was stored without slots is committed: tells the lines of its jobs."""

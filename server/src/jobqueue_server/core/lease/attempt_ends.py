@@ -72,7 +72,8 @@ class AttemptEnds:
             else Waits(row["lane_id"], row["priority"], row["isolated"], run_at, row["stile"] is not None)
         )
         lane = self._catalog.lane_by_id(row["lane_id"])
-        if lane is None or row["event"] in _NOT_RUN:
-            return Ended((row["id"],), waits=waits)
+        event, outcome = Event(row["event"]), _OUTCOMES[row["status"]]
+        if lane is None or event in _NOT_RUN:
+            return Ended((row["id"],), None, outcome, None, waits, row["lane_id"], event)
         ran = (row["at"] - row["started_at"]).total_seconds()
-        return Ended((row["id"],), lane.kind, _OUTCOMES[row["status"]], ran, waits, lane.id)
+        return Ended((row["id"],), lane.kind, outcome, ran, waits, lane.id, event)

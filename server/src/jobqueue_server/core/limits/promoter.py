@@ -112,14 +112,17 @@ class Promoter:
         """A step of the cancels that failures bring. One of a sweep, so that others are let in between."""
         rest = await self._store.cancel_rest(self._tuning.keys_let_in)
         self._key_calls.may_let_in(rest.calling)
-        ended: defaultdict[str | None, list[UUID]] = defaultdict(list)
+        ended: defaultdict[int, list[UUID]] = defaultdict(list)
         for job_id, lane_id in rest.jobs:
-            lane = self._catalog.lane_by_id(lane_id)
-            ended[None if lane is None else lane.kind].append(job_id)
-        self._ends.tell([Ended(ids, kind, "cancelled") for kind, ids in ended.items()])
+            ended[lane_id].append(job_id)
+        self._ends.tell([self._cancelled(lane_id, ids) for lane_id, ids in ended.items()])
         if rest.more:
             # Where none was cancelled, another cancel has them now.
             self._at(timedelta(seconds=0 if rest.jobs else self._tuning.keys_again_after))
+
+    def _cancelled(self, lane_id: int, ids: list[UUID]) -> Ended:
+        lane = self._catalog.lane_by_id(lane_id)
+        return Ended(ids, None if lane is None else lane.kind, "cancelled", lane_id=lane_id)
 
     async def _take_turns(self, queue_id: int, keys: Sequence[str]) -> None:
         """Jobs of these keys have started: the next ones of each stand in line."""

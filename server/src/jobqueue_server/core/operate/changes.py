@@ -55,7 +55,7 @@ class JobChanges:
         if cancelled.session_id is not None:
             self._cancels.cancel(job_id, cancelled.session_id, cancelled.attempt, reason)
         if not cancelled.pending:
-            self._ends.tell([Ended((job_id,), cancelled.job.kind, "cancelled")])
+            self._ends.tell([Ended((job_id,), cancelled.job.kind, "cancelled", lane_id=cancelled.lane_id)])
         return shown(scope, cancelled.job), cancelled.pending
 
     async def retry(self, scope: Scope, job_id: UUID, *, respect_unique: bool = False) -> Job:

@@ -23,7 +23,8 @@ ANY_SLOTS = 1 << 30
 _AT_ONCE = 500
 _LEAVES = frozenset({SessionState.MOVING, SessionState.DRAINING})
 
-#: A namespace, a queue and a kind; a kind of "" stands for the whole queue, in which a session counts once.
+#: A namespace, a queue and a kind; a kind of "" stands for the whole queue, in which a session counts once, and a
+#: queue of "" for all that a server has of the namespace.
 Place = tuple[int, str, str]
 
 
@@ -172,7 +173,7 @@ class _Pace:
 
 
 def _add(load: Load, namespace: int, subscriptions: Iterable[tuple[str, str]], workers: Workers) -> None:
-    for queue, kind in _places(subscriptions):
+    for queue, kind in places_of(subscriptions):
         _at(load, (namespace, queue, kind)).add(workers)
 
 
@@ -183,8 +184,9 @@ def _at(load: Load, place: Place) -> Workers:
     return found
 
 
-def _places(subscriptions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    return {*subscriptions, *((queue, "") for queue, _ in subscriptions)}
+def places_of(subscriptions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Where a session counts that takes these, each a queue and a kind."""
+    return {*subscriptions, *((queue, "") for queue, _ in subscriptions), ("", "")}
 
 
 def _unbounded(session: Session) -> Workers:
@@ -213,7 +215,7 @@ def _add_bounded(load: Load, session: Session) -> None:
         capacity.slots,
         free,
     )
-    for queue, kind in _places(session.subscriptions):
+    for queue, kind in places_of(session.subscriptions):
         workers = whole
         cap = capacity.by_kind.get(kind)
         if cap is not None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from ... import __version__
 from ...errors import JobQueueError
 from ...store.database import Record
 from ...store.dsn import cause_of
@@ -72,7 +73,7 @@ class ServerHeartbeat:
         for setting in await self._store.undurable():
             _log.error("this database may lose acknowledged jobs in a crash: it is set to %s", setting)
         sent = time.monotonic()
-        row = await self._store.register_server(self._name, self._levels.own)
+        row = await self._store.register_server(self._name, self._levels.own, __version__)
         self._levels.heard(row["min_level"])
         self._load_told = None
         self._server.registered(row["id"])

@@ -36,7 +36,10 @@ class InsightStore:
         return await self._database.fetchrow("explain_key", job_id, most_holders, most)
 
     async def server_loads(self, server_id: int) -> list[Record]:
-        """The other servers: name, silent, load (as `core/session/load.py` wrote it; None: it never did)."""
+        """The servers: id, name, version, level, started_at, heartbeat_at, now, own (whether it is this one), silent.
+
+        With load, of the others, as `core/session/load.py` wrote it; None: it never did.
+        """
         return await self._database.fetch("server_loads", server_id)
 
     async def calling_sessions(self) -> list[Record]:

@@ -32,6 +32,7 @@ class Cancelled:
     session_id: int | None
     attempt: int
     job: Job
+    lane_id: int
     calling: Sequence[int] = ()
 
 
@@ -96,7 +97,9 @@ class ChangeStore:
                         details={**_of(job), "running": "yes" if row["pending"] else None},
                     )
                     calling = () if row["calling"] is None else (row["calling"],)
-                    return Cancelled(row["pending"], row["session_id"], row["attempts"], job, calling)
+                    return Cancelled(
+                        row["pending"], row["session_id"], row["attempts"], job, row["lane_id"], calling
+                    )
                 status = await _terminal_status(scope, transaction, job_id)
             if status is not None:
                 raise JobTerminal(

@@ -30,12 +30,14 @@ class SessionStore:
         assert record is not None
         return [f"{name} = {value}" for name, value in record.items() if value == "off"]
 
-    async def register_server(self, name: str, level: int) -> Record:
+    async def register_server(self, name: str, level: int, version: str | None = None) -> Record:
         """A row for this process: its id, when (at), and whether an amnesty was granted.
+
+        `version` is that of its program.
 
         With the level that is required (min_level). The id is None where that is higher, and there is no row.
         """
-        record = await self._database.fetchrow("register_server", name, level)
+        record = await self._database.fetchrow("register_server", name, level, version)
         assert record is not None
         return record
 

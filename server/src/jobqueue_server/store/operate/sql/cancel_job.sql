@@ -57,6 +57,6 @@ turned as (
     returning t.id, t.calls_at
 )
 select
-    state = 2 as pending, session_id, attempts,
+    state = 2 as pending, session_id, attempts, lane_id,
     (select id from turned where calls_at <= now()) as calling
 from held

@@ -1,5 +1,5 @@
 -- server: - -> alive, with an amnesty where no server was heard for 10 s
--- $1 name text  $2 level int2
+-- $1 name text  $2 level int2  $3 version text, or null
 -- First it reads the heartbeats, as server_heartbeat.sql does: after a time without any server, workers still run their jobs
 -- and come back with them.
 -- A server whose level is too low gets no row: its id is null. The requirement is held until the commit, so that it is not
@@ -17,6 +17,6 @@ granted as (
     returning granted_at
 ),
 registered as (
-    insert into server (name, level) select $1::text, $2::int2 from required where met returning id
+    insert into server (name, level, version) select $1::text, $2::int2, $3::text from required where met returning id
 )
 select (select id from registered) as id, now() as at, min_level, exists (select from granted) as amnesty from required
