@@ -121,6 +121,7 @@ TIME_ZONE = "^[A-Za-z0-9_+/-]*$"
 NAME: Schema = {"pattern": f"^{_NAME}$"}
 NAME_OR_EMPTY: Schema = {"pattern": f"^({_NAME})?$"}
 UUID: Schema = {"format": "uuid", "minLength": 36, "maxLength": 36}
+SESSION_ID: Schema = {"pattern": "^[1-9][0-9]{0,17}$", "examples": ["4711"]}
 PAGE_SIZE: Schema = {"minimum": 0, "maximum": _LARGEST_INT32}
 PAGE_TOKEN: Schema = {"maxLength": MAX_PAGE_TOKEN_CHARS, "pattern": _NO_NUL}
 KEY: Schema = {"minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": _NO_NUL}
@@ -234,13 +235,26 @@ LIMITS: dict[str, Schema] = {
     "JobFilter.error_type": {"maxLength": MAX_ERROR_TYPE_CHARS, "pattern": f"^{_NO_CONTROL}*$"},
     **{
         f"{verb}JobsRequest.{field}": limit
-        for verb in ("Retry", "Cancel", "Delete")
+        for verb in ("Retry", "Cancel", "Delete", "Update")
         for field, limit in _OF_OPERATIONS.items()
     },
     "RetryJobsRequest.spread": _span(timedelta(), MAX_SPREAD),
     "RetryJobsRequest.delay": AHEAD,
     "RetryJobsRequest.to_queue": NAME_OR_EMPTY,
+    "UpdateJobsRequest.spread": _span(timedelta(), MAX_SPREAD),
+    "UpdateJobsRequest.delay": AHEAD,
+    "UpdateJobsRequest.to_queue": NAME_OR_EMPTY,
+    "UpdateJobsRequest.priority": {"minimum": MIN_PRIORITY, "maximum": MAX_PRIORITY},
+    "UpdateJobsRequest.max_attempts": {"minimum": 0, "maximum": MAX_ATTEMPTS_LIMIT},
     "CancelJobsRequest.reason": {"maxLength": MAX_REASON_CHARS, "pattern": _NO_NUL},
+    "ListWorkersRequest.page_size": PAGE_SIZE,
+    "ListWorkersRequest.page_token": PAGE_TOKEN,
+    "ListWorkersRequest.queue": NAME_OR_EMPTY,
+    "ListWorkersRequest.kind": NAME_OR_EMPTY,
+    "ListWorkersRequest.name": {"maxLength": MAX_WORKER_NAME, "pattern": _NO_NUL},
+    "GetWorkerRequest.session_id": SESSION_ID,
+    "DrainWorkerRequest.session_id": SESSION_ID,
+    "DrainWorkerRequest.reason": {"maxLength": MAX_REASON_CHARS, "pattern": _NO_NUL},
     "ListOperationsRequest.filter": {"maxLength": 0},
     "ListOperationsRequest.page_size": PAGE_SIZE,
     "ListOperationsRequest.page_token": PAGE_TOKEN,

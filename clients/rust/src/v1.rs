@@ -1925,7 +1925,7 @@ pub struct JobFilter {
     #[prost(string, tag = "3")]
     pub kind: ::prost::alloc::string::String,
     /// In one of these statuses. Empty: for RetryJobs FAILED_PERMANENT or CANCELLED, for CancelJobs any that is not terminal,
-    /// for DeleteJobs any that is.
+    /// for DeleteJobs any that is, for UpdateJobs QUEUED or RETRYING.
     #[prost(enumeration = "job::Status", repeated, tag = "4")]
     pub status: ::prost::alloc::vec::Vec<i32>,
     /// With all of these labels, each written `key=value`.
@@ -1937,13 +1937,13 @@ pub struct JobFilter {
     /// Enqueued before this time.
     #[prost(message, optional, tag = "7")]
     pub created_before: ::core::option::Option<::prost_types::Timestamp>,
-    /// Ended at this time or later. Not for CancelJobs.
+    /// Ended at this time or later. Not for CancelJobs and UpdateJobs.
     #[prost(message, optional, tag = "8")]
     pub ended_after: ::core::option::Option<::prost_types::Timestamp>,
-    /// Ended before this time. Not for CancelJobs.
+    /// Ended before this time. Not for CancelJobs and UpdateJobs.
     #[prost(message, optional, tag = "9")]
     pub ended_before: ::core::option::Option<::prost_types::Timestamp>,
-    /// Ended for one of these reasons, such as ATTEMPTS_EXHAUSTED (`Job.reason`), 20 at most. Not for CancelJobs.
+    /// Ended for one of these reasons, such as ATTEMPTS_EXHAUSTED (`Job.reason`), 20 at most. Not for CancelJobs and UpdateJobs.
     #[prost(string, repeated, tag = "10")]
     pub reason: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The last attempt that failed did so with an error of this type, such as `TimeoutError`. No index serves this
@@ -1990,6 +1990,11 @@ pub struct RetryJobsRequest {
     /// its enqueue is retried. Default: all are retried.
     #[prost(bool, tag = "11")]
     pub respect_unique: bool,
+    /// How many jobs should match, as the dry run said (`BulkMetadata.estimate`), 0 or more. They are counted again first: if their
+    /// number is more than a tenth off, nothing is changed (FILTER_CHANGED). Where both counts ended at their bound they count as
+    /// equal. Unset, or without `force`: whatever matches is changed.
+    #[prost(int64, optional, tag = "12")]
+    pub expected: ::core::option::Option<i64>,
     /// The earliest time at which a job may start, by the database's clock. Neither set: that of its retry.
     #[prost(oneof = "retry_jobs_request::Start", tags = "7, 8")]
     pub start: ::core::option::Option<retry_jobs_request::Start>,
@@ -2035,6 +2040,9 @@ pub struct CancelJobsRequest {
     /// Why, for workers and people, up to 255 characters.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
+    /// As in RetryJobsRequest.
+    #[prost(int64, optional, tag = "7")]
+    pub expected: ::core::option::Option<i64>,
 }
 /// The operation that cancels.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2061,10 +2069,74 @@ pub struct DeleteJobsRequest {
     /// As in RetryJobsRequest.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
+    /// As in RetryJobsRequest.
+    #[prost(int64, optional, tag = "6")]
+    pub expected: ::core::option::Option<i64>,
 }
 /// The operation that deletes.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeleteJobsResponse {
+    /// Its metadata is a BulkMetadata, its response a BulkResult.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<crate::longrunning::Operation>,
+}
+/// The jobs to change, and how.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateJobsRequest {
+    /// Which jobs, of those that are QUEUED or RETRYING.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<JobFilter>,
+    /// Change them. Without it nothing changes, and the answer is how many match.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+    /// How many jobs a second, 1..100000. 0: as fast as the service takes it without harm to others.
+    #[prost(int32, tag = "3")]
+    pub per_second: i32,
+    /// The operation is done after so many jobs. 0: after all.
+    #[prost(int64, tag = "4")]
+    pub max_jobs: i64,
+    /// As in RetryJobsRequest.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Each job gets a `run_at` that is drawn evenly from the time after the new start that is so long, up to 7 days. It wants
+    /// `run_at` or `delay`. Default 0.
+    #[prost(message, optional, tag = "6")]
+    pub spread: ::core::option::Option<::prost_types::Duration>,
+    /// The queue in which the jobs wait from now on. It must exist, and the caller must have OPERATE on all of its kinds. What
+    /// it says of enqueues, such as `max_waiting` and `require_key`, does not hold for them; its limits by key do. Empty: each
+    /// job stays in its queue.
+    #[prost(string, tag = "9")]
+    pub to_queue: ::prost::alloc::string::String,
+    /// As in RetryJobsRequest.
+    #[prost(int64, optional, tag = "10")]
+    pub expected: ::core::option::Option<i64>,
+    /// The new priority, -10..10. Unset: each job keeps its own.
+    #[prost(int32, optional, tag = "11")]
+    pub priority: ::core::option::Option<i32>,
+    /// After how many failures a job ends as FAILED_PERMANENT, 1..1000. A job that has as many already gets one more
+    /// attempt. 0: each job keeps its own.
+    #[prost(int32, tag = "12")]
+    pub max_attempts: i32,
+    /// The new start. Neither set: each job keeps its own.
+    #[prost(oneof = "update_jobs_request::Start", tags = "7, 8")]
+    pub start: ::core::option::Option<update_jobs_request::Start>,
+}
+/// Nested message and enum types in `UpdateJobsRequest`.
+pub mod update_jobs_request {
+    /// The new start. Neither set: each job keeps its own.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Start {
+        /// An absolute time by the database's clock, at most 400 days from now. A time in the past counts as now.
+        #[prost(message, tag = "7")]
+        RunAt(::prost_types::Timestamp),
+        /// A time from the job's change, 0 to 400 days. 0: now, also for jobs that wait for another attempt.
+        #[prost(message, tag = "8")]
+        Delay(::prost_types::Duration),
+    }
+}
+/// The operation that changes them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateJobsResponse {
     /// Its metadata is a BulkMetadata, its response a BulkResult.
     #[prost(message, optional, tag = "1")]
     pub operation: ::core::option::Option<crate::longrunning::Operation>,
@@ -2293,6 +2365,8 @@ pub mod bulk_client {
         /// - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
         /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         ///   operation.
+        /// - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+        ///   how many. HTTP 409.
         /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
         pub async fn retry_jobs(
             &mut self,
@@ -2326,6 +2400,8 @@ pub mod bulk_client {
         /// - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
         /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         ///   operation.
+        /// - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+        ///   how many. HTTP 409.
         /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
         pub async fn cancel_jobs(
             &mut self,
@@ -2358,6 +2434,8 @@ pub mod bulk_client {
         /// - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
         /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         ///   operation.
+        /// - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+        ///   how many. HTTP 409.
         /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
         pub async fn delete_jobs(
             &mut self,
@@ -2383,7 +2461,271 @@ pub mod bulk_client {
                 .insert(GrpcMethod::new("jobqueue.v1.Bulk", "DeleteJobs"));
             self.inner.unary(req, path, codec).await
         }
+        /// Changes jobs that wait: their priority, their start, their queue, their attempts. What is not set stays as it is. Running
+        /// jobs and those that have ended are passed over.
+        ///
+        /// A new priority or queue puts a job at the end of its line there. A job whose key is limited, and which gets a new start or
+        /// queue, asks its key again, as a new job does. One that is held by hand stays held. In a queue with strict order by key,
+        /// `priority`, `run_at` and `delay` pass over jobs with a key, as enqueues refuse them: these are counted as skipped.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that wait, or nothing is to
+        ///   be changed.
+        /// - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+        /// - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
+        /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+        ///   operation.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations. HTTP 409.
+        /// - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+        ///   how many. HTTP 409.
+        /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+        pub async fn update_jobs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateJobsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateJobsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Bulk/UpdateJobs",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Bulk", "UpdateJobs"));
+            self.inner.unary(req, path, codec).await
+        }
     }
+}
+/// A worker: its session, what it takes and what it holds. Queues, kinds and jobs that the caller may not read are left out.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Worker {
+    /// The session's number, which logs of servers and workers name. Another session of the same process has another one.
+    #[prost(string, tag = "1")]
+    pub session_id: ::prost::alloc::string::String,
+    /// The worker's name for people (`Hello.worker`). It need not be unique.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// The worker's own labels (`Hello.labels`).
+    #[prost(map = "string, string", tag = "3")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The client library and its version (`Hello.client`), such as `jobqueue-python/0.1.0`. Empty: it does not say.
+    #[prost(string, tag = "4")]
+    pub client: ::prost::alloc::string::String,
+    /// The IP address from which the worker connected last, as the server saw it: that of a proxy where there is one. Empty: not
+    /// known.
+    #[prost(string, tag = "5")]
+    pub address: ::prost::alloc::string::String,
+    /// On whose behalf it works: `Key.principal` and the like. `anonymous`: the server asks for no credentials.
+    #[prost(string, tag = "6")]
+    pub principal: ::prost::alloc::string::String,
+    /// The name of the server that has its stream, or had it last; of a worker without a stream that at which it opened its session.
+    /// Empty: that server has ended.
+    #[prost(string, tag = "7")]
+    pub server: ::prost::alloc::string::String,
+    /// What it takes, by queue in the order of names, at most 1000 pairs of queue and kind.
+    #[prost(message, repeated, tag = "8")]
+    pub takes: ::prost::alloc::vec::Vec<WorkerTakes>,
+    /// How many slots it has, as it said when it opened or resumed its session; of a worker that is connected to the server that
+    /// answers, now. 0: it has none, or, without a stream, bounds nothing.
+    #[prost(int32, tag = "9")]
+    pub slots: i32,
+    /// Of these, the slots that no job takes, of whatever queue. 0 while it drains or is silent.
+    #[prost(int32, tag = "10")]
+    pub free_slots: i32,
+    /// How many jobs it holds, of those that the caller may read. Up to 2 s old.
+    #[prost(int32, tag = "11")]
+    pub held: i32,
+    /// What it does.
+    #[prost(enumeration = "worker::State", tag = "12")]
+    pub state: i32,
+    /// When its session was opened, by the database's clock.
+    #[prost(message, optional, tag = "13")]
+    pub opened_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was heard last, by the database's clock. Set if it is SILENT.
+    #[prost(message, optional, tag = "14")]
+    pub silent_since: ::core::option::Option<::prost_types::Timestamp>,
+    /// When its session ends and its jobs run elsewhere, by the database's clock, if it is not heard before. Set if it is SILENT.
+    #[prost(message, optional, tag = "15")]
+    pub ends_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The jobs that it holds, those that run longest first, at most 1000. In the answers of GetWorker and DrainWorker alone.
+    #[prost(message, repeated, tag = "16")]
+    pub jobs: ::prost::alloc::vec::Vec<WorkerJob>,
+    /// Since when and why it takes no more jobs, also where it is SILENT. Unset: it takes jobs.
+    #[prost(message, optional, tag = "17")]
+    pub drain: ::core::option::Option<WorkerDrain>,
+}
+/// Nested message and enum types in `Worker`.
+pub mod worker {
+    /// What a worker does. Expect more values than these.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        /// None. Never sent.
+        Unspecified = 0,
+        /// It is heard, and takes jobs if it has free slots.
+        Connected = 1,
+        /// It is heard, and takes no more jobs: it is shutting down, or DrainWorker was called.
+        Draining = 2,
+        /// It was not heard for three heartbeat intervals, or its stream broke. `ends_at` says when it is lost.
+        Silent = 3,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Connected => "CONNECTED",
+                Self::Draining => "DRAINING",
+                Self::Silent => "SILENT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "CONNECTED" => Some(Self::Connected),
+                "DRAINING" => Some(Self::Draining),
+                "SILENT" => Some(Self::Silent),
+                _ => None,
+            }
+        }
+    }
+}
+/// A queue, and the kinds of its jobs that a worker takes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkerTakes {
+    /// The queue's name.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// The kinds, in the order of names.
+    #[prost(string, repeated, tag = "2")]
+    pub kinds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A job that a worker holds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkerJob {
+    /// The job's id.
+    #[prost(string, tag = "1")]
+    pub job_id: ::prost::alloc::string::String,
+    /// The job's queue.
+    #[prost(string, tag = "2")]
+    pub queue: ::prost::alloc::string::String,
+    /// The job's kind.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// The attempt's number in its job, from 1.
+    #[prost(int32, tag = "4")]
+    pub attempt: i32,
+    /// When the attempt began, by the database's clock.
+    #[prost(message, optional, tag = "5")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the server ends the attempt, by the database's clock. Unset: it may run as long as it likes.
+    #[prost(message, optional, tag = "6")]
+    pub deadline_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether a caller asked to cancel the job.
+    #[prost(bool, tag = "7")]
+    pub cancel_requested: bool,
+}
+/// Why a worker takes no more jobs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkerDrain {
+    /// Since when, by the database's clock.
+    #[prost(message, optional, tag = "1")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// The principal that called DrainWorker. Empty: the worker is shutting down by itself.
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
+    /// The reason that it gave, or the worker. May be empty.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Which workers to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListWorkersRequest {
+    /// The most workers in the answer, 1..1000; more count as 1000. 0: 100.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Those that take jobs of this queue. Empty: of any.
+    #[prost(string, tag = "3")]
+    pub queue: ::prost::alloc::string::String,
+    /// Those that take jobs of this kind, of the queue where one is given. Empty: of any.
+    #[prost(string, tag = "4")]
+    pub kind: ::prost::alloc::string::String,
+    /// Those whose name begins with this text, at most 128 characters. Empty: any.
+    #[prost(string, tag = "5")]
+    pub name: ::prost::alloc::string::String,
+    /// Those in one of these states. Empty: in any.
+    #[prost(enumeration = "worker::State", repeated, tag = "6")]
+    pub state: ::prost::alloc::vec::Vec<i32>,
+}
+/// A page of workers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListWorkersResponse {
+    /// The workers, those first that came last. Those whose session has ended are left out.
+    #[prost(message, repeated, tag = "1")]
+    pub workers: ::prost::alloc::vec::Vec<Worker>,
+    /// The token of the next page. Empty: there is none.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// The worker to read.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetWorkerRequest {
+    /// `Worker.session_id`.
+    #[prost(string, tag = "1")]
+    pub session_id: ::prost::alloc::string::String,
+}
+/// The worker.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetWorkerResponse {
+    /// The worker, with the jobs that it holds.
+    #[prost(message, optional, tag = "1")]
+    pub worker: ::core::option::Option<Worker>,
+}
+/// The worker to drain.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainWorkerRequest {
+    /// `Worker.session_id`.
+    #[prost(string, tag = "1")]
+    pub session_id: ::prost::alloc::string::String,
+    /// Why, for people, up to 255 characters.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// The worker that drains.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DrainWorkerResponse {
+    /// The worker, with the jobs that it holds.
+    #[prost(message, optional, tag = "1")]
+    pub worker: ::core::option::Option<Worker>,
 }
 /// The job to explain.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2910,7 +3252,7 @@ pub mod insight_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Says why a job waits, and how many slots a queue wants.
+    /// Says why a job waits, how many slots a queue wants, and which workers there are.
     ///
     /// In addition to the errors listed at each method, every method may answer those that are listed at the service
     /// JobQueue.
@@ -3052,6 +3394,98 @@ pub mod insight_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("jobqueue.v1.Insight", "GetQueueDemand"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
+        /// to who may read jobs of one of the queues and kinds that it takes, with those alone.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+        /// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token is not a token of this list.
+        pub async fn list_workers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListWorkersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWorkersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/ListWorkers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "ListWorkers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads a worker, with the jobs that it holds.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session.
+        /// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+        pub async fn get_worker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetWorkerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetWorkerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/GetWorker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "GetWorker"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
+        /// those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+        /// started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
+        /// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+        /// - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same. HTTP 409.
+        pub async fn drain_worker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DrainWorkerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DrainWorkerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/DrainWorker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "DrainWorker"));
             self.inner.unary(req, path, codec).await
         }
     }

@@ -123,6 +123,26 @@ class FilterEmpty(JobQueueError):
     reason, code = "FILTER_EMPTY", "INVALID_ARGUMENT"
 
 
+class FilterChanged(JobQueueError):
+    """Not as many jobs match as `expected`: `metadata.estimate` says how many. Look at them again, and send that number."""
+
+    reason, code, http_status = "FILTER_CHANGED", "FAILED_PRECONDITION", 409
+
+
+class WorkerNotFound(JobQueueError):
+    """No open session has this number: it never existed, has ended, or takes nothing that the caller may read."""
+
+    reason, code = "WORKER_NOT_FOUND", "NOT_FOUND"
+
+    @classmethod
+    def of(cls, session_id: int) -> WorkerNotFound:
+        """No open session has this number."""
+        return cls(
+            f"session_id: there is no worker {session_id}: it never was, or its session has ended",
+            metadata={"session_id": str(session_id)},
+        )
+
+
 class OperationNotFound(JobQueueError):
     """No operation has this name: it never existed, was deleted, is another principal's, or its retention ended."""
 

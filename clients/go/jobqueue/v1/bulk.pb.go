@@ -101,7 +101,7 @@ type JobFilter struct {
 	// Of this kind. Empty: of any.
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	// In one of these statuses. Empty: for RetryJobs FAILED_PERMANENT or CANCELLED, for CancelJobs any that is not terminal,
-	// for DeleteJobs any that is.
+	// for DeleteJobs any that is, for UpdateJobs QUEUED or RETRYING.
 	Status []Job_Status `protobuf:"varint,4,rep,packed,name=status,proto3,enum=jobqueue.v1.Job_Status" json:"status,omitempty"`
 	// With all of these labels, each written `key=value`.
 	Labels []string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
@@ -109,11 +109,11 @@ type JobFilter struct {
 	CreatedAfter *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_after,json=createdAfter,proto3" json:"created_after,omitempty"`
 	// Enqueued before this time.
 	CreatedBefore *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_before,json=createdBefore,proto3" json:"created_before,omitempty"`
-	// Ended at this time or later. Not for CancelJobs.
+	// Ended at this time or later. Not for CancelJobs and UpdateJobs.
 	EndedAfter *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=ended_after,json=endedAfter,proto3" json:"ended_after,omitempty"`
-	// Ended before this time. Not for CancelJobs.
+	// Ended before this time. Not for CancelJobs and UpdateJobs.
 	EndedBefore *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ended_before,json=endedBefore,proto3" json:"ended_before,omitempty"`
-	// Ended for one of these reasons, such as ATTEMPTS_EXHAUSTED (`Job.reason`), 20 at most. Not for CancelJobs.
+	// Ended for one of these reasons, such as ATTEMPTS_EXHAUSTED (`Job.reason`), 20 at most. Not for CancelJobs and UpdateJobs.
 	Reason []string `protobuf:"bytes,10,rep,name=reason,proto3" json:"reason,omitempty"`
 	// The last attempt that failed did so with an error of this type, such as `TimeoutError`. No index serves this
 	// condition: each job that the others let through is looked at.
@@ -272,6 +272,10 @@ type RetryJobsRequest struct {
 	// As in RetryJobRequest, of each job: one whose name another job holds is skipped, and of several of one name the first by
 	// its enqueue is retried. Default: all are retried.
 	RespectUnique bool `protobuf:"varint,11,opt,name=respect_unique,json=respectUnique,proto3" json:"respect_unique,omitempty"`
+	// How many jobs should match, as the dry run said (`BulkMetadata.estimate`), 0 or more. They are counted again first: if their
+	// number is more than a tenth off, nothing is changed (FILTER_CHANGED). Where both counts ended at their bound they count as
+	// equal. Unset, or without `force`: whatever matches is changed.
+	Expected      *int64 `protobuf:"varint,12,opt,name=expected,proto3,oneof" json:"expected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -394,6 +398,13 @@ func (x *RetryJobsRequest) GetRespectUnique() bool {
 	return false
 }
 
+func (x *RetryJobsRequest) GetExpected() int64 {
+	if x != nil && x.Expected != nil {
+		return *x.Expected
+	}
+	return 0
+}
+
 type isRetryJobsRequest_Start interface {
 	isRetryJobsRequest_Start()
 }
@@ -472,7 +483,9 @@ type CancelJobsRequest struct {
 	// As in RetryJobsRequest.
 	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Why, for workers and people, up to 255 characters.
-	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// As in RetryJobsRequest.
+	Expected      *int64 `protobuf:"varint,7,opt,name=expected,proto3,oneof" json:"expected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -549,6 +562,13 @@ func (x *CancelJobsRequest) GetReason() string {
 	return ""
 }
 
+func (x *CancelJobsRequest) GetExpected() int64 {
+	if x != nil && x.Expected != nil {
+		return *x.Expected
+	}
+	return 0
+}
+
 // The operation that cancels.
 type CancelJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -607,7 +627,9 @@ type DeleteJobsRequest struct {
 	// The operation is done after so many jobs. 0: after all.
 	MaxJobs int64 `protobuf:"varint,4,opt,name=max_jobs,json=maxJobs,proto3" json:"max_jobs,omitempty"`
 	// As in RetryJobsRequest.
-	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// As in RetryJobsRequest.
+	Expected      *int64 `protobuf:"varint,6,opt,name=expected,proto3,oneof" json:"expected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -677,6 +699,13 @@ func (x *DeleteJobsRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *DeleteJobsRequest) GetExpected() int64 {
+	if x != nil && x.Expected != nil {
+		return *x.Expected
+	}
+	return 0
+}
+
 // The operation that deletes.
 type DeleteJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -723,6 +752,233 @@ func (x *DeleteJobsResponse) GetOperation() *longrunningpb.Operation {
 	return nil
 }
 
+// The jobs to change, and how.
+type UpdateJobsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which jobs, of those that are QUEUED or RETRYING.
+	Filter *JobFilter `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Change them. Without it nothing changes, and the answer is how many match.
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// How many jobs a second, 1..100000. 0: as fast as the service takes it without harm to others.
+	PerSecond int32 `protobuf:"varint,3,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
+	// The operation is done after so many jobs. 0: after all.
+	MaxJobs int64 `protobuf:"varint,4,opt,name=max_jobs,json=maxJobs,proto3" json:"max_jobs,omitempty"`
+	// As in RetryJobsRequest.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Each job gets a `run_at` that is drawn evenly from the time after the new start that is so long, up to 7 days. It wants
+	// `run_at` or `delay`. Default 0.
+	Spread *durationpb.Duration `protobuf:"bytes,6,opt,name=spread,proto3" json:"spread,omitempty"`
+	// The new start. Neither set: each job keeps its own.
+	//
+	// Types that are valid to be assigned to Start:
+	//
+	//	*UpdateJobsRequest_RunAt
+	//	*UpdateJobsRequest_Delay
+	Start isUpdateJobsRequest_Start `protobuf_oneof:"start"`
+	// The queue in which the jobs wait from now on. It must exist, and the caller must have OPERATE on all of its kinds. What
+	// it says of enqueues, such as `max_waiting` and `require_key`, does not hold for them; its limits by key do. Empty: each
+	// job stays in its queue.
+	ToQueue string `protobuf:"bytes,9,opt,name=to_queue,json=toQueue,proto3" json:"to_queue,omitempty"`
+	// As in RetryJobsRequest.
+	Expected *int64 `protobuf:"varint,10,opt,name=expected,proto3,oneof" json:"expected,omitempty"`
+	// The new priority, -10..10. Unset: each job keeps its own.
+	Priority *int32 `protobuf:"varint,11,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
+	// After how many failures a job ends as FAILED_PERMANENT, 1..1000. A job that has as many already gets one more
+	// attempt. 0: each job keeps its own.
+	MaxAttempts   int32 `protobuf:"varint,12,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateJobsRequest) Reset() {
+	*x = UpdateJobsRequest{}
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateJobsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateJobsRequest) ProtoMessage() {}
+
+func (x *UpdateJobsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateJobsRequest.ProtoReflect.Descriptor instead.
+func (*UpdateJobsRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UpdateJobsRequest) GetFilter() *JobFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *UpdateJobsRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *UpdateJobsRequest) GetPerSecond() int32 {
+	if x != nil {
+		return x.PerSecond
+	}
+	return 0
+}
+
+func (x *UpdateJobsRequest) GetMaxJobs() int64 {
+	if x != nil {
+		return x.MaxJobs
+	}
+	return 0
+}
+
+func (x *UpdateJobsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UpdateJobsRequest) GetSpread() *durationpb.Duration {
+	if x != nil {
+		return x.Spread
+	}
+	return nil
+}
+
+func (x *UpdateJobsRequest) GetStart() isUpdateJobsRequest_Start {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *UpdateJobsRequest) GetRunAt() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.Start.(*UpdateJobsRequest_RunAt); ok {
+			return x.RunAt
+		}
+	}
+	return nil
+}
+
+func (x *UpdateJobsRequest) GetDelay() *durationpb.Duration {
+	if x != nil {
+		if x, ok := x.Start.(*UpdateJobsRequest_Delay); ok {
+			return x.Delay
+		}
+	}
+	return nil
+}
+
+func (x *UpdateJobsRequest) GetToQueue() string {
+	if x != nil {
+		return x.ToQueue
+	}
+	return ""
+}
+
+func (x *UpdateJobsRequest) GetExpected() int64 {
+	if x != nil && x.Expected != nil {
+		return *x.Expected
+	}
+	return 0
+}
+
+func (x *UpdateJobsRequest) GetPriority() int32 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
+func (x *UpdateJobsRequest) GetMaxAttempts() int32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+type isUpdateJobsRequest_Start interface {
+	isUpdateJobsRequest_Start()
+}
+
+type UpdateJobsRequest_RunAt struct {
+	// An absolute time by the database's clock, at most 400 days from now. A time in the past counts as now.
+	RunAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=run_at,json=runAt,proto3,oneof"`
+}
+
+type UpdateJobsRequest_Delay struct {
+	// A time from the job's change, 0 to 400 days. 0: now, also for jobs that wait for another attempt.
+	Delay *durationpb.Duration `protobuf:"bytes,8,opt,name=delay,proto3,oneof"`
+}
+
+func (*UpdateJobsRequest_RunAt) isUpdateJobsRequest_Start() {}
+
+func (*UpdateJobsRequest_Delay) isUpdateJobsRequest_Start() {}
+
+// The operation that changes them.
+type UpdateJobsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its metadata is a BulkMetadata, its response a BulkResult.
+	Operation     *longrunningpb.Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateJobsResponse) Reset() {
+	*x = UpdateJobsResponse{}
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateJobsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateJobsResponse) ProtoMessage() {}
+
+func (x *UpdateJobsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateJobsResponse.ProtoReflect.Descriptor instead.
+func (*UpdateJobsResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UpdateJobsResponse) GetOperation() *longrunningpb.Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
 // The metadata of an operation.
 type BulkMetadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -763,7 +1019,7 @@ type BulkMetadata struct {
 
 func (x *BulkMetadata) Reset() {
 	*x = BulkMetadata{}
-	mi := &file_jobqueue_v1_bulk_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +1031,7 @@ func (x *BulkMetadata) String() string {
 func (*BulkMetadata) ProtoMessage() {}
 
 func (x *BulkMetadata) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_bulk_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +1044,7 @@ func (x *BulkMetadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkMetadata.ProtoReflect.Descriptor instead.
 func (*BulkMetadata) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{7}
+	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BulkMetadata) GetVerb() string {
@@ -910,7 +1166,7 @@ type BulkResult struct {
 
 func (x *BulkResult) Reset() {
 	*x = BulkResult{}
-	mi := &file_jobqueue_v1_bulk_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1178,7 @@ func (x *BulkResult) String() string {
 func (*BulkResult) ProtoMessage() {}
 
 func (x *BulkResult) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_bulk_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1191,7 @@ func (x *BulkResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkResult.ProtoReflect.Descriptor instead.
 func (*BulkResult) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{8}
+	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BulkResult) GetChanged() int64 {
@@ -974,7 +1230,7 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"error_type\x18\v \x01(\tB\x04\xe2A\x01\x01R\terrorType\x12$\n" +
 	"\n" +
 	"everything\x18\f \x01(\bB\x04\xe2A\x01\x01R\n" +
-	"everything\"\xf8\x03\n" +
+	"everything\"\xac\x04\n" +
 	"\x10RetryJobsRequest\x124\n" +
 	"\x06filter\x18\x01 \x01(\v2\x16.jobqueue.v1.JobFilterB\x04\xe2A\x01\x02R\x06filter\x12\x1a\n" +
 	"\x05force\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\x05force\x12#\n" +
@@ -989,10 +1245,12 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"\bto_queue\x18\t \x01(\tB\x04\xe2A\x01\x01R\atoQueue\x12/\n" +
 	"\x10reset_checkpoint\x18\n" +
 	" \x01(\bB\x04\xe2A\x01\x01R\x0fresetCheckpoint\x12+\n" +
-	"\x0erespect_unique\x18\v \x01(\bB\x04\xe2A\x01\x01R\rrespectUniqueB\a\n" +
-	"\x05start\"P\n" +
+	"\x0erespect_unique\x18\v \x01(\bB\x04\xe2A\x01\x01R\rrespectUnique\x12%\n" +
+	"\bexpected\x18\f \x01(\x03B\x04\xe2A\x01\x01H\x01R\bexpected\x88\x01\x01B\a\n" +
+	"\x05startB\v\n" +
+	"\t_expected\"P\n" +
 	"\x11RetryJobsResponse\x12;\n" +
-	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xee\x01\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xa2\x02\n" +
 	"\x11CancelJobsRequest\x124\n" +
 	"\x06filter\x18\x01 \x01(\v2\x16.jobqueue.v1.JobFilterB\x04\xe2A\x01\x02R\x06filter\x12\x1a\n" +
 	"\x05force\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\x05force\x12#\n" +
@@ -1001,9 +1259,11 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"\bmax_jobs\x18\x04 \x01(\x03B\x04\xe2A\x01\x01R\amaxJobs\x12#\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12\x1c\n" +
-	"\x06reason\x18\x06 \x01(\tB\x04\xe2A\x01\x01R\x06reason\"Q\n" +
+	"\x06reason\x18\x06 \x01(\tB\x04\xe2A\x01\x01R\x06reason\x12%\n" +
+	"\bexpected\x18\a \x01(\x03B\x04\xe2A\x01\x01H\x00R\bexpected\x88\x01\x01B\v\n" +
+	"\t_expected\"Q\n" +
 	"\x12CancelJobsResponse\x12;\n" +
-	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xd0\x01\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\x84\x02\n" +
 	"\x11DeleteJobsRequest\x124\n" +
 	"\x06filter\x18\x01 \x01(\v2\x16.jobqueue.v1.JobFilterB\x04\xe2A\x01\x02R\x06filter\x12\x1a\n" +
 	"\x05force\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\x05force\x12#\n" +
@@ -1011,8 +1271,31 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"per_second\x18\x03 \x01(\x05B\x04\xe2A\x01\x01R\tperSecond\x12\x1f\n" +
 	"\bmax_jobs\x18\x04 \x01(\x03B\x04\xe2A\x01\x01R\amaxJobs\x12#\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\x04\xe2A\x01\x01R\trequestId\"Q\n" +
+	"request_id\x18\x05 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x12%\n" +
+	"\bexpected\x18\x06 \x01(\x03B\x04\xe2A\x01\x01H\x00R\bexpected\x88\x01\x01B\v\n" +
+	"\t_expected\"Q\n" +
 	"\x12DeleteJobsResponse\x12;\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xac\x04\n" +
+	"\x11UpdateJobsRequest\x124\n" +
+	"\x06filter\x18\x01 \x01(\v2\x16.jobqueue.v1.JobFilterB\x04\xe2A\x01\x02R\x06filter\x12\x1a\n" +
+	"\x05force\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\x05force\x12#\n" +
+	"\n" +
+	"per_second\x18\x03 \x01(\x05B\x04\xe2A\x01\x01R\tperSecond\x12\x1f\n" +
+	"\bmax_jobs\x18\x04 \x01(\x03B\x04\xe2A\x01\x01R\amaxJobs\x12#\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x04\xe2A\x01\x01R\trequestId\x127\n" +
+	"\x06spread\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\x06spread\x123\n" +
+	"\x06run_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05runAt\x121\n" +
+	"\x05delay\x18\b \x01(\v2\x19.google.protobuf.DurationH\x00R\x05delay\x12\x1f\n" +
+	"\bto_queue\x18\t \x01(\tB\x04\xe2A\x01\x01R\atoQueue\x12%\n" +
+	"\bexpected\x18\n" +
+	" \x01(\x03B\x04\xe2A\x01\x01H\x01R\bexpected\x88\x01\x01\x12%\n" +
+	"\bpriority\x18\v \x01(\x05B\x04\xe2A\x01\x01H\x02R\bpriority\x88\x01\x01\x12'\n" +
+	"\fmax_attempts\x18\f \x01(\x05B\x04\xe2A\x01\x01R\vmaxAttemptsB\a\n" +
+	"\x05startB\v\n" +
+	"\t_expectedB\v\n" +
+	"\t_priority\"Q\n" +
+	"\x12UpdateJobsResponse\x12;\n" +
 	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xb0\x04\n" +
 	"\fBulkMetadata\x12\x12\n" +
 	"\x04verb\x18\x01 \x01(\tR\x04verb\x12.\n" +
@@ -1045,7 +1328,7 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"\x12BULK_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14BULK_STATE_SUCCEEDED\x10\x03\x12\x18\n" +
 	"\x14BULK_STATE_CANCELLED\x10\x04\x12\x15\n" +
-	"\x11BULK_STATE_FAILED\x10\x052\x85\x03\n" +
+	"\x11BULK_STATE_FAILED\x10\x052\x86\x04\n" +
 	"\x04Bulk\x12{\n" +
 	"\tRetryJobs\x12\x1d.jobqueue.v1.RetryJobsRequest\x1a\x1e.jobqueue.v1.RetryJobsResponse\"/\x8a\x80\x19\a\n" +
 	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1e:\x01*b\toperation\"\x0e/v1/jobs:retry\x12\x7f\n" +
@@ -1054,7 +1337,10 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*b\toperation\"\x0f/v1/jobs:cancel\x12\x7f\n" +
 	"\n" +
 	"DeleteJobs\x12\x1e.jobqueue.v1.DeleteJobsRequest\x1a\x1f.jobqueue.v1.DeleteJobsResponse\"0\x8a\x80\x19\a\n" +
-	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*b\toperation\"\x0f/v1/jobs:deleteBF\n" +
+	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*b\toperation\"\x0f/v1/jobs:delete\x12\x7f\n" +
+	"\n" +
+	"UpdateJobs\x12\x1e.jobqueue.v1.UpdateJobsRequest\x1a\x1f.jobqueue.v1.UpdateJobsResponse\"0\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*b\toperation\"\x0f/v1/jobs:updateBF\n" +
 	"\x0fdev.jobqueue.v1B\tBulkProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3"
 
 var (
@@ -1070,7 +1356,7 @@ func file_jobqueue_v1_bulk_proto_rawDescGZIP() []byte {
 }
 
 var file_jobqueue_v1_bulk_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_jobqueue_v1_bulk_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_jobqueue_v1_bulk_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_jobqueue_v1_bulk_proto_goTypes = []any{
 	(BulkState)(0),                  // 0: jobqueue.v1.BulkState
 	(*JobFilter)(nil),               // 1: jobqueue.v1.JobFilter
@@ -1080,44 +1366,53 @@ var file_jobqueue_v1_bulk_proto_goTypes = []any{
 	(*CancelJobsResponse)(nil),      // 5: jobqueue.v1.CancelJobsResponse
 	(*DeleteJobsRequest)(nil),       // 6: jobqueue.v1.DeleteJobsRequest
 	(*DeleteJobsResponse)(nil),      // 7: jobqueue.v1.DeleteJobsResponse
-	(*BulkMetadata)(nil),            // 8: jobqueue.v1.BulkMetadata
-	(*BulkResult)(nil),              // 9: jobqueue.v1.BulkResult
-	(Job_Status)(0),                 // 10: jobqueue.v1.Job.Status
-	(*timestamppb.Timestamp)(nil),   // 11: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 12: google.protobuf.Duration
-	(*longrunningpb.Operation)(nil), // 13: google.longrunning.Operation
+	(*UpdateJobsRequest)(nil),       // 8: jobqueue.v1.UpdateJobsRequest
+	(*UpdateJobsResponse)(nil),      // 9: jobqueue.v1.UpdateJobsResponse
+	(*BulkMetadata)(nil),            // 10: jobqueue.v1.BulkMetadata
+	(*BulkResult)(nil),              // 11: jobqueue.v1.BulkResult
+	(Job_Status)(0),                 // 12: jobqueue.v1.Job.Status
+	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 14: google.protobuf.Duration
+	(*longrunningpb.Operation)(nil), // 15: google.longrunning.Operation
 }
 var file_jobqueue_v1_bulk_proto_depIdxs = []int32{
-	10, // 0: jobqueue.v1.JobFilter.status:type_name -> jobqueue.v1.Job.Status
-	11, // 1: jobqueue.v1.JobFilter.created_after:type_name -> google.protobuf.Timestamp
-	11, // 2: jobqueue.v1.JobFilter.created_before:type_name -> google.protobuf.Timestamp
-	11, // 3: jobqueue.v1.JobFilter.ended_after:type_name -> google.protobuf.Timestamp
-	11, // 4: jobqueue.v1.JobFilter.ended_before:type_name -> google.protobuf.Timestamp
+	12, // 0: jobqueue.v1.JobFilter.status:type_name -> jobqueue.v1.Job.Status
+	13, // 1: jobqueue.v1.JobFilter.created_after:type_name -> google.protobuf.Timestamp
+	13, // 2: jobqueue.v1.JobFilter.created_before:type_name -> google.protobuf.Timestamp
+	13, // 3: jobqueue.v1.JobFilter.ended_after:type_name -> google.protobuf.Timestamp
+	13, // 4: jobqueue.v1.JobFilter.ended_before:type_name -> google.protobuf.Timestamp
 	1,  // 5: jobqueue.v1.RetryJobsRequest.filter:type_name -> jobqueue.v1.JobFilter
-	12, // 6: jobqueue.v1.RetryJobsRequest.spread:type_name -> google.protobuf.Duration
-	11, // 7: jobqueue.v1.RetryJobsRequest.run_at:type_name -> google.protobuf.Timestamp
-	12, // 8: jobqueue.v1.RetryJobsRequest.delay:type_name -> google.protobuf.Duration
-	13, // 9: jobqueue.v1.RetryJobsResponse.operation:type_name -> google.longrunning.Operation
+	14, // 6: jobqueue.v1.RetryJobsRequest.spread:type_name -> google.protobuf.Duration
+	13, // 7: jobqueue.v1.RetryJobsRequest.run_at:type_name -> google.protobuf.Timestamp
+	14, // 8: jobqueue.v1.RetryJobsRequest.delay:type_name -> google.protobuf.Duration
+	15, // 9: jobqueue.v1.RetryJobsResponse.operation:type_name -> google.longrunning.Operation
 	1,  // 10: jobqueue.v1.CancelJobsRequest.filter:type_name -> jobqueue.v1.JobFilter
-	13, // 11: jobqueue.v1.CancelJobsResponse.operation:type_name -> google.longrunning.Operation
+	15, // 11: jobqueue.v1.CancelJobsResponse.operation:type_name -> google.longrunning.Operation
 	1,  // 12: jobqueue.v1.DeleteJobsRequest.filter:type_name -> jobqueue.v1.JobFilter
-	13, // 13: jobqueue.v1.DeleteJobsResponse.operation:type_name -> google.longrunning.Operation
-	1,  // 14: jobqueue.v1.BulkMetadata.filter:type_name -> jobqueue.v1.JobFilter
-	0,  // 15: jobqueue.v1.BulkMetadata.state:type_name -> jobqueue.v1.BulkState
-	11, // 16: jobqueue.v1.BulkMetadata.created_at:type_name -> google.protobuf.Timestamp
-	11, // 17: jobqueue.v1.BulkMetadata.updated_at:type_name -> google.protobuf.Timestamp
-	11, // 18: jobqueue.v1.BulkMetadata.ended_at:type_name -> google.protobuf.Timestamp
-	2,  // 19: jobqueue.v1.Bulk.RetryJobs:input_type -> jobqueue.v1.RetryJobsRequest
-	4,  // 20: jobqueue.v1.Bulk.CancelJobs:input_type -> jobqueue.v1.CancelJobsRequest
-	6,  // 21: jobqueue.v1.Bulk.DeleteJobs:input_type -> jobqueue.v1.DeleteJobsRequest
-	3,  // 22: jobqueue.v1.Bulk.RetryJobs:output_type -> jobqueue.v1.RetryJobsResponse
-	5,  // 23: jobqueue.v1.Bulk.CancelJobs:output_type -> jobqueue.v1.CancelJobsResponse
-	7,  // 24: jobqueue.v1.Bulk.DeleteJobs:output_type -> jobqueue.v1.DeleteJobsResponse
-	22, // [22:25] is the sub-list for method output_type
-	19, // [19:22] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	15, // 13: jobqueue.v1.DeleteJobsResponse.operation:type_name -> google.longrunning.Operation
+	1,  // 14: jobqueue.v1.UpdateJobsRequest.filter:type_name -> jobqueue.v1.JobFilter
+	14, // 15: jobqueue.v1.UpdateJobsRequest.spread:type_name -> google.protobuf.Duration
+	13, // 16: jobqueue.v1.UpdateJobsRequest.run_at:type_name -> google.protobuf.Timestamp
+	14, // 17: jobqueue.v1.UpdateJobsRequest.delay:type_name -> google.protobuf.Duration
+	15, // 18: jobqueue.v1.UpdateJobsResponse.operation:type_name -> google.longrunning.Operation
+	1,  // 19: jobqueue.v1.BulkMetadata.filter:type_name -> jobqueue.v1.JobFilter
+	0,  // 20: jobqueue.v1.BulkMetadata.state:type_name -> jobqueue.v1.BulkState
+	13, // 21: jobqueue.v1.BulkMetadata.created_at:type_name -> google.protobuf.Timestamp
+	13, // 22: jobqueue.v1.BulkMetadata.updated_at:type_name -> google.protobuf.Timestamp
+	13, // 23: jobqueue.v1.BulkMetadata.ended_at:type_name -> google.protobuf.Timestamp
+	2,  // 24: jobqueue.v1.Bulk.RetryJobs:input_type -> jobqueue.v1.RetryJobsRequest
+	4,  // 25: jobqueue.v1.Bulk.CancelJobs:input_type -> jobqueue.v1.CancelJobsRequest
+	6,  // 26: jobqueue.v1.Bulk.DeleteJobs:input_type -> jobqueue.v1.DeleteJobsRequest
+	8,  // 27: jobqueue.v1.Bulk.UpdateJobs:input_type -> jobqueue.v1.UpdateJobsRequest
+	3,  // 28: jobqueue.v1.Bulk.RetryJobs:output_type -> jobqueue.v1.RetryJobsResponse
+	5,  // 29: jobqueue.v1.Bulk.CancelJobs:output_type -> jobqueue.v1.CancelJobsResponse
+	7,  // 30: jobqueue.v1.Bulk.DeleteJobs:output_type -> jobqueue.v1.DeleteJobsResponse
+	9,  // 31: jobqueue.v1.Bulk.UpdateJobs:output_type -> jobqueue.v1.UpdateJobsResponse
+	28, // [28:32] is the sub-list for method output_type
+	24, // [24:28] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_bulk_proto_init() }
@@ -1131,13 +1426,19 @@ func file_jobqueue_v1_bulk_proto_init() {
 		(*RetryJobsRequest_RunAt)(nil),
 		(*RetryJobsRequest_Delay)(nil),
 	}
+	file_jobqueue_v1_bulk_proto_msgTypes[3].OneofWrappers = []any{}
+	file_jobqueue_v1_bulk_proto_msgTypes[5].OneofWrappers = []any{}
+	file_jobqueue_v1_bulk_proto_msgTypes[7].OneofWrappers = []any{
+		(*UpdateJobsRequest_RunAt)(nil),
+		(*UpdateJobsRequest_Delay)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_bulk_proto_rawDesc), len(file_jobqueue_v1_bulk_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

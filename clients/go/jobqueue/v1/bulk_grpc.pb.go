@@ -22,6 +22,7 @@ const (
 	Bulk_RetryJobs_FullMethodName  = "/jobqueue.v1.Bulk/RetryJobs"
 	Bulk_CancelJobs_FullMethodName = "/jobqueue.v1.Bulk/CancelJobs"
 	Bulk_DeleteJobs_FullMethodName = "/jobqueue.v1.Bulk/DeleteJobs"
+	Bulk_UpdateJobs_FullMethodName = "/jobqueue.v1.Bulk/UpdateJobs"
 )
 
 // BulkClient is the client API for Bulk service.
@@ -56,6 +57,8 @@ type BulkClient interface {
 	//   - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
 	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
 	//     operation.
+	//   - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+	//     how many. HTTP 409.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
 	RetryJobs(ctx context.Context, in *RetryJobsRequest, opts ...grpc.CallOption) (*RetryJobsResponse, error)
 	// Cancels jobs that have not ended, as CancelJob does with one: waiting jobs end at once, and the workers of running
@@ -66,6 +69,8 @@ type BulkClient interface {
 	//   - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
 	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
 	//     operation.
+	//   - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+	//     how many. HTTP 409.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
 	CancelJobs(ctx context.Context, in *CancelJobsRequest, opts ...grpc.CallOption) (*CancelJobsResponse, error)
 	// Deletes jobs that have ended, with their history, as DeleteJob does with one.
@@ -75,8 +80,29 @@ type BulkClient interface {
 	//   - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
 	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
 	//     operation.
+	//   - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+	//     how many. HTTP 409.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
 	DeleteJobs(ctx context.Context, in *DeleteJobsRequest, opts ...grpc.CallOption) (*DeleteJobsResponse, error)
+	// Changes jobs that wait: their priority, their start, their queue, their attempts. What is not set stays as it is. Running
+	// jobs and those that have ended are passed over.
+	//
+	// A new priority or queue puts a job at the end of its line there. A job whose key is limited, and which gets a new start or
+	// queue, asks its key again, as a new job does. One that is held by hand stays held. In a queue with strict order by key,
+	// `priority`, `run_at` and `delay` pass over jobs with a key, as enqueues refuse them: these are counted as skipped.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that wait, or nothing is to
+	//     be changed.
+	//   - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+	//   - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
+	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+	//     operation.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations. HTTP 409.
+	//   - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+	//     how many. HTTP 409.
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+	UpdateJobs(ctx context.Context, in *UpdateJobsRequest, opts ...grpc.CallOption) (*UpdateJobsResponse, error)
 }
 
 type bulkClient struct {
@@ -117,6 +143,16 @@ func (c *bulkClient) DeleteJobs(ctx context.Context, in *DeleteJobsRequest, opts
 	return out, nil
 }
 
+func (c *bulkClient) UpdateJobs(ctx context.Context, in *UpdateJobsRequest, opts ...grpc.CallOption) (*UpdateJobsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateJobsResponse)
+	err := c.cc.Invoke(ctx, Bulk_UpdateJobs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BulkServer is the server API for Bulk service.
 // All implementations must embed UnimplementedBulkServer
 // for forward compatibility.
@@ -149,6 +185,8 @@ type BulkServer interface {
 	//   - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
 	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
 	//     operation.
+	//   - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+	//     how many. HTTP 409.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
 	RetryJobs(context.Context, *RetryJobsRequest) (*RetryJobsResponse, error)
 	// Cancels jobs that have not ended, as CancelJob does with one: waiting jobs end at once, and the workers of running
@@ -159,6 +197,8 @@ type BulkServer interface {
 	//   - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
 	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
 	//     operation.
+	//   - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+	//     how many. HTTP 409.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
 	CancelJobs(context.Context, *CancelJobsRequest) (*CancelJobsResponse, error)
 	// Deletes jobs that have ended, with their history, as DeleteJob does with one.
@@ -168,8 +208,29 @@ type BulkServer interface {
 	//   - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
 	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
 	//     operation.
+	//   - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+	//     how many. HTTP 409.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
 	DeleteJobs(context.Context, *DeleteJobsRequest) (*DeleteJobsResponse, error)
+	// Changes jobs that wait: their priority, their start, their queue, their attempts. What is not set stays as it is. Running
+	// jobs and those that have ended are passed over.
+	//
+	// A new priority or queue puts a job at the end of its line there. A job whose key is limited, and which gets a new start or
+	// queue, asks its key again, as a new job does. One that is held by hand stays held. In a queue with strict order by key,
+	// `priority`, `run_at` and `delay` pass over jobs with a key, as enqueues refuse them: these are counted as skipped.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that wait, or nothing is to
+	//     be changed.
+	//   - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+	//   - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
+	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+	//     operation.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations. HTTP 409.
+	//   - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+	//     how many. HTTP 409.
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+	UpdateJobs(context.Context, *UpdateJobsRequest) (*UpdateJobsResponse, error)
 	mustEmbedUnimplementedBulkServer()
 }
 
@@ -188,6 +249,9 @@ func (UnimplementedBulkServer) CancelJobs(context.Context, *CancelJobsRequest) (
 }
 func (UnimplementedBulkServer) DeleteJobs(context.Context, *DeleteJobsRequest) (*DeleteJobsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteJobs not implemented")
+}
+func (UnimplementedBulkServer) UpdateJobs(context.Context, *UpdateJobsRequest) (*UpdateJobsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateJobs not implemented")
 }
 func (UnimplementedBulkServer) mustEmbedUnimplementedBulkServer() {}
 func (UnimplementedBulkServer) testEmbeddedByValue()              {}
@@ -264,6 +328,24 @@ func _Bulk_DeleteJobs_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Bulk_UpdateJobs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateJobsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BulkServer).UpdateJobs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Bulk_UpdateJobs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BulkServer).UpdateJobs(ctx, req.(*UpdateJobsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Bulk_ServiceDesc is the grpc.ServiceDesc for Bulk service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -282,6 +364,10 @@ var Bulk_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteJobs",
 			Handler:    _Bulk_DeleteJobs_Handler,
+		},
+		{
+			MethodName: "UpdateJobs",
+			Handler:    _Bulk_UpdateJobs_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

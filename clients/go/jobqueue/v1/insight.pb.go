@@ -1765,7 +1765,7 @@ var File_jobqueue_v1_insight_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\n" +
-	"\x19jobqueue/v1/insight.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\")\n" +
+	"\x19jobqueue/v1/insight.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\x1a\x18jobqueue/v1/worker.proto\")\n" +
 	"\x11ExplainJobRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"\x96\x03\n" +
 	"\x12ExplainJobResponse\x12\x15\n" +
@@ -1929,13 +1929,19 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\vheld_by_key\x18\x10 \x01(\x05R\theldByKey\x12!\n" +
 	"\fbeyond_limit\x18\x12 \x01(\x05R\vbeyondLimit\x12.\n" +
 	"\x13arrivals_per_second\x18\x13 \x01(\x01R\x11arrivalsPerSecond\x12&\n" +
-	"\x0fends_per_second\x18\x14 \x01(\x01R\rendsPerSecond2\x88\x02\n" +
+	"\x0fends_per_second\x18\x14 \x01(\x01R\rendsPerSecond2\x88\x05\n" +
 	"\aInsight\x12u\n" +
 	"\n" +
 	"ExplainJob\x12\x1e.jobqueue.v1.ExplainJobRequest\x1a\x1f.jobqueue.v1.ExplainJobResponse\"&\x8a\x80\x19\x05\n" +
 	"\x01\x03\x10\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/jobs/{id}:explain\x12\x85\x01\n" +
 	"\x0eGetQueueDemand\x12\".jobqueue.v1.GetQueueDemandRequest\x1a#.jobqueue.v1.GetQueueDemandResponse\"*\x8a\x80\x19\x05\n" +
-	"\x01\x03\x10\x02\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/queues/{queue}:demandBI\n" +
+	"\x01\x03\x10\x02\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/queues/{queue}:demand\x12n\n" +
+	"\vListWorkers\x12\x1f.jobqueue.v1.ListWorkersRequest\x1a .jobqueue.v1.ListWorkersResponse\"\x1c\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\r\x12\v/v1/workers\x12}\n" +
+	"\tGetWorker\x12\x1d.jobqueue.v1.GetWorkerRequest\x1a\x1e.jobqueue.v1.GetWorkerResponse\"1\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\"b\x06worker\x12\x18/v1/workers/{session_id}\x12\x8e\x01\n" +
+	"\vDrainWorker\x12\x1f.jobqueue.v1.DrainWorkerRequest\x1a .jobqueue.v1.DrainWorkerResponse\"<\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x04\x18\x01\x82\xd3\xe4\x93\x02+:\x01*b\x06worker\"\x1e/v1/workers/{session_id}:drainBI\n" +
 	"\x0fdev.jobqueue.v1B\fInsightProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3"
 
 var (
@@ -1975,6 +1981,12 @@ var file_jobqueue_v1_insight_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),  // 19: google.protobuf.Timestamp
 	(Unique_Until)(0),              // 20: jobqueue.v1.Unique.Until
 	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
+	(*ListWorkersRequest)(nil),     // 22: jobqueue.v1.ListWorkersRequest
+	(*GetWorkerRequest)(nil),       // 23: jobqueue.v1.GetWorkerRequest
+	(*DrainWorkerRequest)(nil),     // 24: jobqueue.v1.DrainWorkerRequest
+	(*ListWorkersResponse)(nil),    // 25: jobqueue.v1.ListWorkersResponse
+	(*GetWorkerResponse)(nil),      // 26: jobqueue.v1.GetWorkerResponse
+	(*DrainWorkerResponse)(nil),    // 27: jobqueue.v1.DrainWorkerResponse
 }
 var file_jobqueue_v1_insight_proto_depIdxs = []int32{
 	18, // 0: jobqueue.v1.ExplainJobResponse.status:type_name -> jobqueue.v1.Job.Status
@@ -2011,10 +2023,16 @@ var file_jobqueue_v1_insight_proto_depIdxs = []int32{
 	19, // 31: jobqueue.v1.GetQueueDemandResponse.read_at:type_name -> google.protobuf.Timestamp
 	1,  // 32: jobqueue.v1.Insight.ExplainJob:input_type -> jobqueue.v1.ExplainJobRequest
 	16, // 33: jobqueue.v1.Insight.GetQueueDemand:input_type -> jobqueue.v1.GetQueueDemandRequest
-	2,  // 34: jobqueue.v1.Insight.ExplainJob:output_type -> jobqueue.v1.ExplainJobResponse
-	17, // 35: jobqueue.v1.Insight.GetQueueDemand:output_type -> jobqueue.v1.GetQueueDemandResponse
-	34, // [34:36] is the sub-list for method output_type
-	32, // [32:34] is the sub-list for method input_type
+	22, // 34: jobqueue.v1.Insight.ListWorkers:input_type -> jobqueue.v1.ListWorkersRequest
+	23, // 35: jobqueue.v1.Insight.GetWorker:input_type -> jobqueue.v1.GetWorkerRequest
+	24, // 36: jobqueue.v1.Insight.DrainWorker:input_type -> jobqueue.v1.DrainWorkerRequest
+	2,  // 37: jobqueue.v1.Insight.ExplainJob:output_type -> jobqueue.v1.ExplainJobResponse
+	17, // 38: jobqueue.v1.Insight.GetQueueDemand:output_type -> jobqueue.v1.GetQueueDemandResponse
+	25, // 39: jobqueue.v1.Insight.ListWorkers:output_type -> jobqueue.v1.ListWorkersResponse
+	26, // 40: jobqueue.v1.Insight.GetWorker:output_type -> jobqueue.v1.GetWorkerResponse
+	27, // 41: jobqueue.v1.Insight.DrainWorker:output_type -> jobqueue.v1.DrainWorkerResponse
+	37, // [37:42] is the sub-list for method output_type
+	32, // [32:37] is the sub-list for method input_type
 	32, // [32:32] is the sub-list for extension type_name
 	32, // [32:32] is the sub-list for extension extendee
 	0,  // [0:32] is the sub-list for field type_name
@@ -2027,6 +2045,7 @@ func file_jobqueue_v1_insight_proto_init() {
 	}
 	file_jobqueue_v1_access_proto_init()
 	file_jobqueue_v1_job_proto_init()
+	file_jobqueue_v1_worker_proto_init()
 	file_jobqueue_v1_insight_proto_msgTypes[4].OneofWrappers = []any{
 		(*Reason_End)(nil),
 		(*Reason_Attempt)(nil),

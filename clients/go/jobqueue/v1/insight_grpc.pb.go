@@ -21,13 +21,16 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Insight_ExplainJob_FullMethodName     = "/jobqueue.v1.Insight/ExplainJob"
 	Insight_GetQueueDemand_FullMethodName = "/jobqueue.v1.Insight/GetQueueDemand"
+	Insight_ListWorkers_FullMethodName    = "/jobqueue.v1.Insight/ListWorkers"
+	Insight_GetWorker_FullMethodName      = "/jobqueue.v1.Insight/GetWorker"
+	Insight_DrainWorker_FullMethodName    = "/jobqueue.v1.Insight/DrainWorker"
 )
 
 // InsightClient is the client API for Insight service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Says why a job waits, and how many slots a queue wants.
+// Says why a job waits, how many slots a queue wants, and which workers there are.
 //
 // In addition to the errors listed at each method, every method may answer those that are listed at the service
 // JobQueue.
@@ -46,6 +49,29 @@ type InsightClient interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue.
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	GetQueueDemand(ctx context.Context, in *GetQueueDemandRequest, opts ...grpc.CallOption) (*GetQueueDemandResponse, error)
+	// Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
+	// to who may read jobs of one of the queues and kinds that it takes, with those alone.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token is not a token of this list.
+	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
+	// Reads a worker, with the jobs that it holds.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session.
+	// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+	GetWorker(ctx context.Context, in *GetWorkerRequest, opts ...grpc.CallOption) (*GetWorkerResponse, error)
+	// Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
+	// those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+	// started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
+	// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+	// - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
+	// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same. HTTP 409.
+	DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error)
 }
 
 type insightClient struct {
@@ -76,11 +102,41 @@ func (c *insightClient) GetQueueDemand(ctx context.Context, in *GetQueueDemandRe
 	return out, nil
 }
 
+func (c *insightClient) ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListWorkersResponse)
+	err := c.cc.Invoke(ctx, Insight_ListWorkers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightClient) GetWorker(ctx context.Context, in *GetWorkerRequest, opts ...grpc.CallOption) (*GetWorkerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetWorkerResponse)
+	err := c.cc.Invoke(ctx, Insight_GetWorker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightClient) DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainWorkerResponse)
+	err := c.cc.Invoke(ctx, Insight_DrainWorker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InsightServer is the server API for Insight service.
 // All implementations must embed UnimplementedInsightServer
 // for forward compatibility.
 //
-// Says why a job waits, and how many slots a queue wants.
+// Says why a job waits, how many slots a queue wants, and which workers there are.
 //
 // In addition to the errors listed at each method, every method may answer those that are listed at the service
 // JobQueue.
@@ -99,6 +155,29 @@ type InsightServer interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue.
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	GetQueueDemand(context.Context, *GetQueueDemandRequest) (*GetQueueDemandResponse, error)
+	// Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
+	// to who may read jobs of one of the queues and kinds that it takes, with those alone.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token is not a token of this list.
+	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
+	// Reads a worker, with the jobs that it holds.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session.
+	// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+	GetWorker(context.Context, *GetWorkerRequest) (*GetWorkerResponse, error)
+	// Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
+	// those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+	// started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
+	// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+	// - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
+	// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same. HTTP 409.
+	DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error)
 	mustEmbedUnimplementedInsightServer()
 }
 
@@ -114,6 +193,15 @@ func (UnimplementedInsightServer) ExplainJob(context.Context, *ExplainJobRequest
 }
 func (UnimplementedInsightServer) GetQueueDemand(context.Context, *GetQueueDemandRequest) (*GetQueueDemandResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetQueueDemand not implemented")
+}
+func (UnimplementedInsightServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
+}
+func (UnimplementedInsightServer) GetWorker(context.Context, *GetWorkerRequest) (*GetWorkerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetWorker not implemented")
+}
+func (UnimplementedInsightServer) DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DrainWorker not implemented")
 }
 func (UnimplementedInsightServer) mustEmbedUnimplementedInsightServer() {}
 func (UnimplementedInsightServer) testEmbeddedByValue()                 {}
@@ -172,6 +260,60 @@ func _Insight_GetQueueDemand_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Insight_ListWorkers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListWorkersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightServer).ListWorkers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Insight_ListWorkers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightServer).ListWorkers(ctx, req.(*ListWorkersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Insight_GetWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetWorkerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightServer).GetWorker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Insight_GetWorker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightServer).GetWorker(ctx, req.(*GetWorkerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Insight_DrainWorker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainWorkerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightServer).DrainWorker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Insight_DrainWorker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightServer).DrainWorker(ctx, req.(*DrainWorkerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Insight_ServiceDesc is the grpc.ServiceDesc for Insight service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -186,6 +328,18 @@ var Insight_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetQueueDemand",
 			Handler:    _Insight_GetQueueDemand_Handler,
+		},
+		{
+			MethodName: "ListWorkers",
+			Handler:    _Insight_ListWorkers_Handler,
+		},
+		{
+			MethodName: "GetWorker",
+			Handler:    _Insight_GetWorker_Handler,
+		},
+		{
+			MethodName: "DrainWorker",
+			Handler:    _Insight_DrainWorker_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

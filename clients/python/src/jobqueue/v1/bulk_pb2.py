@@ -31,7 +31,7 @@ from jobqueue.v1 import access_pb2 as jobqueue_dot_v1_dot_access__pb2
 from jobqueue.v1 import job_pb2 as jobqueue_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16jobqueue/v1/bulk.proto\x12\x0bjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\"\xb8\x03\n\tJobFilter\x12\x11\n\x03ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05queue\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04kind\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12-\n\x06status\x18\x04 \x03(\x0e\x32\x17.jobqueue.v1.Job.StatusB\x04\xe2\x41\x01\x01\x12\x14\n\x06labels\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x37\n\rcreated_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x38\n\x0e\x63reated_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x65nded_after\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x36\n\x0c\x65nded_before\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x14\n\x06reason\x18\n \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nerror_type\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\neverything\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x8b\x03\n\x10RetryJobsRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.jobqueue.v1.JobFilterB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x66orce\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nper_second\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08max_jobs\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12/\n\x06spread\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12,\n\x06run_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12*\n\x05\x64\x65lay\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x16\n\x08to_queue\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x10reset_checkpoint\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1c\n\x0erespect_unique\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x01\x42\x07\n\x05start\"E\n\x11RetryJobsResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xb8\x01\n\x11\x43\x61ncelJobsRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.jobqueue.v1.JobFilterB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x66orce\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nper_second\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08max_jobs\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06reason\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"F\n\x12\x43\x61ncelJobsResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xa2\x01\n\x11\x44\x65leteJobsRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.jobqueue.v1.JobFilterB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x66orce\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nper_second\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08max_jobs\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"F\n\x12\x44\x65leteJobsResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xa1\x03\n\x0c\x42ulkMetadata\x12\x0c\n\x04verb\x18\x01 \x01(\t\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.jobqueue.v1.JobFilter\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.jobqueue.v1.BulkState\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x0e\n\x06looked\x18\x05 \x01(\x03\x12\x0f\n\x07\x63hanged\x18\x06 \x01(\x03\x12\x0f\n\x07skipped\x18\x07 \x01(\x03\x12\x10\n\x08\x65stimate\x18\x08 \x01(\x03\x12\x17\n\x0f\x65stimate_capped\x18\t \x01(\x08\x12\x12\n\nper_second\x18\n \x01(\x05\x12\x10\n\x08max_jobs\x18\x0b \x01(\x03\x12\x12\n\nsample_ids\x18\x0c \x03(\t\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\nBulkResult\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x03\x12\x0f\n\x07skipped\x18\x02 \x01(\x03*\xa2\x01\n\tBulkState\x12\x1a\n\x16\x42ULK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42ULK_STATE_WAITING\x10\x01\x12\x16\n\x12\x42ULK_STATE_RUNNING\x10\x02\x12\x18\n\x14\x42ULK_STATE_SUCCEEDED\x10\x03\x12\x18\n\x14\x42ULK_STATE_CANCELLED\x10\x04\x12\x15\n\x11\x42ULK_STATE_FAILED\x10\x05\x32\x85\x03\n\x04\x42ulk\x12{\n\tRetryJobs\x12\x1d.jobqueue.v1.RetryJobsRequest\x1a\x1e.jobqueue.v1.RetryJobsResponse\"/\x8a\x80\x19\x07\n\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1e\"\x0e/v1/jobs:retry:\x01*b\toperation\x12\x7f\n\nCancelJobs\x12\x1e.jobqueue.v1.CancelJobsRequest\x1a\x1f.jobqueue.v1.CancelJobsResponse\"0\x8a\x80\x19\x07\n\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f\"\x0f/v1/jobs:cancel:\x01*b\toperation\x12\x7f\n\nDeleteJobs\x12\x1e.jobqueue.v1.DeleteJobsRequest\x1a\x1f.jobqueue.v1.DeleteJobsResponse\"0\x8a\x80\x19\x07\n\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f\"\x0f/v1/jobs:delete:\x01*b\toperationBF\n\x0f\x64\x65v.jobqueue.v1B\tBulkProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16jobqueue/v1/bulk.proto\x12\x0bjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\"\xb8\x03\n\tJobFilter\x12\x11\n\x03ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05queue\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04kind\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12-\n\x06status\x18\x04 \x03(\x0e\x32\x17.jobqueue.v1.Job.StatusB\x04\xe2\x41\x01\x01\x12\x14\n\x06labels\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12\x37\n\rcreated_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x38\n\x0e\x63reated_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x65nded_after\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x36\n\x0c\x65nded_before\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x14\n\x06reason\x18\n \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nerror_type\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\neverything\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xb5\x03\n\x10RetryJobsRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.jobqueue.v1.JobFilterB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x66orce\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nper_second\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08max_jobs\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12/\n\x06spread\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12,\n\x06run_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12*\n\x05\x64\x65lay\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x16\n\x08to_queue\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x10reset_checkpoint\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1c\n\x0erespect_unique\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1b\n\x08\x65xpected\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x42\x07\n\x05startB\x0b\n\t_expected\"E\n\x11RetryJobsResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xe2\x01\n\x11\x43\x61ncelJobsRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.jobqueue.v1.JobFilterB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x66orce\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nper_second\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08max_jobs\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06reason\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\x08\x65xpected\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\x0b\n\t_expected\"F\n\x12\x43\x61ncelJobsResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xcc\x01\n\x11\x44\x65leteJobsRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.jobqueue.v1.JobFilterB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x66orce\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nper_second\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08max_jobs\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\x08\x65xpected\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\x0b\n\t_expected\"F\n\x12\x44\x65leteJobsResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xbe\x03\n\x11UpdateJobsRequest\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.jobqueue.v1.JobFilterB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x66orce\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nper_second\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08max_jobs\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12/\n\x06spread\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12,\n\x06run_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12*\n\x05\x64\x65lay\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x16\n\x08to_queue\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\x08\x65xpected\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x1b\n\x08priority\x18\x0b \x01(\x05\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x1a\n\x0cmax_attempts\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x01\x42\x07\n\x05startB\x0b\n\t_expectedB\x0b\n\t_priority\"F\n\x12UpdateJobsResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xa1\x03\n\x0c\x42ulkMetadata\x12\x0c\n\x04verb\x18\x01 \x01(\t\x12&\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x16.jobqueue.v1.JobFilter\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.jobqueue.v1.BulkState\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x0e\n\x06looked\x18\x05 \x01(\x03\x12\x0f\n\x07\x63hanged\x18\x06 \x01(\x03\x12\x0f\n\x07skipped\x18\x07 \x01(\x03\x12\x10\n\x08\x65stimate\x18\x08 \x01(\x03\x12\x17\n\x0f\x65stimate_capped\x18\t \x01(\x08\x12\x12\n\nper_second\x18\n \x01(\x05\x12\x10\n\x08max_jobs\x18\x0b \x01(\x03\x12\x12\n\nsample_ids\x18\x0c \x03(\t\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\nBulkResult\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x03\x12\x0f\n\x07skipped\x18\x02 \x01(\x03*\xa2\x01\n\tBulkState\x12\x1a\n\x16\x42ULK_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42ULK_STATE_WAITING\x10\x01\x12\x16\n\x12\x42ULK_STATE_RUNNING\x10\x02\x12\x18\n\x14\x42ULK_STATE_SUCCEEDED\x10\x03\x12\x18\n\x14\x42ULK_STATE_CANCELLED\x10\x04\x12\x15\n\x11\x42ULK_STATE_FAILED\x10\x05\x32\x86\x04\n\x04\x42ulk\x12{\n\tRetryJobs\x12\x1d.jobqueue.v1.RetryJobsRequest\x1a\x1e.jobqueue.v1.RetryJobsResponse\"/\x8a\x80\x19\x07\n\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1e\"\x0e/v1/jobs:retry:\x01*b\toperation\x12\x7f\n\nCancelJobs\x12\x1e.jobqueue.v1.CancelJobsRequest\x1a\x1f.jobqueue.v1.CancelJobsResponse\"0\x8a\x80\x19\x07\n\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f\"\x0f/v1/jobs:cancel:\x01*b\toperation\x12\x7f\n\nDeleteJobs\x12\x1e.jobqueue.v1.DeleteJobsRequest\x1a\x1f.jobqueue.v1.DeleteJobsResponse\"0\x8a\x80\x19\x07\n\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f\"\x0f/v1/jobs:delete:\x01*b\toperation\x12\x7f\n\nUpdateJobs\x12\x1e.jobqueue.v1.UpdateJobsRequest\x1a\x1f.jobqueue.v1.UpdateJobsResponse\"0\x8a\x80\x19\x07\n\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f\"\x0f/v1/jobs:update:\x01*b\toperationBF\n\x0f\x64\x65v.jobqueue.v1B\tBulkProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -81,6 +81,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRYJOBSREQUEST'].fields_by_name['reset_checkpoint']._serialized_options = b'\342A\001\001'
   _globals['_RETRYJOBSREQUEST'].fields_by_name['respect_unique']._loaded_options = None
   _globals['_RETRYJOBSREQUEST'].fields_by_name['respect_unique']._serialized_options = b'\342A\001\001'
+  _globals['_RETRYJOBSREQUEST'].fields_by_name['expected']._loaded_options = None
+  _globals['_RETRYJOBSREQUEST'].fields_by_name['expected']._serialized_options = b'\342A\001\001'
   _globals['_CANCELJOBSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_CANCELJOBSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\002'
   _globals['_CANCELJOBSREQUEST'].fields_by_name['force']._loaded_options = None
@@ -93,6 +95,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELJOBSREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
   _globals['_CANCELJOBSREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_CANCELJOBSREQUEST'].fields_by_name['reason']._serialized_options = b'\342A\001\001'
+  _globals['_CANCELJOBSREQUEST'].fields_by_name['expected']._loaded_options = None
+  _globals['_CANCELJOBSREQUEST'].fields_by_name['expected']._serialized_options = b'\342A\001\001'
   _globals['_DELETEJOBSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_DELETEJOBSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\002'
   _globals['_DELETEJOBSREQUEST'].fields_by_name['force']._loaded_options = None
@@ -103,32 +107,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEJOBSREQUEST'].fields_by_name['max_jobs']._serialized_options = b'\342A\001\001'
   _globals['_DELETEJOBSREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETEJOBSREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_DELETEJOBSREQUEST'].fields_by_name['expected']._loaded_options = None
+  _globals['_DELETEJOBSREQUEST'].fields_by_name['expected']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\002'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['force']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['force']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['per_second']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['per_second']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['max_jobs']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['max_jobs']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['spread']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['spread']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['to_queue']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['to_queue']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['expected']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['expected']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['priority']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['priority']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['max_attempts']._loaded_options = None
+  _globals['_UPDATEJOBSREQUEST'].fields_by_name['max_attempts']._serialized_options = b'\342A\001\001'
   _globals['_BULK'].methods_by_name['RetryJobs']._loaded_options = None
   _globals['_BULK'].methods_by_name['RetryJobs']._serialized_options = b'\212\200\031\007\n\001\005\020\005\030\001\202\323\344\223\002\036\"\016/v1/jobs:retry:\001*b\toperation'
   _globals['_BULK'].methods_by_name['CancelJobs']._loaded_options = None
   _globals['_BULK'].methods_by_name['CancelJobs']._serialized_options = b'\212\200\031\007\n\001\005\020\005\030\001\202\323\344\223\002\037\"\017/v1/jobs:cancel:\001*b\toperation'
   _globals['_BULK'].methods_by_name['DeleteJobs']._loaded_options = None
   _globals['_BULK'].methods_by_name['DeleteJobs']._serialized_options = b'\212\200\031\007\n\001\005\020\005\030\001\202\323\344\223\002\037\"\017/v1/jobs:delete:\001*b\toperation'
-  _globals['_BULKSTATE']._serialized_start=2130
-  _globals['_BULKSTATE']._serialized_end=2292
+  _globals['_BULK'].methods_by_name['UpdateJobs']._loaded_options = None
+  _globals['_BULK'].methods_by_name['UpdateJobs']._serialized_options = b'\212\200\031\007\n\001\005\020\005\030\001\202\323\344\223\002\037\"\017/v1/jobs:update:\001*b\toperation'
+  _globals['_BULKSTATE']._serialized_start=2777
+  _globals['_BULKSTATE']._serialized_end=2939
   _globals['_JOBFILTER']._serialized_start=254
   _globals['_JOBFILTER']._serialized_end=694
   _globals['_RETRYJOBSREQUEST']._serialized_start=697
-  _globals['_RETRYJOBSREQUEST']._serialized_end=1092
-  _globals['_RETRYJOBSRESPONSE']._serialized_start=1094
-  _globals['_RETRYJOBSRESPONSE']._serialized_end=1163
-  _globals['_CANCELJOBSREQUEST']._serialized_start=1166
-  _globals['_CANCELJOBSREQUEST']._serialized_end=1350
-  _globals['_CANCELJOBSRESPONSE']._serialized_start=1352
-  _globals['_CANCELJOBSRESPONSE']._serialized_end=1422
-  _globals['_DELETEJOBSREQUEST']._serialized_start=1425
-  _globals['_DELETEJOBSREQUEST']._serialized_end=1587
-  _globals['_DELETEJOBSRESPONSE']._serialized_start=1589
-  _globals['_DELETEJOBSRESPONSE']._serialized_end=1659
-  _globals['_BULKMETADATA']._serialized_start=1662
-  _globals['_BULKMETADATA']._serialized_end=2079
-  _globals['_BULKRESULT']._serialized_start=2081
-  _globals['_BULKRESULT']._serialized_end=2127
-  _globals['_BULK']._serialized_start=2295
-  _globals['_BULK']._serialized_end=2684
+  _globals['_RETRYJOBSREQUEST']._serialized_end=1134
+  _globals['_RETRYJOBSRESPONSE']._serialized_start=1136
+  _globals['_RETRYJOBSRESPONSE']._serialized_end=1205
+  _globals['_CANCELJOBSREQUEST']._serialized_start=1208
+  _globals['_CANCELJOBSREQUEST']._serialized_end=1434
+  _globals['_CANCELJOBSRESPONSE']._serialized_start=1436
+  _globals['_CANCELJOBSRESPONSE']._serialized_end=1506
+  _globals['_DELETEJOBSREQUEST']._serialized_start=1509
+  _globals['_DELETEJOBSREQUEST']._serialized_end=1713
+  _globals['_DELETEJOBSRESPONSE']._serialized_start=1715
+  _globals['_DELETEJOBSRESPONSE']._serialized_end=1785
+  _globals['_UPDATEJOBSREQUEST']._serialized_start=1788
+  _globals['_UPDATEJOBSREQUEST']._serialized_end=2234
+  _globals['_UPDATEJOBSRESPONSE']._serialized_start=2236
+  _globals['_UPDATEJOBSRESPONSE']._serialized_end=2306
+  _globals['_BULKMETADATA']._serialized_start=2309
+  _globals['_BULKMETADATA']._serialized_end=2726
+  _globals['_BULKRESULT']._serialized_start=2728
+  _globals['_BULKRESULT']._serialized_end=2774
+  _globals['_BULK']._serialized_start=2942
+  _globals['_BULK']._serialized_end=3460
 # @@protoc_insertion_point(module_scope)

@@ -96,7 +96,7 @@ class JobFilter(_message.Message):
     @_builtins.property
     def status(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.Job.Status.ValueType]:
         """In one of these statuses. Empty: for RetryJobs FAILED_PERMANENT or CANCELLED, for CancelJobs any that is not terminal,
-        for DeleteJobs any that is.
+        for DeleteJobs any that is, for UpdateJobs QUEUED or RETRYING.
         """
 
     @_builtins.property
@@ -113,15 +113,15 @@ class JobFilter(_message.Message):
 
     @_builtins.property
     def ended_after(self) -> _timestamp_pb2.Timestamp:
-        """Ended at this time or later. Not for CancelJobs."""
+        """Ended at this time or later. Not for CancelJobs and UpdateJobs."""
 
     @_builtins.property
     def ended_before(self) -> _timestamp_pb2.Timestamp:
-        """Ended before this time. Not for CancelJobs."""
+        """Ended before this time. Not for CancelJobs and UpdateJobs."""
 
     @_builtins.property
     def reason(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ended for one of these reasons, such as ATTEMPTS_EXHAUSTED (`Job.reason`), 20 at most. Not for CancelJobs."""
+        """Ended for one of these reasons, such as ATTEMPTS_EXHAUSTED (`Job.reason`), 20 at most. Not for CancelJobs and UpdateJobs."""
 
     def __init__(
         self,
@@ -164,6 +164,7 @@ class RetryJobsRequest(_message.Message):
     TO_QUEUE_FIELD_NUMBER: _builtins.int
     RESET_CHECKPOINT_FIELD_NUMBER: _builtins.int
     RESPECT_UNIQUE_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
     force: _builtins.bool
     """Retry them. Without it nothing changes, and the answer is how many match."""
     per_second: _builtins.int
@@ -186,6 +187,11 @@ class RetryJobsRequest(_message.Message):
     respect_unique: _builtins.bool
     """As in RetryJobRequest, of each job: one whose name another job holds is skipped, and of several of one name the first by
     its enqueue is retried. Default: all are retried.
+    """
+    expected: _builtins.int
+    """How many jobs should match, as the dry run said (`BulkMetadata.estimate`), 0 or more. They are counted again first: if their
+    number is more than a tenth off, nothing is changed (FILTER_CHANGED). Where both counts ended at their bound they count as
+    equal. Unset, or without `force`: whatever matches is changed.
     """
     @_builtins.property
     def filter(self) -> Global___JobFilter:
@@ -219,13 +225,19 @@ class RetryJobsRequest(_message.Message):
         to_queue: _builtins.str = ...,
         reset_checkpoint: _builtins.bool = ...,
         respect_unique: _builtins.bool = ...,
+        expected: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "filter", b"filter", "run_at", b"run_at", "spread", b"spread", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "delay", b"delay", "expected", b"expected", "filter", b"filter", "run_at", b"run_at", "spread", b"spread", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "filter", b"filter", "force", b"force", "max_jobs", b"max_jobs", "per_second", b"per_second", "request_id", b"request_id", "reset_checkpoint", b"reset_checkpoint", "respect_unique", b"respect_unique", "run_at", b"run_at", "spread", b"spread", "start", b"start", "to_queue", b"to_queue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "delay", b"delay", "expected", b"expected", "filter", b"filter", "force", b"force", "max_jobs", b"max_jobs", "per_second", b"per_second", "request_id", b"request_id", "reset_checkpoint", b"reset_checkpoint", "respect_unique", b"respect_unique", "run_at", b"run_at", "spread", b"spread", "start", b"start", "to_queue", b"to_queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected: _TypeAlias = _typing.Literal["expected"]  # noqa: Y015
+    _WhichOneofArgType__expected: _TypeAlias = _typing.Literal["_expected", b"_expected"]  # noqa: Y015
     _WhichOneofReturnType_start: _TypeAlias = _typing.Literal["run_at", "delay"]  # noqa: Y015
     _WhichOneofArgType_start: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected) -> _WhichOneofReturnType__expected | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_start) -> _WhichOneofReturnType_start | None: ...
 
 Global___RetryJobsRequest: _TypeAlias = RetryJobsRequest  # noqa: Y015
@@ -266,6 +278,7 @@ class CancelJobsRequest(_message.Message):
     MAX_JOBS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
     force: _builtins.bool
     """Cancel them. Without it nothing changes, and the answer is how many match."""
     per_second: _builtins.int
@@ -276,6 +289,8 @@ class CancelJobsRequest(_message.Message):
     """As in RetryJobsRequest."""
     reason: _builtins.str
     """Why, for workers and people, up to 255 characters."""
+    expected: _builtins.int
+    """As in RetryJobsRequest."""
     @_builtins.property
     def filter(self) -> Global___JobFilter:
         """Which jobs."""
@@ -289,12 +304,15 @@ class CancelJobsRequest(_message.Message):
         max_jobs: _builtins.int = ...,
         request_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        expected: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "expected", b"expected", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "force", b"force", "max_jobs", b"max_jobs", "per_second", b"per_second", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "expected", b"expected", "filter", b"filter", "force", b"force", "max_jobs", b"max_jobs", "per_second", b"per_second", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected: _TypeAlias = _typing.Literal["expected"]  # noqa: Y015
+    _WhichOneofArgType__expected: _TypeAlias = _typing.Literal["_expected", b"_expected"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected) -> _WhichOneofReturnType__expected | None: ...
 
 Global___CancelJobsRequest: _TypeAlias = CancelJobsRequest  # noqa: Y015
 
@@ -333,6 +351,7 @@ class DeleteJobsRequest(_message.Message):
     PER_SECOND_FIELD_NUMBER: _builtins.int
     MAX_JOBS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
     force: _builtins.bool
     """Delete them. Without it nothing changes, and the answer is how many match."""
     per_second: _builtins.int
@@ -340,6 +359,8 @@ class DeleteJobsRequest(_message.Message):
     max_jobs: _builtins.int
     """The operation is done after so many jobs. 0: after all."""
     request_id: _builtins.str
+    """As in RetryJobsRequest."""
+    expected: _builtins.int
     """As in RetryJobsRequest."""
     @_builtins.property
     def filter(self) -> Global___JobFilter:
@@ -353,12 +374,15 @@ class DeleteJobsRequest(_message.Message):
         per_second: _builtins.int = ...,
         max_jobs: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        expected: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "expected", b"expected", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "force", b"force", "max_jobs", b"max_jobs", "per_second", b"per_second", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "expected", b"expected", "filter", b"filter", "force", b"force", "max_jobs", b"max_jobs", "per_second", b"per_second", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected: _TypeAlias = _typing.Literal["expected"]  # noqa: Y015
+    _WhichOneofArgType__expected: _TypeAlias = _typing.Literal["_expected", b"_expected"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected) -> _WhichOneofReturnType__expected | None: ...
 
 Global___DeleteJobsRequest: _TypeAlias = DeleteJobsRequest  # noqa: Y015
 
@@ -385,6 +409,122 @@ class DeleteJobsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteJobsResponse: _TypeAlias = DeleteJobsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateJobsRequest(_message.Message):
+    """The jobs to change, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    PER_SECOND_FIELD_NUMBER: _builtins.int
+    MAX_JOBS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SPREAD_FIELD_NUMBER: _builtins.int
+    RUN_AT_FIELD_NUMBER: _builtins.int
+    DELAY_FIELD_NUMBER: _builtins.int
+    TO_QUEUE_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    force: _builtins.bool
+    """Change them. Without it nothing changes, and the answer is how many match."""
+    per_second: _builtins.int
+    """How many jobs a second, 1..100000. 0: as fast as the service takes it without harm to others."""
+    max_jobs: _builtins.int
+    """The operation is done after so many jobs. 0: after all."""
+    request_id: _builtins.str
+    """As in RetryJobsRequest."""
+    to_queue: _builtins.str
+    """The queue in which the jobs wait from now on. It must exist, and the caller must have OPERATE on all of its kinds. What
+    it says of enqueues, such as `max_waiting` and `require_key`, does not hold for them; its limits by key do. Empty: each
+    job stays in its queue.
+    """
+    expected: _builtins.int
+    """As in RetryJobsRequest."""
+    priority: _builtins.int
+    """The new priority, -10..10. Unset: each job keeps its own."""
+    max_attempts: _builtins.int
+    """After how many failures a job ends as FAILED_PERMANENT, 1..1000. A job that has as many already gets one more
+    attempt. 0: each job keeps its own.
+    """
+    @_builtins.property
+    def filter(self) -> Global___JobFilter:
+        """Which jobs, of those that are QUEUED or RETRYING."""
+
+    @_builtins.property
+    def spread(self) -> _duration_pb2.Duration:
+        """Each job gets a `run_at` that is drawn evenly from the time after the new start that is so long, up to 7 days. It wants
+        `run_at` or `delay`. Default 0.
+        """
+
+    @_builtins.property
+    def run_at(self) -> _timestamp_pb2.Timestamp:
+        """An absolute time by the database's clock, at most 400 days from now. A time in the past counts as now."""
+
+    @_builtins.property
+    def delay(self) -> _duration_pb2.Duration:
+        """A time from the job's change, 0 to 400 days. 0: now, also for jobs that wait for another attempt."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___JobFilter | None = ...,
+        force: _builtins.bool = ...,
+        per_second: _builtins.int = ...,
+        max_jobs: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        spread: _duration_pb2.Duration | None = ...,
+        run_at: _timestamp_pb2.Timestamp | None = ...,
+        delay: _duration_pb2.Duration | None = ...,
+        to_queue: _builtins.str = ...,
+        expected: _builtins.int | None = ...,
+        priority: _builtins.int | None = ...,
+        max_attempts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_priority", b"_priority", "delay", b"delay", "expected", b"expected", "filter", b"filter", "priority", b"priority", "run_at", b"run_at", "spread", b"spread", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_priority", b"_priority", "delay", b"delay", "expected", b"expected", "filter", b"filter", "force", b"force", "max_attempts", b"max_attempts", "max_jobs", b"max_jobs", "per_second", b"per_second", "priority", b"priority", "request_id", b"request_id", "run_at", b"run_at", "spread", b"spread", "start", b"start", "to_queue", b"to_queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected: _TypeAlias = _typing.Literal["expected"]  # noqa: Y015
+    _WhichOneofArgType__expected: _TypeAlias = _typing.Literal["_expected", b"_expected"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    _WhichOneofReturnType_start: _TypeAlias = _typing.Literal["run_at", "delay"]  # noqa: Y015
+    _WhichOneofArgType_start: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected) -> _WhichOneofReturnType__expected | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_start) -> _WhichOneofReturnType_start | None: ...
+
+Global___UpdateJobsRequest: _TypeAlias = UpdateJobsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateJobsResponse(_message.Message):
+    """The operation that changes them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> _operations_pb2.Operation:
+        """Its metadata is a BulkMetadata, its response a BulkResult."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operations_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateJobsResponse: _TypeAlias = UpdateJobsResponse  # noqa: Y015
 
 @_typing.final
 class BulkMetadata(_message.Message):

@@ -68,6 +68,11 @@ class BulkStub(object):
                 request_serializer=jobqueue_dot_v1_dot_bulk__pb2.DeleteJobsRequest.SerializeToString,
                 response_deserializer=jobqueue_dot_v1_dot_bulk__pb2.DeleteJobsResponse.FromString,
                 _registered_method=True)
+        self.UpdateJobs = channel.unary_unary(
+                '/jobqueue.v1.Bulk/UpdateJobs',
+                request_serializer=jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsResponse.FromString,
+                _registered_method=True)
 
 
 class BulkServicer(object):
@@ -101,6 +106,8 @@ class BulkServicer(object):
         - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         operation.
+        - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+        how many. HTTP 409.
         - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -116,6 +123,8 @@ class BulkServicer(object):
         - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         operation.
+        - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+        how many. HTTP 409.
         - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -130,6 +139,32 @@ class BulkServicer(object):
         - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         operation.
+        - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+        how many. HTTP 409.
+        - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateJobs(self, request, context):
+        """Changes jobs that wait: their priority, their start, their queue, their attempts. What is not set stays as it is. Running
+        jobs and those that have ended are passed over.
+
+        A new priority or queue puts a job at the end of its line there. A job whose key is limited, and which gets a new start or
+        queue, asks its key again, as a new job does. One that is held by hand stays held. In a queue with strict order by key,
+        `priority`, `run_at` and `delay` pass over jobs with a key, as enqueues refuse them: these are counted as skipped.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that wait, or nothing is to
+        be changed.
+        - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+        - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
+        - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+        operation.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations. HTTP 409.
+        - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+        how many. HTTP 409.
         - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -153,6 +188,11 @@ def add_BulkServicer_to_server(servicer, server):
                     servicer.DeleteJobs,
                     request_deserializer=jobqueue_dot_v1_dot_bulk__pb2.DeleteJobsRequest.FromString,
                     response_serializer=jobqueue_dot_v1_dot_bulk__pb2.DeleteJobsResponse.SerializeToString,
+            ),
+            'UpdateJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJobs,
+                    request_deserializer=jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -255,6 +295,33 @@ class Bulk(object):
             '/jobqueue.v1.Bulk/DeleteJobs',
             jobqueue_dot_v1_dot_bulk__pb2.DeleteJobsRequest.SerializeToString,
             jobqueue_dot_v1_dot_bulk__pb2.DeleteJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.Bulk/UpdateJobs',
+            jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsRequest.SerializeToString,
+            jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

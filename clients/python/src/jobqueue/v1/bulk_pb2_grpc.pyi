@@ -61,6 +61,8 @@ class BulkStub:
     - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
       operation.
+    - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+      how many. HTTP 409.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
     """
     CancelJobs: _grpc.UnaryUnaryMultiCallable[_bulk_pb2.CancelJobsRequest, _bulk_pb2.CancelJobsResponse]
@@ -72,6 +74,8 @@ class BulkStub:
     - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
       operation.
+    - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+      how many. HTTP 409.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
     """
     DeleteJobs: _grpc.UnaryUnaryMultiCallable[_bulk_pb2.DeleteJobsRequest, _bulk_pb2.DeleteJobsResponse]
@@ -82,6 +86,28 @@ class BulkStub:
     - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
       operation.
+    - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+      how many. HTTP 409.
+    - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+    """
+    UpdateJobs: _grpc.UnaryUnaryMultiCallable[_bulk_pb2.UpdateJobsRequest, _bulk_pb2.UpdateJobsResponse]
+    """Changes jobs that wait: their priority, their start, their queue, their attempts. What is not set stays as it is. Running
+    jobs and those that have ended are passed over.
+
+    A new priority or queue puts a job at the end of its line there. A job whose key is limited, and which gets a new start or
+    queue, asks its key again, as a new job does. One that is held by hand stays held. In a queue with strict order by key,
+    `priority`, `run_at` and `delay` pass over jobs with a key, as enqueues refuse them: these are counted as skipped.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that wait, or nothing is to
+      be changed.
+    - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+    - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
+    - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+      operation.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations. HTTP 409.
+    - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+      how many. HTTP 409.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
     """
 
@@ -118,6 +144,8 @@ class BulkAsyncStub(BulkStub):
     - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
       operation.
+    - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+      how many. HTTP 409.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
     """
     CancelJobs: _aio.UnaryUnaryMultiCallable[_bulk_pb2.CancelJobsRequest, _bulk_pb2.CancelJobsResponse]  # type: ignore[assignment]
@@ -129,6 +157,8 @@ class BulkAsyncStub(BulkStub):
     - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
       operation.
+    - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+      how many. HTTP 409.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
     """
     DeleteJobs: _aio.UnaryUnaryMultiCallable[_bulk_pb2.DeleteJobsRequest, _bulk_pb2.DeleteJobsResponse]  # type: ignore[assignment]
@@ -139,6 +169,28 @@ class BulkAsyncStub(BulkStub):
     - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
       operation.
+    - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+      how many. HTTP 409.
+    - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+    """
+    UpdateJobs: _aio.UnaryUnaryMultiCallable[_bulk_pb2.UpdateJobsRequest, _bulk_pb2.UpdateJobsResponse]  # type: ignore[assignment]
+    """Changes jobs that wait: their priority, their start, their queue, their attempts. What is not set stays as it is. Running
+    jobs and those that have ended are passed over.
+
+    A new priority or queue puts a job at the end of its line there. A job whose key is limited, and which gets a new start or
+    queue, asks its key again, as a new job does. One that is held by hand stays held. In a queue with strict order by key,
+    `priority`, `run_at` and `delay` pass over jobs with a key, as enqueues refuse them: these are counted as skipped.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that wait, or nothing is to
+      be changed.
+    - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+    - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
+    - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+      operation.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations. HTTP 409.
+    - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+      how many. HTTP 409.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
     """
 
@@ -178,6 +230,8 @@ class BulkServicer(metaclass=_abc_1.ABCMeta):
         - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
           operation.
+        - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+          how many. HTTP 409.
         - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
         """
 
@@ -195,6 +249,8 @@ class BulkServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
           operation.
+        - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+          how many. HTTP 409.
         - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
         """
 
@@ -211,6 +267,34 @@ class BulkServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
           operation.
+        - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+          how many. HTTP 409.
+        - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateJobs(
+        self,
+        request: _bulk_pb2.UpdateJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bulk_pb2.UpdateJobsResponse, _abc.Awaitable[_bulk_pb2.UpdateJobsResponse]]:
+        """Changes jobs that wait: their priority, their start, their queue, their attempts. What is not set stays as it is. Running
+        jobs and those that have ended are passed over.
+
+        A new priority or queue puts a job at the end of its line there. A job whose key is limited, and which gets a new start or
+        queue, asks its key again, as a new job does. One that is held by hand stays held. In a queue with strict order by key,
+        `priority`, `run_at` and `delay` pass over jobs with a key, as enqueues refuse them: these are counted as skipped.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that wait, or nothing is to
+          be changed.
+        - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+        - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
+        - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+          operation.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations. HTTP 409.
+        - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+          how many. HTTP 409.
         - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
         """
 
