@@ -35,6 +35,7 @@ from jobqueue.v1 import (
     lease_pb2,
     queue_admin_pb2,
     schedule_pb2,
+    worker_pb2,
 )
 from jobqueue_server.core.access import keys
 from jobqueue_server.core.access.failures import FailedAttempts
@@ -78,6 +79,7 @@ REFUSALS = {
     "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED", "CREDENTIALS_REVOKED", "NOT_ALLOWED",
     "JOB_NOT_FOUND", "QUEUE_NOT_FOUND", "SESSION_UNKNOWN", "KEY_NOT_FOUND",
     "IDENTITY_NOT_FOUND", "NAMESPACE_NOT_FOUND", "OPERATION_NOT_FOUND", "SCHEDULE_NOT_FOUND",
+    "WORKER_NOT_FOUND",
 }  # fmt: skip
 #: By the object: a queue of that sort, and the namespaces in which it is there.
 QUEUES = {
@@ -163,6 +165,11 @@ def expected_of_object(principal: Principal, method: MethodDescriptor, thing: st
             return "IDENTITY_NOT_FOUND" if principal.namespace == "default" else "NOT_ALLOWED"
         case "NAMESPACE" if method.name == "ListAudit" and thing == "absent":
             return "NAMESPACE_NOT_FOUND" if principal.namespace == "default" else "NOT_ALLOWED"
+        case "FILTERED" | "QUEUES_OF_SESSION" if method.name in ("GetWorker", "DrainWorker"):
+            namespace, queue = JOBS.get(thing, ("", ""))
+            if namespace != principal.namespace or not principal.has("READ", queue):
+                return "WORKER_NOT_FOUND"
+            return "OK" if any(principal.has(each, queue) for each in any_of) else "NOT_ALLOWED"
         case "FILTERED" | "NAMESPACE":
             return ABSENT.get(method.name, "OK")
         # What a trigger says is checked and nothing is looked up; else a queue that is not there wants nothing.
@@ -205,6 +212,7 @@ class World:
         self._jobs: dict[str, list[str]] = {}
         self._tokens: dict[str, str] = {}
         self.keys = {"absent": "0123456789"}
+        self.workers = {"absent": "987654321"}
 
     async def furnish(self) -> None:
         house = self.houses[0]
@@ -222,6 +230,7 @@ class World:
         for thing, (namespace, queue) in JOBS.items():
             caller = house if namespace == "default" else them
             self._jobs[thing] = await caller.batch(600, queue=queue)
+            self.workers[thing] = await a_worker(caller, queue)
         self._tokens = {
             "other queue": await opened(house, "q2"),
             "other namespace": await opened(them, "q1"),
@@ -287,6 +296,14 @@ async def opened(caller: Caller, queue: str) -> str:
     return token
 
 
+async def a_worker(caller: Caller, queue: str) -> str:
+    """The number of a session of a worker without a stream, which stays."""
+    opening = hello(queue)
+    opening.session_ttl.CopyFrom(span(3600.0))
+    answer = await caller.stub.OpenSession(lease_pb2.OpenSessionRequest(hello=opening))
+    return str(answer.welcome.session_id)
+
+
 def hello(queue: str) -> lease_pb2.Hello:
     return lease_pb2.Hello(
         worker="matrix", subscriptions=[lease_pb2.Subscription(queue=queue, kinds=["work"])]
@@ -350,6 +367,9 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     "CloseSession": lambda w, p, thing, rest: lease_pb2.CloseSessionRequest(session_token=w.token(p, thing)),
     "ExplainJob": lambda w, p, thing, rest: insight_pb2.ExplainJobRequest(id=w.job(thing)),
     "GetQueueDemand": lambda w, p, thing, rest: insight_pb2.GetQueueDemandRequest(queue=QUEUES[thing][0]),
+    "ListWorkers": lambda w, p, thing, rest: worker_pb2.ListWorkersRequest(queue=QUEUES[thing][0]),
+    "GetWorker": lambda w, p, thing, rest: worker_pb2.GetWorkerRequest(session_id=w.workers[thing]),
+    "DrainWorker": lambda w, p, thing, rest: worker_pb2.DrainWorkerRequest(session_id=w.workers[thing]),
     **dict.fromkeys(
         ("IsActive", "StreamIsActive", "GetMetricSpec", "StreamMetricSpec"),
         lambda w, p, thing, rest: trigger(thing),
@@ -366,6 +386,9 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     ),
     "DeleteJobs": lambda w, p, thing, rest: bulk_pb2.DeleteJobsRequest(
         filter=bulk_pb2.JobFilter(queue=QUEUES[thing][0])
+    ),
+    "UpdateJobs": lambda w, p, thing, rest: bulk_pb2.UpdateJobsRequest(
+        filter=bulk_pb2.JobFilter(queue=QUEUES[thing][0]), priority=1
     ),
     "CreateSchedule": lambda w, p, thing, rest: schedule_pb2.CreateScheduleRequest(
         schedule=a_schedule(QUEUES[thing][0], f"made-{uuid4().hex}", rest)

@@ -33,7 +33,7 @@ from jobqueue_server.store.intake.intake import IntakeStore, NewRows
 from jobqueue_server.store.lineage import Lineage
 from jobqueue_server.store.operate.changes import ChangeStore
 from jobqueue_server.store.query.reads import ReadStore
-from jobqueue_server.store.session.sessions import SessionStore
+from jobqueue_server.store.session.sessions import SessionStore, Told
 from jobqueue_server.store.upkeep.clock import Expected
 from jobqueue_server.store.upkeep.levels import LevelStore
 
@@ -105,7 +105,7 @@ class Stored:
 
     async def session(self, name: str = "worker-1") -> tuple[int, int]:
         server = (await self.sessions.register_server("server", 1))["id"]
-        return await self.sessions.open(SCOPE, server, name, {}, timedelta(seconds=30), os.urandom(32))
+        return await self.sessions.open(SCOPE, server, Told(name), timedelta(seconds=30), os.urandom(32))
 
     async def claim(self, job_id: UUID, session: tuple[int, int] | None = None) -> tuple[int, int]:
         """Leases this job, which must be the first in its line: (attempt, session id)."""

@@ -11,6 +11,7 @@ import pytest
 
 from jobqueue_server.lifecycle import Event, Hold, State
 from jobqueue_server.store.claim.claims import ClaimTarget
+from jobqueue_server.store.session.sessions import Told
 
 from .factories import enqueue, everything, look, make_due, new_row
 from .stored import SCOPE
@@ -292,8 +293,8 @@ async def test_a_gated_lane_is_skipped_and_its_neighbours_are_not(s):
 async def resumed(s, name="worker"):
     """A session that was resumed: as it was, and as it is."""
     server = (await s.sessions.register_server("server", 1))["id"]
-    old = await s.sessions.open(SCOPE, server, name, {}, timedelta(seconds=30), b"a" * 32)
-    row = await s.sessions.resume(SCOPE, old[0], b"a" * 32, b"b" * 32, server)
+    old = await s.sessions.open(SCOPE, server, Told(name), timedelta(seconds=30), b"a" * 32)
+    row = await s.sessions.resume(SCOPE, Told("worker"), old[0], b"a" * 32, b"b" * 32, server)
     return old, (row["id"], row["epoch"])
 
 

@@ -21,6 +21,7 @@ from jobqueue_server.model import Until
 from jobqueue_server.store.access.access import AccessStore, NewKey
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.intake.intake import Name, NewRows
+from jobqueue_server.store.session.sessions import Told
 from jobqueue_server.store.statements import names, statement
 from jobqueue_server.store.upkeep.retention import Fate, RetentionStore
 from tests.clock_step import make_settable, set_clock
@@ -68,7 +69,7 @@ class Scene:
 
     async def opens(self, server: int) -> tuple[int, int]:
         """A session of this server."""
-        return await self.s.sessions.open(SCOPE, server, "worker", {}, TTL * SECOND, os.urandom(32))
+        return await self.s.sessions.open(SCOPE, server, Told("worker"), TTL * SECOND, os.urandom(32))
 
     async def silent(self, session: tuple[int, int], seconds: int) -> None:
         """The session has been silent for so long."""

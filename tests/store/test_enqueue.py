@@ -14,6 +14,7 @@ import pytest
 from jobqueue_server.core.intake import digest
 from jobqueue_server.lifecycle import State
 from jobqueue_server.model import RetryPolicy
+from jobqueue_server.store.session.sessions import Told
 
 from .factories import Slot, enqueue, everything, key_digest, keyed_row, new_row, until_waiting_for_a_lock
 from .stored import SCOPE
@@ -184,8 +185,8 @@ async def test_a_job_handed_off_is_stored_leased_as_its_first_attempt(s):
 async def test_a_slot_of_an_earlier_epoch_is_refused_and_the_job_waits(s):
     lane = await s.lane()
     server = (await s.sessions.register_server("server", 1))["id"]
-    old = await s.sessions.open(SCOPE, server, "worker", {}, timedelta(seconds=30), b"a" * 32)
-    resumed = await s.sessions.resume(SCOPE, old[0], b"a" * 32, b"b" * 32, server)
+    old = await s.sessions.open(SCOPE, server, Told("worker"), timedelta(seconds=30), b"a" * 32)
+    resumed = await s.sessions.resume(SCOPE, Told("worker"), old[0], b"a" * 32, b"b" * 32, server)
     assert resumed is not None
     job_id, answer = await hand_off(s, lane, old)
     await assert_waits(s, job_id, answer)
@@ -226,8 +227,8 @@ async def test_epochs_are_not_mixed_up_between_sessions(s):
     """Both numbers are somebody's: session 1 is in epoch 1, session 2 in epoch 2."""
     lane, one = await s.lane(), await s.session("one")
     server = (await s.sessions.register_server("server", 1))["id"]
-    two = await s.sessions.open(SCOPE, server, "two", {}, timedelta(seconds=30), b"a" * 32)
-    await s.sessions.resume(SCOPE, two[0], b"a" * 32, b"b" * 32, server)
+    two = await s.sessions.open(SCOPE, server, Told("two"), timedelta(seconds=30), b"a" * 32)
+    await s.sessions.resume(SCOPE, Told("worker"), two[0], b"a" * 32, b"b" * 32, server)
     rows = [
         new_row(s, lane, slot=(one[0], 2)),
         new_row(s, lane, slot=(two[0], 1)),

@@ -15,6 +15,7 @@ import pytest
 from jobqueue_server.lifecycle import TERMINAL, Event, Hold, State
 from jobqueue_server.store import migrate
 from jobqueue_server.store.attempt.attempts import AttemptEnd, Report
+from jobqueue_server.store.session.sessions import Told
 from jobqueue_server.store.upkeep.retention import RetentionStore
 
 from .factories import keyed_row, look
@@ -261,7 +262,9 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         assert await s.attempts.settled_before([(SCOPE, first["id"], 1)])
         assert await s.sessions.due(0, 10) == []
         assert await s.sessions.stray(timedelta(hours=1)) == []
-        resumed = await s.sessions.resume(SCOPE, session[0], os.urandom(32), os.urandom(32), 1)
+        resumed = await s.sessions.resume(
+            SCOPE, Told("worker"), session[0], os.urandom(32), os.urandom(32), 1
+        )
         assert resumed is None
         assert await s.sessions.expired(0, 10) == []
         assert await s.sessions.end(*session, released) is not None

@@ -9,6 +9,7 @@ import pytest
 
 from jobqueue_server.lifecycle import Event, State, Status
 from jobqueue_server.store.attempt.attempts import AttemptEnd
+from jobqueue_server.store.session.sessions import Told
 
 from .factories import enqueue, everything, lease, new_row
 from .stored import SCOPE
@@ -22,7 +23,7 @@ def token(letter: str) -> bytes:
 
 async def opened(s, letter="a", ttl=TTL):
     server = (await s.sessions.register_server("server", 1))["id"]
-    return server, await s.sessions.open(SCOPE, server, "worker-1", {"zone": "b"}, ttl, token(letter))
+    return server, await s.sessions.open(SCOPE, server, Told("worker-1", {"zone": "b"}), ttl, token(letter))
 
 
 async def session_row(s, session_id):
@@ -51,44 +52,53 @@ async def test_a_session_starts_in_its_first_epoch(s):
 async def test_a_resume_with_its_token_is_the_next_epoch_on_any_server(s):
     _, (session_id, _) = await opened(s)
     elsewhere = (await s.sessions.register_server("another", 1))["id"]
-    row = await s.sessions.resume(SCOPE, session_id, token("a"), token("b"), elsewhere)
-    assert tuple(row) == (session_id, 2, "worker-1", TTL)
+    row = await s.sessions.resume(SCOPE, Told("worker"), session_id, token("a"), token("b"), elsewhere)
+    assert tuple(row) == (session_id, 2, "worker-1", TTL, False)
     assert (await session_row(s, session_id))["server_id"] == elsewhere
 
 
 async def test_a_wrong_token_resumes_nothing(s):
     server, (session_id, _) = await opened(s)
     before = await session_row(s, session_id)
-    assert await s.sessions.resume(SCOPE, session_id, token("x"), token("b"), server) is None
-    assert await s.sessions.resume(SCOPE, session_id + 1, token("a"), token("b"), server) is None
+    assert await s.sessions.resume(SCOPE, Told("worker"), session_id, token("x"), token("b"), server) is None
+    assert (
+        await s.sessions.resume(SCOPE, Told("worker"), session_id + 1, token("a"), token("b"), server) is None
+    )
     assert await session_row(s, session_id) == before
 
 
 async def test_the_previous_token_is_good_until_a_frame_arrived(s):
     """A lost Welcome costs nothing: the worker never saw token b, and comes again with a."""
     server, (session_id, _) = await opened(s)
-    await s.sessions.resume(SCOPE, session_id, token("a"), token("b"), server)
-    row = await s.sessions.resume(SCOPE, session_id, token("a"), token("c"), server)
+    await s.sessions.resume(SCOPE, Told("worker"), session_id, token("a"), token("b"), server)
+    row = await s.sessions.resume(SCOPE, Told("worker"), session_id, token("a"), token("c"), server)
     assert row["epoch"] == 3
     await s.sessions.confirm(session_id, 3)
-    assert await s.sessions.resume(SCOPE, session_id, token("a"), token("d"), server) is None
-    assert await s.sessions.resume(SCOPE, session_id, token("b"), token("d"), server) is None, (
-        "nobody ever saw it"
-    )
-    assert (await s.sessions.resume(SCOPE, session_id, token("c"), token("d"), server))["epoch"] == 4
+    assert await s.sessions.resume(SCOPE, Told("worker"), session_id, token("a"), token("d"), server) is None
+    assert (
+        await s.sessions.resume(SCOPE, Told("worker"), session_id, token("b"), token("d"), server) is None
+    ), "nobody ever saw it"
+    assert (await s.sessions.resume(SCOPE, Told("worker"), session_id, token("c"), token("d"), server))[
+        "epoch"
+    ] == 4
 
 
 async def test_a_frame_of_an_earlier_epoch_confirms_nothing(s):
     server, (session_id, _) = await opened(s)
-    await s.sessions.resume(SCOPE, session_id, token("a"), token("b"), server)
+    await s.sessions.resume(SCOPE, Told("worker"), session_id, token("a"), token("b"), server)
     await s.sessions.confirm(session_id, 1)
-    assert await s.sessions.resume(SCOPE, session_id, token("a"), token("c"), server) is not None
+    assert (
+        await s.sessions.resume(SCOPE, Told("worker"), session_id, token("a"), token("c"), server) is not None
+    )
 
 
 async def test_resumes_at_once_have_epochs_of_their_own(s):
     server, (session_id, _) = await opened(s)
     rows = await asyncio.gather(
-        *[s.sessions.resume(SCOPE, session_id, token("a"), token(letter), server) for letter in "bcdef"]
+        *[
+            s.sessions.resume(SCOPE, Told("worker"), session_id, token("a"), token(letter), server)
+            for letter in "bcdef"
+        ]
     )
     assert sorted(row["epoch"] for row in rows) == [2, 3, 4, 5, 6]
 
@@ -96,7 +106,7 @@ async def test_resumes_at_once_have_epochs_of_their_own(s):
 async def test_a_session_that_ended_is_not_resumed(s):
     server, session = await opened(s)
     assert await s.sessions.end(*session, released) == []
-    assert await s.sessions.resume(SCOPE, session[0], token("a"), token("b"), server) is None
+    assert await s.sessions.resume(SCOPE, Told("worker"), session[0], token("a"), token("b"), server) is None
 
 
 # ---- ending
@@ -115,7 +125,7 @@ async def test_a_session_that_ends_gives_its_leases_back_in_the_same_transaction
 async def test_a_session_ends_once_and_only_in_its_epoch(s):
     lane, (server, session) = await s.lane(), await opened(s)
     (held,) = await lease(s, lane, 1, session)
-    row = await s.sessions.resume(SCOPE, session[0], token("a"), token("b"), server)
+    row = await s.sessions.resume(SCOPE, Told("worker"), session[0], token("a"), token("b"), server)
     before = await everything(s.sql, held[0])
     assert await s.sessions.end(*session, released) is None, "an earlier epoch"
     assert await s.sessions.reap(dict([session]), lost) == (frozenset(), [])
@@ -209,7 +219,7 @@ async def test_a_session_that_is_heard_is_never_lost(s):
 
 async def test_silence_is_written_by_its_own_epoch_alone(s):
     server, session = await opened(s)
-    await s.sessions.resume(SCOPE, session[0], token("a"), token("b"), server)
+    await s.sessions.resume(SCOPE, Told("worker"), session[0], token("a"), token("b"), server)
     await silent_for(s, session, TTL)
     assert (await session_row(s, session[0]))["silent_since"] is None
 
@@ -218,7 +228,7 @@ async def test_those_of_many_that_go_on_elsewhere_or_have_ended_are_not_silenced
     server, mine = await opened(s)
     _, moved = await opened(s)
     _, ended = await opened(s)
-    await s.sessions.resume(SCOPE, moved[0], token("a"), token("b"), server)
+    await s.sessions.resume(SCOPE, Told("worker"), moved[0], token("a"), token("b"), server)
     await s.sessions.end(*ended, released)
     written = await s.sessions.silence([(*each, TTL) for each in (mine, moved, ended)])
     assert written == {mine[0]}
@@ -228,7 +238,7 @@ async def test_those_of_many_that_go_on_elsewhere_or_have_ended_are_not_silenced
 async def test_a_resume_ends_the_silence(s):
     server, session = await opened(s)
     await silent_for(s, session, TTL)
-    row = await s.sessions.resume(SCOPE, session[0], token("a"), token("b"), server)
+    row = await s.sessions.resume(SCOPE, Told("worker"), session[0], token("a"), token("b"), server)
     assert await expired(s, server) == []
     assert await reaped(s, (session[0], row["epoch"])) is None, "it is not silent"
     assert await reaped(s, session) is None, "and what was found before is another epoch"
@@ -265,7 +275,10 @@ async def test_a_server_that_signs_off_leaves_its_sessions_silent_to_resume_else
     assert row["ended_at"] is None
     assert await s.sessions.server_heartbeat(server) is None, "it must register again"
     elsewhere = (await s.sessions.register_server("another", 1))["id"]
-    assert await s.sessions.resume(SCOPE, session[0], token("a"), token("b"), elsewhere) is not None
+    assert (
+        await s.sessions.resume(SCOPE, Told("worker"), session[0], token("a"), token("b"), elsewhere)
+        is not None
+    )
 
 
 async def test_signing_off_does_not_start_a_silence_anew(s):
@@ -326,7 +339,7 @@ async def test_a_resume_keeps_what_no_receipt_came_for(s):
     """The next epoch's server decides by what the worker names."""
     lane, (server, session) = await s.lane(), await opened(s)
     leases = await lease(s, lane, 2, session)
-    row = await s.sessions.resume(SCOPE, session[0], token("a"), token("b"), server)
+    row = await s.sessions.resume(SCOPE, Told("worker"), session[0], token("a"), token("b"), server)
     assert await given_back(s, session, leases, silent=False) == set()
     await silent_for(s, (session[0], row["epoch"]), TTL)
     assert await given_back(s, session, leases) == set()

@@ -124,7 +124,7 @@ class FilterEmpty(JobQueueError):
 
 
 class FilterChanged(JobQueueError):
-    """Not as many jobs match as `expected`: `metadata.estimate` says how many. Look at them again, and send that number."""
+    """Not as many jobs match as `expected`: `metadata.estimate` says how many. Look at them again."""
 
     reason, code, http_status = "FILTER_CHANGED", "FAILED_PRECONDITION", 409
 

@@ -29,6 +29,7 @@ CALLS: Mapping[SessionEvent, Callable[[Session, Any], object]] = {
     _E.TOO_OLD: lambda session, link: session.too_old(math.inf),
     _E.STAYED: lambda session, link: session.stayed(math.inf),
     _E.DRAIN: lambda session, link: session.drain(),
+    _E.WITHHOLD: lambda session, link: session.withhold(),
     _E.SAID_ALL: lambda session, link: session.said_all(),
     _E.BROKEN: lambda session, link: session.broken(link),
     _E.GONE: lambda session, link: session.gone(),
@@ -39,11 +40,12 @@ WAYS: Mapping[SessionState, Sequence[SessionEvent]] = {
     _S.LIVE: [_E.ATTACHED],
     _S.MOVING: [_E.ATTACHED, _E.TOO_OLD],
     _S.DRAINING: [_E.ATTACHED, _E.DRAIN],
+    _S.WITHHELD: [_E.ATTACHED, _E.WITHHOLD],
     _S.ENDING: [_E.ATTACHED, _E.DRAIN, _E.SAID_ALL],
     _S.SILENT: [_E.ATTACHED, _E.BROKEN],
     _S.ENDED: [_E.ATTACHED, _E.GONE],
 }
-WITH_STREAM = {_S.LIVE, _S.MOVING, _S.DRAINING, _S.ENDING}
+WITH_STREAM = {_S.LIVE, _S.MOVING, _S.DRAINING, _S.WITHHELD, _S.ENDING}
 
 
 @pytest.mark.parametrize(

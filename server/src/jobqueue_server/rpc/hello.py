@@ -29,6 +29,7 @@ class Hello:
     worker: str
     subscriptions: frozenset[tuple[str, str]]
     labels: dict[str, str]
+    client: str
     ttl: timedelta | None
     as_value: bool
     token: str | None
@@ -68,6 +69,7 @@ def checked_hello(hello: lease_pb2.Hello) -> Hello:
         hello.worker,
         frozenset(subscriptions),
         dict(hello.labels),
+        hello.client,
         ttl,
         hello.payload_format == job_pb2.PAYLOAD_FORMAT_VALUE,
         token,

@@ -19,6 +19,7 @@ from ..core.attempt.settler import Settler
 from ..core.lease.progress import ProgressReports
 from ..core.lease.session import Session
 from ..core.lease.states import SessionState
+from ..core.session.drains import Drains, takes_text
 from ..core.session.registry import Opened, Sessions
 from ..core.upkeep.clock import Clock
 from ..errors import (
@@ -31,6 +32,7 @@ from ..errors import (
 )
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
 from ..scope import Scope
+from ..store.session.sessions import Told
 from .hello import MAX_SLOTS, Hello, checked_hello, take_capacity
 from .outcomes import read_outcome
 from .stream import LeaseStream
@@ -54,6 +56,7 @@ class LeaseServicer:
         sessions: Sessions,
         settler: Settler,
         progress: ProgressReports,
+        drains: Drains,
         clock: Clock,
         *,
         default_ttl: timedelta,
@@ -63,6 +66,7 @@ class LeaseServicer:
         self._sessions = sessions
         self._settler = settler
         self._progress = progress
+        self._drains = drains
         self._clock = clock
         self._default_ttl = default_ttl
         self._max_streams = max_streams
@@ -108,15 +112,17 @@ class LeaseServicer:
         # Counted before the database is asked, so that streams that come at the same time count each other.
         self._streams += 1
         try:
-            await self._stream(call.scope, context, hello, first.hello.capacity)
+            await self._stream(call, context, hello, first.hello.capacity)
         finally:
             self._streams -= 1
 
     async def _stream(
-        self, scope: Scope, context: FrameStream, hello: Hello, capacity: lease_pb2.Capacity
+        self, call: Call, context: FrameStream, hello: Hello, capacity: lease_pb2.Capacity
     ) -> None:
         """Opens or resumes the session, and serves it to the end of its stream."""
-        opened = await self._session(scope, hello)
+        takes = takes_text(hello.subscriptions, capacity.slots)
+        told = Told(hello.worker, hello.labels, hello.client, call.address, takes)
+        opened = await self._session(call.scope, hello, told)
         session = opened.session
         stream = LeaseStream(context, session, as_value=hello.as_value)
         try:
@@ -128,12 +134,12 @@ class LeaseServicer:
             stream.gone()
             self._sessions.broken(session, stream)
 
-    async def _session(self, scope: Scope, hello: Hello) -> Opened:
+    async def _session(self, scope: Scope, hello: Hello, told: Told) -> Opened:
         if hello.token is None:
             ttl = hello.ttl or self._default_ttl
-            return await self._sessions.open(scope, hello.worker, hello.labels, ttl, hello.subscriptions)
+            return await self._sessions.open(scope, told, ttl, hello.subscriptions)
         return await self._sessions.resume(
-            scope, hello.token, hello.held, hello.unanswered, hello.subscriptions
+            scope, told, hello.token, hello.held, hello.unanswered, hello.subscriptions
         )
 
     def _spawn(self, work: Any) -> None:
@@ -181,10 +187,11 @@ class LeaseServicer:
         elif which == "progress":
             self._report(frame.progress, session)
         elif which == "drain":
-            _log.info(
-                "a worker drains", session=session.id, worker=session.name, reason=frame.drain.reason[:255]
-            )
+            reason = frame.drain.reason.replace("\0", "")[:255]
+            _log.info("a worker drains", session=session.id, worker=session.name, reason=reason)
             session.drain()
+            if session.leases:
+                self._spawn(self._drains.said(session, reason))
             self._end_when_empty(session, stream)
         elif which == "hello":
             raise ProtocolViolated("Hello came again; only the first frame of a stream may be Hello")

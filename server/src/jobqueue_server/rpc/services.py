@@ -46,6 +46,7 @@ from .schedules import SchedulesServicer
 from .unary_sessions import UnarySessionServicer
 from .union import ServicerUnion
 from .watch import WatchServicer
+from .workers import WorkerServicer
 
 Services = list[tuple[ServiceDescriptor, object]]
 
@@ -77,6 +78,7 @@ def services_of(
             session.sessions,
             attempt.settler,
             lease.progress,
+            session.drains,
             clock,
             default_ttl=settings.session_ttl,
             max_streams=settings.max_streams,
@@ -98,13 +100,7 @@ def services_of(
         (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], queue_admin),
         (access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"], access_admin),
-        (
-            insight_pb2.DESCRIPTOR.services_by_name["Insight"],
-            ServicerUnion(
-                InsightServicer(insight.explain, insight.demands),
-                OverviewServicer(insight.fleet),
-            ),
-        ),
+        (insight_pb2.DESCRIPTOR.services_by_name["Insight"], _insight(insight)),
         (
             externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"],
             ExternalScalerServicer(insight.scaling),
@@ -113,3 +109,11 @@ def services_of(
         (schedule_pb2.DESCRIPTOR.services_by_name["Schedules"], schedules),
         (operations_pb2.DESCRIPTOR.services_by_name["Operations"], OperationsServicer(bulk.operations)),
     ]
+
+
+def _insight(insight: InsightRoom) -> ServicerUnion:
+    return ServicerUnion(
+        InsightServicer(insight.explain, insight.demands),
+        OverviewServicer(insight.fleet),
+        WorkerServicer(insight.workers),
+    )

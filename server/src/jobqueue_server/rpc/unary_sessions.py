@@ -12,6 +12,7 @@ from ..core.lease.lease import Named
 from ..core.session.unary import UnarySessionOptions, UnarySessions
 from ..core.upkeep.clock import Clock
 from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, MAX_SETTLE_OUTCOMES
+from ..store.session.sessions import Told
 from . import checks, convert, hello
 from .checks import Problems
 from .leased import leased_job
@@ -52,17 +53,13 @@ class UnarySessionServicer:
             capacity.bytes,
             opening.as_value,
         )
+        told = Told(opening.worker, opening.labels, opening.client, call.address)
         if opening.token is None:
-            opened = await self._calls.open(
-                call.scope,
-                opening.worker,
-                opening.labels,
-                opening.ttl or self._default_ttl,
-                options,
-            )
+            ttl = opening.ttl or self._default_ttl
+            opened = await self._calls.open(call.scope, told, ttl, options)
         else:
             opened = await self._calls.resume(
-                call.scope, opening.token, opening.held, opening.unanswered, options
+                call.scope, told, opening.token, opening.held, opening.unanswered, options
             )
         return lease_pb2.OpenSessionResponse(welcome=welcome(opened, self._server_name))
 

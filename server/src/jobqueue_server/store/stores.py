@@ -20,6 +20,7 @@ from .database import Database
 from .dsn import cause_of, place_of
 from .events.notices import Notices
 from .insight.insight import InsightStore
+from .insight.workers import WorkerStore
 from .intake.intake import IntakeStore
 from .limits.queue_keys import QueueKeyStore
 from .limits.turnstiles import TurnstileStore
@@ -82,6 +83,7 @@ class Stores:
         self.turnstiles = TurnstileStore(database)
         self.queue_keys = QueueKeyStore(database)
         self.insight = InsightStore(database)
+        self.workers = WorkerStore(database)
         self.reads = ReadStore(database)
         self.watch = WatchStore(database)
         self.changes = ChangeStore(database, cancel_grace=cancel_grace)

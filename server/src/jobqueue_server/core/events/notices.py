@@ -44,6 +44,7 @@ class Peers:
         self._on_taken_back: list[Callable[[int, UUID, int, str], object]] = []
         self._on_gone: list[Callable[[int, int], object]] = []
         self._on_ended: list[Callable[[int, int], object]] = []
+        self._on_drain: list[Callable[[int], object]] = []
         self._on_access: list[Callable[[], object]] = []
 
     # ---- who hears what
@@ -67,6 +68,10 @@ class Peers:
     def hear_ended(self, listener: Callable[[int, int], object]) -> None:
         """A session has ended: (session id, its epoch)."""
         self._on_ended.append(listener)
+
+    def hear_drain(self, listener: Callable[[int], object]) -> None:
+        """A session gets no more jobs: (session id)."""
+        self._on_drain.append(listener)
 
     def hear_access_changed(self, listener: Callable[[], object]) -> None:
         """A key or a namespace was changed."""
@@ -93,6 +98,10 @@ class Peers:
     def tell_ended(self, session_id: int, epoch: int) -> None:
         """The session has ended, in this epoch."""
         self._tell("ended", [session_id, epoch])
+
+    def tell_drain(self, session_id: int) -> None:
+        """The session gets no more jobs, as its row says."""
+        self._tell("drain", [session_id])
 
     def tell_access_changed(self) -> None:
         """A key or a namespace was changed here: its version in the database has moved."""
@@ -148,6 +157,9 @@ class Peers:
             for session_id, epoch in notice.get(name, ()):
                 for listener in listeners:
                     listener(session_id, epoch)
+        for (session_id,) in notice.get("drain", ()):
+            for on_drain in self._on_drain:
+                on_drain(session_id)
         if "access" in notice:
             for on_access in self._on_access:
                 on_access()

@@ -10,6 +10,7 @@ from ..upkeep.room import UpkeepRoom
 from .demand import Demands
 from .explain import Explain
 from .scaling import Scaling
+from .worker_list import WorkerList
 from .workers import Fleet
 
 
@@ -28,3 +29,6 @@ class InsightRoom:
         self.explain = Explain(stores.insight, catalog.catalog, self.fleet)
         self.demands = Demands(stores.insight, stores.catalog, catalog.catalog, self.fleet, upkeep.clock)
         self.scaling = Scaling(self.demands)
+        self.workers = WorkerList(
+            stores.workers, catalog.catalog, session.sessions, session.drains, upkeep.levels
+        )

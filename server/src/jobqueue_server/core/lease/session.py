@@ -77,6 +77,7 @@ class Session(Holding):
         subscriptions: frozenset[tuple[str, str]],
         *,
         resumed: bool = False,
+        drains: bool = False,
     ) -> None:
         #: On whose behalf its worker works. Its grants may change while it is open.
         self.scope = scope
@@ -89,6 +90,7 @@ class Session(Holding):
         self.link: Link | None = None
         self.had_stream = False
         self.previous_token = resumed
+        self._drains = drains
         self.heard_at = time.monotonic()
         self.leave_at = self.stays_at = math.inf
         self.capacity = Capacity()
@@ -113,6 +115,12 @@ class Session(Holding):
             self.had_stream = True
             self.heard_at = time.monotonic()
             self.leave_at = leave_at
+            if self._drains:
+                self.withhold()
+
+    def withhold(self) -> bool:
+        """An operator drains the worker: it gets no more jobs. Returns whether it got some until now."""
+        return self._on(SessionEvent.WITHHOLD)
 
     def drain(self) -> None:
         """The worker drains: it takes no more jobs."""

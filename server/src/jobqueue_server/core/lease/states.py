@@ -17,6 +17,8 @@ class SessionState(Enum):
     MOVING = "moving"
     #: It has a stream, and its worker has said that it stops. It takes no jobs and settles what it holds.
     DRAINING = "draining"
+    #: It has a stream, and an operator drains it: it takes no jobs, also after a resume. Its worker was not told.
+    WITHHELD = "withheld"
     #: Its worker has said all, and the database is being told that the session ends.
     ENDING = "ending"
     #: It has no stream. It ends when its ttl is over, or goes on in another epoch.
@@ -32,6 +34,7 @@ class SessionEvent(Enum):
     TOO_OLD = "too old"
     STAYED = "stayed"
     DRAIN = "drain"
+    WITHHOLD = "withhold"
     SAID_ALL = "said all"
     BROKEN = "broken"
     GONE = "gone"
@@ -49,11 +52,17 @@ TABLE: Mapping[tuple[SessionState, SessionEvent], SessionState] = {
     # A worker that drains is asked to connect elsewhere too, and drains there.
     (_S.DRAINING, _E.TOO_OLD): _S.DRAINING,
     (_S.DRAINING, _E.STAYED): _S.DRAINING,
+    (_S.LIVE, _E.WITHHOLD): _S.WITHHELD,
+    (_S.MOVING, _E.WITHHOLD): _S.WITHHELD,
+    (_S.WITHHELD, _E.TOO_OLD): _S.WITHHELD,
+    (_S.WITHHELD, _E.STAYED): _S.WITHHELD,
+    (_S.WITHHELD, _E.DRAIN): _S.DRAINING,
     (_S.DRAINING, _E.SAID_ALL): _S.ENDING,
     (_S.OPENING, _E.BROKEN): _S.SILENT,
     (_S.LIVE, _E.BROKEN): _S.SILENT,
     (_S.MOVING, _E.BROKEN): _S.SILENT,
     (_S.DRAINING, _E.BROKEN): _S.SILENT,
+    (_S.WITHHELD, _E.BROKEN): _S.SILENT,
     # Its end is on the way to the database, and may have been committed.
     (_S.ENDING, _E.BROKEN): _S.ENDING,
     **{(state, _E.GONE): _S.ENDED for state in _S if state is not _S.ENDED},

@@ -13,6 +13,7 @@ from ..events.this_server import ThisServer
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.states import SessionState
 from ..tuning import Tuning
+from .drains import Drains
 from .registry import Sessions
 from .revocations import Revocations
 from .tokens import ended, superseded
@@ -33,6 +34,7 @@ class Audit:
         store: SessionStore,
         sessions: Sessions,
         revocations: Revocations,
+        drains: Drains,
         attempts: AttemptEnds,
         server: ThisServer,
         tuning: Tuning | None = None,
@@ -40,6 +42,7 @@ class Audit:
         self._store = store
         self._sessions = sessions
         self._revocations = revocations
+        self._drains = drains
         self._attempts = attempts
         self._server = server
         self._tuning = tuning or Tuning()
@@ -94,14 +97,18 @@ class Audit:
         """Compares the sessions that the database counts as heard here with those that this server knows.
 
         One that was reaped while this server could not reach the database, or that goes on elsewhere, is ended here:
-        it would get no more jobs. A session that is unknown here becomes silent, since it would never be reaped: its
-        resume committed, and its caller was gone or the answer was lost.
+        it would get no more jobs. Of one that is drained the notice may have been lost. A session that is unknown here
+        becomes silent, since it would never be reaped: its resume committed, and its caller was gone or the answer was
+        lost.
         """
         known = self._sessions.all()
         rows = await self._store.open_sessions(self._server.id, [session.id for session in known])
         epochs = {row["id"]: row["epoch"] for row in rows}
+        drains = {row["id"] for row in rows if row["drains"]}
         for session in known:
             if epochs.get(session.id) == session.epoch or self._sessions.get(session.id) is not session:
+                if session.id in drains:
+                    self._drains.heard(session.id)
                 continue
             if session.id in epochs:
                 # As after every planned move whose notice was lost, or of a server that sends none.

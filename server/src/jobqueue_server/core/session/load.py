@@ -21,7 +21,7 @@ ANY_SIZE = 1 << 40
 #: The slots of a worker that does not bound them.
 ANY_SLOTS = 1 << 30
 _AT_ONCE = 500
-_LEAVES = frozenset({SessionState.MOVING, SessionState.DRAINING})
+_LEAVES = frozenset({SessionState.MOVING, SessionState.DRAINING, SessionState.WITHHELD})
 
 #: A namespace, a queue and a kind; a kind of "" stands for the whole queue, in which a session counts once, and a
 #: queue of "" for all that a server has of the namespace.

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from ...lifecycle import Event
 from ...scope import Scope
 from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
-from ...store.session.sessions import SessionStore
+from ...store.session.sessions import SessionStore, Told
 from ..access.checks import check_subscriptions
 from ..claim.takers import Takers
 from ..events.notices import Peers
@@ -33,6 +33,9 @@ from .silences import Silences
 from .tokens import digest, ended, new_token, refusal_of, split_token, superseded
 
 _log = logging.getLogger(__name__)
+
+#: Pairs of queue and kind.
+Subscriptions = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +110,7 @@ class Sessions:
 
     # ---- a worker comes
 
-    async def open(
-        self,
-        scope: Scope,
-        name: str,
-        labels: Mapping[str, str],
-        ttl: timedelta,
-        subscriptions: frozenset[tuple[str, str]],
-    ) -> Opened:
+    async def open(self, scope: Scope, told: Told, ttl: timedelta, subscriptions: Subscriptions) -> Opened:
         """A new session.
 
         Raises:
@@ -124,8 +120,8 @@ class Sessions:
         check_subscriptions(scope, subscriptions)
         self._room()
         secret = new_token()
-        session_id, epoch = await self._store.open(scope, self._server.id, name, labels, ttl, digest(secret))
-        session = Session(scope, session_id, epoch, name, ttl, subscriptions)
+        session_id, epoch = await self._store.open(scope, self._server.id, told, ttl, digest(secret))
+        session = Session(scope, session_id, epoch, told.name, ttl, subscriptions)
         self._sessions[session_id] = session
         return Opened(session, f"{session_id}.{secret}")
 
@@ -137,10 +133,11 @@ class Sessions:
     async def resume(
         self,
         scope: Scope,
+        told: Told,
         token: str,
         held: Sequence[Named],
         unanswered: Sequence[Named],
-        subscriptions: frozenset[tuple[str, str]],
+        subscriptions: Subscriptions,
     ) -> Opened:
         """The next epoch of a session, on this server, with the leases that its worker still names.
 
@@ -156,8 +153,8 @@ class Sessions:
         session_id, secret = split_token(token)
         if session_id not in self._sessions:
             self._room()
-        new_secret = new_token()
-        row = await self._store.resume(scope, session_id, digest(secret), digest(new_secret), self._server.id)
+        new = new_token()
+        row = await self._store.resume(scope, told, session_id, digest(secret), digest(new), self._server.id)
         if row is None:
             raise await self.refusal(scope, token)
         # The server that had it ends its stream, and forgets what it holds.
@@ -170,14 +167,14 @@ class Sessions:
         except BaseException:
             self.broken(session, None)
             raise
-        return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
+        return Opened(session, f"{session_id}.{new}", kept, revoked)
 
     async def refusal(self, scope: Scope, token: str) -> JobQueueError:
         """Why this token does not continue a session: SessionUnknown, SessionEnded or SessionSuperseded."""
         session_id, secret = split_token(token)
         return refusal_of(await self._store.find(scope, session_id, digest(secret)))
 
-    def _take_over(self, scope: Scope, row: Record, subscriptions: frozenset[tuple[str, str]]) -> Session:
+    def _take_over(self, scope: Scope, row: Record, subscriptions: Subscriptions) -> Session:
         """The session in its new epoch: a fresh object, so that what the old stream still does finds the old one.
 
         Of resumes at once the answers may come in another order than their epochs.
@@ -186,7 +183,14 @@ class Sessions:
         if old is not None and old.epoch > row["epoch"]:
             raise superseded()
         session = Session(
-            scope, row["id"], row["epoch"], row["name"], row["ttl"], subscriptions, resumed=True
+            scope,
+            row["id"],
+            row["epoch"],
+            row["name"],
+            row["ttl"],
+            subscriptions,
+            resumed=True,
+            drains=row["drains"],
         )
         if old is not None:
             self._takers.detach(old)
@@ -204,7 +208,7 @@ class Sessions:
             link.fail(superseded())
             return
         session.attach(link, self.leave_at(time.monotonic()))
-        self._takers.attach(session)
+        self.capacity_changed(session)
         self._cancels.attached(session)
         for listener in self._on_attached:
             listener(session)

@@ -18,6 +18,7 @@ from ..upkeep.room import UpkeepRoom
 from .audit import Audit
 from .cancels import Cancels
 from .credentials import Credentials
+from .drains import Drains
 from .load import Load, add_flows, mark_weighed, measured, written
 from .losses import Losses
 from .reaper import Reaper
@@ -75,7 +76,8 @@ class SessionRoom:
         )
         losses = Losses(store, self.sessions, silences, attempts, peers, tuning)
         revocations = Revocations(self.sessions, peers)
-        self.audit = Audit(store, self.sessions, revocations, attempts, server, tuning)
+        self.drains = Drains(store, self.sessions, claim.takers, peers)
+        self.audit = Audit(store, self.sessions, revocations, self.drains, attempts, server, tuning)
         self.reaper = Reaper(store, revocations, losses, self.audit, attempts, server, tuning)
         self.credentials = Credentials(
             store, self.sessions, claim.takers, attempts, access.access, peers, tuning
@@ -88,6 +90,7 @@ class SessionRoom:
             attempt.settler,
             attempts,
             catalog.catalog,
+            self.drains,
             server,
         )
         self.heartbeat = ServerHeartbeat(

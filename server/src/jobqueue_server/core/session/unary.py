@@ -22,7 +22,7 @@ from ...model import MAX_PAGE_BYTES
 from ...scope import Scope
 from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
-from ...store.session.sessions import SessionStore
+from ...store.session.sessions import SessionStore, Told
 from ..access.checks import check_subscriptions
 from ..attempt.outcome import Answer, Outcome, SettleReply
 from ..attempt.settler import Settler
@@ -33,6 +33,7 @@ from ..events.this_server import ThisServer
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.lease import CancelRequest, Lease, LeaseTemplate, Named
 from ..lease.session import Session
+from .drains import Drains
 from .registry import Opened, Sessions
 from .tokens import digest, new_token, split_token
 
@@ -143,11 +144,13 @@ class UnarySessions:
         settler: Settler,
         attempts: AttemptEnds,
         catalog: Catalog,
+        drains: Drains,
         server: ThisServer,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._takers = takers
+        self._drains = drains
         self._delivery = delivery
         self._settler = settler
         self._attempts = attempts
@@ -163,33 +166,27 @@ class UnarySessions:
         for gathering in self._gathering:
             gathering.came.set()
 
-    async def open(
-        self,
-        scope: Scope,
-        name: str,
-        labels: Mapping[str, str],
-        ttl: timedelta,
-        greeting: UnarySessionOptions,
-    ) -> Opened:
+    async def open(self, scope: Scope, told: Told, ttl: timedelta, greeting: UnarySessionOptions) -> Opened:
         """A new session, heard by its calls."""
         check_subscriptions(scope, greeting.subscriptions)
         secret = new_token()
         session_id, epoch = await self._store.open(
-            scope, self._server.id, name, labels, ttl, digest(secret), greeting.text()
+            scope, self._server.id, told, ttl, digest(secret), greeting.text()
         )
-        session = Session(scope, session_id, epoch, name, ttl, greeting.subscriptions)
+        session = Session(scope, session_id, epoch, told.name, ttl, greeting.subscriptions)
         return Opened(session, f"{session_id}.{secret}")
 
     async def resume(
         self,
         scope: Scope,
+        told: Told,
         token: str,
         held: Sequence[Named],
         unanswered: Sequence[Named],
         greeting: UnarySessionOptions,
     ) -> Opened:
         """The next epoch of a session that had a stream, or not, heard by its calls from now on."""
-        opened = await self._sessions.resume(scope, token, held, unanswered, greeting.subscriptions)
+        opened = await self._sessions.resume(scope, told, token, held, unanswered, greeting.subscriptions)
         self._sessions.forget(opened.session)
         if not await self._store.greet(opened.session.id, opened.session.epoch, greeting.text()):
             raise await self._sessions.refusal(scope, opened.token)
@@ -237,11 +234,14 @@ class UnarySessions:
             len(session.leases) + most,
         )
         session.attach(gathering)
+        self._drains.claims(session)
         self._gathering.add(gathering)
         answered = False
         try:
             if not self._leaving:
-                self._takers.attach(session)
+                # One that is drained waits as others do: it would come again at once.
+                if session.takes_jobs:
+                    self._takers.attach(session)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait.total_seconds()):
                         await gathering.came.wait()
@@ -253,6 +253,7 @@ class UnarySessions:
             answered = True
             return gathering.leases
         finally:
+            self._drains.claimed(session)
             session.broken(gathering)
             self._takers.detach(session)
             self._gathering.discard(gathering)
@@ -327,7 +328,9 @@ class UnarySessions:
         held = await self._store.held([session_id])
         greeting = None if row["greeting"] is None else UnarySessionOptions.of(row["greeting"])
         subscriptions = greeting.subscriptions if greeting else frozenset[tuple[str, str]]()
-        session = Session(scope, row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
+        session = Session(
+            scope, row["id"], row["epoch"], row["name"], row["ttl"], subscriptions, drains=row["drains"]
+        )
         if any(self._catalog.lane_by_id(lease["lane_id"]) is None for lease in held):
             await self._catalog.refresh()
         for lease in held:

@@ -13,13 +13,18 @@ _log = logging.getLogger(__name__)
 # 2: namespaces beside `default`. 3: jobs that are held back. 4: what queues allow of the jobs of one key.
 # 5: strict order, what queues and kinds allow of all their jobs, what is said of one key. 6: unique jobs.
 # 7: jobs that take several slots of a worker; backfills of schedules, operations that servers of before would not know.
-LEVEL = 7
+# 8: workers that are drained; changes of jobs that wait, operations that servers of before would not know.
+LEVEL = 8
 #: Since this level servers keep to what is named at 5.
 LIMITS_LEVEL = 5
 #: Since this level servers count how many slots a job takes.
 WEIGHT_LEVEL = 7
 #: Since this level servers know of backfills.
 BACKFILL_LEVEL = 7
+#: Since this level servers give no jobs to workers that are drained.
+DRAIN_LEVEL = 8
+#: Since this level servers know of changes of jobs that wait.
+UPDATE_LEVEL = 8
 
 
 class Levels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,6 +12,26 @@ from ...scope import Scope
 from ..attempt.attempts import AttemptEnd, AttemptStore
 from ..database import Database, Record, Session
 from ..upkeep.clock import Expected
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a worker says of itself when it comes, for people.
+
+    Attributes:
+        name: Its name. A resume does not change it, nor the labels.
+        labels: Its own labels.
+        client: Its client library.
+        address: Whence it came, as the server saw it.
+        takes: JSON text of its subscriptions and its slots; None: its greeting has them.
+    """
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    client: str = ""
+    address: str = ""
+    takes: str | None = None
+
 
 #: How a lease of a session that ends leaves RUNNING: given up, lost, or never delivered.
 Decide = Callable[[Record], AttemptEnd]
@@ -61,31 +82,30 @@ class SessionStore:
         self,
         scope: Scope,
         server_id: int,
-        name: str,
-        labels: Mapping[str, str],
+        told: Told,
         ttl: timedelta,
         token_hash: bytes,
         greeting: str | None = None,
     ) -> tuple[int, int]:
         """A new session: (id, epoch). With `greeting`, JSON text, it is heard by its calls."""
-        described = json.dumps(dict(labels)) if labels else None
+        labels = json.dumps(dict(told.labels)) if told.labels else None
         record = await self._database.fetchrow(
-            "open_session", server_id, name, described, ttl, token_hash, greeting,
-            scope.namespace, scope.principal, scope.credential,
+            "open_session", server_id, told.name, labels, ttl, token_hash, greeting,
+            scope.namespace, scope.principal, scope.credential, told.client or None, told.address or None, told.takes,
         )  # fmt: skip
         assert record is not None
         return record["id"], record["epoch"]
 
     async def resume(
-        self, scope: Scope, session_id: int, shown: bytes, token_hash: bytes, server_id: int
+        self, scope: Scope, told: Told, session_id: int, shown: bytes, token_hash: bytes, server_id: int
     ) -> Record | None:
-        """The next epoch of a session (id, epoch, name, ttl).
+        """The next epoch of a session (id, epoch, name, ttl, drains).
 
         None: it ended, or the token is not its own, or another principal opened it. Who showed nothing is no other.
         """
         return await self._database.fetchrow(
             "resume_session", session_id, shown, token_hash, server_id,
-            scope.namespace, scope.principal, scope.credential,
+            scope.namespace, scope.principal, scope.credential, told.client or None, told.address or None, told.takes,
         )  # fmt: skip
 
     async def find(self, scope: Scope, session_id: int, shown: bytes | None) -> Record | None:
@@ -99,7 +119,7 @@ class SessionStore:
         return bool(await self._database.fetch("greet_session", session_id, epoch, greeting))
 
     async def touch(self, scope: Scope, session_id: int, shown: bytes) -> Record | None:
-        """A call was heard: the session (id, epoch, name, ttl, greeting, streams).
+        """A call was heard: the session (id, epoch, name, ttl, greeting, streams, drains).
 
         None: it ended, or the token is not its newest, or another principal opened it.
         """
@@ -123,6 +143,10 @@ class SessionStore:
         """
         ids, epochs, ago = zip(*sessions, strict=True)
         return {row["id"] for row in await self._database.fetch("silence_sessions", ids, epochs, ago)}
+
+    async def says_drain(self, session_id: int, epoch: int, reason: str) -> None:
+        """Its worker is shutting down, for a while: it has jobs."""
+        await self._database.fetch("says_drain", session_id, epoch, reason)
 
     async def end(self, session_id: int, epoch: int, decide: Decide) -> list[Record] | None:
         """Ends a session and gives back its leases, in one transaction. None: another epoch has it, or it ended."""
@@ -172,7 +196,7 @@ class SessionStore:
         return await self._database.fetch("held", session_ids, self._expected(), hot=True)
 
     async def open_sessions(self, server_id: int, known: Sequence[int]) -> list[Record]:
-        """Sessions (id, epoch, counted_on) that have not ended: the known ones, and this server's by its row."""
+        """Sessions (id, epoch, counted_on, drains) that have not ended: the known ones, and this server's by row."""
         return await self._database.fetch("open_sessions", server_id, known)
 
     async def cancelling(self, server_id: int) -> list[Record]:

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/bulk.proto.
  */
 export const file_jobqueue_v1_bulk: GenFile = /*@__PURE__*/
-  fileDesc("ChZqb2JxdWV1ZS92MS9idWxrLnByb3RvEgtqb2JxdWV1ZS52MSK4AwoJSm9iRmlsdGVyEhEKA2lkcxgBIAMoCUIE4kEBARITCgVxdWV1ZRgCIAEoCUIE4kEBARISCgRraW5kGAMgASgJQgTiQQEBEi0KBnN0YXR1cxgEIAMoDjIXLmpvYnF1ZXVlLnYxLkpvYi5TdGF0dXNCBOJBAQESFAoGbGFiZWxzGAUgAygJQgTiQQEBEjcKDWNyZWF0ZWRfYWZ0ZXIYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjgKDmNyZWF0ZWRfYmVmb3JlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARI1CgtlbmRlZF9hZnRlchgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQESNgoMZW5kZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARIUCgZyZWFzb24YCiADKAlCBOJBAQESGAoKZXJyb3JfdHlwZRgLIAEoCUIE4kEBARIYCgpldmVyeXRoaW5nGAwgASgIQgTiQQEBIosDChBSZXRyeUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESLwoGc3ByZWFkGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEiwKBnJ1bl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIqCgVkZWxheRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAEhYKCHRvX3F1ZXVlGAkgASgJQgTiQQEBEh4KEHJlc2V0X2NoZWNrcG9pbnQYCiABKAhCBOJBAQESHAoOcmVzcGVjdF91bmlxdWUYCyABKAhCBOJBAQFCBwoFc3RhcnQiRQoRUmV0cnlKb2JzUmVzcG9uc2USMAoJb3BlcmF0aW9uGAEgASgLMh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiK4AQoRQ2FuY2VsSm9ic1JlcXVlc3QSLAoGZmlsdGVyGAEgASgLMhYuam9icXVldWUudjEuSm9iRmlsdGVyQgTiQQECEhMKBWZvcmNlGAIgASgIQgTiQQEBEhgKCnBlcl9zZWNvbmQYAyABKAVCBOJBAQESFgoIbWF4X2pvYnMYBCABKANCBOJBAQESGAoKcmVxdWVzdF9pZBgFIAEoCUIE4kEBARIUCgZyZWFzb24YBiABKAlCBOJBAQEiRgoSQ2FuY2VsSm9ic1Jlc3BvbnNlEjAKCW9wZXJhdGlvbhgBIAEoCzIdLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24iogEKEURlbGV0ZUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQEiRgoSRGVsZXRlSm9ic1Jlc3BvbnNlEjAKCW9wZXJhdGlvbhgBIAEoCzIdLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24ioQMKDEJ1bGtNZXRhZGF0YRIMCgR2ZXJiGAEgASgJEiYKBmZpbHRlchgCIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlchIlCgVzdGF0ZRgDIAEoDjIWLmpvYnF1ZXVlLnYxLkJ1bGtTdGF0ZRIPCgdkcnlfcnVuGAQgASgIEg4KBmxvb2tlZBgFIAEoAxIPCgdjaGFuZ2VkGAYgASgDEg8KB3NraXBwZWQYByABKAMSEAoIZXN0aW1hdGUYCCABKAMSFwoPZXN0aW1hdGVfY2FwcGVkGAkgASgIEhIKCnBlcl9zZWNvbmQYCiABKAUSEAoIbWF4X2pvYnMYCyABKAMSEgoKc2FtcGxlX2lkcxgMIAMoCRIuCgpjcmVhdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLgoKQnVsa1Jlc3VsdBIPCgdjaGFuZ2VkGAEgASgDEg8KB3NraXBwZWQYAiABKAMqogEKCUJ1bGtTdGF0ZRIaChZCVUxLX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQlVMS19TVEFURV9XQUlUSU5HEAESFgoSQlVMS19TVEFURV9SVU5OSU5HEAISGAoUQlVMS19TVEFURV9TVUNDRUVERUQQAxIYChRCVUxLX1NUQVRFX0NBTkNFTExFRBAEEhUKEUJVTEtfU1RBVEVfRkFJTEVEEAUyhQMKBEJ1bGsSewoJUmV0cnlKb2JzEh0uam9icXVldWUudjEuUmV0cnlKb2JzUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLlJldHJ5Sm9ic1Jlc3BvbnNlIi+KgBkHCgEFEAUYAYLT5JMCHjoBKmIJb3BlcmF0aW9uIg4vdjEvam9iczpyZXRyeRJ/CgpDYW5jZWxKb2JzEh4uam9icXVldWUudjEuQ2FuY2VsSm9ic1JlcXVlc3QaHy5qb2JxdWV1ZS52MS5DYW5jZWxKb2JzUmVzcG9uc2UiMIqAGQcKAQUQBRgBgtPkkwIfOgEqYglvcGVyYXRpb24iDy92MS9qb2JzOmNhbmNlbBJ/CgpEZWxldGVKb2JzEh4uam9icXVldWUudjEuRGVsZXRlSm9ic1JlcXVlc3QaHy5qb2JxdWV1ZS52MS5EZWxldGVKb2JzUmVzcG9uc2UiMIqAGQcKAQUQBRgBgtPkkwIfOgEqYglvcGVyYXRpb24iDy92MS9qb2JzOmRlbGV0ZUJGCg9kZXYuam9icXVldWUudjFCCUJ1bGtQcm90b1ABWiZqb2JxdWV1ZS5kZXYvZ28vam9icXVldWUvdjE7am9icXVldWV2MWIGcHJvdG8z", [file_google_api_annotations, file_google_api_field_behavior, file_google_longrunning_operations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job]);
+  fileDesc("ChZqb2JxdWV1ZS92MS9idWxrLnByb3RvEgtqb2JxdWV1ZS52MSK4AwoJSm9iRmlsdGVyEhEKA2lkcxgBIAMoCUIE4kEBARITCgVxdWV1ZRgCIAEoCUIE4kEBARISCgRraW5kGAMgASgJQgTiQQEBEi0KBnN0YXR1cxgEIAMoDjIXLmpvYnF1ZXVlLnYxLkpvYi5TdGF0dXNCBOJBAQESFAoGbGFiZWxzGAUgAygJQgTiQQEBEjcKDWNyZWF0ZWRfYWZ0ZXIYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjgKDmNyZWF0ZWRfYmVmb3JlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARI1CgtlbmRlZF9hZnRlchgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQESNgoMZW5kZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARIUCgZyZWFzb24YCiADKAlCBOJBAQESGAoKZXJyb3JfdHlwZRgLIAEoCUIE4kEBARIYCgpldmVyeXRoaW5nGAwgASgIQgTiQQEBIrUDChBSZXRyeUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESLwoGc3ByZWFkGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEiwKBnJ1bl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIqCgVkZWxheRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAEhYKCHRvX3F1ZXVlGAkgASgJQgTiQQEBEh4KEHJlc2V0X2NoZWNrcG9pbnQYCiABKAhCBOJBAQESHAoOcmVzcGVjdF91bmlxdWUYCyABKAhCBOJBAQESGwoIZXhwZWN0ZWQYDCABKANCBOJBAQFIAYgBAUIHCgVzdGFydEILCglfZXhwZWN0ZWQiRQoRUmV0cnlKb2JzUmVzcG9uc2USMAoJb3BlcmF0aW9uGAEgASgLMh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiLiAQoRQ2FuY2VsSm9ic1JlcXVlc3QSLAoGZmlsdGVyGAEgASgLMhYuam9icXVldWUudjEuSm9iRmlsdGVyQgTiQQECEhMKBWZvcmNlGAIgASgIQgTiQQEBEhgKCnBlcl9zZWNvbmQYAyABKAVCBOJBAQESFgoIbWF4X2pvYnMYBCABKANCBOJBAQESGAoKcmVxdWVzdF9pZBgFIAEoCUIE4kEBARIUCgZyZWFzb24YBiABKAlCBOJBAQESGwoIZXhwZWN0ZWQYByABKANCBOJBAQFIAIgBAUILCglfZXhwZWN0ZWQiRgoSQ2FuY2VsSm9ic1Jlc3BvbnNlEjAKCW9wZXJhdGlvbhgBIAEoCzIdLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24izAEKEURlbGV0ZUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESGwoIZXhwZWN0ZWQYBiABKANCBOJBAQFIAIgBAUILCglfZXhwZWN0ZWQiRgoSRGVsZXRlSm9ic1Jlc3BvbnNlEjAKCW9wZXJhdGlvbhgBIAEoCzIdLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24ivgMKEVVwZGF0ZUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESLwoGc3ByZWFkGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEiwKBnJ1bl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIqCgVkZWxheRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAEhYKCHRvX3F1ZXVlGAkgASgJQgTiQQEBEhsKCGV4cGVjdGVkGAogASgDQgTiQQEBSAGIAQESGwoIcHJpb3JpdHkYCyABKAVCBOJBAQFIAogBARIaCgxtYXhfYXR0ZW1wdHMYDCABKAVCBOJBAQFCBwoFc3RhcnRCCwoJX2V4cGVjdGVkQgsKCV9wcmlvcml0eSJGChJVcGRhdGVKb2JzUmVzcG9uc2USMAoJb3BlcmF0aW9uGAEgASgLMh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiKhAwoMQnVsa01ldGFkYXRhEgwKBHZlcmIYASABKAkSJgoGZmlsdGVyGAIgASgLMhYuam9icXVldWUudjEuSm9iRmlsdGVyEiUKBXN0YXRlGAMgASgOMhYuam9icXVldWUudjEuQnVsa1N0YXRlEg8KB2RyeV9ydW4YBCABKAgSDgoGbG9va2VkGAUgASgDEg8KB2NoYW5nZWQYBiABKAMSDwoHc2tpcHBlZBgHIAEoAxIQCghlc3RpbWF0ZRgIIAEoAxIXCg9lc3RpbWF0ZV9jYXBwZWQYCSABKAgSEgoKcGVyX3NlY29uZBgKIAEoBRIQCghtYXhfam9icxgLIAEoAxISCgpzYW1wbGVfaWRzGAwgAygJEi4KCmNyZWF0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIuCgpCdWxrUmVzdWx0Eg8KB2NoYW5nZWQYASABKAMSDwoHc2tpcHBlZBgCIAEoAyqiAQoJQnVsa1N0YXRlEhoKFkJVTEtfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJCVUxLX1NUQVRFX1dBSVRJTkcQARIWChJCVUxLX1NUQVRFX1JVTk5JTkcQAhIYChRCVUxLX1NUQVRFX1NVQ0NFRURFRBADEhgKFEJVTEtfU1RBVEVfQ0FOQ0VMTEVEEAQSFQoRQlVMS19TVEFURV9GQUlMRUQQBTKGBAoEQnVsaxJ7CglSZXRyeUpvYnMSHS5qb2JxdWV1ZS52MS5SZXRyeUpvYnNSZXF1ZXN0Gh4uam9icXVldWUudjEuUmV0cnlKb2JzUmVzcG9uc2UiL4qAGQcKAQUQBRgBgtPkkwIeOgEqYglvcGVyYXRpb24iDi92MS9qb2JzOnJldHJ5En8KCkNhbmNlbEpvYnMSHi5qb2JxdWV1ZS52MS5DYW5jZWxKb2JzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkNhbmNlbEpvYnNSZXNwb25zZSIwioAZBwoBBRAFGAGC0+STAh86ASpiCW9wZXJhdGlvbiIPL3YxL2pvYnM6Y2FuY2VsEn8KCkRlbGV0ZUpvYnMSHi5qb2JxdWV1ZS52MS5EZWxldGVKb2JzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkRlbGV0ZUpvYnNSZXNwb25zZSIwioAZBwoBBRAFGAGC0+STAh86ASpiCW9wZXJhdGlvbiIPL3YxL2pvYnM6ZGVsZXRlEn8KClVwZGF0ZUpvYnMSHi5qb2JxdWV1ZS52MS5VcGRhdGVKb2JzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLlVwZGF0ZUpvYnNSZXNwb25zZSIwioAZBwoBBRAFGAGC0+STAh86ASpiCW9wZXJhdGlvbiIPL3YxL2pvYnM6dXBkYXRlQkYKD2Rldi5qb2JxdWV1ZS52MUIJQnVsa1Byb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_longrunning_operations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job]);
 
 /**
  * Which jobs. A job must match all conditions that are set. It must also be one that the caller may both read and operate
@@ -51,7 +51,7 @@ export type JobFilter = Message<"jobqueue.v1.JobFilter"> & {
 
   /**
    * In one of these statuses. Empty: for RetryJobs FAILED_PERMANENT or CANCELLED, for CancelJobs any that is not terminal,
-   * for DeleteJobs any that is.
+   * for DeleteJobs any that is, for UpdateJobs QUEUED or RETRYING.
    *
    * @generated from field: repeated jobqueue.v1.Job.Status status = 4;
    */
@@ -79,21 +79,21 @@ export type JobFilter = Message<"jobqueue.v1.JobFilter"> & {
   createdBefore?: Timestamp;
 
   /**
-   * Ended at this time or later. Not for CancelJobs.
+   * Ended at this time or later. Not for CancelJobs and UpdateJobs.
    *
    * @generated from field: google.protobuf.Timestamp ended_after = 8;
    */
   endedAfter?: Timestamp;
 
   /**
-   * Ended before this time. Not for CancelJobs.
+   * Ended before this time. Not for CancelJobs and UpdateJobs.
    *
    * @generated from field: google.protobuf.Timestamp ended_before = 9;
    */
   endedBefore?: Timestamp;
 
   /**
-   * Ended for one of these reasons, such as ATTEMPTS_EXHAUSTED (`Job.reason`), 20 at most. Not for CancelJobs.
+   * Ended for one of these reasons, such as ATTEMPTS_EXHAUSTED (`Job.reason`), 20 at most. Not for CancelJobs and UpdateJobs.
    *
    * @generated from field: repeated string reason = 10;
    */
@@ -219,6 +219,15 @@ export type RetryJobsRequest = Message<"jobqueue.v1.RetryJobsRequest"> & {
    * @generated from field: bool respect_unique = 11;
    */
   respectUnique: boolean;
+
+  /**
+   * How many jobs should match, as the dry run said (`BulkMetadata.estimate`), 0 or more. They are counted again first: if their
+   * number is more than a tenth off, nothing is changed (FILTER_CHANGED). Where both counts ended at their bound they count as
+   * equal. Unset, or without `force`: whatever matches is changed.
+   *
+   * @generated from field: optional int64 expected = 12;
+   */
+  expected?: bigint;
 };
 
 /**
@@ -296,6 +305,13 @@ export type CancelJobsRequest = Message<"jobqueue.v1.CancelJobsRequest"> & {
    * @generated from field: string reason = 6;
    */
   reason: string;
+
+  /**
+   * As in RetryJobsRequest.
+   *
+   * @generated from field: optional int64 expected = 7;
+   */
+  expected?: bigint;
 };
 
 /**
@@ -366,6 +382,13 @@ export type DeleteJobsRequest = Message<"jobqueue.v1.DeleteJobsRequest"> & {
    * @generated from field: string request_id = 5;
    */
   requestId: string;
+
+  /**
+   * As in RetryJobsRequest.
+   *
+   * @generated from field: optional int64 expected = 6;
+   */
+  expected?: bigint;
 };
 
 /**
@@ -395,6 +418,138 @@ export type DeleteJobsResponse = Message<"jobqueue.v1.DeleteJobsResponse"> & {
  */
 export const DeleteJobsResponseSchema: GenMessage<DeleteJobsResponse> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_bulk, 6);
+
+/**
+ * The jobs to change, and how.
+ *
+ * @generated from message jobqueue.v1.UpdateJobsRequest
+ */
+export type UpdateJobsRequest = Message<"jobqueue.v1.UpdateJobsRequest"> & {
+  /**
+   * Which jobs, of those that are QUEUED or RETRYING.
+   *
+   * @generated from field: jobqueue.v1.JobFilter filter = 1;
+   */
+  filter?: JobFilter;
+
+  /**
+   * Change them. Without it nothing changes, and the answer is how many match.
+   *
+   * @generated from field: bool force = 2;
+   */
+  force: boolean;
+
+  /**
+   * How many jobs a second, 1..100000. 0: as fast as the service takes it without harm to others.
+   *
+   * @generated from field: int32 per_second = 3;
+   */
+  perSecond: number;
+
+  /**
+   * The operation is done after so many jobs. 0: after all.
+   *
+   * @generated from field: int64 max_jobs = 4;
+   */
+  maxJobs: bigint;
+
+  /**
+   * As in RetryJobsRequest.
+   *
+   * @generated from field: string request_id = 5;
+   */
+  requestId: string;
+
+  /**
+   * Each job gets a `run_at` that is drawn evenly from the time after the new start that is so long, up to 7 days. It wants
+   * `run_at` or `delay`. Default 0.
+   *
+   * @generated from field: google.protobuf.Duration spread = 6;
+   */
+  spread?: Duration;
+
+  /**
+   * The new start. Neither set: each job keeps its own.
+   *
+   * @generated from oneof jobqueue.v1.UpdateJobsRequest.start
+   */
+  start: {
+    /**
+     * An absolute time by the database's clock, at most 400 days from now. A time in the past counts as now.
+     *
+     * @generated from field: google.protobuf.Timestamp run_at = 7;
+     */
+    value: Timestamp;
+    case: "runAt";
+  } | {
+    /**
+     * A time from the job's change, 0 to 400 days. 0: now, also for jobs that wait for another attempt.
+     *
+     * @generated from field: google.protobuf.Duration delay = 8;
+     */
+    value: Duration;
+    case: "delay";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The queue in which the jobs wait from now on. It must exist, and the caller must have OPERATE on all of its kinds. What
+   * it says of enqueues, such as `max_waiting` and `require_key`, does not hold for them; its limits by key do. Empty: each
+   * job stays in its queue.
+   *
+   * @generated from field: string to_queue = 9;
+   */
+  toQueue: string;
+
+  /**
+   * As in RetryJobsRequest.
+   *
+   * @generated from field: optional int64 expected = 10;
+   */
+  expected?: bigint;
+
+  /**
+   * The new priority, -10..10. Unset: each job keeps its own.
+   *
+   * @generated from field: optional int32 priority = 11;
+   */
+  priority?: number;
+
+  /**
+   * After how many failures a job ends as FAILED_PERMANENT, 1..1000. A job that has as many already gets one more
+   * attempt. 0: each job keeps its own.
+   *
+   * @generated from field: int32 max_attempts = 12;
+   */
+  maxAttempts: number;
+};
+
+/**
+ * Describes the message jobqueue.v1.UpdateJobsRequest.
+ * Use `create(UpdateJobsRequestSchema)` to create a new message.
+ */
+export const UpdateJobsRequestSchema: GenMessage<UpdateJobsRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_bulk, 7);
+
+/**
+ * The operation that changes them.
+ *
+ * @generated from message jobqueue.v1.UpdateJobsResponse
+ */
+export type UpdateJobsResponse = Message<"jobqueue.v1.UpdateJobsResponse"> & {
+  /**
+   * Its metadata is a BulkMetadata, its response a BulkResult.
+   *
+   * @generated from field: google.longrunning.Operation operation = 1;
+   */
+  operation?: Operation;
+};
+
+/**
+ * Describes the message jobqueue.v1.UpdateJobsResponse.
+ * Use `create(UpdateJobsResponseSchema)` to create a new message.
+ */
+export const UpdateJobsResponseSchema: GenMessage<UpdateJobsResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_bulk, 8);
 
 /**
  * The metadata of an operation.
@@ -514,7 +669,7 @@ export type BulkMetadata = Message<"jobqueue.v1.BulkMetadata"> & {
  * Use `create(BulkMetadataSchema)` to create a new message.
  */
 export const BulkMetadataSchema: GenMessage<BulkMetadata> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_bulk, 7);
+  messageDesc(file_jobqueue_v1_bulk, 9);
 
 /**
  * The response of an operation that is done.
@@ -543,7 +698,7 @@ export type BulkResult = Message<"jobqueue.v1.BulkResult"> & {
  * Use `create(BulkResultSchema)` to create a new message.
  */
 export const BulkResultSchema: GenMessage<BulkResult> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_bulk, 8);
+  messageDesc(file_jobqueue_v1_bulk, 10);
 
 /**
  * How an operation stands.
@@ -633,6 +788,8 @@ export const Bulk: GenService<{
    * - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
    * - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
    *   operation.
+   * - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+   *   how many. HTTP 409.
    * - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
    *
    * @generated from rpc jobqueue.v1.Bulk.RetryJobs
@@ -651,6 +808,8 @@ export const Bulk: GenService<{
    * - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
    * - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
    *   operation.
+   * - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+   *   how many. HTTP 409.
    * - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
    *
    * @generated from rpc jobqueue.v1.Bulk.CancelJobs
@@ -668,6 +827,8 @@ export const Bulk: GenService<{
    * - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
    * - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
    *   operation.
+   * - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+   *   how many. HTTP 409.
    * - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
    *
    * @generated from rpc jobqueue.v1.Bulk.DeleteJobs
@@ -676,6 +837,33 @@ export const Bulk: GenService<{
     methodKind: "unary";
     input: typeof DeleteJobsRequestSchema;
     output: typeof DeleteJobsResponseSchema;
+  },
+  /**
+   * Changes jobs that wait: their priority, their start, their queue, their attempts. What is not set stays as it is. Running
+   * jobs and those that have ended are passed over.
+   *
+   * A new priority or queue puts a job at the end of its line there. A job whose key is limited, and which gets a new start or
+   * queue, asks its key again, as a new job does. One that is held by hand stays held. In a queue with strict order by key,
+   * `priority`, `run_at` and `delay` pass over jobs with a key, as enqueues refuse them: these are counted as skipped.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that wait, or nothing is to
+   *   be changed.
+   * - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
+   * - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+   *   operation.
+   * - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations. HTTP 409.
+   * - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
+   *   how many. HTTP 409.
+   * - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+   *
+   * @generated from rpc jobqueue.v1.Bulk.UpdateJobs
+   */
+  updateJobs: {
+    methodKind: "unary";
+    input: typeof UpdateJobsRequestSchema;
+    output: typeof UpdateJobsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_jobqueue_v1_bulk, 0);

@@ -1,4 +1,5 @@
--- read: the sessions of workers without a stream whose ttl has not ended, with how many slots its jobs take
+-- read: the sessions of workers without a stream whose ttl has not ended, with how many slots its jobs take; of those that
+-- an operator drains none, since they take no jobs
 -- Those of all namespaces and servers, since between calls no server has them in memory. At most 1,000, and of each of them
 -- 1,000 jobs.
 select coalesce(s.namespace_id, 1) as namespace_id, s.greeting::text as greeting,
@@ -7,5 +8,5 @@ select coalesce(s.namespace_id, 1) as namespace_id, s.greeting::text as greeting
         join lane on lane.id = h.lane_id
         join kind k on k.id = lane.kind_id) as held
 from worker_session s
-where s.ended_at is null and s.greeting is not null and s.silent_since > now() - s.ttl
+where s.ended_at is null and s.greeting is not null and s.drain_at is null and s.silent_since > now() - s.ttl
 limit 1000
