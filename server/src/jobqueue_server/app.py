@@ -219,6 +219,7 @@ class App:
             engine=self.settings.grpc_engine,
             **http,
             **tls,
+            **self.transports.dashboard_url(),
         )
         if not settings.auth:
             _log.info("no keys are asked for: every caller may do everything; see JOBQUEUE_AUTH")

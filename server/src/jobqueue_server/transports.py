@@ -14,6 +14,7 @@ from .core.events.database_state import DatabaseState
 from .drain import LAST_FRAMES
 from .http.front import http_server
 from .http.ops import Operations
+from .http.ui import BELOW, Dashboard
 from .limits import grpc_limits
 from .metrics import Metrics
 from .rpc.server import GrpcServer
@@ -34,6 +35,7 @@ class Transports:
         grpc_port: Where gRPC answers, after `start`.
         http_port: Where HTTP answers, after `start`; 0 where it is off.
         metrics_port: Where Prometheus reads, after `start`; 0 where it is off.
+        dashboard: The page for browsers.
     """
 
     def __init__(
@@ -59,7 +61,8 @@ class Transports:
             reflection=settings.reflection,
         )
         self.serving = Serving(self.grpc, chain, database)
-        operations = Operations(metrics, self.serving.not_ready)
+        self.dashboard = Dashboard("off" if settings.http_addr is None else settings.ui)
+        operations = Operations(metrics, self.serving.not_ready, self.dashboard)
         self.http = http_server(settings, chain, services, operations, tls=tls, reuse_port=reuse_port)
         self._endpoint = ScrapeEndpoint(metrics.pages(), metrics_token(settings))
         self.grpc_port = self.http_port = self.metrics_port = 0
@@ -80,6 +83,14 @@ class Transports:
         if settings.http_addr is not None:
             self.http_port = await self.http.start(settings.http_addr)
             up.push_async_callback(self.http.leave, LAST_FRAMES)
+
+    def dashboard_url(self) -> dict[str, str]:
+        """Where a browser finds the dashboard, as a field of a log line; after `start`. Empty: there is none."""
+        address = self._settings.http_addr
+        if address is None or not self.dashboard.on:
+            return {}
+        scheme = "http" if self._settings.tls_cert is None else "https"
+        return {"dashboard": f"{scheme}://{address.rpartition(':')[0]}:{self.http_port}{BELOW}"}
 
     async def stop(self) -> None:
         """Closes the last port. Balancers read at /readyz that the server leaves until it has left."""

@@ -101,10 +101,17 @@ def compressed_here(answer: Answer, metadata: Mapping[str, str]) -> Answer:
     if len(answer.body) < LEAST_BYTES and plain:
         return answer
     answer = answer.with_headers([("Vary", "Accept-Encoding")])
-    if not gzip or gzip < plain:
-        # Also if the caller accepts neither: an uncompressed answer is better than none.
+    if not gzip or gzip < plain or any(name == "Content-Encoding" for name, _ in answer.headers):
+        # Also if the caller accepts neither: an uncompressed answer is better than none. Files of the dashboard are
+        # compressed already.
         return answer
     return replace(answer, body=_deflate(answer.body)).with_headers([("Content-Encoding", "gzip")])
+
+
+def prefers_gzip(metadata: Mapping[str, str]) -> bool:
+    """Whether a caller prefers gzip to a body without an encoding."""
+    plain, gzip = _weights(metadata.get("accept-encoding", "")[:_LONGEST_LIST])
+    return bool(gzip) and gzip >= plain
 
 
 def _deflate(body: bytes) -> bytes:

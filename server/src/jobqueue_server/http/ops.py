@@ -9,6 +9,7 @@ from ..chain import DOCUMENTS, METRICS
 from ..metrics import Metrics
 from . import docs
 from .answer import Answer, json_answer
+from .ui import Dashboard
 
 #: These paths do not pass the whole chain: they are answered during a drain, and under any load.
 PATHS = ("/health", "/healthz", "/readyz", "/version", "/metrics", *docs.PATHS)
@@ -22,11 +23,18 @@ class Operations:
     Args:
         metrics: The server's metrics.
         not_ready: Answers why the server accepts no work now; empty if it does.
+        dashboard: The page for browsers, whose paths are not among `PATHS`; by default there is none.
+
+    Attributes:
+        dashboard: The same.
     """
 
-    def __init__(self, metrics: Metrics, not_ready: Callable[[], str]) -> None:
+    def __init__(
+        self, metrics: Metrics, not_ready: Callable[[], str], dashboard: Dashboard | None = None
+    ) -> None:
         self._metrics = metrics
         self._not_ready = not_ready
+        self.dashboard = dashboard or Dashboard("off")
 
     def answer(self, path: str, metadata: Mapping[str, str], root: str = "") -> Answer | None:
         """The answer to GET of one of `PATHS`; None for another path."""

@@ -1,0 +1,166 @@
+// The frame: who may come in, where to go, what is wrong with the connection, and the page that the URL names.
+import { call } from "./api.js";
+import { getKey, setAccess, setKey, useAuth } from "./auth.js";
+import { useConnection } from "./connection.js";
+import { useData } from "./data.js";
+import { Said } from "./dialog.js";
+import { duration } from "./format.js";
+import { Keys } from "./keys.js";
+import { Component, html, render, useEffect, useState } from "./lib.js";
+import { Live } from "./overview.js";
+import { Band, useNow } from "./parts.js";
+import { apply } from "./prefs.js";
+import { Link, url, usePlace } from "./router.js";
+
+/**
+ * Each page: its address below /ui/ (`:name` stands for one part), its name, and its module, whose default export gets
+ * `{params, query}`.
+ * @type {[string, string, () => Promise<any>][]}
+ */
+const PAGES = [
+  ["", "Overview", () => import("./pages/overview.js")],
+  ["queues", "Queues", () => import("./pages/queues.js")],
+  ["queues/:name", "Queue", () => import("./pages/queue.js")],
+  ["kinds", "Kinds", () => import("./pages/kinds.js")],
+  ["workers", "Workers", () => import("./pages/workers.js")],
+  ["workers/:id", "Worker", () => import("./pages/worker.js")],
+  ["schedules", "Schedules", () => import("./pages/schedules.js")],
+  ["schedules/:name", "Schedule", () => import("./pages/schedule.js")],
+  ["servers", "Servers", () => import("./pages/servers.js")],
+  ["settings", "Settings", () => import("./pages/settings.js")],
+];
+const NAVIGATION = ["", "queues", "kinds", "jobs", "dead", "workers", "schedules", "servers", "settings"];
+
+/** @param {string} path @returns {{name: string, load: () => Promise<any>, params: Record<string, string>} | null} */
+function find(path) {
+  const parts = path.replace(/\/$/, "").split("/");
+  for (const [pattern, name, load] of PAGES) {
+    const wanted = pattern.split("/");
+    if (wanted.length !== parts.length) continue;
+    /** @type {Record<string, string>} */
+    const params = {};
+    const fits = wanted.every((part, index) => {
+      const given = parts[index] ?? "";
+      if (!part.startsWith(":")) return part === given;
+      try {
+        params[part.slice(1)] = decodeURIComponent(given);
+      } catch {
+        return false;
+      }
+      return given !== "";
+    });
+    if (fits) return { name, load, params };
+  }
+  return null;
+}
+
+/** A page that fails says so, and the others go on. */
+class Guard extends Component {
+  /** @override */ state = { error: /** @type {Error | null} */ (null) };
+  static getDerivedStateFromError(/** @type {Error} */ error) {
+    return { error };
+  }
+  componentDidCatch(/** @type {Error} */ error) {
+    console.error(error);
+  }
+  render() {
+    if (!this.state.error) return this.props.children;
+    return html`<h1 tabindex="-1">Something went wrong</h1><${Band} tone="bad">The page failed: ${this.state.error.message}
+      <button type="button" class="small" onClick=${() => this.setState({ error: null })}>Try again</button><//>`;
+  }
+}
+
+/** @type {Map<() => Promise<any>, any>} */
+const loaded = new Map();
+
+function Page() {
+  const { path, query } = usePlace();
+  const found = find(path);
+  const [, again] = useState(0);
+  const [error, setError] = useState("");
+  const load = found?.load;
+  useEffect(() => {
+    document.title = `${found ? (Object.values(found.params)[0] ?? found.name) : "Not found"} – JobQueue`;
+    if (!load || loaded.has(load)) return;
+    setError("");
+    load().then(
+      (module) => {
+        loaded.set(load, module.default);
+        again((count) => count + 1);
+      },
+      // The server has another version by now, or is away.
+      () => setError("This page can't be loaded. Reload to get the version that the server has now."),
+    );
+  }, [path]);
+  if (!found || !load) {
+    return html`<h1 tabindex="-1">Nothing here</h1><p>There is no page <code>${path}</code>. <${Link} to=${url("")}>To the overview<//></p>`;
+  }
+  if (error) return html`<h1 tabindex="-1">${found.name}</h1><${Band} tone="bad">${error}<//>`;
+  const Found = loaded.get(load);
+  if (!Found) return html`<p class="dim loading">Loading…</p>`;
+  return html`<${Guard} key=${path}><${Found} params=${found.params} query=${query} /><//>`;
+}
+
+function Login() {
+  const { why } = useAuth();
+  const [key, set] = useState("");
+  const submit = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    if (key.trim()) setKey(key.trim());
+  };
+  return html`<main class="login"><form onSubmit=${submit}>
+    <h1 tabindex="-1">JobQueue</h1>
+    <p>This server asks for a key. It is kept in this tab alone, until the tab is closed.</p>
+    ${why && html`<p class="error" role="alert">The server refused the key: ${why}</p>`}
+    <label>API key or token <input type="password" name="key" autofocus autocomplete="off" spellcheck=${false} value=${key}
+      onInput=${(/** @type {any} */ event) => set(event.target.value)} /></label>
+    <div class="buttons"><button type="submit" class="primary">Sign in</button></div>
+    <p class="dim">An operator makes one that can read by <code>jobqueue keys create NAME --read '*'</code></p>
+  </form></main>`;
+}
+
+function Head() {
+  const { path } = usePlace();
+  const { access, readOnly } = useAuth();
+  return html`<header>
+    <a class="skip" href="#main" onClick=${(/** @type {Event} */ event) => (event.preventDefault(), document.querySelector("h1")?.focus())}>To the content</a>
+    <nav aria-label="Pages">
+      <span class="brand" aria-hidden="true">JobQueue</span>
+      ${NAVIGATION.map((each) => {
+        const page = PAGES.find(([pattern]) => pattern === each);
+        const active = each === "" ? path === "" : path === each || path.startsWith(`${each}/`);
+        return page && html`<${Link} key=${each} to=${url(each)} aria-current=${active ? "page" : undefined}>${page[1]}<//>`;
+      })}
+    </nav>
+    <div class="who">
+      ${readOnly && html`<span class="label" title="Nothing can be changed here">read only</span>`}
+      ${access && html`<span title=${`namespace ${access.namespace}`}>${access.principal}</span>`}
+      ${getKey() && html`<button type="button" class="small" onClick=${() => setKey("")}>Sign out</button>`}
+    </div>
+  </header>`;
+}
+
+function Away() {
+  const { lostAt } = useConnection();
+  const now = useNow();
+  if (!lostAt) return null;
+  return html`<${Band} tone="bad"><span role="status">No server, trying again.</span> What is shown is ${duration(Math.max(1, Math.round((now - lostAt) / 1000)))} old.<//>`;
+}
+
+function App() {
+  const { wanted, turn } = useAuth();
+  const { lostAt } = useConnection();
+  const access = useData(wanted ? null : "v1/access", { every: 60_000, read: call });
+  useEffect(() => {
+    if (access.data) setAccess(access.data);
+  }, [access.data]);
+  if (wanted) return html`<${Login} key=${turn} />`;
+  return html`<${Live}><${Head} />
+    <main id="main" class=${lostAt ? "stale" : ""}><${Away} /><${Page} key=${turn} /></main>
+    <${Said} /><${Keys} /><//>`;
+}
+
+apply();
+const root = /** @type {HTMLElement} */ (document.getElementById("app"));
+root.textContent = "";
+render(html`<${App} />`, root);

@@ -1,0 +1,48 @@
+// What this browser remembers of how the page looks. Nothing secret: that is in `auth.js`.
+import { useEffect, useState } from "./lib.js";
+
+const PREFIX = "jobqueue.";
+/** @type {Set<() => void>} */
+const watchers = new Set();
+
+/** @param {string} name */
+export function read(name) {
+  try {
+    return localStorage.getItem(PREFIX + name) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** @param {string} name @param {string} value "" forgets it. */
+export function setting(name, value) {
+  try {
+    if (value) localStorage.setItem(PREFIX + name, value);
+    else localStorage.removeItem(PREFIX + name);
+  } catch {
+    // It lasts until a reload.
+  }
+  apply();
+  for (const each of watchers) each();
+}
+
+/** @param {string} name */
+export function useSetting(name) {
+  const [, set] = useState(0);
+  useEffect(() => {
+    const again = () => set((count) => count + 1);
+    watchers.add(again);
+    return () => void watchers.delete(again);
+  }, []);
+  return read(name);
+}
+
+/** Puts what changes the whole page on its root. */
+export function apply() {
+  const root = document.documentElement;
+  for (const name of ["scheme", "density"]) {
+    const value = read(name);
+    if (value) root.dataset[name] = value;
+    else delete root.dataset[name];
+  }
+}
