@@ -71,3 +71,24 @@ export function member(text, ...names) {
 function isName(text, after) {
   return /^\s*:/.test(text.slice(after, after + 20));
 }
+
+/** The texts of the items of a JSON array, each as it is written. @param {string} text @returns {string[]} */
+export function items(text) {
+  const all = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
+  /** @type {string[]} */
+  const found = [];
+  let depth = 0;
+  let from = 1 + text.indexOf("[");
+  for (let match = all.exec(text); match; match = all.exec(text)) {
+    const token = match[0];
+    const ends = depth === 1 && (token === "," || token === "]");
+    if (token === "{" || token === "[") depth += 1;
+    else if (token === "}" || token === "]") depth -= 1;
+    if (!ends) continue;
+    const item = text.slice(from, match.index).trim();
+    if (item) found.push(item);
+    from = all.lastIndex;
+    if (depth === 0) break;
+  }
+  return found;
+}

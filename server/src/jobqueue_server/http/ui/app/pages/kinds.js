@@ -1,4 +1,79 @@
+// Kinds: what was declared, how long they run, how often they fail.
+import { useData } from "../data.js";
+import { Runs, Throughput } from "../charts.js";
+import { count, duration, percent, rate, seconds } from "../format.js";
 import { html } from "../lib.js";
-export default function Soon() {
-  return html`<h1 tabindex="-1">Soon</h1>`;
+import { Code, Empty, Failed, Loaded } from "../parts.js";
+import { Link, setQuery, url } from "../router.js";
+import { lines, Ranges, rangeOf, summary, useStats } from "../stats.js";
+import { Table } from "../table.js";
+import { callText } from "../api.js";
+import { items, member, pretty } from "../json.js";
+
+/** Kinds with the texts of their schemas, as they are stored. @param {string} path @param {any} options */
+async function readKinds(path, options) {
+  const text = await callText(path, options);
+  const answer = JSON.parse(text);
+  const texts = items(member(text, "kinds") ?? "[]");
+  for (const [index, kind] of (answer.kinds ?? []).entries()) kind.schemaText = member(texts[index] ?? "{}", "schema") ?? "";
+  return answer;
+}
+
+/** @param {{query: Record<string, string>}} props */
+export default function Kinds({ query }) {
+  const data = useData("v1/kinds", { query: { pageSize: 1000 }, every: 15_000, read: readKinds });
+  const range = rangeOf(query);
+  const stats = useStats(range, { groupBy: "GROUP_BY_KIND" });
+  const totals = new Map((stats.data?.series ?? []).map((/** @type {any} */ each) => [each.kind, each.totals]));
+  const name = query["name"] ?? "";
+  return html`<div class="bar"><h1 tabindex="-1">Kinds</h1><${Ranges} range=${range} />
+      <label>Name <input data-filter type="search" value=${name} placeholder="begins with" onInput=${(/** @type {any} */ event) => setQuery({ name: event.target.value })} /></label></div>
+    ${stats.error && html`<${Failed} error=${stats.error} what="What happened to kinds" />`}
+    <${Loaded} data=${data} what="The list of kinds">${(/** @type {any} */ answer) => {
+      const all = answer.kinds ?? [];
+      const shown = all.filter((/** @type {any} */ each) => each.name.startsWith(name));
+      const one = all.find((/** @type {any} */ each) => each.name === name);
+      if (!all.length) return html`<${Empty} title="No kind is declared" code="jobqueue kinds put hello">A kind says what payloads are right, and how often jobs are tried:<//>`;
+      return html`<${Table} caption="Kinds" rows=${shown} id=${(/** @type {any} */ row) => row.name} columns=${columns(totals)}
+          to=${(/** @type {any} */ row) => url("kinds", { name: row.name, range: query["range"] })} />
+        ${!shown.length && html`<p class="dim">No kind's name begins with ${name}.</p>`}
+        ${one && html`<${Kind} kind=${one} range=${range} />`}`;
+    }}<//>`;
+}
+
+/** @param {any} policy */
+function backoff(policy) {
+  if (!policy) return "the default";
+  const parts = [policy.minBackoff, policy.maxBackoff].filter(Boolean).map((each) => duration(seconds(each)));
+  return parts.join(" to ") || "of its own";
+}
+
+/** @param {Map<any, any>} totals @returns {import("../table.js").Column<any>[]} */
+function columns(totals) {
+  const of = (/** @type {any} */ row) => totals.get(row.name);
+  return [
+    { name: "Kind", sort: (row) => row.name, cell: (row) => html`<${Link} to=${url("kinds", { name: row.name })}>${row.name}<//>` },
+    { name: "Payload", cell: (row) => (row.schemaText ? "schema" : "any JSON") },
+    { name: "Tries", number: true, hint: "Failures after which a job has failed for good", sort: (row) => row.maxAttempts ?? 3, cell: (row) => count(row.maxAttempts || 3) },
+    { name: "Timeout", number: true, sort: (row) => seconds(row.timeout), cell: (row) => (row.timeout ? duration(seconds(row.timeout)) : "none") },
+    { name: "Backoff", cell: (row) => backoff(row.retryPolicy) },
+    { name: "Slots", number: true, cell: (row) => count(row.slotWeight || 1) },
+    { name: "Run at once", number: true, cell: (row) => (row.limits?.maxRunning ? count(row.limits.maxRunning) : "no limit") },
+    { name: "Ended", number: true, hint: "In the time that is chosen", sort: (row) => summary(of(row)).ended, cell: (row) => count(summary(of(row)).ended) },
+    { name: "Failing", number: true, hint: "Of attempts that ended", sort: (row) => summary(of(row)).failing, cell: (row) => percent(summary(of(row)).failing) },
+    { name: "Run, half", number: true, sort: (row) => seconds(of(row)?.runP50), cell: (row) => duration(seconds(of(row)?.runP50)) },
+    { name: "Run, 99 %", number: true, sort: (row) => seconds(of(row)?.runP99), cell: (row) => duration(seconds(of(row)?.runP99)) },
+  ];
+}
+
+/** One kind, below the list. @param {{kind: any, range: string}} props */
+function Kind({ kind, range }) {
+  const stats = useStats(range, { kind: kind.name });
+  const made = stats.data && lines(stats.data, stats.data.series?.[0]);
+  const limit = kind.limits?.rate;
+  return html`<h2>${kind.name}</h2>
+    ${limit && html`<p>At most ${count(limit.count)} start each ${duration(seconds(limit.period))}, ${rate(limit.count / (seconds(limit.period) || 1))}.</p>`}
+    ${made && html`<div class="charts"><${Throughput} lines=${made} /><${Runs} lines=${made} /></div>`}
+    <p><${Link} to=${url("jobs", { q: `kind:${kind.name}` })}>Jobs of this kind<//></p>
+    ${kind.schemaText && html`<h3>Schema of its payload</h3><${Code} text=${pretty(kind.schemaText)} label="schema" />`}`;
 }
