@@ -9,7 +9,7 @@ const readOnlyPage = document.documentElement.dataset["mode"] === "read-only";
 
 /**
  * @typedef {{permissions: string[], queues?: string[], kinds?: string[], payloads?: boolean}} Grant
- * @typedef {{principal: string, credential?: string, namespace: string, grants: Grant[], expiresAt?: string}} Access
+ * @typedef {{principal: string, credential?: string, namespace: string, grants: Grant[], expires_at?: string}} Access
  * @typedef {"ENQUEUE" | "READ" | "WORK" | "OPERATE" | "ADMIN"} Permission
  */
 

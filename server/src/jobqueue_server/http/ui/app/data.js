@@ -39,6 +39,7 @@ export function useData(path, { query = {}, every = 0, read = call } = {}) {
       } catch (error) {
         if (wasAborted(error) || stop.signal.aborted) return;
         set((/** @type {any} */ last) => ({ ...last, error, of: what, data: last.of === what ? last.data : null }));
+        if (hopeless(/** @type {any} */ (error))) return;
       }
       if (every && !stop.signal.aborted) timer = window.setTimeout(turnAround, every);
     };
@@ -52,6 +53,9 @@ export function useData(path, { query = {}, every = 0, read = call } = {}) {
   const mine = state.of === what;
   return { data: mine ? state.data : null, error: mine ? state.error : null, at: mine ? state.at : 0, reload };
 }
+
+/** Whether another try can't mend it. @param {import("./api.js").ApiError} error */
+const hopeless = (error) => error.missing || [400, 401, 403].includes(error.status);
 
 const FIRST_MS = 500;
 const LONGEST_MS = 5000;
@@ -87,8 +91,7 @@ export function useStream(path, query, each) {
         if (wasAborted(error) || stop.signal.aborted) return;
         const failed = /** @type {import("./api.js").ApiError} */ (error);
         set(failed);
-        // Not one that another try can mend.
-        if (failed.missing || [400, 401, 403, 404].includes(failed.status)) return;
+        if (hopeless(failed)) return;
       }
       if (stop.signal.aborted) return;
       timer = window.setTimeout(follow, wait);

@@ -94,8 +94,8 @@ function offset(at) {
   return `UTC${minutes < 0 ? "-" : "+"}${two(Math.floor(size / 60))}:${two(size % 60)}`;
 }
 
-/** A name of an enum in words: `FAILED_PERMANENT` is `failed permanent`. @param {string | undefined} name */
-export const words = (name) => (name ?? "").toLowerCase().replaceAll("_", " ");
+/** A name of an enum in words: `FAILED_PERMANENT` is `failed permanent`; "" where it is unset. @param {string | undefined} name */
+export const words = (name) => (!name || name.endsWith("_UNSPECIFIED") ? "" : name.toLowerCase().replaceAll("_", " "));
 
 /** The shortest part of an id that tells two of one list apart: its end, since ids begin with their time.
  * @param {string} id */

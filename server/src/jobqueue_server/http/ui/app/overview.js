@@ -4,9 +4,9 @@ import { seconds } from "./format.js";
 import { createContext, html, useContext, useState } from "./lib.js";
 
 /**
- * @typedef {{queue: string, paused?: boolean, pause?: any, depth?: Depth, flow?: Flow, workers?: number, slots?: number, freeSlots?: number}} QueueOverview
- * @typedef {{queued?: string, retrying?: string, running?: string, held?: string, capped?: boolean, oldestDueAge?: string}} Depth
- * @typedef {{enqueued?: number, started?: number, succeeded?: number, retried?: number, failed?: number, cancelled?: number, lost?: number, timedOut?: number, released?: number}} Flow
+ * @typedef {{queue: string, paused?: boolean, pause?: any, depth?: Depth, flow?: Flow, workers?: number, slots?: number, free_slots?: number}} QueueOverview
+ * @typedef {{queued?: string, retrying?: string, running?: string, held?: string, capped?: boolean, oldest_due_age?: string}} Depth
+ * @typedef {{enqueued?: number, started?: number, succeeded?: number, retried?: number, failed?: number, cancelled?: number, lost?: number, timed_out?: number, released?: number}} Flow
  * @typedef {{overview: any, at: number, error: import("./api.js").ApiError | null, past: {at: number, depth: Depth, flow: Flow}[]}} Live
  */
 
@@ -57,4 +57,4 @@ export function drainTime(depth, flow) {
 }
 
 /** @param {Depth | undefined} depth How long the first due job has waited, in seconds. */
-export const oldest = (depth) => seconds(depth?.oldestDueAge);
+export const oldest = (depth) => seconds(depth?.oldest_due_age);

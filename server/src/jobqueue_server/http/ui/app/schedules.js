@@ -10,7 +10,7 @@ import { path } from "./router.js";
 export function when(spec) {
   const cron = (spec?.cron ?? []).join(" and ");
   const every = spec?.every ? `each ${duration(seconds(spec.every))}` : "";
-  return [cron, every].filter(Boolean).join(", ") + (spec?.timeZone ? ` (${spec.timeZone})` : "");
+  return [cron, every].filter(Boolean).join(", ") + (spec?.time_zone ? ` (${spec.time_zone})` : "");
 }
 
 const method = (/** @type {any} */ schedule, /** @type {string} */ verb) => `v1/${path("schedules", schedule.name)}:${verb}`;
@@ -32,8 +32,8 @@ export function Actions({ schedule, reload }) {
   const run = () => confirm({
     title: `Run ${schedule.name} now?`, text: "It enqueues its job once, beside its ticks.", action: "Run now",
     run: async () => {
-      const made = await call(method(schedule, "run"), { method: "POST", body: { requestId } });
-      say(made.jobId ? `${schedule.name} enqueued ${made.jobId}.` : `${schedule.name}: ${made.note || made.outcome}`);
+      const made = await call(method(schedule, "run"), { method: "POST", body: { request_id: requestId } });
+      say(made.job_id ? `${schedule.name} enqueued ${made.job_id}.` : `${schedule.name}: ${made.note || made.outcome}`);
     },
   }).then((done) => done && reload());
   return html`<span class="actions">${schedule.paused

@@ -17,9 +17,9 @@ export const Ranges = ({ range }) => html`<label>Time <select value=${range} onC
 export const rangeOf = (query) => (query["range"] && query["range"] in RANGES ? query["range"] : "1h");
 
 /**
- * @typedef {{times: number[], enqueued: number[], done: number[], failed: number[], waitP50: (number | null)[], waitP99: (number | null)[], runP50: (number | null)[], runP99: (number | null)[]}} Lines
+ * @typedef {{times: number[], enqueued: number[], done: number[], failed: number[], wait_p50: (number | null)[], wait_p99: (number | null)[], run_p50: (number | null)[], run_p99: (number | null)[]}} Lines
  * @param {string} range
- * @param {{queue?: string, kind?: string, groupBy?: string}} [of]
+ * @param {{queue?: string, kind?: string, group_by?: string}} [of]
  */
 export function useStats(range, of = {}) {
   const back = RANGES[range]?.[1] ?? 3600;
@@ -40,10 +40,10 @@ export function useStats(range, of = {}) {
 export function lines(answer, series) {
   const step = seconds(answer.step) ?? 10;
   const first = Date.parse(answer.since) / 1000;
-  const last = Date.parse(answer.readAt) / 1000;
+  const last = Date.parse(answer.read_at) / 1000;
   const points = new Map((series?.points ?? []).map((/** @type {any} */ each) => [Math.round((Date.parse(each.at) / 1000 - first) / step), each.totals]));
   /** @type {Lines} */
-  const made = { times: [], enqueued: [], done: [], failed: [], waitP50: [], waitP99: [], runP50: [], runP99: [] };
+  const made = { times: [], enqueued: [], done: [], failed: [], wait_p50: [], wait_p99: [], run_p50: [], run_p99: [] };
   // The newest step has not ended: it would look like a fall.
   for (let index = 0; first + (index + 1) * step <= last && index < 2000; index += 1) {
     /** @type {any} */
@@ -52,7 +52,7 @@ export function lines(answer, series) {
     made.enqueued.push(Number(totals.enqueued ?? 0) / step);
     made.done.push(Number(totals.succeeded ?? 0) / step);
     made.failed.push((Number(totals.failed ?? 0) + Number(totals.retried ?? 0)) / step);
-    for (const name of /** @type {const} */ (["waitP50", "waitP99", "runP50", "runP99"])) made[name].push(seconds(totals[name]));
+    for (const name of /** @type {const} */ (["wait_p50", "wait_p99", "run_p50", "run_p99"])) made[name].push(seconds(totals[name]));
   }
   return made;
 }
@@ -67,13 +67,13 @@ export function withLive(stats, past) {
     enqueued: [...stats.enqueued, ...fresh.map((each) => each.flow.enqueued ?? 0)],
     done: [...stats.done, ...fresh.map((each) => each.flow.succeeded ?? 0)],
     failed: [...stats.failed, ...fresh.map((each) => (each.flow.failed ?? 0) + (each.flow.retried ?? 0))],
-    waitP50: [...stats.waitP50, ...none], waitP99: [...stats.waitP99, ...none],
-    runP50: [...stats.runP50, ...none], runP99: [...stats.runP99, ...none],
+    wait_p50: [...stats.wait_p50, ...none], wait_p99: [...stats.wait_p99, ...none],
+    run_p50: [...stats.run_p50, ...none], run_p99: [...stats.run_p99, ...none],
   };
 }
 
 /** @type {Lines} */
-export const NONE = { times: [], enqueued: [], done: [], failed: [], waitP50: [], waitP99: [], runP50: [], runP99: [] };
+export const NONE = { times: [], enqueued: [], done: [], failed: [], wait_p50: [], wait_p99: [], run_p50: [], run_p99: [] };
 
 /** Numbers of a whole series. @param {any} totals */
 export function summary(totals) {

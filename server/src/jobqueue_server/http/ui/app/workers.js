@@ -13,13 +13,13 @@ export const mayDrain = (worker) =>
 
 /** Asks why, and drains it. @param {any} worker @returns {Promise<boolean>} */
 export async function drain(worker) {
-  const name = worker.name || worker.sessionId;
+  const name = worker.name || worker.session_id;
   const done = await confirm({
     title: `Drain ${name}?`,
     text: "It gets no more jobs, finishes those that it has, and ends. What starts it again is up to its host.",
     ask: "Why",
     action: "Drain",
-    run: (reason) => call(`v1/${path("workers", worker.sessionId)}:drain`, { method: "POST", body: { reason } }),
+    run: (reason) => call(`v1/${path("workers", worker.session_id)}:drain`, { method: "POST", body: { reason } }),
   });
   if (done) say(`${name} drains.`);
   return done;
@@ -30,8 +30,8 @@ export function State({ worker }) {
   const now = useNow();
   const state = worker.state ?? "CONNECTED";
   if (state !== "SILENT") return html`<${Status} of=${state} />`;
-  const silent = worker.silentSince ? relative(worker.silentSince, now).replace(" ago", "") : "";
-  const lost = worker.endsAt ? `, lost ${relative(worker.endsAt, now)}` : "";
+  const silent = worker.silent_since ? relative(worker.silent_since, now).replace(" ago", "") : "";
+  const lost = worker.ends_at ? `, lost ${relative(worker.ends_at, now)}` : "";
   return html`<${Status} of="SILENT" word=${`silent ${silent}${lost}`} />`;
 }
 

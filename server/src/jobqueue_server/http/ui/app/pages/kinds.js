@@ -21,9 +21,9 @@ async function readKinds(path, options) {
 
 /** @param {{query: Record<string, string>}} props */
 export default function Kinds({ query }) {
-  const data = useData("v1/kinds", { query: { pageSize: 1000 }, every: 15_000, read: readKinds });
+  const data = useData("v1/kinds", { query: { page_size: 1000 }, every: 15_000, read: readKinds });
   const range = rangeOf(query);
-  const stats = useStats(range, { groupBy: "GROUP_BY_KIND" });
+  const stats = useStats(range, { group_by: "GROUP_BY_KIND" });
   const totals = new Map((stats.data?.series ?? []).map((/** @type {any} */ each) => [each.kind, each.totals]));
   const name = query["name"] ?? "";
   return html`<div class="bar"><h1 tabindex="-1">Kinds</h1><${Ranges} range=${range} />
@@ -44,7 +44,7 @@ export default function Kinds({ query }) {
 /** @param {any} policy */
 function backoff(policy) {
   if (!policy) return "the default";
-  const parts = [policy.minBackoff, policy.maxBackoff].filter(Boolean).map((each) => duration(seconds(each)));
+  const parts = [policy.min_backoff, policy.max_backoff].filter(Boolean).map((each) => duration(seconds(each)));
   return parts.join(" to ") || "of its own";
 }
 
@@ -54,15 +54,15 @@ function columns(totals) {
   return [
     { name: "Kind", sort: (row) => row.name, cell: (row) => html`<${Link} to=${url("kinds", { name: row.name })}>${row.name}<//>` },
     { name: "Payload", cell: (row) => (row.schemaText ? "schema" : "any JSON") },
-    { name: "Tries", number: true, hint: "Failures after which a job has failed for good", sort: (row) => row.maxAttempts ?? 3, cell: (row) => count(row.maxAttempts || 3) },
+    { name: "Tries", number: true, hint: "Failures after which a job has failed for good", sort: (row) => row.max_attempts ?? 3, cell: (row) => count(row.max_attempts || 3) },
     { name: "Timeout", number: true, sort: (row) => seconds(row.timeout), cell: (row) => (row.timeout ? duration(seconds(row.timeout)) : "none") },
-    { name: "Backoff", cell: (row) => backoff(row.retryPolicy) },
-    { name: "Slots", number: true, cell: (row) => count(row.slotWeight || 1) },
-    { name: "Run at once", number: true, cell: (row) => (row.limits?.maxRunning ? count(row.limits.maxRunning) : "no limit") },
+    { name: "Backoff", cell: (row) => backoff(row.retry_policy) },
+    { name: "Slots", number: true, cell: (row) => count(row.slot_weight || 1) },
+    { name: "Run at once", number: true, cell: (row) => (row.limits?.max_running ? count(row.limits.max_running) : "no limit") },
     { name: "Ended", number: true, hint: "In the time that is chosen", sort: (row) => summary(of(row)).ended, cell: (row) => count(summary(of(row)).ended) },
     { name: "Failing", number: true, hint: "Of attempts that ended", sort: (row) => summary(of(row)).failing, cell: (row) => percent(summary(of(row)).failing) },
-    { name: "Run, half", number: true, sort: (row) => seconds(of(row)?.runP50), cell: (row) => duration(seconds(of(row)?.runP50)) },
-    { name: "Run, 99 %", number: true, sort: (row) => seconds(of(row)?.runP99), cell: (row) => duration(seconds(of(row)?.runP99)) },
+    { name: "Run, half", number: true, sort: (row) => seconds(of(row)?.run_p50), cell: (row) => duration(seconds(of(row)?.run_p50)) },
+    { name: "Run, 99 %", number: true, sort: (row) => seconds(of(row)?.run_p99), cell: (row) => duration(seconds(of(row)?.run_p99)) },
   ];
 }
 

@@ -40,7 +40,7 @@ export default function Overview({ query }) {
       <h2>Queues, those in trouble first</h2>
       <${Table} caption="Queues, those in trouble first" rows=${queues} columns=${COLUMNS} id=${(/** @type {any} */ row) => row.queue}
         to=${(/** @type {any} */ row) => url(path("queues", row.queue))} mark=${(/** @type {any} */ row) => (row.paused ? "trouble" : "")} />
-      ${overview.queuesLeftOut > 0 && html`<p class="dim">${count(overview.queuesLeftOut)} more are <${Link} to=${url("queues")}>in the list of all<//>.</p>`}`}`;
+      ${overview.queues_left_out > 0 && html`<p class="dim">${count(overview.queues_left_out)} more are <${Link} to=${url("queues")}>in the list of all<//>.</p>`}`}`;
 }
 
 /** @param {{overview: any}} props */
@@ -50,7 +50,7 @@ function Figures({ overview }) {
   const held = Number(depth.held ?? 0);
   return html`<dl class="figures">
     <${Figure} name="Waiting" value=${count(waiting(depth), depth.capped)} note=${held ? `now, ${count(held)} of them held back` : "now"} />
-    <${Figure} name="Running" value=${count(depth.running ?? 0)} note=${`now, ${count(workers.freeSlots ?? 0)} of ${count(workers.slots ?? 0)} slots free`} />
+    <${Figure} name="Running" value=${count(depth.running ?? 0)} note=${`now, ${count(workers.free_slots ?? 0)} of ${count(workers.slots ?? 0)} slots free`} />
     <${Figure} name="Done" value=${rate(ended(flow))} note=${window} />
     <${Figure} name="Attempts that fail" value=${percent(failing(flow))} note=${window} />
     <${Figure} name="Workers" value=${count(workers.sessions ?? 0)} note=${workers.silent ? `now, ${count(workers.silent)} silent` : "now"} />
@@ -76,5 +76,5 @@ const COLUMNS = [
   { name: "Done", number: true, hint: "Jobs that ended, a second", sort: (row) => ended(row.flow), cell: (row) => rate(ended(row.flow)) },
   { name: "Failing", number: true, hint: "Of attempts that ended", sort: (row) => failing(row.flow), cell: (row) => percent(failing(row.flow)) },
   { name: "Workers", number: true, sort: (row) => row.workers ?? 0, cell: (row) => count(row.workers ?? 0) },
-  { name: "Free slots", number: true, sort: (row) => row.freeSlots ?? 0, cell: (row) => (row.slots ? `${count(row.freeSlots ?? 0)} of ${count(row.slots)}` : "–") },
+  { name: "Free slots", number: true, sort: (row) => row.free_slots ?? 0, cell: (row) => (row.slots ? `${count(row.free_slots ?? 0)} of ${count(row.slots)}` : "–") },
 ];

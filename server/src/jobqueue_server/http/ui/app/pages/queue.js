@@ -30,7 +30,7 @@ export default function Queue({ params, query }) {
       <${Limited} queue=${queue} />
       <${Charts} name=${name} range=${range} />
       <${Demand} name=${name} />
-      ${queue.keyPolicy && html`<${Keys} name=${name} />`}`}<//>`;
+      ${queue.key_policy && html`<${Keys} name=${name} />`}`}<//>`;
 }
 
 /** @param {{pause: any}} props */
@@ -46,11 +46,11 @@ function Figures({ queue, live }) {
   return html`<dl class="figures">
     <${Figure} name="Queued" value=${count(queued.jobs ?? 0, queued.capped)} note=${held ? `held back: ${held}` : "now"} />
     <${Figure} name="Retrying" value=${count(retrying.jobs ?? 0, retrying.capped)} note="wait after a failure" />
-    <${Figure} name="Running" value=${count(running.jobs ?? 0, running.capped)} note=${running.oldestAge ? `the first for ${duration(seconds(running.oldestAge))}` : "now"} />
-    <${Figure} name="Oldest due" value=${duration(seconds(queued.oldestAge))} note="has waited so long" />
+    <${Figure} name="Running" value=${count(running.jobs ?? 0, running.capped)} note=${running.oldest_age ? `the first for ${duration(seconds(running.oldest_age))}` : "now"} />
+    <${Figure} name="Oldest due" value=${duration(seconds(queued.oldest_age))} note="has waited so long" />
     ${live && html`<${Figure} name="In and done" value=${`${rate(live.flow?.enqueued ?? 0)}, ${rate(ended(live.flow))}`} note="of the last seconds" />
       <${Figure} name="Empty in" value=${drains === null ? "–" : drains === Infinity ? "grows" : duration(drains)} note="at this rate" />
-      <${Figure} name="Workers" value=${count(live.workers ?? 0)} note=${`${count(live.freeSlots ?? 0)} of ${count(live.slots ?? 0)} slots free`} />`}
+      <${Figure} name="Workers" value=${count(live.workers ?? 0)} note=${`${count(live.free_slots ?? 0)} of ${count(live.slots ?? 0)} slots free`} />`}
   </dl>`;
 }
 
@@ -59,10 +59,10 @@ const perTime = (given) => (given ? `${count(given.count)} each ${duration(secon
 
 /** What limits it, where something does. @param {{queue: any}} props */
 function Limited({ queue }) {
-  const policy = queue.keyPolicy ?? {};
+  const policy = queue.key_policy ?? {};
   const facts = [
-    ["Run at once", queue.limits?.maxRunning], ["Start", perTime(queue.limits?.rate)], ["May wait", queue.maxWaiting],
-    ["Of one key run at once", policy.maxRunning], ["Of one key start", perTime(policy.rate)],
+    ["Run at once", queue.limits?.max_running], ["Start", perTime(queue.limits?.rate)], ["May wait", queue.max_waiting],
+    ["Of one key run at once", policy.max_running], ["Of one key start", perTime(policy.rate)],
     ["Order of one key", policy.order && words(policy.order.replace("KEY_ORDER_", ""))], ["Keys take turns", policy.fair && "yes"],
   ].filter(([, value]) => value);
   if (!facts.length) return null;
@@ -72,7 +72,7 @@ function Limited({ queue }) {
 /** @param {{name: string, range: string}} props */
 function Charts({ name, range }) {
   const whole = useStats(range, { queue: name });
-  const kinds = useStats(range, { queue: name, groupBy: "GROUP_BY_KIND" });
+  const kinds = useStats(range, { queue: name, group_by: "GROUP_BY_KIND" });
   if (whole.error) return html`<${Failed} error=${whole.error} what="What happened in this queue" />`;
   if (!whole.data) return null;
   const made = lines(whole.data, whole.data.series?.[0]);
@@ -87,24 +87,24 @@ export const BY_KIND = [
   { name: "Enqueued", number: true, sort: (row) => Number(row.totals?.enqueued ?? 0), cell: (row) => count(row.totals?.enqueued ?? 0) },
   { name: "Ended", number: true, sort: (row) => summary(row.totals).ended, cell: (row) => count(summary(row.totals).ended) },
   { name: "Failing", number: true, hint: "Of attempts that ended", sort: (row) => summary(row.totals).failing, cell: (row) => percent(summary(row.totals).failing) },
-  { name: "Wait, half", number: true, sort: (row) => seconds(row.totals?.waitP50), cell: (row) => duration(seconds(row.totals?.waitP50)) },
-  { name: "Wait, 99 %", number: true, sort: (row) => seconds(row.totals?.waitP99), cell: (row) => duration(seconds(row.totals?.waitP99)) },
-  { name: "Run, half", number: true, sort: (row) => seconds(row.totals?.runP50), cell: (row) => duration(seconds(row.totals?.runP50)) },
-  { name: "Run, 99 %", number: true, sort: (row) => seconds(row.totals?.runP99), cell: (row) => duration(seconds(row.totals?.runP99)) },
+  { name: "Wait, half", number: true, sort: (row) => seconds(row.totals?.wait_p50), cell: (row) => duration(seconds(row.totals?.wait_p50)) },
+  { name: "Wait, 99 %", number: true, sort: (row) => seconds(row.totals?.wait_p99), cell: (row) => duration(seconds(row.totals?.wait_p99)) },
+  { name: "Run, half", number: true, sort: (row) => seconds(row.totals?.run_p50), cell: (row) => duration(seconds(row.totals?.run_p50)) },
+  { name: "Run, 99 %", number: true, sort: (row) => seconds(row.totals?.run_p99), cell: (row) => duration(seconds(row.totals?.run_p99)) },
 ];
 
 /** How many slots it wants. @param {{name: string}} props */
 function Demand({ name }) {
   const { data } = useData(`v1/${path("queues", name)}:demand`, { every: 10_000 });
   if (!data) return null;
-  return html`<h2>What it wants of workers</h2><p>${count(data.wantedSlots ?? 0)} slots for ${count(data.runnable ?? 0, data.capped)} jobs that could
-    start now; ${count(data.workers ?? 0)} workers have ${count(data.slots ?? 0)}, ${count(data.freeSlots ?? 0)} of them free.
-    ${data.moreWorkersWouldHelp ? html` <b>More workers would help.</b>` : ""} ${data.why}</p>`;
+  return html`<h2>What it wants of workers</h2><p>${count(data.wanted_slots ?? 0)} slots for ${count(data.runnable ?? 0, data.capped)} jobs that could
+    start now; ${count(data.workers ?? 0)} workers have ${count(data.slots ?? 0)}, ${count(data.free_slots ?? 0)} of them free.
+    ${data.more_workers_would_help ? html` <b>More workers would help.</b>` : ""} ${data.why}</p>`;
 }
 
 /** The keys for which most jobs wait. @param {{name: string}} props */
 function Keys({ name }) {
-  const data = useData(`v1/${path("queues", name)}/keys`, { query: { orderBy: "waiting desc", pageSize: 20 }, every: 10_000 });
+  const data = useData(`v1/${path("queues", name)}/keys`, { query: { order_by: "waiting desc", page_size: 20 }, every: 10_000 });
   return html`<h2>Keys for which most jobs wait</h2><${Loaded} data=${data} what="The list of keys">${(/** @type {any} */ answer) =>
     (answer.keys ?? []).length === 0
       ? html`<p class="dim">No job waits for its key.</p>`

@@ -15,7 +15,7 @@ const depth = (queue, status) => (queue.depths ?? []).find((/** @type {any} */ e
 
 /** @param {{query: Record<string, string>}} props */
 export default function Queues({ query }) {
-  const data = useData("v1/queues", { query: { pageSize: 1000 }, every: 5000 });
+  const data = useData("v1/queues", { query: { page_size: 1000 }, every: 5000 });
   useAuth();
   const live = new Map((useOverview().overview?.queues ?? []).map((/** @type {any} */ each) => [each.queue, each]));
   const named = query["name"] ?? "";
@@ -32,7 +32,7 @@ export default function Queues({ query }) {
           to=${(/** @type {any} */ row) => url(path("queues", row.name))} columns=${columns(live, data.reload)}
           mark=${(/** @type {any} */ row) => (row.paused ? "trouble" : "")} />
         ${!shown.length && html`<p class="dim">No queue's name begins with ${named}.</p>`}
-        ${answer.nextPageToken && html`<p class="dim">The first 1,000 queues by name are shown.</p>`}`;
+        ${answer.next_page_token && html`<p class="dim">The first 1,000 queues by name are shown.</p>`}`;
     }}<//>`;
 }
 
@@ -53,7 +53,7 @@ function columns(live, reload) {
     deep("Running", "RUNNING"),
     {
       name: "Oldest due", number: true, hint: "How long the first due job has waited",
-      sort: (row) => seconds(depth(row, "QUEUED").oldestAge), cell: (row) => duration(seconds(depth(row, "QUEUED").oldestAge)),
+      sort: (row) => seconds(depth(row, "QUEUED").oldest_age), cell: (row) => duration(seconds(depth(row, "QUEUED").oldest_age)),
     },
     { name: "In", number: true, hint: "Jobs enqueued, of the last seconds", sort: (row) => of(row)?.flow?.enqueued ?? null, cell: (row) => rate(of(row) && (of(row).flow?.enqueued ?? 0)) },
     { name: "Done", number: true, hint: "Jobs that ended, of the last seconds", sort: (row) => of(row) ? ended(of(row).flow) : null, cell: (row) => rate(of(row) && ended(of(row).flow)) },

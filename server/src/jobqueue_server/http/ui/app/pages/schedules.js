@@ -11,7 +11,7 @@ import { Table } from "../table.js";
 /** @param {{query: Record<string, string>}} props */
 export default function Schedules({ query }) {
   const name = query["name"] ?? "";
-  const data = useData("v1/schedules", { query: { pageSize: 500, pageToken: query["page"], queue: query["queue"], kind: query["kind"] }, every: 5000 });
+  const data = useData("v1/schedules", { query: { page_size: 500, page_token: query["page"], queue: query["queue"], kind: query["kind"] }, every: 5000 });
   useAuth();
   return html`<div class="bar"><h1 tabindex="-1">Schedules</h1>
       <label>Name <input data-filter type="search" value=${name} placeholder="begins with" onInput=${(/** @type {any} */ event) => setQuery({ name: event.target.value })} /></label></div>
@@ -21,7 +21,7 @@ export default function Schedules({ query }) {
       if (!all.length && !query["page"]) return html`<${Empty} title="No schedule yet" code=${"jobqueue schedules create nightly hello --cron '0 3 * * *'"}>A schedule enqueues a job at times that you give:<//>`;
       return html`<${Table} caption="Schedules" rows=${rows} id=${(/** @type {any} */ row) => row.name} columns=${columns(data.reload)}
           to=${(/** @type {any} */ row) => url(path("schedules", row.name))} mark=${(/** @type {any} */ row) => (row.paused ? "trouble" : "")} />
-        ${answer.nextPageToken && html`<p><${Link} to=${url("schedules", { ...query, page: answer.nextPageToken })}>More schedules<//></p>`}`;
+        ${answer.next_page_token && html`<p><${Link} to=${url("schedules", { ...query, page: answer.next_page_token })}>More schedules<//></p>`}`;
     }}<//>`;
 }
 
@@ -32,9 +32,9 @@ const columns = (reload) => [
   { name: "When", cell: (row) => html`<span class="mono">${when(row.spec)}</span>` },
   { name: "Kind", sort: (row) => row.job?.kind ?? "", cell: (row) => row.job?.kind },
   { name: "Queue", sort: (row) => row.job?.queue ?? "", cell: (row) => row.job?.queue || "default" },
-  { name: "Next", sort: (row) => row.nextAt ?? null, cell: (row) => html`<${Time} at=${row.nextAt} />` },
-  { name: "Last", sort: (row) => row.lastAt ?? null, cell: (row) => html`<${Time} at=${row.lastAt} />` },
+  { name: "Next", sort: (row) => row.next_at ?? null, cell: (row) => html`<${Time} at=${row.next_at} />` },
+  { name: "Last", sort: (row) => row.last_at ?? null, cell: (row) => html`<${Time} at=${row.last_at} />` },
   { name: "Fired", number: true, sort: (row) => Number(row.fired ?? 0), cell: (row) => count(row.fired ?? 0) },
-  { name: "Failed in a row", number: true, sort: (row) => row.failuresInARow ?? 0, cell: (row) => count(row.failuresInARow ?? 0) },
+  { name: "Failed in a row", number: true, sort: (row) => row.failures_in_a_row ?? 0, cell: (row) => count(row.failures_in_a_row ?? 0) },
   { name: "Change", cell: (row) => html`<${Actions} schedule=${row} reload=${reload} />` },
 ];

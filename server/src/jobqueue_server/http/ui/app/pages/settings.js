@@ -24,7 +24,7 @@ export default function Settings() {
         <dt>Principal</dt><dd>${access.principal}</dd>
         <dt>Credential</dt><dd>${access.credential || "none is asked for"}</dd>
         <dt>Namespace</dt><dd>${access.namespace}</dd>
-        <dt>Ends</dt><dd>${access.expiresAt ? html`<${Time} at=${access.expiresAt} full />` : "by no clock"}</dd></dl>
+        <dt>Ends</dt><dd>${access.expires_at ? html`<${Time} at=${access.expires_at} full />` : "by no clock"}</dd></dl>
       <${Table} caption="What you may do" rows=${access.grants.map((each, index) => ({ ...each, index }))} columns=${COLUMNS} id=${(/** @type {any} */ row) => String(row.index)} />`}
     <h2>The server</h2>
     <${Loaded} data=${version} what="The version">${(/** @type {any} */ it) => html`<p>${it.name} ${it.version}. <a href="../docs">Every call, to try out</a></p>`}<//>

@@ -12,7 +12,7 @@ import { drain, mayDrain, State, takes } from "../workers.js";
 /** @param {{query: Record<string, string>}} props */
 export default function Workers({ query }) {
   const { name = "", queue = "", state = "" } = query;
-  const data = useData("v1/workers", { query: { name, queue, state, pageSize: 500, pageToken: query["page"] }, every: 2000 });
+  const data = useData("v1/workers", { query: { name, queue, state, page_size: 500, page_token: query["page"] }, every: 2000 });
   useAuth();
   const filtered = name || queue || state;
   return html`<div class="bar"><h1 tabindex="-1">Workers</h1>
@@ -24,22 +24,22 @@ export default function Workers({ query }) {
       const rows = answer.workers ?? [];
       if (!rows.length && filtered) return html`<p class="dim">No worker is like that now. <${Link} to=${url("workers")}>Show all<//></p>`;
       if (!rows.length) return html`<${Empty} title="No worker is connected" code=${firstWorker()}>Jobs wait until one comes. This is a whole worker:<//>`;
-      return html`<${Table} caption="Workers" rows=${rows} id=${(/** @type {any} */ row) => row.sessionId} columns=${columns(data.reload)}
-          to=${(/** @type {any} */ row) => url(path("workers", row.sessionId))} mark=${(/** @type {any} */ row) => (row.state === "SILENT" ? "trouble" : "")} />
-        ${answer.nextPageToken && html`<p><${Link} to=${url("workers", { ...query, page: answer.nextPageToken })}>More workers<//></p>`}`;
+      return html`<${Table} caption="Workers" rows=${rows} id=${(/** @type {any} */ row) => row.session_id} columns=${columns(data.reload)}
+          to=${(/** @type {any} */ row) => url(path("workers", row.session_id))} mark=${(/** @type {any} */ row) => (row.state === "SILENT" ? "trouble" : "")} />
+        ${answer.next_page_token && html`<p><${Link} to=${url("workers", { ...query, page: answer.next_page_token })}>More workers<//></p>`}`;
     }}<//>`;
 }
 
 /** @param {() => void} reload @returns {import("../table.js").Column<any>[]} */
 const columns = (reload) => [
-  { name: "Worker", sort: (row) => row.name, cell: (row) => html`<${Link} to=${url(path("workers", row.sessionId))}>${row.name || row.sessionId}<//>` },
+  { name: "Worker", sort: (row) => row.name, cell: (row) => html`<${Link} to=${url(path("workers", row.session_id))}>${row.name || row.session_id}<//>` },
   { name: "State", sort: (row) => row.state, cell: (row) => html`<${State} worker=${row} />` },
   { name: "Held", number: true, hint: "Jobs that it has", sort: (row) => row.held ?? 0, cell: (row) => count(row.held ?? 0) },
-  { name: "Free slots", number: true, sort: (row) => row.freeSlots ?? 0, cell: (row) => `${count(row.freeSlots ?? 0)} of ${count(row.slots ?? 0)}` },
+  { name: "Free slots", number: true, sort: (row) => row.free_slots ?? 0, cell: (row) => `${count(row.free_slots ?? 0)} of ${count(row.slots ?? 0)}` },
   { name: "Takes", wide: true, cell: (row) => takes(row) },
   { name: "Program", cell: (row) => row.client || "–" },
   { name: "Server", sort: (row) => row.server ?? "", cell: (row) => row.server || "–" },
-  { name: "Connected", sort: (row) => row.openedAt, cell: (row) => html`<${Time} at=${row.openedAt} />` },
+  { name: "Connected", sort: (row) => row.opened_at, cell: (row) => html`<${Time} at=${row.opened_at} />` },
   { name: "Labels", cell: (row) => html`<${Labels} labels=${row.labels} />` },
   { name: "Change", cell: (row) => mayDrain(row) && html`<button type="button" class="small" onClick=${() => drain(row).then(reload)}>Drain…</button>` },
 ];
