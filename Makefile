@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
+DRIVES_A_BROWSER := .venv/installed-browser
 PACKAGES := clients/python server worker
 LOCKS := locks/requirements-build.lock locks/requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
@@ -15,12 +16,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PARALLEL := -n $(or $(JOBS),auto) --maxprocesses 8
 
 # What `make test` leaves to `make check`: each test says by its marker why.
-QUICK := not (curl or faults or fuzz or language or network or package or pgbouncer or slow)
+QUICK := not (browser or curl or faults or fuzz or language or network or package or pgbouncer or slow)
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install run demo unit test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
+.PHONY: help install browser run demo unit test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,13 @@ $(INSTALLED): $(LOCKS) $(PACKAGES:=/pyproject.toml) server/hatch_build.py
 	@# What builds packages is there already, in locked versions: nothing else is fetched for it.
 	@$(PIP) --require-hashes --no-build-isolation -r locks/requirements.lock
 	@$(PIP) --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+browser: install $(DRIVES_A_BROWSER) ## What tests of the dashboard drive chromium with, which make check installs
+
+$(DRIVES_A_BROWSER): locks/requirements-browser.lock $(INSTALLED)
+	@command -v chromium >/dev/null || echo "make browser: NO chromium on PATH: make check fails without it; on Debian: apt-get install --no-install-recommends chromium" >&2
+	@$(PIP) --require-hashes -r locks/requirements-browser.lock
 	@touch $@
 
 run: install ## Server, worker and four jobs with a live view; the server stays until Ctrl-C
@@ -71,7 +79,7 @@ interop: install ## Clients of other gRPC libraries against our transport and gr
 mutants: install ## Break the code on purpose, one line at a time, in a copy: the tests of each promise must go red
 	@$(BIN)/python -m tools.mutants
 
-check: install tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
+check: install browser tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(BIN)/python -m pytest tests $(PARALLEL) -m "not network" --engine both --fast-path both
 
 engines: install ## The folders that speak gRPC to a server, over the second engine (grpcio); make check runs a part of them over both

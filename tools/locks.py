@@ -16,6 +16,7 @@ PACKAGES = ("clients/python", "server", "worker")
 # What an image installs, with these extras: the same versions.
 IMAGES = {"server": ("--extra", "oidc"), "worker": ()}
 BUILD, ALL = "locks/requirements-build.lock", "locks/requirements.lock"
+BROWSER = "locks/requirements-browser.lock"
 HOW = (
     *("--quiet", "--universal", "--python-version", "3.11"),
     *("--generate-hashes", "--no-emit-index-url", "--no-header"),
@@ -35,6 +36,7 @@ def main() -> None:
     compile_lock(
         ALL, "locks/requirements.in", *projects, "--all-extras", *ours, "--constraints", BUILD, *more
     )
+    compile_lock(BROWSER, "locks/requirements-browser.in", "--constraints", ALL, *more)
     for image, extras in IMAGES.items():
         compile_lock(
             f"deploy/{image}.lock", f"{image}/pyproject.toml", *extras, *ours, "--constraints", ALL, *more

@@ -16,9 +16,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from jobqueue_server.http import ui
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("clients/python", "server", "worker")
-LOCKS = ("locks/requirements-build.lock", "locks/requirements.lock")
+LOCKS = ("locks/requirements-build.lock", "locks/requirements.lock", "locks/requirements-browser.lock")
 
 
 def project(package: str) -> dict[str, Any]:
@@ -60,6 +62,12 @@ def test_migrations_and_page_are_in_the_wheel_of_a_checkout_and_of_an_sdist(tmp_
     # So is the page of the documentation, which needs no other package then.
     page = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "LICENSE"}
     assert within(wheel, "jobqueue_server/http/openapi/swagger-ui/") == page
+    # And the dashboard, all of it.
+    dashboard = "jobqueue_server/http/ui/"
+    folder = Path(ui.__file__).parent / "ui"
+    shipped = {str(path.relative_to(folder)) for path in ui.shipped()}
+    with zipfile.ZipFile(wheel) as archive:
+        assert shipped <= {name.removeprefix(dashboard) for name in archive.namelist()}
     # And the installed package finds them there.
     code = "from jobqueue_server.store.migrate import default_folder, load; print(default_folder()); load()"
     with zipfile.ZipFile(wheel) as archive:
@@ -69,6 +77,12 @@ def test_migrations_and_page_are_in_the_wheel_of_a_checkout_and_of_an_sdist(tmp_
         [sys.executable, "-c", code], env=how, cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == str(tmp_path / "installed" / "jobqueue_server" / "migrations")
+    code = "from jobqueue_server.http.ui import Dashboard; print(Dashboard('on').version)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=how, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    # The version is a hash of all files: not one is missing, and none is another.
+    assert found.stdout.strip() == ui.Dashboard("on").version
 
 
 @pytest.mark.parametrize("package", PACKAGES)

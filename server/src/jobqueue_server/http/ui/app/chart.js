@@ -1,7 +1,7 @@
 // Charts over time, each with the same numbers as a table. Lines differ by dash and not by colour alone.
 import { html, useEffect, useRef, useState } from "./lib.js";
 import { absolute } from "./format.js";
-import { useSetting } from "./prefs.js";
+import { read, useSetting } from "./prefs.js";
 import { Table } from "./table.js";
 
 /** A classic script of index.html: it is no module. @type {any} */
@@ -25,6 +25,8 @@ export function Chart({ title, times, lines, show, empty = "Nothing in this time
   const legend = useRef(/** @type {any} */ (null));
   const plot = useRef(/** @type {any} */ (null));
   const scheme = useScheme();
+  const utc = useSetting("utc") === "on";
+  const few = lines.map((line) => line.values.filter((each) => each !== null).length < 60).join();
   const names = lines.map((line) => line.name).join();
   useEffect(() => {
     if (!Plot || !place.current) return;
@@ -36,9 +38,14 @@ export function Chart({ title, times, lines, show, empty = "Nothing in this time
       width: place.current.clientWidth, height: HEIGHT, legend: { show: false },
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, Math.max(high ?? 0, low ?? 0, 1e-3) * 1.1] } },
-      axes: [{ ...axis, size: 24 }, { ...axis, size: 62, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map(show) }],
+      axes: [
+        { ...axis, size: 24, space: 70, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => clock(splits, utc) },
+        { ...axis, size: 62, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((each) => show(each)) },
+      ],
       series: [{}, ...lines.map((line, index) => ({
-        label: line.name, stroke: colours[index], width: 1.6, dash: DASHES[index], points: { show: false }, spanGaps: false,
+        label: line.name, stroke: colours[index], width: 1.6, dash: DASHES[index], spanGaps: false,
+        // A few points far from each other make no line.
+        points: { show: line.values.filter((each) => each !== null).length < 60, size: 4 },
       }))],
     }, [times, ...lines.map((line) => line.values)], place.current);
     const resized = new ResizeObserver(() => plot.current?.setSize({ width: place.current.clientWidth, height: HEIGHT }));
@@ -48,7 +55,7 @@ export function Chart({ title, times, lines, show, empty = "Nothing in this time
       plot.current.destroy();
       plot.current = null;
     };
-  }, [names, scheme]);
+  }, [names, scheme, utc, few]);
   useEffect(() => plot.current?.setData([times, ...lines.map((line) => line.values)]));
   const some = lines.some((line) => line.values.some((value) => value !== null));
   const newest = lines.map((line) => `${line.name} ${show(last(line.values))}`).join(", ");
@@ -68,11 +75,19 @@ function Twin({ title, times, lines, show }) {
   const [open, set] = useState(false);
   const rows = open ? times.map((/** @type {number} */ at, /** @type {number} */ index) => ({ at, index })).slice(-ROWS).reverse() : [];
   const columns = [
-    { name: "Time", cell: (/** @type {any} */ row) => absolute(new Date(row.at * 1000).toISOString()).slice(5, 19) },
+    { name: "Time", cell: (/** @type {any} */ row) => absolute(new Date(row.at * 1000).toISOString(), read("utc") === "on").slice(5, 19) },
     ...lines.map((/** @type {Line} */ line) => ({ name: line.name, number: true, cell: (/** @type {any} */ row) => show(line.values[row.index] ?? null) })),
   ];
   return html`<details onToggle=${(/** @type {any} */ event) => set(event.target.open)}><summary>As a table</summary>
     ${open && html`<${Table} caption=${`${title}, the newest ${ROWS} points`} columns=${columns} rows=${rows} id=${(/** @type {any} */ row) => String(row.at)} />`}</details>`;
+}
+
+/** Times of an axis: days where they are more than a day apart, seconds where they are less than a minute.
+ * @param {number[]} splits @param {boolean} utc */
+function clock(splits, utc) {
+  const step = (splits[1] ?? 0) - (splits[0] ?? 0);
+  const [from, until] = step >= 86_400 ? [5, 10] : step >= 21_600 ? [5, 16] : step < 60 ? [11, 19] : [11, 16];
+  return splits.map((each) => absolute(new Date(each * 1000).toISOString(), utc).slice(from, until));
 }
 
 /** @param {(number | null)[]} values */

@@ -33,7 +33,7 @@ export default function Overview({ query }) {
       ${stats.error && html`<${Failed} error=${stats.error} what="What happened before" />`}
       <div class="charts">
         <${Throughput} lines=${shown} />
-        <${Waits} lines=${shown} />
+        <${Waits} lines=${series} />
         <${Chart} title="Jobs that wait, since this page is open" times=${past.map((each) => each.at / 1000)} show=${count}
           lines=${[{ name: "waiting", tone: "live", values: past.map((each) => waiting(each.depth)) }]} />
       </div>
@@ -60,7 +60,7 @@ function Figures({ overview }) {
 /** @param {{warnings: any[]}} props */
 function Warnings({ warnings }) {
   return warnings.map((each) => html`<${Band} key=${each.code + (each.queue ?? "")}>
-    <b>${each.message}</b>${each.since && html`, since <${Time} at=${each.since} />`}
+    <b>${each.message}</b>${each.since && html` (<${Time} at=${each.since} />)`}
     ${each.queue && html` – <${Link} to=${url(path("queues", each.queue))}>${each.queue}<//>`}
     ${each.remedy && html`<div class="rest">${each.remedy}</div>`}<//>`);
 }

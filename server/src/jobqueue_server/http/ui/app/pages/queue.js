@@ -97,9 +97,9 @@ export const BY_KIND = [
 function Demand({ name }) {
   const { data } = useData(`v1/${path("queues", name)}:demand`, { every: 10_000 });
   if (!data) return null;
-  return html`<h2>What it wants of workers</h2><p>${count(data.wanted_slots ?? 0)} slots for ${count(data.runnable ?? 0, data.capped)} jobs that could
-    start now; ${count(data.workers ?? 0)} workers have ${count(data.slots ?? 0)}, ${count(data.free_slots ?? 0)} of them free.
-    ${data.more_workers_would_help ? html` <b>More workers would help.</b>` : ""} ${data.why}</p>`;
+  const why = data.why ? `${data.why[0].toUpperCase()}${data.why.slice(1)}.` : "";
+  return html`<h2>What it wants of workers</h2><p>${why} It could fill ${count(data.wanted_slots ?? 0)} slots; its workers have
+    ${" "}${count(data.slots ?? 0)}, ${count(data.free_slots ?? 0)} of them free.${data.more_workers_would_help ? html` <b>More workers would help.</b>` : ""}</p>`;
 }
 
 /** The keys for which most jobs wait. @param {{name: string}} props */
