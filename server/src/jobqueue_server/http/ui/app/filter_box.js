@@ -1,0 +1,90 @@
+// The field in which the filter is typed: a combobox whose suggestions the keyboard walks through.
+import { accept, complete } from "./complete.js";
+import { parse } from "./filter.js";
+import { html, useEffect, useRef, useState } from "./lib.js";
+
+/** @typedef {import("./complete.js").Known} Known */
+
+/**
+ * @param {object} props
+ * @param {string} props.line The filter that the page shows.
+ * @param {Known} props.known
+ * @param {(line: string) => void} props.onApply Gets a line that the API can serve.
+ */
+export function FilterBox({ line, known, onApply }) {
+  const [draft, setDraft] = useState(line);
+  const [cursor, setCursor] = useState(line.length);
+  const [open, setOpen] = useState(false);
+  const [active, setActive] = useState(-1);
+  const input = useRef(/** @type {HTMLInputElement | null} */ (null));
+  useEffect(() => setDraft(line), [line]);
+  const completion = complete(draft, cursor, known);
+  const options = open ? completion.options : [];
+  // What is being typed is not judged yet.
+  const problems = parse(draft).problems.filter(({ at, end }) => !open || cursor < at || cursor > end);
+
+  const write = (/** @type {string} */ text, /** @type {number} */ at) => {
+    setDraft(text);
+    setCursor(at);
+    setActive(-1);
+    requestAnimationFrame(() => input.current?.setSelectionRange(at, at));
+  };
+  const apply = (/** @type {string} */ text) => {
+    setOpen(false);
+    setActive(-1);
+    if (!parse(text).problems.length) onApply(text.trim());
+  };
+  const take = (/** @type {number} */ index) => {
+    const option = options[index];
+    if (!option) return;
+    const next = accept(draft, completion, option);
+    write(next.line, next.cursor);
+    // A field wants its value next; a whole token is applied at once.
+    if (option.insert.endsWith(" ")) apply(next.line);
+    setOpen(!option.insert.endsWith(" "));
+  };
+  const keys = (/** @type {KeyboardEvent} */ event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const many = options.length;
+    if (event.key === "ArrowDown" && !open) setOpen(true);
+    else if (event.key === "ArrowDown" && many) setActive((active + 1) % many);
+    else if (event.key === "ArrowUp" && many) setActive(active > 0 ? active - 1 : many - 1);
+    else if (event.key === "Enter" && active >= 0) take(active);
+    else if (event.key === "Enter") apply(draft);
+    // Tab takes what is offered where something was typed; else it goes on, as everywhere.
+    else if (event.key === "Tab" && !event.shiftKey && many && completion.to > completion.from) take(Math.max(active, 0));
+    else if (event.key === "Escape" && open) setOpen(false);
+    else if (event.key === "Escape") input.current?.blur();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  const typed = (/** @type {any} */ event) => {
+    setDraft(event.target.value);
+    setCursor(event.target.selectionStart ?? event.target.value.length);
+    setActive(-1);
+    setOpen(true);
+  };
+  const moved = (/** @type {any} */ event) => setCursor(event.target.selectionStart ?? 0);
+  return html`<form class="filter-box" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
+    <div class="filter-line">
+      <input ref=${input} data-filter type="text" role="combobox" spellcheck=${false} autocomplete="off"
+        aria-label="Filter of jobs" aria-autocomplete="list" aria-controls="filter-options" aria-describedby="filter-problems"
+        aria-expanded=${options.length > 0} aria-invalid=${problems.length > 0}
+        aria-activedescendant=${active >= 0 ? `filter-option-${active}` : undefined}
+        placeholder="status:failed queue:mail label:tenant=7 created:<2h"
+        value=${draft} onInput=${typed} onKeyDown=${keys} onKeyUp=${moved} onClick=${moved}
+        onFocus=${(/** @type {any} */ event) => (moved(event), setOpen(true))} onBlur=${() => setOpen(false)} />
+      ${draft && html`<button type="button" class="small" onClick=${() => (write("", 0), apply(""))}>Clear</button>`}
+      <ul id="filter-options" role="listbox" aria-label="Suggestions" hidden=${!options.length}>
+        ${options.map((option, index) => html`
+          <li key=${option.insert} id=${`filter-option-${index}`} role="option" aria-selected=${index === active}
+            onMouseDown=${(/** @type {Event} */ event) => (event.preventDefault(), take(index))}>
+            <b>${option.text}</b> <span class="dim">${option.hint}</span></li>`)}
+      </ul>
+    </div>
+    <ul id="filter-problems" class="filter-problems">
+      ${problems.map(({ message }) => html`<li key=${message} class="wrong">${message}</li>`)}
+    </ul>
+  </form>`;
+}
