@@ -80,5 +80,5 @@ function merged(job, change) {
   if (!change) return job;
   if (change.status === "DELETED") return { ...job, status: "DELETED" };
   // A watch may begin with an older state than the list has.
-  return change.updated_at < job["updated_at"] ? job : change;
+  return change["updated_at"] < job["updated_at"] ? job : change;
 }

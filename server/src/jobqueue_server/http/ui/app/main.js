@@ -1,6 +1,6 @@
 // The frame: who may come in, where to go, what is wrong with the connection, and the page that the URL names.
 import { call } from "./api.js";
-import { getKey, setAccess, setKey, useAuth } from "./auth.js";
+import { canAnywhere, getKey, setAccess, setKey, useAuth } from "./auth.js";
 import { useConnection } from "./connection.js";
 import { useData } from "./data.js";
 import { Said } from "./dialog.js";
@@ -22,6 +22,11 @@ const PAGES = [
   ["queues", "Queues", () => import("./pages/queues.js")],
   ["queues/:name", "Queue", () => import("./pages/queue.js")],
   ["kinds", "Kinds", () => import("./pages/kinds.js")],
+  ["jobs", "Jobs", () => import("./pages/jobs.js")],
+  ["jobs/:id", "Job", () => import("./pages/job.js")],
+  ["dead", "Dead", () => import("./pages/dead.js")],
+  ["operations", "Operations", () => import("./pages/operations.js")],
+  ["audit", "Audit", () => import("./pages/audit.js")],
   ["workers", "Workers", () => import("./pages/workers.js")],
   ["workers/:id", "Worker", () => import("./pages/worker.js")],
   ["schedules", "Schedules", () => import("./pages/schedules.js")],
@@ -29,7 +34,7 @@ const PAGES = [
   ["servers", "Servers", () => import("./pages/servers.js")],
   ["settings", "Settings", () => import("./pages/settings.js")],
 ];
-const NAVIGATION = ["", "queues", "kinds", "jobs", "dead", "workers", "schedules", "servers", "settings"];
+const NAVIGATION = ["", "queues", "kinds", "jobs", "dead", "workers", "schedules", "operations", "servers", "audit", "settings"];
 
 /** @param {string} path @returns {{name: string, load: () => Promise<any>, params: Record<string, string>} | null} */
 function find(path) {
@@ -129,7 +134,8 @@ function Head() {
       ${NAVIGATION.map((each) => {
         const page = PAGES.find(([pattern]) => pattern === each);
         const active = each === "" ? path === "" : path === each || path.startsWith(`${each}/`);
-        return page && html`<${Link} key=${each} to=${url(each)} aria-current=${active ? "page" : undefined}>${page[1]}<//>`;
+        const shown = page && (each !== "audit" || canAnywhere("ADMIN"));
+        return shown && html`<${Link} key=${each} to=${url(each)} aria-current=${active ? "page" : undefined}>${page[1]}<//>`;
       })}
     </nav>
     <div class="who">
