@@ -47,6 +47,9 @@ function Ask({ verb, filter, counted, onStart, onClose }) {
   const [typed, setTyped] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(/** @type {unknown} */ (null));
+  const confirm = useRef(/** @type {HTMLInputElement | null} */ (null));
+  // The dialog was opened before there was anything in it to focus.
+  useEffect(() => confirm.current?.focus(), []);
   const name = useMemo(requestName, []);
   const { estimate, capped } = counted;
   const perSecond = /^\d+$/.test(rate) ? Number(rate) : 0;
@@ -87,7 +90,7 @@ function Ask({ verb, filter, counted, onStart, onClose }) {
       </label>`
     }
     <label>To confirm, type ${estimate}${capped ? ", though there may be more" : ""}
-      <input autofocus inputmode="numeric" autocomplete="off" data-bulk="confirm" value=${typed} onInput=${set(setTyped)} />
+      <input ref=${confirm} inputmode="numeric" autocomplete="off" data-bulk="confirm" value=${typed} onInput=${set(setTyped)} />
     </label>
     ${error && html`<${Failure} error=${error} />`}
     <div class="buttons">

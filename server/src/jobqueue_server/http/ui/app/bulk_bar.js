@@ -37,6 +37,8 @@ export function BulkBar({ selected, filter, what, onClear, onDone }) {
     say(done.done ? `${count(done.changed)} ${VERBS[asked].did}` : "The operation goes on; see the page of operations");
     clear();
     onDone();
+    // The button that had the focus has gone with the selection.
+    requestAnimationFrame(() => document.activeElement === document.body && document.querySelector("h1")?.focus());
   };
   return html`<div class="bulk-bar" role="toolbar" aria-label="Selected jobs">
     <b>${whole ? "All in the filter" : `${count(selected.size)} selected`}</b>

@@ -1,5 +1,6 @@
 // Failed jobs in groups: a sample of the newest, since to count all of them would cost the database too much.
 import { call } from "./api.js";
+import { headOf } from "./error_text.js";
 
 /** @typedef {import("./jobs_data.js").Job} Job */
 /**
@@ -35,7 +36,7 @@ export function groupsOf(jobs) {
       group.oldest = job.created_at;
       continue;
     }
-    const error = String(job["last_error"] ?? "").trimEnd().split("\n").at(-1) ?? "";
+    const [error] = headOf(String(job["last_error"] ?? ""));
     groups.set(key, {
       key, queue: job.queue, kind: job.kind, reason, errorType, jobs: 1, error,
       newest: job.created_at, oldest: job.created_at, example: job.id,

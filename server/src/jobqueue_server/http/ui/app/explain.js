@@ -15,13 +15,10 @@ export function Explain({ id, live }) {
   return html`<section aria-labelledby="explain" data-explain=${data.reasons[0]?.code ?? ""}>
     <h2 id="explain">Why it waits</h2>
     <p><b>${data.summary}</b></p>
-    <ol class="reasons">
-      ${data.reasons.map((/** @type {any} */ reason) => html`<li key=${reason.code}>
-        <span class="label">${words(reason.code)}</span> ${reason.message}
-        ${reason.unblocked_by?.length > 0 && html`<div class="dim">What would end it:
-          ${reason.unblocked_by.map((/** @type {string} */ each) => html` <${Remedy} key=${each} text=${each} />`)}</div>`}
-      </li>`)}
-    </ol>
+    ${data.reasons.length > 1 ? html`<ol class="reasons">
+      ${data.reasons.map((/** @type {any} */ reason) => html`<li key=${reason.code}><${Code} of=${reason.code} /> ${reason.message}
+        <${Remedies} of=${reason.unblocked_by} /></li>`)}
+    </ol>` : html`<p><${Code} of=${data.reasons[0]?.code} /> <${Remedies} of=${data.reasons[0]?.unblocked_by} /></p>`}
     ${data.could_start_at && html`<p>It can start <${Time} at=${data.could_start_at} /> at the earliest.</p>`}
     ${data.estimate && html`<${Estimate} of=${data.estimate} />`}
     ${data.name?.message && html`<p class="dim">${data.name.message}.</p>`}
@@ -34,10 +31,16 @@ const Estimate = ({ of }) => html`<p>About ${of.ahead}${of.capped ? " or more" :
   ${of.latest_at ? html`It starts between <${Time} at=${of.earliest_at} /> and <${Time} at=${of.latest_at} />, if jobs end as in the last minute.`
     : of.earliest_at && html`It hardly starts before <${Time} at=${of.earliest_at} />.`}</p>`;
 
-/** A method with what it is called on, such as `ResumeQueue reports`: a link to where that can be done. @param {{text: string}} props */
+/** @param {{of: string}} props */
+const Code = ({ of }) => html`<span class="label">${words(of)}</span>`;
+
+/** What would end it; a method is a link to where it can be called. @param {{of?: string[]}} props */
+const Remedies = ({ of = [] }) => of.length > 0 && html`<span class="dim">ended by: ${of.map((text, index) => html`${index > 0 && " or "}<${Remedy} text=${text} />`)}</span>`;
+
+/** A method with what it is called on, such as `ResumeQueue reports`, or words. @param {{text: string}} props */
 function Remedy({ text }) {
-  const [, method, name] = /^(ResumeQueue|UpdateQueue|CancelJob|RetryJob) (\S+)$/.exec(text) ?? [];
-  if (!method || !name) return html`<code>${text}</code>`;
-  const to = method.endsWith("Queue") ? url(path("queues", name)) : url(path("jobs", name));
-  return html`<${Link} to=${to}><code>${text}</code><//>`;
+  const [, method, name] = /^([A-Z][a-z]+[A-Z]\w+) (\S+)$/.exec(text) ?? [];
+  if (!method || !name) return text;
+  const to = /^(ResumeQueue|UpdateQueue)$/.test(method) ? path("queues", name) : /^(CancelJob|RetryJob)$/.test(method) ? path("jobs", name) : "";
+  return to ? html`<${Link} to=${url(to)}><code>${text}</code><//>` : html`<code>${text}</code>`;
 }

@@ -17,7 +17,8 @@ export function FilterBox({ line, known, onApply }) {
   const [open, setOpen] = useState(false);
   const [active, setActive] = useState(-1);
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
-  useEffect(() => setDraft(line), [line]);
+  // The blank after a token that was just applied stays: the next one is typed behind it.
+  useEffect(() => setDraft((last) => (last.trim() === line ? last : line)), [line]);
   const completion = complete(draft, cursor, known);
   const options = open ? completion.options : [];
   // What is being typed is not judged yet.

@@ -1,4 +1,5 @@
 // The columns of a list of jobs.
+import { headOf } from "./error_text.js";
 import { ended } from "./jobs_data.js";
 import { html } from "./lib.js";
 import { Status, Time } from "./parts.js";
@@ -17,6 +18,9 @@ export function JobStatus({ job }) {
   return html`<${Status} of=${job.status} />`;
 }
 
+/** @param {Job} job */
+const notDue = (job) => !ended(job) && job.status !== "RUNNING" && Date.parse(job["run_at"]) > Date.now() + 1000;
+
 /** The link to a job. In a table the row itself is what the keyboard opens. @param {{id: string, tab?: number, children?: unknown}} props */
 export const JobLink = ({ id, tab, children }) =>
   html`<${Link} to=${url(path("jobs", id))} class="mono" tabindex=${tab} title=${id}>${children ?? id}<//>`;
@@ -29,8 +33,9 @@ function Note({ job }) {
     return html`${fraction !== undefined && html`<progress max="1" value=${fraction} aria-label="Progress"></progress> ${Math.round(fraction * 100)} % `}${message}`;
   }
   const marks = Object.entries(labels ?? {}).map(([name, value]) => html`<span class="label" key=${name}>${name}=${value}</span>`);
-  const line = job.status === "SUCCEEDED" ? "" : String(error ?? "").trimEnd().split("\n").at(-1);
-  return html`${marks}${line ? html`<span title=${error}>${line}</span>` : reason && html`<span class="dim">${reason}</span>`}`;
+  const [line] = headOf(job.status === "SUCCEEDED" ? "" : String(error ?? ""));
+  const due = notDue(job) && html`<span class="dim">due <${Time} at=${job["run_at"]} /> </span>`;
+  return html`${due}${marks}${line ? html`<span title=${error}>${line}</span>` : reason && html`<span class="dim">${reason}</span>`}`;
 }
 
 /** @returns {import("./table.js").Column<Job>[]} */

@@ -76,7 +76,7 @@ export function requestName() {
 
 /** What each verb does, for people. */
 export const VERBS = /** @type {const} */ ({
-  retry: { title: "Retry jobs", will: "will run again", did: "will run again", button: "Retry" },
+  retry: { title: "Retry jobs", will: "will run again", did: "queued again", button: "Retry" },
   cancel: { title: "Cancel jobs", will: "will be cancelled", did: "cancelled", button: "Cancel them" },
   delete: { title: "Delete jobs", will: "will be deleted, with their history", did: "deleted", button: "Delete" },
 });

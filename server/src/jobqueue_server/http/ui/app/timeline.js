@@ -25,6 +25,8 @@
  * @property {string} [error]
  */
 
+/** A job that may start at once is due a few ms after it was enqueued: that is no wait. */
+const AT_ONCE_MS = 100;
 const ENDED = ["SUCCEEDED", "FAILED_PERMANENT", "CANCELLED"];
 /** @type {Record<string, string>} */
 const HOLDS = { KEY: "waits for its key", TIME: "waits for its time", HAND: "held back by hand" };
@@ -115,7 +117,7 @@ function waiting(job, at, label, now) {
   }
   /** @type {Span[]} */
   const made = [];
-  if (due > at)
+  if (due > at + AT_ONCE_MS)
     made.push({
       type: "wait",
       label: job.status === "RETRYING" ? label : "was not due",

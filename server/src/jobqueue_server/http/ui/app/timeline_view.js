@@ -1,4 +1,5 @@
 // Draws the life of a job: a row for each wait and attempt, newest first and open, each with its bar in proportion.
+import { headOf } from "./error_text.js";
 import { duration } from "./format.js";
 import { html, useState } from "./lib.js";
 import { Copy, Time } from "./parts.js";
@@ -50,14 +51,3 @@ function Row({ each, place, opened }) {
 
 /** @param {number} ms */
 const iso = (ms) => new Date(ms).toISOString();
-
-/**
- * The line that says what an error was, and its whole text if it has more lines. Of a Python traceback the last line does.
- * @param {string} text @returns {[string, string]}
- */
-function headOf(text) {
-  const whole = text.trimEnd();
-  const lines = whole.split("\n");
-  if (lines.length < 2) return [whole, ""];
-  return [(/^Traceback/.test(whole) ? lines.at(-1) : lines[0]) ?? "", whole];
-}

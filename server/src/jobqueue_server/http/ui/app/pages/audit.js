@@ -47,10 +47,10 @@ const COLUMNS = [
   { name: "When", cell: (row) => html`<${Time} at=${row.occurred_at} full />` },
   { name: "Who", cell: (row) => html`<span class="mono">${row.principal}</span>` },
   { name: "Action", cell: (row) => html`${row.action}${Number(row.count) > 1 ? ` × ${count(row.count)}` : ""}` },
-  { name: "Object", cell: (row) => html`<span class="mono">${row.object}</span>` },
+  { name: "Object", cell: (row) => html`<div class="note-cell short mono" title=${row.object}>${row.object}</div>` },
   { name: "Outcome", cell: (row) => (row.outcome === "OK" || !row.outcome ? html`<span class="good">✓ done</span>` : html`<span class="bad">✕ ${row.outcome}</span>`) },
+  { name: "Why, what", cell: (row) => html`<div class="note-cell half" title=${detail(row)}>${row.reason ? `${row.reason} ` : ""}${detail(row)}</div>` },
   { name: "From", cell: (row) => `${row.address} ${row.transport}` },
-  { name: "Why, what", cell: (row) => html`<div class="note-cell" title=${detail(row)}>${row.reason ? `${row.reason} ` : ""}${detail(row)}</div>` },
 ];
 
 /** @param {any} row */

@@ -26,8 +26,14 @@ function useKnown(jobs) {
   const kinds = useData("v1/kinds", { query: { page_size: 1000 } }).data;
   return useMemo(() => {
     const labels = jobs.flatMap((job) => Object.entries(job["labels"] ?? {}).map(([name, value]) => `${name}=${value}`));
-    const named = (/** @type {any[] | undefined} */ list) => (list ?? []).map(({ name }) => name);
-    return { queues: named(queues?.queues), kinds: named(kinds?.kinds), labels: [...new Set(labels)] };
+    // Kinds need not be declared, so those of the rows count too.
+    const named = (/** @type {any[] | undefined} */ list, /** @type {string[]} */ more) =>
+      [...new Set([...(list ?? []).map(({ name }) => name), ...more])].sort();
+    return {
+      queues: named(queues?.queues, jobs.map(({ queue }) => queue)),
+      kinds: named(kinds?.kinds, jobs.map(({ kind }) => kind)),
+      labels: [...new Set(labels)].sort(),
+    };
   }, [queues, kinds, jobs]);
 }
 
