@@ -1,5 +1,4 @@
-// Failed jobs in groups: a sample of the newest, since to count all of them would cost the database too much.
-import { call } from "./api.js";
+// Failed jobs in groups of one cause.
 import { headOf } from "./error_text.js";
 
 /** @typedef {import("./jobs_data.js").Job} Job */
@@ -12,12 +11,6 @@ import { headOf } from "./error_text.js";
  * @property {string} error The newest one's.
  * @property {string} example Its id.
  */
-/** @typedef {{looked: number, more: string, oldest: string, groups: Group[]}} Sample `more`: the token of what was not looked at. */
-
-/** Jobs with all their attempts come in pages of at most 3 MiB. */
-const PAGE = 200;
-export const MOST = 1000;
-const MOST_MS = 4000;
 
 /** The type of the newest error. It is what JobFilter.error_type compares. @param {Job} job @returns {string} */
 const errorTypeOf = (job) => (job["failed_attempts"] ?? []).at(-1)?.error_type ?? "";
@@ -43,25 +36,6 @@ export function groupsOf(jobs) {
     });
   }
   return [...groups.values()].sort((one, two) => two.jobs - one.jobs);
-}
-
-/**
- * Reads the newest failed jobs, at most `MOST` and for a few seconds, and groups them.
- * @param {string} path @param {import("./api.js").Options} options @returns {Promise<Sample>}
- */
-export async function readSample(path, options) {
-  /** @type {Job[]} */
-  const jobs = [];
-  const until = Date.now() + MOST_MS;
-  let more = "";
-  do {
-    const query = { ...options.query, status: "FAILED_PERMANENT", view: "JOB_VIEW_FULL", page_size: PAGE, page_token: more };
-    const answer = await call(path, { ...options, query });
-    // Payloads are let go at once: only what a group shows is kept.
-    for (const { payload: _, output: __, ...job } of answer.jobs) jobs.push(job);
-    more = answer.next_page_token;
-  } while (more && jobs.length < MOST && Date.now() < until);
-  return { looked: jobs.length, more, oldest: jobs.at(-1)?.created_at ?? "", groups: groupsOf(jobs) };
 }
 
 /** The JobFilter of a group. @param {Group} group */

@@ -10,7 +10,8 @@ export const PLACES = /** @type {const} */ ([
 ]);
 const OTHERS = [
   ["/", "filter"], ["j, k", "next, previous row"], ["enter", "open the row"], ["x", "select the row"],
-  ["shift + j, k", "select rows on the way"], ["esc", "back"], [".", "live on, off"], ["?", "this help"],
+  ["shift + x", "select all from the last selected row"], ["shift + j, k", "select rows on the way"],
+  ["r, c", "retry, cancel: the job, or the selected rows"], ["esc", "back"], [".", "live on, off"], ["?", "this help"],
 ];
 
 /** @type {Map<string, () => void>} */

@@ -32,6 +32,7 @@ const ROW_PX = { compact: 29, roomy: 39 };
 export function Table({ caption, columns, rows, id, to, selected, onSelect, mark }) {
   const [order, setOrder] = useState(/** @type {[number, 1 | -1] | null} */ (null));
   const [current, setCurrent] = useState("");
+  const picked = useRef("");
   const sorted = order ? sortedBy(rows, columns[order[0]]?.sort, order[1]) : rows;
   const body = useRef(/** @type {any} */ (null));
   const [from, until] = useWindow(body, sorted.length);
@@ -42,18 +43,27 @@ export function Table({ caption, columns, rows, id, to, selected, onSelect, mark
     for (const each of ids) on ? next.add(each) : next.delete(each);
     onSelect?.(next);
   };
+  /** Selects a row, or with shift all from the last one that was selected. */
+  const pick = (/** @type {number} */ index, /** @type {boolean} */ on, /** @type {boolean} */ range) => {
+    const since = range ? sorted.findIndex((row) => id(row) === picked.current) : -1;
+    const first = since < 0 ? index : Math.min(since, index);
+    toggle(sorted.slice(first, Math.max(since, index) + 1).map(id), on || since >= 0);
+    picked.current = id(/** @type {T} */ (sorted[index]));
+  };
   const keys = (/** @type {KeyboardEvent} */ event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const element = /** @type {HTMLElement} */ (event.target);
     if (element.matches("input:not([type=checkbox]), textarea, select")) return;
-    const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
+    // With shift a letter is a capital one.
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[key];
     const row = sorted[at];
     if (step) {
       const next = Math.min(Math.max(at + step, 0), sorted.length - 1);
       focus(next);
       if (event.shiftKey && onSelect) toggle([at, next].map((each) => id(/** @type {T} */ (sorted[each]))));
     } else if (event.key === "Enter" && to && row && element.tagName === "TR") go(to(row));
-    else if (event.key === "x" && row && onSelect) toggle([id(row)], !selected?.has(id(row)));
+    else if (key === "x" && row && onSelect) pick(at, !selected?.has(id(row)), event.shiftKey);
     else return;
     event.preventDefault();
   };
@@ -82,7 +92,7 @@ export function Table({ caption, columns, rows, id, to, selected, onSelect, mark
           tabindex=${from + offset === at ? 0 : -1} onFocus=${() => setCurrent(id(row))}>
           ${onSelect && html`<td class="check"><input type="checkbox" tabindex="-1" aria-label=${`Select ${id(row)}`}
             checked=${selected?.has(id(row)) ?? false}
-            onChange=${(/** @type {any} */ event) => toggle([id(row)], event.target.checked)} /></td>`}
+            onClick=${(/** @type {any} */ event) => pick(from + offset, event.target.checked, event.shiftKey)} /></td>`}
           ${columns.map((column) => html`<td key=${column.name} class="${column.number ? "number" : ""} ${column.wide ? "wide" : ""}">${column.cell(row)}</td>`)}
         </tr>`)}
       ${until < sorted.length && html`<tr class="gap"><td colspan=${width} ref=${tall(sorted.length - until)}></td></tr>`}

@@ -2,7 +2,8 @@
 import { can, canAnywhere, useAuth } from "../auth.js";
 import { BulkDialog } from "../bulk.js";
 import { useData } from "../data.js";
-import { filterOf, readSample, wordsOf } from "../dead.js";
+import { filterOf, wordsOf } from "../dead.js";
+import { readSample } from "../dead_sample.js";
 import { say } from "../dialog.js";
 import { count } from "../format.js";
 import { html, useState } from "../lib.js";
@@ -31,7 +32,7 @@ export default function Dead() {
   return html`<div class="bar"><h1 tabindex="-1">Dead jobs</h1>
       <button type="button" onClick=${data.reload}>Look again</button>
       ${operate && html`<${Link} to=${url("operations")}>Operations<//>`}</div>
-    <${Loaded} data=${data} what="The list of failed jobs">${(/** @type {import("../dead.js").Sample} */ sample) => {
+    <${Loaded} data=${data} what="The list of failed jobs">${(/** @type {import("../dead_sample.js").Sample} */ sample) => {
       if (!sample.looked && !sample.more) return html`<${Empty} title="No job has failed for good"><p>Jobs come here when they have no attempts left, or must not be tried again.</p><//>`;
       return html`<p data-dead="looked">${scope(sample)}</p>
         <${Table} caption="Failed jobs by cause" rows=${sample.groups} id=${(/** @type {Group} */ group) => group.key}
@@ -41,7 +42,7 @@ export default function Dead() {
     ${asked && html`<${BulkDialog} ...${asked} onClose=${closed} />`}`;
 }
 
-/** How many were looked at. @param {import("../dead.js").Sample} sample */
+/** How many were looked at. @param {import("../dead_sample.js").Sample} sample */
 function scope({ looked, more, oldest }) {
   if (!more) return html`All ${count(looked)} failed jobs were looked at.`;
   return html`The newest ${count(looked)} failed jobs were looked at, back to <${Time} at=${oldest} full />; there are older ones.
