@@ -30,10 +30,10 @@ export function BulkDialog({ verb, filter, what, onClose }) {
   }, []);
   return html`<${Modal} title=${VERBS[verb].title} onClose=${() => onClose(running)}>
     <p>${what}.</p>
-    ${error && html`<${Failure} error=${error} />`}
-    ${!counted && !error && html`<p class="dim">Counting, without a change…</p>`}
-    ${counted && !running && html`<${Ask} verb=${verb} filter=${filter} counted=${counted} onStart=${setRunning} onClose=${() => onClose(null)} />`}
-    ${running && html`<${Watch} verb=${verb} first=${running} onChange=${setRunning} onClose=${() => onClose(running)} />`}
+    <div>${error && html`<${Failure} error=${error} />`}</div>
+    <div>${running ? html`<${Watch} verb=${verb} first=${running} onChange=${setRunning} onClose=${() => onClose(running)} />`
+      : counted ? html`<${Ask} verb=${verb} filter=${filter} counted=${counted} onStart=${setRunning} onClose=${() => onClose(null)} />`
+        : !error && html`<p class="dim">Counting, without a change…</p>`}</div>
   <//>`;
 }
 
@@ -82,17 +82,13 @@ function Ask({ verb, filter, counted, onStart, onClose }) {
     <label>At most so many a second <span class="dim">(empty: as fast as harms nobody)</span>
       <input inputmode="numeric" value=${rate} aria-invalid=${rateWrong} onInput=${set(setRate)} />
     </label>
-    ${rateWrong && html`<p class="wrong">A rate is a number from 1 to 100000.</p>`}
-    ${
-      verb === "cancel" &&
-      html`<label>Reason, for workers and people
-        <input maxlength="255" value=${reason} onInput=${set(setReason)} />
-      </label>`
-    }
+    <p class="wrong">${rateWrong && "A rate is a number from 1 to 100000."}</p>
+    <div>${verb === "cancel" && html`<label>Reason, for workers and people
+      <input maxlength="255" value=${reason} onInput=${set(setReason)} /></label>`}</div>
     <label>To confirm, type ${estimate}${capped ? ", though there may be more" : ""}
       <input ref=${confirm} inputmode="numeric" autocomplete="off" data-bulk="confirm" value=${typed} onInput=${set(setTyped)} />
     </label>
-    ${error && html`<${Failure} error=${error} />`}
+    <div>${error && html`<${Failure} error=${error} />`}</div>
     <div class="buttons">
       <button type="submit" class=${verb === "retry" ? "primary" : "danger"} disabled=${!right || rateWrong || busy}>
         ${VERBS[verb].button}
@@ -148,7 +144,7 @@ function Watch({ verb, first, onChange, onClose }) {
       <b>${count(now.changed)} of ${count(whole, now.capped && !now.mostJobs)}</b> ${VERBS[verb].did}${now.skipped ? `, ${count(now.skipped)} skipped` : ""}
     </p>
     <p role="status">${ending(now, stopping)}</p>
-    ${error && html`<${Failure} error=${error} />`}
+    <div>${error && html`<${Failure} error=${error} />`}</div>
     <div class="buttons">
       ${!now.done && html`<button type="button" class="danger" disabled=${stopping} onClick=${stop}>Stop it</button>`}
       <button type="button" ref=${close} onClick=${onClose}>${now.done ? "Close" : "Close; it goes on"}</button>

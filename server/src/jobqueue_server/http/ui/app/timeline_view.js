@@ -42,7 +42,7 @@ function Row({ each, place, opened }) {
             ${stack ? "Fold" : "Show"} all ${rest.split("\n").length} lines</button>
           <${Copy} text=${each.error} label="Copy error" /></p>
           ${stack && html`<pre class="span-stack" tabindex="0" aria-label="error">${rest}</pre>`}`}
-        <p class="dim"><${Time} at=${iso(each.from)} full /> to ${end}${each.worker && html`, by worker <b>${each.worker}</b>`}.
+        <p class="dim"><${Time} at=${iso(each.from)} full /> to ${end}${each.worker && html`, by worker <b>${each.worker}</b>`}.${" "}
           ${each.type === "unknown" && "The job waited, then ran; when the attempt began is not kept."}</p>
       </div>
     </details>

@@ -39,7 +39,7 @@ export default function Dead() {
           to=${listOf} columns=${columns(ask)} />
         ${operate && html`<p><button type="button" onClick=${() => ask({ verb: "retry", ...EVERYTHING })}>Retry all failed jobs…</button></p>`}`;
     }}<//>
-    ${asked && html`<${BulkDialog} ...${asked} onClose=${closed} />`}`;
+    <div>${asked && html`<${BulkDialog} ...${asked} onClose=${closed} />`}</div>`;
 }
 
 /** How many were looked at. @param {import("../dead_sample.js").Sample} sample */

@@ -12,7 +12,7 @@ import { JobStatus } from "../jobs_table.js";
 import { member } from "../json.js";
 import { JsonView } from "../json_view.js";
 import { useKey } from "../keys.js";
-import { html, useRef, useState } from "../lib.js";
+import { html, useState } from "../lib.js";
 import { Band, Code, Copy, Failed, Labels, Time, useNow } from "../parts.js";
 import { useSetting, setting } from "../prefs.js";
 import { Link, path, url } from "../router.js";
@@ -34,7 +34,6 @@ export default function JobPage({ params }) {
   const live = useSetting("live") !== "off";
   const data = useData(`v1/${path("jobs", id)}`, { read: readJob });
   const [copying, setCopying] = useState(false);
-  const seen = useRef(/** @type {string[]} */ ([]));
   const whole = data.data;
   const job = whole?.job;
   useKey(".", () => setting("live", live ? "off" : ""));
@@ -46,32 +45,34 @@ export default function JobPage({ params }) {
     if (change.status === "STATUS_UNSPECIFIED") return setGone(true);
     setProgress(change.progress ?? null);
     if (change.updated_at !== job?.["updated_at"] || change.status !== job?.status) data.reload();
-    seen.current = [...seen.current, `${change.status} ${change.updated_at}`].slice(-50);
   });
   if (data.error && !whole) {
     return html`<h1 tabindex="-1">Job</h1><p class="mono">${id}</p><${Failed} error=${data.error} what="The job" />
       <p><${Link} to=${url("jobs")}>All jobs<//></p>`;
   }
   if (!whole || !job) return html`<h1 tabindex="-1">Job</h1><p class="dim loading">Loading…</p>`;
-  return html`<div class="bar"><h1 tabindex="-1">${job.kind}</h1>
+  // Each part that may be missing has an element of its own: so nothing moves when it comes or goes.
+  return html`<article>
+    <div class="bar"><h1 tabindex="-1">${job.kind}</h1>
       <${JobActions} job=${job} onChange=${data.reload} onCopy=${() => setCopying(true)} /></div>
-    ${gone && html`<${Band}>This job was deleted. What is shown is the last that was known.<//>`}
-    ${data.error && html`<${Failed} error=${data.error} what="The newest state" />`}
-    ${error && html`<${Failed} error=${error} what="Changes as they come" />`}
+    <div>${gone && html`<${Band}>This job was deleted. What is shown is the last that was known.<//>`}
+      ${data.error && html`<${Failed} error=${data.error} what="The newest state" />`}
+      ${error && html`<${Failed} error=${error} what="Changes as they come" />`}</div>
     <${Facts} job=${job} />
-    <${Running} job=${job} progress=${progress ?? job["progress"]} />
-    ${!ended(job) && job.status !== "RUNNING" && html`<${Explain} id=${id} live=${live} />`}
+    <div>${job.status === "RUNNING" && html`<${Running} job=${job} progress=${progress ?? job["progress"]} />`}</div>
+    <div>${!ended(job) && job.status !== "RUNNING" && html`<${Explain} id=${id} live=${live} />`}</div>
     <${Life} job=${job} />
     <section aria-labelledby="payload"><h2 id="payload">Payload</h2>
       <${JsonView} text=${whole.payload} name="payload" empty="Not shown: the key does not permit payloads." /></section>
-    ${(whole.output || job.status === "SUCCEEDED") && html`<section aria-labelledby="output"><h2 id="output">Output</h2>
-      <${JsonView} text=${whole.output} name="output" empty="The handler gave none." /></section>`}
+    <div>${(whole.output || job.status === "SUCCEEDED") && html`<section aria-labelledby="output"><h2 id="output">Output</h2>
+      <${JsonView} text=${whole.output} name="output" empty="The handler gave none." /></section>`}</div>
     <${Headers} headers=${job["headers"]} />
     <section aria-labelledby="again"><h2 id="again">The same again</h2>
       <details><summary>As curl</summary><${Code} text=${asCurl(named(job), whole.payload, rootOf(), getKey() !== "")} label="as curl" /></details>
       <details><summary>As a command</summary><${Code} text=${asCommand(named(job), whole.payload)} label="as a command" /></details>
     </section>
-    ${copying && html`<${CopyDialog} job=${job} payload=${whole.payload} onClose=${() => setCopying(false)} />`}`;
+    <div>${copying && html`<${CopyDialog} job=${job} payload=${whole.payload} onClose=${() => setCopying(false)} />`}</div>
+  </article>`;
 }
 
 /** @param {Job} job @returns {import("../job_copy.js").Source} */
@@ -87,11 +88,10 @@ function Life({ job }) {
 
 /** How far a running attempt is, and whether it is told to stop. @param {{job: Job, progress: any}} props */
 function Running({ job, progress }) {
-  if (job.status !== "RUNNING") return null;
   const share = progress?.fraction;
   return html`<section aria-label="Running attempt" class="running">
-    ${job["cancel_requested"] && html`<${Band}><span data-job="cancel-asked">Cancel asked. The worker was told, and decides how the attempt ends;
-      if it says nothing within the grace, the server ends it.</span><//>`}
+    <div>${job["cancel_requested"] && html`<${Band}><span data-job="cancel-asked">Cancel asked. The worker was told, and decides how the attempt ends;
+      if it says nothing within the grace, the server ends it.</span><//>`}</div>
     ${progress && html`<p>${share !== undefined && html`<progress max="1" value=${share} aria-label="Progress"></progress> <b>${Math.round(share * 100)} %</b> `}
       ${progress.message} <span class="dim"><${Time} at=${progress.updated_at} /></span></p>`}
   </section>`;

@@ -62,18 +62,18 @@ export default function Jobs({ query }) {
   const jobs = useLive(page?.jobs ?? NONE, live);
   const known = useKnown(jobs);
   const what = sentence(filter, now);
-  return html`<div class="bar"><h1 tabindex="-1">Jobs</h1>
+  return html`<article><div class="bar"><h1 tabindex="-1">Jobs</h1>
       <button type="button" class="small" aria-pressed=${live} title="Key: ." onClick=${() => setting("live", live ? "off" : "")}>
         Live ${live ? "on" : "off"}</button></div>
     <${SavedViews} line=${line} />
     <${FilterBox} line=${line} known=${known} onApply=${(/** @type {string} */ next) => go(url("jobs", { q: next }))} />
     <p class="dim" data-jobs="what">${filter.problems.length ? "The filter can't be asked for as it is." : `${what}.`}</p>
     ${ask && html`<${Loaded} data=${data} what="The list of jobs">${() => html`
-      <${BulkBar} selected=${selected} filter=${jobFilter(filter, now)} what=${what} onClear=${() => select(new Set())} onDone=${data.reload} />
-      ${jobs.length ? html`<${Table} caption="Jobs" rows=${jobs} columns=${COLUMNS} id=${idOf} to=${linkOf}
+      <div><${BulkBar} selected=${selected} filter=${jobFilter(filter, now)} what=${what} onClear=${() => select(new Set())} onDone=${data.reload} /></div>
+      <div>${jobs.length ? html`<${Table} caption="Jobs" rows=${jobs} columns=${COLUMNS} id=${idOf} to=${linkOf}
           ...${canAnywhere("OPERATE") ? { selected, onSelect: select } : {}} />`
-        : html`<${Nothing} page=${page} line=${line} />`}
-      <${Pager} page=${page} line=${line} token=${token} now=${now} />`}<//>`}`;
+        : html`<${Nothing} page=${page} line=${line} />`}</div>
+      <${Pager} page=${page} line=${line} token=${token} now=${now} />`}<//>`}</article>`;
 }
 
 /** @type {Job[]} */
