@@ -6,6 +6,7 @@ import warnings
 from jobqueue.v1 import insight_pb2 as jobqueue_dot_v1_dot_insight__pb2
 from jobqueue.v1 import overview_pb2 as jobqueue_dot_v1_dot_overview__pb2
 from jobqueue.v1 import stats_pb2 as jobqueue_dot_v1_dot_stats__pb2
+from jobqueue.v1 import worker_pb2 as jobqueue_dot_v1_dot_worker__pb2
 
 GRPC_GENERATED_VERSION = '1.73.0'
 GRPC_VERSION = grpc.__version__
@@ -28,7 +29,7 @@ if _version_not_supported:
 
 
 class InsightStub(object):
-    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
+    """Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -75,10 +76,25 @@ class InsightStub(object):
                 request_serializer=jobqueue_dot_v1_dot_overview__pb2.ListServersRequest.SerializeToString,
                 response_deserializer=jobqueue_dot_v1_dot_overview__pb2.ListServersResponse.FromString,
                 _registered_method=True)
+        self.ListWorkers = channel.unary_unary(
+                '/jobqueue.v1.Insight/ListWorkers',
+                request_serializer=jobqueue_dot_v1_dot_worker__pb2.ListWorkersRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_worker__pb2.ListWorkersResponse.FromString,
+                _registered_method=True)
+        self.GetWorker = channel.unary_unary(
+                '/jobqueue.v1.Insight/GetWorker',
+                request_serializer=jobqueue_dot_v1_dot_worker__pb2.GetWorkerRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_worker__pb2.GetWorkerResponse.FromString,
+                _registered_method=True)
+        self.DrainWorker = channel.unary_unary(
+                '/jobqueue.v1.Insight/DrainWorker',
+                request_serializer=jobqueue_dot_v1_dot_worker__pb2.DrainWorkerRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_worker__pb2.DrainWorkerResponse.FromString,
+                _registered_method=True)
 
 
 class InsightServicer(object):
-    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
+    """Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -165,6 +181,44 @@ class InsightServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWorkers(self, request, context):
+        """Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
+        to who may read jobs of one of the queues and kinds that it takes, with those alone.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+        - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token is not a token of this list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWorker(self, request, context):
+        """Reads a worker, with the jobs that it holds.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session.
+        - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainWorker(self, request, context):
+        """Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
+        those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+        started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
+        - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+        - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same. HTTP 409.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InsightServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -203,6 +257,21 @@ def add_InsightServicer_to_server(servicer, server):
                     request_deserializer=jobqueue_dot_v1_dot_overview__pb2.ListServersRequest.FromString,
                     response_serializer=jobqueue_dot_v1_dot_overview__pb2.ListServersResponse.SerializeToString,
             ),
+            'ListWorkers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkers,
+                    request_deserializer=jobqueue_dot_v1_dot_worker__pb2.ListWorkersRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_worker__pb2.ListWorkersResponse.SerializeToString,
+            ),
+            'GetWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWorker,
+                    request_deserializer=jobqueue_dot_v1_dot_worker__pb2.GetWorkerRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_worker__pb2.GetWorkerResponse.SerializeToString,
+            ),
+            'DrainWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainWorker,
+                    request_deserializer=jobqueue_dot_v1_dot_worker__pb2.DrainWorkerRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_worker__pb2.DrainWorkerResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'jobqueue.v1.Insight', rpc_method_handlers)
@@ -212,7 +281,7 @@ def add_InsightServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Insight(object):
-    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
+    """Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -397,6 +466,87 @@ class Insight(object):
             '/jobqueue.v1.Insight/ListServers',
             jobqueue_dot_v1_dot_overview__pb2.ListServersRequest.SerializeToString,
             jobqueue_dot_v1_dot_overview__pb2.ListServersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.Insight/ListWorkers',
+            jobqueue_dot_v1_dot_worker__pb2.ListWorkersRequest.SerializeToString,
+            jobqueue_dot_v1_dot_worker__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.Insight/GetWorker',
+            jobqueue_dot_v1_dot_worker__pb2.GetWorkerRequest.SerializeToString,
+            jobqueue_dot_v1_dot_worker__pb2.GetWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.Insight/DrainWorker',
+            jobqueue_dot_v1_dot_worker__pb2.DrainWorkerRequest.SerializeToString,
+            jobqueue_dot_v1_dot_worker__pb2.DrainWorkerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from jobqueue.v1 import insight_pb2 as _insight_pb2
 from jobqueue.v1 import overview_pb2 as _overview_pb2
 from jobqueue.v1 import stats_pb2 as _stats_pb2
+from jobqueue.v1 import worker_pb2 as _worker_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -29,7 +30,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InsightStub:
-    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
+    """Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -92,10 +93,36 @@ class InsightStub:
     Errors:
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
     """
+    ListWorkers: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ListWorkersRequest, _worker_pb2.ListWorkersResponse]
+    """Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
+    to who may read jobs of one of the queues and kinds that it takes, with those alone.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+    - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token is not a token of this list.
+    """
+    GetWorker: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetWorkerRequest, _worker_pb2.GetWorkerResponse]
+    """Reads a worker, with the jobs that it holds.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session.
+    - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+    """
+    DrainWorker: _grpc.UnaryUnaryMultiCallable[_worker_pb2.DrainWorkerRequest, _worker_pb2.DrainWorkerResponse]
+    """Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
+    those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+    started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
+    - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+    - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same. HTTP 409.
+    """
 
 @_typing.type_check_only
 class InsightAsyncStub(InsightStub):
-    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
+    """Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -155,9 +182,35 @@ class InsightAsyncStub(InsightStub):
     Errors:
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
     """
+    ListWorkers: _aio.UnaryUnaryMultiCallable[_worker_pb2.ListWorkersRequest, _worker_pb2.ListWorkersResponse]  # type: ignore[assignment]
+    """Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
+    to who may read jobs of one of the queues and kinds that it takes, with those alone.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+    - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token is not a token of this list.
+    """
+    GetWorker: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetWorkerRequest, _worker_pb2.GetWorkerResponse]  # type: ignore[assignment]
+    """Reads a worker, with the jobs that it holds.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session.
+    - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+    """
+    DrainWorker: _aio.UnaryUnaryMultiCallable[_worker_pb2.DrainWorkerRequest, _worker_pb2.DrainWorkerResponse]  # type: ignore[assignment]
+    """Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
+    those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+    started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
+    - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+    - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same. HTTP 409.
+    """
 
 class InsightServicer(metaclass=_abc_1.ABCMeta):
-    """Says why a job waits, how many slots a queue wants, and how the queues are doing.
+    """Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -256,6 +309,50 @@ class InsightServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+        """
+
+    @_abc_1.abstractmethod
+    def ListWorkers(
+        self,
+        request: _worker_pb2.ListWorkersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.ListWorkersResponse, _abc.Awaitable[_worker_pb2.ListWorkersResponse]]:
+        """Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
+        to who may read jobs of one of the queues and kinds that it takes, with those alone.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+        - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token is not a token of this list.
+        """
+
+    @_abc_1.abstractmethod
+    def GetWorker(
+        self,
+        request: _worker_pb2.GetWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.GetWorkerResponse, _abc.Awaitable[_worker_pb2.GetWorkerResponse]]:
+        """Reads a worker, with the jobs that it holds.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session.
+        - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+        """
+
+    @_abc_1.abstractmethod
+    def DrainWorker(
+        self,
+        request: _worker_pb2.DrainWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.DrainWorkerResponse, _abc.Awaitable[_worker_pb2.DrainWorkerResponse]]:
+        """Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
+        those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+        started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
+        - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
+        - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same. HTTP 409.
         """
 
 def add_InsightServicer_to_server(servicer: InsightServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -296,7 +296,7 @@ class ListWorkersRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The most workers in the answer, 1..1000; more count as 1000. 0: 100."""
+    """The most workers in the answer, 1..1000; more count as 1000. 0: 50."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
     queue: _builtins.str
