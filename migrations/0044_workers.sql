@@ -13,3 +13,8 @@ comment on column worker_session.takes is
 comment on column worker_session.drain_at is 'Since when it gets no more jobs, for good. Null: it gets some.';
 comment on column worker_session.drained_by is 'The principal who drained it. Null: its worker is shutting down.';
 comment on column worker_session.drain_reason is 'Why, as that principal or the worker said.';
+
+-- An operation may change jobs that wait, too.
+alter table operation drop constraint "a verb is retry, cancel, delete or backfill";
+alter table operation add constraint "a verb is retry, cancel, delete, backfill or update" check (verb between 1 and 5) not valid;
+comment on column operation.verb is '1 retry, 2 cancel, 3 delete, 4 backfill of a schedule, 5 update.';

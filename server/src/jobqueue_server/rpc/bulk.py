@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from google.longrunning import operations_pb2 as lro_pb
@@ -14,8 +14,8 @@ from jobqueue.v1 import job_pb2 as pb
 from ..chain import Call
 from ..core.bulk.operations import Operations
 from ..core.upkeep.clock import Clock
-from ..lifecycle import Status
-from ..model import MAX_ERROR_TYPE_CHARS, MAX_KEY_CHARS
+from ..lifecycle import TERMINAL, Status
+from ..model import MAX_ATTEMPTS_LIMIT, MAX_ERROR_TYPE_CHARS, MAX_KEY_CHARS, MAX_PRIORITY, MIN_PRIORITY
 from ..store.bulk.requests import Request, Selection, Verb
 from . import checks, convert
 from .checks import Problems
@@ -28,9 +28,26 @@ MAX_PER_SECOND = 100_000
 MAX_SPREAD = timedelta(days=7)
 _STATUSES = {name: number for name, number in pb.Job.Status.items() if number}
 _is_reason = re.compile(r"[A-Z][A-Z0-9_]{0,62}").fullmatch
-_DONE_TO = {Verb.RETRY: "retries", Verb.CANCEL: "cancels", Verb.DELETE: "deletes"}
+_DONE_TO = {Verb.RETRY: "retries", Verb.CANCEL: "cancels", Verb.DELETE: "deletes", Verb.UPDATE: "changes"}
 
-BulkRequest = bulk_pb.RetryJobsRequest | bulk_pb.CancelJobsRequest | bulk_pb.DeleteJobsRequest
+BulkRequest = (
+    bulk_pb.RetryJobsRequest
+    | bulk_pb.CancelJobsRequest
+    | bulk_pb.DeleteJobsRequest
+    | bulk_pb.UpdateJobsRequest
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """When jobs are to start."""
+
+    spread: timedelta
+    run_at: datetime | None
+    delay: timedelta
+
+    def of(self, asked: Request) -> Request:
+        return replace(asked, spread=self.spread, run_at=self.run_at, delay=self.delay)
 
 
 class BulkServicer:
@@ -43,24 +60,9 @@ class BulkServicer:
     async def RetryJobs(self, request: bulk_pb.RetryJobsRequest, call: Call) -> bulk_pb.RetryJobsResponse:
         """Makes jobs that have ended QUEUED again."""
         problems = Problems()
-        spread = delay = timedelta()
-        run_at = None
-        if request.HasField("spread") and checks.duration(
-            request.spread, "spread", timedelta(), MAX_SPREAD, problems
-        ):
-            spread = convert.span(request.spread)
-        match request.WhichOneof("start"):
-            case "run_at" if checks.run_at(request.run_at, "run_at", self._clock.now(), problems):
-                run_at = convert.moment(request.run_at)
-            case "delay" if checks.delay(request.delay, "delay", problems):
-                delay = convert.span(request.delay)
-        if request.to_queue:
-            checks.name(request.to_queue, "to_queue", problems)
+        start = self._start(request, problems)
         asked = replace(
-            _asked(Verb.RETRY, request, problems),
-            spread=spread,
-            run_at=run_at,
-            delay=delay,
+            start.of(_asked(Verb.RETRY, request, problems)),
             to_queue=request.to_queue or None,
             reset_checkpoint=request.reset_checkpoint,
             respect_unique=request.respect_unique,
@@ -79,12 +81,60 @@ class BulkServicer:
         asked = _asked(Verb.DELETE, request, Problems())
         return bulk_pb.DeleteJobsResponse(operation=await self._started(Verb.DELETE, asked, request, call))
 
+    async def UpdateJobs(self, request: bulk_pb.UpdateJobsRequest, call: Call) -> bulk_pb.UpdateJobsResponse:
+        """Changes jobs that wait."""
+        problems = Problems()
+        start = self._start(request, problems)
+        new_start = request.WhichOneof("start") is not None
+        if request.HasField("spread") and not new_start:
+            problems.add(
+                "spread", "is of a new start: set run_at or delay too, such as a delay of 0s for now"
+            )
+        if request.HasField("priority") and not MIN_PRIORITY <= request.priority <= MAX_PRIORITY:
+            problems.add("priority", f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}")
+        if not 0 <= request.max_attempts <= MAX_ATTEMPTS_LIMIT:
+            problems.add("max_attempts", f"must be 1 to {MAX_ATTEMPTS_LIMIT}, or 0: each job keeps its own")
+        if not (request.HasField("priority") or new_start or request.to_queue or request.max_attempts):
+            problems.add(
+                "priority", "or run_at, delay, to_queue or max_attempts is required: what is to change"
+            )
+        asked = replace(
+            start.of(_asked(Verb.UPDATE, request, problems)),
+            to_queue=request.to_queue or None,
+            new_start=new_start,
+            priority=request.priority if request.HasField("priority") else None,
+            max_attempts=request.max_attempts or None,
+        )
+        return bulk_pb.UpdateJobsResponse(operation=await self._started(Verb.UPDATE, asked, request, call))
+
+    def _start(
+        self, request: bulk_pb.RetryJobsRequest | bulk_pb.UpdateJobsRequest, problems: Problems
+    ) -> _Start:
+        """Checks when jobs are to start, and where."""
+        spread = delay = timedelta()
+        run_at = None
+        if request.HasField("spread") and checks.duration(
+            request.spread, "spread", timedelta(), MAX_SPREAD, problems
+        ):
+            spread = convert.span(request.spread)
+        match request.WhichOneof("start"):
+            case "run_at" if checks.run_at(request.run_at, "run_at", self._clock.now(), problems):
+                run_at = convert.moment(request.run_at)
+            case "delay" if checks.delay(request.delay, "delay", problems):
+                delay = convert.span(request.delay)
+        if request.to_queue:
+            checks.name(request.to_queue, "to_queue", problems)
+        return _Start(spread, run_at, delay)
+
     async def _started(
         self, verb: Verb, asked: Request, request: BulkRequest, call: Call
     ) -> lro_pb.Operation:
         if not request.force:
             return preview_message(verb, asked, await self._operations.preview(call.scope, verb, asked))
-        operation = await self._operations.start(call.scope, verb, asked, request.request_id or None)
+        expected = request.expected if request.HasField("expected") else None
+        operation = await self._operations.start(
+            call.scope, verb, asked, request.request_id or None, expected
+        )
         if not operation.state.ended:
             call.answer_metadata[HTTP_CODE] = "202"
         return operation_message(operation)
@@ -98,6 +148,8 @@ def _asked(verb: Verb, request: BulkRequest, problems: Problems) -> Request:
         problems.add("max_jobs", "must be 1 or more, or 0 for all jobs")
     if request.request_id:
         checks.short_text(request.request_id, "request_id", MAX_KEY_CHARS, problems)
+    if request.expected < 0:
+        problems.add("expected", "must be 0 or more, as the dry run said (`estimate`)")
     if not request.HasField("filter"):
         problems.add("filter", "is required")
     selection = _selection(verb, request.filter, problems)
@@ -172,14 +224,11 @@ def _moment(given: bulk_pb.JobFilter, field: str, problems: Problems) -> datetim
 
 
 def _only_of_ended(verb: Verb, given: bulk_pb.JobFilter, problems: Problems) -> None:
-    if verb is not Verb.CANCEL:
+    if verb.statuses & TERMINAL:
         return
+    why = f"is for jobs that have ended, and {verb.method} {_DONE_TO[verb]} those that have not"
     for field in ("ended_after", "ended_before"):
         if given.HasField(field):
-            problems.add(
-                f"filter.{field}", "is for jobs that have ended, and CancelJobs cancels those that have not"
-            )
+            problems.add(f"filter.{field}", why)
     if given.reason:
-        problems.add(
-            "filter.reason", "is for jobs that have ended, and CancelJobs cancels those that have not"
-        )
+        problems.add("filter.reason", why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from uuid import UUID
 
+from ...lifecycle import Hold
 from ...metrics import Metrics
 from ...store.bulk.jobs import Step
 from ..catalog.catalog import Catalog
@@ -42,7 +43,13 @@ class Effects:
             self._lines.due_at(lane_id, priority, run_at)
         if any(each.held for each in step.retried):
             self._key_calls.ripe()
-        self._key_calls.may_let_in(each.calling for each in step.cancelled if each.calling is not None)
+        for waits in step.updated:
+            if waits.hold is None:
+                self._lines.moved(waits.lane_id, waits.priority, waits.run_at, isolated=waits.isolated)
+        if any(each.hold is Hold.TIME for each in step.updated):
+            self._key_calls.ripe()
+        calling = [each.calling for each in step.cancelled] + [each.calling for each in step.updated]
+        self._key_calls.may_let_in(stile for stile in calling if stile is not None)
         ended: defaultdict[int, list[UUID]] = defaultdict(list)
         for each in step.cancelled:
             if each.session_id is not None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from ...errors import (
+    FilterChanged,
     FilterEmpty,
     OperationNotDone,
     OperationNotFound,
@@ -25,7 +26,7 @@ from ...store.catalog.catalog import CatalogStore
 from .. import tokens
 from ..access.checks import not_allowed
 from ..pages import page_position, page_size, page_token
-from ..upkeep.levels import BACKFILL_LEVEL, Levels
+from ..upkeep.levels import BACKFILL_LEVEL, UPDATE_LEVEL, Levels
 from .preview import Preview, Previews
 
 _ID_BYTES = 16
@@ -73,13 +74,23 @@ class Operations:
         await self._check_queue(scope, request.to_queue)
         return await self._previews.count(scope.namespace, scope.grants, verb, request, self._mint.mint())
 
-    async def start(self, scope: Scope, verb: Verb, request: Request, request_id: str | None) -> Operation:
+    async def start(
+        self,
+        scope: Scope,
+        verb: Verb,
+        request: Request,
+        request_id: str | None,
+        expected: int | None = None,
+    ) -> Operation:
         """Makes an operation, or answers the one of an earlier request with this id.
+
+        `expected`: how many jobs should match, about. None: any number.
 
         Raises:
             FilterEmpty: No condition is set.
             QueueNotFound, NotAllowed: The jobs can't go into the queue that is asked for.
-            ServersDiffer: It is a backfill, and an older server runs.
+            FilterChanged: Not about as many jobs match as expected.
+            ServersDiffer: It is a backfill or an update, and an older server runs.
             RequestIdReused: The id belongs to another request.
             TooManyOperations: So many of the namespace are not done yet.
         """
@@ -87,7 +98,11 @@ class Operations:
             _check(request.selection)
         else:
             await self._levels.require(BACKFILL_LEVEL, "BackfillSchedule")
+        if verb is Verb.UPDATE:
+            await self._levels.require(UPDATE_LEVEL, "UpdateJobs")
         await self._check_queue(scope, request.to_queue)
+        if expected is not None:
+            await self._check_expected(scope, verb, request, request_id, expected)
         opened = await self._store.open(scope, self._mint.mint(), verb, request, request_id)
         operation = opened.operation
         if operation is None:
@@ -102,6 +117,25 @@ class Operations:
             )
         self._wake()
         return operation
+
+    async def _check_expected(
+        self, scope: Scope, verb: Verb, request: Request, request_id: str | None, expected: int
+    ) -> None:
+        """Lets pass what matches about as many jobs as expected, and what was begun by an earlier request.
+
+        Raises:
+            FilterChanged: More than a tenth more or fewer match.
+        """
+        if request_id is not None and await self._store.of_request(scope, request_id) is not None:
+            return
+        found = await self._previews.count(scope.namespace, scope.grants, verb, request, self._mint.mint())
+        if differs(found, expected):
+            at_least = "at least " if found.capped else ""
+            raise FilterChanged(
+                f"expected: {expected} jobs were to match, and {at_least}{found.jobs} do, more than a tenth off; "
+                "count them again without `force`",
+                metadata={"estimate": str(found.jobs)},
+            )
 
     async def _check_queue(self, scope: Scope, queue: str | None) -> None:
         """A queue that was never used would be one that no worker takes jobs from.
@@ -191,6 +225,13 @@ class Operations:
 def name_of(operation_id: UUID) -> str:
     """An operation's name."""
     return f"operations/{operation_id}"
+
+
+def differs(found: Preview, expected: int) -> bool:
+    """Whether more than a tenth more or fewer match. A count that ended at its bound may be too low."""
+    if found.capped and found.jobs <= expected:
+        return False
+    return abs(found.jobs - expected) * 10 > expected
 
 
 def _whose(scope: Scope) -> str | None:

@@ -155,6 +155,13 @@ class Lines:
         """A job that was put here becomes ready at `run_at`, by the database's clock."""
         self._at(lane_id, priority, run_at, isolated, told=False)
 
+    def moved(self, lane_id: int, priority: int, run_at: datetime, *, isolated: bool = False) -> None:
+        """A job was changed here, and waits there now. Claims that ran meanwhile have passed it by."""
+        lane = self._catalog.lane_by_id(lane_id)
+        if lane is not None and not isolated:
+            self.line(lane, priority).found(run_at)
+        self.due_at(lane_id, priority, run_at, isolated=isolated)
+
     def seen_at(self, lane_id: int, priority: int, run_at: datetime, *, isolated: bool = False) -> None:
         """A sweep saw a job that becomes ready at `run_at`."""
         self._at(lane_id, priority, run_at, isolated, told=True)

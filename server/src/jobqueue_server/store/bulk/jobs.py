@@ -17,6 +17,7 @@ from ..query.reads import id_range
 from . import operations
 from .operations import Operation, State
 from .requests import Selection, Verb
+from .updates import Updated, update
 
 FIRST_ID = UUID(int=0)
 _FAILED_OR_CANCELLED = frozenset({Status.FAILED_PERMANENT, Status.CANCELLED})
@@ -75,6 +76,20 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class _Done:
+    """What a step did to jobs; all but one are empty."""
+
+    retried: Sequence[Retried] = ()
+    cancelled: Sequence[Cancelled] = ()
+    deleted: Sequence[UUID] = ()
+    updated: Sequence[Updated] = ()
+
+    @property
+    def jobs(self) -> int:
+        return len(self.retried) + len(self.cancelled) + len(self.deleted) + len(self.updated)
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What a step did, which is committed.
 
@@ -86,6 +101,7 @@ class Step:
         retried: Of a retry: where the jobs wait now.
         cancelled: Of a cancel: what it did to each job.
         deleted: Of a delete: the jobs that are gone.
+        updated: Of an update: where the jobs wait now.
     """
 
     operation: Operation
@@ -95,6 +111,7 @@ class Step:
     retried: Sequence[Retried] = ()
     cancelled: Sequence[Cancelled] = ()
     deleted: Sequence[UUID] = ()
+    updated: Sequence[Updated] = ()
 
 
 class BulkStore:
@@ -164,8 +181,8 @@ class BulkStore:
                     ),
                 )
             )
-            retried, cancelled, deleted = await self._change(session, operation, found.ids)
-            changed = len(retried) + len(cancelled) + len(deleted)
+            done = await self._change(session, operation, found.ids)
+            changed = done.jobs
             enough = request.max_jobs and operation.changed + changed >= request.max_jobs
             now = await operations.advance(
                 session,
@@ -179,7 +196,16 @@ class BulkStore:
             )
             # It was locked at the beginning.
             assert now is not None, "a locked operation stays this server's"
-        return Step(now, changed, len(found.ids) - changed, found.looked, retried, cancelled, deleted)
+        return Step(
+            now,
+            changed,
+            len(found.ids) - changed,
+            found.looked,
+            done.retried,
+            done.cancelled,
+            done.deleted,
+            done.updated,
+        )
 
     async def fail(self, operation_id: UUID, server_id: int, error: str) -> Operation | None:
         """Ends an operation that can't go on."""
@@ -188,19 +214,21 @@ class BulkStore:
                 session, operation_id, server_id, None, state=State.FAILED, error=error
             )
 
-    async def _change(
-        self, session: Session, operation: Operation, ids: Sequence[UUID]
-    ) -> tuple[Sequence[Retried], Sequence[Cancelled], Sequence[UUID]]:
-        """Does to the jobs what the operation is for; two of the three are empty."""
+    async def _change(self, session: Session, operation: Operation, ids: Sequence[UUID]) -> _Done:
+        """Does to the jobs what the operation is for."""
         if ids:
             match operation.verb:
                 case Verb.RETRY:
-                    return await _retry(session, operation, ids), (), ()
+                    return _Done(retried=await _retry(session, operation, ids))
                 case Verb.CANCEL:
-                    return (), await self._cancel(session, operation, ids), ()
+                    return _Done(cancelled=await self._cancel(session, operation, ids))
                 case Verb.DELETE:
-                    return (), (), await _delete(session, operation, ids)
-        return (), (), ()
+                    return _Done(deleted=await _delete(session, operation, ids))
+                case Verb.UPDATE:
+                    request = operation.request
+                    statuses = _statuses(operation.verb, request.selection)
+                    return _Done(updated=await update(session, operation.namespace, request, ids, statuses))
+        return _Done()
 
     async def _cancel(
         self, session: Session, operation: Operation, ids: Sequence[UUID]

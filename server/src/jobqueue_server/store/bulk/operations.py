@@ -133,6 +133,13 @@ class OperationStore:
             )
             return Opened(_operation(row))
 
+    async def of_request(self, scope: Scope, request_id: str) -> Operation | None:
+        """The operation that the principal made with this request id; None: there is none."""
+        row = await self._database.fetchrow(
+            "operation_of_request", scope.namespace, scope.principal, request_id
+        )
+        return None if row is None else _operation(row)
+
     async def get(self, scope: Scope, operation_id: UUID, principal: str | None) -> Operation | None:
         """The operation as it is now; None: there is none, of this principal if one is given."""
         row = await self._database.fetchrow("get_operation", operation_id, scope.namespace, principal)

@@ -13,6 +13,7 @@ from ...lifecycle import TERMINAL, Status
 
 _MICROSECOND = timedelta(microseconds=1)
 _LIVE = frozenset(Status) - TERMINAL
+_WAITING = _LIVE - {Status.RUNNING}
 
 
 class Verb(IntEnum):
@@ -22,6 +23,7 @@ class Verb(IntEnum):
     CANCEL = 2
     DELETE = 3
     BACKFILL = 4
+    UPDATE = 5
 
     @property
     def method(self) -> str:
@@ -36,6 +38,8 @@ class Verb(IntEnum):
     @property
     def statuses(self) -> frozenset[Status]:
         """The statuses of the jobs that it can be done to."""
+        if self is Verb.UPDATE:
+            return _WAITING
         return _LIVE if self is Verb.CANCEL else TERMINAL
 
     @property
@@ -89,14 +93,17 @@ class Request:
         selection: Which jobs.
         per_second: How many of them a second; 0: as fast as it goes.
         max_jobs: After how many it is done; 0: after all.
-        spread: Of a retry: over how long their starts are spread.
+        spread: Of a retry, an update: over how long their starts are spread.
         reason: Of a cancel: why.
-        run_at: Of a retry: the earliest start. None: the retry, and `delay`.
-        delay: Of a retry: how long after it the earliest start is.
-        to_queue: Of a retry: the queue in which the jobs wait then. None: each stays in its own.
+        run_at: Of a retry, an update: the earliest start. None: the change, and `delay`.
+        delay: Of a retry, an update: how long after it the earliest start is.
+        to_queue: Of a retry, an update: the queue in which the jobs wait then. None: each stays in its own.
         reset_checkpoint: Of a retry: whether each begins anew.
         respect_unique: Of a retry: whether one is left out whose name another job holds.
         backfill: Of a backfill: which ticks; `max_jobs` and `per_second` are of ticks then.
+        new_start: Of an update: whether the jobs get the start that `run_at`, `delay` and `spread` say.
+        priority: Of an update: theirs from now on. None: each keeps its own.
+        max_attempts: Of an update: theirs from now on. None: each keeps its own.
     """
 
     selection: Selection
@@ -110,6 +117,9 @@ class Request:
     reset_checkpoint: bool = False
     respect_unique: bool = False
     backfill: Backfill | None = None
+    new_start: bool = False
+    priority: int | None = None
+    max_attempts: int | None = None
 
 
 def to_json(request: Request) -> str:
@@ -138,6 +148,10 @@ def to_json(request: Request) -> str:
         "reset_checkpoint": request.reset_checkpoint,
         "respect_unique": request.respect_unique,
         "backfill": _of_backfill(request.backfill),
+        "new_start": request.new_start,
+        # As text: 0 is a priority, and what is empty is left out.
+        "priority": None if request.priority is None else str(request.priority),
+        "max_attempts": request.max_attempts,
     }
     return json.dumps({name: value for name, value in stored.items() if value}, sort_keys=True)
 
@@ -171,6 +185,9 @@ def from_json(text: str) -> Request:
         stored.get("reset_checkpoint", False),
         stored.get("respect_unique", False),
         _backfill(stored.get("backfill")),
+        stored.get("new_start", False),
+        None if (priority := stored.get("priority")) is None else int(priority),
+        stored.get("max_attempts"),
     )
 
 

@@ -1,5 +1,5 @@
--- lane: made by the first retry that brings a kind into a queue, gated as intern_lane has it
--- $1 uuid[]: jobs that have ended, whose finished rows this transaction has locked; $2, $3 uuid: the smallest, the greatest
+-- lane: made by the first operation that brings a kind into a queue, gated as intern_lane has it
+-- $1 uuid[]: the jobs; $2, $3 uuid: the smallest of them, the greatest
 -- $4 int4: namespace; $5 text: the queue
 -- As intern_lane, for the kinds of these jobs. Where no lane is missing, the queue is not locked.
 insert into lane (queue_id, kind_id, gated, namespace_id)
