@@ -31,6 +31,18 @@ comment on column lane_stat.run_hist is 'Ended attempts by how long they ran, li
 -- Serves the warning of lost workers.
 create index lane_stat_lost on lane_stat (at) where lost > 0;
 
+-- Two histograms as one. Only for a slice that meets an older one, as after a step of the clock.
+create function hist_sum(one int4[], other int4[]) returns int4[] language sql immutable as $$
+    select case
+        when one is null then other
+        when other is null then one
+        else (
+            select array_agg(coalesce(a, 0) + coalesce(b, 0) order by n)
+            from unnest(one, other) with ordinality as t (a, b, n)
+        )
+    end
+$$;
+
 create table stat_rollup (
     only_row   bool primary key default true,
     started_at timestamptz not null default '-infinity',

@@ -13,6 +13,7 @@ from .place import Place
 # In the order of their references. Partitions, migrations and the default namespace stay.
 _TABLES = [
     "operation",
+    "lane_stat",
     "live_job",
     "queue_key",
     "queue_rate",

@@ -27,6 +27,7 @@ from .core.operate.room import OperateRoom
 from .core.query.room import QueryRoom
 from .core.schedule.room import ScheduleRoom
 from .core.session.room import SessionRoom
+from .core.stats.room import StatsRoom
 from .core.tuning import Tuning
 from .core.upkeep.expected_clock import ExpectedClocks
 from .core.upkeep.levels import LEVEL
@@ -128,6 +129,7 @@ class App:
         self.query = query = QueryRoom(
             stores, upkeep, events, metrics, most_watches=settings.max_watches, retention=retention
         )
+        self.stats = stats = StatsRoom(stores, upkeep, catalog, events, metrics)
         self.lease = lease = LeaseRoom(stores, catalog, events, tuning, cancel_grace=cancel_grace)
         self.claim = claim = ClaimRoom(stores, upkeep, catalog, events, lease, metrics, tuning)
         self.limits = limits = LimitsRoom(stores, upkeep, catalog, events, claim, metrics, tuning)
@@ -140,22 +142,25 @@ class App:
             server_name=self.name, on_outdated=self._too_old, most=settings.max_sessions,
             max_age=settings.connection_max_age, cancel_grace=cancel_grace,
         )
-        self.insight = insight = InsightRoom(stores, upkeep, catalog, events, session)
+        self.insight = insight = InsightRoom(stores, upkeep, catalog, events, query, stats, session)
         self.schedule = schedule = ScheduleRoom(stores, upkeep, events, intake, metrics)
         bulk = BulkRoom(stores, catalog, events, claim, intake, session, schedule, upkeep, metrics)
         # The transports, over one chain.
         self.chain = chain = chain_of(settings, access, metrics)
         services = services_of(
             settings, upkeep, access, catalog, query, lease, limits, intake, attempt, session,
-            OperateRoom(stores, events, claim, session), insight, schedule, bulk, server_name=self.name,
+            OperateRoom(stores, events, claim, session), insight, stats, schedule, bulk, server_name=self.name,
         )
         self.transports = Transports(
             settings, chain, services, metrics, events.database, self._tls, reuse_port=self._reuse_port
         )
 
         # What runs all the time, and how it ends.
-        gauges = Gauges(metrics, chain, session.sessions, query.watches, insight, catalog.catalog, upkeep.clock)
-        rooms = upkeep, access, catalog, events, query, lease, claim, limits, intake, attempt, session, schedule, bulk
+        gauges = Gauges(metrics, chain, session.sessions, query.watch_limit, insight, catalog.depths, upkeep.clock)
+        rooms = (
+            upkeep, access, catalog, events, query, stats, lease, claim, limits, intake, attempt, session, insight,
+            schedule, bulk,
+        )
         self.background = Background(
             *(room.background() for room in rooms),
             {"depths": gauges.run, "free memory": FreeMemory().run} | watching(self._tls, metrics),
@@ -198,6 +203,8 @@ class App:
         await self.upkeep.retention.ensure()
         await self.upkeep.audit_partitions.ensure()
         up.push_async_callback(self.access.leave)
+        # Once nothing counts any longer.
+        up.push_async_callback(self.stats.slices.stop)
         self.background.start()
         up.push_async_callback(self.background.stop)
         up.push_async_callback(self.transports.stop)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from .chain import Chain
-from .core.catalog.catalog import Catalog
+from .core.catalog.depths import Depths
 from .core.insight.room import InsightRoom
-from .core.query.watch import Watches
+from .core.query.watch_limit import WatchLimit
 from .core.session.registry import Sessions
 from .core.upkeep.clock import Clock
 from .core.upkeep.duty_cycle import DutyCycle
@@ -31,12 +31,12 @@ class Gauges:
         metrics: Metrics,
         chain: Chain,
         sessions: Sessions,
-        watches: Watches,
+        watches: WatchLimit,
         insight: InsightRoom,
-        catalog: Catalog,
+        depths: Depths,
         clock: Clock,
     ) -> None:
-        self._catalog = catalog
+        self._depths = depths
         self._backlogs: list[Backlog] = []
         metrics.watch_clock(lambda: clock.host_ahead.total_seconds())
         self._held: list[Held] = []
@@ -67,7 +67,7 @@ class Gauges:
         pace = DutyCycle(DEPTHS_EVERY)
         while True:
             with contextlib.suppress(JobQueueError), pace.done():
-                depths, held = await self._catalog.depths()
+                depths = await self._depths.read()
                 self._backlogs = [
                     Backlog(
                         lane.queue,
@@ -77,15 +77,14 @@ class Gauges:
                         timedelta(seconds=age),
                         lane.namespace_name,
                     )
-                    for lane, status, jobs, _, age in depths
+                    for lane, status, jobs, _, age in depths.waiting
                 ]
                 self._held = [
                     Held(lane.queue, lane.kind, hold.name.lower(), jobs, lane.namespace_name)
-                    for lane, hold, jobs in held
+                    for lane, hold, jobs in depths.held
                 ]
                 self._blocked = [
-                    Blocked(lane.queue, keys, lane.namespace_name)
-                    for lane, keys in await self._catalog.blocked_keys()
+                    Blocked(lane.queue, keys, lane.namespace_name) for lane, keys in depths.blocked
                 ]
                 # What is old is not told to who comes back later.
                 lately = time.monotonic() - self._scraped_at < SCRAPED_LATELY

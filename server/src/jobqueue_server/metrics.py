@@ -309,6 +309,9 @@ class Metrics(_WhereUsed):
         self._listens = Counter(
             "jobqueue_listens", "Times that this server began to listen for notices.", registry=self.registry
         )
+        self._slices_lost = self._counter(
+            "jobqueue_statistics_slices_lost", "Slices of statistics that could not be written, and are lost."
+        )
         self._bulk()
         self._enqueue_refused = self._counters(
             "jobqueue_enqueue_refused", "Enqueues refused for want of room, by the reason.", "reason"
@@ -404,6 +407,10 @@ class Metrics(_WhereUsed):
     def listening(self) -> None:
         """Counts openings of the connection for notices. Each one after the first means that a connection was lost."""
         self._listens.inc()
+
+    def slice_lost(self) -> None:
+        """Counts a slice of statistics that could not be written."""
+        self._slices_lost.inc()
 
     def bulk_jobs(self, verb: str, outcome: str, jobs: int) -> None:
         """Counts jobs of operations. `outcome` is `changed`, or `skipped` where another caller was first."""

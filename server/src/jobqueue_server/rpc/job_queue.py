@@ -8,6 +8,7 @@ from uuid import UUID
 
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
+from jobqueue.v1 import stats_pb2 as stats_pb
 
 from ..chain import Call
 from ..core.intake.enqueuer import Enqueuer
@@ -98,7 +99,7 @@ class JobQueueServicer:
         checks.text(request.page_token, "page_token", checks.MAX_PAGE_TOKEN_CHARS, problems)
         checks.enum(request.view, _VIEWS, "view", problems)
         _format(request.payload_format, problems)
-        wanted = _filter(request, problems)
+        wanted = job_filter(request, problems)
         problems.raise_if_any()
         full = request.view == pb.JOB_VIEW_FULL
         page = await self._reads.list(
@@ -177,7 +178,8 @@ def _format(value: int, problems: Problems) -> None:
     checks.enum(value, _FORMATS, "payload_format", problems)
 
 
-def _filter(request: rpc_pb.ListJobsRequest, problems: Problems) -> JobFilter:
+def job_filter(request: rpc_pb.ListJobsRequest | stats_pb.CountJobsRequest, problems: Problems) -> JobFilter:
+    """Which jobs a request wants."""
     if request.queue:
         checks.name(request.queue, "queue", problems)
     if request.kind:

@@ -26,6 +26,7 @@ from ..core.operate.room import OperateRoom
 from ..core.query.room import QueryRoom
 from ..core.schedule.room import ScheduleRoom
 from ..core.session.room import SessionRoom
+from ..core.stats.room import StatsRoom
 from ..core.upkeep.room import UpkeepRoom
 from ..settings import Settings
 from .access_admin import AccessAdminServicer
@@ -43,6 +44,7 @@ from .overview import OverviewServicer
 from .queue_admin import QueueAdminServicer
 from .queue_keys import QueueKeyServicer
 from .schedules import SchedulesServicer
+from .stats import StatsServicer
 from .unary_sessions import UnarySessionServicer
 from .union import ServicerUnion
 from .watch import WatchServicer
@@ -64,6 +66,7 @@ def services_of(
     session: SessionRoom,
     operate: OperateRoom,
     insight: InsightRoom,
+    stats: StatsRoom,
     schedule: ScheduleRoom,
     bulk: BulkRoom,
     *,
@@ -100,7 +103,7 @@ def services_of(
         (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], queue_admin),
         (access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"], access_admin),
-        (insight_pb2.DESCRIPTOR.services_by_name["Insight"], _insight(insight)),
+        (insight_pb2.DESCRIPTOR.services_by_name["Insight"], _insight(insight, stats)),
         (
             externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"],
             ExternalScalerServicer(insight.scaling),
@@ -111,9 +114,10 @@ def services_of(
     ]
 
 
-def _insight(insight: InsightRoom) -> ServicerUnion:
+def _insight(insight: InsightRoom, stats: StatsRoom) -> ServicerUnion:
     return ServicerUnion(
         InsightServicer(insight.explain, insight.demands),
-        OverviewServicer(insight.fleet),
+        OverviewServicer(insight.overviews, insight.fleet),
+        StatsServicer(stats.histories, stats.counts),
         WorkerServicer(insight.workers),
     )

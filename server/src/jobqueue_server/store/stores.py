@@ -30,6 +30,8 @@ from .query.watch import WatchStore
 from .schedule.fires import FireStore
 from .schedule.schedules import ScheduleStore
 from .session.sessions import SessionStore
+from .stats.counts import CountStore
+from .stats.slices import SliceStore
 from .upkeep.audit_partitions import AuditPartitionStore
 from .upkeep.clock import ClockStore, Expected
 from .upkeep.levels import LevelStore
@@ -91,6 +93,8 @@ class Stores:
         self.fires = FireStore(database)
         self.operations = OperationStore(database)
         self.bulk = BulkStore(database, cancel_grace=cancel_grace)
+        self.slices = SliceStore(database, expected=expiry)
+        self.counts = CountStore(database)
         self.catalog = CatalogStore(database)
         self.clock = ClockStore(database)
         self.levels = LevelStore(database)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from ...store.stores import Stores
 from ..upkeep.room import UpkeepRoom
 from .catalog import Catalog
+from .depths import Depths
 from .queues import QueueService
 
 
@@ -15,6 +16,7 @@ class CatalogRoom:
 
     def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, open_kinds: bool) -> None:
         self.catalog = Catalog(stores.catalog, upkeep.levels, open_kinds=open_kinds)
+        self.depths = Depths(self.catalog)
         self.queues = QueueService(self.catalog, stores.catalog, upkeep.levels)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from datetime import timedelta
 
 from ...histogram import add_ascending
 from ...lifecycle import Event
@@ -37,6 +38,11 @@ class Tally:
         self.cancelled = self.lost = self.timed_out = self.released = 0
         self.waits: list[int] | None = None
         self.runs: list[int] | None = None
+
+    @property
+    def jobs(self) -> int:
+        """How much happened."""
+        return sum(getattr(self, name) for name in COUNTS)
 
     def came(self, jobs: int) -> None:
         """Jobs were stored."""
@@ -95,6 +101,22 @@ class Tally:
 COUNTS = (
     "enqueued", "started", "succeeded", "retried", "failed", "cancelled", "lost", "timed_out", "released",
 )  # fmt: skip
+
+
+def quantile(histogram: Sequence[int] | None, share: float) -> timedelta | None:
+    """How long this share of what a histogram has took at most; None: it has nothing.
+
+    Within a bucket it is taken for spread evenly, so it is right within a factor of two.
+    """
+    rank = share * sum(histogram or ())
+    below = 0
+    for bucket, count in enumerate(histogram or ()):
+        if count and below + count >= rank:
+            low = BOUNDS[bucket - 1] if bucket else 0.0
+            high = BOUNDS[bucket] if bucket < len(BOUNDS) else low
+            return timedelta(seconds=low + (high - low) * (rank - below) / count)
+        below += count
+    return None
 
 
 def _summed(one: list[int] | None, other: list[int] | None) -> list[int] | None:

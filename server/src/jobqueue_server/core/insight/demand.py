@@ -16,12 +16,12 @@ from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore
 from ...store.database import Record
 from ...store.insight.insight import InsightStore
+from ..cached import Cached
 from ..catalog.catalog import Catalog, Lane
 from ..events.flows import SPAN
 from ..names import is_name
 from ..session.load import Workers
 from ..upkeep.clock import Clock
-from .cached import Cached
 from .workers import AllWorkers, Fleet
 
 READ_EVERY = 1.0

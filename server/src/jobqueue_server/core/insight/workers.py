@@ -13,13 +13,15 @@ from ...grants import Permission
 from ...scope import Scope
 from ...store.database import Record
 from ...store.insight.insight import InsightStore
+from ..cached import Cached
 from ..events.this_server import ThisServer
 from ..session.load import ANY_SIZE, ANY_SLOTS, Load, Workers, places_of, read
 from ..session.unary import UnarySessionOptions
-from .cached import Cached
 
 #: Others' heartbeats come each 2 s; to read them more often brings little.
 READ_EVERY = 1.0
+#: A server that was not heard for so long is listed no longer.
+LISTED_FOR = timedelta(hours=1)
 #: What was measured here holds for so many times as long as that took.
 MEASURE_AGAIN_AFTER = 5
 MOST_NEAREST = 5
@@ -160,7 +162,8 @@ class Fleet:
         unknown, servers = [], []
         for row in rows:
             theirs = None if row["silent"] or row["load"] is None else _readable(row["load"])
-            servers.append(_seen(row, theirs or {}))
+            if row["now"] - row["heartbeat_at"] < LISTED_FOR:
+                servers.append(_seen(row, theirs or {}))
             if theirs is None:
                 if not row["own"]:
                     unknown.append(row["name"])

@@ -12,6 +12,7 @@ from ..upkeep.room import UpkeepRoom
 from .reads import JobReads
 from .waiters import Waiters
 from .watch import Watches
+from .watch_limit import WatchLimit
 
 
 class QueryRoom:
@@ -30,8 +31,9 @@ class QueryRoom:
         ends = events.ends
         self.waiters = Waiters(stores.reads, ends)
         self.reads = JobReads(stores.reads, self.waiters)
+        self.watch_limit = WatchLimit(most_watches)
         self.watches = Watches(
-            stores.watch, upkeep.clock, metrics, ends, most=most_watches, retention=retention
+            stores.watch, upkeep.clock, metrics, ends, limit=self.watch_limit, retention=retention
         )
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

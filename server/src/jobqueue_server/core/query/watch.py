@@ -9,7 +9,6 @@ from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from uuid import UUID
 
-from ...errors import Draining, TooManyWatches
 from ...metrics import Metrics
 from ...model import WatchFilter
 from ...scope import Scope
@@ -18,6 +17,7 @@ from .. import tokens
 from ..events.ends import Ended, Ends, ended_jobs
 from ..upkeep.clock import Clock
 from .cursor import cursor_of
+from .watch_limit import WatchLimit
 from .watching import Told, Watching
 
 # Connections that all watches together may use: the other calls need some too.
@@ -37,7 +37,7 @@ class Watches:
         clock: The database's time.
         metrics: Counts searches, and what was told.
         ends: Of jobs. Each wakes the watches of that job at once.
-        most: Watches at once.
+        limit: How many watches there may be.
         retention: How long jobs are kept after their end.
     """
 
@@ -48,23 +48,19 @@ class Watches:
         metrics: Metrics,
         ends: Ends,
         *,
-        most: int,
+        limit: WatchLimit,
         retention: timedelta,
     ) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
-        self._most = most
+        self._limit = limit
         self._good_for = min(LONGEST_GAP, retention / 2)
         self._searches = asyncio.Semaphore(SEARCHES_AT_ONCE)
         self._open: set[Watching] = set()
         self._of_all: set[Watching] = set()
         self._by_job: dict[UUID, set[Watching]] = {}
-        self._leaving = False
         ends.subscribe(self._ended)
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     def _ended(self, ended: Sequence[Ended]) -> None:
         """Wakes the watches of these jobs. Costs nothing while there are none."""
@@ -78,7 +74,7 @@ class Watches:
 
     def leave(self) -> None:
         """Ends every watch, and every one to come, as the server leaves. They go on elsewhere by their tokens."""
-        self._leaving = True
+        self._limit.leave()
         for watching in self._open:
             watching.leave.set()
             watching.wake.set()
@@ -120,7 +116,7 @@ class Watches:
             rests=lambda: max(RESTS_PER_SEARCH, len(self._open)),
             on_look=lambda took, changes: self._metrics.observe_batch("watch", took, changes),
         )
-        with self._counted(watching):
+        with self._limit.taken(), self._woken(watching):
             async with aclosing(watching.run()) as answers:
                 async for told in answers:
                     if told.job is not None:
@@ -128,16 +124,7 @@ class Watches:
                     yield told
 
     @contextmanager
-    def _counted(self, watching: Watching) -> Iterator[None]:
-        if self._leaving:
-            raise Draining(
-                "this server is leaving; watch on another server", retry_after=timedelta(seconds=1)
-            )
-        if len(self._open) >= self._most:
-            message = (
-                f"this server has {self._most} watches, as many as it may; watch on another server, or later"
-            )
-            raise TooManyWatches(message, retry_after=timedelta(seconds=1))
+    def _woken(self, watching: Watching) -> Iterator[None]:
         ids = watching.wanted.ids
         self._open.add(watching)
         if ids is None:

@@ -46,6 +46,16 @@ class InsightStore:
         """The sessions without a stream: namespace_id, greeting, held (how many jobs)."""
         return await self._database.fetch("calling_sessions")
 
+    async def overview_state(self) -> Record:
+        """now, silent_of, silent (namespaces, and how many sessions of each are silent), snapshot_age."""
+        row = await self._database.fetchrow("overview_state")
+        assert row is not None
+        return row
+
+    async def paused_queues(self) -> dict[int, Record]:
+        """The paused queues: paused_at, paused_by, pause_reason."""
+        return {row["id"]: row for row in await self._database.fetch("paused_queues")}
+
     async def queue_starts(self, queues: Sequence[int]) -> dict[int, int]:
         """How many jobs may start now, by queue, of those of these that have a rate."""
         rows = await self._database.fetch("queue_starts", queues)

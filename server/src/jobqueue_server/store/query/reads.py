@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class _Driver(IntEnum):
+class Driver(IntEnum):
     """Which index a page is read along; the numbers are those of list_jobs.sql."""
 
     LIVE = 1
@@ -63,7 +63,7 @@ class ReadStore:
         low, high = id_range(wanted.created_after, wanted.created_before)
         rows = await self._database.fetch(
             "list_jobs",
-            int(_driver(wanted)),
+            int(driver_of(wanted)),
             low,
             high if before is None else min(high, before),
             wanted.queue,
@@ -102,14 +102,15 @@ def _smallest_id(moment: datetime) -> UUID:
     return UUID(int=max(0, milliseconds) << 80)
 
 
-def _driver(wanted: JobFilter) -> _Driver:
+def driver_of(wanted: JobFilter) -> Driver:
+    """By which index jobs that fit are found."""
     if wanted.statuses and not wanted.statuses & TERMINAL:
-        return _Driver.LIVE
+        return Driver.LIVE
     if wanted.labels:
-        return _Driver.LABELS
+        return Driver.LABELS
     if wanted.statuses and wanted.statuses <= _FAILED_OR_CANCELLED:
-        return _Driver.NOT_SUCCEEDED
-    return _Driver.ALL
+        return Driver.NOT_SUCCEEDED
+    return Driver.ALL
 
 
 def _compiled() -> Callable[..., Job]:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from jobqueue_server.core.insight.cached import Cached
+from jobqueue_server.core.cached import Cached
 
 
 async def test_all_who_ask_at_once_share_one_read_and_one_that_hangs_up_does_not_end_it():

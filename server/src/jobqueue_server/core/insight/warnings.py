@@ -1,0 +1,128 @@
+"""What is wrong with queues, workers and servers, or may be."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from .workers import ServerSeen
+
+#: A transaction that has been open for so long is told of.
+LONG_SNAPSHOT = timedelta(minutes=1)
+#: Due jobs wait for a slot for a moment wherever work is done.
+CREDIT_AFTER = timedelta(seconds=5)
+MOST = 100
+
+
+class Code(IntEnum):
+    """The numbers of the contract, in the order of the contract."""
+
+    QUEUE_PAUSED = 1
+    NO_WORKER = 2
+    NO_CREDIT = 3
+    WORKERS_LOST = 4
+    SERVER_SILENT = 5
+    SERVERS_DIFFER = 6
+    LONG_SNAPSHOT = 7
+    KEYS_BLOCKED = 8
+    STATS_BEHIND = 9
+
+
+#: Those that keep jobs from running come first.
+_ORDER = {
+    code: place
+    for place, code in enumerate(
+        (
+            Code.NO_WORKER, Code.QUEUE_PAUSED, Code.NO_CREDIT, Code.KEYS_BLOCKED, Code.WORKERS_LOST,
+            Code.SERVER_SILENT, Code.SERVERS_DIFFER, Code.LONG_SNAPSHOT, Code.STATS_BEHIND,
+        )
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """The fields are those of the contract."""
+
+    code: Code
+    message: str
+    remedy: str
+    queue: str = ""
+    since: datetime | None = None
+
+
+def sorted_by_weight(warnings: Iterable[Warning]) -> Sequence[Warning]:
+    """At most MOST, the worst first."""
+    return sorted(warnings, key=lambda each: (_ORDER[each.code], each.queue, each.message))[:MOST]
+
+
+def paused(queue: str, jobs: int, since: datetime | None, by: str) -> Warning:
+    """A queue is paused, and jobs wait in it."""
+    who = f" by {by}" if by else ""
+    message = f"the queue {queue} is paused{who}, and {jobs} of its jobs wait"
+    return Warning(Code.QUEUE_PAUSED, message, f"ResumeQueue {queue}", queue, since)
+
+
+def no_worker(queue: str, kinds: Collection[str], since: datetime) -> Warning:
+    """Jobs are due that no worker takes."""
+    named = _named(kinds)
+    message = f"jobs of the queue {queue} are due, and no connected worker takes {named} from it"
+    return Warning(
+        Code.NO_WORKER, message, f"a worker that takes {named} from the queue {queue}", queue, since
+    )
+
+
+def no_credit(queue: str, slots: int, since: datetime) -> Warning:
+    """Jobs are due for longer than a moment, and every slot is taken."""
+    message = f"jobs of the queue {queue} are due, and all {slots} slots of its workers are taken"
+    return Warning(Code.NO_CREDIT, message, f"more workers or slots for the queue {queue}", queue, since)
+
+
+def keys_blocked(queue: str, keys: int) -> Warning:
+    """A queue in strict order waits for someone to look at its failures."""
+    message = f"{keys} keys of the queue {queue} are blocked by jobs that failed"
+    return Warning(Code.KEYS_BLOCKED, message, f"UnblockQueueKey {queue}, or a retry of the jobs", queue)
+
+
+def workers_lost(queue: str, lost: int, since: datetime) -> Warning:
+    """Attempts were lost with their workers."""
+    message = f"{lost} attempts of jobs of the queue {queue} were lost with their workers in the last hour"
+    remedy = "look why the workers ended: their logs, and their memory"
+    return Warning(Code.WORKERS_LOST, message, remedy, queue, since)
+
+
+def of_servers(servers: Sequence[ServerSeen]) -> Iterable[Warning]:
+    """What is wrong with servers."""
+    for server in servers:
+        if server.silent:
+            seconds = int(server.silent_for.total_seconds())
+            message = f"the server {server.name} was not heard for {seconds} s"
+            remedy = "see whether it was killed or is cut off from the database"
+            yield Warning(Code.SERVER_SILENT, message, remedy, since=server.heard_at)
+    kinds = sorted({(server.version or "of before", server.level) for server in servers if not server.silent})
+    if len(kinds) > 1:
+        named = ", ".join(f"{version} (level {level})" for version, level in kinds)
+        yield Warning(
+            Code.SERVERS_DIFFER, f"servers of {len(kinds)} versions run: {named}", "upgrade the older ones"
+        )
+
+
+def long_snapshot(age: timedelta, read_at: datetime) -> Warning:
+    """A transaction keeps deleted rows."""
+    message = f"a transaction of the database has been open for {int(age.total_seconds())} s, so deleted rows pile up"
+    remedy = "end it: pg_stat_activity has it, with the oldest xact_start"
+    return Warning(Code.LONG_SNAPSHOT, message, remedy, since=read_at - age)
+
+
+def stats_behind() -> Warning:
+    """This server lost a slice."""
+    message = "statistics of the last ten minutes are missing: this server could not write them"
+    return Warning(Code.STATS_BEHIND, message, "see whether the database was away or full")
+
+
+def _named(kinds: Collection[str]) -> str:
+    shown = sorted(kinds)[:3]
+    rest = len(kinds) - len(shown)
+    return f"kind {', '.join(shown)}{f' and {rest} more' if rest else ''}"
