@@ -190,8 +190,8 @@ class RetryJobsRequest(_message.Message):
     """
     expected: _builtins.int
     """How many jobs should match, as the dry run said (`BulkMetadata.estimate`), 0 or more. They are counted again first: if their
-    number is more than a tenth off, nothing is changed (FILTER_CHANGED). Where both counts ended at their bound they count as
-    equal. Unset, or without `force`: whatever matches is changed.
+    number is more than a tenth off, nothing is changed (FILTER_CHANGED). A count that ended at its bound may be too
+    low, so fewer are no reason then. Unset, or without `force`: whatever matches is changed.
     """
     @_builtins.property
     def filter(self) -> Global___JobFilter:
