@@ -375,6 +375,16 @@ async def test_a_change_fires_nothing_and_catches_nothing_up(place: Place) -> No
     assert (await get(place)).etag != ""
 
 
+async def test_a_tick_that_is_due_when_its_schedule_is_changed_fires_first(place: Place) -> None:
+    """By the new spec it is no tick, and it would be lost without a run."""
+    await create(place, policy=policy(overlap=Allow))
+    tick = await place.value("update schedule set next_at = now() returning next_at")
+    changed = await update(place, spec=spec(every=3600))
+    assert [each.tick_at.ToDatetime(UTC) for each in await runs(place)] == [tick]
+    assert changed.next_at.ToDatetime(UTC) > tick
+    assert changed.fired == 1
+
+
 async def test_a_fire_leaves_the_etag(place: Place) -> None:
     made = await create(place)
     await due_now(place)

@@ -220,6 +220,7 @@ async def test_schedules_of_a_disabled_namespace_wait_for_it_and_hold_up_no_othe
     store = place.app.stores.fires
     soonest = await store.soonest()
     assert not soonest.buffered
+    assert soonest.next_at is not None
     assert soonest.next_at > datetime.now(UTC) + timedelta(minutes=1)
     await place.sql("update schedule set buffered_at = null")
     await place.sql("update namespace set disabled_at = null where id = $1", other)

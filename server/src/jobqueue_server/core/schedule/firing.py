@@ -82,7 +82,7 @@ class Firing:
             # One of them is to blame, and each is fired alone.
             _log.debug("schedules are fired one by one", cause=str(error))
         for schedule_id in found.alone:
-            await self._alone(schedule_id)
+            await self.alone(schedule_id)
         return found.found
 
     async def _together(self, found: Round, *, buffered: bool) -> None:
@@ -105,7 +105,7 @@ class Firing:
         self._jobs.announce(fired)
         self._tell(advanced, at)
 
-    async def _alone(self, schedule_id: int) -> None:
+    async def alone(self, schedule_id: int) -> None:
         """Fires one schedule, by a transaction of its own. Where its job does not fit, its ticks are refused."""
         refused = ""
         for _ in range(_TRIES):

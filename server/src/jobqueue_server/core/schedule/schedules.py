@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ...errors import (
@@ -35,7 +36,17 @@ from .ticks import SpecInvalid, Tick, check, next_tick, upcoming
 #: So many ticks a schedule shows.
 SHOWN_TICKS = 5
 _NEVER = 1 << 62
+#: So often what is due is fired before a change goes ahead.
+_TRIES = 3
 _OF_POLICY = frozenset(each.name for each in fields(Policy))
+
+
+class _TickIsDue(Exception):
+    """A schedule can't be changed yet: a tick that is due has not been decided."""
+
+    def __init__(self, schedule_id: int) -> None:
+        super().__init__(schedule_id)
+        self.schedule_id = schedule_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +66,24 @@ class ScheduleService:
         jobs: Checks their jobs.
         clock: The database's.
         wake: Called when a tick may have come that no server knows of.
+        fire: Fires a schedule, by its number, whose tick is due.
 
     Raises (every method): DatabaseAway, DatabaseFull.
     """
 
-    def __init__(self, store: ScheduleStore, jobs: JobMaker, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: ScheduleStore,
+        jobs: JobMaker,
+        clock: Clock,
+        wake: Callable[[], None],
+        fire: Callable[[int], Awaitable[None]],
+    ) -> None:
         self._store = store
         self._jobs = jobs
         self._clock = clock
         self._wake = wake
+        self._fire = fire
 
     async def create(self, scope: Scope, schedule: Schedule, action: str = "CreateSchedule") -> Shown:
         """Makes a schedule, of all that callers set in it.
@@ -153,25 +173,19 @@ class ScheduleService:
         if "spec" in changes:
             await self.check_spec(changes["spec"], "schedule.spec")
 
-        def change(now_is: Schedule, at: datetime) -> Schedule:
-            _require(scope, Permission.OPERATE, now_is, "change the schedule", "schedule.name")
-            policy = replace(now_is.policy, **{key: changes[key] for key in changes if key in _OF_POLICY})
-            _check_policy(policy)
-            changed = replace(
-                now_is,
-                spec=changes.get("spec", now_is.spec),
-                job=changes.get("job", now_is.job),
-                labels=changes.get("labels", now_is.labels),
-                policy=policy,
-            )
-            if changed.spec == now_is.spec:
-                return changed
-            return replace(changed, next_at=next_tick(changed.spec, max(at, now_is.last_tick or at)))
-
-        try:
-            found = await self._store.update(scope, name, change, zones.VERSION, revision=revision_of(etag))
-        except ScheduleRevisionDiffers as differs:
-            raise _mismatch(name, differs.revision) from None
+        found = False
+        for left in reversed(range(_TRIES)):
+            change = partial(_changed, scope, changes, ahead=not left)
+            try:
+                found = await self._store.update(
+                    scope, name, change, zones.VERSION, revision=revision_of(etag)
+                )
+                break
+            except _TickIsDue as due:
+                # By the new spec it would be none, and would be lost without a run.
+                await self._fire(due.schedule_id)
+            except ScheduleRevisionDiffers as differs:
+                raise _mismatch(name, differs.revision) from None
         if not found:
             raise ScheduleNotFound.of(name, "schedule.name")
         self._wake()
@@ -294,6 +308,33 @@ class ScheduleService:
             ticks,
             scope.grants.may(seen, schedule.job.queue, schedule.job.kind),
         )
+
+
+def _changed(
+    scope: Scope, changes: Mapping[str, Any], now_is: Schedule, at: datetime, *, ahead: bool
+) -> Schedule:
+    """A schedule as it is to be. `ahead`: also where a tick is lost by that.
+
+    Raises:
+        ScheduleNotFound, NotAllowed: The principal may not change it.
+        FieldInvalid: Its policies would contradict each other.
+        _TickIsDue: A tick that is due has not been decided.
+    """
+    _require(scope, Permission.OPERATE, now_is, "change the schedule", "schedule.name")
+    policy = replace(now_is.policy, **{key: changes[key] for key in changes if key in _OF_POLICY})
+    _check_policy(policy)
+    changed = replace(
+        now_is,
+        spec=changes.get("spec", now_is.spec),
+        job=changes.get("job", now_is.job),
+        labels=changes.get("labels", now_is.labels),
+        policy=policy,
+    )
+    if changed.spec == now_is.spec:
+        return changed
+    if now_is.next_at is not None and now_is.next_at <= at and not now_is.paused and not ahead:
+        raise _TickIsDue(now_is.id)
+    return replace(changed, next_at=next_tick(changed.spec, max(at, now_is.last_tick or at)))
 
 
 def _require(scope: Scope, permission: Permission, schedule: Schedule, doing: str, field: str) -> None:
