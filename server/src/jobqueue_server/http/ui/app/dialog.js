@@ -21,6 +21,7 @@ function Dialog({ title, text, action, ask, type, danger, run, done }) {
   useEffect(() => {
     // <dialog> gives the focus back to where it was.
     dialog.current.showModal();
+    dialog.current.querySelector("input")?.focus();
   }, []);
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -39,7 +40,7 @@ function Dialog({ title, text, action, ask, type, danger, run, done }) {
       <h2 id="dialog-title">${title}</h2>
       ${text && html`<div class="text">${text}</div>`}
       ${(ask || type) && html`<label>${ask ?? `Type ${type} to go on`}
-        <input autofocus name="given" value=${given} maxlength="255" autocomplete="off"
+        <input name="given" value=${given} maxlength="255" autocomplete="off"
           onInput=${(/** @type {any} */ event) => give(event.target.value)} /></label>`}
       ${error && html`<p class="error" role="alert">${error}</p>`}
       <div class="buttons">

@@ -6,7 +6,7 @@ import { useData } from "./data.js";
 import { Said } from "./dialog.js";
 import { duration } from "./format.js";
 import { Keys } from "./keys.js";
-import { Component, html, render, useEffect, useState } from "./lib.js";
+import { Component, html, render, useEffect, useRef, useState } from "./lib.js";
 import { Live } from "./overview.js";
 import { Band, useNow } from "./parts.js";
 import { apply } from "./prefs.js";
@@ -109,6 +109,8 @@ function Page() {
 function Login() {
   const { why } = useAuth();
   const [key, set] = useState("");
+  const field = useRef(/** @type {any} */ (null));
+  useEffect(() => field.current.focus(), []);
   const submit = (/** @type {Event} */ event) => {
     event.preventDefault();
     if (key.trim()) setKey(key.trim());
@@ -117,7 +119,7 @@ function Login() {
     <h1 tabindex="-1">JobQueue</h1>
     <p>This server asks for a key. It is kept in this tab alone, until the tab is closed.</p>
     ${why && html`<p class="error" role="alert">The server refused the key: ${why}</p>`}
-    <label>API key or token <input type="password" name="key" autofocus autocomplete="off" spellcheck=${false} value=${key}
+    <label>API key or token <input type="password" name="key" ref=${field} autocomplete="off" spellcheck=${false} value=${key}
       onInput=${(/** @type {any} */ event) => set(event.target.value)} /></label>
     <div class="buttons"><button type="submit" class="primary">Sign in</button></div>
     <p class="dim">An operator makes one that can read by <code>jobqueue keys create NAME --read '*'</code></p>
