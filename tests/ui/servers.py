@@ -101,9 +101,10 @@ def first_key(dsn: str) -> str:
 
 _WORKER = """
 import asyncio, logging, sys
+from datetime import timedelta
 from jobqueue import Worker
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
-worker = Worker({target!r}, name={name!r}, queues={queues!r}, concurrency={slots}, session_ttl={ttl})
+worker = Worker({target!r}, name={name!r}, queues={queues!r}, concurrency={slots}, session_ttl=timedelta(seconds={ttl}))
 @worker.handler({kind!r})
 async def work(ctx):
     await asyncio.sleep({seconds})
