@@ -12,11 +12,16 @@ import { JobStatus } from "../jobs_table.js";
 import { member } from "../json.js";
 import { JsonView } from "../json_view.js";
 import { useKey } from "../keys.js";
-import { html, useState } from "../lib.js";
+import { html, useEffect, useState } from "../lib.js";
 import { Band, Code, Copy, Failed, Labels, Time, useNow } from "../parts.js";
 import { useSetting, setting } from "../prefs.js";
 import { Link, path, url } from "../router.js";
 import { Timeline } from "../timeline_view.js";
+
+const RUNNING_MS = 1000;
+const SLOW_MS = 10_000;
+/** In characters. */
+const LARGE = 65_536;
 
 /** @typedef {import("../jobs_data.js").Job} Job */
 /** @typedef {{job: Job, payload: string, output: string}} Whole `payload`, `output`: as text. */
@@ -32,18 +37,20 @@ export default function JobPage({ params }) {
   useAuth();
   const id = params["id"] ?? "";
   const live = useSetting("live") !== "off";
-  const data = useData(`v1/${path("jobs", id)}`, { read: readJob });
+  const [every, setEvery] = useState(0);
+  const data = useData(`v1/${path("jobs", id)}`, { read: readJob, every: live ? every : 0 });
   const [copying, setCopying] = useState(false);
   const whole = data.data;
   const job = whole?.job;
   useKey(".", () => setting("live", live ? "off" : ""));
   const [gone, setGone] = useState(false);
-  const [progress, setProgress] = useState(/** @type {any} */ (null));
-  // Each change is read anew in full; between changes of state only progress moves, and comes with the watch.
+  // A watch tells of changes of state. Progress is none: while the job runs it is read again, a large payload less often.
+  const running = job?.status === "RUNNING";
+  const pace = running ? (whole && whole.payload.length > LARGE ? SLOW_MS : RUNNING_MS) : 0;
+  useEffect(() => setEvery(pace), [pace]);
   const error = useStream(job && live && !ended(job) && !gone ? "v1/jobs:watch" : null, { ids: [id] }, ({ job: change }) => {
     if (!change) return;
     if (change.status === "STATUS_UNSPECIFIED") return setGone(true);
-    setProgress(change.progress ?? null);
     if (change.updated_at !== job?.["updated_at"] || change.status !== job?.status) data.reload();
   });
   if (data.error && !whole) {
@@ -59,7 +66,7 @@ export default function JobPage({ params }) {
       ${data.error && html`<${Failed} error=${data.error} what="The newest state" />`}
       ${error && html`<${Failed} error=${error} what="Changes as they come" />`}</div>
     <${Facts} job=${job} />
-    <div>${job.status === "RUNNING" && html`<${Running} job=${job} progress=${progress ?? job["progress"]} />`}</div>
+    <div>${job.status === "RUNNING" && html`<${Running} job=${job} progress=${job["progress"]} />`}</div>
     <div>${!ended(job) && job.status !== "RUNNING" && html`<${Explain} id=${id} live=${live} />`}</div>
     <${Life} job=${job} />
     <section aria-labelledby="payload"><h2 id="payload">Payload</h2>
