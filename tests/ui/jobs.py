@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from tests.conftest import Cluster
 
 from .servers import Process, Server
 
@@ -43,6 +47,18 @@ class JobWorker(Process):
         code = _WORKER.format(target=server.grpc, queues=list(queues or ("default",)), token=token or None)
         super().__init__(["-c", code])
         self.said("opened at")
+
+
+@contextmanager
+def serving(cluster: Cluster, template: str, **settings: str) -> Iterator[Server]:
+    """A server on a database of its own, for all tests of a module."""
+    name = cluster.create(template)
+    server = Server(cluster.dsn_of(name), **settings)
+    try:
+        yield server
+    finally:
+        server.kill()
+        cluster.drop(name)
 
 
 def enqueued(server: Server, kind: str, payload: str = "{}", *, key: str = "", **more: object) -> str:
