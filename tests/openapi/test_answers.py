@@ -71,6 +71,10 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     await checked("ListQueues")
     await checked("GetQueue", name="later")
     await checked("GetQueueDemand", queue="later")
+    assert (await checked("GetOverview")).json["queues"]
+    assert (await checked("ListServers")).json["servers"][0]["self"] is True
+    assert (await checked("CountJobs", status="SUCCEEDED")).json["exact"] is True
+    assert (await checked("QueryStats", group_by="GROUP_BY_QUEUE", step="60s")).json["step"] == "60s"
     await checked("PauseQueue", {"reason": "a test"}, name="later")
     await checked("ResumeQueue", {}, name="later")
     await checked(

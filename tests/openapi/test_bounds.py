@@ -260,6 +260,22 @@ BASES: dict[str, list[Base]] = {
     "GetQueue": [Base({"name": "mail"})],
     "PauseQueue": [Base({"name": "mail"}, body={"reason": "a test"})],
     "GetQueueDemand": [Base({"queue": "mail"})],
+    "GetOverview": [Base()],
+    "WatchOverview": [Base()],
+    "QueryStats": [
+        Base(
+            query={
+                "queue": "mail",
+                "kind": "work",
+                "since": "2026-01-01T00:00:00Z",
+                "until": "2026-01-02T00:00:00Z",
+                "step": "900s",
+                "group_by": "GROUP_BY_QUEUE",
+            }
+        )
+    ],
+    "CountJobs": [Base(query={**FOUND, **TIMES, "status": ["QUEUED"]})],
+    "ListServers": [Base()],
     "ResumeQueue": [Base({"name": "mail"}, body={})],
     "UpdateQueue": [
         Base(

@@ -11,6 +11,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from jobqueue_server.core.stats.history import LONGEST, MIN_STEP
 from jobqueue_server.fields import FIELDS
 from jobqueue_server.grants import MAX_GRANTS, MAX_PATTERNS
 from jobqueue_server.model import (
@@ -373,6 +374,12 @@ LIMITS: dict[str, Schema] = {
     "PauseQueueRequest.reason": {"maxLength": MAX_REASON_CHARS, "pattern": _NO_NUL},
     "ExplainJobRequest.id": UUID,
     "GetQueueDemandRequest.queue": NAME,
+    "QueryStatsRequest.queue": NAME_OR_EMPTY,
+    "QueryStatsRequest.kind": NAME_OR_EMPTY,
+    "QueryStatsRequest.step": _span(MIN_STEP, LONGEST),
+    "CountJobsRequest.queue": NAME_OR_EMPTY,
+    "CountJobsRequest.kind": NAME_OR_EMPTY,
+    "CountJobsRequest.labels": LABEL_FILTER,
     "ResumeQueueRequest.name": NAME,
     "ListQueuesRequest.page_size": PAGE_SIZE,
     "ListQueuesRequest.page_token": PAGE_TOKEN,
@@ -440,6 +447,7 @@ LIMITS: dict[str, Schema] = {
 #: Values of enums that a request may not give, by the field that holds them.
 NOT_TAKEN: dict[str, frozenset[str]] = {
     "ListJobsRequest.status": frozenset({"STATUS_UNSPECIFIED"}),
+    "CountJobsRequest.status": frozenset({"STATUS_UNSPECIFIED"}),
     "JobFilter.status": frozenset({"STATUS_UNSPECIFIED"}),
     "Grant.permissions": frozenset({"PERMISSION_UNSPECIFIED", "PUBLIC"}),
     "Unique.replace": frozenset({"FIELD_UNSPECIFIED"}),

@@ -46,7 +46,7 @@ class Overview(_message.Message):
 
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
-        """Over how much time `flow` is counted, up to `read_at`: 20 s to 30 s. Unset: nothing was written yet."""
+        """Over how much time `flow` is counted: 20 s, which ended 3 s to 13 s before `read_at`."""
 
     @_builtins.property
     def flow(self) -> Global___Flow:
@@ -117,7 +117,7 @@ class Flow(_message.Message):
     succeeded: _builtins.float
     """Jobs that ended as SUCCEEDED."""
     retried: _builtins.float
-    """Attempts that failed, and whose job waits for another one. Those of `lost` and `timed_out` are not counted here."""
+    """Attempts that failed, and whose job waits for another one. Those in `lost` and `timed_out` are not counted here."""
     failed: _builtins.float
     """Jobs that ended as FAILED_PERMANENT, whatever the reason."""
     cancelled: _builtins.float
@@ -127,7 +127,7 @@ class Flow(_message.Message):
     timed_out: _builtins.float
     """Attempts that ran into their timeout. Where the job ended of it, it counts in `failed` too."""
     released: _builtins.float
-    """Attempts that a worker gave back, or that never reached one, uncharged."""
+    """Attempts that a worker gave back or put off (snooze), or that never reached one. They are no failures."""
     def __init__(
         self,
         *,
@@ -151,8 +151,8 @@ Global___Flow: _TypeAlias = Flow  # noqa: Y015
 
 @_typing.final
 class Depth(_message.Message):
-    """How many jobs have not ended. At most 10,000 of each queue, kind and status are counted, fewer where there are many
-    queues; 100,000 running ones in all.
+    """How many jobs have not ended, 5 s ago or so. At most 10,000 of each queue, kind and status are counted, fewer where there
+    are many queues; 100,000 running ones in all.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -164,13 +164,13 @@ class Depth(_message.Message):
     CAPPED_FIELD_NUMBER: _builtins.int
     OLDEST_DUE_AGE_FIELD_NUMBER: _builtins.int
     queued: _builtins.int
-    """Jobs that wait for their first attempt, also those that are due later. Those that are held back are not counted here."""
+    """Jobs that wait and did not fail yet, also those that are due later and those that are held back."""
     retrying: _builtins.int
-    """Jobs that wait for another attempt."""
+    """Jobs that wait for another attempt, likewise."""
     running: _builtins.int
     """Jobs that run."""
     held: _builtins.int
-    """Jobs that are held back: by hand, or since they wait for their key."""
+    """Of those that wait, the ones that are held back: by hand, or since they wait for their key."""
     capped: _builtins.bool
     """Whether the server stopped counting somewhere, so that there may be more."""
     @_builtins.property
@@ -414,7 +414,7 @@ class Warning(_message.Message):
         WORKERS_LOST: Warning._Code.ValueType  # 4
         """Attempts were lost with their workers in the last hour."""
         SERVER_SILENT: Warning._Code.ValueType  # 5
-        """A server was not heard for 5 s."""
+        """A server was not heard for 5 s, and did not sign off. It is told for an hour."""
         SERVERS_DIFFER: Warning._Code.ValueType  # 6
         """Servers of different versions or levels run together. Some uses of the contract wait for the older ones."""
         LONG_SNAPSHOT: Warning._Code.ValueType  # 7
@@ -424,7 +424,7 @@ class Warning(_message.Message):
         KEYS_BLOCKED: Warning._Code.ValueType  # 8
         """Keys of a queue in strict order are blocked by jobs that failed."""
         STATS_BEHIND: Warning._Code.ValueType  # 9
-        """The statistics of a minute ago and before are not complete: they could not be written."""
+        """The server that answers could not write its statistics in the last ten minutes, so that some are missing."""
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper):
         """What it is. Expect more values than these."""
@@ -440,7 +440,7 @@ class Warning(_message.Message):
     WORKERS_LOST: Warning.Code.ValueType  # 4
     """Attempts were lost with their workers in the last hour."""
     SERVER_SILENT: Warning.Code.ValueType  # 5
-    """A server was not heard for 5 s."""
+    """A server was not heard for 5 s, and did not sign off. It is told for an hour."""
     SERVERS_DIFFER: Warning.Code.ValueType  # 6
     """Servers of different versions or levels run together. Some uses of the contract wait for the older ones."""
     LONG_SNAPSHOT: Warning.Code.ValueType  # 7
@@ -450,7 +450,7 @@ class Warning(_message.Message):
     KEYS_BLOCKED: Warning.Code.ValueType  # 8
     """Keys of a queue in strict order are blocked by jobs that failed."""
     STATS_BEHIND: Warning.Code.ValueType  # 9
-    """The statistics of a minute ago and before are not complete: they could not be written."""
+    """The server that answers could not write its statistics in the last ten minutes, so that some are missing."""
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
@@ -594,7 +594,7 @@ class ListServersResponse(_message.Message):
     SERVERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Server]:
-        """All that have not signed off, by name. A server that was killed stays for some minutes."""
+        """All that have not signed off, by name. One that was killed stays for an hour."""
 
     def __init__(
         self,

@@ -80,9 +80,9 @@ class QueryStatsRequest(_message.Message):
 
     @_builtins.property
     def step(self) -> _duration_pb2.Duration:
-        """How much time a point stands for: 10 s to 90 days, a multiple of 10 s. It must make at most 720 points. Where what is
-        kept is coarser, points are: 10 s of the last hour, 1 min of the last day, 15 min of the time before. Unset: the shortest of
-        10 s, 30 s, 1 min, 5 min, 15 min, 1 h, 6 h and 24 h that makes at most 360 points.
+        """How much time a point stands for: 10 s to 90 days, a multiple of 10 s. It must make at most 720 points. Where `since` is
+        more than an hour ago it is made a multiple of 1 min, and of 15 min where it is more than a day ago: so much is kept. Unset:
+        the shortest of 10 s, 30 s, 1 min, 5 min, 15 min, 1 h, 6 h and 24 h that makes at most 360 points.
         """
 
     def __init__(
@@ -122,7 +122,7 @@ class QueryStatsResponse(_message.Message):
 
     @_builtins.property
     def step(self) -> _duration_pb2.Duration:
-        """How much time a point stands for."""
+        """How much time a point stands for; it may be more than was asked for."""
 
     @_builtins.property
     def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___Series]:
@@ -130,7 +130,7 @@ class QueryStatsResponse(_message.Message):
 
     @_builtins.property
     def read_at(self) -> _timestamp_pb2.Timestamp:
-        """When this was so, by the database's clock. What happened in the last 10 s to 20 s before is not in it yet."""
+        """When this was so, by the database's clock. It may be 10 s ago. What happened in the 10 s to 13 s before is not in it yet."""
 
     def __init__(
         self,
@@ -257,11 +257,11 @@ class StatTotals(_message.Message):
     timed_out: _builtins.int
     """Attempts that ran into their timeout. Where the job ended of it, it counts in `failed` too."""
     released: _builtins.int
-    """Attempts that a worker gave back, or that never reached one, uncharged."""
+    """Attempts that a worker gave back or put off (snooze), or that never reached one. They are no failures."""
     @_builtins.property
     def wait_p50(self) -> _duration_pb2.Duration:
         """How long half of the started attempts had been due at most. As the other three, it is computed from counts by powers of
-        two, so it is off by a third at most. Unset: none was counted.
+        two of a millisecond, so it is right within a factor of two; 70 min stand for all that is longer. Unset: there are none.
         """
 
     @_builtins.property
