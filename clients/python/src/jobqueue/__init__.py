@@ -285,6 +285,48 @@ if TYPE_CHECKING:
     from .outcomes import Discard as Discard
     from .outcomes import Retry as Retry
     from .outcomes import Snooze as Snooze
+    from .overview import (
+        Depth as Depth,
+    )
+    from .overview import (
+        Flow as Flow,
+    )
+    from .overview import (
+        GroupBy as GroupBy,
+    )
+    from .overview import (
+        JobCount as JobCount,
+    )
+    from .overview import (
+        Overview as Overview,
+    )
+    from .overview import (
+        OverviewWarning as OverviewWarning,
+    )
+    from .overview import (
+        Point as Point,
+    )
+    from .overview import (
+        QueueOverview as QueueOverview,
+    )
+    from .overview import (
+        Series as Series,
+    )
+    from .overview import (
+        ServerInfo as ServerInfo,
+    )
+    from .overview import (
+        Stats as Stats,
+    )
+    from .overview import (
+        StatTotals as StatTotals,
+    )
+    from .overview import (
+        WarningCode as WarningCode,
+    )
+    from .overview import (
+        WorkersOverview as WorkersOverview,
+    )
     from .payload import JsonText as JsonText
     from .queue_keys import (
         KeyFilter as KeyFilter,
@@ -362,6 +404,8 @@ _HOME = {
     "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate RetryPolicy Status Unique UniqueAction "
     "UniqueField UniqueScope Until",
     "outcomes": "Cancelled Discard Retry Snooze",
+    "overview": "Depth Flow GroupBy JobCount Overview OverviewWarning Point QueueOverview Series ServerInfo StatTotals "
+    "Stats WarningCode WorkersOverview",
     "payload": "JsonText",
     "queue_keys": "KeyFilter QueueKey",
     "schedule_calls": "Schedules",

@@ -15,7 +15,7 @@ from google.longrunning.operations_pb2_grpc import OperationsStub
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from . import bulk, convert
+from . import bulk, convert, overview
 from .batches import batches, key_of, rebased
 from .bulk import JobFilter, Operation
 from .calls import call
@@ -39,8 +39,9 @@ from .jobs import (
     Status,
     Unique,
 )
+from .overview import GroupBy, JobCount, Overview, ServerInfo, Stats
 from .queue_keys import KeyFilter, QueueKey, queue_key
-from .v1 import bulk_pb2, insight_pb2, job_pb2
+from .v1 import bulk_pb2, insight_pb2, job_pb2, overview_pb2, stats_pb2
 from .v1 import jobqueue_pb2 as pb
 from .v1 import queue_admin_pb2 as admin_pb
 from .v1.bulk_pb2_grpc import BulkStub
@@ -598,6 +599,107 @@ class Client:
         )
         deadline = deadline if deadline is not None else self._deadline
         return Watch(lambda: self._method(0, "WatchJobs"), request, self._access, deadline)
+
+    # --- how it is going ---
+
+    async def overview(self, *, deadline: timedelta | None = None) -> Overview:
+        """Asks how the queues are doing: what happens, what waits, who works, what is wrong."""
+        request = overview_pb2.GetOverviewRequest()
+        answer = await self._insight("GetOverview", request, overview_pb2.GetOverviewResponse, deadline)
+        return overview.overview(answer.overview)
+
+    def watch_overview(self, *, deadline: timedelta | None = None) -> AsyncIterator[Overview]:
+        """Asks so every 2 s: `async for each in client.watch_overview()`. A stream that breaks is opened again.
+
+        Args:
+            deadline: How long it tries while no server answers, before it raises Unavailable.
+        """
+        method = "WatchOverview"
+        deadline = deadline if deadline is not None else self._deadline
+        return overview.watch(lambda: self._method(2, method), self._access, deadline)
+
+    async def stats(
+        self,
+        *,
+        queue: str = "",
+        kind: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        step: timedelta | None = None,
+        group_by: GroupBy | None = None,
+        deadline: timedelta | None = None,
+    ) -> Stats:
+        """Asks what happened to jobs in a time, in steps.
+
+        Args:
+            queue: Only of this queue.
+            kind: Only of this kind.
+            since: From then on, at most 90 days ago. None: an hour before `until`.
+            until: Until then. None: now.
+            step: How much time a point stands for, a multiple of 10 s. None: what makes at most 360 points. The answer
+                has the step that was taken, which is longer where what is kept of that time is coarser.
+            group_by: By what it is split into series. None: one series of all.
+            deadline: For the call.
+
+        Raises:
+            InvalidRequest: `since` is not before `until`, or the step makes more than 720 points.
+        """
+        request = stats_pb2.QueryStatsRequest(
+            queue=queue,
+            kind=kind,
+            group_by=stats_pb2.GroupBy.Value(f"GROUP_BY_{group_by or 'UNSPECIFIED'}"),
+        )
+        if step is not None:
+            request.step.FromTimedelta(step)
+        for name, moment in (("since", since), ("until", until)):
+            if moment is not None:
+                getattr(request, name).CopyFrom(convert.timestamp(moment, name))
+        return overview.stats(
+            await self._insight("QueryStats", request, stats_pb2.QueryStatsResponse, deadline)
+        )
+
+    async def count_jobs(
+        self,
+        *,
+        queue: str = "",
+        kind: str = "",
+        status: Iterable[Status] = (),
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        deadline: timedelta | None = None,
+    ) -> JobCount:
+        """Counts jobs; the filters are those of `list`. The server counts for 2 s at most, and keeps the answer a minute.
+
+        It reads each job, so it is for a single question. For what is shown all the time there are `overview` and `stats`.
+
+        Args:
+            queue: Only of this queue.
+            kind: Only of this kind.
+            status: Only with one of these.
+            labels: Only with all of these labels.
+            created_after: Only enqueued then or later.
+            created_before: Only enqueued before then.
+            deadline: For the call.
+        """
+        request = stats_pb2.CountJobsRequest(
+            queue=queue,
+            kind=kind,
+            status=[convert.status_number(each) for each in status],
+            labels=[f"{name}={value}" for name, value in (labels or {}).items()],
+        )
+        for name, moment in (("created_after", created_after), ("created_before", created_before)):
+            if moment is not None:
+                getattr(request, name).CopyFrom(convert.timestamp(moment, name))
+        return overview.count(
+            await self._insight("CountJobs", request, stats_pb2.CountJobsResponse, deadline)
+        )
+
+    async def list_servers(self, *, deadline: timedelta | None = None) -> builtins.list[ServerInfo]:
+        """Reads which servers run on the database, by name."""
+        request = overview_pb2.ListServersRequest()
+        answer = await self._insight("ListServers", request, overview_pb2.ListServersResponse, deadline)
+        return [overview.server(each) for each in answer.servers]
 
     # --- kinds and queues ---
 

@@ -20,6 +20,7 @@ from . import (
     kinds,
     namespaces,
     operations,
+    overview,
     queues,
     schedules,
     watch,
@@ -74,6 +75,10 @@ app.command()(command(jobs.release))
 app.command()(command(jobs.delete))
 app.command()(command(insight.explain))
 app.command()(command(insight.demand))
+app.command()(command(overview.top))
+app.command()(command(overview.stats))
+app.command()(command(overview.servers))
+bulk.app.command("count")(command(overview.count))
 app.command()(command(access.whoami))
 app.add_typer(bulk.app, name="jobs")
 app.add_typer(operations.app, name="operations")

@@ -23,7 +23,7 @@ _SHOWN = 5
 @app.callback()
 @group
 def _jobs() -> None:
-    """Many jobs at once: retry, cancel or delete all that match."""
+    """Many jobs at once: retry, cancel, delete or count all that match."""
 
 
 _Queue = Annotated[str, typer.Option(help="Only of this queue.")]

@@ -248,7 +248,7 @@ def list_jobs(
         found = client.list(
             queue=queue,
             kind=kind,
-            status=[_status(part) for text in status or () for part in text.split(",")],
+            status=[status_of(part) for text in status or () for part in text.split(",")],
             labels=values.pairs(label or (), "--label"),
             created_after=values.moment(after, "--after"),
             created_before=values.moment(before, "--before"),
@@ -270,7 +270,8 @@ def _first(found: Iterator[Job], limit: int) -> None:
         typer.echo(f"There are more than {limit}: --limit N, or --all.", err=True)
 
 
-def _status(text: str) -> Status:
+def status_of(text: str) -> Status:
+    """A status by its name."""
     name = text.strip().upper()
     known = [each for each in Status if each is not Status.UNSPECIFIED]
     if name not in known:

@@ -14,6 +14,7 @@ from jobqueue import (
     FailedAttempt,
     Hold,
     Job,
+    JobCount,
     JobProgress,
     KeyOrder,
     KeyPolicy,
@@ -22,6 +23,7 @@ from jobqueue import (
     NewJob,
     OnKeyFailure,
     Operation,
+    Overview,
     Queue,
     QueueDemand,
     QueueKey,
@@ -31,6 +33,8 @@ from jobqueue import (
     Schedule,
     ScheduleRun,
     ScheduleTick,
+    ServerInfo,
+    Stats,
     Status,
 )
 from jobqueue.v1 import insight_pb2, job_pb2
@@ -200,6 +204,26 @@ def _new_job(each: NewJob) -> dict[str, Any]:
 
 def demand(each: QueueDemand) -> dict[str, Any]:
     """How many slots a queue wants."""
+    return _fields(each)
+
+
+def overview(each: Overview) -> dict[str, Any]:
+    """How the queues are doing."""
+    return _fields(each)
+
+
+def server(each: ServerInfo) -> dict[str, Any]:
+    """A server."""
+    return _fields(each)
+
+
+def stats(each: Stats) -> dict[str, Any]:
+    """What happened to jobs."""
+    return _fields(each)
+
+
+def count(each: JobCount) -> dict[str, Any]:
+    """How many jobs there are."""
     return _fields(each)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -51,6 +51,7 @@ def optional_duration(text: str | None, where: str) -> timedelta | None:
     return None if text is None else duration(text, where)
 
 
+T = TypeVar("T")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _CHOICES: dict[str, type[StrEnum]] = {"scope": UniqueScope, "until": Until, "on_conflict": OnConflict}
 
@@ -98,6 +99,23 @@ def moment(text: str | None, where: str) -> datetime | None:
             f"{text!r} should be a time such as 2030-01-31T18:00:00Z, or 2030-01-31T18:00 in local time",
             where=where,
         ) from None
+
+
+def moment_or_ago(text: str | None, where: str) -> datetime | None:
+    """A time, or a duration: so long ago."""
+    if text is None:
+        return None
+    try:
+        return datetime.now(UTC) - duration(text, where)
+    except Refused:
+        return moment(text, where)
+
+
+def choice(choices: Mapping[str, T], text: str, where: str) -> T:
+    """What a word stands for."""
+    if text.lower() not in choices:
+        raise Refused(f"{text!r} should be one of {', '.join(choices)}", where=where)
+    return choices[text.lower()]
 
 
 def pairs(texts: Iterable[str], where: str) -> dict[str, str]:

@@ -196,12 +196,12 @@ def stretch(wanted: Wanted, now: datetime) -> tuple[datetime, datetime, timedelt
         raise FieldInvalid.of("since", "must be before `until`, which is now where it is not given")
     since = max(since, now - LONGEST)
     until = max(until, since)
-    if wanted.step is not None and (until - since) / wanted.step > MOST_POINTS:
+    if wanted.step is not None and (until - since) // wanted.step > MOST_POINTS:
         least = (until - since) / MOST_POINTS
         message = f"makes more than {MOST_POINTS} points; make it {_up(least, MIN_STEP).total_seconds():g} s or longer"
         raise FieldInvalid.of("step", message)
     step = wanted.step or next(
-        each for each in _STEPS if (until - since) / each <= USUAL_POINTS or each is _STEPS[-1]
+        each for each in _STEPS if (until - since) // each <= USUAL_POINTS or each is _STEPS[-1]
     )
     # What is kept of that time is coarser than what was asked for, perhaps: a step holds whole slices.
     for width, kept in zip(WIDTHS[1:], KEPT, strict=False):
