@@ -13,6 +13,7 @@ from jobqueue import (
     BulkState,
     Duplicate,
     EtagMismatch,
+    FilterChanged,
     Hold,
     HoldDepth,
     IdempotencyKeyReused,
@@ -49,10 +50,13 @@ from jobqueue import (
     UniqueScope,
     Until,
     WaitTimeout,
+    WorkerNotFound,
     WorkersDetail,
+    WorkerState,
 )
 from jobqueue.insight import explanation
 from jobqueue.v1 import insight_pb2
+from tests.lease.place import Caller
 
 
 async def test_what_is_enqueued_is_read_back_with_all_its_digits(client):
@@ -508,3 +512,43 @@ async def test_many_jobs_are_counted_retried_cancelled_and_deleted(client):
         await client.get_operation(begun.name)
     with pytest.raises(InvalidRequest, match="condition"):
         await client.delete_jobs(JobFilter())
+
+
+async def test_jobs_that_wait_are_changed_and_a_changed_filter_is_said(client):
+    job = await client.enqueue("hello", queue="waits")
+    chosen = JobFilter(queue="waits")
+    counted = await client.update_jobs(chosen, priority=0)
+    assert (counted.dry_run, counted.verb, counted.estimate) == (True, "UpdateJobs", 1)
+    with pytest.raises(FilterChanged) as error:
+        await client.update_jobs(chosen, priority=3, force=True, expected=9)
+    assert error.value.metadata["estimate"] == "1"
+    begun = await client.update_jobs(
+        chosen, priority=3, max_attempts=7, delay=timedelta(hours=1), force=True, expected=1, request_id="u"
+    )
+    assert (await client.wait_operation(begun.name)).changed == 1
+    now = await client.get(job.id)
+    assert (now.priority, now.max_attempts) == (3, 7)
+    for call in (client.cancel_jobs, client.retry_jobs, client.delete_jobs):
+        with pytest.raises(FilterChanged):
+            await call(chosen, force=True, expected=9)
+
+
+async def test_workers_are_listed_read_and_drained(client, server):
+    place = Caller(server.address)
+    worker = await place.worker(name="seen", queues={"seen": ["hello", "other"]}, slots=2)
+    await client.enqueue("hello", queue="seen")
+    leased = await worker.job()
+    (found,) = await client.list_workers(queue="seen", kind="other", name="se", state=WorkerState.CONNECTED)
+    assert (found.name, found.takes, found.slots) == ("seen", {"seen": ("hello", "other")}, 2)
+    assert await client.list_workers(state=["draining".upper(), WorkerState.SILENT]) == []
+    shown = await client.get_worker(found.session_id)
+    assert [job.job_id for job in shown.jobs] == [leased.id]
+    drained = await client.drain_worker(found.session_id, reason="enough")
+    assert (drained.state, drained.free_slots) == (WorkerState.DRAINING, 0)
+    assert drained.drain is not None
+    assert (drained.drain.by, drained.drain.reason) == ("anonymous", "enough")
+    with pytest.raises(WorkerNotFound):
+        await client.get_worker("987654321")
+    with pytest.raises(ValueError, match="is no state of a worker"):
+        await client.list_workers(state="asleep")
+    await place.close()

@@ -123,3 +123,50 @@ def test_an_interrupt_leaves_the_operation_running_and_says_its_id(cli: Cli, que
     id = said.partition("jobqueue operations wait ")[2][:36]
     assert cli("operations", "wait", id).returncode == 0
     assert cli.json("operations", "get", id)["changed"] == 3
+
+
+def test_jobs_that_wait_are_changed_and_what_was_shown_is_what_is_changed(cli: Cli, queue: str):
+    ids = [
+        cli("enqueue", "summarize_text", '{"text":"x"}', "--queue", queue).stdout.strip() for _ in range(2)
+    ]
+    done = cli("jobs", "update", "--queue", queue, "--set-priority", "5")
+    assert done.returncode == 2
+    assert done.stdout.startswith("2 jobs match")
+    done = cli("jobs", "update", "--queue", queue, "--set-priority", "5", "--delay", "1h", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "UpdateJobs, SUCCEEDED" in done.stdout
+    for id in ids:
+        told = cli.json("get", id)
+        assert (told["priority"], told["status"]) == (5, "QUEUED")
+    done = cli("jobs", "update", "--queue", queue, "--yes")
+    assert done.returncode == 2
+    assert "priority" in done.stderr
+    both = cli(
+        "jobs", "update", "--queue", queue, "--delay", "1h", "--run-at", "2030-01-31T18:00:00Z", "--yes"
+    )
+    assert both.returncode == 2
+
+
+def test_what_is_asked_for_is_refused_once_the_filter_matches_another_number(cli: Cli, queue: str):
+    """The question stands while more jobs come: they were not shown."""
+    cli("enqueue", "summarize_text", '{"text":"x"}', "--queue", queue)
+    master, slave = pty.openpty()
+    asking = subprocess.Popen(
+        [PROGRAMS / "jobqueue", "jobs", "cancel", "--queue", queue, "--server", cli.address],
+        stdin=slave,
+        stdout=slave,
+        stderr=subprocess.PIPE,
+        env=plain_environment(),
+        text=True,
+    )
+    os.close(slave)
+    said = b""
+    while b"Cancel 1 jobs?" not in said:
+        said += os.read(master, 1024)
+    for _ in range(3):
+        cli("enqueue", "summarize_text", '{"text":"x"}', "--queue", queue)
+    os.write(master, b"y\n")
+    _, error = asking.communicate(timeout=WITHIN)
+    os.close(master)
+    assert asking.returncode == 6, error
+    assert "4 do" in error

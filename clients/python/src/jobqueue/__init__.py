@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         FieldViolation as FieldViolation,
     )
     from .errors import (
+        FilterChanged as FilterChanged,
+    )
+    from .errors import (
         IdempotencyKeyReused as IdempotencyKeyReused,
     )
     from .errors import (
@@ -154,6 +157,9 @@ if TYPE_CHECKING:
     )
     from .errors import (
         WatchTokenExpired as WatchTokenExpired,
+    )
+    from .errors import (
+        WorkerNotFound as WorkerNotFound,
     )
     from .insight import (
         AttemptDetail as AttemptDetail,
@@ -384,19 +390,32 @@ if TYPE_CHECKING:
     from .worker import (
         Worker as Worker,
     )
+    from .worker_sessions import (
+        HeldJob as HeldJob,
+    )
+    from .worker_sessions import (
+        WorkerDrain as WorkerDrain,
+    )
+    from .worker_sessions import (
+        WorkerSession as WorkerSession,
+    )
+    from .worker_sessions import (
+        WorkerState as WorkerState,
+    )
 
 # Loaded at their first use: a process that was spawned for a handler, and a command that prints its help, need neither
 # gRPC nor the other half of the package.
 _HOME = {
     "channel": "tls_credentials",
     "client": "Client",
-    "errors": "DeadlineExceeded Duplicate EtagMismatch FieldViolation IdempotencyKeyReused IdentityElsewhere "
-    "IdentityNotFound InvalidRequest JobNotFound JobNotHeld JobNotTerminal JobQueueError JobTerminal "
+    "errors": "DeadlineExceeded Duplicate EtagMismatch FieldViolation FilterChanged IdempotencyKeyReused "
+    "IdentityElsewhere IdentityNotFound InvalidRequest JobNotFound JobNotHeld JobNotTerminal JobQueueError JobTerminal "
     "KeyNotBlocked KeyNotFound KeyPolicyConflict KeyRevoked KindUnknown NamespaceDisabled "
     "NamespaceNotFound NotAllowed NotFound NotSupported OperationNotDone OperationNotFound Overloaded "
     "PayloadInvalid QueueKeysFull QueueNotFound RequestIdReused ScheduleExists ScheduleNotFound SchedulesFull "
     "ServerFault ServersDiffer SessionEnded SessionSilent "
-    "SessionSuperseded SessionUnknown TooLarge Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
+    "SessionSuperseded SessionUnknown TooLarge Unauthenticated Unavailable WaitTimeout WatchTokenExpired "
+    "WorkerNotFound",
     "bulk": "BulkState JobFilter Operation",
     "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyDetail KeyHolder LineDetail NameDetail "
     "PauseDetail QueueDemand Reason ReasonCode TotalDetail WorkerSubscription WorkersDetail",
@@ -415,6 +434,7 @@ _HOME = {
     "sync_schedules": "SyncSchedules",
     "watch": "Watch",
     "worker": "JobContext JobLogFilter LeasedJob Observer Worker",
+    "worker_sessions": "HeldJob WorkerDrain WorkerSession WorkerState",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 

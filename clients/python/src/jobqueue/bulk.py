@@ -37,7 +37,7 @@ class JobFilter:
         queue: Of this queue.
         kind: Of this kind.
         status: With this status, or one of these. None: for a retry FAILED_PERMANENT or CANCELLED, for a cancel any
-            that has not ended, for a delete any that has.
+            that has not ended, for a delete any that has, for an update QUEUED or RETRYING.
         labels: With all of these labels.
         created_after: Enqueued at this time or later.
         created_before: Enqueued before this time.
@@ -201,9 +201,17 @@ def _state(number: int) -> BulkState:
     return BulkState(known.name.removeprefix("BULK_STATE_")) if known is not None else BulkState.UNSPECIFIED
 
 
-def limits(per_second: int, max_jobs: int, request_id: str, *, force: bool) -> dict[str, Any]:
-    """The fields that the three requests have in common."""
-    return {"per_second": per_second, "max_jobs": max_jobs, "request_id": request_id, "force": force}
+def limits(
+    per_second: int, max_jobs: int, request_id: str, expected: int | None, *, force: bool
+) -> dict[str, Any]:
+    """The fields that the four requests have in common."""
+    return {
+        "per_second": per_second,
+        "max_jobs": max_jobs,
+        "request_id": request_id,
+        "expected": expected,
+        "force": force,
+    }
 
 
 def starts(spread: timedelta | None, run_at: datetime | None, delay: timedelta | None) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from .jobs import (
 )
 from .overview import GroupBy, JobCount, Overview, ServerInfo, Stats
 from .queue_keys import KeyFilter, QueueKey, queue_key
-from .v1 import bulk_pb2, insight_pb2, job_pb2, overview_pb2, stats_pb2
+from .v1 import bulk_pb2, insight_pb2, job_pb2, overview_pb2, stats_pb2, worker_pb2
 from .v1 import jobqueue_pb2 as pb
 from .v1 import queue_admin_pb2 as admin_pb
 from .v1.bulk_pb2_grpc import BulkStub
@@ -50,6 +50,7 @@ from .v1.jobqueue_pb2_grpc import JobQueueStub
 from .v1.queue_admin_pb2_grpc import QueueAdminStub
 from .watch import Watch
 from .window import Turn, Window
+from .worker_sessions import WorkerSession, WorkerState, state_number, worker_session
 
 if TYPE_CHECKING:
     from .schedule_calls import Schedules
@@ -362,6 +363,7 @@ class Client:
         spread: timedelta | None = None,
         reset_checkpoint: bool = False,
         respect_unique: bool = False,
+        expected: int | None = None,
         deadline: timedelta | None = None,
     ) -> Operation:
         """Makes many jobs that have ended QUEUED again, by an operation that goes on without this program.
@@ -379,14 +381,16 @@ class Client:
             spread: Draws each start evenly from so long after the earliest.
             reset_checkpoint: Each starts from the beginning, without the checkpoint that its attempts left.
             respect_unique: One whose name another job holds is skipped; the others take theirs again.
+            expected: How many should match, as the dry run said. More than a tenth off, nothing is changed.
             deadline: For the call.
 
         Raises:
+            FilterChanged: Not about as many as `expected` match.
             QueueNotFound: No job was ever enqueued in `to_queue`.
         """
         request = bulk_pb2.RetryJobsRequest(
             filter=bulk.job_filter(filter),
-            **bulk.limits(per_second, max_jobs, request_id, force=force),
+            **bulk.limits(per_second, max_jobs, request_id, expected, force=force),
             **bulk.starts(spread, run_at, delay),
             to_queue=to_queue,
             reset_checkpoint=reset_checkpoint,
@@ -405,6 +409,7 @@ class Client:
         max_jobs: int = 0,
         request_id: str = "",
         reason: str = "",
+        expected: int | None = None,
         deadline: timedelta | None = None,
     ) -> Operation:
         """Cancels many jobs that have not ended, by an operation that goes on without this program.
@@ -417,11 +422,15 @@ class Client:
             request_id: A text of your own: the same call again is answered the operation of the first. Without one the
                 call is not tried again when the server is away.
             reason: Why, for workers and people. At most 255 characters.
+            expected: How many should match, as the dry run said. More than a tenth off, nothing is changed.
             deadline: For the call.
+
+        Raises:
+            FilterChanged: Not about as many as `expected` match.
         """
         request = bulk_pb2.CancelJobsRequest(
             filter=bulk.job_filter(filter),
-            **bulk.limits(per_second, max_jobs, request_id, force=force),
+            **bulk.limits(per_second, max_jobs, request_id, expected, force=force),
             reason=reason,
         )
         again = not force or bool(request_id)
@@ -436,6 +445,7 @@ class Client:
         per_second: int = 0,
         max_jobs: int = 0,
         request_id: str = "",
+        expected: int | None = None,
         deadline: timedelta | None = None,
     ) -> Operation:
         """Deletes many jobs that have ended, by an operation that goes on without this program.
@@ -447,14 +457,70 @@ class Client:
             max_jobs: After so many it is done. 0: after all.
             request_id: A text of your own: the same call again is answered the operation of the first. Without one the
                 call is not tried again when the server is away.
+            expected: How many should match, as the dry run said. More than a tenth off, nothing is changed.
             deadline: For the call.
+
+        Raises:
+            FilterChanged: Not about as many as `expected` match.
         """
         request = bulk_pb2.DeleteJobsRequest(
             filter=bulk.job_filter(filter),
-            **bulk.limits(per_second, max_jobs, request_id, force=force),
+            **bulk.limits(per_second, max_jobs, request_id, expected, force=force),
         )
         again = not force or bool(request_id)
         answer = await self._bulk("DeleteJobs", request, bulk_pb2.DeleteJobsResponse, deadline, retry=again)
+        return bulk.operation(answer.operation)
+
+    async def update_jobs(
+        self,
+        filter: JobFilter,
+        *,
+        force: bool = False,
+        per_second: int = 0,
+        max_jobs: int = 0,
+        request_id: str = "",
+        priority: int | None = None,
+        run_at: datetime | None = None,
+        delay: timedelta | None = None,
+        spread: timedelta | None = None,
+        to_queue: str = "",
+        max_attempts: int = 0,
+        expected: int | None = None,
+        deadline: timedelta | None = None,
+    ) -> Operation:
+        """Changes many jobs that wait, by an operation that goes on without this program.
+
+        Args:
+            filter: Which jobs, of those that are QUEUED or RETRYING.
+            force: Do it. Without it nothing changes, and the answer has how many match and some of them.
+            per_second: How many jobs a second. 0: as fast as the service takes it.
+            max_jobs: After so many it is done. 0: after all.
+            request_id: A text of your own: the same call again is answered the operation of the first. Without one the
+                call is not tried again when the server is away.
+            priority: Theirs from now on, -10 to 10. None: each keeps its own.
+            run_at: When they may start, with a time zone. Not together with `delay`.
+            delay: How long after the change they may start. Zero: now.
+            spread: With one of these: each starts at a time that is drawn from so long after it.
+            to_queue: They wait in this queue. Empty: each in its own.
+            max_attempts: Theirs from now on; one more than a job's failures at least. 0: each keeps its own.
+            expected: How many should match, as the dry run said. More than a tenth off, nothing is changed.
+            deadline: For the call.
+
+        Raises:
+            FilterChanged: Not about as many as `expected` match.
+            QueueNotFound: No job was ever enqueued in `to_queue`.
+            ServersDiffer: An older server runs, which does not know such operations.
+        """
+        request = bulk_pb2.UpdateJobsRequest(
+            filter=bulk.job_filter(filter),
+            **bulk.limits(per_second, max_jobs, request_id, expected, force=force),
+            **bulk.starts(spread, run_at, delay),
+            to_queue=to_queue,
+            priority=priority,
+            max_attempts=max_attempts,
+        )
+        again = not force or bool(request_id)
+        answer = await self._bulk("UpdateJobs", request, bulk_pb2.UpdateJobsResponse, deadline, retry=again)
         return bulk.operation(answer.operation)
 
     async def get_operation(self, name: str, *, deadline: timedelta | None = None) -> Operation:
@@ -758,6 +824,67 @@ class Client:
         return demand(
             await self._insight("GetQueueDemand", request, insight_pb2.GetQueueDemandResponse, deadline)
         )
+
+    # --- workers ---
+
+    async def list_workers(
+        self,
+        *,
+        queue: str = "",
+        kind: str = "",
+        name: str = "",
+        state: WorkerState | str | Sequence[WorkerState | str] = (),
+        deadline: timedelta | None = None,
+    ) -> builtins.list[WorkerSession]:
+        """Reads the workers of all servers, those first that came last. What is given must all match.
+
+        Args:
+            queue: Those that take jobs of it.
+            kind: Those that take jobs of it.
+            name: Those whose name begins so.
+            state: Those in this state, or one of these.
+            deadline: For each call.
+        """
+        found: builtins.list[WorkerSession] = []
+        states = (state,) if isinstance(state, str) else state
+        request = worker_pb2.ListWorkersRequest(
+            page_size=1000, queue=queue, kind=kind, name=name, state=[state_number(each) for each in states]
+        )
+        while True:
+            answer = await self._insight("ListWorkers", request, worker_pb2.ListWorkersResponse, deadline)
+            found += [worker_session(each) for each in answer.workers]
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                return found
+
+    async def get_worker(self, session_id: str, *, deadline: timedelta | None = None) -> WorkerSession:
+        """Reads a worker, with the jobs that it holds.
+
+        Raises:
+            WorkerNotFound: No open session has this number.
+        """
+        request = worker_pb2.GetWorkerRequest(session_id=session_id)
+        answer = await self._insight("GetWorker", request, worker_pb2.GetWorkerResponse, deadline)
+        return worker_session(answer.worker)
+
+    async def drain_worker(
+        self, session_id: str, *, reason: str = "", deadline: timedelta | None = None
+    ) -> WorkerSession:
+        """Gives a worker no more jobs, for good. It finishes what it holds; then whoever runs it stops it.
+
+        Args:
+            session_id: The number of its session.
+            reason: Why, for people.
+            deadline: For the call.
+
+        Raises:
+            WorkerNotFound: No open session has this number.
+            NotAllowed: It takes something on which these credentials permit no OPERATE.
+            ServersDiffer: An older server runs, which would give it jobs all the same.
+        """
+        request = worker_pb2.DrainWorkerRequest(session_id=session_id, reason=reason)
+        answer = await self._insight("DrainWorker", request, worker_pb2.DrainWorkerResponse, deadline)
+        return worker_session(answer.worker)
 
     async def pause_queue(self, name: str, *, reason: str = "", deadline: timedelta | None = None) -> Queue:
         """Stops the claiming of jobs from a queue. Running jobs continue.

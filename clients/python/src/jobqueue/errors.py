@@ -152,6 +152,14 @@ class SchedulesFull(JobQueueError):
     """The namespace has as many schedules as it may have. Delete some of them."""
 
 
+class FilterChanged(JobQueueError):
+    """Not about as many jobs match as were expected: `metadata["estimate"]` says how many. Look at them again."""
+
+
+class WorkerNotFound(NotFound):
+    """No open session has this number: it never existed, has ended, or takes nothing that may be read."""
+
+
 class OperationNotFound(NotFound):
     """No operation has this name: it never existed, was deleted, is another's, or its retention ended."""
 
@@ -269,6 +277,8 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "SCHEDULE_NOT_FOUND": ScheduleNotFound,
     "SCHEDULE_EXISTS": ScheduleExists,
     "SCHEDULES_FULL": SchedulesFull,
+    "FILTER_CHANGED": FilterChanged,
+    "WORKER_NOT_FOUND": WorkerNotFound,
     "OPERATION_NOT_FOUND": OperationNotFound,
     "OPERATION_NOT_DONE": OperationNotDone,
     "REQUEST_ID_REUSED": RequestIdReused,

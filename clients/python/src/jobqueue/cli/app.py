@@ -24,6 +24,7 @@ from . import (
     queues,
     schedules,
     watch,
+    workers,
 )
 from .exits import EXIT_CODES
 from .options import command, group
@@ -82,6 +83,7 @@ bulk.app.command("count")(command(overview.count))
 app.command()(command(access.whoami))
 app.add_typer(bulk.app, name="jobs")
 app.add_typer(operations.app, name="operations")
+app.add_typer(workers.app, name="workers")
 app.add_typer(kinds.app, name="kinds")
 app.add_typer(queues.app, name="queues")
 app.add_typer(schedules.app, name="schedules")

@@ -23,7 +23,7 @@ _SHOWN = 5
 @app.callback()
 @group
 def _jobs() -> None:
-    """Many jobs at once: retry, cancel, delete or count all that match."""
+    """Many jobs at once: retry, cancel, delete, change or count all that match."""
 
 
 _Queue = Annotated[str, typer.Option(help="Only of this queue.")]
@@ -170,6 +170,62 @@ def delete(
         _change(client, client.delete_jobs, "Delete", chosen, per_second, max_jobs, yes, as_json, {})
 
 
+@app.command()
+@command
+def update(
+    queue: _Queue = "",
+    kind: _Kind = "",
+    status: _Statuses = None,
+    label: _Labels = None,
+    error_type: _ErrorType = "",
+    created_after: _CreatedAfter = None,
+    created_before: _CreatedBefore = None,
+    everything: _Everything = False,
+    per_second: _PerSecond = 0,
+    max_jobs: _MaxJobs = 0,
+    set_priority: Annotated[
+        int | None, typer.Option(metavar="N", help="Their priority from now on, -10 to 10.")
+    ] = None,
+    set_max_attempts: Annotated[
+        int, typer.Option(metavar="N", help="After so many failures each ends. Default: each keeps its own.")
+    ] = 0,
+    to_queue: Annotated[
+        str, typer.Option(metavar="QUEUE", help="Let them wait in this queue. Default: each in its own.")
+    ] = "",
+    run_at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Start at this time, such as 2030-01-31T18:00:00Z.")
+    ] = None,
+    delay: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Start so long after the change: 5m; 0s: now.")
+    ] = None,
+    spread: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Draw each start from so long after that, such as 10m."),
+    ] = None,
+    yes: _Yes = False,
+    server: Server = DEFAULT_SERVER,
+    deadline: Deadline = "5s",
+    as_json: AsJson = False,
+) -> None:
+    """Change jobs that wait: their priority, start, queue or attempts. Running ones stay as they are."""
+    with connected(server, deadline, as_json) as client:
+        chosen = _chosen(
+            queue, kind, status, label, error_type, None, created_after, created_before,
+            None, None, everything,
+        )  # fmt: skip
+        if delay is not None and run_at is not None:
+            raise Refused("--delay and --run-at are both given; one of them says when the jobs start")
+        more = {
+            "priority": set_priority,
+            "max_attempts": set_max_attempts,
+            "to_queue": to_queue,
+            "run_at": values.moment(run_at, "--run-at"),
+            "delay": values.optional_duration(delay, "--delay"),
+            "spread": values.optional_duration(spread, "--spread"),
+        }
+        _change(client, client.update_jobs, "Change", chosen, per_second, max_jobs, yes, as_json, more)
+
+
 def _chosen(
     queue: str,
     kind: str,
@@ -228,9 +284,15 @@ def _change(
             raise Refused("there is no terminal to ask at: give --yes to change them")
         if not typer.confirm(f"{verb} {jobs}?"):
             raise typer.Exit(0)
-    # With an id of its own it is safe to send again.
+    # With an id of its own it is safe to send again. What was shown is what is changed, or about as much.
     begun = call(
-        chosen, force=True, per_second=per_second, max_jobs=max_jobs, request_id=str(uuid4()), **more
+        chosen,
+        force=True,
+        per_second=per_second,
+        max_jobs=max_jobs,
+        request_id=str(uuid4()),
+        expected=None if counted.estimate_capped else counted.estimate,
+        **more,
     )
     found = client.wait_operation(begun.name) if as_json else follow(client, begun)
     tell(found, as_json)

@@ -36,6 +36,7 @@ from jobqueue import (
     ServerInfo,
     Stats,
     Status,
+    WorkerSession,
 )
 from jobqueue.v1 import insight_pb2, job_pb2
 
@@ -200,6 +201,13 @@ def _new_job(each: NewJob) -> dict[str, Any]:
     told = _fields(each)
     stored = told.pop("payload_json", None)
     return told if stored is None else {**told, "payload": raw(stored)}
+
+
+def worker(each: WorkerSession) -> dict[str, Any]:
+    """A worker."""
+    shown = _plain(each)
+    assert isinstance(shown, dict)
+    return shown
 
 
 def demand(each: QueueDemand) -> dict[str, Any]:
