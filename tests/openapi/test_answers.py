@@ -68,6 +68,13 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     await checked("ListOperations")
     await checked("DeleteOperation", name=name)
 
+    worker = (await checked("ListWorkers", page_size="1")).json["workers"][0]["session_id"]
+    assert (await checked("GetWorker", session_id=worker)).json["state"] == "CONNECTED"
+    assert (await checked("DrainWorker", {"reason": "r"}, session_id=worker)).json["state"] == "DRAINING"
+    changes = {"filter": {"queue": "nobodys"}, "priority": 0}
+    assert (await checked("UpdateJobs", changes)).json["metadata"]["verb"] == "UpdateJobs"
+    assert (await checked("UpdateJobs", {**changes, "force": True, "expected": "0"})).status == 202
+
     await checked("ListQueues")
     await checked("GetQueue", name="later")
     await checked("GetQueueDemand", queue="later")

@@ -97,6 +97,7 @@ UNBOUNDED = {
     "RetryJobsRequest.respect_unique": "a boolean",
     "CancelJobsRequest.force": "a boolean",
     "DeleteJobsRequest.force": "a boolean",
+    "UpdateJobsRequest.force": "a boolean",
     "JobFilter.everything": "a boolean",
     "UpdateQueueKeyBody.paused": "a boolean",
     "Schedule.paused": "a boolean",
@@ -182,7 +183,7 @@ FOUND = {"queue": "mail", "kind": "work", "labels": ["k=v"], "view": "JOB_VIEW_B
 TIMES = {"created_after": "2026-01-01T00:00:00Z", "created_before": "2026-01-01T00:00:00Z"}
 ENDED = {"ended_after": "2026-01-01T00:00:00Z", "ended_before": "2026-01-01T00:00:00Z", "reason": ["A"]}
 CHOSEN = {"ids": [ID], "queue": "mail", "kind": "work", "labels": ["k=v"], "error_type": "E", **TIMES}
-BULK = {"force": False, "per_second": 1, "max_jobs": "1", "request_id": "r"}
+BULK = {"force": False, "per_second": 1, "max_jobs": "1", "request_id": "r", "expected": "1"}
 #: An end in the past has no tick before it, and DEBOUNCE wants a delay.
 OF_SCHEDULES = frozenset(["ScheduleSpec.ends_at", "Unique.on_conflict"])
 SCHEDULE: dict[str, Any] = {
@@ -251,6 +252,23 @@ BASES: dict[str, list[Base]] = {
         Base(body={**BULK, "filter": {**CHOSEN, **ENDED}}),
         Base(body={"filter": {"everything": True}}),
     ],
+    "UpdateJobs": [
+        Base(
+            body={
+                **BULK,
+                "filter": CHOSEN,
+                "priority": 1,
+                "max_attempts": 1,
+                "spread": "1s",
+                "delay": "1s",
+                "to_queue": "mail",
+            }
+        ),
+        Base(body={"filter": {"everything": True}, "run_at": "2026-01-01T00:00:00Z"}),
+    ],
+    "ListWorkers": [Base(query={**PAGE, "queue": "mail", "kind": "work", "name": "n", "state": "CONNECTED"})],
+    "GetWorker": [Base({"session_id": "1"})],
+    "DrainWorker": [Base({"session_id": "1"}, body={"reason": "r"})],
     "ListOperations": [Base(query={**PAGE, "filter": ""})],
     "GetOperation": [Base({"name": ID})],
     "WaitOperation": [Base({"name": ID}, {"timeout": "0s"})],

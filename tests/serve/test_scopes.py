@@ -398,6 +398,7 @@ def by_filter(method: str, request: Any) -> None:
 by_filter("RetryJobs", bulk_pb2.RetryJobsRequest)
 by_filter("CancelJobs", bulk_pb2.CancelJobsRequest)
 by_filter("DeleteJobs", bulk_pb2.DeleteJobsRequest)
+by_filter("UpdateJobs", bulk_pb2.UpdateJobsRequest)
 
 
 def by_operation(method: str, request: Any) -> None:

@@ -99,6 +99,7 @@ _OF_OPERATIONS: dict[str, Schema] = {
     "per_second": {"minimum": 0, "maximum": MAX_PER_SECOND},
     "max_jobs": {"pattern": "^[0-9]{1,18}$"},
     "request_id": {"maxLength": MAX_KEY_CHARS, "pattern": f"^{_NO_CONTROL}*$"},
+    "expected": {"pattern": "^[0-9]{1,18}$"},
 }
 
 

@@ -98,6 +98,22 @@ func TestWhatSchedulesAndKeysAreRefusedForHasItsSentinel(t *testing.T) {
 	}
 }
 
+func TestWhatWorkersAndOperationsAreRefusedForHasItsSentinel(t *testing.T) {
+	refusals := []error{refusal(codes.NotFound, "WORKER_NOT_FOUND"), refusal(codes.FailedPrecondition, "FILTER_CHANGED")}
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		next := refusals[0]
+		refusals = refusals[1:]
+		return nil, next
+	})
+	_, err := client.Get(context.Background(), "1")
+	if !errors.Is(err, jobqueue.ErrWorkerNotFound) || !errors.Is(err, jobqueue.ErrNotFound) {
+		t.Error(err)
+	}
+	if _, err = client.Get(context.Background(), "1"); !errors.Is(err, jobqueue.ErrFilterChanged) {
+		t.Error(err)
+	}
+}
+
 func TestOnlyWhatDoesNoHarmTwiceIsTriedAgain(t *testing.T) {
 	var tries atomic.Int32
 	client := answering(t, func(string, any, metadata.MD) (any, error) {

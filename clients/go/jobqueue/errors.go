@@ -32,6 +32,10 @@ var (
 	ErrQueueNotFound = errors.New("queue not found")
 	// ErrScheduleNotFound: no schedule has this name: it was never made, or it was deleted.
 	ErrScheduleNotFound = errors.New("schedule not found")
+	// ErrFilterChanged: not about as many jobs match as were expected: Metadata["estimate"] says how many.
+	ErrFilterChanged = errors.New("filter changed")
+	// ErrWorkerNotFound: no open session has this number: it never existed, has ended, or takes nothing that may be read.
+	ErrWorkerNotFound = errors.New("worker not found")
 	// ErrScheduleExists: a schedule has this name: choose another one, or change that one.
 	ErrScheduleExists = errors.New("schedule exists")
 	// ErrSchedulesFull: the namespace has as many schedules as it may have: delete some of them.
@@ -102,6 +106,8 @@ var sentinelsByReason = map[string][]error{
 	"SCHEDULE_NOT_FOUND":     {ErrScheduleNotFound, ErrNotFound},
 	"SCHEDULE_EXISTS":        {ErrScheduleExists},
 	"SCHEDULES_FULL":         {ErrSchedulesFull},
+	"FILTER_CHANGED":         {ErrFilterChanged},
+	"WORKER_NOT_FOUND":       {ErrWorkerNotFound, ErrNotFound},
 	"JOB_TERMINAL":           {ErrJobTerminal},
 	"JOB_NOT_TERMINAL":       {ErrJobNotTerminal},
 	"JOB_NOT_HELD":           {ErrJobNotHeld},

@@ -34,6 +34,10 @@ pub enum ErrorKind {
     ScheduleExists,
     /// The namespace has as many schedules as it may have: delete some of them.
     SchedulesFull,
+    /// Not about as many jobs match as were expected: `estimate` in [`Error::metadata`] says how many.
+    FilterChanged,
+    /// No open session has this number: it never existed, has ended, or takes nothing that may be read. Is a `NotFound` too.
+    WorkerNotFound,
     /// The job has ended and can't be cancelled: `status` in [`Error::metadata`] says how it ended.
     JobTerminal,
     /// The job is not over: wait for it or cancel it first.
@@ -102,6 +106,8 @@ impl ErrorKind {
             "SCHEDULE_NOT_FOUND" => Self::ScheduleNotFound,
             "SCHEDULE_EXISTS" => Self::ScheduleExists,
             "SCHEDULES_FULL" => Self::SchedulesFull,
+            "FILTER_CHANGED" => Self::FilterChanged,
+            "WORKER_NOT_FOUND" => Self::WorkerNotFound,
             "JOB_TERMINAL" => Self::JobTerminal,
             "JOB_NOT_TERMINAL" => Self::JobNotTerminal,
             "JOB_NOT_HELD" => Self::JobNotHeld,
@@ -141,7 +147,7 @@ impl ErrorKind {
     fn general(self) -> Self {
         match self {
             Self::PayloadInvalid | Self::TooLarge | Self::KindUnknown => Self::InvalidRequest,
-            Self::JobNotFound | Self::QueueNotFound | Self::ScheduleNotFound => Self::NotFound,
+            Self::JobNotFound | Self::QueueNotFound | Self::ScheduleNotFound | Self::WorkerNotFound => Self::NotFound,
             Self::SessionEnded => Self::SessionUnknown,
             Self::Unauthenticated | Self::NamespaceDisabled => Self::NotAllowed,
             other => other,
@@ -364,5 +370,12 @@ mod tests {
         assert_eq!(ErrorKind::of_reason("SCHEDULE_EXISTS"), Some(ErrorKind::ScheduleExists));
         assert_eq!(ErrorKind::of_reason("SCHEDULES_FULL"), Some(ErrorKind::SchedulesFull));
         assert_eq!(ErrorKind::of_reason("QUEUE_KEYS_FULL"), Some(ErrorKind::QueueKeysFull));
+    }
+
+    #[test]
+    fn what_workers_and_operations_are_refused_for_has_its_kind() {
+        assert_eq!(ErrorKind::of_reason("WORKER_NOT_FOUND"), Some(ErrorKind::WorkerNotFound));
+        assert_eq!(ErrorKind::WorkerNotFound.general(), ErrorKind::NotFound);
+        assert_eq!(ErrorKind::of_reason("FILTER_CHANGED"), Some(ErrorKind::FilterChanged));
     }
 }

@@ -253,7 +253,8 @@ pub struct AuditRecord {
     /// row whose count is of refused calls that have no row, since too many others waited.
     #[prost(string, tag = "9")]
     pub action: ::prost::alloc::string::String,
-    /// What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:` or `namespace:` with its id or name. Empty: it is not known.
+    /// What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:`, `namespace:` or `worker:` with its id or name.
+    /// Empty: it is not known.
     #[prost(string, tag = "10")]
     pub object: ::prost::alloc::string::String,
     /// Why, as the caller said.
@@ -1991,8 +1992,8 @@ pub struct RetryJobsRequest {
     #[prost(bool, tag = "11")]
     pub respect_unique: bool,
     /// How many jobs should match, as the dry run said (`BulkMetadata.estimate`), 0 or more. They are counted again first: if their
-    /// number is more than a tenth off, nothing is changed (FILTER_CHANGED). Where both counts ended at their bound they count as
-    /// equal. Unset, or without `force`: whatever matches is changed.
+    /// number is more than a tenth off, nothing is changed (FILTER_CHANGED). A count that ended at its bound may be too
+    /// low, so fewer are no reason then. Unset, or without `force`: whatever matches is changed.
     #[prost(int64, optional, tag = "12")]
     pub expected: ::core::option::Option<i64>,
     /// The earliest time at which a job may start, by the database's clock. Neither set: that of its retry.
@@ -2667,7 +2668,7 @@ pub struct WorkerDrain {
 /// Which workers to list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListWorkersRequest {
-    /// The most workers in the answer, 1..1000; more count as 1000. 0: 100.
+    /// The most workers in the answer, 1..1000; more count as 1000. 0: 50.
     #[prost(int32, tag = "1")]
     pub page_size: i32,
     /// `next_page_token` of the page before. Empty: the first page.

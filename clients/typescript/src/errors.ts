@@ -82,6 +82,12 @@ export class QueueNotFound extends NotFound {}
 /** No schedule has this name: it was never made, or it was deleted. */
 export class ScheduleNotFound extends NotFound {}
 
+/** No open session has this number: it never existed, has ended, or takes nothing that may be read. */
+export class WorkerNotFound extends NotFound {}
+
+/** Not about as many jobs match as were expected: `metadata.estimate` says how many. */
+export class FilterChanged extends JobQueueError {}
+
 /** A schedule has this name: choose another one, or change that one. */
 export class ScheduleExists extends JobQueueError {}
 

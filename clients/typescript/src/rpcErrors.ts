@@ -19,6 +19,8 @@ const BY_REASON: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
   ["SCHEDULE_NOT_FOUND", errors.ScheduleNotFound],
   ["SCHEDULE_EXISTS", errors.ScheduleExists],
   ["SCHEDULES_FULL", errors.SchedulesFull],
+  ["FILTER_CHANGED", errors.FilterChanged],
+  ["WORKER_NOT_FOUND", errors.WorkerNotFound],
   ["JOB_TERMINAL", errors.JobTerminal],
   ["JOB_NOT_TERMINAL", errors.JobNotTerminal],
   ["JOB_NOT_HELD", errors.JobNotHeld],

@@ -18,6 +18,8 @@ import {
   PayloadInvalid,
   QueueKeysFull,
   ScheduleExists,
+  FilterChanged,
+  WorkerNotFound,
   ScheduleNotFound,
   SchedulesFull,
   ServerFault,
@@ -408,6 +410,8 @@ test("errors are typed, and say all that the server said", async (t) => {
     [Code.AlreadyExists, "SCHEDULE_EXISTS", ScheduleExists],
     [Code.FailedPrecondition, "SCHEDULES_FULL", SchedulesFull],
     [Code.FailedPrecondition, "QUEUE_KEYS_FULL", QueueKeysFull],
+    [Code.FailedPrecondition, "FILTER_CHANGED", FilterChanged],
+    [Code.NotFound, "WORKER_NOT_FOUND", WorkerNotFound],
     [Code.Internal, "INTERNAL", ServerFault],
     [Code.Internal, "A_LATER_ONE", ServerFault],
   ];

@@ -410,7 +410,8 @@ type AuditRecord struct {
 	// The name of the method, such as `RevokeKey`; `BootstrapKey` for `jobqueue-server keys bootstrap`; `DropDenials` for a
 	// row whose count is of refused calls that have no row, since too many others waited.
 	Action string `protobuf:"bytes,9,opt,name=action,proto3" json:"action,omitempty"`
-	// What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:` or `namespace:` with its id or name. Empty: it is not known.
+	// What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:`, `namespace:` or `worker:` with its id or name.
+	// Empty: it is not known.
 	Object string `protobuf:"bytes,10,opt,name=object,proto3" json:"object,omitempty"`
 	// Why, as the caller said.
 	Reason string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`

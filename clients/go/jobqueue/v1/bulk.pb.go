@@ -273,8 +273,8 @@ type RetryJobsRequest struct {
 	// its enqueue is retried. Default: all are retried.
 	RespectUnique bool `protobuf:"varint,11,opt,name=respect_unique,json=respectUnique,proto3" json:"respect_unique,omitempty"`
 	// How many jobs should match, as the dry run said (`BulkMetadata.estimate`), 0 or more. They are counted again first: if their
-	// number is more than a tenth off, nothing is changed (FILTER_CHANGED). Where both counts ended at their bound they count as
-	// equal. Unset, or without `force`: whatever matches is changed.
+	// number is more than a tenth off, nothing is changed (FILTER_CHANGED). A count that ended at its bound may be too
+	// low, so fewer are no reason then. Unset, or without `force`: whatever matches is changed.
 	Expected      *int64 `protobuf:"varint,12,opt,name=expected,proto3,oneof" json:"expected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

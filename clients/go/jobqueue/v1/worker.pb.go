@@ -495,7 +495,7 @@ func (x *WorkerDrain) GetReason() string {
 // Which workers to list.
 type ListWorkersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The most workers in the answer, 1..1000; more count as 1000. 0: 100.
+	// The most workers in the answer, 1..1000; more count as 1000. 0: 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before. Empty: the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`

@@ -272,7 +272,9 @@ class AuditRecord(_message.Message):
     row whose count is of refused calls that have no row, since too many others waited.
     """
     object: _builtins.str
-    """What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:` or `namespace:` with its id or name. Empty: it is not known."""
+    """What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:`, `namespace:` or `worker:` with its id or name.
+    Empty: it is not known.
+    """
     reason: _builtins.str
     """Why, as the caller said."""
     outcome: _builtins.str

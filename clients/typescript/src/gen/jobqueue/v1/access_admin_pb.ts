@@ -313,7 +313,8 @@ export type AuditRecord = Message<"jobqueue.v1.AuditRecord"> & {
   action: string;
 
   /**
-   * What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:` or `namespace:` with its id or name. Empty: it is not known.
+   * What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:`, `namespace:` or `worker:` with its id or name.
+   * Empty: it is not known.
    *
    * @generated from field: string object = 10;
    */

@@ -222,8 +222,8 @@ export type RetryJobsRequest = Message<"jobqueue.v1.RetryJobsRequest"> & {
 
   /**
    * How many jobs should match, as the dry run said (`BulkMetadata.estimate`), 0 or more. They are counted again first: if their
-   * number is more than a tenth off, nothing is changed (FILTER_CHANGED). Where both counts ended at their bound they count as
-   * equal. Unset, or without `force`: whatever matches is changed.
+   * number is more than a tenth off, nothing is changed (FILTER_CHANGED). A count that ended at its bound may be too
+   * low, so fewer are no reason then. Unset, or without `force`: whatever matches is changed.
    *
    * @generated from field: optional int64 expected = 12;
    */

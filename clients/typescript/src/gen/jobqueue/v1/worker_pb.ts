@@ -325,7 +325,7 @@ export const WorkerDrainSchema: GenMessage<WorkerDrain> = /*@__PURE__*/
  */
 export type ListWorkersRequest = Message<"jobqueue.v1.ListWorkersRequest"> & {
   /**
-   * The most workers in the answer, 1..1000; more count as 1000. 0: 100.
+   * The most workers in the answer, 1..1000; more count as 1000. 0: 50.
    *
    * @generated from field: int32 page_size = 1;
    */

@@ -155,6 +155,20 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
+    /** No open session has this number: it never existed, has ended, or takes nothing that may be read. */
+    public static final class WorkerNotFound extends NotFound {
+        WorkerNotFound(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** Not about as many jobs match as were expected: {@code metadata().get("estimate")} says how many. */
+    public static final class FilterChanged extends JobQueueException {
+        FilterChanged(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
     /** A schedule has this name: choose another one, or change that one. */
     public static final class ScheduleExists extends JobQueueException {
         ScheduleExists(Facts facts, Throwable cause) {

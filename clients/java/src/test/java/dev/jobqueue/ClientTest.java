@@ -290,6 +290,10 @@ class ClientTest {
         assertThrows(JobQueueException.SchedulesFull.class, () -> client.get("1"));
         answers.add(refusal(Code.FAILED_PRECONDITION, "QUEUE_KEYS_FULL"));
         assertThrows(JobQueueException.QueueKeysFull.class, () -> client.get("1"));
+        answers.add(refusal(Code.NOT_FOUND, "WORKER_NOT_FOUND"));
+        assertThrows(JobQueueException.WorkerNotFound.class, () -> client.get("1"));
+        answers.add(refusal(Code.FAILED_PRECONDITION, "FILTER_CHANGED"));
+        assertThrows(JobQueueException.FilterChanged.class, () -> client.get("1"));
         answers.add(refusal(Code.NOT_FOUND, "A_LATER_ONE"));
         assertThrows(JobQueueException.NotFound.class, () -> client.get("1"));
         answers.add(refusal(Code.PERMISSION_DENIED, ""));
