@@ -1,4 +1,4 @@
-"""Files of other makers that the dashboard has, committed as they are published: `http/ui/vendor/vendor.toml` lists them.
+"""Files of other makers that the dashboard has, as they are published: `http/ui/vendor/vendor.toml` lists them.
 
 python -m tools.vendor check   compare them with the registry's packages
 python -m tools.vendor update  take them anew, after a version there was changed
@@ -27,7 +27,9 @@ LIST = FOLDER / "vendor.toml"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("check", "update"))
     update = parser.parse_args().what == "update"
     wrong = []

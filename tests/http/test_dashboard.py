@@ -74,7 +74,9 @@ async def page_of(served: Served) -> str:
     return (await served.get("/ui/")).body.decode()
 
 
-@pytest.mark.parametrize("path", ["/ui/", "/ui/queues", "/ui/queues/mail", "/ui/queues/main.js", "/ui/jobs/a%2Fb/c"])
+@pytest.mark.parametrize(
+    "path", ["/ui/", "/ui/queues", "/ui/queues/mail", "/ui/queues/main.js", "/ui/jobs/a%2Fb/c"]
+)
 async def test_every_place_in_the_page_is_answered_by_the_page(path: str):
     reply = await Served().get(path)
     assert reply.status == 200

@@ -92,7 +92,9 @@ def open_tab(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[
     failed = request.session.testsfailed > getattr(request.session, "ui_failed", 0)
     request.session.ui_failed = request.session.testsfailed  # type: ignore[attr-defined]
     for index, tab in enumerate(tabs):
-        kept = Path(os.environ.get("JOBQUEUE_UI_TRACES", ".build/ui-traces"), f"{request.node.name}-{index}.zip")
+        kept = Path(
+            os.environ.get("JOBQUEUE_UI_TRACES", ".build/ui-traces"), f"{request.node.name}-{index}.zip"
+        )
         tab.page.context.tracing.stop(path=kept if failed or tab.said else None)
         tab.page.context.close()
     assert not abroad, "the page asked another server"

@@ -65,7 +65,16 @@ class Server(Process):
     """
 
     def __init__(self, dsn: str, http: str = "127.0.0.1:0", **settings: str) -> None:
-        arguments = ["-m", "jobqueue_server", "--database-url", dsn, "--kinds", "open", "--log-format", "json"]
+        arguments = [
+            "-m",
+            "jobqueue_server",
+            "--database-url",
+            dsn,
+            "--kinds",
+            "open",
+            "--log-format",
+            "json",
+        ]
         for name, value in {
             "grpc_addr": "127.0.0.1:0", "metrics_addr": "off", "http_addr": http, **settings
         }.items():  # fmt: skip

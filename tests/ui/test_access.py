@@ -75,7 +75,9 @@ def test_a_key_is_kept_in_its_tab_alone(guarded: Guarded, open_tab: Callable[...
 
 
 @pytest.mark.parametrize("place", ["queues", "queues/mail", "schedules", "schedules/nightly", "workers"])
-def test_a_reader_sees_no_button_that_changes_something(guarded: Guarded, open_tab: Callable[..., Tab], place: str):
+def test_a_reader_sees_no_button_that_changes_something(
+    guarded: Guarded, open_tab: Callable[..., Tab], place: str
+):
     tab = open_tab(guarded.server)
     tab.expected |= {"403", "404", "501"}
     sign_in(tab, guarded.reader, place)

@@ -34,7 +34,9 @@ def filled(server: Server) -> Iterator[Server]:
     server.enqueue("axe-kind", "axe", 3, {"n": 1})
     server.call("POST", "/v1/queues/axe:pause", {"reason": "a look"})
     job = {"kind": "axe-kind", "queue": "axe", "payload": {"big": 1}}
-    server.call("POST", "/v1/schedules", {"name": "axe-schedule", "spec": {"cron": ["0 3 * * *"]}, "job": job})
+    server.call(
+        "POST", "/v1/schedules", {"name": "axe-schedule", "spec": {"cron": ["0 3 * * *"]}, "job": job}
+    )
     worker = WorkerProcess(server.grpc, "axe-worker", kind="axe-kind", queues=("axe", "axe-busy"))
     server.enqueue("axe-kind", "axe-busy", 2, {"n": 1})
     yield server
@@ -42,7 +44,9 @@ def filled(server: Server) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("width", [1280, 375])
-def test_no_page_breaks_a_rule_of_axe_in_either_scheme(filled: Server, open_tab: Callable[..., Tab], width: int):
+def test_no_page_breaks_a_rule_of_axe_in_either_scheme(
+    filled: Server, open_tab: Callable[..., Tab], width: int
+):
     tab = open_tab(filled, viewport={"width": width, "height": 800})
     axe = driver.Axe()
     broken = {}
@@ -54,7 +58,9 @@ def test_no_page_breaks_a_rule_of_axe_in_either_scheme(filled: Server, open_tab:
             tab.page.emulate_media(color_scheme=scheme)
             found = axe.run(tab.page).response["violations"]
             if found:
-                broken[scheme, path] = [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found]
+                broken[scheme, path] = [
+                    (each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found
+                ]
     assert broken == {}
 
 

@@ -66,7 +66,13 @@ def test_the_whole_page_goes_by_keyboard_and_shows_where_the_focus_is(server: Se
     tab.go("")
     press = tab.page.keyboard.press
     expect(tab.page.get_by_role("navigation")).to_be_visible()
-    for letter, heading in {"k": "Kinds", "w": "Workers", "s": "Schedules", "e": "Servers", "q": "Queues"}.items():
+    for letter, heading in {
+        "k": "Kinds",
+        "w": "Workers",
+        "s": "Schedules",
+        "e": "Servers",
+        "q": "Queues",
+    }.items():
         press("g")
         press(letter)
         tab.heading(heading)
@@ -114,7 +120,9 @@ def test_single_letters_can_be_turned_off(tab: Tab):
     expect(tab.page.get_by_label("Turn keys of a single letter off")).to_be_checked()
 
 
-def test_the_scheme_is_that_of_the_system_and_one_that_is_chosen_stays(server: Server, open_tab: Callable[..., Tab]):
+def test_the_scheme_is_that_of_the_system_and_one_that_is_chosen_stays(
+    server: Server, open_tab: Callable[..., Tab]
+):
     tab = open_tab(server, color_scheme="dark")
     ground = "() => getComputedStyle(document.body).backgroundColor"
     tab.go("settings")
@@ -128,7 +136,9 @@ def test_the_scheme_is_that_of_the_system_and_one_that_is_chosen_stays(server: S
     assert tab.page.evaluate(ground) == light
 
 
-def test_a_server_that_stops_is_said_and_one_that_comes_back_needs_no_reload(dsn: str, open_tab: Callable[..., Tab]):
+def test_a_server_that_stops_is_said_and_one_that_comes_back_needs_no_reload(
+    dsn: str, open_tab: Callable[..., Tab]
+):
     server = Server(dsn)
     tab = open_tab(server)
     tab.expected |= {"away", "404", "503"}

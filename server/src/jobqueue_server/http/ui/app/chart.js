@@ -37,7 +37,7 @@ export function Chart({ title, times, lines, show, empty = "Nothing in this time
     plot.current = new Plot({
       width: place.current.clientWidth, height: HEIGHT, legend: { show: false },
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-      scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, Math.max(high ?? 0, low ?? 0, 1e-3) * 1.1] } },
+      scales: { x: { range: (/** @type {any} */ _, /** @type {number} */ from, /** @type {number} */ until) => (until - from < 60 ? [until - 60, until] : [from, until]) }, y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, Math.max(high ?? 0, low ?? 0, 1e-3) * 1.1] } },
       axes: [
         { ...axis, size: 24, space: 70, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => clock(splits, utc) },
         { ...axis, size: 62, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((each) => show(each)) },

@@ -100,3 +100,6 @@ export const words = (name) => (!name || name.endsWith("_UNSPECIFIED") ? "" : na
 /** The shortest part of an id that tells two of one list apart: its end, since ids begin with their time.
  * @param {string} id */
 export const shortId = (id) => `…${id.slice(-8)}`;
+
+/** A sentence of the server's, which begins in lower case and has no full stop. @param {string} text */
+export const sentence = (text) => (text ? `${text[0]?.toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}` : "");

@@ -47,13 +47,14 @@ export function failing(flow) {
   return all ? (bad / all) * 100 : null;
 }
 
-/** How long a backlog lasts at this net rate, in seconds; Infinity: it grows; null: nothing waits or nothing moves.
+/** How long a backlog lasts at this net rate, in seconds; Infinity: it grows; null: nothing waits, or it stays as it is.
  * @param {Depth | undefined} depth @param {Flow | undefined} flow */
 export function drainTime(depth, flow) {
   const jobs = waiting(depth);
   const net = ended(flow) - (flow?.enqueued ?? 0);
-  if (!jobs || (!ended(flow) && !flow?.enqueued)) return null;
-  return net > 0 ? jobs / net : Infinity;
+  if (!jobs) return null;
+  if (net > 0) return jobs / net;
+  return -net > ended(flow) / 20 ? Infinity : null;
 }
 
 /** @param {Depth | undefined} depth How long the first due job has waited, in seconds. */

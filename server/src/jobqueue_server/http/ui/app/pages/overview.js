@@ -2,7 +2,7 @@
 import { Chart } from "../chart.js";
 import { Throughput, Waits } from "../charts.js";
 import { firstJob } from "../first.js";
-import { count, duration, percent, rate, seconds } from "../format.js";
+import { count, duration, percent, rate, seconds, sentence } from "../format.js";
 import { html } from "../lib.js";
 import { ended, failing, oldest, useOverview, waiting } from "../overview.js";
 import { Band, Empty, Failed, Figure, Status, Time } from "../parts.js";
@@ -60,9 +60,9 @@ function Figures({ overview }) {
 /** @param {{warnings: any[]}} props */
 function Warnings({ warnings }) {
   return warnings.map((each) => html`<${Band} key=${each.code + (each.queue ?? "")}>
-    <b>${each.message}</b>${each.since && html` (<${Time} at=${each.since} />)`}
-    ${each.queue && html` – <${Link} to=${url(path("queues", each.queue))}>${each.queue}<//>`}
-    ${each.remedy && html`<div class="rest">${each.remedy}</div>`}<//>`);
+    <b>${sentence(each.message)}</b>${each.since && html` It began <${Time} at=${each.since} />.`}
+    ${" "}${each.queue && html`<${Link} to=${url(path("queues", each.queue))}>${each.queue}<//>`}
+    ${each.remedy && html`<div class="rest">What helps: ${each.remedy}</div>`}<//>`);
 }
 
 /** @type {import("../table.js").Column<any>[]} */

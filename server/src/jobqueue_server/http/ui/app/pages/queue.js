@@ -2,7 +2,7 @@
 import { can, useAuth } from "../auth.js";
 import { Runs, Throughput, Waits } from "../charts.js";
 import { useData } from "../data.js";
-import { count, duration, percent, rate, seconds, words } from "../format.js";
+import { count, duration, percent, rate, seconds, sentence, words } from "../format.js";
 import { html } from "../lib.js";
 import { drainTime, ended, useOverview } from "../overview.js";
 import { Band, Failed, Figure, Loaded, Time } from "../parts.js";
@@ -97,8 +97,7 @@ export const BY_KIND = [
 function Demand({ name }) {
   const { data } = useData(`v1/${path("queues", name)}:demand`, { every: 10_000 });
   if (!data) return null;
-  const why = data.why ? `${data.why[0].toUpperCase()}${data.why.slice(1)}.` : "";
-  return html`<h2>What it wants of workers</h2><p>${why} It could fill ${count(data.wanted_slots ?? 0)} slots; its workers have
+  return html`<h2>What it wants of workers</h2><p>${sentence(data.why)} It could fill ${count(data.wanted_slots ?? 0)} slots; its workers have
     ${" "}${count(data.slots ?? 0)}, ${count(data.free_slots ?? 0)} of them free.${data.more_workers_would_help ? html` <b>More workers would help.</b>` : ""}</p>`;
 }
 
