@@ -17,7 +17,8 @@ __all__ = ["Axe", "Browser", "BrowserContext", "Page", "chromium", "expect", "mi
 
 def chromium() -> str:
     """The path of the machine's browser; "" where there is none."""
-    return shutil.which("chromium") or shutil.which("chromium-browser") or ""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), "")
 
 
 def missing() -> str:

@@ -301,6 +301,7 @@ class Demo:
             ("over gRPC", f"{grpcurl} -d '{body}' {target} jobqueue.v1.JobQueue/EnqueueJob"),
             ("over HTTP", f"curl {self._rest}/v1/jobs/{by_kind['summarize_text'].id}"),
             ("the API", f"{self._rest}/docs, to read and to try"),
+            ("dashboard", f"{self._rest}/ui/"),
             ("metrics", f"{self._server_metrics} and {worker_metrics}"),
             (
                 "logs",

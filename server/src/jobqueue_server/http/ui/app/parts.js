@@ -99,7 +99,7 @@ export const Figure = ({ name, value, note, tone = "" }) => html`
   <div class="figure ${tone}"><dt>${name}</dt><dd>${value}</dd>${note && html`<dd class="note">${note}</dd>`}</div>`;
 
 /** @param {{labels?: Record<string, string>}} props */
-export const Labels = ({ labels }) => html`
+export const Labels = ({ labels }) => Object.keys(labels ?? {}).length === 0 ? html`<span class="dim">–</span>` : html`
   <span class="labels">${Object.entries(labels ?? {}).map(([name, value]) => html`<span class="label" key=${name}>${name}=${value}</span>`)}</span>`;
 
 /** A switch of the page that this browser remembers.

@@ -10,6 +10,8 @@ import { Link, path, url } from "../router.js";
 import { lines, NONE, Ranges, rangeOf, useStats, withLive } from "../stats.js";
 import { Table } from "../table.js";
 
+const SHOWN = 3;
+
 /** @param {{query: Record<string, string>}} props */
 export default function Overview({ query }) {
   const { overview, past, error } = useOverview();
@@ -57,13 +59,18 @@ function Figures({ overview }) {
   </dl>`;
 }
 
-/** @param {{warnings: any[]}} props */
+/** Those beyond the third are folded, so that they don't push away what they are about. @param {{warnings: any[]}} props */
 function Warnings({ warnings }) {
-  return warnings.map((each) => html`<${Band} key=${each.code + (each.queue ?? "")}>
-    <b>${sentence(each.message)}</b>${each.since && html` It began <${Time} at=${each.since} />.`}
-    ${" "}${each.queue && html`<${Link} to=${url(path("queues", each.queue))}>${each.queue}<//>`}
-    ${each.remedy && html`<div class="rest">What helps: ${each.remedy}</div>`}<//>`);
+  const rest = warnings.slice(SHOWN);
+  return html`<div class="warnings">${warnings.slice(0, SHOWN).map(warning)}
+    ${rest.length > 0 && html`<details><summary>${rest.length} more</summary>${rest.map(warning)}</details>`}</div>`;
 }
+
+/** @param {any} each */
+const warning = (each) => html`<${Band} key=${each.code + (each.queue ?? "")}>
+  <b>${sentence(each.message)}</b>${each.since && html` It began <${Time} at=${each.since} />.`}
+  ${" "}${each.queue && html`<${Link} to=${url(path("queues", each.queue))}>${each.queue}<//>`}
+  ${each.remedy && html`<span class="rest"> What helps: ${each.remedy}</span>`}<//>`;
 
 /** @type {import("../table.js").Column<any>[]} */
 const COLUMNS = [
