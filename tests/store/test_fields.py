@@ -160,7 +160,15 @@ def test_a_new_column_goes_into_each_list(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(lists, "COLUMNS", (*COLUMNS, *colour.columns))
     texts = {path.stem: text for path, text in lists.stale().items()}
     number = lists.FIRST_PARAMETER + len(COLUMNS)
-    assert texts.keys() == {"bodies", "enqueue", "enqueue_limited", "get_job", "list_jobs", "watch_jobs"}
+    assert texts.keys() == {
+        "bodies",
+        "enqueue",
+        "enqueue_limited",
+        "get_job",
+        "get_jobs",
+        "list_jobs",
+        "watch_jobs",
+    }
     assert (
         f"-- ${number} colour text[]" in texts["enqueue"] or f"  ${number} colour text[]" in texts["enqueue"]
     )

@@ -101,3 +101,17 @@ async def test_there_is_no_job_under_an_unknown_id(dsn):
     async with stored(dsn) as s:
         assert await s.reads.get(SCOPE, UUID(int=7)) is None
         assert await s.reads.get(SCOPE, s.mint.mint()) is None
+
+
+async def test_jobs_that_are_read_together_are_as_each_of_them_alone(dsn):
+    async with stored(dsn) as s:
+        waiting = await s.queued(labels={"team": "a"}, headers={"a": "b"})
+        running, attempt, session_id = await s.running()
+        failed = await s.queued()
+        await s.end_attempt(running, attempt, session_id, Event.FAIL, after=timedelta(), message="m")
+        ids = [waiting, running, failed, UUID(int=7)]
+        found = await s.reads.get_some(SCOPE.namespace, ids)
+        assert found.keys() == set(ids[:3])
+        for job_id in ids[:3]:
+            assert found[job_id] == await s.reads.get(SCOPE, job_id)
+        assert await s.reads.get_some(SCOPE.namespace + 1, ids) == {}

@@ -98,6 +98,7 @@ BY_ID: dict[str, Callable[[UUID, UUID], list[Any]]] = {
     "cancel_job": lambda waiting, ended: [waiting, timedelta(seconds=30), None],
     "find_job": lambda waiting, ended: [ended],
     "get_job": lambda waiting, ended: [waiting, True],
+    "get_jobs": lambda waiting, ended: [[waiting, ended], True],
     "lock_finished_job": lambda waiting, ended: [ended],
     "named_jobs": lambda waiting, ended: [[waiting, ended], waiting, ended],
     "settled_before": lambda waiting, ended: [[waiting, ended], [1, 1]],

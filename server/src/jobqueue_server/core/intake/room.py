@@ -15,6 +15,7 @@ from ..tuning import Tuning
 from ..upkeep.room import UpkeepRoom
 from .batcher import Batcher, Batchers
 from .enqueuer import Enqueuer
+from .holders import Holders
 from .intake import Intake
 from .keyed import KeyedBatches, KeyedJobs
 from .names import UniqueNames
@@ -71,7 +72,7 @@ class IntakeRoom:
         plain, keyed, plain_limited, keyed_limited, unique = self._lines.values()
         keyed_jobs = KeyedJobs(intake, Batchers(keyed, keyed_limited), store, stores.reads, waiting, tuning)
         self.keyed_batches = KeyedBatches(store, names, placement, waiting, metrics, tuning)
-        unique_jobs = UniqueJobs(intake, unique, self.keyed_batches, stores.reads, waiting, metrics)
+        unique_jobs = UniqueJobs(intake, unique, self.keyed_batches, Holders(stores.reads), waiting, metrics)
         self.enqueuer = Enqueuer(
             intake, Batchers(plain, plain_limited), keyed_jobs, self.keyed_batches, unique_jobs, waiting
         )

@@ -8,9 +8,9 @@ from ...grants import Permission
 from ...metrics import Metrics
 from ...model import Enqueued, Job, NewJob, NewJobs
 from ...scope import Scope
-from ...store.query.reads import ReadStore
 from .batch import Batch
 from .batcher import Batcher
+from .holders import Holders
 from .intake import Intake
 from .keyed import KeyedBatches
 from .names import refusal
@@ -25,14 +25,14 @@ class UniqueJobs:
         intake: Intake,
         batcher: Batcher,
         keyed_batches: KeyedBatches,
-        reads: ReadStore,
+        holders: Holders,
         waiting: Waiting,
         metrics: Metrics,
     ) -> None:
         self._intake = intake
         self._batcher = batcher
         self._keyed_batches = keyed_batches
-        self._reads = reads
+        self._holders = holders
         self._waiting = waiting
         self._metrics = metrics
 
@@ -76,7 +76,7 @@ class UniqueJobs:
 
     async def _read(self, scope: Scope, job_id: UUID) -> Job | None:
         """The job as it is now, for a principal that may read it: it may be of another queue or kind."""
-        job = await self._reads.get(scope, job_id)
+        job = await self._holders.get(scope, job_id)
         if job is None or not scope.grants.may(Permission.READ | Permission.PAYLOADS, job.queue, job.kind):
             return None
         return job

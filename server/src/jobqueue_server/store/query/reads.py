@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -55,6 +55,11 @@ class ReadStore:
         """The job as it is now, or None. `full` adds payload, output, headers and failed attempts."""
         row = await self._database.fetchrow("get_job", job_id, full, scope.namespace)
         return None if row is None else job_of(row)
+
+    async def get_some(self, namespace: int, ids: Collection[UUID]) -> Mapping[UUID, Job]:
+        """Those of these jobs that are there, as they are now, with all that belongs to them."""
+        rows = await self._database.fetch("get_jobs", list(ids), True, namespace)
+        return {row["id"]: job_of(row) for row in rows}
 
     async def list(
         self, scope: Scope, wanted: JobFilter, *, size: int, before: UUID | None, full: bool
