@@ -7,6 +7,7 @@ import pytest
 
 from jobqueue.v1 import insight_pb2
 from jobqueue.v1.queue_admin_pb2 import KeyPolicy
+from jobqueue_server.core.tuning import Tuning
 from tests.lease.place import Place, eventually
 
 from .test_key_order import explained, put, takes
@@ -70,6 +71,21 @@ async def test_one_key_alone_gets_all_slots(fair: Place) -> None:
     worker = await takes(fair, slots=10)
     assert {(await worker.job()).id for _ in range(10)} < ids
     await worker.no_job()
+
+
+async def test_a_job_that_starts_gives_its_place_to_the_next_one_of_its_key_and_no_sweep_is_waited_for(
+    dsn: str,
+) -> None:
+    async with Place(dsn, tuning=Tuning(keys_sweep_every=3600, keys_audit_every=3600)) as place:
+        await update(place, fair=True, make=True)
+        ids = [await put(place, key="a") for _ in range(5)]
+        worker = await takes(place, slots=1)
+        started = []
+        for _ in ids:
+            leased = await worker.job()
+            started.append(leased.id)
+            await worker.succeed(leased)
+        assert started == ids
 
 
 async def test_a_job_without_a_key_goes_as_ever(fair: Place) -> None:
