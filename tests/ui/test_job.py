@@ -34,14 +34,6 @@ def worker(server: Server) -> Iterator[JobWorker]:
     worker.kill()
 
 
-@pytest.fixture
-def tab(server: Server, open_tab: Callable[..., Tab]) -> Tab:
-    tab = open_tab(server)
-    # The overview, which the frame follows on every page, where the server has none yet.
-    tab.expected.add("404")
-    return tab
-
-
 def test_attempts_and_waits_are_bars_in_proportion_newest_first_and_errors_are_folded(
     server: Server, tab: Tab, worker: JobWorker
 ):
@@ -89,7 +81,6 @@ def test_a_payload_is_shown_byte_for_byte_and_nothing_of_it_runs(
     server: Server, open_tab: Callable[..., Tab], worker: JobWorker
 ):
     tab = open_tab(server, permissions=["clipboard-read", "clipboard-write"])
-    tab.expected.add("404")
     more: dict[str, Any] = {"labels": {"a": "<script>ran = 1</script>"}, "headers": {"x": "<script>ran = 1</script>"}}
     job = enqueued(server, "works", HOSTILE, **more)
     ended(server, job)
@@ -181,6 +172,7 @@ def test_a_job_is_retried_and_deleted_after_a_question(server: Server, tab: Tab,
     tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     tab.heading("Jobs")
     expect(tab.page.get_by_role("status").filter(has_text="was deleted")).to_be_visible()
+    tab.expected.add("404")
     tab.go(f"jobs/{job}")
     expect(tab.page.locator("main")).to_contain_text("JOB_NOT_FOUND")
 

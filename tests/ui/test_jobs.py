@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,14 +24,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 def server(cluster: Cluster, template: str) -> Iterator[Server]:
     with serving(cluster, template) as server:
         yield server
-
-
-@pytest.fixture
-def tab(server: Server, open_tab: Callable[..., Tab]) -> Tab:
-    tab = open_tab(server)
-    # The overview, which the frame follows on every page, where the server has none yet.
-    tab.expected.add("404")
-    return tab
 
 
 def filter_of(tab: Tab) -> Any:

@@ -1,11 +1,12 @@
 // The frame: who may come in, where to go, what is wrong with the connection, and the page that the URL names.
 import { call } from "./api.js";
-import { canAnywhere, getKey, setAccess, setKey, useAuth } from "./auth.js";
+import { getKey, setAccess, setKey, useAuth } from "./auth.js";
 import { useConnection } from "./connection.js";
 import { useData } from "./data.js";
 import { Said } from "./dialog.js";
 import { duration } from "./format.js";
 import { Keys } from "./keys.js";
+import { mayRead } from "./may.js";
 import { Component, html, render, useEffect, useRef, useState } from "./lib.js";
 import { Live } from "./overview.js";
 import { Band, useNow } from "./parts.js";
@@ -136,7 +137,7 @@ function Head() {
       ${NAVIGATION.map((each) => {
         const page = PAGES.find(([pattern]) => pattern === each);
         const active = each === "" ? path === "" : path === each || path.startsWith(`${each}/`);
-        const shown = page && (each !== "audit" || canAnywhere("ADMIN"));
+        const shown = page && mayRead(access, each);
         return shown && html`<${Link} key=${each} to=${url(each)} aria-current=${active ? "page" : undefined}>${page[1]}<//>`;
       })}
     </nav>

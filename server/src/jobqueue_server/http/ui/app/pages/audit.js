@@ -1,8 +1,9 @@
 // Who did what, and who was refused. For administrators.
-import { canAnywhere, useAuth } from "../auth.js";
+import { useAuth } from "../auth.js";
 import { useData } from "../data.js";
 import { count } from "../format.js";
 import { html } from "../lib.js";
+import { mayRead } from "../may.js";
 import { Band, Empty, Loaded, Time } from "../parts.js";
 import { Link, setQuery, url } from "../router.js";
 import { Table } from "../table.js";
@@ -17,7 +18,7 @@ const FILTERS = /** @type {const} */ ([
 /** @param {{query: Record<string, string>}} props */
 export default function Audit({ query }) {
   const { access } = useAuth();
-  const admin = canAnywhere("ADMIN");
+  const admin = mayRead(access, "audit");
   const wanted = Object.fromEntries(FILTERS.map(([name]) => [name, query[name] ?? ""]));
   const data = useData(admin ? "v1/audit" : null, { query: { ...wanted, page_size: 100, page_token: query["page"] ?? "" } });
   const head = html`<div class="bar"><h1 tabindex="-1">Audit</h1></div>`;

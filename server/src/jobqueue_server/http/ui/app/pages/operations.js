@@ -1,11 +1,12 @@
 // Bulk actions, newest first: how far each is, and a stop.
-import { useAuth } from "../auth.js";
+import { canAnywhere, useAuth } from "../auth.js";
 import { useData } from "../data.js";
 import { confirm, say } from "../dialog.js";
 import { count, words } from "../format.js";
 import { html } from "../lib.js";
+import { mayRead } from "../may.js";
 import { progressOf, stopOperation } from "../operation.js";
-import { Empty, Loaded, Status, Time } from "../parts.js";
+import { Band, Empty, Loaded, Status, Time } from "../parts.js";
 import { Link, url } from "../router.js";
 import { Table } from "../table.js";
 
@@ -17,9 +18,10 @@ const SIGNS = { WAITING: "QUEUED", RUNNING: "RUNNING", SUCCEEDED: "SUCCEEDED", C
 
 /** @param {{query: Record<string, string>}} props */
 export default function Operations({ query }) {
-  useAuth();
+  const { access } = useAuth();
+  const may = mayRead(access, "operations");
   const token = query["page"] ?? "";
-  const data = useData("v1/operations", { query: { page_size: 50, page_token: token }, every: token ? 0 : AGAIN_MS });
+  const data = useData(may ? "v1/operations" : null, { query: { page_size: 50, page_token: token }, every: token ? 0 : AGAIN_MS });
   const stop = async (/** @type {Progress} */ operation) => {
     const done = await confirm({
       title: "Stop this operation?",
@@ -32,17 +34,19 @@ export default function Operations({ query }) {
     say("It stops after the step that it is in");
     data.reload();
   };
-  return html`<div class="bar"><h1 tabindex="-1">Operations</h1></div>
+  const head = html`<div class="bar"><h1 tabindex="-1">Operations</h1></div>`;
+  if (access && !may) return html`${head}<${Band} tone="calm">Operations are shown to those who may change jobs: it takes OPERATE.<//>`;
+  return html`${head}
     <p class="dim">Changes of many jobs that you asked for; an administrator sees those of all.</p>
     <${Loaded} data=${data} what="The list of operations">${(/** @type {any} */ answer) => {
       const rows = answer.operations.map(progressOf);
       if (!rows.length) return html`<${Empty} title="No operation yet"><p>Select jobs on the page <${Link} to=${url("jobs")}>Jobs<//>, or a group on <${Link} to=${url("dead")}>Dead jobs<//>.</p><//>`;
-      return html`<${Table} caption="Operations" rows=${rows} id=${(/** @type {Progress} */ row) => row.name} columns=${columns(stop)} />
+      return html`<${Table} caption="Operations" rows=${rows} id=${(/** @type {Progress} */ row) => row.name} columns=${columns(canAnywhere("OPERATE") ? stop : null)} />
         ${answer.next_page_token && html`<p><${Link} to=${url("operations", { page: answer.next_page_token })}>Older operations<//></p>`}`;
     }}<//>`;
 }
 
-/** @param {(operation: Progress) => void} stop @returns {import("../table.js").Column<Progress>[]} */
+/** @param {((operation: Progress) => void) | null} stop @returns {import("../table.js").Column<Progress>[]} */
 const columns = (stop) => [
   { name: "State", cell: (row) => html`<${Status} of=${SIGNS[row.state] ?? row.state} word=${words(row.state)} />` },
   { name: "What", cell: (row) => row.verb },
@@ -55,7 +59,7 @@ const columns = (stop) => [
   { name: "Which", cell: (row) => html`<div class="note-cell" title=${JSON.stringify(row.filter)}>${filterWords(row.filter)}</div>` },
   { name: "Asked for", cell: (row) => html`<${Time} at=${row.createdAt} />` },
   { name: "Ended", cell: (row) => html`<${Time} at=${row.endedAt} />` },
-  { name: "Change", cell: (row) => !row.done && html`<button type="button" class="small danger" onClick=${() => stop(row)}>Stop…</button>` },
+  { name: "Change", cell: (row) => stop && !row.done && html`<button type="button" class="small danger" onClick=${() => stop(row)}>Stop…</button>` },
 ];
 
 /** @param {Record<string, any>} filter */
