@@ -196,7 +196,7 @@ def test_all_in_a_filter_run_again_after_a_dry_run_and_stop_midway(server: Serve
     dialog.get_by_role("button", name="Stop it").click()
     expect(dialog).to_contain_text("Stopped.", timeout=20_000)
     asked = changes[-1]
-    assert (asked["force"], asked["per_second"], asked["max_jobs"]) == (True, 200, 3214)
+    assert (asked["force"], asked["per_second"], asked["expected"]) == (True, 200, 3214)
     assert asked["filter"] == {"queue": "many", "status": ["CANCELLED"]}
     said = dialog.locator(".bulk-progress b").text_content() or ""
     changed = int(said.split(" of ")[0].replace(",", ""))
@@ -211,6 +211,25 @@ def test_all_in_a_filter_run_again_after_a_dry_run_and_stop_midway(server: Serve
     tab.go("audit")
     expect(tab.row("CancelOperation").first).to_contain_text("done")
     expect(tab.row("RetryJobs").first).to_contain_text("many")
+
+
+def test_what_has_changed_since_the_count_is_counted_anew(server: Server, tab: Tab):
+    tab.expected.add("409")
+    cancelled(server, 10, queue="moving")
+    tab.go("jobs?q=" + urllib.parse.quote("status:cancelled queue:moving"))
+    expect(rows(tab)).to_have_count(10)
+    rows(tab).first.get_by_role("checkbox").check()
+    tab.page.get_by_role("button", name="Select all in the filter").click()
+    tab.page.get_by_role("button", name="Delete…").click()
+    dialog = tab.page.get_by_role("dialog")
+    expect(dialog.locator("[data-bulk=count]")).to_contain_text("10 jobs")
+    cancelled(server, 10, queue="moving")
+    dialog.locator("[data-bulk=confirm]").fill("10")
+    tab.page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("FILTER_CHANGED")
+    expect(dialog.locator("[data-bulk=count]")).to_contain_text("20 jobs")
+    expect(dialog.get_by_role("button", name="Delete", exact=True)).to_be_disabled()
+    assert len(server.call("GET", "/v1/jobs?queue=moving")["jobs"]) == 20
 
 
 def waiting(server: Server, queue: str) -> int:

@@ -9,6 +9,7 @@ const ADVICE = {
   JOB_TERMINAL: "It has ended meanwhile, so there is nothing to cancel.",
   JOB_NOT_TERMINAL: "It has not ended. Cancel it first.",
   JOB_NOT_HELD: "It is not held back, or was released before.",
+  FILTER_CHANGED: "Nothing was changed. The new number is below.",
   FILTER_EMPTY: "Choose a queue, a kind, a status or a label first.",
   PAGE_TOKEN_INVALID: "The page's address is of another filter. Go to the first page.",
   KIND_UNKNOWN: "Declare the kind first.",

@@ -1,16 +1,15 @@
 // The dialog of a bulk action: first the count, which changes nothing; then the number is typed; then how far it is.
 import { html, useEffect, useMemo, useRef, useState } from "./lib.js";
-import { wasAborted } from "./api.js";
+import { ApiError, wasAborted } from "./api.js";
 import { count, duration } from "./format.js";
 import { Failure } from "./advice.js";
 import { Modal } from "./modal.js";
-import { Link, path, url } from "./router.js";
-import { countMatching, plainNumber, readOperation, requestName, start, stopOperation, VERBS } from "./operation.js";
+import { countMatching, plainNumber, requestName, start, VERBS } from "./operation.js";
+import { path, url } from "./router.js";
+import { Watch } from "./bulk_watch.js";
 
 /** @typedef {import("./operation.js").Progress} Progress */
 /** @typedef {import("./operation.js").Verb} Verb */
-
-const POLL_MS = 400;
 
 /**
  * @param {object} props
@@ -23,25 +22,38 @@ export function BulkDialog({ verb, filter, what, onClose }) {
   const [counted, setCounted] = useState(/** @type {Progress | null} */ (null));
   const [running, setRunning] = useState(/** @type {Progress | null} */ (null));
   const [error, setError] = useState(/** @type {unknown} */ (null));
+  const [turn, setTurn] = useState(0);
   useEffect(() => {
     const stop = new AbortController();
     countMatching(verb, filter, stop.signal).then(setCounted, (failed) => wasAborted(failed) || setError(failed));
     return () => stop.abort();
-  }, []);
+  }, [turn]);
+  // Other jobs match than were counted: nothing was done, and the new number has to be typed.
+  const changed = (/** @type {unknown} */ failed) => {
+    setError(failed);
+    setCounted(null);
+    setTurn(turn + 1);
+  };
   return html`<${Modal} title=${VERBS[verb].title} onClose=${() => onClose(running)}>
     <p>${what}.</p>
     <div>${error && html`<${Failure} error=${error} />`}</div>
     <div>${running ? html`<${Watch} verb=${verb} first=${running} onChange=${setRunning} onClose=${() => onClose(running)} />`
-      : counted ? html`<${Ask} verb=${verb} filter=${filter} counted=${counted} onStart=${setRunning} onClose=${() => onClose(null)} />`
+      : counted ? html`<${Ask} verb=${verb} filter=${filter} counted=${counted} onStart=${setRunning} onChanged=${changed} onClose=${() => onClose(null)} />`
         : !error && html`<p class="dim">Counting, without a change…</p>`}</div>
   <//>`;
 }
 
 /**
  * What matches, how fast it is to go, and the number to type.
- * @param {{verb: Verb, filter: object, counted: Progress, onStart: (begun: Progress) => void, onClose: () => void}} props
+ * @param {object} props
+ * @param {Verb} props.verb
+ * @param {object} props.filter
+ * @param {Progress} props.counted
+ * @param {(begun: Progress) => void} props.onStart
+ * @param {(error: unknown) => void} props.onChanged Another number of jobs matches by now.
+ * @param {() => void} props.onClose
  */
-function Ask({ verb, filter, counted, onStart, onClose }) {
+function Ask({ verb, filter, counted, onStart, onChanged, onClose }) {
   const [rate, setRate] = useState(verb === "retry" ? "200" : "");
   const [reason, setReason] = useState("");
   const [typed, setTyped] = useState("");
@@ -61,10 +73,11 @@ function Ask({ verb, filter, counted, onStart, onClose }) {
     setBusy(true);
     setError(null);
     try {
-      // What was counted is the most that changes, also if more jobs match by now.
-      const more = { per_second: perSecond, max_jobs: capped ? 0 : estimate, ...(reason && { reason }) };
+      // If more than a tenth more or fewer match by now than were counted, the server refuses.
+      const more = { per_second: perSecond, expected: estimate, ...(reason && { reason }) };
       onStart(await start(verb, filter, more, name));
     } catch (failed) {
+      if (failed instanceof ApiError && failed.reason === "FILTER_CHANGED") return onChanged(failed);
       setError(failed);
       setBusy(false);
     }
@@ -116,76 +129,4 @@ function Sample({ ids, all }) {
       ${ids.map((id) => html`<li key=${id}><a href=${url(path("jobs", id))} target="_blank" rel="noopener">${id}</a></li>`)}
     </ul>
   </details>`;
-}
-
-/**
- * How far the operation is. It goes on when the dialog is closed.
- * @param {{verb: Verb, first: Progress, onChange: (now: Progress) => void, onClose: () => void}} props
- */
-function Watch({ verb, first, onChange, onClose }) {
-  const [error, setError] = useState(/** @type {unknown} */ (null));
-  const [stopping, setStopping] = useState(false);
-  const close = useRef(/** @type {HTMLButtonElement | null} */ (null));
-  const now = useOperation(first, onChange, setError);
-  useEffect(() => close.current?.focus(), []);
-  const whole = now.mostJobs || now.estimate;
-  const stop = async () => {
-    setStopping(true);
-    try {
-      await stopOperation(now.name);
-    } catch (failed) {
-      setError(failed);
-      setStopping(false);
-    }
-  };
-  return html`<div class="bulk-progress" data-bulk=${now.done ? "done" : "running"}>
-    <progress max=${Math.max(1, whole)} value=${now.changed + now.skipped} aria-label="Jobs changed"></progress>
-    <p>
-      <b>${count(now.changed)} of ${count(whole, now.capped && !now.mostJobs)}</b> ${VERBS[verb].did}${now.skipped ? `, ${count(now.skipped)} skipped` : ""}
-    </p>
-    <p role="status">${ending(now, stopping)}</p>
-    <div>${error && html`<${Failure} error=${error} />`}</div>
-    <div class="buttons">
-      ${!now.done && html`<button type="button" class="danger" disabled=${stopping} onClick=${stop}>Stop it</button>`}
-      <button type="button" ref=${close} onClick=${onClose}>${now.done ? "Close" : "Close; it goes on"}</button>
-      <${Link} to=${url("operations")}>All operations<//>
-    </div>
-  </div>`;
-}
-
-/** @param {Progress} now @param {boolean} stopping */
-function ending(now, stopping) {
-  if (now.state === "CANCELLED") return `Stopped. ${count(now.changed)} were changed, and stay changed.`;
-  if (now.state === "FAILED") return `Ended by a fault of the server: ${now.error || "see its log"}. What was changed stays changed.`;
-  if (now.done) return `Done. ${count(now.changed)} were changed.`;
-  return stopping ? "It stops after the step that it is in." : "";
-}
-
-/**
- * The operation as it is now, read every little while until it is done.
- * @param {Progress} first @param {(now: Progress) => void} onChange @param {(error: unknown) => void} onError
- */
-export function useOperation(first, onChange, onError) {
-  const [now, setNow] = useState(first);
-  useEffect(() => {
-    if (now.done) return;
-    const stop = new AbortController();
-    const timer = setTimeout(async () => {
-      try {
-        const read = await readOperation(now.name, stop.signal);
-        setNow(read);
-        onChange(read);
-        onError(null);
-      } catch (failed) {
-        if (wasAborted(failed)) return;
-        onError(failed);
-        setNow({ ...now }); // Asks again.
-      }
-    }, POLL_MS);
-    return () => {
-      clearTimeout(timer);
-      stop.abort();
-    };
-  }, [now]);
-  return now;
 }

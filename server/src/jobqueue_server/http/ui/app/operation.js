@@ -54,7 +54,7 @@ export async function countMatching(verb, filter, signal) {
 /**
  * Starts it.
  * @param {Verb} verb @param {object} filter
- * @param {Record<string, unknown>} more `per_second`, `max_jobs`, `reason`, `spread`.
+ * @param {Record<string, unknown>} more `per_second`, `expected`, `reason`.
  * @param {string} requestId Sent again with it, the request is answered the same operation.
  */
 export async function start(verb, filter, more, requestId) {
