@@ -90,4 +90,3 @@ def cancelled(server: Server, count: int, *, kind: str = "works", queue: str = "
     body = {"filter": {"queue": queue, "kind": kind}, "force": True}
     name = server.call("POST", "/v1/jobs:cancel", body)["name"]
     assert server.call("GET", f"/v1/{name}:wait?timeout=30s")["done"]
-

@@ -47,7 +47,8 @@ def test_attempts_and_waits_are_bars_in_proportion_newest_first_and_errors_are_f
     assert titles[0] == "Attempt 4: HANDLER_FAILED"
     assert titles[1::2] == ["backoff", "backoff", "backoff", "waited for a worker"]
     # The newest attempt is open, with its error; the others are closed.
-    assert [row.locator("details").first.get_attribute("open") is not None for row in rows.all()] == [True] + [False] * 7
+    opened = [row.locator("details").first.get_attribute("open") is not None for row in rows.all()]
+    assert opened == [True] + [False] * 7
     expect(rows.first).to_contain_text("ValueError: no such customer")
     expect(rows.first).to_contain_text("worker-1")
     # A stack is folded until it is asked for.
@@ -74,20 +75,30 @@ def _seconds(span: tuple[str, str]) -> float:
     return (end - start).total_seconds()
 
 
-HOSTILE = '{"n": 12345678901234567890, "rate": 1.50, "html": "<script>ran = 1</script><img src=x onerror=\\"ran = 1\\">", "l": [ 1,2 ]}'
+HOSTILE = (
+    '{"n": 12345678901234567890, "rate": 1.50, '
+    '"html": "<script>ran = 1</script><img src=x onerror=\\"ran = 1\\">", "l": [ 1,2 ]}'
+)
 
 
 def test_a_payload_is_shown_byte_for_byte_and_nothing_of_it_runs(
     server: Server, open_tab: Callable[..., Tab], worker: JobWorker
 ):
     tab = open_tab(server, permissions=["clipboard-read", "clipboard-write"])
-    more: dict[str, Any] = {"labels": {"a": "<script>ran = 1</script>"}, "headers": {"x": "<script>ran = 1</script>"}}
+    more: dict[str, Any] = {
+        "labels": {"a": "<script>ran = 1</script>"},
+        "headers": {"x": "<script>ran = 1</script>"},
+    }
     job = enqueued(server, "works", HOSTILE, **more)
     ended(server, job)
     tab.go(f"jobs/{job}")
     payload = tab.page.locator('[data-json="payload"]')
     tree = payload.get_by_role("group", name="payload")
-    for exact in ("12345678901234567890", "1.50", '"<script>ran = 1</script><img src=x onerror=\\"ran = 1\\">"'):
+    for exact in (
+        "12345678901234567890",
+        "1.50",
+        '"<script>ran = 1</script><img src=x onerror=\\"ran = 1\\">"',
+    ):
         expect(tree).to_contain_text(exact)
     payload.get_by_role("button", name="Exact text").click()
     assert payload.locator("pre").text_content() == HOSTILE
@@ -132,10 +143,15 @@ def test_a_running_job_moves_and_is_cancelled_by_a_key(server: Server, tab: Tab,
     expect(tab.page.get_by_role("button", name="Cancel")).to_have_count(0)
     expect(tab.page.locator('[data-fact="Status"]')).to_contain_text("cancelled CANCELLED_BY_CALLER")
     # Nothing has moved about: what was first is first.
-    assert [each.text_content() for each in tab.page.locator("main h1, main h2").all()][:2] == ["reports", "Timeline"]
+    assert [each.text_content() for each in tab.page.locator("main h1, main h2").all()][:2] == [
+        "reports",
+        "Timeline",
+    ]
 
 
-def test_a_job_that_waits_says_why_and_starts_when_it_is_released(server: Server, tab: Tab, worker: JobWorker):
+def test_a_job_that_waits_says_why_and_starts_when_it_is_released(
+    server: Server, tab: Tab, worker: JobWorker
+):
     job = enqueued(server, "works", hold=True)
     tab.go(f"jobs/{job}")
     why = tab.page.locator("[data-explain]")
@@ -178,7 +194,9 @@ def test_a_job_is_retried_and_deleted_after_a_question(server: Server, tab: Tab,
 
 
 def test_a_copy_has_every_digit_and_may_be_changed(server: Server, tab: Tab):
-    job = enqueued(server, "works", '{"n": 12345678901234567890, "r": 1.50}', queue="spare", labels={"team": "sales"})
+    job = enqueued(
+        server, "works", '{"n": 12345678901234567890, "r": 1.50}', queue="spare", labels={"team": "sales"}
+    )
     tab.go(f"jobs/{job}")
     for edit in (False, True):
         tab.go(f"jobs/{job}")

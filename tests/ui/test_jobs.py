@@ -170,7 +170,9 @@ def test_all_in_a_filter_run_again_after_a_dry_run_and_stop_midway(server: Serve
     changes: list[dict[str, Any]] = []
     tab.page.on(
         "request",
-        lambda request: changes.append(json.loads(request.post_data)) if request.url.endswith("jobs:retry") else None,
+        lambda request: (
+            changes.append(json.loads(request.post_data)) if request.url.endswith("jobs:retry") else None
+        ),
     )
     tab.go("jobs?q=" + urllib.parse.quote("status:cancelled queue:many"))
     expect(rows(tab)).to_have_count(50)
@@ -180,7 +182,9 @@ def test_all_in_a_filter_run_again_after_a_dry_run_and_stop_midway(server: Serve
     expect(tab.page.get_by_role("toolbar")).to_contain_text("All in the filter")
     tab.page.keyboard.press("r")
     dialog = tab.page.get_by_role("dialog")
-    expect(dialog.locator("[data-bulk=count]")).to_contain_text("3,214 jobs will run again at 200/s, about 17 s")
+    expect(dialog.locator("[data-bulk=count]")).to_contain_text(
+        "3,214 jobs will run again at 200/s, about 17 s"
+    )
     assert [each.get("force", False) for each in changes] == [False], "more than a count was asked for"
     assert waiting(server, "many") == 0
     go = dialog.get_by_role("button", name="Retry", exact=True)
@@ -277,13 +281,17 @@ def test_dead_jobs_are_grouped_by_cause_and_a_group_runs_again(server: Server, t
         last = enqueued(server, "fails", '{"seconds": 0.3}', queue="causes", max_attempts=1)
         server.call("GET", f"/v1/jobs/{last}:wait?timeout=30s")
         tab.go("dead")
-        expect(tab.page.locator("[data-dead=looked]")).to_contain_text(re.compile(r"All \d+ failed jobs were looked at"))
+        expect(tab.page.locator("[data-dead=looked]")).to_contain_text(
+            re.compile(r"All \d+ failed jobs were looked at")
+        )
         group = tab.row("causes")
         expect(group).to_contain_text("ATTEMPTS_EXHAUSTED")
         expect(group).to_contain_text("ValueError no such customer")
         group.get_by_role("button", name="Retry").click()
         dialog = tab.page.get_by_role("dialog")
-        expect(dialog).to_contain_text("Failed jobs of the queue causes and the kind fails that ended by ATTEMPTS_EXHAUSTED with ValueError")
+        expect(dialog).to_contain_text(
+            "Failed jobs of the queue causes and the kind fails that ended by ATTEMPTS_EXHAUSTED with ValueError"
+        )
         expect(dialog).to_contain_text("4 jobs will run again")
         dialog.locator("[data-bulk=confirm]").fill("4")
         dialog.get_by_role("button", name="Retry", exact=True).click()

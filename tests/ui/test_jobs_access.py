@@ -29,7 +29,9 @@ class Guarded:
         self.reader = self._key("READ")
         self.partly = self._key("READ", "OPERATE", queues=["mail"])
         worker = JobWorker(self.server, "mail", token=self.ops)
-        self.failed = enqueued(self.server, "fails", '{"card": "4111"}', key=self.ops, queue="mail", max_attempts=1)
+        self.failed = enqueued(
+            self.server, "fails", '{"card": "4111"}', key=self.ops, queue="mail", max_attempts=1
+        )
         ended(self.server, self.failed, key=self.ops)
         worker.kill()
         self.held = enqueued(self.server, "works", key=self.ops, queue="mail", hold=True)
@@ -37,7 +39,9 @@ class Guarded:
 
     def _key(self, *permissions: str, queues: list[str] | None = None) -> str:
         grant = {"permissions": [*permissions], "queues": queues or ["*"]}
-        return str(self.server.call("POST", "/v1/keys", {"name": "some", "grants": [grant]}, self.ops)["secret"])
+        return str(
+            self.server.call("POST", "/v1/keys", {"name": "some", "grants": [grant]}, self.ops)["secret"]
+        )
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,10 @@ from .servers import Server
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 #: A count of all rows of a table that grows.
-_COUNT = re.compile(r"select\s+count\s*\([^)]*\)(\s*::\w+)?(\s+(as\s+)?\w+)?\s+from\s+(job|finished_job|jobs)\b", re.IGNORECASE)
+_COUNT = re.compile(
+    r"select\s+count\s*\([^)]*\)(\s*::\w+)?(\s+(as\s+)?\w+)?\s+from\s+(job|finished_job|jobs)\b",
+    re.IGNORECASE,
+)
 
 
 @pytest.fixture
@@ -64,7 +67,17 @@ def test_no_page_counts_jobs_and_no_statement_of_one_takes_long(counting: str, s
     batch(server, [{"kind": "works", "queue": "backlog"} for _ in range(11_000)])
     fetched(counting, "analyze")
     fetched(counting, "select pg_stat_statements_reset()")
-    for place in ("", "queues", "jobs", "jobs?q=status:cancelled", "jobs?q=queue:backlog", f"jobs/{job}", "dead", "operations", "audit"):
+    for place in (
+        "",
+        "queues",
+        "jobs",
+        "jobs?q=status:cancelled",
+        "jobs?q=queue:backlog",
+        f"jobs/{job}",
+        "dead",
+        "operations",
+        "audit",
+    ):
         tab.go(place)
         expect(tab.page.locator("main h1")).to_be_visible()
         expect(tab.page.locator("main .loading")).to_have_count(0)

@@ -118,7 +118,9 @@ def test_jobs_are_found_opened_and_changed_without_a_mouse(seeded: Seeded, open_
 
 
 @pytest.mark.parametrize("place", ["jobs?q=queue:mail", "jobs/failed", "dead"])
-def test_each_stop_of_the_tab_key_shows_that_it_has_the_focus(seeded: Seeded, open_tab: Callable[..., Tab], place: str):
+def test_each_stop_of_the_tab_key_shows_that_it_has_the_focus(
+    seeded: Seeded, open_tab: Callable[..., Tab], place: str
+):
     tab = open_tab(seeded.server)
     tab.go(place.replace("failed", seeded.failed))
     expect(tab.page.locator("main h1")).to_be_visible()
@@ -131,7 +133,7 @@ def test_each_stop_of_the_tab_key_shows_that_it_has_the_focus(seeded: Seeded, op
                 const at = document.activeElement;
                 if (!at || at === document.body) return null;
                 const style = getComputedStyle(at), box = at.getBoundingClientRect();
-                return {what: at.outerHTML.slice(0, 80), outline: style.outlineStyle, width: style.outlineWidth, wide: box.width > 0};
+                return {what: at.outerHTML.slice(0, 80), outline: style.outlineStyle, wide: box.width > 0};
             }"""
         )
         if stop is None:
