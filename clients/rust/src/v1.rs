@@ -2506,6 +2506,503 @@ pub mod bulk_client {
         }
     }
 }
+/// How the queues are doing. It is read once every 2 s for all who ask, so it may be 2 s old. It has what the caller may
+/// read.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Overview {
+    /// When this was so, by the database's clock.
+    #[prost(message, optional, tag = "1")]
+    pub read_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Over how much time `flow` is counted: 20 s, which ended 3 s to 13 s before `read_at`.
+    #[prost(message, optional, tag = "2")]
+    pub window: ::core::option::Option<::prost_types::Duration>,
+    /// What happens to jobs, of all queues together.
+    #[prost(message, optional, tag = "3")]
+    pub flow: ::core::option::Option<Flow>,
+    /// How many jobs have not ended, of all queues together.
+    #[prost(message, optional, tag = "4")]
+    pub depth: ::core::option::Option<Depth>,
+    /// The queues; the one whose job has been due for longest comes first, then those with most jobs. At most 200.
+    #[prost(message, repeated, tag = "5")]
+    pub queues: ::prost::alloc::vec::Vec<QueueOverview>,
+    /// How many queues are left out of `queues`.
+    #[prost(int32, tag = "6")]
+    pub queues_left_out: i32,
+    /// The workers.
+    #[prost(message, optional, tag = "7")]
+    pub workers: ::core::option::Option<WorkersOverview>,
+    /// The servers, as ListServers answers them.
+    #[prost(message, repeated, tag = "8")]
+    pub servers: ::prost::alloc::vec::Vec<Server>,
+    /// What is wrong, or may be. At most 100: those that keep jobs from running come first.
+    #[prost(message, repeated, tag = "9")]
+    pub warnings: ::prost::alloc::vec::Vec<Warning>,
+}
+/// What happens to jobs, each as a number per second. It is counted by the servers: what one had counted and not yet
+/// written when it was killed, 10 s at most, is missing.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Flow {
+    /// Jobs that were stored. Retries are not counted.
+    #[prost(double, tag = "1")]
+    pub enqueued: f64,
+    /// Attempts that began.
+    #[prost(double, tag = "2")]
+    pub started: f64,
+    /// Jobs that ended as SUCCEEDED.
+    #[prost(double, tag = "3")]
+    pub succeeded: f64,
+    /// Attempts that failed, and whose job waits for another one. Those in `lost` and `timed_out` are not counted here.
+    #[prost(double, tag = "4")]
+    pub retried: f64,
+    /// Jobs that ended as FAILED_PERMANENT, whatever the reason.
+    #[prost(double, tag = "5")]
+    pub failed: f64,
+    /// Jobs that ended as CANCELLED, before or while they ran.
+    #[prost(double, tag = "6")]
+    pub cancelled: f64,
+    /// Attempts that were lost with their worker. Where the job ended of it, it counts in `failed` too.
+    #[prost(double, tag = "7")]
+    pub lost: f64,
+    /// Attempts that ran into their timeout. Where the job ended of it, it counts in `failed` too.
+    #[prost(double, tag = "8")]
+    pub timed_out: f64,
+    /// Attempts that a worker gave back or put off (snooze), or that never reached one. They are no failures.
+    #[prost(double, tag = "9")]
+    pub released: f64,
+}
+/// How many jobs have not ended, 5 s ago or so. At most 10,000 of each queue, kind and status are counted, fewer where there
+/// are many queues; 100,000 running ones in all.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Depth {
+    /// Jobs that wait and did not fail yet, also those that are due later and those that are held back.
+    #[prost(int32, tag = "1")]
+    pub queued: i32,
+    /// Jobs that wait for another attempt, likewise.
+    #[prost(int32, tag = "2")]
+    pub retrying: i32,
+    /// Jobs that run.
+    #[prost(int32, tag = "3")]
+    pub running: i32,
+    /// Of those that wait, the ones that are held back: by hand, or since they wait for their key.
+    #[prost(int32, tag = "4")]
+    pub held: i32,
+    /// Whether the server stopped counting somewhere, so that there may be more.
+    #[prost(bool, tag = "5")]
+    pub capped: bool,
+    /// For how long the first of the waiting jobs has been due. Unset: none is due.
+    #[prost(message, optional, tag = "6")]
+    pub oldest_due_age: ::core::option::Option<::prost_types::Duration>,
+}
+/// How a queue is doing.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QueueOverview {
+    /// The queue.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// Whether its jobs may not be claimed.
+    #[prost(bool, tag = "2")]
+    pub paused: bool,
+    /// Who paused it, and since when. Unset: it is not paused.
+    #[prost(message, optional, tag = "3")]
+    pub pause: ::core::option::Option<PauseDetail>,
+    /// How many of its jobs have not ended.
+    #[prost(message, optional, tag = "4")]
+    pub depth: ::core::option::Option<Depth>,
+    /// What happens to its jobs.
+    #[prost(message, optional, tag = "5")]
+    pub flow: ::core::option::Option<Flow>,
+    /// The sessions of workers that take its jobs, of any kind.
+    #[prost(int32, tag = "6")]
+    pub workers: i32,
+    /// Their slots. They may take jobs of other queues too.
+    #[prost(int32, tag = "7")]
+    pub slots: i32,
+    /// Of these, the slots that are free.
+    #[prost(int32, tag = "8")]
+    pub free_slots: i32,
+}
+/// Who paused a queue.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseDetail {
+    /// When.
+    #[prost(message, optional, tag = "1")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// The principal. Empty: it is not known.
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
+    /// PauseQueueRequest.reason.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// The workers of all servers. For a caller that may not read all queues, a worker counts once for each queue that it takes
+/// and that the caller may read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkersOverview {
+    /// The sessions that take jobs.
+    #[prost(int32, tag = "1")]
+    pub sessions: i32,
+    /// The sessions whose worker is not connected, and whose ttl has not ended. 0 for a caller that may not read all queues.
+    #[prost(int32, tag = "2")]
+    pub silent: i32,
+    /// The sessions that are connected and take no more jobs.
+    #[prost(int32, tag = "3")]
+    pub draining: i32,
+    /// The slots of those that take jobs.
+    #[prost(int32, tag = "4")]
+    pub slots: i32,
+    /// Of these, the slots that are free.
+    #[prost(int32, tag = "5")]
+    pub free_slots: i32,
+}
+/// A server that runs on the database.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Server {
+    /// The server's id, until it ends.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its host and process, such as `mail-7:4121`.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Its version. Empty: it is too old to say so.
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+    /// What it knows of the contract, as a number; servers of different levels may run together.
+    #[prost(int32, tag = "4")]
+    pub level: i32,
+    /// When it started, by the database's clock.
+    #[prost(message, optional, tag = "5")]
+    pub started_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was last heard, by the database's clock. It writes a heartbeat every 2 s.
+    #[prost(message, optional, tag = "6")]
+    pub heard_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// How long ago that was. Above 5 s, its workers are left out of all counts.
+    #[prost(message, optional, tag = "7")]
+    pub heartbeat_age: ::core::option::Option<::prost_types::Duration>,
+    /// Whether it is the one that answers.
+    #[prost(bool, tag = "8")]
+    pub self_: bool,
+    /// The sessions of workers connected to it that take jobs, of the caller's namespace.
+    #[prost(int32, tag = "9")]
+    pub sessions: i32,
+    /// Their slots.
+    #[prost(int32, tag = "10")]
+    pub slots: i32,
+    /// Of these, the slots that are free.
+    #[prost(int32, tag = "11")]
+    pub free_slots: i32,
+}
+/// Something that is wrong, or may be.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Warning {
+    /// What it is.
+    #[prost(enumeration = "warning::Code", tag = "1")]
+    pub code: i32,
+    /// The same for people, without a full stop.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// The queue that it is about. Empty: it is about none.
+    #[prost(string, tag = "3")]
+    pub queue: ::prost::alloc::string::String,
+    /// Since when, by the database's clock. Unset: it is not known.
+    #[prost(message, optional, tag = "4")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// What would end it: a method with what it is called on, such as `ResumeQueue reports`, or words.
+    #[prost(string, tag = "5")]
+    pub remedy: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `Warning`.
+pub mod warning {
+    /// What it is. Expect more values than these.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Code {
+        /// None.
+        Unspecified = 0,
+        /// A queue is paused, and jobs wait in it.
+        QueuePaused = 1,
+        /// Jobs of a queue are due, and no connected worker takes them.
+        NoWorker = 2,
+        /// Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken.
+        NoCredit = 3,
+        /// Attempts were lost with their workers in the last hour.
+        WorkersLost = 4,
+        /// A server was not heard for 5 s, and did not sign off. It is told for an hour.
+        ServerSilent = 5,
+        /// Servers of different versions or levels run together. Some uses of the contract wait for the older ones.
+        ServersDiffer = 6,
+        /// A transaction of the database has been open for so long that deleted rows can't be cleaned up, which makes claims
+        /// slow. Only callers that may read all queues are told.
+        LongSnapshot = 7,
+        /// Keys of a queue in strict order are blocked by jobs that failed.
+        KeysBlocked = 8,
+        /// The server that answers could not write its statistics in the last ten minutes, so that some are missing.
+        StatsBehind = 9,
+    }
+    impl Code {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "CODE_UNSPECIFIED",
+                Self::QueuePaused => "QUEUE_PAUSED",
+                Self::NoWorker => "NO_WORKER",
+                Self::NoCredit => "NO_CREDIT",
+                Self::WorkersLost => "WORKERS_LOST",
+                Self::ServerSilent => "SERVER_SILENT",
+                Self::ServersDiffer => "SERVERS_DIFFER",
+                Self::LongSnapshot => "LONG_SNAPSHOT",
+                Self::KeysBlocked => "KEYS_BLOCKED",
+                Self::StatsBehind => "STATS_BEHIND",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CODE_UNSPECIFIED" => Some(Self::Unspecified),
+                "QUEUE_PAUSED" => Some(Self::QueuePaused),
+                "NO_WORKER" => Some(Self::NoWorker),
+                "NO_CREDIT" => Some(Self::NoCredit),
+                "WORKERS_LOST" => Some(Self::WorkersLost),
+                "SERVER_SILENT" => Some(Self::ServerSilent),
+                "SERVERS_DIFFER" => Some(Self::ServersDiffer),
+                "LONG_SNAPSHOT" => Some(Self::LongSnapshot),
+                "KEYS_BLOCKED" => Some(Self::KeysBlocked),
+                "STATS_BEHIND" => Some(Self::StatsBehind),
+                _ => None,
+            }
+        }
+    }
+}
+/// What GetOverview is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetOverviewRequest {}
+/// How the queues are doing.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetOverviewResponse {
+    /// The overview.
+    #[prost(message, optional, tag = "1")]
+    pub overview: ::core::option::Option<Overview>,
+}
+/// What WatchOverview is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchOverviewRequest {}
+/// How the queues are doing, once more.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchOverviewResponse {
+    /// The overview, whole.
+    #[prost(message, optional, tag = "1")]
+    pub overview: ::core::option::Option<Overview>,
+}
+/// What ListServers is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListServersRequest {}
+/// The servers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListServersResponse {
+    /// All that have not signed off, by name. One that was killed stays for an hour.
+    #[prost(message, repeated, tag = "1")]
+    pub servers: ::prost::alloc::vec::Vec<Server>,
+}
+/// Which statistics, of what time, in which steps.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryStatsRequest {
+    /// Only of this queue. Empty: of every queue.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// Only of this kind. Empty: of every kind.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// From this time on, by the database's clock; it is rounded down to a whole step. At most 90 days back is kept.
+    /// Unset: an hour before `until`.
+    #[prost(message, optional, tag = "3")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Until before this time, after `since`. Unset: now.
+    #[prost(message, optional, tag = "4")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
+    /// How much time a point stands for: 10 s to 90 days, a multiple of 10 s. It must make at most 720 points. Where `since` is
+    /// more than an hour ago it is made a multiple of 1 min, and of 15 min where it is more than a day ago: so much is kept. Unset:
+    /// the shortest of 10 s, 30 s, 1 min, 5 min, 15 min, 1 h, 6 h and 24 h that makes at most 360 points.
+    #[prost(message, optional, tag = "5")]
+    pub step: ::core::option::Option<::prost_types::Duration>,
+    /// By what series are split. Default GROUP_BY_UNSPECIFIED.
+    #[prost(enumeration = "GroupBy", tag = "6")]
+    pub group_by: i32,
+}
+/// What happened in a time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QueryStatsResponse {
+    /// Where the first step begins.
+    #[prost(message, optional, tag = "1")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// How much time a point stands for; it may be more than was asked for.
+    #[prost(message, optional, tag = "2")]
+    pub step: ::core::option::Option<::prost_types::Duration>,
+    /// At most 20, those with most jobs first. One without anything is left out.
+    #[prost(message, repeated, tag = "3")]
+    pub series: ::prost::alloc::vec::Vec<Series>,
+    /// How many series are left out.
+    #[prost(int32, tag = "4")]
+    pub series_left_out: i32,
+    /// When this was so, by the database's clock. It may be 10 s ago. What happened in the 10 s to 13 s before is not in it yet.
+    #[prost(message, optional, tag = "5")]
+    pub read_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Statistics of one queue, of one kind, of both, or of all.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Series {
+    /// The queue. Empty: all that were asked for. `(other)` stands for what is counted together, above 2,000 pairs of queue
+    /// and kind in use at once.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// The kind. Empty: all that were asked for. `(other)`: as in `queue`.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// By time. A step in which nothing happened is left out.
+    #[prost(message, repeated, tag = "3")]
+    pub points: ::prost::alloc::vec::Vec<Point>,
+    /// Of the whole time.
+    #[prost(message, optional, tag = "4")]
+    pub totals: ::core::option::Option<StatTotals>,
+}
+/// A step.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Point {
+    /// Where it begins.
+    #[prost(message, optional, tag = "1")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What happened in it.
+    #[prost(message, optional, tag = "2")]
+    pub totals: ::core::option::Option<StatTotals>,
+}
+/// How many jobs or attempts went which way. Each is counted when it is committed, by the server that did it. What a server
+/// had counted and not yet written when it was killed, 10 s at most, is missing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatTotals {
+    /// Jobs that were stored. Retries are not counted.
+    #[prost(int64, tag = "1")]
+    pub enqueued: i64,
+    /// Attempts that began.
+    #[prost(int64, tag = "2")]
+    pub started: i64,
+    /// Jobs that ended as SUCCEEDED.
+    #[prost(int64, tag = "3")]
+    pub succeeded: i64,
+    /// Attempts that failed, and whose job waits for another one. Those of `lost` and `timed_out` are not counted here.
+    #[prost(int64, tag = "4")]
+    pub retried: i64,
+    /// Jobs that ended as FAILED_PERMANENT, whatever the reason.
+    #[prost(int64, tag = "5")]
+    pub failed: i64,
+    /// Jobs that ended as CANCELLED, before or while they ran.
+    #[prost(int64, tag = "6")]
+    pub cancelled: i64,
+    /// Attempts that were lost with their worker. Where the job ended of it, it counts in `failed` too.
+    #[prost(int64, tag = "7")]
+    pub lost: i64,
+    /// Attempts that ran into their timeout. Where the job ended of it, it counts in `failed` too.
+    #[prost(int64, tag = "8")]
+    pub timed_out: i64,
+    /// Attempts that a worker gave back or put off (snooze), or that never reached one. They are no failures.
+    #[prost(int64, tag = "9")]
+    pub released: i64,
+    /// How long half of the started attempts had been due at most. As the other three, it is computed from counts by powers of
+    /// two of a millisecond, so it is right within a factor of two; 70 min stand for all that is longer. Unset: there are none.
+    #[prost(message, optional, tag = "10")]
+    pub wait_p50: ::core::option::Option<::prost_types::Duration>,
+    /// How long 99 of 100 started attempts had been due at most.
+    #[prost(message, optional, tag = "11")]
+    pub wait_p99: ::core::option::Option<::prost_types::Duration>,
+    /// How long half of the attempts that ended had run at most.
+    #[prost(message, optional, tag = "12")]
+    pub run_p50: ::core::option::Option<::prost_types::Duration>,
+    /// How long 99 of 100 attempts that ended had run at most.
+    #[prost(message, optional, tag = "13")]
+    pub run_p99: ::core::option::Option<::prost_types::Duration>,
+}
+/// Which jobs to count: as in ListJobs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CountJobsRequest {
+    /// Only jobs of this queue. Empty: of every queue.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// Only jobs of this kind. Empty: of every kind.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// Only jobs with one of these statuses. Empty: with any status.
+    #[prost(enumeration = "job::Status", repeated, tag = "3")]
+    pub status: ::prost::alloc::vec::Vec<i32>,
+    /// Only jobs that have all these labels, each as `key=value`; at most 32.
+    #[prost(string, repeated, tag = "4")]
+    pub labels: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only jobs that were enqueued at this time or later, by the database's clock. Unset: no bound.
+    #[prost(message, optional, tag = "5")]
+    pub created_after: ::core::option::Option<::prost_types::Timestamp>,
+    /// Only jobs that were enqueued before this time, by the database's clock. Unset: no bound.
+    #[prost(message, optional, tag = "6")]
+    pub created_before: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// How many jobs there are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CountJobsResponse {
+    /// How many were counted.
+    #[prost(int64, tag = "1")]
+    pub count: i64,
+    /// Whether these are all. False: the server counted for 2 s and stopped, so there are at least so many.
+    #[prost(bool, tag = "2")]
+    pub exact: bool,
+    /// When this was so, by the database's clock. It may be up to a minute ago.
+    #[prost(message, optional, tag = "3")]
+    pub read_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// By what the statistics are split into series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupBy {
+    /// By nothing: one series of all that matches.
+    Unspecified = 0,
+    /// A series for each queue.
+    Queue = 1,
+    /// A series for each kind.
+    Kind = 2,
+    /// A series for each queue and kind.
+    QueueAndKind = 3,
+}
+impl GroupBy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_BY_UNSPECIFIED",
+            Self::Queue => "GROUP_BY_QUEUE",
+            Self::Kind => "GROUP_BY_KIND",
+            Self::QueueAndKind => "GROUP_BY_QUEUE_AND_KIND",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_BY_UNSPECIFIED" => Some(Self::Unspecified),
+            "GROUP_BY_QUEUE" => Some(Self::Queue),
+            "GROUP_BY_KIND" => Some(Self::Kind),
+            "GROUP_BY_QUEUE_AND_KIND" => Some(Self::QueueAndKind),
+            _ => None,
+        }
+    }
+}
 /// A worker: its session, what it takes and what it holds. Queues, kinds and jobs that the caller may not read are left out.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Worker {
@@ -3048,19 +3545,6 @@ pub struct DueDetail {
     #[prost(string, tag = "5")]
     pub last_error: ::prost::alloc::string::String,
 }
-/// Who paused a queue.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PauseDetail {
-    /// When.
-    #[prost(message, optional, tag = "1")]
-    pub since: ::core::option::Option<::prost_types::Timestamp>,
-    /// The principal. Empty: it is not known.
-    #[prost(string, tag = "2")]
-    pub by: ::prost::alloc::string::String,
-    /// PauseQueueRequest.reason.
-    #[prost(string, tag = "3")]
-    pub reason: ::prost::alloc::string::String,
-}
 /// Workers that take the job's kind from its queue, of all servers.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WorkersDetail {
@@ -3253,7 +3737,7 @@ pub mod insight_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Says why a job waits, how many slots a queue wants, and which workers there are.
+    /// Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
     ///
     /// In addition to the errors listed at each method, every method may answer those that are listed at the service
     /// JobQueue.
@@ -3395,6 +3879,153 @@ pub mod insight_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("jobqueue.v1.Insight", "GetQueueDemand"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says how the queues are doing: what happens, what waits, who works, and what is wrong. It is read from memory and from
+        /// what is counted already, so it costs the database the same with ten jobs and with ten million. At most 2 s old.
+        ///
+        /// Errors:
+        /// - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+        pub async fn get_overview(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetOverviewRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetOverviewResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/GetOverview",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "GetOverview"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Answers the overview at once, then every 2 s, until the caller ends the stream. A server reads it once for all who
+        /// watch.
+        ///
+        /// Errors:
+        /// - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+        ///   one after RetryInfo.
+        pub async fn watch_overview(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchOverviewRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchOverviewResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/WatchOverview",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "WatchOverview"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Says what happened to jobs in a time, in steps: how many were stored, began and ended in which way, how long they
+        /// waited and ran. It is kept for 90 days.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a name is malformed, since is not before until, step is out of range or makes more
+        ///   than 720 points.
+        pub async fn query_stats(
+            &mut self,
+            request: impl tonic::IntoRequest<super::QueryStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::QueryStatsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/QueryStats",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "QueryStats"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Counts jobs by the filters of ListJobs. It reads them one by one, for 2 s at most, so it is for a single question; for
+        /// numbers that are shown all the time there are GetOverview and QueryStats. An answer is kept for up to a minute, for all
+        /// who ask the same.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+        pub async fn count_jobs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CountJobsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CountJobsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/CountJobs",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "CountJobs"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
+        ///
+        /// Errors:
+        /// - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+        pub async fn list_servers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListServersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListServersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/ListServers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "ListServers"));
             self.inner.unary(req, path, codec).await
         }
         /// Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown

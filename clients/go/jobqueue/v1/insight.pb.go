@@ -997,70 +997,6 @@ func (x *DueDetail) GetLastError() string {
 	return ""
 }
 
-// Who paused a queue.
-type PauseDetail struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// When.
-	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
-	// The principal. Empty: it is not known.
-	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
-	// PauseQueueRequest.reason.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PauseDetail) Reset() {
-	*x = PauseDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PauseDetail) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PauseDetail) ProtoMessage() {}
-
-func (x *PauseDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PauseDetail.ProtoReflect.Descriptor instead.
-func (*PauseDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *PauseDetail) GetSince() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Since
-	}
-	return nil
-}
-
-func (x *PauseDetail) GetBy() string {
-	if x != nil {
-		return x.By
-	}
-	return ""
-}
-
-func (x *PauseDetail) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
 // Workers that take the job's kind from its queue, of all servers.
 type WorkersDetail struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1092,7 +1028,7 @@ type WorkersDetail struct {
 
 func (x *WorkersDetail) Reset() {
 	*x = WorkersDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1040,7 @@ func (x *WorkersDetail) String() string {
 func (*WorkersDetail) ProtoMessage() {}
 
 func (x *WorkersDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1053,7 @@ func (x *WorkersDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersDetail.ProtoReflect.Descriptor instead.
 func (*WorkersDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{10}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WorkersDetail) GetSessions() int32 {
@@ -1212,7 +1148,7 @@ type WorkerSubscription struct {
 
 func (x *WorkerSubscription) Reset() {
 	*x = WorkerSubscription{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1160,7 @@ func (x *WorkerSubscription) String() string {
 func (*WorkerSubscription) ProtoMessage() {}
 
 func (x *WorkerSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1173,7 @@ func (x *WorkerSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerSubscription.ProtoReflect.Descriptor instead.
 func (*WorkerSubscription) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{11}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WorkerSubscription) GetQueue() string {
@@ -1275,7 +1211,7 @@ type LineDetail struct {
 
 func (x *LineDetail) Reset() {
 	*x = LineDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1223,7 @@ func (x *LineDetail) String() string {
 func (*LineDetail) ProtoMessage() {}
 
 func (x *LineDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1236,7 @@ func (x *LineDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineDetail.ProtoReflect.Descriptor instead.
 func (*LineDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{12}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LineDetail) GetAhead() int32 {
@@ -1344,7 +1280,7 @@ type KeyDetail struct {
 
 func (x *KeyDetail) Reset() {
 	*x = KeyDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1292,7 @@ func (x *KeyDetail) String() string {
 func (*KeyDetail) ProtoMessage() {}
 
 func (x *KeyDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1305,7 @@ func (x *KeyDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyDetail.ProtoReflect.Descriptor instead.
 func (*KeyDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{13}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *KeyDetail) GetKey() string {
@@ -1450,7 +1386,7 @@ type KeyHolder struct {
 
 func (x *KeyHolder) Reset() {
 	*x = KeyHolder{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1398,7 @@ func (x *KeyHolder) String() string {
 func (*KeyHolder) ProtoMessage() {}
 
 func (x *KeyHolder) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1411,7 @@ func (x *KeyHolder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyHolder.ProtoReflect.Descriptor instead.
 func (*KeyHolder) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{14}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *KeyHolder) GetJobId() string {
@@ -1510,7 +1446,7 @@ type GetQueueDemandRequest struct {
 
 func (x *GetQueueDemandRequest) Reset() {
 	*x = GetQueueDemandRequest{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1458,7 @@ func (x *GetQueueDemandRequest) String() string {
 func (*GetQueueDemandRequest) ProtoMessage() {}
 
 func (x *GetQueueDemandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1471,7 @@ func (x *GetQueueDemandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueDemandRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueDemandRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{15}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetQueueDemandRequest) GetQueue() string {
@@ -1600,7 +1536,7 @@ type GetQueueDemandResponse struct {
 
 func (x *GetQueueDemandResponse) Reset() {
 	*x = GetQueueDemandResponse{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[16]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1548,7 @@ func (x *GetQueueDemandResponse) String() string {
 func (*GetQueueDemandResponse) ProtoMessage() {}
 
 func (x *GetQueueDemandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[16]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1561,7 @@ func (x *GetQueueDemandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueDemandResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueDemandResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{16}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetQueueDemandResponse) GetRunnable() int32 {
@@ -1765,7 +1701,7 @@ var File_jobqueue_v1_insight_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\n" +
-	"\x19jobqueue/v1/insight.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\x1a\x18jobqueue/v1/worker.proto\")\n" +
+	"\x19jobqueue/v1/insight.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\x1a\x1ajobqueue/v1/overview.proto\x1a\x17jobqueue/v1/stats.proto\x1a\x18jobqueue/v1/worker.proto\")\n" +
 	"\x11ExplainJobRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"\x96\x03\n" +
 	"\x12ExplainJobResponse\x12\x15\n" +
@@ -1860,11 +1796,7 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\vlast_reason\x18\x04 \x01(\tR\n" +
 	"lastReason\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\x05 \x01(\tR\tlastError\"g\n" +
-	"\vPauseDetail\x120\n" +
-	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x0e\n" +
-	"\x02by\x18\x02 \x01(\tR\x02by\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x83\x03\n" +
+	"last_error\x18\x05 \x01(\tR\tlastError\"\x83\x03\n" +
 	"\rWorkersDetail\x12\x1a\n" +
 	"\bsessions\x18\x01 \x01(\x05R\bsessions\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\x05R\x05slots\x12\x1d\n" +
@@ -1929,13 +1861,24 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\vheld_by_key\x18\x10 \x01(\x05R\theldByKey\x12!\n" +
 	"\fbeyond_limit\x18\x12 \x01(\x05R\vbeyondLimit\x12.\n" +
 	"\x13arrivals_per_second\x18\x13 \x01(\x01R\x11arrivalsPerSecond\x12&\n" +
-	"\x0fends_per_second\x18\x14 \x01(\x01R\rendsPerSecond2\x88\x05\n" +
+	"\x0fends_per_second\x18\x14 \x01(\x01R\rendsPerSecond2\xca\t\n" +
 	"\aInsight\x12u\n" +
 	"\n" +
 	"ExplainJob\x12\x1e.jobqueue.v1.ExplainJobRequest\x1a\x1f.jobqueue.v1.ExplainJobResponse\"&\x8a\x80\x19\x05\n" +
 	"\x01\x03\x10\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/jobs/{id}:explain\x12\x85\x01\n" +
 	"\x0eGetQueueDemand\x12\".jobqueue.v1.GetQueueDemandRequest\x1a#.jobqueue.v1.GetQueueDemandResponse\"*\x8a\x80\x19\x05\n" +
-	"\x01\x03\x10\x02\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/queues/{queue}:demand\x12n\n" +
+	"\x01\x03\x10\x02\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/queues/{queue}:demand\x12y\n" +
+	"\vGetOverview\x12\x1f.jobqueue.v1.GetOverviewRequest\x1a .jobqueue.v1.GetOverviewResponse\"'\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\x18b\boverview\x12\f/v1/overview\x12}\n" +
+	"\rWatchOverview\x12!.jobqueue.v1.WatchOverviewRequest\x1a\".jobqueue.v1.WatchOverviewResponse\"#\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/overview:watch0\x01\x12i\n" +
+	"\n" +
+	"QueryStats\x12\x1e.jobqueue.v1.QueryStatsRequest\x1a\x1f.jobqueue.v1.QueryStatsResponse\"\x1a\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\v\x12\t/v1/stats\x12k\n" +
+	"\tCountJobs\x12\x1d.jobqueue.v1.CountJobsRequest\x1a\x1e.jobqueue.v1.CountJobsResponse\"\x1f\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/jobs:count\x12n\n" +
+	"\vListServers\x12\x1f.jobqueue.v1.ListServersRequest\x1a .jobqueue.v1.ListServersResponse\"\x1c\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x01\x82\xd3\xe4\x93\x02\r\x12\v/v1/servers\x12n\n" +
 	"\vListWorkers\x12\x1f.jobqueue.v1.ListWorkersRequest\x1a .jobqueue.v1.ListWorkersResponse\"\x1c\x8a\x80\x19\x05\n" +
 	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\r\x12\v/v1/workers\x12}\n" +
 	"\tGetWorker\x12\x1d.jobqueue.v1.GetWorkerRequest\x1a\x1e.jobqueue.v1.GetWorkerResponse\"1\x8a\x80\x19\x05\n" +
@@ -1957,7 +1900,7 @@ func file_jobqueue_v1_insight_proto_rawDescGZIP() []byte {
 }
 
 var file_jobqueue_v1_insight_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_jobqueue_v1_insight_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_jobqueue_v1_insight_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_jobqueue_v1_insight_proto_goTypes = []any{
 	(Reason_Code)(0),               // 0: jobqueue.v1.Reason.Code
 	(*ExplainJobRequest)(nil),      // 1: jobqueue.v1.ExplainJobRequest
@@ -1969,73 +1912,92 @@ var file_jobqueue_v1_insight_proto_goTypes = []any{
 	(*EndDetail)(nil),              // 7: jobqueue.v1.EndDetail
 	(*AttemptDetail)(nil),          // 8: jobqueue.v1.AttemptDetail
 	(*DueDetail)(nil),              // 9: jobqueue.v1.DueDetail
-	(*PauseDetail)(nil),            // 10: jobqueue.v1.PauseDetail
-	(*WorkersDetail)(nil),          // 11: jobqueue.v1.WorkersDetail
-	(*WorkerSubscription)(nil),     // 12: jobqueue.v1.WorkerSubscription
-	(*LineDetail)(nil),             // 13: jobqueue.v1.LineDetail
-	(*KeyDetail)(nil),              // 14: jobqueue.v1.KeyDetail
-	(*KeyHolder)(nil),              // 15: jobqueue.v1.KeyHolder
-	(*GetQueueDemandRequest)(nil),  // 16: jobqueue.v1.GetQueueDemandRequest
-	(*GetQueueDemandResponse)(nil), // 17: jobqueue.v1.GetQueueDemandResponse
-	(Job_Status)(0),                // 18: jobqueue.v1.Job.Status
-	(*timestamppb.Timestamp)(nil),  // 19: google.protobuf.Timestamp
-	(Unique_Until)(0),              // 20: jobqueue.v1.Unique.Until
+	(*WorkersDetail)(nil),          // 10: jobqueue.v1.WorkersDetail
+	(*WorkerSubscription)(nil),     // 11: jobqueue.v1.WorkerSubscription
+	(*LineDetail)(nil),             // 12: jobqueue.v1.LineDetail
+	(*KeyDetail)(nil),              // 13: jobqueue.v1.KeyDetail
+	(*KeyHolder)(nil),              // 14: jobqueue.v1.KeyHolder
+	(*GetQueueDemandRequest)(nil),  // 15: jobqueue.v1.GetQueueDemandRequest
+	(*GetQueueDemandResponse)(nil), // 16: jobqueue.v1.GetQueueDemandResponse
+	(Job_Status)(0),                // 17: jobqueue.v1.Job.Status
+	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
+	(Unique_Until)(0),              // 19: jobqueue.v1.Unique.Until
+	(*PauseDetail)(nil),            // 20: jobqueue.v1.PauseDetail
 	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
-	(*ListWorkersRequest)(nil),     // 22: jobqueue.v1.ListWorkersRequest
-	(*GetWorkerRequest)(nil),       // 23: jobqueue.v1.GetWorkerRequest
-	(*DrainWorkerRequest)(nil),     // 24: jobqueue.v1.DrainWorkerRequest
-	(*ListWorkersResponse)(nil),    // 25: jobqueue.v1.ListWorkersResponse
-	(*GetWorkerResponse)(nil),      // 26: jobqueue.v1.GetWorkerResponse
-	(*DrainWorkerResponse)(nil),    // 27: jobqueue.v1.DrainWorkerResponse
+	(*GetOverviewRequest)(nil),     // 22: jobqueue.v1.GetOverviewRequest
+	(*WatchOverviewRequest)(nil),   // 23: jobqueue.v1.WatchOverviewRequest
+	(*QueryStatsRequest)(nil),      // 24: jobqueue.v1.QueryStatsRequest
+	(*CountJobsRequest)(nil),       // 25: jobqueue.v1.CountJobsRequest
+	(*ListServersRequest)(nil),     // 26: jobqueue.v1.ListServersRequest
+	(*ListWorkersRequest)(nil),     // 27: jobqueue.v1.ListWorkersRequest
+	(*GetWorkerRequest)(nil),       // 28: jobqueue.v1.GetWorkerRequest
+	(*DrainWorkerRequest)(nil),     // 29: jobqueue.v1.DrainWorkerRequest
+	(*GetOverviewResponse)(nil),    // 30: jobqueue.v1.GetOverviewResponse
+	(*WatchOverviewResponse)(nil),  // 31: jobqueue.v1.WatchOverviewResponse
+	(*QueryStatsResponse)(nil),     // 32: jobqueue.v1.QueryStatsResponse
+	(*CountJobsResponse)(nil),      // 33: jobqueue.v1.CountJobsResponse
+	(*ListServersResponse)(nil),    // 34: jobqueue.v1.ListServersResponse
+	(*ListWorkersResponse)(nil),    // 35: jobqueue.v1.ListWorkersResponse
+	(*GetWorkerResponse)(nil),      // 36: jobqueue.v1.GetWorkerResponse
+	(*DrainWorkerResponse)(nil),    // 37: jobqueue.v1.DrainWorkerResponse
 }
 var file_jobqueue_v1_insight_proto_depIdxs = []int32{
-	18, // 0: jobqueue.v1.ExplainJobResponse.status:type_name -> jobqueue.v1.Job.Status
+	17, // 0: jobqueue.v1.ExplainJobResponse.status:type_name -> jobqueue.v1.Job.Status
 	5,  // 1: jobqueue.v1.ExplainJobResponse.reasons:type_name -> jobqueue.v1.Reason
-	19, // 2: jobqueue.v1.ExplainJobResponse.could_start_at:type_name -> google.protobuf.Timestamp
-	19, // 3: jobqueue.v1.ExplainJobResponse.read_at:type_name -> google.protobuf.Timestamp
+	18, // 2: jobqueue.v1.ExplainJobResponse.could_start_at:type_name -> google.protobuf.Timestamp
+	18, // 3: jobqueue.v1.ExplainJobResponse.read_at:type_name -> google.protobuf.Timestamp
 	4,  // 4: jobqueue.v1.ExplainJobResponse.estimate:type_name -> jobqueue.v1.Estimate
 	3,  // 5: jobqueue.v1.ExplainJobResponse.name:type_name -> jobqueue.v1.NameDetail
-	20, // 6: jobqueue.v1.NameDetail.until:type_name -> jobqueue.v1.Unique.Until
-	19, // 7: jobqueue.v1.NameDetail.period_ends_at:type_name -> google.protobuf.Timestamp
-	19, // 8: jobqueue.v1.Estimate.earliest_at:type_name -> google.protobuf.Timestamp
-	19, // 9: jobqueue.v1.Estimate.latest_at:type_name -> google.protobuf.Timestamp
+	19, // 6: jobqueue.v1.NameDetail.until:type_name -> jobqueue.v1.Unique.Until
+	18, // 7: jobqueue.v1.NameDetail.period_ends_at:type_name -> google.protobuf.Timestamp
+	18, // 8: jobqueue.v1.Estimate.earliest_at:type_name -> google.protobuf.Timestamp
+	18, // 9: jobqueue.v1.Estimate.latest_at:type_name -> google.protobuf.Timestamp
 	0,  // 10: jobqueue.v1.Reason.code:type_name -> jobqueue.v1.Reason.Code
 	7,  // 11: jobqueue.v1.Reason.end:type_name -> jobqueue.v1.EndDetail
 	8,  // 12: jobqueue.v1.Reason.attempt:type_name -> jobqueue.v1.AttemptDetail
 	9,  // 13: jobqueue.v1.Reason.due:type_name -> jobqueue.v1.DueDetail
-	10, // 14: jobqueue.v1.Reason.pause:type_name -> jobqueue.v1.PauseDetail
-	11, // 15: jobqueue.v1.Reason.workers:type_name -> jobqueue.v1.WorkersDetail
-	13, // 16: jobqueue.v1.Reason.line:type_name -> jobqueue.v1.LineDetail
-	14, // 17: jobqueue.v1.Reason.key:type_name -> jobqueue.v1.KeyDetail
+	20, // 14: jobqueue.v1.Reason.pause:type_name -> jobqueue.v1.PauseDetail
+	10, // 15: jobqueue.v1.Reason.workers:type_name -> jobqueue.v1.WorkersDetail
+	12, // 16: jobqueue.v1.Reason.line:type_name -> jobqueue.v1.LineDetail
+	13, // 17: jobqueue.v1.Reason.key:type_name -> jobqueue.v1.KeyDetail
 	6,  // 18: jobqueue.v1.Reason.total:type_name -> jobqueue.v1.TotalDetail
-	19, // 19: jobqueue.v1.TotalDetail.next_at:type_name -> google.protobuf.Timestamp
-	19, // 20: jobqueue.v1.EndDetail.finished_at:type_name -> google.protobuf.Timestamp
-	19, // 21: jobqueue.v1.AttemptDetail.since:type_name -> google.protobuf.Timestamp
-	19, // 22: jobqueue.v1.AttemptDetail.deadline_at:type_name -> google.protobuf.Timestamp
-	19, // 23: jobqueue.v1.DueDetail.run_at:type_name -> google.protobuf.Timestamp
-	19, // 24: jobqueue.v1.PauseDetail.since:type_name -> google.protobuf.Timestamp
-	12, // 25: jobqueue.v1.WorkersDetail.nearest:type_name -> jobqueue.v1.WorkerSubscription
-	15, // 26: jobqueue.v1.KeyDetail.holders:type_name -> jobqueue.v1.KeyHolder
-	19, // 27: jobqueue.v1.KeyDetail.next_at:type_name -> google.protobuf.Timestamp
-	10, // 28: jobqueue.v1.KeyDetail.pause:type_name -> jobqueue.v1.PauseDetail
-	19, // 29: jobqueue.v1.KeyHolder.since:type_name -> google.protobuf.Timestamp
-	21, // 30: jobqueue.v1.GetQueueDemandResponse.oldest_runnable_age:type_name -> google.protobuf.Duration
-	19, // 31: jobqueue.v1.GetQueueDemandResponse.read_at:type_name -> google.protobuf.Timestamp
-	1,  // 32: jobqueue.v1.Insight.ExplainJob:input_type -> jobqueue.v1.ExplainJobRequest
-	16, // 33: jobqueue.v1.Insight.GetQueueDemand:input_type -> jobqueue.v1.GetQueueDemandRequest
-	22, // 34: jobqueue.v1.Insight.ListWorkers:input_type -> jobqueue.v1.ListWorkersRequest
-	23, // 35: jobqueue.v1.Insight.GetWorker:input_type -> jobqueue.v1.GetWorkerRequest
-	24, // 36: jobqueue.v1.Insight.DrainWorker:input_type -> jobqueue.v1.DrainWorkerRequest
-	2,  // 37: jobqueue.v1.Insight.ExplainJob:output_type -> jobqueue.v1.ExplainJobResponse
-	17, // 38: jobqueue.v1.Insight.GetQueueDemand:output_type -> jobqueue.v1.GetQueueDemandResponse
-	25, // 39: jobqueue.v1.Insight.ListWorkers:output_type -> jobqueue.v1.ListWorkersResponse
-	26, // 40: jobqueue.v1.Insight.GetWorker:output_type -> jobqueue.v1.GetWorkerResponse
-	27, // 41: jobqueue.v1.Insight.DrainWorker:output_type -> jobqueue.v1.DrainWorkerResponse
-	37, // [37:42] is the sub-list for method output_type
-	32, // [32:37] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	18, // 19: jobqueue.v1.TotalDetail.next_at:type_name -> google.protobuf.Timestamp
+	18, // 20: jobqueue.v1.EndDetail.finished_at:type_name -> google.protobuf.Timestamp
+	18, // 21: jobqueue.v1.AttemptDetail.since:type_name -> google.protobuf.Timestamp
+	18, // 22: jobqueue.v1.AttemptDetail.deadline_at:type_name -> google.protobuf.Timestamp
+	18, // 23: jobqueue.v1.DueDetail.run_at:type_name -> google.protobuf.Timestamp
+	11, // 24: jobqueue.v1.WorkersDetail.nearest:type_name -> jobqueue.v1.WorkerSubscription
+	14, // 25: jobqueue.v1.KeyDetail.holders:type_name -> jobqueue.v1.KeyHolder
+	18, // 26: jobqueue.v1.KeyDetail.next_at:type_name -> google.protobuf.Timestamp
+	20, // 27: jobqueue.v1.KeyDetail.pause:type_name -> jobqueue.v1.PauseDetail
+	18, // 28: jobqueue.v1.KeyHolder.since:type_name -> google.protobuf.Timestamp
+	21, // 29: jobqueue.v1.GetQueueDemandResponse.oldest_runnable_age:type_name -> google.protobuf.Duration
+	18, // 30: jobqueue.v1.GetQueueDemandResponse.read_at:type_name -> google.protobuf.Timestamp
+	1,  // 31: jobqueue.v1.Insight.ExplainJob:input_type -> jobqueue.v1.ExplainJobRequest
+	15, // 32: jobqueue.v1.Insight.GetQueueDemand:input_type -> jobqueue.v1.GetQueueDemandRequest
+	22, // 33: jobqueue.v1.Insight.GetOverview:input_type -> jobqueue.v1.GetOverviewRequest
+	23, // 34: jobqueue.v1.Insight.WatchOverview:input_type -> jobqueue.v1.WatchOverviewRequest
+	24, // 35: jobqueue.v1.Insight.QueryStats:input_type -> jobqueue.v1.QueryStatsRequest
+	25, // 36: jobqueue.v1.Insight.CountJobs:input_type -> jobqueue.v1.CountJobsRequest
+	26, // 37: jobqueue.v1.Insight.ListServers:input_type -> jobqueue.v1.ListServersRequest
+	27, // 38: jobqueue.v1.Insight.ListWorkers:input_type -> jobqueue.v1.ListWorkersRequest
+	28, // 39: jobqueue.v1.Insight.GetWorker:input_type -> jobqueue.v1.GetWorkerRequest
+	29, // 40: jobqueue.v1.Insight.DrainWorker:input_type -> jobqueue.v1.DrainWorkerRequest
+	2,  // 41: jobqueue.v1.Insight.ExplainJob:output_type -> jobqueue.v1.ExplainJobResponse
+	16, // 42: jobqueue.v1.Insight.GetQueueDemand:output_type -> jobqueue.v1.GetQueueDemandResponse
+	30, // 43: jobqueue.v1.Insight.GetOverview:output_type -> jobqueue.v1.GetOverviewResponse
+	31, // 44: jobqueue.v1.Insight.WatchOverview:output_type -> jobqueue.v1.WatchOverviewResponse
+	32, // 45: jobqueue.v1.Insight.QueryStats:output_type -> jobqueue.v1.QueryStatsResponse
+	33, // 46: jobqueue.v1.Insight.CountJobs:output_type -> jobqueue.v1.CountJobsResponse
+	34, // 47: jobqueue.v1.Insight.ListServers:output_type -> jobqueue.v1.ListServersResponse
+	35, // 48: jobqueue.v1.Insight.ListWorkers:output_type -> jobqueue.v1.ListWorkersResponse
+	36, // 49: jobqueue.v1.Insight.GetWorker:output_type -> jobqueue.v1.GetWorkerResponse
+	37, // 50: jobqueue.v1.Insight.DrainWorker:output_type -> jobqueue.v1.DrainWorkerResponse
+	41, // [41:51] is the sub-list for method output_type
+	31, // [31:41] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_insight_proto_init() }
@@ -2045,6 +2007,8 @@ func file_jobqueue_v1_insight_proto_init() {
 	}
 	file_jobqueue_v1_access_proto_init()
 	file_jobqueue_v1_job_proto_init()
+	file_jobqueue_v1_overview_proto_init()
+	file_jobqueue_v1_stats_proto_init()
 	file_jobqueue_v1_worker_proto_init()
 	file_jobqueue_v1_insight_proto_msgTypes[4].OneofWrappers = []any{
 		(*Reason_End)(nil),
@@ -2062,7 +2026,7 @@ func file_jobqueue_v1_insight_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_insight_proto_rawDesc), len(file_jobqueue_v1_insight_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,11 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Insight_ExplainJob_FullMethodName     = "/jobqueue.v1.Insight/ExplainJob"
 	Insight_GetQueueDemand_FullMethodName = "/jobqueue.v1.Insight/GetQueueDemand"
+	Insight_GetOverview_FullMethodName    = "/jobqueue.v1.Insight/GetOverview"
+	Insight_WatchOverview_FullMethodName  = "/jobqueue.v1.Insight/WatchOverview"
+	Insight_QueryStats_FullMethodName     = "/jobqueue.v1.Insight/QueryStats"
+	Insight_CountJobs_FullMethodName      = "/jobqueue.v1.Insight/CountJobs"
+	Insight_ListServers_FullMethodName    = "/jobqueue.v1.Insight/ListServers"
 	Insight_ListWorkers_FullMethodName    = "/jobqueue.v1.Insight/ListWorkers"
 	Insight_GetWorker_FullMethodName      = "/jobqueue.v1.Insight/GetWorker"
 	Insight_DrainWorker_FullMethodName    = "/jobqueue.v1.Insight/DrainWorker"
@@ -30,7 +35,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Says why a job waits, how many slots a queue wants, and which workers there are.
+// Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
 //
 // In addition to the errors listed at each method, every method may answer those that are listed at the service
 // JobQueue.
@@ -49,6 +54,38 @@ type InsightClient interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue.
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	GetQueueDemand(ctx context.Context, in *GetQueueDemandRequest, opts ...grpc.CallOption) (*GetQueueDemandResponse, error)
+	// Says how the queues are doing: what happens, what waits, who works, and what is wrong. It is read from memory and from
+	// what is counted already, so it costs the database the same with ten jobs and with ten million. At most 2 s old.
+	//
+	// Errors:
+	// - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+	GetOverview(ctx context.Context, in *GetOverviewRequest, opts ...grpc.CallOption) (*GetOverviewResponse, error)
+	// Answers the overview at once, then every 2 s, until the caller ends the stream. A server reads it once for all who
+	// watch.
+	//
+	// Errors:
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+	//     one after RetryInfo.
+	WatchOverview(ctx context.Context, in *WatchOverviewRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOverviewResponse], error)
+	// Says what happened to jobs in a time, in steps: how many were stored, began and ended in which way, how long they
+	// waited and ran. It is kept for 90 days.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a name is malformed, since is not before until, step is out of range or makes more
+	//     than 720 points.
+	QueryStats(ctx context.Context, in *QueryStatsRequest, opts ...grpc.CallOption) (*QueryStatsResponse, error)
+	// Counts jobs by the filters of ListJobs. It reads them one by one, for 2 s at most, so it is for a single question; for
+	// numbers that are shown all the time there are GetOverview and QueryStats. An answer is kept for up to a minute, for all
+	// who ask the same.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+	CountJobs(ctx context.Context, in *CountJobsRequest, opts ...grpc.CallOption) (*CountJobsResponse, error)
+	// Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
+	//
+	// Errors:
+	// - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+	ListServers(ctx context.Context, in *ListServersRequest, opts ...grpc.CallOption) (*ListServersResponse, error)
 	// Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
 	// to who may read jobs of one of the queues and kinds that it takes, with those alone.
 	//
@@ -102,6 +139,65 @@ func (c *insightClient) GetQueueDemand(ctx context.Context, in *GetQueueDemandRe
 	return out, nil
 }
 
+func (c *insightClient) GetOverview(ctx context.Context, in *GetOverviewRequest, opts ...grpc.CallOption) (*GetOverviewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOverviewResponse)
+	err := c.cc.Invoke(ctx, Insight_GetOverview_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightClient) WatchOverview(ctx context.Context, in *WatchOverviewRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOverviewResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Insight_ServiceDesc.Streams[0], Insight_WatchOverview_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchOverviewRequest, WatchOverviewResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Insight_WatchOverviewClient = grpc.ServerStreamingClient[WatchOverviewResponse]
+
+func (c *insightClient) QueryStats(ctx context.Context, in *QueryStatsRequest, opts ...grpc.CallOption) (*QueryStatsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(QueryStatsResponse)
+	err := c.cc.Invoke(ctx, Insight_QueryStats_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightClient) CountJobs(ctx context.Context, in *CountJobsRequest, opts ...grpc.CallOption) (*CountJobsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountJobsResponse)
+	err := c.cc.Invoke(ctx, Insight_CountJobs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *insightClient) ListServers(ctx context.Context, in *ListServersRequest, opts ...grpc.CallOption) (*ListServersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListServersResponse)
+	err := c.cc.Invoke(ctx, Insight_ListServers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *insightClient) ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListWorkersResponse)
@@ -136,7 +232,7 @@ func (c *insightClient) DrainWorker(ctx context.Context, in *DrainWorkerRequest,
 // All implementations must embed UnimplementedInsightServer
 // for forward compatibility.
 //
-// Says why a job waits, how many slots a queue wants, and which workers there are.
+// Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
 //
 // In addition to the errors listed at each method, every method may answer those that are listed at the service
 // JobQueue.
@@ -155,6 +251,38 @@ type InsightServer interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue.
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	GetQueueDemand(context.Context, *GetQueueDemandRequest) (*GetQueueDemandResponse, error)
+	// Says how the queues are doing: what happens, what waits, who works, and what is wrong. It is read from memory and from
+	// what is counted already, so it costs the database the same with ten jobs and with ten million. At most 2 s old.
+	//
+	// Errors:
+	// - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+	GetOverview(context.Context, *GetOverviewRequest) (*GetOverviewResponse, error)
+	// Answers the overview at once, then every 2 s, until the caller ends the stream. A server reads it once for all who
+	// watch.
+	//
+	// Errors:
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+	//     one after RetryInfo.
+	WatchOverview(*WatchOverviewRequest, grpc.ServerStreamingServer[WatchOverviewResponse]) error
+	// Says what happened to jobs in a time, in steps: how many were stored, began and ended in which way, how long they
+	// waited and ran. It is kept for 90 days.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a name is malformed, since is not before until, step is out of range or makes more
+	//     than 720 points.
+	QueryStats(context.Context, *QueryStatsRequest) (*QueryStatsResponse, error)
+	// Counts jobs by the filters of ListJobs. It reads them one by one, for 2 s at most, so it is for a single question; for
+	// numbers that are shown all the time there are GetOverview and QueryStats. An answer is kept for up to a minute, for all
+	// who ask the same.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+	CountJobs(context.Context, *CountJobsRequest) (*CountJobsResponse, error)
+	// Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
+	//
+	// Errors:
+	// - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+	ListServers(context.Context, *ListServersRequest) (*ListServersResponse, error)
 	// Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
 	// to who may read jobs of one of the queues and kinds that it takes, with those alone.
 	//
@@ -193,6 +321,21 @@ func (UnimplementedInsightServer) ExplainJob(context.Context, *ExplainJobRequest
 }
 func (UnimplementedInsightServer) GetQueueDemand(context.Context, *GetQueueDemandRequest) (*GetQueueDemandResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetQueueDemand not implemented")
+}
+func (UnimplementedInsightServer) GetOverview(context.Context, *GetOverviewRequest) (*GetOverviewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOverview not implemented")
+}
+func (UnimplementedInsightServer) WatchOverview(*WatchOverviewRequest, grpc.ServerStreamingServer[WatchOverviewResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchOverview not implemented")
+}
+func (UnimplementedInsightServer) QueryStats(context.Context, *QueryStatsRequest) (*QueryStatsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method QueryStats not implemented")
+}
+func (UnimplementedInsightServer) CountJobs(context.Context, *CountJobsRequest) (*CountJobsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountJobs not implemented")
+}
+func (UnimplementedInsightServer) ListServers(context.Context, *ListServersRequest) (*ListServersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListServers not implemented")
 }
 func (UnimplementedInsightServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
@@ -256,6 +399,89 @@ func _Insight_GetQueueDemand_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(InsightServer).GetQueueDemand(ctx, req.(*GetQueueDemandRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Insight_GetOverview_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOverviewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightServer).GetOverview(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Insight_GetOverview_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightServer).GetOverview(ctx, req.(*GetOverviewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Insight_WatchOverview_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchOverviewRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(InsightServer).WatchOverview(m, &grpc.GenericServerStream[WatchOverviewRequest, WatchOverviewResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Insight_WatchOverviewServer = grpc.ServerStreamingServer[WatchOverviewResponse]
+
+func _Insight_QueryStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryStatsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightServer).QueryStats(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Insight_QueryStats_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightServer).QueryStats(ctx, req.(*QueryStatsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Insight_CountJobs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountJobsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightServer).CountJobs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Insight_CountJobs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightServer).CountJobs(ctx, req.(*CountJobsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Insight_ListServers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListServersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightServer).ListServers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Insight_ListServers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightServer).ListServers(ctx, req.(*ListServersRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -330,6 +556,22 @@ var Insight_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Insight_GetQueueDemand_Handler,
 		},
 		{
+			MethodName: "GetOverview",
+			Handler:    _Insight_GetOverview_Handler,
+		},
+		{
+			MethodName: "QueryStats",
+			Handler:    _Insight_QueryStats_Handler,
+		},
+		{
+			MethodName: "CountJobs",
+			Handler:    _Insight_CountJobs_Handler,
+		},
+		{
+			MethodName: "ListServers",
+			Handler:    _Insight_ListServers_Handler,
+		},
+		{
 			MethodName: "ListWorkers",
 			Handler:    _Insight_ListWorkers_Handler,
 		},
@@ -342,6 +584,12 @@ var Insight_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Insight_DrainWorker_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchOverview",
+			Handler:       _Insight_WatchOverview_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "jobqueue/v1/insight.proto",
 }

@@ -11,6 +11,10 @@ import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@
 import { file_jobqueue_v1_access } from "./access_pb.js";
 import type { Job_Status, Unique_Until } from "./job_pb.js";
 import { file_jobqueue_v1_job } from "./job_pb.js";
+import type { GetOverviewRequestSchema, GetOverviewResponseSchema, ListServersRequestSchema, ListServersResponseSchema, PauseDetail, WatchOverviewRequestSchema, WatchOverviewResponseSchema } from "./overview_pb.js";
+import { file_jobqueue_v1_overview } from "./overview_pb.js";
+import type { CountJobsRequestSchema, CountJobsResponseSchema, QueryStatsRequestSchema, QueryStatsResponseSchema } from "./stats_pb.js";
+import { file_jobqueue_v1_stats } from "./stats_pb.js";
 import type { DrainWorkerRequestSchema, DrainWorkerResponseSchema, GetWorkerRequestSchema, GetWorkerResponseSchema, ListWorkersRequestSchema, ListWorkersResponseSchema } from "./worker_pb.js";
 import { file_jobqueue_v1_worker } from "./worker_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -19,7 +23,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/insight.proto.
  */
 export const file_jobqueue_v1_insight: GenFile = /*@__PURE__*/
-  fileDesc("Chlqb2JxdWV1ZS92MS9pbnNpZ2h0LnByb3RvEgtqb2JxdWV1ZS52MSIlChFFeHBsYWluSm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAiLGAgoSRXhwbGFpbkpvYlJlc3BvbnNlEg4KBmpvYl9pZBgBIAEoCRInCgZzdGF0dXMYAiABKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzEg8KB3N1bW1hcnkYAyABKAkSJAoHcmVhc29ucxgEIAMoCzITLmpvYnF1ZXVlLnYxLlJlYXNvbhIyCg5jb3VsZF9zdGFydF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHcmVhZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdW5rbm93bhgHIAMoCRInCghlc3RpbWF0ZRgIIAEoCzIVLmpvYnF1ZXVlLnYxLkVzdGltYXRlEiUKBG5hbWUYCSABKAsyFy5qb2JxdWV1ZS52MS5OYW1lRGV0YWlsIpkBCgpOYW1lRGV0YWlsEgsKA2tleRgBIAEoCRIPCgdoZWxkX2J5GAIgASgJEigKBXVudGlsGAMgASgOMhkuam9icXVldWUudjEuVW5pcXVlLlVudGlsEjIKDnBlcmlvZF9lbmRzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdtZXNzYWdlGAUgASgJIqIBCghFc3RpbWF0ZRINCgVhaGVhZBgBIAEoBRIOCgZjYXBwZWQYAiABKAgSFwoPZW5kc19wZXJfc2Vjb25kGAMgASgBEi8KC2VhcmxpZXN0X2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglsYXRlc3RfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItIGCgZSZWFzb24SJgoEY29kZRgBIAEoDjIYLmpvYnF1ZXVlLnYxLlJlYXNvbi5Db2RlEg8KB21lc3NhZ2UYAiABKAkSFAoMdW5ibG9ja2VkX2J5GAMgAygJEiUKA2VuZBgEIAEoCzIWLmpvYnF1ZXVlLnYxLkVuZERldGFpbEgAEi0KB2F0dGVtcHQYBSABKAsyGi5qb2JxdWV1ZS52MS5BdHRlbXB0RGV0YWlsSAASJQoDZHVlGAYgASgLMhYuam9icXVldWUudjEuRHVlRGV0YWlsSAASKQoFcGF1c2UYByABKAsyGC5qb2JxdWV1ZS52MS5QYXVzZURldGFpbEgAEi0KB3dvcmtlcnMYCCABKAsyGi5qb2JxdWV1ZS52MS5Xb3JrZXJzRGV0YWlsSAASJwoEbGluZRgJIAEoCzIXLmpvYnF1ZXVlLnYxLkxpbmVEZXRhaWxIABIlCgNrZXkYCiABKAsyFi5qb2JxdWV1ZS52MS5LZXlEZXRhaWxIABIpCgV0b3RhbBgMIAEoCzIYLmpvYnF1ZXVlLnYxLlRvdGFsRGV0YWlsSAAinAMKBENvZGUSFAoQQ09ERV9VTlNQRUNJRklFRBAAEgwKCFRFUk1JTkFMEAESDgoKSVNfUlVOTklORxACEhAKDEhFTERfQllfSEFORBADEgsKB05PVF9EVUUQBBILCgdCQUNLT0ZGEAUSEAoMUVVFVUVfUEFVU0VEEAYSDQoJTk9fV09SS0VSEAcSDQoJTk9fQ1JFRElUEAgSFAoQV09SS0VSU19EUkFJTklORxAJEg4KClJVTlNfQUxPTkUQChIKCgZCRUhJTkQQCxISCg5BQk9VVF9UT19TVEFSVBAMEhAKDEtFWV9BVF9MSU1JVBANEgwKCEtFWV9SQVRFEA4SDgoKS0VZX1BBVVNFRBAPEg0KCUtFWV9PUkRFUhAQEg8KC0tFWV9CTE9DS0VEEBESEgoOUVVFVUVfQVRfTElNSVQQEhIOCgpRVUVVRV9SQVRFEBMSEQoNS0lORF9BVF9MSU1JVBAUEg0KCUtJTkRfUkFURRAVEgwKCEtFWV9UVVJOEBYSGgoWTk9fV09SS0VSX0xBUkdFX0VOT1VHSBAXQggKBmRldGFpbCJgCgtUb3RhbERldGFpbBITCgttYXhfcnVubmluZxgBIAEoBRIPCgdydW5uaW5nGAIgASgFEisKB25leHRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkwKCUVuZERldGFpbBIOCgZyZWFzb24YASABKAkSLwoLZmluaXNoZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqYBCg1BdHRlbXB0RGV0YWlsEg8KB2F0dGVtcHQYASABKAUSDgoGd29ya2VyGAIgASgJEikKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWFkbGluZV9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY2FuY2VsX3JlcXVlc3RlZBgFIAEoCCKIAQoJRHVlRGV0YWlsEioKBnJ1bl9hdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIZmFpbHVyZXMYAiABKAUSFAoMbWF4X2F0dGVtcHRzGAMgASgFEhMKC2xhc3RfcmVhc29uGAQgASgJEhIKCmxhc3RfZXJyb3IYBSABKAkiVAoLUGF1c2VEZXRhaWwSKQoFc2luY2UYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgoKAmJ5GAIgASgJEg4KBnJlYXNvbhgDIAEoCSKKAgoNV29ya2Vyc0RldGFpbBIQCghzZXNzaW9ucxgBIAEoBRINCgVzbG90cxgCIAEoBRISCgpmcmVlX3Nsb3RzGAMgASgFEhQKDGZ1bGxfYnlfa2luZBgEIAEoBRIVCg1mdWxsX2J5X2J5dGVzGAUgASgFEhAKCGRyYWluaW5nGAYgASgFEhEKCWlzb2xhdGluZxgHIAEoBRIwCgduZWFyZXN0GAggAygLMh8uam9icXVldWUudjEuV29ya2VyU3Vic2NyaXB0aW9uEhMKC3Nsb3Rfd2VpZ2h0GAkgASgFEhIKCm1vc3Rfc2xvdHMYCiABKAUSFwoPbW9zdF9mcmVlX3Nsb3RzGAsgASgFIkMKEldvcmtlclN1YnNjcmlwdGlvbhINCgVxdWV1ZRgBIAEoCRIMCgRraW5kGAIgASgJEhAKCHNlc3Npb25zGAMgASgFIisKCkxpbmVEZXRhaWwSDQoFYWhlYWQYASABKAUSDgoGY2FwcGVkGAIgASgIIu4BCglLZXlEZXRhaWwSCwoDa2V5GAEgASgJEhMKC21heF9ydW5uaW5nGAIgASgFEg0KBXRha2VuGAMgASgFEicKB2hvbGRlcnMYBCADKAsyFi5qb2JxdWV1ZS52MS5LZXlIb2xkZXISDQoFYWhlYWQYBSABKAUSDgoGY2FwcGVkGAYgASgIEisKB25leHRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXBhdXNlGAggASgLMhguam9icXVldWUudjEuUGF1c2VEZXRhaWwSEgoKYmxvY2tlZF9ieRgJIAEoCSJWCglLZXlIb2xkZXISDgoGam9iX2lkGAEgASgJEg4KBndvcmtlchgCIAEoCRIpCgVzaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoVR2V0UXVldWVEZW1hbmRSZXF1ZXN0EhMKBXF1ZXVlGAEgASgJQgTiQQECIscDChZHZXRRdWV1ZURlbWFuZFJlc3BvbnNlEhAKCHJ1bm5hYmxlGAEgASgFEg4KBmNhcHBlZBgCIAEoCBIPCgdydW5uaW5nGAMgASgFEgwKBGhlbGQYBCABKAUSDQoFbGF0ZXIYBSABKAUSDgoGcGF1c2VkGAYgASgFEg8KB3dvcmtlcnMYByABKAUSDQoFc2xvdHMYCCABKAUSEgoKZnJlZV9zbG90cxgJIAEoBRI2ChNvbGRlc3RfcnVubmFibGVfYWdlGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDHdhbnRlZF9zbG90cxgLIAEoBRIfChdtb3JlX3dvcmtlcnNfd291bGRfaGVscBgMIAEoCBILCgN3aHkYDSABKAkSKwoHcmVhZF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdW5rbm93bhgPIAMoCRITCgtoZWxkX2J5X2tleRgQIAEoBRIUCgxiZXlvbmRfbGltaXQYEiABKAUSGwoTYXJyaXZhbHNfcGVyX3NlY29uZBgTIAEoARIXCg9lbmRzX3Blcl9zZWNvbmQYFCABKAEyiAUKB0luc2lnaHQSdQoKRXhwbGFpbkpvYhIeLmpvYnF1ZXVlLnYxLkV4cGxhaW5Kb2JSZXF1ZXN0Gh8uam9icXVldWUudjEuRXhwbGFpbkpvYlJlc3BvbnNlIiaKgBkFCgEDEAOC0+STAhcSFS92MS9qb2JzL3tpZH06ZXhwbGFpbhKFAQoOR2V0UXVldWVEZW1hbmQSIi5qb2JxdWV1ZS52MS5HZXRRdWV1ZURlbWFuZFJlcXVlc3QaIy5qb2JxdWV1ZS52MS5HZXRRdWV1ZURlbWFuZFJlc3BvbnNlIiqKgBkFCgEDEAKC0+STAhsSGS92MS9xdWV1ZXMve3F1ZXVlfTpkZW1hbmQSbgoLTGlzdFdvcmtlcnMSHy5qb2JxdWV1ZS52MS5MaXN0V29ya2Vyc1JlcXVlc3QaIC5qb2JxdWV1ZS52MS5MaXN0V29ya2Vyc1Jlc3BvbnNlIhyKgBkFCgEDEAWC0+STAg0SCy92MS93b3JrZXJzEn0KCUdldFdvcmtlchIdLmpvYnF1ZXVlLnYxLkdldFdvcmtlclJlcXVlc3QaHi5qb2JxdWV1ZS52MS5HZXRXb3JrZXJSZXNwb25zZSIxioAZBQoBAxAFgtPkkwIiYgZ3b3JrZXISGC92MS93b3JrZXJzL3tzZXNzaW9uX2lkfRKOAQoLRHJhaW5Xb3JrZXISHy5qb2JxdWV1ZS52MS5EcmFpbldvcmtlclJlcXVlc3QaIC5qb2JxdWV1ZS52MS5EcmFpbldvcmtlclJlc3BvbnNlIjyKgBkHCgEFEAQYAYLT5JMCKzoBKmIGd29ya2VyIh4vdjEvd29ya2Vycy97c2Vzc2lvbl9pZH06ZHJhaW5CSQoPZGV2LmpvYnF1ZXVlLnYxQgxJbnNpZ2h0UHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job, file_jobqueue_v1_worker]);
+  fileDesc("Chlqb2JxdWV1ZS92MS9pbnNpZ2h0LnByb3RvEgtqb2JxdWV1ZS52MSIlChFFeHBsYWluSm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAiLGAgoSRXhwbGFpbkpvYlJlc3BvbnNlEg4KBmpvYl9pZBgBIAEoCRInCgZzdGF0dXMYAiABKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzEg8KB3N1bW1hcnkYAyABKAkSJAoHcmVhc29ucxgEIAMoCzITLmpvYnF1ZXVlLnYxLlJlYXNvbhIyCg5jb3VsZF9zdGFydF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHcmVhZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdW5rbm93bhgHIAMoCRInCghlc3RpbWF0ZRgIIAEoCzIVLmpvYnF1ZXVlLnYxLkVzdGltYXRlEiUKBG5hbWUYCSABKAsyFy5qb2JxdWV1ZS52MS5OYW1lRGV0YWlsIpkBCgpOYW1lRGV0YWlsEgsKA2tleRgBIAEoCRIPCgdoZWxkX2J5GAIgASgJEigKBXVudGlsGAMgASgOMhkuam9icXVldWUudjEuVW5pcXVlLlVudGlsEjIKDnBlcmlvZF9lbmRzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdtZXNzYWdlGAUgASgJIqIBCghFc3RpbWF0ZRINCgVhaGVhZBgBIAEoBRIOCgZjYXBwZWQYAiABKAgSFwoPZW5kc19wZXJfc2Vjb25kGAMgASgBEi8KC2VhcmxpZXN0X2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglsYXRlc3RfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItIGCgZSZWFzb24SJgoEY29kZRgBIAEoDjIYLmpvYnF1ZXVlLnYxLlJlYXNvbi5Db2RlEg8KB21lc3NhZ2UYAiABKAkSFAoMdW5ibG9ja2VkX2J5GAMgAygJEiUKA2VuZBgEIAEoCzIWLmpvYnF1ZXVlLnYxLkVuZERldGFpbEgAEi0KB2F0dGVtcHQYBSABKAsyGi5qb2JxdWV1ZS52MS5BdHRlbXB0RGV0YWlsSAASJQoDZHVlGAYgASgLMhYuam9icXVldWUudjEuRHVlRGV0YWlsSAASKQoFcGF1c2UYByABKAsyGC5qb2JxdWV1ZS52MS5QYXVzZURldGFpbEgAEi0KB3dvcmtlcnMYCCABKAsyGi5qb2JxdWV1ZS52MS5Xb3JrZXJzRGV0YWlsSAASJwoEbGluZRgJIAEoCzIXLmpvYnF1ZXVlLnYxLkxpbmVEZXRhaWxIABIlCgNrZXkYCiABKAsyFi5qb2JxdWV1ZS52MS5LZXlEZXRhaWxIABIpCgV0b3RhbBgMIAEoCzIYLmpvYnF1ZXVlLnYxLlRvdGFsRGV0YWlsSAAinAMKBENvZGUSFAoQQ09ERV9VTlNQRUNJRklFRBAAEgwKCFRFUk1JTkFMEAESDgoKSVNfUlVOTklORxACEhAKDEhFTERfQllfSEFORBADEgsKB05PVF9EVUUQBBILCgdCQUNLT0ZGEAUSEAoMUVVFVUVfUEFVU0VEEAYSDQoJTk9fV09SS0VSEAcSDQoJTk9fQ1JFRElUEAgSFAoQV09SS0VSU19EUkFJTklORxAJEg4KClJVTlNfQUxPTkUQChIKCgZCRUhJTkQQCxISCg5BQk9VVF9UT19TVEFSVBAMEhAKDEtFWV9BVF9MSU1JVBANEgwKCEtFWV9SQVRFEA4SDgoKS0VZX1BBVVNFRBAPEg0KCUtFWV9PUkRFUhAQEg8KC0tFWV9CTE9DS0VEEBESEgoOUVVFVUVfQVRfTElNSVQQEhIOCgpRVUVVRV9SQVRFEBMSEQoNS0lORF9BVF9MSU1JVBAUEg0KCUtJTkRfUkFURRAVEgwKCEtFWV9UVVJOEBYSGgoWTk9fV09SS0VSX0xBUkdFX0VOT1VHSBAXQggKBmRldGFpbCJgCgtUb3RhbERldGFpbBITCgttYXhfcnVubmluZxgBIAEoBRIPCgdydW5uaW5nGAIgASgFEisKB25leHRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkwKCUVuZERldGFpbBIOCgZyZWFzb24YASABKAkSLwoLZmluaXNoZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqYBCg1BdHRlbXB0RGV0YWlsEg8KB2F0dGVtcHQYASABKAUSDgoGd29ya2VyGAIgASgJEikKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWFkbGluZV9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY2FuY2VsX3JlcXVlc3RlZBgFIAEoCCKIAQoJRHVlRGV0YWlsEioKBnJ1bl9hdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIZmFpbHVyZXMYAiABKAUSFAoMbWF4X2F0dGVtcHRzGAMgASgFEhMKC2xhc3RfcmVhc29uGAQgASgJEhIKCmxhc3RfZXJyb3IYBSABKAkiigIKDVdvcmtlcnNEZXRhaWwSEAoIc2Vzc2lvbnMYASABKAUSDQoFc2xvdHMYAiABKAUSEgoKZnJlZV9zbG90cxgDIAEoBRIUCgxmdWxsX2J5X2tpbmQYBCABKAUSFQoNZnVsbF9ieV9ieXRlcxgFIAEoBRIQCghkcmFpbmluZxgGIAEoBRIRCglpc29sYXRpbmcYByABKAUSMAoHbmVhcmVzdBgIIAMoCzIfLmpvYnF1ZXVlLnYxLldvcmtlclN1YnNjcmlwdGlvbhITCgtzbG90X3dlaWdodBgJIAEoBRISCgptb3N0X3Nsb3RzGAogASgFEhcKD21vc3RfZnJlZV9zbG90cxgLIAEoBSJDChJXb3JrZXJTdWJzY3JpcHRpb24SDQoFcXVldWUYASABKAkSDAoEa2luZBgCIAEoCRIQCghzZXNzaW9ucxgDIAEoBSIrCgpMaW5lRGV0YWlsEg0KBWFoZWFkGAEgASgFEg4KBmNhcHBlZBgCIAEoCCLuAQoJS2V5RGV0YWlsEgsKA2tleRgBIAEoCRITCgttYXhfcnVubmluZxgCIAEoBRINCgV0YWtlbhgDIAEoBRInCgdob2xkZXJzGAQgAygLMhYuam9icXVldWUudjEuS2V5SG9sZGVyEg0KBWFoZWFkGAUgASgFEg4KBmNhcHBlZBgGIAEoCBIrCgduZXh0X2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgVwYXVzZRgIIAEoCzIYLmpvYnF1ZXVlLnYxLlBhdXNlRGV0YWlsEhIKCmJsb2NrZWRfYnkYCSABKAkiVgoJS2V5SG9sZGVyEg4KBmpvYl9pZBgBIAEoCRIOCgZ3b3JrZXIYAiABKAkSKQoFc2luY2UYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiwKFUdldFF1ZXVlRGVtYW5kUmVxdWVzdBITCgVxdWV1ZRgBIAEoCUIE4kEBAiLHAwoWR2V0UXVldWVEZW1hbmRSZXNwb25zZRIQCghydW5uYWJsZRgBIAEoBRIOCgZjYXBwZWQYAiABKAgSDwoHcnVubmluZxgDIAEoBRIMCgRoZWxkGAQgASgFEg0KBWxhdGVyGAUgASgFEg4KBnBhdXNlZBgGIAEoBRIPCgd3b3JrZXJzGAcgASgFEg0KBXNsb3RzGAggASgFEhIKCmZyZWVfc2xvdHMYCSABKAUSNgoTb2xkZXN0X3J1bm5hYmxlX2FnZRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgx3YW50ZWRfc2xvdHMYCyABKAUSHwoXbW9yZV93b3JrZXJzX3dvdWxkX2hlbHAYDCABKAgSCwoDd2h5GA0gASgJEisKB3JlYWRfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Vua25vd24YDyADKAkSEwoLaGVsZF9ieV9rZXkYECABKAUSFAoMYmV5b25kX2xpbWl0GBIgASgFEhsKE2Fycml2YWxzX3Blcl9zZWNvbmQYEyABKAESFwoPZW5kc19wZXJfc2Vjb25kGBQgASgBMsoJCgdJbnNpZ2h0EnUKCkV4cGxhaW5Kb2ISHi5qb2JxdWV1ZS52MS5FeHBsYWluSm9iUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkV4cGxhaW5Kb2JSZXNwb25zZSImioAZBQoBAxADgtPkkwIXEhUvdjEvam9icy97aWR9OmV4cGxhaW4ShQEKDkdldFF1ZXVlRGVtYW5kEiIuam9icXVldWUudjEuR2V0UXVldWVEZW1hbmRSZXF1ZXN0GiMuam9icXVldWUudjEuR2V0UXVldWVEZW1hbmRSZXNwb25zZSIqioAZBQoBAxACgtPkkwIbEhkvdjEvcXVldWVzL3txdWV1ZX06ZGVtYW5kEnkKC0dldE92ZXJ2aWV3Eh8uam9icXVldWUudjEuR2V0T3ZlcnZpZXdSZXF1ZXN0GiAuam9icXVldWUudjEuR2V0T3ZlcnZpZXdSZXNwb25zZSInioAZBQoBAxAFgtPkkwIYYghvdmVydmlldxIML3YxL292ZXJ2aWV3En0KDVdhdGNoT3ZlcnZpZXcSIS5qb2JxdWV1ZS52MS5XYXRjaE92ZXJ2aWV3UmVxdWVzdBoiLmpvYnF1ZXVlLnYxLldhdGNoT3ZlcnZpZXdSZXNwb25zZSIjioAZBQoBAxAFgtPkkwIUEhIvdjEvb3ZlcnZpZXc6d2F0Y2gwARJpCgpRdWVyeVN0YXRzEh4uam9icXVldWUudjEuUXVlcnlTdGF0c1JlcXVlc3QaHy5qb2JxdWV1ZS52MS5RdWVyeVN0YXRzUmVzcG9uc2UiGoqAGQUKAQMQBYLT5JMCCxIJL3YxL3N0YXRzEmsKCUNvdW50Sm9icxIdLmpvYnF1ZXVlLnYxLkNvdW50Sm9ic1JlcXVlc3QaHi5qb2JxdWV1ZS52MS5Db3VudEpvYnNSZXNwb25zZSIfioAZBQoBAxAFgtPkkwIQEg4vdjEvam9iczpjb3VudBJuCgtMaXN0U2VydmVycxIfLmpvYnF1ZXVlLnYxLkxpc3RTZXJ2ZXJzUmVxdWVzdBogLmpvYnF1ZXVlLnYxLkxpc3RTZXJ2ZXJzUmVzcG9uc2UiHIqAGQUKAQMQAYLT5JMCDRILL3YxL3NlcnZlcnMSbgoLTGlzdFdvcmtlcnMSHy5qb2JxdWV1ZS52MS5MaXN0V29ya2Vyc1JlcXVlc3QaIC5qb2JxdWV1ZS52MS5MaXN0V29ya2Vyc1Jlc3BvbnNlIhyKgBkFCgEDEAWC0+STAg0SCy92MS93b3JrZXJzEn0KCUdldFdvcmtlchIdLmpvYnF1ZXVlLnYxLkdldFdvcmtlclJlcXVlc3QaHi5qb2JxdWV1ZS52MS5HZXRXb3JrZXJSZXNwb25zZSIxioAZBQoBAxAFgtPkkwIiYgZ3b3JrZXISGC92MS93b3JrZXJzL3tzZXNzaW9uX2lkfRKOAQoLRHJhaW5Xb3JrZXISHy5qb2JxdWV1ZS52MS5EcmFpbldvcmtlclJlcXVlc3QaIC5qb2JxdWV1ZS52MS5EcmFpbldvcmtlclJlc3BvbnNlIjyKgBkHCgEFEAQYAYLT5JMCKzoBKmIGd29ya2VyIh4vdjEvd29ya2Vycy97c2Vzc2lvbl9pZH06ZHJhaW5CSQoPZGV2LmpvYnF1ZXVlLnYxQgxJbnNpZ2h0UHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job, file_jobqueue_v1_overview, file_jobqueue_v1_stats, file_jobqueue_v1_worker]);
 
 /**
  * The job to explain.
@@ -675,41 +679,6 @@ export const DueDetailSchema: GenMessage<DueDetail> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_insight, 8);
 
 /**
- * Who paused a queue.
- *
- * @generated from message jobqueue.v1.PauseDetail
- */
-export type PauseDetail = Message<"jobqueue.v1.PauseDetail"> & {
-  /**
-   * When.
-   *
-   * @generated from field: google.protobuf.Timestamp since = 1;
-   */
-  since?: Timestamp;
-
-  /**
-   * The principal. Empty: it is not known.
-   *
-   * @generated from field: string by = 2;
-   */
-  by: string;
-
-  /**
-   * PauseQueueRequest.reason.
-   *
-   * @generated from field: string reason = 3;
-   */
-  reason: string;
-};
-
-/**
- * Describes the message jobqueue.v1.PauseDetail.
- * Use `create(PauseDetailSchema)` to create a new message.
- */
-export const PauseDetailSchema: GenMessage<PauseDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 9);
-
-/**
  * Workers that take the job's kind from its queue, of all servers.
  *
  * @generated from message jobqueue.v1.WorkersDetail
@@ -798,7 +767,7 @@ export type WorkersDetail = Message<"jobqueue.v1.WorkersDetail"> & {
  * Use `create(WorkersDetailSchema)` to create a new message.
  */
 export const WorkersDetailSchema: GenMessage<WorkersDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 10);
+  messageDesc(file_jobqueue_v1_insight, 9);
 
 /**
  * What some workers take.
@@ -833,7 +802,7 @@ export type WorkerSubscription = Message<"jobqueue.v1.WorkerSubscription"> & {
  * Use `create(WorkerSubscriptionSchema)` to create a new message.
  */
 export const WorkerSubscriptionSchema: GenMessage<WorkerSubscription> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 11);
+  messageDesc(file_jobqueue_v1_insight, 10);
 
 /**
  * A job's place in its line.
@@ -862,7 +831,7 @@ export type LineDetail = Message<"jobqueue.v1.LineDetail"> & {
  * Use `create(LineDetailSchema)` to create a new message.
  */
 export const LineDetailSchema: GenMessage<LineDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 12);
+  messageDesc(file_jobqueue_v1_insight, 11);
 
 /**
  * What holds back a job whose queue limits its key.
@@ -939,7 +908,7 @@ export type KeyDetail = Message<"jobqueue.v1.KeyDetail"> & {
  * Use `create(KeyDetailSchema)` to create a new message.
  */
 export const KeyDetailSchema: GenMessage<KeyDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 13);
+  messageDesc(file_jobqueue_v1_insight, 12);
 
 /**
  * A job that counts against what its queue allows of its key.
@@ -974,7 +943,7 @@ export type KeyHolder = Message<"jobqueue.v1.KeyHolder"> & {
  * Use `create(KeyHolderSchema)` to create a new message.
  */
 export const KeyHolderSchema: GenMessage<KeyHolder> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 14);
+  messageDesc(file_jobqueue_v1_insight, 13);
 
 /**
  * The queue whose demand is asked for.
@@ -995,7 +964,7 @@ export type GetQueueDemandRequest = Message<"jobqueue.v1.GetQueueDemandRequest">
  * Use `create(GetQueueDemandRequestSchema)` to create a new message.
  */
 export const GetQueueDemandRequestSchema: GenMessage<GetQueueDemandRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 15);
+  messageDesc(file_jobqueue_v1_insight, 14);
 
 /**
  * How many slots a queue wants.
@@ -1150,10 +1119,10 @@ export type GetQueueDemandResponse = Message<"jobqueue.v1.GetQueueDemandResponse
  * Use `create(GetQueueDemandResponseSchema)` to create a new message.
  */
 export const GetQueueDemandResponseSchema: GenMessage<GetQueueDemandResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 16);
+  messageDesc(file_jobqueue_v1_insight, 15);
 
 /**
- * Says why a job waits, how many slots a queue wants, and which workers there are.
+ * Says why a job waits, how many slots a queue wants, how the queues are doing, and which workers there are.
  *
  * In addition to the errors listed at each method, every method may answer those that are listed at the service
  * JobQueue.
@@ -1190,6 +1159,78 @@ export const Insight: GenService<{
     methodKind: "unary";
     input: typeof GetQueueDemandRequestSchema;
     output: typeof GetQueueDemandResponseSchema;
+  },
+  /**
+   * Says how the queues are doing: what happens, what waits, who works, and what is wrong. It is read from memory and from
+   * what is counted already, so it costs the database the same with ten jobs and with ten million. At most 2 s old.
+   *
+   * Errors:
+   * - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+   *
+   * @generated from rpc jobqueue.v1.Insight.GetOverview
+   */
+  getOverview: {
+    methodKind: "unary";
+    input: typeof GetOverviewRequestSchema;
+    output: typeof GetOverviewResponseSchema;
+  },
+  /**
+   * Answers the overview at once, then every 2 s, until the caller ends the stream. A server reads it once for all who
+   * watch.
+   *
+   * Errors:
+   * - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+   *   one after RetryInfo.
+   *
+   * @generated from rpc jobqueue.v1.Insight.WatchOverview
+   */
+  watchOverview: {
+    methodKind: "server_streaming";
+    input: typeof WatchOverviewRequestSchema;
+    output: typeof WatchOverviewResponseSchema;
+  },
+  /**
+   * Says what happened to jobs in a time, in steps: how many were stored, began and ended in which way, how long they
+   * waited and ran. It is kept for 90 days.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: a name is malformed, since is not before until, step is out of range or makes more
+   *   than 720 points.
+   *
+   * @generated from rpc jobqueue.v1.Insight.QueryStats
+   */
+  queryStats: {
+    methodKind: "unary";
+    input: typeof QueryStatsRequestSchema;
+    output: typeof QueryStatsResponseSchema;
+  },
+  /**
+   * Counts jobs by the filters of ListJobs. It reads them one by one, for 2 s at most, so it is for a single question; for
+   * numbers that are shown all the time there are GetOverview and QueryStats. An answer is kept for up to a minute, for all
+   * who ask the same.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+   *
+   * @generated from rpc jobqueue.v1.Insight.CountJobs
+   */
+  countJobs: {
+    methodKind: "unary";
+    input: typeof CountJobsRequestSchema;
+    output: typeof CountJobsResponseSchema;
+  },
+  /**
+   * Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
+   *
+   * Errors:
+   * - UNAVAILABLE, DATABASE_AWAY: the database does not answer, so it can't be said.
+   *
+   * @generated from rpc jobqueue.v1.Insight.ListServers
+   */
+  listServers: {
+    methodKind: "unary";
+    input: typeof ListServersRequestSchema;
+    output: typeof ListServersResponseSchema;
   },
   /**
    * Lists the workers that are connected to any server, and those that were silent for less than their ttl. A worker is shown
