@@ -17,12 +17,12 @@ from ...store.database import Record
 from ...store.insight.workers import WorkerFilter, WorkerStore
 from .. import tokens
 from ..access.checks import not_allowed
+from ..cached import Cached
 from ..catalog.catalog import Catalog
 from ..pages import page_position, page_size, page_token
 from ..session.drains import Drains
 from ..session.registry import Sessions
 from ..upkeep.levels import DRAIN_LEVEL, Levels
-from ..cached import Cached
 
 #: For how many seconds what all of them hold is kept, and how many jobs are counted.
 KEPT_FOR = 2.0
