@@ -33,8 +33,10 @@ from jobqueue.v1 import (
     job_pb2,
     jobqueue_pb2,
     lease_pb2,
+    overview_pb2,
     queue_admin_pb2,
     schedule_pb2,
+    stats_pb2,
     worker_pb2,
 )
 from jobqueue_server.core.access import keys
@@ -370,6 +372,11 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     "ListWorkers": lambda w, p, thing, rest: worker_pb2.ListWorkersRequest(queue=QUEUES[thing][0]),
     "GetWorker": lambda w, p, thing, rest: worker_pb2.GetWorkerRequest(session_id=w.workers[thing]),
     "DrainWorker": lambda w, p, thing, rest: worker_pb2.DrainWorkerRequest(session_id=w.workers[thing]),
+    "GetOverview": lambda w, p, thing, rest: overview_pb2.GetOverviewRequest(),
+    "WatchOverview": lambda w, p, thing, rest: overview_pb2.WatchOverviewRequest(),
+    "ListServers": lambda w, p, thing, rest: overview_pb2.ListServersRequest(),
+    "QueryStats": lambda w, p, thing, rest: stats_pb2.QueryStatsRequest(queue=QUEUES[thing][0]),
+    "CountJobs": lambda w, p, thing, rest: stats_pb2.CountJobsRequest(queue=QUEUES[thing][0]),
     **dict.fromkeys(
         ("IsActive", "StreamIsActive", "GetMetricSpec", "StreamMetricSpec"),
         lambda w, p, thing, rest: trigger(thing),

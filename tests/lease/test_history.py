@@ -124,7 +124,7 @@ async def test_a_step_is_never_shorter_than_what_is_kept_of_its_time(place: Plac
     assert (await stats(place, since=days, step=Duration(seconds=3600))).step.seconds == 3600
     assert (await stats(place, since=days, step=Duration(seconds=910))).step.seconds == 1800
     # Without one, so many points as can be looked at.
-    usual = [(timedelta(hours=1), 10), (timedelta(hours=12), 300), (7 * DAY, 6 * 3600), (90 * DAY, 6 * 3600)]
+    usual = [(timedelta(hours=1), 10), (timedelta(hours=12), 300), (7 * DAY, 3600), (90 * DAY, 6 * 3600)]
     for back, step in usual:
         answer = await stats(place, since=timestamp(now - back))
         assert answer.step.seconds == step, back

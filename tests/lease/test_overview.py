@@ -1,4 +1,4 @@
-"""The overview: what happens, what waits, who works and what is wrong, read once for all, and never by counting jobs."""
+"""The overview: what happens, what waits, who works and what is wrong; read once for all, without counting jobs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 
 from jobqueue.v1 import overview_pb2, stats_pb2
+from jobqueue_server.core.events.tallies import COUNTS
 from jobqueue_server.core.insight import overviews
 from jobqueue_server.store import database
 from jobqueue_server.store.statements import statement
@@ -51,10 +52,14 @@ def warned(found: overview_pb2.Overview) -> set[tuple[str, str]]:
 def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The names of all statements that are run within."""
     names: list[str] = []
-    real = database.statement
-    monkeypatch.setattr(database, "statement", lambda name: names.append(name) or real(name))
-    yield names
-    monkeypatch.setattr(database, "statement", real)
+
+    def noted(name: str) -> str:
+        names.append(name)
+        return statement(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "statement", noted)
+        yield names
 
 
 async def test_it_has_what_waits_what_runs_who_works_and_what_happened_lately(place: Place) -> None:
@@ -95,10 +100,10 @@ async def test_it_warns_of_paused_queues_full_workers_lost_workers_blocked_keys_
         "insert into server (name, level, heartbeat_at) values ('gone', 3, now() - interval '1 minute')"
     )
     lane = await place.value("select id from lane order by id limit 1")
-    zeros = "0, 0, 0, 0, 0, 0, 7, 0, 0"
+    counts = ", ".join("7" if name == "lost" else "0" for name in COUNTS)
     await place.sql(
-        "insert into lane_stat (width_s, at, lane_id, server_id, enqueued, started, succeeded, retried, failed, cancelled,"
-        f" lost, timed_out, released) values (60, date_bin('1 min', now() - interval '20 min', 'epoch'), $1, 0, {zeros})",
+        f"insert into lane_stat (width_s, at, lane_id, server_id, {', '.join(COUNTS)})"
+        f" values (60, date_bin('1 min', now() - interval '20 min', 'epoch'), $1, 0, {counts})",
         lane,
     )
     found = await until(place, lambda each: ("NO_CREDIT", "default") in warned(each))

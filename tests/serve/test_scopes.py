@@ -26,8 +26,10 @@ from jobqueue.v1 import (
     job_pb2,
     jobqueue_pb2,
     lease_pb2,
+    overview_pb2,
     queue_admin_pb2,
     schedule_pb2,
+    stats_pb2,
 )
 from jobqueue_server.chain import Anybody, Call
 from jobqueue_server.rpc.keda import externalscaler_pb2
@@ -338,6 +340,50 @@ async def explain_job(world: World, caller: Caller, things: Things) -> list[tupl
 async def get_queue_demand(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
     request = insight_pb2.GetQueueDemandRequest(queue=things.queue)
     return [await answer_of(caller.insight.GetQueueDemand(request))]
+
+
+@case("GetOverview")
+async def get_overview(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    answer = await caller.insight.GetOverview(overview_pb2.GetOverviewRequest())
+    named = {queue.queue for queue in answer.overview.queues} | {
+        each.queue for each in answer.overview.warnings
+    }
+    return [(things.queue in named, things.queue in str(answer))]
+
+
+@case("WatchOverview")
+async def watch_overview(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    call = caller.insight.WatchOverview(overview_pb2.WatchOverviewRequest())
+    answer = await call.read()
+    call.cancel()
+    return [(things.queue in str(answer),)]
+
+
+@case("QueryStats")
+async def query_stats(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    requests = (
+        stats_pb2.QueryStatsRequest(queue=things.queue),
+        stats_pb2.QueryStatsRequest(kind=things.kind),
+        stats_pb2.QueryStatsRequest(group_by=stats_pb2.GROUP_BY_QUEUE_AND_KIND),
+    )
+    answers = [await caller.insight.QueryStats(request) for request in requests]
+    return [(len(answers[0].series), len(answers[1].series), things.queue in str(answers[2]))]
+
+
+@case("CountJobs")
+async def count_jobs(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    requests = (
+        stats_pb2.CountJobsRequest(queue=things.queue),
+        stats_pb2.CountJobsRequest(kind=things.kind),
+        stats_pb2.CountJobsRequest(labels=[f"{name}={value}" for name, value in things.labels.items()]),
+    )
+    return [((await caller.insight.CountJobs(request)).count,) for request in requests]
+
+
+@case("ListServers")
+async def list_servers(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    answer = await caller.insight.ListServers(overview_pb2.ListServersRequest())
+    return [(len(answer.servers), answer.servers[0].sessions)]
 
 
 @case("IsActive")

@@ -735,9 +735,10 @@ class Client:
         created_before: datetime | None = None,
         deadline: timedelta | None = None,
     ) -> JobCount:
-        """Counts jobs; the filters are those of `list`. The server counts for 2 s at most, and keeps the answer a minute.
+        """Counts jobs; the filters are those of `list`.
 
-        It reads each job, so it is for a single question. For what is shown all the time there are `overview` and `stats`.
+        The server counts for 2 s at most, and keeps the answer for a minute. It reads each job, so it is for a single
+        question; for what is shown all the time there are `overview` and `stats`.
 
         Args:
             queue: Only of this queue.

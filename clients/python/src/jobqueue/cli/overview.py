@@ -32,6 +32,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 40
 _SHOWN = 20
 
+_BY = {"queue": GroupBy.QUEUE, "kind": GroupBy.KIND, "both": GroupBy.QUEUE_AND_KIND, "all": None}
 _URGENT = frozenset({WarningCode.NO_WORKER, WarningCode.QUEUE_PAUSED, WarningCode.NO_CREDIT})
 
 
@@ -75,11 +76,6 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Show what happened to jobs: how many came and ended in which way, how long they waited and ran."""
-    group_by = values.choice(
-        {"queue": GroupBy.QUEUE, "kind": GroupBy.KIND, "both": GroupBy.QUEUE_AND_KIND, "all": None},
-        by,
-        "--by",
-    )
     with connected(server, deadline, as_json) as client:
         found = client.stats(
             queue=queue,
@@ -87,7 +83,7 @@ def stats(
             since=values.moment_or_ago(since, "--since"),
             until=values.moment_or_ago(until, "--until"),
             step=values.optional_duration(step, "--step"),
-            group_by=group_by,
+            group_by=values.choice(_BY, by, "--by"),
         )
         if as_json:
             typer.echo(json_text.write(json_text.stats(found)))
@@ -140,8 +136,8 @@ def count(
 def _screen(found: Overview) -> Group:
     flow, depth, workers = found.flow, found.depth, found.workers
     above = Text(
-        f"{_many(depth.queued + depth.retrying, depth)} wait, {depth.running:,} run, {_rate(flow.enqueued)} come a second, "
-        f"{_rate(_done(flow))} end, {_rate(flow.retried + flow.failed)} fail"
+        f"{_many(depth.queued + depth.retrying, depth)} wait, {depth.running:,} run, "
+        f"{_rate(flow.enqueued)} come a second, {_rate(_done(flow))} end, {_rate(flow.retried + flow.failed)} fail"
     )
     silent = f", {workers.silent:,} silent" if workers.silent else ""
     below = Text(
