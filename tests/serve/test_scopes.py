@@ -361,6 +361,8 @@ async def watch_overview(world: World, caller: Caller, things: Things) -> list[t
 
 @case("QueryStats")
 async def query_stats(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    # What was counted is written at once.
+    await world.place.app.stats.slices.stop()
     requests = (
         stats_pb2.QueryStatsRequest(queue=things.queue),
         stats_pb2.QueryStatsRequest(kind=things.kind),
