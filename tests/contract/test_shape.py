@@ -19,6 +19,7 @@ from jobqueue.v1 import (
     queue_admin_pb2,
     schedule_pb2,
     stats_pb2,
+    worker_pb2,
 )
 
 pytestmark = pytest.mark.unit
@@ -36,6 +37,7 @@ FILES = [
         queue_admin_pb2,
         schedule_pb2,
         stats_pb2,
+        worker_pb2,
     )
 ]
 METHODS = [
@@ -121,7 +123,7 @@ def test_lists_of_a_get_are_repeated_scalars(method: MethodDescriptor) -> None:
 
 def test_times_end_in_at() -> None:
     """Except the bounds of lists, and that of a point, which is nothing but its time."""
-    bounds = {"created_after", "created_before", "since", "until", "at"}
+    bounds = {"created_after", "created_before", "since", "until", "silent_since", "at"}
     for field in (field for message in MESSAGES for field in message.fields):
         time = type_name(field) == "google.protobuf.Timestamp"
         named = field.name.endswith("_at") or field.name in bounds
@@ -154,6 +156,7 @@ def test_the_enums_that_people_read_have_no_prefix() -> None:
         "jobqueue.v1.SchedulePolicy.CatchUp",
         "jobqueue.v1.ScheduleTick.Rule",
         "jobqueue.v1.ScheduleRun.RunOutcome",
+        "jobqueue.v1.Worker.State",
     ]
     assert job_pb2.Job.Status.Name(job_pb2.Job.QUEUED) == "QUEUED"
 

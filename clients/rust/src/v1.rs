@@ -2476,7 +2476,7 @@ pub mod bulk_client {
         /// - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
         /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         ///   operation.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations. HTTP 409.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations.
         /// - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
         ///   how many. HTTP 409.
         /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
@@ -4095,7 +4095,7 @@ pub mod insight_client {
         /// - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
         /// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
         /// - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same. HTTP 409.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same.
         pub async fn drain_worker(
             &mut self,
             request: impl tonic::IntoRequest<super::DrainWorkerRequest>,
