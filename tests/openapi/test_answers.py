@@ -37,6 +37,9 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     assert [each["id"] for each in claimed] == [job]
     lease = {"job_id": job, "attempt": claimed[0]["attempt"]}
     await checked("HeartbeatSession", {"session_token": token, "held": {"leases": [lease]}})
+    worker = (await checked("ListWorkers", page_size="1")).json["workers"][0]["session_id"]
+    assert (await checked("GetWorker", session_id=worker)).json["state"] == "CONNECTED"
+    assert (await checked("DrainWorker", {"reason": "r"}, session_id=worker)).json["state"] == "DRAINING"
     cancelling = await checked("CancelJob", {"reason": "why"}, id=job)
     assert (cancelling.status, cancelling.json["pending"]) == (202, True)
     outcome = {**lease, "failure": {"error": "no"}}
@@ -68,9 +71,6 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     await checked("ListOperations")
     await checked("DeleteOperation", name=name)
 
-    worker = (await checked("ListWorkers", page_size="1")).json["workers"][0]["session_id"]
-    assert (await checked("GetWorker", session_id=worker)).json["state"] == "CONNECTED"
-    assert (await checked("DrainWorker", {"reason": "r"}, session_id=worker)).json["state"] == "DRAINING"
     changes = {"filter": {"queue": "nobodys"}, "priority": 0}
     assert (await checked("UpdateJobs", changes)).json["metadata"]["verb"] == "UpdateJobs"
     assert (await checked("UpdateJobs", {**changes, "force": True, "expected": "0"})).status == 202
