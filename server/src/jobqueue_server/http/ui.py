@@ -89,7 +89,7 @@ class Dashboard:
         """
         if not path.startswith(BELOW):
             # A relative address: a proxy may have cut a prefix off.
-            headers = (("Location", "ui/"), ("Cache-Control", _CURRENT), ("Vary", "Accept"))
+            headers: Headers = (("Location", "ui/"), ("Cache-Control", _CURRENT), ("Vary", "Accept"))
             return Answer(302, headers=headers, content_type=_TYPES[".html"])
         file = self._files.get(path)
         if file is not None:
