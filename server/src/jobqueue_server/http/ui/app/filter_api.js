@@ -101,6 +101,3 @@ export function toggled(line, field, value) {
   const many = field === "label" || field === "status";
   return [...words.filter((word) => many || !word.startsWith(`${field}:`)), typed].join(" ");
 }
-
-/** Whether a job that a watch tells of still belongs to the list. @param {Filter} filter @param {{status: string}} job */
-export const stillMatches = (filter, job) => !filter.status.length || filter.status.includes(job.status);

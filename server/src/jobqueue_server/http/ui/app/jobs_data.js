@@ -4,7 +4,10 @@ import { useStream } from "./data.js";
 import { useEffect, useMemo, useState } from "./lib.js";
 
 /** @typedef {Record<string, any> & {id: string, status: string, kind: string, queue: string, created_at: string}} Job */
-/** @typedef {{jobs: Job[], next: string, edge: number | null}} Page `edge`: how far back was looked, ms; null: not known. */
+/**
+ * @typedef {{jobs: Job[], next: string, edge: number | null, rare: boolean}} Page `edge`: how far back was looked, in ms; null:
+ *   not known. `rare`: one call did not find a page of them, so the list is not read again by itself.
+ */
 
 export const PAGE = 50;
 const MOST_CALLS = 4;
@@ -23,14 +26,15 @@ export async function readPage(path, options) {
   const jobs = [];
   const until = Date.now() + MOST_MS;
   let next = String(options.query?.["page_token"] ?? "");
-  for (let calls = 0; calls < MOST_CALLS && Date.now() < until; calls += 1) {
+  let calls = 0;
+  for (; calls < MOST_CALLS && Date.now() < until; calls += 1) {
     const query = { ...options.query, page_size: PAGE - jobs.length, page_token: next };
     const answer = await call(path, { ...options, query });
     jobs.push(...answer.jobs);
     next = answer.next_page_token;
     if (!next || jobs.length >= PAGE) break;
   }
-  return { jobs, next, edge: next ? timeOf(next, jobs) : null };
+  return { jobs, next, edge: next ? timeOf(next, jobs) : null, rare: calls > 0 };
 }
 
 /**

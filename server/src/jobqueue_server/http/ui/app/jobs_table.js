@@ -1,5 +1,6 @@
 // The columns of a list of jobs.
 import { headOf } from "./error_text.js";
+import { toggled } from "./filter_api.js";
 import { ended } from "./jobs_data.js";
 import { html } from "./lib.js";
 import { Status, Time } from "./parts.js";
@@ -38,11 +39,15 @@ function Note({ job }) {
   return html`${due}${marks}${line ? html`<span title=${error}>${line}</span>` : reason && html`<span class="dim">${reason}</span>`}`;
 }
 
-/** @returns {import("./table.js").Column<Job>[]} */
-export const columns = () => [
+/** A value of a row, which a click puts into the filter or takes off. @param {string} line @param {string} field @param {string} value */
+const Value = (line, field, value) =>
+  html`<${Link} to=${url("jobs", { q: toggled(line, field, value) })} class="plain" tabindex=${-1} title=${`${field}:${value} in the filter`}>${value}<//>`;
+
+/** @param {string} line The filter. @returns {import("./table.js").Column<Job>[]} */
+export const columns = (line) => [
   { name: "Status", cell: (job) => html`<${JobStatus} job=${job} />` },
-  { name: "Kind", cell: (job) => job.kind },
-  { name: "Queue", cell: (job) => job.queue },
+  { name: "Kind", cell: (job) => Value(line, "kind", job.kind) },
+  { name: "Queue", cell: (job) => Value(line, "queue", job.queue) },
   { name: "Job", cell: (job) => html`<${JobLink} id=${job.id} tab=${-1}>…${job.id.slice(-12)}<//>` },
   { name: "Enqueued", cell: (job) => html`<${Time} at=${job.created_at} />` },
   { name: "Changed", hint: "When its state last changed", cell: (job) => html`<${Time} at=${job["updated_at"]} />` },

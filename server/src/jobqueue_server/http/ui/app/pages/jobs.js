@@ -55,10 +55,12 @@ export default function Jobs({ query }) {
 
   const ask = filter.problems.length || filter.id ? null : "v1/jobs";
   const wanted = useMemo(() => ({ ...grouped(listQuery(filter, now)), page_token: token }), [filter, now, token]);
-  // Rows don't move under a hand that selects, nor on an older page.
-  const every = live && !token && !selected.size ? AGAIN_MS : 0;
+  // Rows don't move under a hand that selects, nor on an older page; and what took several calls is not asked for again.
+  const [rare, setRare] = useState(false);
+  const every = live && !token && !selected.size && !rare ? AGAIN_MS : 0;
   const data = useData(ask, { query: wanted, every, read: readPage });
   const page = data.data;
+  useEffect(() => setRare(page?.rare ?? false), [page?.rare]);
   const jobs = useLive(page?.jobs ?? NONE, live);
   const known = useKnown(jobs);
   const what = sentence(filter, now);
@@ -70,7 +72,7 @@ export default function Jobs({ query }) {
     <p class="dim" data-jobs="what">${filter.problems.length ? "The filter can't be asked for as it is." : `${what}.`}</p>
     ${ask && html`<${Loaded} data=${data} what="The list of jobs">${() => html`
       <div><${BulkBar} selected=${selected} filter=${jobFilter(filter, now)} what=${what} onClear=${() => select(new Set())} onDone=${data.reload} /></div>
-      <div>${jobs.length ? html`<${Table} caption="Jobs" rows=${jobs} columns=${COLUMNS} id=${idOf} to=${linkOf}
+      <div>${jobs.length ? html`<${Table} caption="Jobs" rows=${jobs} columns=${columns(line)} id=${idOf} to=${linkOf}
           ...${canAnywhere("OPERATE") ? { selected, onSelect: select } : {}} />`
         : html`<${Nothing} page=${page} line=${line} />`}</div>
       <${Pager} page=${page} line=${line} token=${token} now=${now} />`}<//>`}</article>`;
@@ -78,7 +80,6 @@ export default function Jobs({ query }) {
 
 /** @type {Job[]} */
 const NONE = [];
-const COLUMNS = columns();
 const idOf = (/** @type {Job} */ job) => job.id;
 const linkOf = (/** @type {Job} */ job) => url(path("jobs", job.id));
 
