@@ -1,4 +1,4 @@
-"""Who may come in, and what is shown to whom: the page hides what the server refuses, and the server refuses it anyway."""
+"""Who may come in, and what is shown to whom: the page hides what the server refuses, which it does anyway."""
 
 from __future__ import annotations
 

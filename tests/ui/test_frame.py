@@ -100,7 +100,10 @@ def test_the_whole_page_goes_by_keyboard_and_shows_where_the_focus_is(server: Se
     tab.go("queues?name=walk-")
     expect(tab.row("walk-a")).to_be_visible()
     seen = set()
-    outline = "() => { const e = document.activeElement; return [e.outerHTML.slice(0, 80), getComputedStyle(e).outlineStyle]; }"
+    outline = (
+        "() => { const e = document.activeElement;"
+        " return [e.outerHTML.slice(0, 80), getComputedStyle(e).outlineStyle]; }"
+    )
     for _ in range(24):
         press("Tab")
         where, style = tab.page.evaluate(outline)

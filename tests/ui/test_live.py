@@ -166,9 +166,7 @@ def test_a_number_of_20_digits_and_a_script_are_shown_as_they_are(
     server: Server, open_tab: Callable[..., Tab]
 ):
     text = '{"big": 12345678901234567890, "note": "<script>document.title = 1</script><img src=x onerror=alert(1)>"}'
-    spec = (
-        '{"name": "exact", "spec": {"cron": ["0 3 * * *"]}, "job": {"kind": "hello", "payload": %s}}' % text
-    )
+    spec = f'{{"name": "exact", "spec": {{"cron": ["0 3 * * *"]}}, "job": {{"kind": "hello", "payload": {text}}}}}'
     done = subprocess.run(
         ["curl", "-s", f"{server.url}/v1/schedules", "-H", "Content-Type: application/json", "-d", spec],
         capture_output=True, text=True, check=True,
