@@ -126,9 +126,8 @@ class App:
             stores, upkeep, events.server.count, events.peers, metrics, tuning, issuers=read_issuers(settings),
             revoked=revoked_of(self._tls), server_name=self.name, used=bool(settings.auth),
         )
-        self.query = query = QueryRoom(
-            stores, upkeep, events, metrics, most_watches=settings.max_watches, retention=retention
-        )
+        self.query = query = QueryRoom(stores, upkeep, events, metrics, most_watches=settings.max_watches,
+                                       retention=retention)
         self.stats = stats = StatsRoom(stores, upkeep, catalog, events, metrics)
         self.lease = lease = LeaseRoom(stores, catalog, events, tuning, cancel_grace=cancel_grace)
         self.claim = claim = ClaimRoom(stores, upkeep, catalog, events, lease, metrics, tuning)
@@ -151,16 +150,13 @@ class App:
             settings, upkeep, access, catalog, query, lease, limits, intake, attempt, session,
             OperateRoom(stores, events, claim, session), insight, stats, schedule, bulk, server_name=self.name,
         )
-        self.transports = Transports(
-            settings, chain, services, metrics, events.database, self._tls, reuse_port=self._reuse_port
-        )
+        self.transports = Transports(settings, chain, services, metrics, events.database, self._tls,
+                                     reuse_port=self._reuse_port)
 
         # What runs all the time, and how it ends.
         gauges = Gauges(metrics, chain, session.sessions, query.watch_limit, insight, catalog.depths, upkeep.clock)
-        rooms = (
-            upkeep, access, catalog, events, query, stats, lease, claim, limits, intake, attempt, session, insight,
-            schedule, bulk,
-        )
+        rooms = (upkeep, access, catalog, events, query, stats, lease, claim, limits, intake, attempt, session, insight,
+                 schedule, bulk)
         self.background = Background(
             *(room.background() for room in rooms),
             {"depths": gauges.run, "free memory": FreeMemory().run} | watching(self._tls, metrics),
@@ -203,7 +199,6 @@ class App:
         await self.upkeep.retention.ensure()
         await self.upkeep.audit_partitions.ensure()
         up.push_async_callback(self.access.leave)
-        # Once nothing counts any longer.
         up.push_async_callback(self.stats.slices.stop)
         self.background.start()
         up.push_async_callback(self.background.stop)

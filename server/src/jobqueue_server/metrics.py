@@ -309,9 +309,6 @@ class Metrics(_WhereUsed):
         self._listens = Counter(
             "jobqueue_listens", "Times that this server began to listen for notices.", registry=self.registry
         )
-        self._slices_lost = self._counter(
-            "jobqueue_statistics_slices_lost", "Slices of statistics that could not be written, and are lost."
-        )
         self._bulk()
         self._enqueue_refused = self._counters(
             "jobqueue_enqueue_refused", "Enqueues refused for want of room, by the reason.", "reason"
@@ -340,6 +337,8 @@ class Metrics(_WhereUsed):
         }
 
     def _bulk(self) -> None:
+        lost = "Slices of statistics that could not be written, and are lost."
+        self._slices_lost = self._counter("jobqueue_statistics_slices_lost", lost)
         text = "Jobs of operations that this server changed, or skipped."
         self._bulk_jobs = self._counters("jobqueue_bulk_jobs", text, "verb", "outcome")
         self._operations = Gauge(

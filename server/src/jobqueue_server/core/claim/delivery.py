@@ -134,6 +134,13 @@ class Delivery:
             if job_id in checkpoints:
                 lease.goes_on_from(checkpoints[job_id])
             given[session].append(lease)
+        self._started(waits, given)
+        if len(self._orphans) > orphans:
+            self._activity.wake()
+        return given
+
+    def _started(self, waits: Mapping[Lane, list[float]], given: Mapping[Session, list[Lease]]) -> None:
+        """Jobs of these lanes were leased, which had been due for so long."""
         for lane, seconds in waits.items():
             seconds.sort()
             self._flows.started(lane.id, seconds)
@@ -144,9 +151,6 @@ class Delivery:
                 leases = (lease for some in given.values() for lease in some)
                 keys = [lease.key for lease in leases if lease.key and lease.template.lane is lane]
                 self._key_calls.started(lane.queue_id, keys)
-        if len(self._orphans) > orphans:
-            self._activity.wake()
-        return given
 
     def hand_over(self, session: Session, leases: list[Lease]) -> None:
         """Puts committed leases on the session's stream. If that is gone or takes no more they go back."""

@@ -1,4 +1,4 @@
-"""The overview for all who ask or watch: one reading each 2 s, while anybody does."""
+"""The overview for all who ask or watch: one reading each 2 s, while there is one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Overviews:
         self._snapshots = snapshots
         self._limit = limit
         self._read: Cached[Snapshot] = Cached(READ_EVERY)
-        # What watchers wait for; a new one for each reading. None: nobody waits.
+        # What watchers wait for; a new one for each reading. None: none waits.
         self._next: asyncio.Future[Snapshot] | None = None
         self._asked = asyncio.Event()
         self._viewed: Snapshot | None = None
@@ -57,7 +57,7 @@ class Overviews:
                 yield self._view(await self._coming(), scope)
 
     async def run(self) -> None:
-        """Reads while anybody watches, until cancelled."""
+        """Reads while there are watchers, until cancelled."""
         while True:
             await self._asked.wait()
             await asyncio.sleep(READ_EVERY)
@@ -69,7 +69,7 @@ class Overviews:
                 coming.set_result(await self._read.get(None, self._snapshots.read))
             except JobQueueError as error:
                 coming.set_exception(error)
-                # Where none watches any longer, nobody asks for it.
+                # Where none watches any longer, it is not asked for.
                 with contextlib.suppress(JobQueueError):
                     coming.result()
 

@@ -1,5 +1,5 @@
 -- statistics: counted -> a slice of 10 s of a server
--- $1 timestamptz: where it begins; $2 int8: the server; $3 int4[]: lanes; $4 to $12 int4[]: of each, in the order of the
+-- $1 timestamptz: where it begins; $2 int8: the server; $3 int4[]: lanes; $4 .. $12 int4[]: of each, in the order of the
 -- columns; $13, $14 text[]: histograms of waits and of runs, each as the literal of an array, or null
 -- One statement for all lanes. A slice is there already only where the clock stood still: then it gets the rest.
 insert into lane_stat as s (
