@@ -499,7 +499,7 @@ async def left(place, count):
     """Returns when the server has no more watches than that."""
 
     async def look():
-        return len(place.app.query.watches) == count
+        return len(place.app.query.watch_limit) == count
 
     await eventually(look)
 
