@@ -18,6 +18,7 @@ from jobqueue.v1 import (
     lease_pb2,
     queue_admin_pb2,
     schedule_pb2,
+    stats_pb2,
     worker_pb2,
 )
 from tests.http.conftest import Caller
@@ -144,6 +145,7 @@ def test_each_limit_is_of_a_field_that_there_is() -> None:
             queue_admin_pb2,
             schedule_pb2,
             worker_pb2,
+            stats_pb2,
         )
         for message in file.DESCRIPTOR.message_types_by_name.values()
         for field in message.fields
