@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +31,7 @@ from jobqueue.v1 import (
     queue_admin_pb2,
     schedule_pb2,
     stats_pb2,
+    worker_pb2,
 )
 from jobqueue_server.chain import Anybody, Call
 from jobqueue_server.rpc.keda import externalscaler_pb2
@@ -73,12 +75,13 @@ class Things:
     namespace: str
     operation: str
     schedule: str = "s-none"
+    worker: str = "987654321"
 
     def out_of(self, text: str) -> str:
         """A text that shows nothing but that it named one of these."""
         for name in ("waiting", "running", "ended", "operation"):
             text = text.replace(getattr(self, name), "<id>")
-        for name in ("queue", "kind", "api_key", "schedule"):
+        for name in ("queue", "kind", "api_key", "schedule", "worker"):
             text = text.replace(getattr(self, name), f"<{name}>")
         return text
 
@@ -129,6 +132,8 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
     async with Place(dsn, kinds="declared") as place:
         monkeypatch.setattr(place.app.chain, "_access", ByUserAgent())
         await place.sql("insert into namespace (id, name) values (2, 'theirs')")
+        # A number that stands in no other text.
+        await place.sql("select setval(pg_get_serial_sequence('worker_session', 'id'), 876543210)")
         await place.app.access.access.load()
         us, them = Caller(place.address, OURS.principal), Caller(place.address, THEIRS.principal)
         ours = Things("", "", "", "q-ours", "k-ours", {"of": "ours"}, "key", "", "default", "")
@@ -160,6 +165,7 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
             api_key=api_key,
             operation=operation.partition("/")[2],
             schedule="s-ours",
+            worker=str(worker.welcome.session_id),
         )
         nothing = Things(
             str(uuid4()),
@@ -388,6 +394,24 @@ async def list_servers(world: World, caller: Caller, things: Things) -> list[tup
     return [(len(answer.servers), answer.servers[0].sessions)]
 
 
+@case("ListWorkers")
+async def list_workers(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = worker_pb2.ListWorkersRequest(queue=things.queue)
+    return [await answer_of(caller.insight.ListWorkers(request))]
+
+
+@case("GetWorker")
+async def get_worker(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = worker_pb2.GetWorkerRequest(session_id=things.worker)
+    return [await answer_of(caller.insight.GetWorker(request))]
+
+
+@case("DrainWorker")
+async def drain_worker(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = worker_pb2.DrainWorkerRequest(session_id=things.worker)
+    return [await answer_of(caller.insight.DrainWorker(request))]
+
+
 @case("IsActive")
 async def is_active(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
     return [await answer_of(keda.ask(caller, "IsActive", keda.ref(queue=things.queue)))]
@@ -446,7 +470,7 @@ def by_filter(method: str, request: Any) -> None:
 by_filter("RetryJobs", bulk_pb2.RetryJobsRequest)
 by_filter("CancelJobs", bulk_pb2.CancelJobsRequest)
 by_filter("DeleteJobs", bulk_pb2.DeleteJobsRequest)
-by_filter("UpdateJobs", bulk_pb2.UpdateJobsRequest)
+by_filter("UpdateJobs", partial(bulk_pb2.UpdateJobsRequest, priority=1))
 
 
 def by_operation(method: str, request: Any) -> None:
