@@ -100,7 +100,7 @@ type InsightClient interface {
 	// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
 	GetWorker(ctx context.Context, in *GetWorkerRequest, opts ...grpc.CallOption) (*GetWorkerResponse, error)
 	// Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
-	// those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+	// those that it holds. It is not told to stop: its operator stops the process, once it holds nothing. A process that is
 	// started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
 	//
 	// Errors:
@@ -297,7 +297,7 @@ type InsightServer interface {
 	// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
 	GetWorker(context.Context, *GetWorkerRequest) (*GetWorkerResponse, error)
 	// Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
-	// those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+	// those that it holds. It is not told to stop: its operator stops the process, once it holds nothing. A process that is
 	// started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
 	//
 	// Errors:

@@ -871,7 +871,7 @@ class Client:
     async def drain_worker(
         self, session_id: str, *, reason: str = "", deadline: timedelta | None = None
     ) -> WorkerSession:
-        """Gives a worker no more jobs, for good. It finishes what it holds; then whoever runs it stops it.
+        """Gives a worker no more jobs, for good. It finishes what it holds; then its operator stops it.
 
         Args:
             session_id: The number of its session.

@@ -110,7 +110,7 @@ class InsightStub:
     """
     DrainWorker: _grpc.UnaryUnaryMultiCallable[_worker_pb2.DrainWorkerRequest, _worker_pb2.DrainWorkerResponse]
     """Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
-    those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+    those that it holds. It is not told to stop: its operator stops the process, once it holds nothing. A process that is
     started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
 
     Errors:
@@ -199,7 +199,7 @@ class InsightAsyncStub(InsightStub):
     """
     DrainWorker: _aio.UnaryUnaryMultiCallable[_worker_pb2.DrainWorkerRequest, _worker_pb2.DrainWorkerResponse]  # type: ignore[assignment]
     """Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
-    those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+    those that it holds. It is not told to stop: its operator stops the process, once it holds nothing. A process that is
     started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
 
     Errors:
@@ -345,7 +345,7 @@ class InsightServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.DrainWorkerResponse, _abc.Awaitable[_worker_pb2.DrainWorkerResponse]]:
         """Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
-        those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+        those that it holds. It is not told to stop: its operator stops the process, once it holds nothing. A process that is
         started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
 
         Errors:

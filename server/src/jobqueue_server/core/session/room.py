@@ -83,16 +83,9 @@ class SessionRoom:
             store, self.sessions, claim.takers, attempts, access.access, peers, tuning
         )
         self.unary = UnarySessions(
-            store,
-            self.sessions,
-            claim.takers,
-            claim.delivery,
-            attempt.settler,
-            attempts,
-            catalog.catalog,
-            self.drains,
-            server,
-        )
+            store, self.sessions, claim.takers, claim.delivery, attempt.settler, attempts,
+            catalog.catalog, self.drains, server,
+        )  # fmt: skip
         self.heartbeat = ServerHeartbeat(
             store, server, server_name, database, on_outdated, upkeep.expected, upkeep.levels, self.load_text
         )

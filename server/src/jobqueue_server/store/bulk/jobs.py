@@ -88,6 +88,11 @@ class _Done:
     def jobs(self) -> int:
         return len(self.retried) + len(self.cancelled) + len(self.deleted) + len(self.updated)
 
+    def step(self, operation: Operation, skipped: int, looked: int) -> Step:
+        return Step(
+            operation, self.jobs, skipped, looked, self.retried, self.cancelled, self.deleted, self.updated
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -196,16 +201,7 @@ class BulkStore:
             )
             # It was locked at the beginning.
             assert now is not None, "a locked operation stays this server's"
-        return Step(
-            now,
-            changed,
-            len(found.ids) - changed,
-            found.looked,
-            done.retried,
-            done.cancelled,
-            done.deleted,
-            done.updated,
-        )
+        return done.step(now, len(found.ids) - changed, found.looked)
 
     async def fail(self, operation_id: UUID, server_id: int, error: str) -> Operation | None:
         """Ends an operation that can't go on."""

@@ -1263,7 +1263,7 @@ export const Insight: GenService<{
   },
   /**
    * Gives a worker no more jobs, for good: also where it connects anew, to any server, under the same session. It finishes
-   * those that it holds. It is not told to stop: whoever runs it stops the process, once it holds nothing. A process that is
+   * those that it holds. It is not told to stop: its operator stops the process, once it holds nothing. A process that is
    * started anew opens another session, which takes jobs again. A worker that drains already stays as it is.
    *
    * Errors:
