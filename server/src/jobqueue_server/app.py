@@ -211,7 +211,7 @@ class App:
         if self._outdated is not None:
             raise self._outdated
         await self.transports.serving.serve_if("")
-        http = {"http_port": self.http_port} if self.http_port else {}
+        http = self.transports.http_shown()
         tls = {"tls": "on"} if self._tls is not None else {}
         _log.info(
             "jobqueue-server is ready",
@@ -221,7 +221,6 @@ class App:
             engine=self.settings.grpc_engine,
             **http,
             **tls,
-            **self.transports.dashboard_url(),
         )
         if not settings.auth:
             _log.info("no keys are asked for: every caller may do everything; see JOBQUEUE_AUTH")

@@ -84,13 +84,18 @@ class Transports:
             self.http_port = await self.http.start(settings.http_addr)
             up.push_async_callback(self.http.leave, LAST_FRAMES)
 
-    def dashboard_url(self) -> dict[str, str]:
-        """Where a browser finds the dashboard, as a field of a log line; after `start`. Empty: there is none."""
+    def http_shown(self) -> dict[str, str | int]:
+        """Where HTTP answers and a browser finds the dashboard, as fields of a log line; after `start`."""
         address = self._settings.http_addr
-        if address is None or not self.dashboard.on:
+        if address is None:
             return {}
+        if not self.dashboard.on:
+            return {"http_port": self.http_port}
         scheme = "http" if self._settings.tls_cert is None else "https"
-        return {"dashboard": f"{scheme}://{address.rpartition(':')[0]}:{self.http_port}{BELOW}"}
+        return {
+            "http_port": self.http_port,
+            "dashboard": f"{scheme}://{address.rpartition(':')[0]}:{self.http_port}{BELOW}",
+        }
 
     async def stop(self) -> None:
         """Closes the last port. Balancers read at /readyz that the server leaves until it has left."""
