@@ -53,9 +53,9 @@ class Tab:
         return self.page.locator("main tbody tr", has_text=text)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The machine's chromium."""
+    """The machine's chromium. Its driver runs a loop in this thread until the module ends: async tests may come next."""
     if why := driver.missing():
         pytest.fail(f"tests of the dashboard need a browser: {why}", pytrace=False)
     with driver.sync_playwright() as playwright:
