@@ -55,7 +55,7 @@ class Tab:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The machine's chromium. Its driver runs a loop in this thread until the module ends: async tests may come next."""
+    """The machine's chromium. Its driver has a loop in this thread, so it ends before async tests of other modules."""
     if why := driver.missing():
         pytest.fail(f"tests of the dashboard need a browser: {why}", pytrace=False)
     with driver.sync_playwright() as playwright:
