@@ -155,6 +155,7 @@ def test_the_enums_that_people_read_have_no_prefix() -> None:
         "jobqueue.v1.SchedulePolicy.Overlap",
         "jobqueue.v1.SchedulePolicy.CatchUp",
         "jobqueue.v1.ScheduleTick.Rule",
+        "jobqueue.v1.ScheduleRun.Cause",
         "jobqueue.v1.ScheduleRun.RunOutcome",
         "jobqueue.v1.Worker.State",
     ]

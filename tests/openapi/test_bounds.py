@@ -122,7 +122,7 @@ UNSENT = {
     **dict.fromkeys(
         [
             f"ScheduleRun.{name}"
-            for name in ("tick_at", "nth", "decided_at", "outcome", "job_id", "note", "ticks")
+            for name in ("tick_at", "nth", "decided_at", "outcome", "job_id", "note", "ticks", "cause")
         ],
         "the server sets it",
     ),
