@@ -266,7 +266,9 @@ BASES: dict[str, list[Base]] = {
         ),
         Base(body={"filter": {"everything": True}, "run_at": "2026-01-01T00:00:00Z"}),
     ],
-    "ListWorkers": [Base(query={**PAGE, "queue": "mail", "kind": "work", "name": "n", "state": "CONNECTED"})],
+    "ListWorkers": [
+        Base(query={**PAGE, "queue": "mail", "kind": "work", "name": "n", "state": ["CONNECTED"]})
+    ],
     "GetWorker": [Base({"session_id": "1"})],
     "DrainWorker": [Base({"session_id": "1"}, body={"reason": "r"})],
     "ListOperations": [Base(query={**PAGE, "filter": ""})],
@@ -292,7 +294,9 @@ BASES: dict[str, list[Base]] = {
             }
         )
     ],
-    "CountJobs": [Base(query={**FOUND, **TIMES, "status": ["QUEUED"]})],
+    "CountJobs": [
+        Base(query={"queue": "mail", "kind": "work", "labels": ["a=b"], **TIMES, "status": ["QUEUED"]})
+    ],
     "ListServers": [Base()],
     "ResumeQueue": [Base({"name": "mail"}, body={})],
     "UpdateQueue": [

@@ -121,7 +121,9 @@ def _metavar(name: str) -> str:
     schema = Settings.model_json_schema(by_alias=False)["properties"][name]
     variants = schema.get("anyOf", [schema])
     if "enum" in schema:
-        return "|".join(schema["enum"])
+        choices = "|".join(schema["enum"])
+        # A wider one leaves too little of 80 columns to the names of settings. The description has the choices then.
+        return choices if len(choices) < 13 else "MODE"
     if any(variant.get("format") == "duration" for variant in variants):
         return "DURATION"
     if schema.get("type") == "array":

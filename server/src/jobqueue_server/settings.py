@@ -253,8 +253,8 @@ class Settings(BaseSettings):
     ui: Literal["on", "read-only", "off"] = _set(
         "Network",
         "on",
-        "Whether HTTP serves the dashboard at /ui/. `read-only` hides its buttons and refuses nothing: what a caller "
-        "may do, its key says (docs/dashboard.md).",
+        "Whether HTTP serves the dashboard at /ui/: on, off or read-only, which hides its buttons and refuses nothing: "
+        "what a caller may do, its key says (docs/dashboard.md).",
     )
     metrics_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(
         "Network", "127.0.0.1:9090", "Where Prometheus reads /metrics; `off` for none."

@@ -98,7 +98,7 @@ class Dashboard:
             # A page of another version asks for its files.
             headers = (*_OF_ALL, ("Cache-Control", _CURRENT))
             return Answer(404, b"the dashboard has no such file\n", headers, "text/plain; charset=utf-8")
-        # The way back to /ui/, whatever is before it: so nobody has to say below which path a proxy has put it.
+        # The way back to /ui/, whatever is before it: so the path that a proxy has put it below is no setting.
         up = "../" * (raw_path.count("/") - BELOW.count("/")) or "./"
         page = _Packed(self._page.replace(b"{base}", up.encode()), _TYPES[".html"])
         return page.answer(metadata, (*_OF_THE_PAGE, ("Cache-Control", _CURRENT)))
