@@ -291,7 +291,9 @@ BASES: dict[str, list[Base]] = {
                 "until": "2026-01-02T00:00:00Z",
                 "step": "900s",
                 "group_by": "GROUP_BY_QUEUE",
-            }
+            },
+            # One is before the other.
+            fixed=frozenset(["since", "until"]),
         )
     ],
     "CountJobs": [
@@ -591,6 +593,9 @@ async def test_what_the_document_says_of_a_request_is_what_the_server_takes(
     reading = Reading(document)
     wrong, sent = [], 0
     for name, base in ((name, base) for name, bases in BASES.items() for base in bases):
+        if base == Base():
+            # It has no field; and one of these is a stream without an end.
+            continue
         assert await sender.takes(name, base), name
         for part in parts(operations(document)[name][2], base):
             told = validator(document, part.schema)

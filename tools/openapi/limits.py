@@ -450,6 +450,7 @@ NOT_TAKEN: dict[str, frozenset[str]] = {
     "ListJobsRequest.status": frozenset({"STATUS_UNSPECIFIED"}),
     "CountJobsRequest.status": frozenset({"STATUS_UNSPECIFIED"}),
     "JobFilter.status": frozenset({"STATUS_UNSPECIFIED"}),
+    "ListWorkersRequest.state": frozenset({"STATE_UNSPECIFIED"}),
     "Grant.permissions": frozenset({"PERMISSION_UNSPECIFIED", "PUBLIC"}),
     "Unique.replace": frozenset({"FIELD_UNSPECIFIED"}),
     "SchedulePolicy.overlap": frozenset({"BUFFER_ALL", "CANCEL_RUNNING"}),
