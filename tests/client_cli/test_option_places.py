@@ -41,6 +41,7 @@ COMMANDS = [
                 "explain",
                 "demand",
             ),
+            *("top", "stats", "servers"),
             "whoami",
         ]
     ],
@@ -57,7 +58,8 @@ COMMANDS = [
     *[("identities", name) for name in ("put", "list", "delete")],
     *[("namespaces", name) for name in ("create", "list", "disable", "enable")],
     ("audit", "list"),
-    *[("jobs", name) for name in ("retry", "cancel", "delete")],
+    *[("jobs", name) for name in ("retry", "cancel", "delete", "update", "count")],
+    *[("workers", name) for name in ("list", "show", "drain")],
     *[("operations", name) for name in ("list", "get", "cancel", "wait")],
 ]
 
@@ -75,7 +77,18 @@ def _help(*arguments: str) -> str:
 
 
 def test_the_commands_here_are_all_that_there_are():
-    groups = ("kinds", "queues", "keys", "identities", "namespaces", "audit", "jobs", "operations")
+    groups = (
+        "kinds",
+        "queues",
+        "schedules",
+        "keys",
+        "identities",
+        "namespaces",
+        "audit",
+        "jobs",
+        "workers",
+        "operations",
+    )
     for group in ((), *((name,) for name in groups)):
         told = _help(*group).partition("Commands")[2]
         found = set(re.findall(r"^│ ([a-z-]+) ", told, re.MULTILINE))
