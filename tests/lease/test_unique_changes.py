@@ -71,6 +71,19 @@ async def test_a_job_that_waits_gets_payload_labels_and_headers_of_the_last_one_
     assert await place.value("select count(*) from job") == 1
 
 
+async def test_a_job_that_got_another_priority_is_found_in_its_new_line_at_once(place):
+    """A claim reads a line from its floor on: before it a job would wait for the sweep of all lines."""
+    await place.batch(3, priority=5)
+    worker = await place.worker(slots=3)
+    leased = await worker.jobs(3)
+    first, _ = await ask(place, new(1))
+    await place.sql("update live_job set run_at = now() - interval '1 hour' where state <> 2")
+    replaced, action = await ask(place, new(2, priority=5, replace=[U.PRIORITY]))
+    assert (replaced.id, action, replaced.priority) == (first.id, U.REPLACED, 5)
+    await worker.succeed(*leased)
+    assert (await worker.job(timeout=5.0)).id == first.id
+
+
 async def test_each_field_that_is_named_is_replaced_and_no_other(place):
     first, _ = await ask(place, new(1, max_attempts=3, timeout=span(60), delay=600))
     for field, said in (

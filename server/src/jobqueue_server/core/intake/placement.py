@@ -184,7 +184,7 @@ class Placement:
         """Jobs were changed by later ones of their names, and may start at another time."""
         for job in jobs:
             if job.hold is None:
-                self._hand_off.lines.due_at(job.lane_id, job.priority, job.run_at, isolated=job.isolated)
+                self._hand_off.lines.moved(job.lane_id, job.priority, job.run_at, isolated=job.isolated)
             elif job.hold is Hold.TIME:
                 self._key_calls.ripe()
 
