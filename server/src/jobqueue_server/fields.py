@@ -119,7 +119,7 @@ class Field:
             its own value.
         by_kind: When the value of the job's kind is used instead.
         simple: Whether the fast path reads it from each job. A request with any other field takes the general path,
-            except for the key of a single job.
+            except for the key of a single job, and what makes one unique.
         own: Whether jobs of equal requests differ in it, so that no template of an answer can hold it.
         most: The most characters in a request, if this is the text's only rule; 0: the text has other rules.
     """

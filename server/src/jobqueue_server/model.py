@@ -412,8 +412,12 @@ class Ticket(Protocol):
         """The key of the first job, by which its queue may limit it."""
 
     @property
+    def unique_key(self) -> str | None:
+        """The key of the name of the first job; None where it has none, and for jobs that are not unique."""
+
+    @property
     def instead(self) -> Enqueued | None:
-        """After `done`, the answer if the job was not stored, because its key stands for another one; else None."""
+        """After `done`, the answer if the job was not stored, because its key or name is another one's; else None."""
 
     @property
     def headers(self) -> Mapping[str, str]:

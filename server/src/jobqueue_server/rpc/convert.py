@@ -71,7 +71,7 @@ def new_job(
     unique = None
     if message.HasField("unique"):
         checks.unique(message, f"{at}unique.", len(payload), problems)
-        unique = _unique(message.unique) if not problems else None
+        unique = unique_of(message.unique) if not problems else None
     return NewJob(
         message.kind,
         payload,
@@ -91,7 +91,8 @@ def new_job(
     )
 
 
-def _unique(message: pb.Unique) -> Unique:
+def unique_of(message: pb.Unique) -> Unique:
+    """Reads what makes a job unique. `checks.unique` has checked it."""
     on_conflict = OnConflict(message.on_conflict or OnConflict.KEEP)
     replaces = on_conflict is OnConflict.REPLACE
     return Unique(
@@ -106,7 +107,9 @@ def _unique(message: pb.Unique) -> Unique:
     )
 
 
-def decode_simple(message: pb.NewJob, headers: Mapping[str, str], key: str | None = None) -> NewJob | None:
+def decode_simple(
+    message: pb.NewJob, headers: Mapping[str, str], key: str | None = None, unique: Unique | None = None
+) -> NewJob | None:
     """Reads a job that has only kind, payload_json, queue, priority and key, as most jobs do; None for others.
 
     For the hot path (3 us instead of 10). The size of the message shows that no other field is set.
@@ -115,6 +118,7 @@ def decode_simple(message: pb.NewJob, headers: Mapping[str, str], key: str | Non
         message: The job.
         headers: Those of the call.
         key: The job's idempotency key, which is not read from the message.
+        unique: What makes it unique, which is not either.
     """
     kind, payload, queue, priority = message.kind, message.payload_json, message.queue, message.priority
     job_key = message.key
@@ -146,6 +150,7 @@ def decode_simple(message: pb.NewJob, headers: Mapping[str, str], key: str | Non
         labels=NOTHING,
         headers=headers,
         key=job_key or None,
+        unique=unique,
     )
 
 

@@ -43,6 +43,7 @@ class Batch:
         conflict: The job that holds the name of its only row, which was not stored.
         pressure: As in `model.Ticket`.
         limited: Whether the queue of one of the jobs limits its key.
+        unique_key: Of a single job that is unique by a key: that key.
         instead: As in `model.Ticket`.
     """
 
@@ -60,6 +61,7 @@ class Batch:
     conflict: Conflict | None = None
     pressure: float = 0.0
     limited: bool = False
+    unique_key: str | None = None
     done: asyncio.Future[datetime] = field(default_factory=_unanswered)
 
     @classmethod
@@ -73,7 +75,10 @@ class Batch:
         """Counts the jobs and their bytes."""
         if len(rows) == 1:
             payloads, limited = rows[0].payloads, rows[0].stiles is not None
-            return cls(rows, lanes, path, len(payloads), sum(map(len, payloads)), backlogs, limited=limited)
+            batch = cls(rows, lanes, path, len(payloads), sum(map(len, payloads)), backlogs, limited=limited)
+            if (name := rows[0].name) is not None:
+                batch.unique_key = name.key
+            return batch
         jobs = sum(len(row.ids) for row in rows)
         size = sum(sum(map(len, row.payloads)) for row in rows)
         limited = any(row.stiles is not None for row in rows)

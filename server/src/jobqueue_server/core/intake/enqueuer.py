@@ -92,6 +92,18 @@ class Enqueuer:
         _pay(scope, 1)
         return self._keyed_jobs.start(scope, batch, caller)
 
+    def start_unique(self, scope: Scope, new: NewJob, caller: str) -> Ticket | None:
+        """As `start`, for one unique job without an idempotency key.
+
+        Raises:
+            As `start`.
+        """
+        batch = self._intake.rows(scope, [NewJobs.of(new)], "job")
+        if batch is None or not self._waiting.has_room(1) or (batch.backlogs and batch.full_limit):
+            return None
+        _pay(scope, 1)
+        return self._unique_jobs.start(scope, batch, caller)
+
     async def enqueue_batch(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """Stores all of them, or none. Those with a key that was used before answer the job that it stands for.
 

@@ -1,4 +1,4 @@
-"""A job with an idempotency key in line, as the fast path sees it."""
+"""A job with an idempotency key, or a name, in line, as the fast path sees it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .batch import Batch
 
 
 class KeyedTicket:
-    """The `model.Ticket` of a job with a key. Where the key stands for another job, `done` waits until that is read.
+    """The `model.Ticket` of a job with a key or a name. Where another job has it, `done` waits until that is read.
 
     Args:
         batch: The job, in line.
-        look: Answers what the key stands for, or stores the job if the key is free by then.
+        look: Answers the other job, or stores this one if its key is free by then.
     """
 
     def __init__(self, batch: Batch, look: Callable[[], Coroutine[Any, Any, Enqueued]]) -> None:
@@ -47,6 +47,11 @@ class KeyedTicket:
     def key(self) -> str | None:
         """The key by which its queue may limit it."""
         return self._batch.key
+
+    @property
+    def unique_key(self) -> str | None:
+        """The key of its name."""
+        return self._batch.unique_key
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 from ...grants import Permission
@@ -13,6 +14,7 @@ from .batcher import Batcher
 from .holders import Holders
 from .intake import Intake
 from .keyed import KeyedBatches
+from .keyed_ticket import KeyedTicket
 from .names import refusal
 from .waiting import Waiting
 
@@ -55,12 +57,31 @@ class UniqueJobs:
         if full is not None:
             raise self._waiting.refusal(full)
         at = await self._batcher.stored(batch)
-        row = batch.rows[0]
+        if batch.conflict is None:
+            return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)
+        return await self._instead(scope, batch)
+
+    def start(self, scope: Scope, batch: Batch, caller: str) -> KeyedTicket:
+        """Puts a job without an idempotency key in line, without waiting for it.
+
+        Args:
+            scope: Whose job it is.
+            batch: The job. There is room for it.
+            caller: As in `Batcher.put`.
+        """
+        self._batcher.put(batch, caller)
+        return KeyedTicket(batch, partial(self._instead, scope, batch))
+
+    async def _instead(self, scope: Scope, batch: Batch) -> Enqueued:
+        """The job that holds the name.
+
+        Raises:
+            Duplicate, FieldInvalid: As `enqueue`.
+        """
         conflict = batch.conflict
-        if conflict is None:
-            return Enqueued(row.id, False, batch.job(at), batch.pressure)
+        assert conflict is not None, "it was not stored"
         action = conflict.action
-        self._metrics.duplicate(new.kind, action)
+        self._metrics.duplicate(batch.rows[0].new.kind, action)
         if action is None:
             raise refusal(conflict, f"{batch.path}.unique")
         job = await self._read(scope, conflict.job_id)

@@ -36,9 +36,9 @@ _RESULT = (
 ).decode()
 _JOB = tag(rpc_pb.EnqueueJobResponse.DESCRIPTOR.fields_by_name["job"])
 _ID = tag(pb.Job.DESCRIPTOR.fields_by_name["id"]) + length_of(36)
-_PAYLOAD, _IDEMPOTENCY_KEY, _KEY, _HEADERS = (
+_PAYLOAD, _IDEMPOTENCY_KEY, _KEY, _UNIQUE_KEY, _HEADERS = (
     tag(pb.Job.DESCRIPTOR.fields_by_name[name])
-    for name in ("payload_json", "idempotency_key", "key", "headers")
+    for name in ("payload_json", "idempotency_key", "key", "unique_key", "headers")
 )
 # The fields of an answer that are a job's own; a payload is asked for as text.
 _OWN = [name.replace("payload", "payload_json") for name in names(lambda field: field.shown and field.own)]
@@ -135,12 +135,13 @@ class FastEnqueueJob(FastMethod):
                 self._shared.clear()
             shared = self._shared[alike] = message.SerializeToString()
         job_id, payload = ticket.ids[0], ticket.payload
-        idempotency_key, key = ticket.idempotency_key, ticket.key
+        idempotency_key, key, unique_key = ticket.idempotency_key, ticket.key, ticket.unique_key
         job = b"".join(
             (
                 _ID, str(job_id).encode(), _PAYLOAD, length_of(len(payload)), payload,
                 b"" if idempotency_key is None else text_of(_IDEMPOTENCY_KEY, idempotency_key),
                 b"" if key is None else text_of(_KEY, key),
+                b"" if unique_key is None else text_of(_UNIQUE_KEY, unique_key),
                 _created_at(job_id.int >> 80), _stored_at(at), map_of(_HEADERS, ticket.headers), shared,
             )
         )  # fmt: skip

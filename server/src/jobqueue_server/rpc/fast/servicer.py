@@ -49,6 +49,8 @@ class FastPathServicer:
         if key is None and message.idempotency_key:
             key = message.idempotency_key
             message.ClearField("idempotency_key")
+        if message.HasField("unique"):
+            return None if key is not None else self._start_unique(message, call)
         new = convert.decode_simple(message, job_headers(call), key)
         if new is None:
             return None
@@ -68,6 +70,21 @@ class FastPathServicer:
         self._enqueuer.check_room(len(messages))
         jobs = decode_batch(messages, job_headers(call))
         return None if jobs is None else self._start(jobs, call, "jobs[]")
+
+    def _start_unique(self, message: pb.NewJob, call: Call) -> Ticket | None:
+        problems = checks.Problems()
+        checks.unique(message, "job.unique.", len(message.payload_json), problems)
+        if problems:
+            return None
+        unique = convert.unique_of(message.unique)
+        message.ClearField("unique")
+        new = convert.decode_simple(message, job_headers(call), unique=unique)
+        if new is None:
+            return None
+        try:
+            return self._enqueuer.start_unique(call.scope, new, call.peer)
+        except JobQueueError:
+            return None
 
     def _start_keyed(self, new: NewJob, key: str, call: Call) -> Ticket | None:
         if not checks.is_simple_key(key):
