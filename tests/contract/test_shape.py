@@ -150,7 +150,7 @@ def test_the_enums_that_people_read_have_no_prefix() -> None:
         "jobqueue.v1.Job.Status",
         "jobqueue.v1.Job.Hold",
         "jobqueue.v1.SettleResult.Verdict",
-        "jobqueue.v1.Warning.Code",
+        "jobqueue.v1.Warning.WarningCode",
         "jobqueue.v1.ListQueueKeysRequest.Only",
         "jobqueue.v1.SchedulePolicy.Overlap",
         "jobqueue.v1.SchedulePolicy.CatchUp",

@@ -22,7 +22,7 @@ from .hand_worker import PATIENCE, reason_of
 from .place import Caller, Place, Status, eventually
 from .statistics import stats
 
-Code = overview_pb2.Warning.Code
+Code = overview_pb2.Warning.WarningCode
 #: Reads that look at jobs one by one, or may.
 _COUNTS_JOBS = re.compile(r"count\([^)]*\)[^;]*\bfrom\s+(job|finished_job)\b", re.DOTALL)
 
@@ -83,7 +83,7 @@ async def test_it_has_what_waits_what_runs_who_works_and_what_happened_lately(pl
     assert (found.flow.enqueued, found.flow.started, found.flow.succeeded) == (5 / 20, 3 / 20, 1 / 20)
     assert (found.workers.sessions, found.workers.slots, found.workers.free_slots) == (1, 2, 0)
     assert [server.self for server in found.servers] == [True]
-    assert warned(found) == {("NO_WORKER", "images")}
+    assert warned(found) == {("WORKERS_MISSING", "images")}
     assert found.warnings[0].remedy == "a worker that takes kind scale from the queue images"
 
 
@@ -106,13 +106,13 @@ async def test_it_warns_of_paused_queues_full_workers_lost_workers_blocked_keys_
         f" values (60, date_bin('1 min', now() - interval '20 min', 'epoch'), $1, 0, {counts})",
         lane,
     )
-    found = await until(place, lambda each: ("NO_CREDIT", "default") in warned(each))
+    found = await until(place, lambda each: ("SLOTS_TAKEN", "default") in warned(each))
     assert warned(found) == {
-        ("QUEUE_PAUSED", "paused"), ("NO_CREDIT", "default"), ("WORKERS_LOST", "default"), ("SERVER_SILENT", ""),
+        ("PAUSED_WITH_JOBS", "paused"), ("SLOTS_TAKEN", "default"), ("WORKERS_LOST", "default"), ("SERVER_SILENT", ""),
     }  # fmt: skip
     by_code = {Code.Name(warning.code): warning for warning in found.warnings}
-    assert by_code["QUEUE_PAUSED"].remedy == "ResumeQueue paused"
-    assert by_code["QUEUE_PAUSED"].HasField("since")
+    assert by_code["PAUSED_WITH_JOBS"].remedy == "ResumeQueue paused"
+    assert by_code["PAUSED_WITH_JOBS"].HasField("since")
     assert by_code["WORKERS_LOST"].message.startswith("7 attempts of jobs of the queue default were lost")
     assert by_code["SERVER_SILENT"].message.startswith("the server gone was not heard for 6")
     paused = next(each for each in found.queues if each.queue == "paused")

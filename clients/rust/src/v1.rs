@@ -2695,7 +2695,7 @@ pub struct Server {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Warning {
     /// What it is.
-    #[prost(enumeration = "warning::Code", tag = "1")]
+    #[prost(enumeration = "warning::WarningCode", tag = "1")]
     pub code: i32,
     /// The same for people, without a full stop.
     #[prost(string, tag = "2")]
@@ -2725,15 +2725,15 @@ pub mod warning {
         ::prost::Enumeration
     )]
     #[repr(i32)]
-    pub enum Code {
+    pub enum WarningCode {
         /// None.
         Unspecified = 0,
         /// A queue is paused, and jobs wait in it.
-        QueuePaused = 1,
+        PausedWithJobs = 1,
         /// Jobs of a queue are due, and no connected worker takes them.
-        NoWorker = 2,
+        WorkersMissing = 2,
         /// Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken.
-        NoCredit = 3,
+        SlotsTaken = 3,
         /// Attempts were lost with their workers in the last hour.
         WorkersLost = 4,
         /// A server was not heard for 5 s, and did not sign off. It is told for an hour.
@@ -2748,17 +2748,17 @@ pub mod warning {
         /// The server that answers could not write its statistics in the last ten minutes, so that some are missing.
         StatsBehind = 9,
     }
-    impl Code {
+    impl WarningCode {
         /// String value of the enum field names used in the ProtoBuf definition.
         ///
         /// The values are not transformed in any way and thus are considered stable
         /// (if the ProtoBuf definition does not change) and safe for programmatic use.
         pub fn as_str_name(&self) -> &'static str {
             match self {
-                Self::Unspecified => "CODE_UNSPECIFIED",
-                Self::QueuePaused => "QUEUE_PAUSED",
-                Self::NoWorker => "NO_WORKER",
-                Self::NoCredit => "NO_CREDIT",
+                Self::Unspecified => "WARNING_CODE_UNSPECIFIED",
+                Self::PausedWithJobs => "PAUSED_WITH_JOBS",
+                Self::WorkersMissing => "WORKERS_MISSING",
+                Self::SlotsTaken => "SLOTS_TAKEN",
                 Self::WorkersLost => "WORKERS_LOST",
                 Self::ServerSilent => "SERVER_SILENT",
                 Self::ServersDiffer => "SERVERS_DIFFER",
@@ -2770,10 +2770,10 @@ pub mod warning {
         /// Creates an enum from field names used in the ProtoBuf definition.
         pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
             match value {
-                "CODE_UNSPECIFIED" => Some(Self::Unspecified),
-                "QUEUE_PAUSED" => Some(Self::QueuePaused),
-                "NO_WORKER" => Some(Self::NoWorker),
-                "NO_CREDIT" => Some(Self::NoCredit),
+                "WARNING_CODE_UNSPECIFIED" => Some(Self::Unspecified),
+                "PAUSED_WITH_JOBS" => Some(Self::PausedWithJobs),
+                "WORKERS_MISSING" => Some(Self::WorkersMissing),
+                "SLOTS_TAKEN" => Some(Self::SlotsTaken),
                 "WORKERS_LOST" => Some(Self::WorkersLost),
                 "SERVER_SILENT" => Some(Self::ServerSilent),
                 "SERVERS_DIFFER" => Some(Self::ServersDiffer),

@@ -24,39 +24,39 @@ const (
 )
 
 // What it is. Expect more values than these.
-type Warning_Code int32
+type Warning_WarningCode int32
 
 const (
 	// None.
-	Warning_CODE_UNSPECIFIED Warning_Code = 0
+	Warning_WARNING_CODE_UNSPECIFIED Warning_WarningCode = 0
 	// A queue is paused, and jobs wait in it.
-	Warning_QUEUE_PAUSED Warning_Code = 1
+	Warning_PAUSED_WITH_JOBS Warning_WarningCode = 1
 	// Jobs of a queue are due, and no connected worker takes them.
-	Warning_NO_WORKER Warning_Code = 2
+	Warning_WORKERS_MISSING Warning_WarningCode = 2
 	// Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken.
-	Warning_NO_CREDIT Warning_Code = 3
+	Warning_SLOTS_TAKEN Warning_WarningCode = 3
 	// Attempts were lost with their workers in the last hour.
-	Warning_WORKERS_LOST Warning_Code = 4
+	Warning_WORKERS_LOST Warning_WarningCode = 4
 	// A server was not heard for 5 s, and did not sign off. It is told for an hour.
-	Warning_SERVER_SILENT Warning_Code = 5
+	Warning_SERVER_SILENT Warning_WarningCode = 5
 	// Servers of different versions or levels run together. Some uses of the contract wait for the older ones.
-	Warning_SERVERS_DIFFER Warning_Code = 6
+	Warning_SERVERS_DIFFER Warning_WarningCode = 6
 	// A transaction of the database has been open for so long that deleted rows can't be cleaned up, which makes claims
 	// slow. Only callers that may read all queues are told.
-	Warning_LONG_SNAPSHOT Warning_Code = 7
+	Warning_LONG_SNAPSHOT Warning_WarningCode = 7
 	// Keys of a queue in strict order are blocked by jobs that failed.
-	Warning_KEYS_BLOCKED Warning_Code = 8
+	Warning_KEYS_BLOCKED Warning_WarningCode = 8
 	// The server that answers could not write its statistics in the last ten minutes, so that some are missing.
-	Warning_STATS_BEHIND Warning_Code = 9
+	Warning_STATS_BEHIND Warning_WarningCode = 9
 )
 
-// Enum value maps for Warning_Code.
+// Enum value maps for Warning_WarningCode.
 var (
-	Warning_Code_name = map[int32]string{
-		0: "CODE_UNSPECIFIED",
-		1: "QUEUE_PAUSED",
-		2: "NO_WORKER",
-		3: "NO_CREDIT",
+	Warning_WarningCode_name = map[int32]string{
+		0: "WARNING_CODE_UNSPECIFIED",
+		1: "PAUSED_WITH_JOBS",
+		2: "WORKERS_MISSING",
+		3: "SLOTS_TAKEN",
 		4: "WORKERS_LOST",
 		5: "SERVER_SILENT",
 		6: "SERVERS_DIFFER",
@@ -64,44 +64,44 @@ var (
 		8: "KEYS_BLOCKED",
 		9: "STATS_BEHIND",
 	}
-	Warning_Code_value = map[string]int32{
-		"CODE_UNSPECIFIED": 0,
-		"QUEUE_PAUSED":     1,
-		"NO_WORKER":        2,
-		"NO_CREDIT":        3,
-		"WORKERS_LOST":     4,
-		"SERVER_SILENT":    5,
-		"SERVERS_DIFFER":   6,
-		"LONG_SNAPSHOT":    7,
-		"KEYS_BLOCKED":     8,
-		"STATS_BEHIND":     9,
+	Warning_WarningCode_value = map[string]int32{
+		"WARNING_CODE_UNSPECIFIED": 0,
+		"PAUSED_WITH_JOBS":         1,
+		"WORKERS_MISSING":          2,
+		"SLOTS_TAKEN":              3,
+		"WORKERS_LOST":             4,
+		"SERVER_SILENT":            5,
+		"SERVERS_DIFFER":           6,
+		"LONG_SNAPSHOT":            7,
+		"KEYS_BLOCKED":             8,
+		"STATS_BEHIND":             9,
 	}
 )
 
-func (x Warning_Code) Enum() *Warning_Code {
-	p := new(Warning_Code)
+func (x Warning_WarningCode) Enum() *Warning_WarningCode {
+	p := new(Warning_WarningCode)
 	*p = x
 	return p
 }
 
-func (x Warning_Code) String() string {
+func (x Warning_WarningCode) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (Warning_Code) Descriptor() protoreflect.EnumDescriptor {
+func (Warning_WarningCode) Descriptor() protoreflect.EnumDescriptor {
 	return file_jobqueue_v1_overview_proto_enumTypes[0].Descriptor()
 }
 
-func (Warning_Code) Type() protoreflect.EnumType {
+func (Warning_WarningCode) Type() protoreflect.EnumType {
 	return &file_jobqueue_v1_overview_proto_enumTypes[0]
 }
 
-func (x Warning_Code) Number() protoreflect.EnumNumber {
+func (x Warning_WarningCode) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use Warning_Code.Descriptor instead.
-func (Warning_Code) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use Warning_WarningCode.Descriptor instead.
+func (Warning_WarningCode) EnumDescriptor() ([]byte, []int) {
 	return file_jobqueue_v1_overview_proto_rawDescGZIP(), []int{7, 0}
 }
 
@@ -831,7 +831,7 @@ func (x *Server) GetFreeSlots() int32 {
 type Warning struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What it is.
-	Code Warning_Code `protobuf:"varint,1,opt,name=code,proto3,enum=jobqueue.v1.Warning_Code" json:"code,omitempty"`
+	Code Warning_WarningCode `protobuf:"varint,1,opt,name=code,proto3,enum=jobqueue.v1.Warning_WarningCode" json:"code,omitempty"`
 	// The same for people, without a full stop.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// The queue that it is about. Empty: it is about none.
@@ -874,11 +874,11 @@ func (*Warning) Descriptor() ([]byte, []int) {
 	return file_jobqueue_v1_overview_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *Warning) GetCode() Warning_Code {
+func (x *Warning) GetCode() Warning_WarningCode {
 	if x != nil {
 		return x.Code
 	}
-	return Warning_CODE_UNSPECIFIED
+	return Warning_WARNING_CODE_UNSPECIFIED
 }
 
 func (x *Warning) GetMessage() string {
@@ -1225,18 +1225,18 @@ const file_jobqueue_v1_overview_proto_rawDesc = "" +
 	"\x05slots\x18\n" +
 	" \x01(\x05R\x05slots\x12\x1d\n" +
 	"\n" +
-	"free_slots\x18\v \x01(\x05R\tfreeSlots\"\xf1\x02\n" +
-	"\aWarning\x12-\n" +
-	"\x04code\x18\x01 \x01(\x0e2\x19.jobqueue.v1.Warning.CodeR\x04code\x12\x18\n" +
+	"free_slots\x18\v \x01(\x05R\tfreeSlots\"\x93\x03\n" +
+	"\aWarning\x124\n" +
+	"\x04code\x18\x01 \x01(\x0e2 .jobqueue.v1.Warning.WarningCodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05queue\x18\x03 \x01(\tR\x05queue\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
-	"\x06remedy\x18\x05 \x01(\tR\x06remedy\"\xbc\x01\n" +
-	"\x04Code\x12\x14\n" +
-	"\x10CODE_UNSPECIFIED\x10\x00\x12\x10\n" +
-	"\fQUEUE_PAUSED\x10\x01\x12\r\n" +
-	"\tNO_WORKER\x10\x02\x12\r\n" +
-	"\tNO_CREDIT\x10\x03\x12\x10\n" +
+	"\x06remedy\x18\x05 \x01(\tR\x06remedy\"\xd7\x01\n" +
+	"\vWarningCode\x12\x1c\n" +
+	"\x18WARNING_CODE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10PAUSED_WITH_JOBS\x10\x01\x12\x13\n" +
+	"\x0fWORKERS_MISSING\x10\x02\x12\x0f\n" +
+	"\vSLOTS_TAKEN\x10\x03\x12\x10\n" +
 	"\fWORKERS_LOST\x10\x04\x12\x11\n" +
 	"\rSERVER_SILENT\x10\x05\x12\x12\n" +
 	"\x0eSERVERS_DIFFER\x10\x06\x12\x11\n" +
@@ -1269,7 +1269,7 @@ func file_jobqueue_v1_overview_proto_rawDescGZIP() []byte {
 var file_jobqueue_v1_overview_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_jobqueue_v1_overview_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_jobqueue_v1_overview_proto_goTypes = []any{
-	(Warning_Code)(0),             // 0: jobqueue.v1.Warning.Code
+	(Warning_WarningCode)(0),      // 0: jobqueue.v1.Warning.WarningCode
 	(*Overview)(nil),              // 1: jobqueue.v1.Overview
 	(*Flow)(nil),                  // 2: jobqueue.v1.Flow
 	(*Depth)(nil),                 // 3: jobqueue.v1.Depth
@@ -1304,7 +1304,7 @@ var file_jobqueue_v1_overview_proto_depIdxs = []int32{
 	15, // 13: jobqueue.v1.Server.started_at:type_name -> google.protobuf.Timestamp
 	15, // 14: jobqueue.v1.Server.heard_at:type_name -> google.protobuf.Timestamp
 	16, // 15: jobqueue.v1.Server.heartbeat_age:type_name -> google.protobuf.Duration
-	0,  // 16: jobqueue.v1.Warning.code:type_name -> jobqueue.v1.Warning.Code
+	0,  // 16: jobqueue.v1.Warning.code:type_name -> jobqueue.v1.Warning.WarningCode
 	15, // 17: jobqueue.v1.Warning.since:type_name -> google.protobuf.Timestamp
 	1,  // 18: jobqueue.v1.GetOverviewResponse.overview:type_name -> jobqueue.v1.Overview
 	1,  // 19: jobqueue.v1.WatchOverviewResponse.overview:type_name -> jobqueue.v1.Overview

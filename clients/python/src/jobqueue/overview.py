@@ -27,10 +27,10 @@ class WarningCode(enum.StrEnum):
     """What is wrong, or may be."""
 
     #: Something that this version of the client does not know.
-    UNSPECIFIED = "CODE_UNSPECIFIED"
-    QUEUE_PAUSED = "QUEUE_PAUSED"
-    NO_WORKER = "NO_WORKER"
-    NO_CREDIT = "NO_CREDIT"
+    UNSPECIFIED = "WARNING_CODE_UNSPECIFIED"
+    PAUSED_WITH_JOBS = "PAUSED_WITH_JOBS"
+    WORKERS_MISSING = "WORKERS_MISSING"
+    SLOTS_TAKEN = "SLOTS_TAKEN"
     WORKERS_LOST = "WORKERS_LOST"
     SERVER_SILENT = "SERVER_SILENT"
     SERVERS_DIFFER = "SERVERS_DIFFER"

@@ -134,7 +134,7 @@ def _server(server: ServerSeen, namespace: int) -> pb.Server:
 
 def _warning(warning: Warning) -> pb.Warning:
     message = pb.Warning(
-        code=cast("pb.Warning.Code.ValueType", int(warning.code)),
+        code=cast("pb.Warning.WarningCode.ValueType", int(warning.code)),
         message=warning.message,
         queue=warning.queue,
         remedy=warning.remedy,

@@ -33,7 +33,7 @@ _WIDTH = 40
 _SHOWN = 20
 
 _BY = {"queue": GroupBy.QUEUE, "kind": GroupBy.KIND, "both": GroupBy.QUEUE_AND_KIND, "all": None}
-_URGENT = frozenset({WarningCode.NO_WORKER, WarningCode.QUEUE_PAUSED, WarningCode.NO_CREDIT})
+_URGENT = frozenset({WarningCode.WORKERS_MISSING, WarningCode.PAUSED_WITH_JOBS, WarningCode.SLOTS_TAKEN})
 
 
 def top(

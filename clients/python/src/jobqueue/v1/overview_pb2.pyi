@@ -397,59 +397,59 @@ class Warning(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    class _Code:
+    class _WarningCode:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
 
-    class _CodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Warning._Code.ValueType], _builtins.type):
+    class _WarningCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Warning._WarningCode.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
-        CODE_UNSPECIFIED: Warning._Code.ValueType  # 0
+        WARNING_CODE_UNSPECIFIED: Warning._WarningCode.ValueType  # 0
         """None."""
-        QUEUE_PAUSED: Warning._Code.ValueType  # 1
+        PAUSED_WITH_JOBS: Warning._WarningCode.ValueType  # 1
         """A queue is paused, and jobs wait in it."""
-        NO_WORKER: Warning._Code.ValueType  # 2
+        WORKERS_MISSING: Warning._WarningCode.ValueType  # 2
         """Jobs of a queue are due, and no connected worker takes them."""
-        NO_CREDIT: Warning._Code.ValueType  # 3
+        SLOTS_TAKEN: Warning._WarningCode.ValueType  # 3
         """Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken."""
-        WORKERS_LOST: Warning._Code.ValueType  # 4
+        WORKERS_LOST: Warning._WarningCode.ValueType  # 4
         """Attempts were lost with their workers in the last hour."""
-        SERVER_SILENT: Warning._Code.ValueType  # 5
+        SERVER_SILENT: Warning._WarningCode.ValueType  # 5
         """A server was not heard for 5 s, and did not sign off. It is told for an hour."""
-        SERVERS_DIFFER: Warning._Code.ValueType  # 6
+        SERVERS_DIFFER: Warning._WarningCode.ValueType  # 6
         """Servers of different versions or levels run together. Some uses of the contract wait for the older ones."""
-        LONG_SNAPSHOT: Warning._Code.ValueType  # 7
+        LONG_SNAPSHOT: Warning._WarningCode.ValueType  # 7
         """A transaction of the database has been open for so long that deleted rows can't be cleaned up, which makes claims
         slow. Only callers that may read all queues are told.
         """
-        KEYS_BLOCKED: Warning._Code.ValueType  # 8
+        KEYS_BLOCKED: Warning._WarningCode.ValueType  # 8
         """Keys of a queue in strict order are blocked by jobs that failed."""
-        STATS_BEHIND: Warning._Code.ValueType  # 9
+        STATS_BEHIND: Warning._WarningCode.ValueType  # 9
         """The server that answers could not write its statistics in the last ten minutes, so that some are missing."""
 
-    class Code(_Code, metaclass=_CodeEnumTypeWrapper):
+    class WarningCode(_WarningCode, metaclass=_WarningCodeEnumTypeWrapper):
         """What it is. Expect more values than these."""
 
-    CODE_UNSPECIFIED: Warning.Code.ValueType  # 0
+    WARNING_CODE_UNSPECIFIED: Warning.WarningCode.ValueType  # 0
     """None."""
-    QUEUE_PAUSED: Warning.Code.ValueType  # 1
+    PAUSED_WITH_JOBS: Warning.WarningCode.ValueType  # 1
     """A queue is paused, and jobs wait in it."""
-    NO_WORKER: Warning.Code.ValueType  # 2
+    WORKERS_MISSING: Warning.WarningCode.ValueType  # 2
     """Jobs of a queue are due, and no connected worker takes them."""
-    NO_CREDIT: Warning.Code.ValueType  # 3
+    SLOTS_TAKEN: Warning.WarningCode.ValueType  # 3
     """Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken."""
-    WORKERS_LOST: Warning.Code.ValueType  # 4
+    WORKERS_LOST: Warning.WarningCode.ValueType  # 4
     """Attempts were lost with their workers in the last hour."""
-    SERVER_SILENT: Warning.Code.ValueType  # 5
+    SERVER_SILENT: Warning.WarningCode.ValueType  # 5
     """A server was not heard for 5 s, and did not sign off. It is told for an hour."""
-    SERVERS_DIFFER: Warning.Code.ValueType  # 6
+    SERVERS_DIFFER: Warning.WarningCode.ValueType  # 6
     """Servers of different versions or levels run together. Some uses of the contract wait for the older ones."""
-    LONG_SNAPSHOT: Warning.Code.ValueType  # 7
+    LONG_SNAPSHOT: Warning.WarningCode.ValueType  # 7
     """A transaction of the database has been open for so long that deleted rows can't be cleaned up, which makes claims
     slow. Only callers that may read all queues are told.
     """
-    KEYS_BLOCKED: Warning.Code.ValueType  # 8
+    KEYS_BLOCKED: Warning.WarningCode.ValueType  # 8
     """Keys of a queue in strict order are blocked by jobs that failed."""
-    STATS_BEHIND: Warning.Code.ValueType  # 9
+    STATS_BEHIND: Warning.WarningCode.ValueType  # 9
     """The server that answers could not write its statistics in the last ten minutes, so that some are missing."""
 
     CODE_FIELD_NUMBER: _builtins.int
@@ -457,7 +457,7 @@ class Warning(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
     REMEDY_FIELD_NUMBER: _builtins.int
-    code: Global___Warning.Code.ValueType
+    code: Global___Warning.WarningCode.ValueType
     """What it is."""
     message: _builtins.str
     """The same for people, without a full stop."""
@@ -472,7 +472,7 @@ class Warning(_message.Message):
     def __init__(
         self,
         *,
-        code: Global___Warning.Code.ValueType = ...,
+        code: Global___Warning.WarningCode.ValueType = ...,
         message: _builtins.str = ...,
         queue: _builtins.str = ...,
         since: _timestamp_pb2.Timestamp | None = ...,

@@ -19,9 +19,9 @@ MOST = 100
 class Code(IntEnum):
     """The numbers of the contract, in the order of the contract."""
 
-    QUEUE_PAUSED = 1
-    NO_WORKER = 2
-    NO_CREDIT = 3
+    PAUSED_WITH_JOBS = 1
+    WORKERS_MISSING = 2
+    SLOTS_TAKEN = 3
     WORKERS_LOST = 4
     SERVER_SILENT = 5
     SERVERS_DIFFER = 6
@@ -35,7 +35,7 @@ _ORDER = {
     code: place
     for place, code in enumerate(
         (
-            Code.NO_WORKER, Code.QUEUE_PAUSED, Code.NO_CREDIT, Code.KEYS_BLOCKED, Code.WORKERS_LOST,
+            Code.WORKERS_MISSING, Code.PAUSED_WITH_JOBS, Code.SLOTS_TAKEN, Code.KEYS_BLOCKED, Code.WORKERS_LOST,
             Code.SERVER_SILENT, Code.SERVERS_DIFFER, Code.LONG_SNAPSHOT, Code.STATS_BEHIND,
         )
     )
@@ -62,7 +62,7 @@ def paused(queue: str, jobs: int, since: datetime | None, by: str) -> Warning:
     """A queue is paused, and jobs wait in it."""
     who = f" by {by}" if by else ""
     message = f"the queue {queue} is paused{who}, and {jobs} of its jobs wait"
-    return Warning(Code.QUEUE_PAUSED, message, f"ResumeQueue {queue}", queue, since)
+    return Warning(Code.PAUSED_WITH_JOBS, message, f"ResumeQueue {queue}", queue, since)
 
 
 def no_worker(queue: str, kinds: Collection[str], since: datetime) -> Warning:
@@ -70,14 +70,14 @@ def no_worker(queue: str, kinds: Collection[str], since: datetime) -> Warning:
     named = _named(kinds)
     message = f"jobs of the queue {queue} are due, and no connected worker takes {named} from it"
     return Warning(
-        Code.NO_WORKER, message, f"a worker that takes {named} from the queue {queue}", queue, since
+        Code.WORKERS_MISSING, message, f"a worker that takes {named} from the queue {queue}", queue, since
     )
 
 
 def no_credit(queue: str, slots: int, since: datetime) -> Warning:
     """Jobs are due for longer than a moment, and every slot is taken."""
     message = f"jobs of the queue {queue} are due, and all {slots} slots of its workers are taken"
-    return Warning(Code.NO_CREDIT, message, f"more workers or slots for the queue {queue}", queue, since)
+    return Warning(Code.SLOTS_TAKEN, message, f"more workers or slots for the queue {queue}", queue, since)
 
 
 def keys_blocked(queue: str, keys: int) -> Warning:

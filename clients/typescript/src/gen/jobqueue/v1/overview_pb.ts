@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/overview.proto.
  */
 export const file_jobqueue_v1_overview: GenFile = /*@__PURE__*/
-  fileDesc("Chpqb2JxdWV1ZS92MS9vdmVydmlldy5wcm90bxILam9icXVldWUudjEi6AIKCE92ZXJ2aWV3EisKB3JlYWRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBndpbmRvdxgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIfCgRmbG93GAMgASgLMhEuam9icXVldWUudjEuRmxvdxIhCgVkZXB0aBgEIAEoCzISLmpvYnF1ZXVlLnYxLkRlcHRoEioKBnF1ZXVlcxgFIAMoCzIaLmpvYnF1ZXVlLnYxLlF1ZXVlT3ZlcnZpZXcSFwoPcXVldWVzX2xlZnRfb3V0GAYgASgFEi0KB3dvcmtlcnMYByABKAsyHC5qb2JxdWV1ZS52MS5Xb3JrZXJzT3ZlcnZpZXcSJAoHc2VydmVycxgIIAMoCzITLmpvYnF1ZXVlLnYxLlNlcnZlchImCgh3YXJuaW5ncxgJIAMoCzIULmpvYnF1ZXVlLnYxLldhcm5pbmciowEKBEZsb3cSEAoIZW5xdWV1ZWQYASABKAESDwoHc3RhcnRlZBgCIAEoARIRCglzdWNjZWVkZWQYAyABKAESDwoHcmV0cmllZBgEIAEoARIOCgZmYWlsZWQYBSABKAESEQoJY2FuY2VsbGVkGAYgASgBEgwKBGxvc3QYByABKAESEQoJdGltZWRfb3V0GAggASgBEhAKCHJlbGVhc2VkGAkgASgBIosBCgVEZXB0aBIOCgZxdWV1ZWQYASABKAUSEAoIcmV0cnlpbmcYAiABKAUSDwoHcnVubmluZxgDIAEoBRIMCgRoZWxkGAQgASgFEg4KBmNhcHBlZBgFIAEoCBIxCg5vbGRlc3RfZHVlX2FnZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLPAQoNUXVldWVPdmVydmlldxINCgVxdWV1ZRgBIAEoCRIOCgZwYXVzZWQYAiABKAgSJwoFcGF1c2UYAyABKAsyGC5qb2JxdWV1ZS52MS5QYXVzZURldGFpbBIhCgVkZXB0aBgEIAEoCzISLmpvYnF1ZXVlLnYxLkRlcHRoEh8KBGZsb3cYBSABKAsyES5qb2JxdWV1ZS52MS5GbG93Eg8KB3dvcmtlcnMYBiABKAUSDQoFc2xvdHMYByABKAUSEgoKZnJlZV9zbG90cxgIIAEoBSJUCgtQYXVzZURldGFpbBIpCgVzaW5jZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCgoCYnkYAiABKAkSDgoGcmVhc29uGAMgASgJImgKD1dvcmtlcnNPdmVydmlldxIQCghzZXNzaW9ucxgBIAEoBRIOCgZzaWxlbnQYAiABKAUSEAoIZHJhaW5pbmcYAyABKAUSDQoFc2xvdHMYBCABKAUSEgoKZnJlZV9zbG90cxgFIAEoBSKVAgoGU2VydmVyEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRINCgVsZXZlbBgEIAEoBRIuCgpzdGFydGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghoZWFyZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoNaGVhcnRiZWF0X2FnZRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIMCgRzZWxmGAggASgIEhAKCHNlc3Npb25zGAkgASgFEg0KBXNsb3RzGAogASgFEhIKCmZyZWVfc2xvdHMYCyABKAUizAIKB1dhcm5pbmcSJwoEY29kZRgBIAEoDjIZLmpvYnF1ZXVlLnYxLldhcm5pbmcuQ29kZRIPCgdtZXNzYWdlGAIgASgJEg0KBXF1ZXVlGAMgASgJEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZW1lZHkYBSABKAkivAEKBENvZGUSFAoQQ09ERV9VTlNQRUNJRklFRBAAEhAKDFFVRVVFX1BBVVNFRBABEg0KCU5PX1dPUktFUhACEg0KCU5PX0NSRURJVBADEhAKDFdPUktFUlNfTE9TVBAEEhEKDVNFUlZFUl9TSUxFTlQQBRISCg5TRVJWRVJTX0RJRkZFUhAGEhEKDUxPTkdfU05BUFNIT1QQBxIQCgxLRVlTX0JMT0NLRUQQCBIQCgxTVEFUU19CRUhJTkQQCSIUChJHZXRPdmVydmlld1JlcXVlc3QiPgoTR2V0T3ZlcnZpZXdSZXNwb25zZRInCghvdmVydmlldxgBIAEoCzIVLmpvYnF1ZXVlLnYxLk92ZXJ2aWV3IhYKFFdhdGNoT3ZlcnZpZXdSZXF1ZXN0IkAKFVdhdGNoT3ZlcnZpZXdSZXNwb25zZRInCghvdmVydmlldxgBIAEoCzIVLmpvYnF1ZXVlLnYxLk92ZXJ2aWV3IhQKEkxpc3RTZXJ2ZXJzUmVxdWVzdCI7ChNMaXN0U2VydmVyc1Jlc3BvbnNlEiQKB3NlcnZlcnMYASADKAsyEy5qb2JxdWV1ZS52MS5TZXJ2ZXJCSgoPZGV2LmpvYnF1ZXVlLnYxQg1PdmVydmlld1Byb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chpqb2JxdWV1ZS92MS9vdmVydmlldy5wcm90bxILam9icXVldWUudjEi6AIKCE92ZXJ2aWV3EisKB3JlYWRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBndpbmRvdxgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIfCgRmbG93GAMgASgLMhEuam9icXVldWUudjEuRmxvdxIhCgVkZXB0aBgEIAEoCzISLmpvYnF1ZXVlLnYxLkRlcHRoEioKBnF1ZXVlcxgFIAMoCzIaLmpvYnF1ZXVlLnYxLlF1ZXVlT3ZlcnZpZXcSFwoPcXVldWVzX2xlZnRfb3V0GAYgASgFEi0KB3dvcmtlcnMYByABKAsyHC5qb2JxdWV1ZS52MS5Xb3JrZXJzT3ZlcnZpZXcSJAoHc2VydmVycxgIIAMoCzITLmpvYnF1ZXVlLnYxLlNlcnZlchImCgh3YXJuaW5ncxgJIAMoCzIULmpvYnF1ZXVlLnYxLldhcm5pbmciowEKBEZsb3cSEAoIZW5xdWV1ZWQYASABKAESDwoHc3RhcnRlZBgCIAEoARIRCglzdWNjZWVkZWQYAyABKAESDwoHcmV0cmllZBgEIAEoARIOCgZmYWlsZWQYBSABKAESEQoJY2FuY2VsbGVkGAYgASgBEgwKBGxvc3QYByABKAESEQoJdGltZWRfb3V0GAggASgBEhAKCHJlbGVhc2VkGAkgASgBIosBCgVEZXB0aBIOCgZxdWV1ZWQYASABKAUSEAoIcmV0cnlpbmcYAiABKAUSDwoHcnVubmluZxgDIAEoBRIMCgRoZWxkGAQgASgFEg4KBmNhcHBlZBgFIAEoCBIxCg5vbGRlc3RfZHVlX2FnZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLPAQoNUXVldWVPdmVydmlldxINCgVxdWV1ZRgBIAEoCRIOCgZwYXVzZWQYAiABKAgSJwoFcGF1c2UYAyABKAsyGC5qb2JxdWV1ZS52MS5QYXVzZURldGFpbBIhCgVkZXB0aBgEIAEoCzISLmpvYnF1ZXVlLnYxLkRlcHRoEh8KBGZsb3cYBSABKAsyES5qb2JxdWV1ZS52MS5GbG93Eg8KB3dvcmtlcnMYBiABKAUSDQoFc2xvdHMYByABKAUSEgoKZnJlZV9zbG90cxgIIAEoBSJUCgtQYXVzZURldGFpbBIpCgVzaW5jZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCgoCYnkYAiABKAkSDgoGcmVhc29uGAMgASgJImgKD1dvcmtlcnNPdmVydmlldxIQCghzZXNzaW9ucxgBIAEoBRIOCgZzaWxlbnQYAiABKAUSEAoIZHJhaW5pbmcYAyABKAUSDQoFc2xvdHMYBCABKAUSEgoKZnJlZV9zbG90cxgFIAEoBSKVAgoGU2VydmVyEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRINCgVsZXZlbBgEIAEoBRIuCgpzdGFydGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghoZWFyZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoNaGVhcnRiZWF0X2FnZRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIMCgRzZWxmGAggASgIEhAKCHNlc3Npb25zGAkgASgFEg0KBXNsb3RzGAogASgFEhIKCmZyZWVfc2xvdHMYCyABKAUi7gIKB1dhcm5pbmcSLgoEY29kZRgBIAEoDjIgLmpvYnF1ZXVlLnYxLldhcm5pbmcuV2FybmluZ0NvZGUSDwoHbWVzc2FnZRgCIAEoCRINCgVxdWV1ZRgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVtZWR5GAUgASgJItcBCgtXYXJuaW5nQ29kZRIcChhXQVJOSU5HX0NPREVfVU5TUEVDSUZJRUQQABIUChBQQVVTRURfV0lUSF9KT0JTEAESEwoPV09SS0VSU19NSVNTSU5HEAISDwoLU0xPVFNfVEFLRU4QAxIQCgxXT1JLRVJTX0xPU1QQBBIRCg1TRVJWRVJfU0lMRU5UEAUSEgoOU0VSVkVSU19ESUZGRVIQBhIRCg1MT05HX1NOQVBTSE9UEAcSEAoMS0VZU19CTE9DS0VEEAgSEAoMU1RBVFNfQkVISU5EEAkiFAoSR2V0T3ZlcnZpZXdSZXF1ZXN0Ij4KE0dldE92ZXJ2aWV3UmVzcG9uc2USJwoIb3ZlcnZpZXcYASABKAsyFS5qb2JxdWV1ZS52MS5PdmVydmlldyIWChRXYXRjaE92ZXJ2aWV3UmVxdWVzdCJAChVXYXRjaE92ZXJ2aWV3UmVzcG9uc2USJwoIb3ZlcnZpZXcYASABKAsyFS5qb2JxdWV1ZS52MS5PdmVydmlldyIUChJMaXN0U2VydmVyc1JlcXVlc3QiOwoTTGlzdFNlcnZlcnNSZXNwb25zZRIkCgdzZXJ2ZXJzGAEgAygLMhMuam9icXVldWUudjEuU2VydmVyQkoKD2Rldi5qb2JxdWV1ZS52MUINT3ZlcnZpZXdQcm90b1ABWiZqb2JxdWV1ZS5kZXYvZ28vam9icXVldWUvdjE7am9icXVldWV2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * How the queues are doing. It is read once every 2 s for all who ask, so it may be 2 s old. It has what the caller may
@@ -482,9 +482,9 @@ export type Warning = Message<"jobqueue.v1.Warning"> & {
   /**
    * What it is.
    *
-   * @generated from field: jobqueue.v1.Warning.Code code = 1;
+   * @generated from field: jobqueue.v1.Warning.WarningCode code = 1;
    */
-  code: Warning_Code;
+  code: Warning_WarningCode;
 
   /**
    * The same for people, without a full stop.
@@ -525,36 +525,36 @@ export const WarningSchema: GenMessage<Warning> = /*@__PURE__*/
 /**
  * What it is. Expect more values than these.
  *
- * @generated from enum jobqueue.v1.Warning.Code
+ * @generated from enum jobqueue.v1.Warning.WarningCode
  */
-export enum Warning_Code {
+export enum Warning_WarningCode {
   /**
    * None.
    *
-   * @generated from enum value: CODE_UNSPECIFIED = 0;
+   * @generated from enum value: WARNING_CODE_UNSPECIFIED = 0;
    */
-  CODE_UNSPECIFIED = 0,
+  WARNING_CODE_UNSPECIFIED = 0,
 
   /**
    * A queue is paused, and jobs wait in it.
    *
-   * @generated from enum value: QUEUE_PAUSED = 1;
+   * @generated from enum value: PAUSED_WITH_JOBS = 1;
    */
-  QUEUE_PAUSED = 1,
+  PAUSED_WITH_JOBS = 1,
 
   /**
    * Jobs of a queue are due, and no connected worker takes them.
    *
-   * @generated from enum value: NO_WORKER = 2;
+   * @generated from enum value: WORKERS_MISSING = 2;
    */
-  NO_WORKER = 2,
+  WORKERS_MISSING = 2,
 
   /**
    * Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken.
    *
-   * @generated from enum value: NO_CREDIT = 3;
+   * @generated from enum value: SLOTS_TAKEN = 3;
    */
-  NO_CREDIT = 3,
+  SLOTS_TAKEN = 3,
 
   /**
    * Attempts were lost with their workers in the last hour.
@@ -601,9 +601,9 @@ export enum Warning_Code {
 }
 
 /**
- * Describes the enum jobqueue.v1.Warning.Code.
+ * Describes the enum jobqueue.v1.Warning.WarningCode.
  */
-export const Warning_CodeSchema: GenEnum<Warning_Code> = /*@__PURE__*/
+export const Warning_WarningCodeSchema: GenEnum<Warning_WarningCode> = /*@__PURE__*/
   enumDesc(file_jobqueue_v1_overview, 7, 0);
 
 /**
