@@ -114,7 +114,7 @@ async def test_it_warns_of_paused_queues_full_workers_lost_workers_blocked_keys_
     assert by_code["PAUSED_WITH_JOBS"].remedy == "ResumeQueue paused"
     assert by_code["PAUSED_WITH_JOBS"].HasField("since")
     assert by_code["WORKERS_LOST"].message.startswith("7 attempts of jobs of the queue default were lost")
-    assert by_code["SERVER_SILENT"].message.startswith("the server gone was not heard for 6")
+    assert by_code["SERVER_SILENT"].message.startswith("the server gone was not heard for ")
     paused = next(each for each in found.queues if each.queue == "paused")
     assert (paused.paused, paused.pause.reason) == (True, "the printer burns")
 
