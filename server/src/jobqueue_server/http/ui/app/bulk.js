@@ -92,7 +92,7 @@ function Ask({ verb, filter, counted, onStart, onChanged, onClose }) {
       Nothing has changed yet.
     </p>
     <${Sample} ids=${counted.sample} all=${estimate} />
-    <label>At most so many a second <span class="dim">(empty: as fast as harms nobody)</span>
+    <label>At most so many a second <span class="dim">(empty: as fast as other callers allow)</span>
       <input inputmode="numeric" value=${rate} aria-invalid=${rateWrong} onInput=${set(setRate)} />
     </label>
     <p class="wrong">${rateWrong && "A rate is a number from 1 to 100000."}</p>
