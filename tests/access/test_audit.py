@@ -17,7 +17,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import access_admin_pb2 as pb
-from jobqueue.v1 import access_pb2, bulk_pb2, job_pb2, jobqueue_pb2, queue_admin_pb2, schedule_pb2
+from jobqueue.v1 import access_pb2, bulk_pb2, job_pb2, jobqueue_pb2, queue_admin_pb2, schedule_pb2, worker_pb2
 from jobqueue_server import logs
 from jobqueue_server.core.access import denials
 from jobqueue_server.core.access.denials import Denials
@@ -122,6 +122,7 @@ async def one_of_each(house: House) -> dict[str, Any]:
     ]
     for name in (cancelled, deleted):
         await house.operations.WaitOperation(operations_pb2.WaitOperationRequest(name=name))
+    worker = await house.worker(queues={"of-a-worker": ["work"]})
     # One that goes on, on a server that does nothing.
     await house.sql(
         "update operation set state = 2, owner = 0, heard_at = now() + interval '9 seconds', ended_at = null"
@@ -132,6 +133,10 @@ async def one_of_each(house: House) -> dict[str, Any]:
         "RetryJobs": bulk_pb2.RetryJobsRequest(filter=chosen, force=True),
         "CancelJobs": bulk_pb2.CancelJobsRequest(filter=chosen, force=True, reason="why"),
         "DeleteJobs": bulk_pb2.DeleteJobsRequest(filter=chosen, force=True),
+        "UpdateJobs": bulk_pb2.UpdateJobsRequest(filter=chosen, force=True, priority=5),
+        "DrainWorker": worker_pb2.DrainWorkerRequest(
+            session_id=str(worker.welcome.session_id), reason="a new version"
+        ),
         "CancelOperation": operations_pb2.CancelOperationRequest(name=cancelled),
         "DeleteOperation": operations_pb2.DeleteOperationRequest(name=deleted),
         "CancelJob": jobqueue_pb2.CancelJobRequest(id=(await house.enqueue(queue="mail")).id, reason="why"),
@@ -176,6 +181,7 @@ OBJECTS = {
     "CancelJob": "job:{id}",
     "RetryJob": "job:{id}",
     "ReleaseJob": "job:{id}",
+    "DrainWorker": "worker:{session_id}",
     "DeleteJob": "job:{id}",
     "PauseQueue": "queue:{name}",
     "ResumeQueue": "queue:{name}",
@@ -203,7 +209,9 @@ async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house
     own = await house.access.GetAccess(pb.GetAccessRequest())
     for name, request in requests.items():
         before = {record.id for record in await listed(house)}
-        stubs = (house.stub, house.admin, house.access, house.bulk, house.schedules, house.operations)
+        stubs = (
+            house.stub, house.admin, house.access, house.bulk, house.schedules, house.operations, house.insight,
+        )  # fmt: skip
         stub = next(each for each in stubs if hasattr(each, name))
         answer = await getattr(stub, name)(request, metadata=(("x-request-id", f"to {name}"),))
         (record,) = [record for record in await listed(house) if record.id not in before]
@@ -213,7 +221,7 @@ async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house
         assert record.request_id == f"to {name}"
         assert record.namespace == ("beta" if "Namespace" in name else "default")
         made = {"CreateKey": "key:{key.id}", "PutIdentity": "identity:{identity.id}"} | dict.fromkeys(
-            ("RetryJobs", "CancelJobs", "DeleteJobs", "BackfillSchedule"), "{operation.name}"
+            ("RetryJobs", "CancelJobs", "DeleteJobs", "UpdateJobs", "BackfillSchedule"), "{operation.name}"
         )
         wanted = made[name] if name in made else OBJECTS[name]
         wanted = wanted.format_map(_Fields(answer if name in made else request))
