@@ -148,7 +148,8 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
         for status in said["responses"]
         if status < "300"
     }
-    assert checked.seen == successes
+    # A stream without an end; docs/rest.md, whose calls are typed, reads it.
+    assert checked.seen == successes - {("WatchOverview", 200)}
 
 
 async def test_errors_are_those_that_are_told(checked: Checked, call: Caller) -> None:
