@@ -22,7 +22,7 @@ U = job_pb2.Unique
 
 
 def named(
-    key: str = "n", payload: bytes = b"1", on_conflict: int = U.KEEP, **fields: Any
+    key: str = "n", payload: bytes = b"1", on_conflict: Any = U.KEEP, **fields: Any
 ) -> tuple[Any, dict]:
     unique = job_pb2.Unique(key=key, on_conflict=on_conflict, **fields.pop("unique", {}))
     return ask(unique=unique, payload_json=payload, **fields), {}
@@ -49,7 +49,7 @@ async def test_a_new_job_is_answered_as_by_the_general_path_with_the_key_of_its_
     ("on_conflict", "action"), [(U.KEEP, U.KEPT), (U.REPLACE, U.REPLACED)], ids=["keep", "replace"]
 )
 async def test_where_the_name_is_held_its_holder_is_answered(
-    fast: list[Any], place: Place, on_conflict: int, action: int
+    fast: list[Any], place: Place, on_conflict: Any, action: Any
 ) -> None:
     first = await place.stub.EnqueueJob(named()[0])
     fast.clear()
