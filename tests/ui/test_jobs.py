@@ -51,6 +51,7 @@ def test_a_filter_is_typed_with_completion_and_is_in_the_address(server: Server,
     tab.page.keyboard.press("Enter")
     tab.page.keyboard.type("kind:webhook_s*")
     # The list can't be asked for a beginning; the suggestions have the whole names.
+    expect(tab.page.get_by_role("option", name="webhook_send")).to_be_visible()
     tab.page.keyboard.press("Tab")
     tab.page.keyboard.type("queue:hooks")
     tab.page.keyboard.press("Enter")
@@ -108,7 +109,8 @@ def test_rows_are_live_by_one_watch_and_a_hidden_tab_has_none(server: Server, ta
     expect(tab.page.locator(f"tr[data-id='{ids[1]}']")).to_contain_text("cancelled")
     assert set(urllib.parse.parse_qs(urllib.parse.urlsplit(watches[0].url).query)["ids"]) == set(ids)
     assert len(watches) - len(ended) == 1
-    tab.page.evaluate("window.away = true; document.dispatchEvent(new Event('visibilitychange'))")
+    with tab.page.expect_event("requestfailed", lambda request: request in watches):
+        tab.page.evaluate("window.away = true; document.dispatchEvent(new Event('visibilitychange'))")
     with tab.page.expect_request(lambda request: "jobs:watch" in request.url):
         assert len(watches) == len(ended), "a hidden tab goes on watching"
         tab.page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
