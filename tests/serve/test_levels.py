@@ -20,6 +20,8 @@ from tests.lease.place import Caller, Place, eventually
 from .server_process import ServerProcess
 
 NEWER = LEVEL + 1
+# How the statement begins that locks the requirement before it is raised.
+_RAISE = "-- server: the level that is required -> the same"
 
 
 async def required(place: Place) -> int:
@@ -73,6 +75,31 @@ async def test_a_level_that_is_required_already_costs_no_statement(dsn: str):
         await newer.app.upkeep.levels.require(LEVEL, "counting")
 
 
+async def test_callers_that_come_at_once_raise_a_requirement_once(dsn: str):
+    async with Place(dsn, level=NEWER) as newer, held(dsn) as connection:
+        await connection.execute("select from requirement for update")
+        levels = newer.app.upkeep.levels
+        first = [asyncio.ensure_future(levels.require(NEWER, "sorting")) for _ in range(100)]
+        await waits(newer, _RAISE)
+        assert await waiting(newer, _RAISE) == 1
+        # It takes nothing from the others that one hangs up.
+        first[0].cancel()
+        await connection.execute("rollback")
+        await asyncio.gather(*first[1:])
+        assert await required(newer) == NEWER
+
+
+async def test_a_raise_that_failed_is_tried_again_by_the_next_caller(dsn: str):
+    async with Place(dsn, level=NEWER) as newer:
+        await newer.sql("alter table requirement rename to gone")
+        tried = [newer.app.upkeep.levels.require(NEWER, "sorting") for _ in range(3)]
+        failures = await asyncio.gather(*tried, return_exceptions=True)
+        assert [type(failure).__name__ for failure in failures] == ["UndefinedTableError"] * 3
+        await newer.sql("alter table gone rename to requirement")
+        await newer.app.upkeep.levels.require(NEWER, "sorting")
+        assert await required(newer) == NEWER
+
+
 async def test_a_requirement_is_heard_by_the_other_servers(dsn: str):
     async with Place(dsn, level=NEWER) as one, Place(dsn, level=NEWER) as other:
         await one.app.upkeep.levels.require(NEWER, "sorting")
@@ -94,17 +121,21 @@ async def held(dsn: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
+async def waiting(place: Place, statement: str) -> int:
+    """How many statements that begin so wait for a lock."""
+    count: int = await place.value(
+        "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
+        " where not l.granted and starts_with(a.query, $1)",
+        statement,
+    )
+    return count
+
+
 async def waits(place: Place, statement: str) -> None:
     """Returns once a statement that begins so waits for a lock."""
 
     async def look() -> bool:
-        return bool(
-            await place.value(
-                "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
-                " where not l.granted and starts_with(a.query, $1)",
-                statement,
-            )
-        )
+        return bool(await waiting(place, statement))
 
     await eventually(look)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import cast
 
 from google.protobuf.duration_pb2 import Duration
@@ -105,6 +106,41 @@ def unique_of(message: pb.Unique) -> Unique:
         tuple(sorted(map(UniqueField, set(message.replace)))) or (REPLACED if replaces else ()),
         span(message.max_delay) if message.HasField("max_delay") else None,
     )
+
+
+def decode_simple_unique(job: pb.NewJob) -> Unique | None:
+    """Reads what makes a job unique, but for DEBOUNCE by a key; None for that one, and where something is wrong.
+
+    For the hot path (2 us instead of 9): what stands beside the key is mostly the same as in other calls.
+
+    Args:
+        job: The job, which has `unique`. That loses its key.
+    """
+    message = job.unique
+    key = message.key
+    if not key:
+        problems = checks.Problems()
+        checks.unique(job, "", len(job.payload_json), problems)
+        return None if problems else unique_of(message)
+    if not checks.is_key(key):
+        return None
+    message.ClearField("key")
+    known = _beside_key(message.SerializeToString())
+    if known is None:
+        return None
+    return Unique(
+        key, (), known.scope, known.until, known.period, known.on_conflict, known.replace, known.max_delay
+    )
+
+
+@lru_cache(maxsize=256)
+def _beside_key(raw: bytes) -> Unique | None:
+    """What the bytes of a message say that has lost its key; None where something is wrong with that."""
+    job = pb.NewJob(unique=pb.Unique.FromString(raw))
+    job.unique.key = "any"
+    problems = checks.Problems()
+    checks.unique(job, "", 0, problems)
+    return None if problems else unique_of(job.unique)
 
 
 def decode_simple(

@@ -77,7 +77,7 @@ class Batch:
             payloads, limited = rows[0].payloads, rows[0].stiles is not None
             batch = cls(rows, lanes, path, len(payloads), sum(map(len, payloads)), backlogs, limited=limited)
             if (name := rows[0].name) is not None:
-                batch.unique_key = name.key
+                batch.unique_key = name.unique.key
             return batch
         jobs = sum(len(row.ids) for row in rows)
         size = sum(sum(map(len, row.payloads)) for row in rows)
@@ -183,7 +183,7 @@ class Batch:
             created_at=_time_of(row.id),
             updated_at=at,
             timeout=None if row.timeout_ms is None else timedelta(milliseconds=row.timeout_ms),
-            unique_key=None if row.name is None else row.name.key,
+            unique_key=None if row.name is None else row.name.unique.key,
         )
 
     # ---- what becomes of a batch in line

@@ -132,19 +132,7 @@ class Intake:
         if new.idempotency_key is not None:
             row.key(scope.namespace, key_digest(scope.namespace, new.idempotency_key), request_digest(new))
         if new.unique is not None:
-            unique = new.unique
-            digest = name_digest(scope.namespace, new, unique)
-            row.of_name(
-                Name(
-                    digest,
-                    unique.until,
-                    unique.period,
-                    unique.on_conflict,
-                    unique.replace,
-                    unique.max_delay,
-                    unique.key,
-                )
-            )
+            row.of_name(Name(name_digest(scope.namespace, new, new.unique), new.unique))
         if jobs.keys is not None:
             stiles = [turnstile_of(lane.queue_id, key) for key in jobs.keys] if lane.limits else None
             row.of_keys(jobs.keys, stiles)

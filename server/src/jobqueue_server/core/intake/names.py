@@ -112,8 +112,8 @@ class UniqueNames:
                 holder = NameHolder(first.id, True, first.lane_id, first.new.key)
             conflict = conflicts[row.id] = _conflict(row, row.name, holder)
             if conflict.action in _ACTIONS.values():
-                changes[holder.job_id].update(dict.fromkeys(row.name.replace, row))
-                if row.name.on_conflict is OnConflict.DEBOUNCE:
+                changes[holder.job_id].update(dict.fromkeys(row.name.unique.replace, row))
+                if row.name.unique.on_conflict is OnConflict.DEBOUNCE:
                     changes[holder.job_id][UniqueField.RUN_AT] = row
         return Judgement(conflicts, changes)
 
@@ -143,18 +143,20 @@ class UniqueNames:
 
 def _changing(taken: Taken) -> list[bytes]:
     """The names that others hold whose jobs are to be changed."""
-    names = {row.name.digest for row in taken.rows if row.name is not None and row.name.on_conflict.changes}
+    names = {
+        row.name.digest for row in taken.rows if row.name is not None and row.name.unique.on_conflict.changes
+    }
     return sorted(names - taken.free)
 
 
 def _conflict(row: NewRows, name: Name, holder: NameHolder) -> Conflict:
-    if name.on_conflict is OnConflict.REJECT:
+    if name.unique.on_conflict is OnConflict.REJECT:
         return Conflict(holder.job_id, None)
-    if name.on_conflict is OnConflict.KEEP or not holder.waits:
+    if name.unique.on_conflict is OnConflict.KEEP or not holder.waits:
         return Conflict(holder.job_id, UniqueAction.KEPT)
     if (holder.lane_id, holder.key) != (row.lane_id, row.new.key):
         return Conflict(holder.job_id, None, apart=True)
-    return Conflict(holder.job_id, _ACTIONS[name.on_conflict])
+    return Conflict(holder.job_id, _ACTIONS[name.unique.on_conflict])
 
 
 def name_of(row: NewRows) -> Name:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from ...errors import ServersDiffer
+from ...store.database import Record
 from ...store.upkeep.levels import LevelStore, LevelTooLow
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ class Levels:
         self._store = store
         self.own = own
         self.required = 0
+        # By their level, the raises under way.
+        self._raises: dict[int, asyncio.Task[list[Record]]] = {}
 
     def heard(self, required: int) -> None:
         """Takes what a registration or a heartbeat read.
@@ -60,7 +64,8 @@ class Levels:
     async def require(self, level: int, capability: str) -> None:
         """Returns once no server below this level runs, or will: to be called before a capability is first used.
 
-        It costs nothing once the requirement was heard, which is never lowered.
+        It costs nothing once the requirement was heard, which is never lowered. Callers that come at once share one
+        raise: one after the other they would wait for each other's commits.
 
         Args:
             level: The level since which servers know the capability; this server's at most.
@@ -73,7 +78,7 @@ class Levels:
         assert level <= self.own, "a server knows what it uses"
         if self.allows(level):
             return
-        older = await self._store.raise_requirement(level)
+        older = await self._raised(level)
         if older:
             names = ", ".join(row["name"] for row in older)
             raise ServersDiffer(
@@ -81,5 +86,22 @@ class Levels:
                 "Upgrade or stop them, and try again a minute later at most",
                 metadata={"servers": names, "level": str(level)},
             )
-        self.required = level
-        _log.info("servers below level %d can no longer run on this database: %s is used", level, capability)
+        if not self.allows(level):
+            self.required = level
+            _log.info(
+                "servers below level %d can no longer run on this database: %s is used", level, capability
+            )
+
+    async def _raised(self, level: int) -> list[Record]:
+        raising = self._raises.get(level)
+        if raising is None:
+            raising = self._raises[level] = asyncio.create_task(self._store.raise_requirement(level))
+            raising.add_done_callback(lambda done: self._over(level, done))
+        # A caller that hangs up does not end it for the others.
+        return await asyncio.shield(raising)
+
+    def _over(self, level: int, raising: asyncio.Task[list[Record]]) -> None:
+        del self._raises[level]
+        if not raising.cancelled():
+            # An error is looked at also where all callers have hung up.
+            raising.exception()

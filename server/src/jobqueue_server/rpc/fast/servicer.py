@@ -72,11 +72,9 @@ class FastPathServicer:
         return None if jobs is None else self._start(jobs, call, "jobs[]")
 
     def _start_unique(self, message: pb.NewJob, call: Call) -> Ticket | None:
-        problems = checks.Problems()
-        checks.unique(message, "job.unique.", len(message.payload_json), problems)
-        if problems:
+        unique = convert.decode_simple_unique(message)
+        if unique is None:
             return None
-        unique = convert.unique_of(message.unique)
         message.ClearField("unique")
         new = convert.decode_simple(message, job_headers(call), unique=unique)
         if new is None:

@@ -6,17 +6,17 @@ cost as much as the job.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from json.encoder import encode_basestring_ascii
 from typing import Any, Protocol
 from uuid import UUID
 
 from ...fields import COLUMNS, milliseconds, reading
 from ...lifecycle import Hold
-from ...model import NewJob, OnConflict, UniqueAction, UniqueField, Until
+from ...model import NewJob, Unique, UniqueAction, UniqueField
 from ...scope import Scope
 from ..database import BacklogRefused, Database, Record, Session
 
@@ -34,29 +34,20 @@ class Name:
 
     Attributes:
         digest: Of the name, its scope and its namespace.
-        until: What ends its hold.
-        period: How long it holds it at least.
-        on_conflict: What becomes of the job if another one holds the name.
-        replace: What of that one is changed then.
-        max_delay: How long after its enqueue that one starts at most.
-        key: The name as its producer gave it; None: the payload makes it.
+        unique: What the job said of it.
     """
 
     digest: bytes
-    until: Until
-    period: timedelta | None
-    on_conflict: OnConflict = OnConflict.KEEP
-    replace: tuple[UniqueField, ...] = ()
-    max_delay: timedelta | None = None
-    key: str | None = None
+    unique: Unique
 
     @property
     def stored(self) -> str:
         """What the job keeps of it, as JSON: by this a retry finds its name, and a reader its key."""
-        stored: dict[str, object] = {"digest": self.digest.hex(), "until": int(self.until)}
-        if self.key is not None:
-            stored["key"] = self.key
-        return json.dumps(stored)
+        unique = self.unique
+        digest, until, key = self.digest.hex(), int(unique.until), unique.key
+        if key is None:
+            return f'{{"digest": "{digest}", "until": {until}}}'
+        return f'{{"digest": "{digest}", "until": {until}, "key": {encode_basestring_ascii(key)}}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,7 +450,7 @@ class IntakeStore:
             of(UniqueField.TIMEOUT, lambda row: row.timeout_ms),
             of(UniqueField.RUN_AT, lambda row: row.new.run_at),
             of(UniqueField.RUN_AT, lambda row: row.new.delay),
-            of(UniqueField.RUN_AT, lambda row: row.name and row.name.max_delay),
+            of(UniqueField.RUN_AT, lambda row: row.name and row.name.unique.max_delay),
             jobs[0],
             jobs[-1],
         )
@@ -479,5 +470,5 @@ def _names(wanted: Mapping[bytes, NewRows]) -> tuple[list[Any], ...]:
     """The arguments of both statements, in the order in which the names are locked."""
     digests = sorted(wanted)
     rows = [wanted[digest] for digest in digests]
-    names = [row.name for row in rows if row.name is not None]
-    return digests, [row.id for row in rows], [int(one.until) for one in names], [one.period for one in names]
+    said = [row.name.unique for row in rows if row.name is not None]
+    return digests, [row.id for row in rows], [int(one.until) for one in said], [one.period for one in said]
