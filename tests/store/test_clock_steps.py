@@ -17,7 +17,7 @@ from jobqueue_server.core.intake.names import UniqueNames
 from jobqueue_server.core.upkeep.expected_clock import DELETE_AFTER_STEP, REAP_AFTER_STEP
 from jobqueue_server.grants import NOTHING
 from jobqueue_server.lifecycle import Event
-from jobqueue_server.model import Until
+from jobqueue_server.model import Unique, Until
 from jobqueue_server.store.access.access import AccessStore, NewKey
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.intake.intake import Name, NewRows
@@ -254,7 +254,7 @@ async def name_held_until(scene: Scene) -> Watched:
 
     def row() -> NewRows:
         made = new_row(s, lane)
-        made.of_name(Name(b"n" * 16, Until.PERIOD, LATER * SECOND))
+        made.of_name(Name(b"n" * 16, Unique("n", until=Until.PERIOD, period=LATER * SECOND)))
         return made
 
     await names.enqueue([row()])

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from jobqueue_server.core.intake.names import UniqueNames, name_of
-from jobqueue_server.model import REPLACED, OnConflict, UniqueField, Until
+from jobqueue_server.model import REPLACED, OnConflict, Unique, UniqueField, Until
 from jobqueue_server.store.intake.intake import Name, NameHolder, NewRows
 from jobqueue_server.store.upkeep.retention import RetentionStore
 
@@ -30,7 +30,7 @@ def named(
     **fields: Any,
 ) -> NewRows:
     row = new_row(s, lane, **fields)
-    row.of_name(Name(key_digest(name), until, period, key=name))
+    row.of_name(Name(key_digest(name), Unique(name, until=until, period=period)))
     return row
 
 
@@ -38,9 +38,25 @@ def wants(row: NewRows) -> dict[bytes, NewRows]:
     return {name_of(row).digest: row}
 
 
-async def enqueue(s: Stored, *rows: NewRows) -> list[UUID]:
+@pytest.fixture(params=[False, True], ids=["locked", "read"])
+def read_first(request: pytest.FixtureRequest) -> bool:
+    """Whether names are read before they are locked."""
+    return bool(request.param)
+
+
+@pytest.fixture
+def s(s: Stored, read_first: bool) -> Stored:
+    """The stores, and names of which most were held by the call before, or not."""
+    s.names = UniqueNames(s.intake)  # type: ignore[attr-defined]
+    s.names._mostly_held = read_first  # type: ignore[attr-defined]
+    return s
+
+
+async def enqueue(s: Any, *rows: NewRows) -> list[UUID]:
     """The job that stands for each of the rows afterwards."""
-    stored = await UniqueNames(s.intake).enqueue(rows)
+    read_first = s.names._mostly_held
+    stored = await s.names.enqueue(rows)
+    s.names._mostly_held = read_first
     assert set(stored.conflicts) == stored.lost_keys
     return [stored.conflicts[row.id].job_id if row.id in stored.conflicts else row.id for row in rows]
 
@@ -82,6 +98,20 @@ async def test_a_job_keeps_its_name_and_another_one_keeps_nothing(s):
     await s.intake.enqueue([plain])
     assert {job.unique_key for job, _ in (await views(s, plain.id)).values()} == {None}
     assert await s.sql.fetchval("select count(unique_name) from job") == 1
+
+
+async def test_where_names_were_held_before_no_lock_is_waited_for(s):
+    lane, names = await s.lane(), UniqueNames(s.intake)
+    rows = [named(s, lane) for _ in range(3)]
+    await names.enqueue(rows[:1])
+    await names.enqueue(rows[1:2])  # which is refused, so that the next call looks first
+    async with s.intake.transaction() as session:
+        await s.intake.take_names(wants(rows[0]), session)
+        stored = await asyncio.wait_for(names.enqueue(rows[2:]), 30)
+    assert stored.conflicts[rows[2].id].job_id == rows[0].id
+    assert stored.lost_keys == {rows[2].id}
+    assert abs(stored.at - right()) < timedelta(minutes=1)
+    assert await jobs(s) == 1
 
 
 async def test_of_two_of_a_name_in_one_insert_the_first_is_stored(s):
@@ -233,7 +263,8 @@ async def test_a_claim_under_way_does_not_wait_for_an_enqueue_of_the_name(s):
 
 def replacing(row: NewRows) -> NewRows:
     name = name_of(row)
-    row.of_name(replace(name, on_conflict=OnConflict.REPLACE, replace=REPLACED))
+    unique = replace(name.unique, on_conflict=OnConflict.REPLACE, replace=REPLACED)
+    row.of_name(replace(name, unique=unique))
     return row
 
 

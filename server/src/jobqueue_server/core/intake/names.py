@@ -61,6 +61,7 @@ class UniqueNames:
 
     def __init__(self, store: IntakeStore) -> None:
         self._store = store
+        self._mostly_held = False
 
     async def take(
         self, scope: Scope, session: Session, rows: Sequence[NewRows], settling: UUID | None = None
@@ -124,9 +125,34 @@ class UniqueNames:
     async def enqueue(self, rows: Sequence[NewRows]) -> Stored:
         """Stores jobs without idempotency keys whose names are free, in a transaction of their own.
 
+        Where most names of the last call were held, it first looks for those that are, without a lock.
+
         Raises:
             BacklogOfKeys: As `IntakeStore.enqueue_limited`.
         """
+        at, held = await self._held(rows) if self._mostly_held else (None, {})
+        left = [row for row in rows if row.id not in held]
+        if left or at is None:
+            stored = await self._enqueue(left)
+        else:
+            stored = Stored(at, frozenset(), frozenset())
+        conflicts = {**held, **stored.conflicts}
+        self._mostly_held = 2 * len(conflicts) > len(rows)
+        return replace(stored, lost_keys=frozenset(conflicts), conflicts=conflicts)
+
+    async def _held(self, rows: Sequence[NewRows]) -> tuple[datetime | None, dict[UUID, Conflict]]:
+        """Those of the jobs that would change nothing and whose names are held, and when they were.
+
+        No name has to be locked for them: they are answered jobs that held the names after their callers came.
+        """
+        some = [(row.id, name_of(row)) for row in rows]
+        some = [(job_id, name) for job_id, name in some if not name.unique.on_conflict.changes]
+        at, holders = await self._store.held_names(list({name.digest for _, name in some}))
+        return at, {
+            job_id: _unchanged(name, holders[name.digest]) for job_id, name in some if name.digest in holders
+        }
+
+    async def _enqueue(self, rows: Sequence[NewRows]) -> Stored:
         async with self._store.transaction() as session:
             taken = await self._take(session, rows, {})
             judgement = await self.judge(session, taken)
@@ -138,7 +164,7 @@ class UniqueNames:
                 enqueue = self._store.enqueue_limited if limited else self._store.enqueue
                 stored = await enqueue(left, session)
             changed = await self.change(session, judgement)
-        return replace(stored, lost_keys=frozenset(conflicts), conflicts=conflicts, changed=changed)
+        return replace(stored, conflicts=conflicts, changed=changed)
 
 
 def _changing(taken: Taken) -> list[bytes]:
@@ -149,11 +175,14 @@ def _changing(taken: Taken) -> list[bytes]:
     return sorted(names - taken.free)
 
 
+def _unchanged(name: Name, holder: UUID) -> Conflict:
+    """What becomes of a job beside the one that holds its name and stays as it is."""
+    return Conflict(holder, None if name.unique.on_conflict is OnConflict.REJECT else UniqueAction.KEPT)
+
+
 def _conflict(row: NewRows, name: Name, holder: NameHolder) -> Conflict:
-    if name.unique.on_conflict is OnConflict.REJECT:
-        return Conflict(holder.job_id, None)
-    if name.unique.on_conflict is OnConflict.KEEP or not holder.waits:
-        return Conflict(holder.job_id, UniqueAction.KEPT)
+    if not name.unique.on_conflict.changes or not holder.waits:
+        return _unchanged(name, holder.job_id)
     if (holder.lane_id, holder.key) != (row.lane_id, row.new.key):
         return Conflict(holder.job_id, None, apart=True)
     return Conflict(holder.job_id, _ACTIONS[name.unique.on_conflict])

@@ -384,6 +384,16 @@ class IntakeStore:
         records = await session.fetch("standing_keys", scope.namespace, sorted(digests))
         return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
 
+    async def held_names(self, digests: Sequence[bytes]) -> tuple[datetime | None, dict[bytes, UUID]]:
+        """The jobs that hold some of these names in one snapshot, and when that was; None where none is held.
+
+        Args:
+            digests: The names, each once.
+        """
+        records = await self._database.fetch("held_names", digests, hot=True)
+        at = records[0]["at"] if records else None
+        return at, {record["digest"]: record["job_id"] for record in records}
+
     async def take_names(
         self, wanted: Mapping[bytes, NewRows], session: Session
     ) -> tuple[datetime, frozenset[bytes]]:
