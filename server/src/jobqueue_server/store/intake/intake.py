@@ -16,7 +16,7 @@ from uuid import UUID
 
 from ...fields import COLUMNS, milliseconds, reading
 from ...lifecycle import Hold
-from ...model import NewJob, Unique, UniqueAction, UniqueField
+from ...model import NewJob, Unique, UniqueAction, UniqueField, Until
 from ...scope import Scope
 from ..database import BacklogRefused, Database, Record, Session
 
@@ -481,4 +481,9 @@ def _names(wanted: Mapping[bytes, NewRows]) -> tuple[list[Any], ...]:
     digests = sorted(wanted)
     rows = [wanted[digest] for digest in digests]
     said = [row.name.unique for row in rows if row.name is not None]
-    return digests, [row.id for row in rows], [int(one.until) for one in said], [one.period for one in said]
+    return (
+        digests,
+        [row.id for row in rows],
+        [] if all(one.until is Until.STARTS for one in said) else [int(one.until) for one in said],
+        _column([one.period for one in said]),
+    )

@@ -32,7 +32,7 @@ held as materialized (
 ),
 taken as (
     update unique_hold u
-    set job_id = n.job_id, until = n.until, holds_until = now() + n.period
+    set job_id = n.job_id, until = coalesce(n.until, 1), holds_until = now() + n.period
     from unnest($1::bytea[], $2::uuid[], $3::int2[], $4::interval[]) as n (digest, job_id, until, period)
     where u.digest = n.digest and n.digest in (select digest from held where not holds)
 )
