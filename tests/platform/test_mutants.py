@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from tools import mutants
 
-pytestmark = pytest.mark.unit
-
 LISTED = mutants.read()
+CONFTEST = """
+import pytest
+from made import VALUE
+
+def pytest_addoption(parser):
+    parser.addoption("--engine")
+
+@pytest.fixture
+def needed():
+    assert VALUE
+    return VALUE
+"""
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("mutant", LISTED, ids=lambda mutant: mutant.name)
 def test_what_is_to_be_broken_stands_there_once(mutant: mutants.Mutant) -> None:
     text = (mutants.ROOT / mutant.file).read_text()
@@ -24,9 +36,40 @@ def test_what_is_to_be_broken_stands_there_once(mutant: mutants.Mutant) -> None:
         assert not name or f"def {name.partition('[')[0]}(" in path.read_text(), test
 
 
+@pytest.mark.unit
 def test_each_promise_of_the_readme_and_each_rule_of_the_lease_has_a_break() -> None:
     held = " ".join(one.holds for one in LISTED)
     promises = re.findall(r"^\| (\d+)\. ", (mutants.ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(promises) >= 10
     assert not {f"promise {number}" for number in promises} - set(re.findall(r"promise \d+", held))
     assert {f"rule {number}" for number in range(1, 9)} <= set(re.findall(r"rule \d+", held))
+
+
+@pytest.mark.parametrize(
+    ("value", "broken", "expects", "noticed"),
+    [
+        ("1", "2", "needed == 1", True),
+        ("1", "2", "needed", False),
+        ("1", "0", "needed", True),
+        ("0", "0.0", "1", False),
+    ],
+    ids=["a test fails", "none fails", "what a test needs is not made", "nor is it without the break"],
+)
+def test_a_break_is_noticed_where_tests_go_red_by_it_and_not_without_it(
+    tmp_path: Path, value: str, broken: str, expects: str, noticed: bool
+) -> None:
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "made.py").write_text(f"VALUE = {value}\n")
+    (folder / "test_it.py").write_text(f"def test_it(needed):\n    assert {expects}\n")
+    mutant = mutants.Mutant(
+        name="a value",
+        holds="it",
+        file="tests/made.py",
+        old=f"= {value}",
+        new=f"= {broken}",
+        tests=("tests/test_it.py",),
+    )
+    assert mutants.red(tmp_path, mutant)[0] is noticed
+    assert (folder / "made.py").read_text() == f"VALUE = {value}\n"
