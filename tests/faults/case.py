@@ -19,6 +19,7 @@ class Case:
         bound: Seconds that it may take at most.
         language: Whose worker it is about, a row of `tests/conformance/workers.toml`. Empty: nobody's in particular.
         lacks: A program that it needs and that is not installed here. Empty: it can run.
+        by_name: Whether it takes so long that it runs only where it is asked for by its name.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Case:
     bound: float
     language: str = ""
     lacks: str = ""
+    by_name: bool = False
 
 
 @dataclass(slots=True)
@@ -50,12 +52,17 @@ CASES: dict[str, Case] = {}
 
 
 def case(
-    name: str, about: str, *, bound: float, language: str = "", lacks: str = ""
+    name: str, about: str, *, bound: float, language: str = "", lacks: str = "", by_name: bool = False
 ) -> Callable[[Callable[[Stage], Awaitable[None]]], None]:
     """Makes the decorated function a case."""
 
     def add(run: Callable[[Stage], Awaitable[None]]) -> None:
         assert name not in CASES, f"there are two cases {name}"
-        CASES[name] = Case(name, about, run, bound, language, lacks)
+        CASES[name] = Case(name, about, run, bound, language, lacks, by_name)
 
     return add
+
+
+def usual() -> list[str]:
+    """The names of the cases that run where none is named."""
+    return [name for name, each in CASES.items() if not each.by_name]

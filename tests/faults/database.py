@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ from .history import History, StoredAttempt, StoredJob, StoredSession
 from .journal import Event, Journal
 
 LOOK_EVERY = 0.5
+# It rests for so many times as long as a look took.
+REST = 5
 
 _JOBS = """
 select
@@ -122,8 +125,11 @@ class EndWatch:
                 connection = await asyncpg.connect(self._dsn, timeout=5)
                 try:
                     while True:
-                        self._note(await connection.fetch(_ENDED, timeout=5))
-                        await asyncio.sleep(LOOK_EVERY)
+                        began = time.monotonic()
+                        self._note(await connection.fetch(_ENDED, timeout=15))
+                        # Of hundreds of thousands of jobs a look takes seconds, in which the case does nothing else.
+                        took = time.monotonic() - began
+                        await asyncio.sleep(max(LOOK_EVERY, REST * took))
                 finally:
                     connection.terminate()
             await asyncio.sleep(LOOK_EVERY)

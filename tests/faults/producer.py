@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -91,11 +91,18 @@ class Producer(Caller):
         self, count: int, kind: str = "work", *, hold: bool = False, queue_key: str = "", **payload: Any
     ) -> list[str]:
         """Enqueues many jobs in batches, never tried again; their ids. `queue_key` is what the jobs are about."""
+        return await self.put_keyed([queue_key] * count, kind, hold=hold, **payload)
+
+    async def put_keyed(
+        self, keys: Sequence[str], kind: str = "work", *, hold: bool = False, **payload: Any
+    ) -> list[str]:
+        """Enqueues a job about each of these in batches, never tried again; their ids, in that order."""
         ids: list[str] = []
-        while len(ids) < count:
-            jobs = [self._job(kind, payload) for _ in range(min(_MAX_BATCH, count - len(ids)))]
-            for job in jobs:
-                job.hold, job.key = hold, queue_key
+        while len(ids) < len(keys):
+            about = keys[len(ids) : len(ids) + _MAX_BATCH]
+            jobs = [self._job(kind, payload) for _ in about]
+            for job, key in zip(jobs, about, strict=True):
+                job.hold, job.key = hold, key
             tokens = [json.loads(job.payload_json)["token"] for job in jobs]
             self._journal.note_all(("enqueuing", {"token": token}) for token in tokens)
             request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs)

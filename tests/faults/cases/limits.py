@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from itertools import accumulate
@@ -13,6 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from jobqueue.v1 import queue_admin_pb2
 from jobqueue_server.lifecycle import Event as Exit
 from tests.faults.case import case
+from tests.faults.producer import Producer
 from tests.faults.stage import Stage
 
 TTL = 5.0
@@ -34,6 +36,23 @@ with live as (
 select count(*) from turnstile t full join live l on l.stile = t.id
 where coalesce(t.taken, 0) <> coalesce(l.taken, 0) or coalesce(t.waiting, 0) <> coalesce(l.waiting, 0)
 """
+
+
+async def limit_keys(producer: Producer, most: int) -> None:
+    """So many jobs of a key run at once in the default queue from now on."""
+    policy = queue_admin_pb2.Queue(name="default", key_policy=queue_admin_pb2.KeyPolicy(max_running=most))
+    request = queue_admin_pb2.UpdateQueueRequest(
+        queue=policy, update_mask=FieldMask(paths=["key_policy"]), allow_missing=True
+    )
+    await producer.admin.UpdateQueue(request)
+
+
+async def ended_of(stage: Stage, jobs: int, within: float) -> None:
+    """Waits until so many jobs have ended. It looks once a second: there may be hundreds of thousands."""
+    ends = time.monotonic() + within
+    while await stage.value("select count(*) from finished_job") < jobs:
+        assert time.monotonic() < ends, f"{jobs} jobs have not ended within {within:g} s"
+        await asyncio.sleep(1)
 
 
 def attempts_at_once(stage: Stage, key_of: Mapping[str, str], died: Mapping[str, float]) -> int:
@@ -63,11 +82,7 @@ async def limits(stage: Stage) -> None:
     servers = [await stage.server(name) for name in ("first", "second", "third")]
     addresses = [server.address for server in servers]
     producer = stage.producer(addresses[0])
-    policy = queue_admin_pb2.Queue(name="default", key_policy=queue_admin_pb2.KeyPolicy(max_running=1))
-    request = queue_admin_pb2.UpdateQueueRequest(
-        queue=policy, update_mask=FieldMask(paths=["key_policy"]), allow_missing=True
-    )
-    await producer.admin.UpdateQueue(request)
+    await limit_keys(producer, 1)
     keys = stage.count(300, least=20)
     names = [f"w{number}" for number in range(4)]
     workers = dict(zip(names, await stage.workers(names, *addresses, slots=20, ttl=TTL), strict=True))
@@ -87,6 +102,55 @@ async def limits(stage: Stage) -> None:
         [workers[names[-1]]] = await stage.workers([names[-1]], *addresses[:2], slots=20, ttl=TTL)
     await stage.over(within=150)
     most = attempts_at_once(stage, key_of, died)
+    stage.figure("attempts of a key at once", most, 1, "")
+    stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    stage.figure("tokens out at the end", out, 0, "")
+
+
+@case(
+    "limits_large",
+    "the same of 100,000 keys with three jobs each, while all of them wait for workers that are killed in turn",
+    bound=1800,
+    by_name=True,
+)
+async def limits_large(stage: Stage) -> None:
+    stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
+    await stage.database()
+    servers = [await stage.server(name) for name in ("first", "second", "third")]
+    addresses = [server.address for server in servers]
+    producer = stage.producer(addresses[0])
+    await limit_keys(producer, 1)
+    keys = [f"key-{number}" for number in range(stage.count(100_000, least=60))]
+    of_each = 3
+    names = [f"w{number}" for number in range(3)]
+    workers = dict(zip(names, await stage.workers(names, *addresses, slots=200, ttl=TTL), strict=True))
+    key_of: dict[str, str] = {}
+    died: dict[str, float] = {}
+
+    async def kill_a_worker() -> None:
+        victim = names[len(died)]
+        died[victim] = stage.fault("kill -9 of a worker", worker=victim)
+        workers[victim].kill()
+        names.append(f"w{len(names)}")
+        alive = [server.address for server in servers if server.runs]
+        [workers[names[-1]]] = await stage.workers([names[-1]], *alive, slots=200, ttl=TTL)
+
+    for turn in range(of_each):
+        key_of |= dict(zip(await producer.put_keyed(keys, seconds=0.02), keys, strict=True))
+        await kill_a_worker()
+        if turn:
+            stage.fault("kill -9 of a server")
+            servers[turn].kill()
+            servers[turn] = await stage.server(f"{servers[turn].name}-again")
+    # The rest of them, of which most wait for their key.
+    for ended in (0.5, 0.75):
+        await ended_of(stage, round(ended * len(key_of)), within=1500)
+        await kill_a_worker()
+    await stage.over(within=1500)
+    most = attempts_at_once(stage, key_of, died)
+    stage.figure("keys", len(keys), None, "")
+    stage.figure("jobs", len(key_of), None, "")
     stage.figure("attempts of a key at once", most, 1, "")
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
     out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
