@@ -14,7 +14,7 @@ class Scale:
         drain_jobs: The backlog of G4.
         hold_seconds: How long the snapshot of G8 is held.
         soak_seconds: How long G11 goes on.
-        large_backlog: The larger one of G12.
+        large_backlog: The larger one of G12, and that of the gate `explain`, which has a tenth as many held back.
         idle_streams: Of G10.
         pairs: Of the gate `auth`: how often each of its scenarios is run.
         known_keys: Of the gate `auth`, whose memory is measured.
@@ -49,6 +49,7 @@ class Scale:
             "keys": "held_jobs",
             "totals": "limits_hold_seconds",
             "schedules": "schedules",
+            "explain": "large_backlog",
         }
         names = ["factor", *([of_its_own[gate]] if gate in of_its_own else [])]
         return any(getattr(self, name) < getattr(full, name) for name in names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .auth import Auth
 from .backlog import Backlog
 from .costs import Costs
+from .explain import Explained
 from .gate import Found, Gate, Part
 from .idle import IdleStreams
 from .keys import Keys
@@ -44,6 +45,7 @@ _ALL: tuple[Gate, ...] = (
     Totals(),
     UniqueNames(),
     Schedules(),
+    Explained(),
 )
 GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 
