@@ -62,7 +62,7 @@ class Sort:
 
 #: All together 10,000,000 that wait in line, and 1,000,000 that are held back.
 SORTS = {
-    "plain": Sort("BEHIND", 8_990_000),
+    "plain": Sort("NO_CREDIT", 8_990_000),
     "low priority": Sort("BEHIND", 10_000, priority=-10),
     "due later": Sort("NOT_DUE", 500_000, delay=_DAY),
     "paused queue": Sort("QUEUE_PAUSED", 100_000, queue="paused"),
