@@ -128,3 +128,42 @@ async def test_demand_counts_each_sort_by_reading_few(dsn: str) -> None:
         assert await pages_read(connection, f"d ('{{1, 2}}', {MOST}, {MOST})") < 12 * MOST
     finally:
         await connection.close()
+
+
+async def test_demand_of_lanes_without_jobs_costs_a_few_looks_each(dsn: str) -> None:
+    lanes = 500
+    connection = await prepared_when_empty(dsn)
+    try:
+        await connection.execute(
+            f"insert into kind (namespace_id, name) select 1, 'idle' || i from generate_series(1, {lanes}) i;"
+            " insert into lane (queue_id, kind_id) select 1, id from kind where name like 'idle%'"
+        )
+        idle = await connection.fetchval("select array_agg(id) from lane where id > 2")
+        assert len(idle) == lanes
+        numbers = ", ".join(map(str, idle))
+        assert await pages_read(connection, f"d ('{{{numbers}}}', {MOST}, {MOST})") < 25 * lanes
+    finally:
+        await connection.close()
+
+
+async def test_demand_finds_the_jobs_of_each_priority(dsn: str) -> None:
+    connection = await prepared_when_empty(dsn)
+    try:
+        await connection.execute(
+            "delete from live_job; insert into kind (namespace_id, name) values (1, 'k3')"
+        )
+        await connection.execute(
+            "insert into lane (queue_id, kind_id) select 1, id from kind where name = 'k3'"
+        )
+        for state in (1, 4):
+            await connection.execute(
+                "insert into live_job (id, run_at, lane_id, priority, max_attempts, state, losses)"
+                " select uuidv7(), now() - (p + 20) * interval '1 minute', 3, p, 3, $1::int2, $1::int2 / 2"
+                " from generate_series(-10, 10) p",
+                state,
+            )
+        row = await connection.fetchrow(statement("queue_demand"), [3], MOST, MOST)
+        oldest = await connection.fetchval("select min(run_at) from live_job")
+        assert (row["due"], row["due_since"], row["later"], row["held"]) == (42, oldest, 0, 0)
+    finally:
+        await connection.close()

@@ -82,6 +82,9 @@ class Demands:
         self._clock = clock
         self._answers: Cached[Demand] = Cached(READ_EVERY)
         self._running: Cached[Mapping[int, int]] = Cached(READ_EVERY)
+        # By namespace and queue, and how many lanes are in it.
+        self._by_queue: dict[tuple[int, str], list[Lane]] = {}
+        self._sorted = 0
 
     async def of_queue(
         self,
@@ -105,16 +108,23 @@ class Demands:
         """
         lanes = {
             lane.id: lane.kind
-            for lane in self._catalog.lanes()
-            if lane.namespace == scope.namespace
-            and lane.queue == name
-            and (not kinds or lane.kind in kinds)
-            and scope.grants.may(Permission.READ, name, lane.kind)
+            for lane in self._lanes_of(scope.namespace, name)
+            if (not kinds or lane.kind in kinds) and scope.grants.may(Permission.READ, name, lane.kind)
         }
         if not is_name(name) or not scope.grants.sees_queue(name):
             raise QueueNotFound.of(name, "queue")
         key = (scope.namespace, name, frozenset(lanes))
         return await self._answers.get(key, lambda: self._read(scope, name, lanes), max_age=max_age)
+
+    def _lanes_of(self, namespace: int, queue: str) -> Sequence[Lane]:
+        """The lanes of a queue. Those of all are looked through when there is another one: none ever goes."""
+        known = self._catalog.lanes()
+        if len(known) != self._sorted:
+            self._by_queue = {}
+            for lane in known:
+                self._by_queue.setdefault((lane.namespace, lane.queue), []).append(lane)
+            self._sorted = len(known)
+        return self._by_queue.get((namespace, queue), ())
 
     async def of_all_queues(self) -> list[QueueWants]:
         """What the queues of all namespaces want; of more than MOST_QUEUES those that want most.
