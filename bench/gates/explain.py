@@ -38,7 +38,8 @@ _STREAMS = 10
 _POLLED_EVERY = 30.0
 _OFTEN = (5.0, 1.0)
 _SETTLE = 10.0
-_SECONDS = 60.0
+_WARM = 6.0
+_SECONDS = 30.0
 
 
 class Explained:
@@ -144,7 +145,7 @@ class Explained:
         seconds = bench.scale.seconds(_SECONDS)
         async with Processes("the pollers", polls.poll, [(servers[0].grpc, queues, every)]) as pollers:
             pollers.go()
-            await asyncio.sleep(bench.scale.seconds(2 * _POLLED_EVERY / 10))
+            await asyncio.sleep(bench.scale.seconds(_WARM))
             before = pollers.count(DONE)
             used = await _used(meter, seconds)
             asked = pollers.count(DONE) - before

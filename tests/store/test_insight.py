@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 
@@ -87,6 +88,29 @@ async def test_a_job_behind_many_is_explained_by_reading_few(dsn: str) -> None:
         await connection.close()
 
 
+async def test_what_waits_for_a_key_reads_few_wherever_the_job_stands(dsn: str) -> None:
+    connection = await prepared_when_empty(dsn)
+    try:
+        await connection.execute(f"prepare k (uuid, int4, int4) as {statement('explain_key')}")
+        await connection.execute(
+            "insert into turnstile (id, queue_id, taken, waiting, granted) values (7, 1, 1, 1, 1);"
+            " update live_job set hold = 1, stile = 7, priority = case when lane_id = 1 then 0 else 5 end"
+            " where state = 3; update live_job set stile = 7"
+            " where id = (select id from live_job where state = 1 limit 1)"
+        )
+        waiting = await connection.fetch(
+            "select id from live_job where hold = 1 order by priority desc, run_at, id"
+        )
+        assert len(waiting) > 5 * MOST
+        for place in (0, 100, MOST, len(waiting) // 2 + 100, len(waiting) - 1):
+            job_id = waiting[place]["id"]
+            row = await connection.fetchrow(statement("explain_key"), job_id, 20, MOST)
+            assert (row["ahead"], len(row["holders"])) == (min(place, MOST), 1)
+            assert await pages_read(connection, f"k ('{job_id}', 20, {MOST})") < 3 * MOST
+    finally:
+        await connection.close()
+
+
 async def test_the_jobs_before_one_are_those_that_a_claim_would_take_first(dsn: str) -> None:
     connection = await prepared_when_empty(dsn)
     try:
@@ -126,6 +150,28 @@ async def test_demand_counts_each_sort_by_reading_few(dsn: str) -> None:
         assert [(row["due"], row["later"], row["held"]) for row in bounded] == [(100, 10, 10), (200, 10, 10)]
         assert [row["due_since"] for row in bounded] == [row["due_since"] for row in rows]
         assert await pages_read(connection, f"d ('{{1, 2}}', {MOST}, {MOST})") < 12 * MOST
+    finally:
+        await connection.close()
+
+
+async def test_reads_are_planned_once_and_not_each_time(dsn: str) -> None:
+    # To plan one takes up to ten times as long as to run it.
+    reads: dict[str, tuple[object, ...]] = {
+        "explain_job": (uuid4(), 1, [1, 2], MOST),
+        "explain_key": (uuid4(), 20, MOST),
+        "queue_demand": ([1, 2], MOST, MOST),
+    }
+    connection = await asyncpg.connect(dsn, server_settings={**COLD_SETTINGS, "jit": "off"})
+    try:
+        await connection.execute(_FILL.format(jobs=WAITING))
+        await connection.execute("analyze")
+        kept = {name: await connection.prepare(statement(name), name=name) for name in reads}
+        for name, arguments in reads.items():
+            for _ in range(12):
+                await kept[name].fetch(*arguments)
+        rows = await connection.fetch("select name, generic_plans from pg_prepared_statements")
+        planned = {row["name"]: row["generic_plans"] for row in rows}
+        assert {name: planned[name] for name in reads} == dict.fromkeys(reads, 7)
     finally:
         await connection.close()
 

@@ -6,6 +6,8 @@
 -- the priorities would read those that are due later too. A job that runs alone is behind jobs of its sort.
 -- The states are literals, since a parameter would bar the partial indexes.
 -- Of a unique job: who holds its name, by the rule of judge_names.sql. name_holder is null where none does.
+-- Arguments stand in sub-selects, where no plan knows them: so PostgreSQL sees that a plan by the arguments is no better, and
+-- plans once. To plan this takes ten times as long as most jobs take to be explained.
 with own as materialized (
     select j.id, j.lane_id, q.id as queue_id, q.name as queue, k.name as kind, l.priority, l.state, l.hold, l.run_at,
            l.attempts, l.failures, l.losses, l.max_attempts, l.changed_at, l.deadline, l.session_id,
@@ -26,12 +28,13 @@ with own as materialized (
     left join finished_job f on f.id = j.id
     left join queue_rate r on r.queue_id = q.id
     left join kind_rate o on o.kind_id = k.id
-    where j.id = $1 and coalesce(lane.namespace_id = $2, q.namespace_id = $2) and (l.id is not null or f.id is not null)
+    where j.id = (select $1::uuid) and (l.id is not null or f.id is not null)
+        and coalesce(lane.namespace_id = (select $2::int4), q.namespace_id = (select $2::int4))
 ),
 beside as materialized (
     select lane.id
     from own
-    join lane on lane.id = own.lane_id or (lane.id = any($3::int4[]) and lane.queue_id = own.queue_id)
+    join lane on lane.id = own.lane_id or (lane.id = any((select $3::int4[])::int4[]) and lane.queue_id = own.queue_id)
     where own.state in (1, 4) and own.run_at <= now()
 ),
 ahead as (
@@ -48,14 +51,14 @@ ahead as (
                  from live_job l
                  where own.state = 1 and l.state = 1 and l.lane_id = beside.id and l.priority = p.priority::int2
                      and l.run_at <= now()
-                 limit $4
+                 limit (select $4::int4)
              ) higher)
             union all
             (select 1
              from live_job l
              where own.state = 1 and l.state = 1 and l.lane_id = beside.id and l.priority = own.priority
                  and (l.run_at, l.id) < (own.run_at, own.id)
-             limit $4)
+             limit (select $4::int4))
             union all
             (select 1
              from generate_series(10, own.priority, -1) as p (priority)
@@ -65,10 +68,10 @@ ahead as (
                  where own.state = 4 and l.state = 4 and l.lane_id = beside.id and l.priority = p.priority::int2
                      and l.run_at <= now()
                      and (l.priority > own.priority or (l.run_at, l.id) < (own.run_at, own.id))
-                 limit $4
+                 limit (select $4::int4)
              ) alone)
         ) before
-        limit $4
+        limit (select $4::int4)
     ) bounded
 ),
 -- Those that count in what the queue lets run, and in what the kind does.
@@ -117,5 +120,5 @@ left join lateral (
         )
 ) n on true
 left join lateral (
-    select a.outcome, a.reason, a.message from attempt a where a.job_id = $1 order by a.attempt desc limit 1
+    select a.outcome, a.reason, a.message from attempt a where a.job_id = (select $1::uuid) order by a.attempt desc limit 1
 ) t on true

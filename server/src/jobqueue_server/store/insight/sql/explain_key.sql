@@ -1,6 +1,7 @@
 -- read: what holds back a job that waits for its key
 -- $1 uuid: the job, which a statement with the namespace has found; $2 int4: holders at most; $3 int4: jobs before it at most
--- Bounded reads of one index. No row: it waits for its key no longer, or the queue's limits are gone.
+-- Bounded reads of one index: a condition with `or` would be no bound of it, and read all that wait after the job. No row: it waits for its key no longer, or the queue's limits are gone.
+-- Arguments stand in sub-selects, so that PostgreSQL plans once, as in explain_job.sql.
 with own as materialized (
     select l.id, l.stile, l.priority, l.run_at, j.key, t.taken, t.calls_at, q.key_rate_count,
         k.max_running as own, k.paused_at, k.paused_by, q.key_order is not null as strict, t.blocked_by,
@@ -11,7 +12,7 @@ with own as materialized (
     join turnstile t on t.id = l.stile
     join queue q on q.id = t.queue_id
     left join queue_key k on k.id = t.id
-    where l.id = $1 and l.hold = 1
+    where l.id = (select $1::uuid) and l.hold = 1
 ),
 holder as materialized (
     select h.id, h.lane_id, h.state, h.session_id, h.changed_at, h.run_at
@@ -21,17 +22,26 @@ holder as materialized (
         from live_job l where l.stile = own.stile and l.hold is null limit 1000
     ) h
     order by h.state = 2 desc, h.run_at, h.id
-    limit $2
+    limit (select $2::int4)
 ),
 ahead as (
     select count(*)::int4 as jobs
-    from own
-    cross join lateral (
-        select from live_job l
-        where l.stile = own.stile and l.hold = 1
-            and (l.priority > own.priority or (l.priority = own.priority and (l.run_at, l.id) < (own.run_at, own.id)))
-        limit $3
-    ) b
+    from (
+        select
+        from own
+        cross join lateral (
+            (select 1
+             from live_job l
+             where l.stile = own.stile and l.hold = 1 and l.priority = own.priority and (l.run_at, l.id) < (own.run_at, own.id)
+             limit (select $3::int4))
+            union all
+            (select 1
+             from live_job l
+             where l.stile = own.stile and l.hold = 1 and l.priority > own.priority
+             limit (select $3::int4))
+        ) before
+        limit (select $3::int4)
+    ) bounded
 )
 select
     own.key, own.taken, own.max_running, own.own is not null as of_its_own, own.paused_at, own.paused_by,
