@@ -173,8 +173,7 @@ async def test_the_page_is_told_that_it_is_to_be_read_only():
     assert 'data-mode="on"' in await page_of(Served())
 
 
-async def test_it_is_read_and_nothing_else():
-    assert (await Served().get("/ui/", method="POST")).status in (404, 405)
+async def test_its_head_is_that_of_its_page():
     head = await Served().get("/ui/", method="HEAD")
     assert (head.status, head.body) == (200, b"")
     assert int(head.headers["content-length"]) > 100
@@ -223,3 +222,31 @@ def test_the_page_names_no_other_server():
             continue
         named = set(re.findall(r"https?://[^\s\"'`<>)]+", path.read_text()))
         assert named <= {"http://www.w3.org/2000/svg"}, path
+
+
+async def test_what_lies_between_keeps_one_answer_for_each_encoding_of_every_file():
+    served = Served()
+    page = await page_of(served)
+    for name in ("", *references(page)):
+        known = (await served.get(f"/ui/{name}")).headers["etag"]
+        for headers in ({}, {"accept_encoding": "gzip"}, {"if_none_match": known}):
+            reply = await served.get(f"/ui/{name}", **headers)
+            assert reply.headers["vary"] == "Accept-Encoding", (name, headers, reply.status)
+
+
+async def test_a_file_is_known_again_whether_its_tag_is_weak_or_not():
+    served = Served()
+    tag = (await served.get("/ui/")).headers["etag"]
+    assert tag.startswith("W/")
+    for given in (tag, tag.removeprefix("W/"), f'"other", {tag}', "*"):
+        assert (await served.get("/ui/", if_none_match=given)).status == 304, given
+    assert (await served.get("/ui/", if_none_match='"other"')).status == 200
+
+
+async def test_it_is_read_and_another_method_is_told_so():
+    for path in ("/ui", "/ui/", "/ui/queues/mail"):
+        for method in ("POST", "PUT", "DELETE"):
+            reply = await Served().get(path, method=method)
+            assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS"), (method, path)
+        options = await Served().get(path, method="OPTIONS")
+        assert (options.status, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS")

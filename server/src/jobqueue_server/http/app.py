@@ -137,6 +137,8 @@ class HttpApp:
             if dashboard.answers(request.path, request.metadata) and request.method in _READS:
                 # Without the access step: a browser asks for a page without credentials, and the page has no secrets.
                 return dashboard.answer(request.path, request.raw_path.decode("latin-1"), request.metadata)
+            if dashboard.has(request.path):
+                return _only_read(request)
             if request.path in ops.PATHS:
                 if (method := ops.GUARDED.get(request.path)) is not None:
                     call.method = method
@@ -155,15 +157,9 @@ class HttpApp:
         return await self._endpoints[match.route].answer(request, match, call, send)
 
     def _operate(self, request: Request) -> Answer:
-        allow = (("Allow", allowed(["GET"])),)
-        if request.method == "OPTIONS":
-            return Answer(204, headers=allow)
         readable = request.method in _READS
         answer = self._operations.answer(request.path, request.metadata, request.root) if readable else None
-        if answer is None:
-            message = f"{request.method} is not allowed on {request.path}; use GET"
-            raise Refused(405, "UNIMPLEMENTED", message, allow)
-        return answer
+        return _only_read(request) if answer is None else answer
 
     def _options(self, request: Request) -> Answer:
         """The answer to OPTIONS: the methods of a path, found by a method that no path has."""
@@ -181,6 +177,19 @@ class HttpApp:
             return self._transcoder.match(method, request.raw_path)
         except TranscodingError as error:
             raise refused_by_transcoder(error) from None
+
+
+def _only_read(request: Request) -> Answer:
+    """The answer to another method than GET, where that is the only one.
+
+    Raises:
+        Refused: The method is not OPTIONS either.
+    """
+    allow = (("Allow", allowed(["GET"])),)
+    if request.method == "OPTIONS":
+        return Answer(204, headers=allow)
+    message = f"{request.method} is not allowed on {request.path[:200]}; use GET"
+    raise Refused(405, "UNIMPLEMENTED", message, allow)
 
 
 async def _live(receive: Receive, send: Send) -> None:

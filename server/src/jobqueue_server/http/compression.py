@@ -26,6 +26,9 @@ _GZIP = 31
 # The meanings of Accept-Encoding headers are cached, so their length is bounded.
 _LONGEST_LIST = 500
 
+#: Tells caches that an answer depends on what the caller accepts.
+VARIES = ("Vary", "Accept-Encoding")
+
 _GZIP_NAMES = ("gzip", "x-gzip")
 _weight = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)").fullmatch
 
@@ -95,15 +98,15 @@ async def compressed(answer: Answer, metadata: Mapping[str, str]) -> Answer:
 
 def compressed_here(answer: Answer, metadata: Mapping[str, str]) -> Answer:
     """The same, for a small answer: without a thread."""
-    if not answer.body or not _is_text(answer.content_type):
+    if VARIES in answer.headers or not answer.body or not _is_text(answer.content_type):
+        # Files of the dashboard are compressed already, for who wants that.
         return answer
     plain, gzip = _weights(metadata.get("accept-encoding", "")[:_LONGEST_LIST])
     if len(answer.body) < LEAST_BYTES and plain:
         return answer
-    answer = answer.with_headers([("Vary", "Accept-Encoding")])
-    if not gzip or gzip < plain or any(name == "Content-Encoding" for name, _ in answer.headers):
-        # Also if the caller accepts neither: an uncompressed answer is better than none. Files of the dashboard are
-        # compressed already.
+    answer = answer.with_headers([VARIES])
+    if not gzip or gzip < plain:
+        # Also if the caller accepts neither: an uncompressed answer is better than none.
         return answer
     return replace(answer, body=_deflate(answer.body)).with_headers([("Content-Encoding", "gzip")])
 

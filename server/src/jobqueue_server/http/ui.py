@@ -72,12 +72,14 @@ class Dashboard:
         }
 
     def answers(self, path: str, metadata: Mapping[str, str]) -> bool:
-        """Whether a path is the dashboard's."""
-        if not self.on:
-            return False
+        """Whether GET of a path is answered by the dashboard."""
         if path == "/":
-            return "text/html" in metadata.get("accept", "")
-        return path == PLACE or path.startswith(BELOW)
+            return self.on and "text/html" in metadata.get("accept", "")
+        return self.has(path)
+
+    def has(self, path: str) -> bool:
+        """Whether a path is the dashboard's alone."""
+        return self.on and (path == PLACE or path.startswith(BELOW))
 
     def answer(self, path: str, raw_path: str, metadata: Mapping[str, str]) -> Answer:
         """The answer to GET of a path that it `answers`; 304 if the caller has the file already.
@@ -119,13 +121,19 @@ class _Packed:
         self._tag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
 
     def answer(self, metadata: Mapping[str, str], headers: Headers) -> Answer:
-        headers = (*headers, ("ETag", self._tag))
-        if self._tag in [each.strip() for each in metadata.get("if-none-match", "").split(",")]:
+        # Also with 304 and for the smallest file: what lies between keeps one answer for each encoding.
+        headers = (*headers, ("ETag", self._tag), compression.VARIES)
+        if self._is_known(metadata.get("if-none-match", "")):
             return Answer(304, headers=headers)
         if compression.prefers_gzip(metadata):
             headers = (*headers, ("Content-Encoding", "gzip"))
             return Answer(200, self._gzip, headers, self._content_type)
         return Answer(200, self._body, headers, self._content_type)
+
+    def _is_known(self, tags: str) -> bool:
+        """Whether a caller has it already: by the weak comparison, which passes over `W/`."""
+        wanted = self._tag.removeprefix("W/")
+        return any(each.strip().removeprefix("W/") in (wanted, "*") for each in tags.split(","))
 
 
 def shipped() -> list[Path]:
