@@ -153,6 +153,28 @@ async def test_a_schedule_that_was_listed_and_is_written_back_keeps_its_payload(
     assert (await update(place, "job", job=null)).job.payload_json == b"null"
 
 
+async def test_a_schedule_of_a_job_without_a_payload_is_made_and_changed_by_the_same_request(
+    place: Place,
+) -> None:
+    job = job_pb2.NewJob(kind="work")
+    # Whoever applies what is written in a file does so again and again.
+    for labels in ({}, {"team": "a"}):
+        applied = await update(place, name="t", spec=SELDOM, job=job, labels=labels, allow_missing=True)
+        assert (applied.job.payload_json, dict(applied.labels)) == (b"null", labels)
+    # What was set meanwhile is not lost.
+    given = job_pb2.NewJob(kind="work", payload_json=b"1")
+    await update(place, "job", name="t", job=given)
+    for mask in ((), ("job",)):
+        error = await refused(update(place, *mask, name="t", spec=SELDOM, job=job, allow_missing=True))
+        assert list(violations_of(error)) == ["schedule.job.payload"]
+    headers = job_pb2.NewJob(kind="work", payload_json=b"null", headers={"h": "v"})
+    await update(place, "job", name="t", job=headers)
+    assert list(violations_of(await refused(update(place, "job", name="t", job=job)))) == [
+        "schedule.job.payload"
+    ]
+    assert dict((await get(place, "t")).job.headers) == {"h": "v"}
+
+
 async def test_of_two_changes_with_one_etag_one_is_refused(place: Place) -> None:
     made = await create(place)
     answers = await asyncio.gather(

@@ -37,10 +37,6 @@ _NOT_YET = {
     pb.SchedulePolicy.CANCEL_RUNNING: "can't be CANCEL_RUNNING: a job can't yet wait for the end of one that is being "
     "cancelled; use BUFFER_ONE, and CancelJob or a `timeout` of the job to end the one that runs",
 }
-_NO_PAYLOAD = (
-    "must be set where the job is changed, to `null` if it has none: ListSchedules, and answers to callers that may "
-    "not see payloads, leave payload and headers out, and a job that was read so would lose them"
-)
 
 
 def spec(message: pb.ScheduleSpec, at: str, problems: Problems) -> Spec:
@@ -195,8 +191,6 @@ def changes(request: pb.UpdateScheduleRequest, now: datetime, problems: Problems
         elif path == "spec":
             found["spec"] = spec(given.spec, "schedule.spec.", problems)
         elif path == "job":
-            if given.job.WhichOneof("content") is None:
-                problems.add("schedule.job.payload", _NO_PAYLOAD)
             found["job"] = job(given.job, "schedule.job.", now, problems)
         elif path == "labels":
             checks.labels(given.labels, "schedule.labels", problems)

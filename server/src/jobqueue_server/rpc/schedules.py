@@ -103,7 +103,12 @@ class SchedulesServicer:
             make = self._new(request.schedule, problems)
             problems.raise_if_any()
         shown = await self._schedules.update(
-            call.scope, request.schedule.name, changes, etag=request.schedule.etag, make=make
+            call.scope,
+            request.schedule.name,
+            changes,
+            etag=request.schedule.etag,
+            make=make,
+            has_payload=request.schedule.job.WhichOneof("content") is not None,
         )
         return pb.UpdateScheduleResponse(schedule=_message(shown, request.payload_format))
 

@@ -38,6 +38,11 @@ SHOWN_TICKS = 5
 _NEVER = 1 << 62
 #: So often what is due is fired before a change goes ahead.
 _TRIES = 3
+_NO_PAYLOAD = (
+    "must be set where the job of the schedule has a payload or headers, to `null` if it is to have none: "
+    "ListSchedules, and answers to callers that may not see payloads, leave both out, and a job that was read so would "
+    "lose them"
+)
 _OF_POLICY = frozenset(each.name for each in fields(Policy))
 
 
@@ -144,6 +149,7 @@ class ScheduleService:
         *,
         etag: str,
         make: Schedule | None,
+        has_payload: bool = True,
     ) -> Shown:
         """Changes a schedule, as a whole or not at all.
 
@@ -153,11 +159,12 @@ class ScheduleService:
             changes: New values of `spec`, `job`, `labels` and of attributes of its policy; the others stay.
             etag: The one that it must have; empty: any.
             make: What is made where there is none of this name; None: nothing is.
+            has_payload: Whether the new job was given a payload.
 
         Raises:
             ScheduleNotFound: There is none, or the principal may neither do this nor read its jobs.
             NotAllowed: The principal may not do this.
-            FieldInvalid: A new spec has no ticks, or policies contradict each other.
+            FieldInvalid: A new spec has no ticks, policies contradict each other, or a payload would be lost.
             PayloadInvalid, KindUnknown, ServersDiffer: A new job does not fit.
             EtagMismatch: It has another etag.
             SchedulesFull: It would be made, and there are too many.
@@ -167,15 +174,16 @@ class ScheduleService:
                 raise _mismatch(name, 0)
             return await self.create(scope, make, "UpdateSchedule")
         # Who may not change it learns nothing else of it.
-        await self.find(scope, name, Permission.OPERATE, "change the schedule", "schedule.name")
+        known = await self.find(scope, name, Permission.OPERATE, "change the schedule", "schedule.name")
         if "job" in changes:
+            _check_payload(known, has_payload)
             await self._check_job(scope, changes["job"])
         if "spec" in changes:
             await self.check_spec(changes["spec"], "schedule.spec")
 
         found = False
         for left in reversed(range(_TRIES)):
-            change = partial(_changed, scope, changes, ahead=not left)
+            change = partial(_changed, scope, changes, has_payload=has_payload, ahead=not left)
             try:
                 found = await self._store.update(
                     scope, name, change, zones.VERSION, revision=revision_of(etag)
@@ -311,16 +319,24 @@ class ScheduleService:
 
 
 def _changed(
-    scope: Scope, changes: Mapping[str, Any], now_is: Schedule, at: datetime, *, ahead: bool
+    scope: Scope,
+    changes: Mapping[str, Any],
+    now_is: Schedule,
+    at: datetime,
+    *,
+    has_payload: bool,
+    ahead: bool,
 ) -> Schedule:
     """A schedule as it is to be. `ahead`: also where a tick is lost by that.
 
     Raises:
         ScheduleNotFound, NotAllowed: The principal may not change it.
-        FieldInvalid: Its policies would contradict each other.
+        FieldInvalid: Its policies would contradict each other, or a payload would be lost.
         _TickIsDue: A tick that is due has not been decided.
     """
     _require(scope, Permission.OPERATE, now_is, "change the schedule", "schedule.name")
+    if "job" in changes:
+        _check_payload(now_is, has_payload)
     policy = replace(now_is.policy, **{key: changes[key] for key in changes if key in _OF_POLICY})
     _check_policy(policy)
     changed = replace(
@@ -335,6 +351,16 @@ def _changed(
     if now_is.next_at is not None and now_is.next_at <= at and not now_is.paused and not ahead:
         raise _TickIsDue(now_is.id)
     return replace(changed, next_at=next_tick(changed.spec, max(at, now_is.last_tick or at)))
+
+
+def _check_payload(now_is: Schedule, has_payload: bool) -> None:
+    """A job that was listed must not be written back without what the list leaves out.
+
+    Raises:
+        FieldInvalid: It would lose a payload or headers.
+    """
+    if not has_payload and (now_is.job.payload != b"null" or now_is.job.headers):
+        raise FieldInvalid.of("schedule.job.payload", _NO_PAYLOAD)
 
 
 def _require(scope: Scope, permission: Permission, schedule: Schedule, doing: str, field: str) -> None:
