@@ -239,3 +239,38 @@ async def test_series_beyond_the_twenty_with_most_jobs_are_counted_as_left_out(p
     answer = await stats(place, group_by=stats_pb2.GROUP_BY_KIND)
     assert [series.kind for series in answer.series] == [f"k{number:02}" for number in range(21, 1, -1)]
     assert answer.series_left_out == 2
+
+
+async def test_a_time_that_is_read_in_pieces_has_the_same_points_and_sums(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await lane(place, "mail", "send"), await lane(place, "images", "scale")
+    now = await cleared(place)
+    base = floored(now, 3600) - timedelta(hours=20)
+    for number in range(90):
+        for lane_id in (one, two):
+            at = base + timedelta(minutes=7 * number)
+            await written(place, lane_id, at, width=60, hist="{1,2}", enqueued=number + lane_id, started=3)
+    wanted = {
+        "since": timestamp(base + timedelta(minutes=7)),
+        "until": timestamp(base + timedelta(hours=9)),
+        "step": Duration(seconds=3600),
+        "group_by": stats_pb2.GROUP_BY_QUEUE,
+    }
+    whole = await stats(place, **wanted)
+    place.app.stats.histories._answers._reads.clear()
+    monkeypatch.setattr("jobqueue_server.core.stats.pieces.FIRST", timedelta(minutes=11))
+    monkeypatch.setattr("jobqueue_server.core.stats.pieces.PIECE_SECONDS", 0.0)
+    reads = []
+    points = place.app.stats.histories._store.points
+
+    async def noted(*given: Any) -> Any:
+        reads.append(given[:2])
+        return await points(*given)
+
+    monkeypatch.setattr(place.app.stats.histories._store, "points", noted)
+    pieces = await stats(place, **wanted)
+    assert len(reads) > 20
+    assert list(pieces.series) == list(whole.series)
+    assert [len(series.points) for series in whole.series] == [9, 9]
+    assert whole.series[0].totals.started == 3 * sum(1 for number in range(90) if number * 7 < 540)

@@ -53,3 +53,12 @@ def test_a_quantile_is_within_the_bucket_that_has_it():
     assert timedelta(milliseconds=8) < most <= timedelta(milliseconds=16)
     assert quantile(None, 0.5) is None
     assert quantile([0] * BUCKETS, 0.5) is None
+
+
+def test_an_hour_before_the_first_moment_that_there_is_is_no_fault():
+    for wanted in (
+        Wanted(until=datetime(1, 1, 1, tzinfo=UTC)),
+        Wanted(until=datetime(1, 1, 1, 0, 30, tzinfo=UTC)),
+    ):
+        since, until, _ = stretch(wanted, NOON)
+        assert since <= until == NOON - timedelta(days=90)

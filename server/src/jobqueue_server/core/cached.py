@@ -10,13 +10,42 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Cached(Generic[Value]):
-    """Reads once for all who ask within `seconds`. A read that failed is made again by the next who asks."""
+class _Reading(Generic[Value]):
+    """A read that began at a time, and how many callers wait for it."""
 
-    def __init__(self, seconds: float) -> None:
+    __slots__ = ("_callers", "at", "future")
+
+    def __init__(self, at: float, future: asyncio.Future[Value]) -> None:
+        self.at = at
+        self.future = future
+        self._callers = 0
+
+    async def wait(self) -> Value:
+        """Its value. A caller that hangs up does not end it for the others."""
+        self._callers += 1
+        try:
+            return await asyncio.shield(self.future)
+        finally:
+            self._callers -= 1
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether it goes on, and nobody waits for it."""
+        return not self._callers and not self.future.done()
+
+
+class Cached(Generic[Value]):
+    """Reads once for all who ask within `seconds`. A read that failed is made again by the next who asks.
+
+    Args:
+        seconds: How long what was read is kept.
+        while_wanted: A read is ended once all who asked for it have hung up. Otherwise it goes on, for who asks next.
+    """
+
+    def __init__(self, seconds: float, *, while_wanted: bool = False) -> None:
         self._seconds = seconds
-        # With when each began.
-        self._reads: dict[Hashable, tuple[float, asyncio.Future[Value]]] = {}
+        self._while_wanted = while_wanted
+        self._reads: dict[Hashable, _Reading[Value]] = {}
 
     async def get(
         self, key: Hashable, read: Callable[[], Awaitable[Value]], *, max_age: float | None = None
@@ -26,17 +55,22 @@ class Cached(Generic[Value]):
         since = now - (self._seconds if max_age is None else max_age)
         if key not in self._reads:
             # All that is old goes, so that it holds no more than was asked for lately.
-            for old in [old for old, (at, _) in self._reads.items() if at <= now - self._seconds]:
+            for old in [old for old, each in self._reads.items() if each.at <= now - self._seconds]:
                 del self._reads[old]
-        at, reading = self._reads.get(key, (0.0, None))
-        if reading is None or at <= since or (reading.done() and _failed(reading)):
-            reading = asyncio.ensure_future(read())
+        reading = self._reads.get(key)
+        if reading is None or reading.at <= since or _failed(reading.future):
+            future = asyncio.ensure_future(read())
             # An error is looked at also where all callers have hung up.
-            reading.add_done_callback(_failed)
-            self._reads[key] = (now, reading)
-        # A caller that hangs up does not end it for the others.
-        return await asyncio.shield(reading)
+            future.add_done_callback(_failed)
+            reading = self._reads[key] = _Reading(now, future)
+        try:
+            return await reading.wait()
+        finally:
+            if self._while_wanted and reading.in_vain:
+                reading.future.cancel()
+                if self._reads.get(key) is reading:
+                    del self._reads[key]
 
 
 def _failed(reading: asyncio.Future[Value]) -> bool:
-    return reading.cancelled() or reading.exception() is not None
+    return reading.done() and (reading.cancelled() or reading.exception() is not None)

@@ -6,9 +6,10 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from ...errors import TooManyCalls
 from ...model import JobFilter
 from ...scope import Scope
 from ...store.stats.counts import CountStore
@@ -19,6 +20,8 @@ COUNT_FOR = 2.0
 KEPT_FOR = 60.0
 # At once, on one server: the others wait, so that counts never have more than one connection.
 _AT_ONCE = 1
+#: So many may wait for their turn, so that the last of them is answered within half a minute, the usual time of a call.
+MOST_WAITING = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,16 @@ class JobCounts:
 
     def __init__(self, store: CountStore) -> None:
         self._store = store
-        self._answers: Cached[Count] = Cached(KEPT_FOR)
+        # One that its caller no longer waits for must not keep the others waiting.
+        self._answers: Cached[Count] = Cached(KEPT_FOR, while_wanted=True)
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._asked = 0
 
     async def count(self, scope: Scope, wanted: JobFilter) -> Count:
         """How many jobs fit that the principal may read.
 
         Raises:
+            TooManyCalls: Too many other counts wait for their turn.
             DatabaseAway: None could be counted.
         """
         text = json.dumps(
@@ -54,12 +60,22 @@ class JobCounts:
         return await self._answers.get(key, lambda: self._count(scope, wanted))
 
     async def _count(self, scope: Scope, wanted: JobFilter) -> Count:
-        async with self._turn:
-            until = time.monotonic() + COUNT_FOR
-            before: UUID | None = None
-            jobs, at = 0, None
-            while True:
-                counted = await self._store.count(scope, wanted, before)
-                jobs, before, at = jobs + counted.jobs, counted.before, at or counted.at
-                if before is None or time.monotonic() >= until:
-                    return Count(jobs, before is None, at)
+        if self._asked > MOST_WAITING:
+            raise TooManyCalls(
+                f"{MOST_WAITING} counts of jobs wait for their turn on this server; count again later, "
+                "or take QueryStats",
+                retry_after=timedelta(seconds=COUNT_FOR),
+            )
+        self._asked += 1
+        try:
+            async with self._turn:
+                until = time.monotonic() + COUNT_FOR
+                before: UUID | None = None
+                jobs, at = 0, None
+                while True:
+                    counted = await self._store.count(scope, wanted, before)
+                    jobs, before, at = jobs + counted.jobs, counted.before, at or counted.at
+                    if before is None or time.monotonic() >= until:
+                        return Count(jobs, before is None, at)
+        finally:
+            self._asked -= 1
