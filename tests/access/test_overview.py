@@ -95,3 +95,29 @@ async def test_workers_of_another_namespace_are_in_no_number(house: House) -> No
     found = await overview(house)
     assert (found.workers.slots, found.servers[0].slots) == (0, 0)
     assert (await overview(them)).servers[0].slots == 7
+
+
+async def test_a_caller_that_may_read_some_kinds_is_told_of_no_worker_of_the_others(house: House) -> None:
+    await house.enqueue("scale", queue="images")
+    await house.enqueue("crop", queue="images")
+    await house.worker(queues={"images": ["scale"]}, slots=2)
+    await house.worker(queues={"images": ["crop"], "secret": ["send"]}, slots=5)
+
+    async def look() -> overview_pb2.Overview | None:
+        found = await overview(house)
+        return found if found.workers.slots == 7 and found.queues else None
+
+    found = await eventually(look)
+    assert [(each.workers, each.slots) for each in found.queues] == [(2, 7)]
+    whole = await overview(await house.caller(grant(READ, "images")))
+    assert [(each.workers, each.slots) for each in whole.queues] == [(2, 7)]
+    few = await house.caller(grant(READ, "images", "scale"))
+    found = await overview(few)
+    assert [(each.workers, each.slots) for each in found.queues] == [(1, 2)]
+    assert (found.workers.sessions, found.workers.slots) == (1, 2)
+    # Nor how many there are in all, of which queue ever.
+    listed = (await few.insight.ListServers(overview_pb2.ListServersRequest())).servers
+    for servers in (found.servers, listed):
+        assert [(each.sessions, each.slots, each.free_slots) for each in servers] == [(0, 0, 0)]
+    (server,) = (await house.insight.ListServers(overview_pb2.ListServersRequest())).servers
+    assert (server.sessions, server.slots) == (2, 7)

@@ -174,7 +174,7 @@ async def test_a_job_of_a_queue_at_its_limit_says_how_many_run_and_starts_by_an_
     assert not demand.more_workers_would_help
     assert (
         demand.why
-        == "as many jobs run as the queue default lets run, and 1 are due: more workers would not help"
+        == "as many jobs run as the queue default lets run, and 1 is due: more workers would not help"
     )
     await worker.succeed(leased)
     assert (await worker.job()).id == job.id
@@ -214,7 +214,7 @@ async def test_a_job_of_a_queue_at_its_rate_says_when_and_starts_by_time_alone(p
     assert (demand.runnable, demand.beyond_limit, demand.wanted_slots) == (0, 1, 1)
     assert (
         demand.why
-        == "the rate of the queue default lets none of 1 jobs start now: more workers would not help"
+        == "the rate of the queue default lets no job start now, and 1 is due: more workers would not help"
     )
     # An end does not let it start.
     await worker.succeed(leased)
@@ -270,7 +270,10 @@ async def test_a_job_of_a_kind_at_its_limit_says_how_many_run_in_all_queues_and_
     demand = await place.insight.GetQueueDemand(insight_pb2.GetQueueDemandRequest(queue="default"))
     assert (demand.runnable, demand.beyond_limit, demand.wanted_slots) == (0, 1, 0)
     assert not demand.more_workers_would_help
-    assert demand.why == "the limits of their kinds let none of 1 jobs start now: more workers would not help"
+    assert (
+        demand.why
+        == "the limits of their kinds let no job start now, and 1 is due: more workers would not help"
+    )
     await worker.succeed(leased)
     assert (await worker.job()).id == job.id
 

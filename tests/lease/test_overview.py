@@ -103,7 +103,7 @@ async def test_it_warns_of_paused_queues_full_workers_lost_workers_blocked_keys_
     counts = ", ".join("7" if name == "lost" else "0" for name in COUNTS)
     await place.sql(
         f"insert into lane_stat (width_s, at, lane_id, server_id, {', '.join(COUNTS)})"
-        f" values (60, date_bin('1 min', now() - interval '20 min', 'epoch'), $1, 0, {counts})",
+        f" values (60, date_bin('1 min', now() - interval '5 min', 'epoch'), $1, 0, {counts})",
         lane,
     )
     found = await until(place, lambda each: ("SLOTS_TAKEN", "default") in warned(each))
@@ -113,7 +113,9 @@ async def test_it_warns_of_paused_queues_full_workers_lost_workers_blocked_keys_
     by_code = {Code.Name(warning.code): warning for warning in found.warnings}
     assert by_code["PAUSED_WITH_JOBS"].remedy == "ResumeQueue paused"
     assert by_code["PAUSED_WITH_JOBS"].HasField("since")
-    assert by_code["WORKERS_LOST"].message.startswith("7 attempts of jobs of the queue default were lost")
+    assert by_code["WORKERS_LOST"].message.startswith(
+        "7 attempts were lost with workers of the queue default"
+    )
     assert by_code["SERVER_SILENT"].message.startswith("the server gone was not heard for ")
     paused = next(each for each in found.queues if each.queue == "paused")
     assert (paused.paused, paused.pause.reason) == (True, "the printer burns")
@@ -216,3 +218,30 @@ async def test_jobs_are_counted_exactly_where_there_is_time_and_else_at_least(
     monkeypatch.setattr("jobqueue_server.core.stats.counting.COUNT_FOR", 2.0)
     answer = await place.insight.CountJobs(stats_pb2.CountJobsRequest(queue="default", kind="a"))
     assert (answer.count, answer.exact) == (8, True)
+
+
+async def test_a_count_that_nobody_waits_for_any_more_ends_and_only_ten_wait_for_their_turn(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.batch(3)
+    counts = place.app.stats.counts
+    counting, goes_on = asyncio.Event(), asyncio.Event()
+    count = counts._store.count
+
+    async def slow(*wanted: Any) -> Any:
+        counting.set()
+        await goes_on.wait()
+        return await count(*wanted)
+
+    monkeypatch.setattr(counts._store, "count", slow)
+    request = stats_pb2.CountJobsRequest
+    calls = [place.insight.CountJobs(request(kind=f"k{number}")) for number in range(11)]
+    await eventually(lambda: asyncio.sleep(0, counts._asked == 11))
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await place.insight.CountJobs(request(kind="one-more"))
+    assert reason_of(raised.value) == "TOO_MANY_CALLS"
+    for call in calls:
+        call.cancel()
+    await eventually(lambda: asyncio.sleep(0, not counts._asked))
+    goes_on.set()
+    assert (await place.insight.CountJobs(request())).count == 3

@@ -45,7 +45,7 @@ class OverviewServicer:
         """Lists the servers."""
         found = await self._fleet.now()
         return pb.ListServersResponse(
-            servers=[_server(server, call.scope.namespace) for server in found.servers]
+            servers=[_server(server, call.scope.namespace) for server in found.servers_for(call.scope)]
         )
 
     def _overview(self, view: View) -> pb.Overview:

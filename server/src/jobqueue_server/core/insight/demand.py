@@ -22,6 +22,7 @@ from ..events.flows import SPAN
 from ..names import is_name
 from ..session.load import Workers
 from ..upkeep.clock import Clock
+from .words import counted
 from .workers import AllWorkers, Fleet
 
 READ_EVERY = 1.0
@@ -334,22 +335,26 @@ def _why(
     none_starts: bool,
     none_of_kinds: bool,
 ) -> str:
+    none_helps = "more workers would not help"
+    are_due = f"{counted(due, 'is', 'are')} due"
     if paused:
-        return f"the queue {name} is paused, with {due} jobs that are due: more workers would not help"
+        jobs = counted(due, "job that is", "jobs that are")
+        return f"the queue {name} is paused, with {jobs} due: {none_helps}"
     if not runnable:
         if all_run and due:
-            return f"as many jobs run as the queue {name} lets run, and {due} are due: more workers would not help"
+            return f"as many jobs run as the queue {name} lets run, and {are_due}: {none_helps}"
         if none_starts and due:
-            return (
-                f"the rate of the queue {name} lets none of {due} jobs start now: more workers would not help"
-            )
+            return f"the rate of the queue {name} lets no job start now, and {are_due}: {none_helps}"
         if none_of_kinds and due:
-            return f"the limits of their kinds let none of {due} jobs start now: more workers would not help"
+            return f"the limits of their kinds let no job start now, and {are_due}: {none_helps}"
         if held_by_key:
-            return f"{held_by_key} jobs wait for their keys and none for a slot: more workers would not help"
+            wait = counted(held_by_key, "job waits for its key", "jobs wait for their keys")
+            return f"{wait} and none for a slot: {none_helps}"
         return "no job waits for a slot"
     if not short:
-        return f"{runnable} runnable, {workers.free} slots free: they are about to start"
+        they = "it is" if runnable == 1 else "they are"
+        return f"{runnable} runnable, {counted(workers.free, 'slot')} free: {they} about to start"
     if not workers.sessions:
         return f"{runnable} runnable, and no worker takes jobs of the queue {name}"
-    return f"{runnable} runnable, and no slot is free for {short} of them"
+    of_them = "it" if runnable == 1 else f"{short} of them"
+    return f"{runnable} runnable, and no slot is free for {of_them}"

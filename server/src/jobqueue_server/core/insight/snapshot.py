@@ -32,6 +32,19 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """How many attempts were lost with their workers in the last hour; the slices of the first and the last of them."""
+
+    attempts: int
+    since: datetime
+    last: datetime
+
+    def and_also(self, other: Lost) -> Lost:
+        """These and others."""
+        return Lost(self.attempts + other.attempts, min(self.since, other.since), max(self.last, other.last))
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Of all namespaces, at one time.
 
@@ -43,7 +56,7 @@ class Snapshot:
         workers: Those of all servers, and the servers.
         pauses: Of the queues that are paused.
         silent: How many sessions are silent, by namespace.
-        lost: How many attempts were lost in the last hour, and since when, by lane.
+        lost: What was lost in the last hour, by lane.
         snapshot_age: Of the oldest transaction that keeps deleted rows; None: there is none.
         stats_behind: Whether this server lost statistics lately.
     """
@@ -55,7 +68,7 @@ class Snapshot:
     workers: AllWorkers
     pauses: Mapping[int, Paused]
     silent: Mapping[int, int]
-    lost: Mapping[int, tuple[int, datetime]]
+    lost: Mapping[int, Lost]
     snapshot_age: timedelta | None
     stats_behind: bool
 
@@ -81,7 +94,7 @@ class Snapshots:
         self._catalog = catalog
         self._depths = depths
         self._fleet = fleet
-        self._lost: Cached[Mapping[int, tuple[int, datetime]]] = Cached(_LOST_EVERY)
+        self._lost: Cached[Mapping[int, Lost]] = Cached(_LOST_EVERY)
 
     async def read(self) -> Snapshot:
         """How it is now.
@@ -111,5 +124,6 @@ class Snapshots:
             self._written.behind,
         )
 
-    async def _read_lost(self) -> Mapping[int, tuple[int, datetime]]:
-        return {row["lane_id"]: (row["lost"], row["since"]) for row in await self._slices.lost_lately()}
+    async def _read_lost(self) -> Mapping[int, Lost]:
+        rows = await self._slices.lost_lately()
+        return {row["lane_id"]: Lost(row["lost"], row["since"], row["last"]) for row in rows}

@@ -13,7 +13,7 @@ from ..catalog.catalog import Lane
 from ..events.tallies import COUNTS
 from ..session.load import Workers
 from . import warnings
-from .snapshot import WINDOW, Paused, Snapshot
+from .snapshot import WINDOW, Lost, Paused, Snapshot
 from .warnings import Warning
 from .workers import ServerSeen
 
@@ -73,22 +73,20 @@ class QueueView:
     flow: list[int] = field(default_factory=lambda: [0] * len(COUNTS))
     workers: Workers = field(default_factory=Workers)
     unserved: set[str] = field(default_factory=set)
-    lost: int = 0
-    lost_since: datetime | None = None
+    lost: Lost | None = None
     blocked_keys: int = 0
 
-    def is_of(self, lane: Lane, pause: Paused | None, workers: Workers) -> None:
+    def is_of(self, lane: Lane, pause: Paused | None) -> None:
         """What a lane says of it."""
-        self.paused, self.pause, self.workers = lane.paused, pause, workers
+        self.paused, self.pause = lane.paused, pause
 
     def flows(self, row: Sequence[int]) -> None:
         """This happened too."""
         self.flow = [mine + more for mine, more in zip(self.flow, row, strict=True)]
 
-    def loses(self, attempts: int, since: datetime) -> None:
+    def loses(self, lost: Lost) -> None:
         """Attempts were lost."""
-        self.lost += attempts
-        self.lost_since = min(self.lost_since or since, since)
+        self.lost = lost if self.lost is None else self.lost.and_also(lost)
 
     def blocks(self, keys: int) -> None:
         """So many of its keys are blocked."""
@@ -124,12 +122,15 @@ def view_of(snapshot: Snapshot, scope: Scope) -> View:
     for lane in lanes.values():
         if lane.queue not in queues:
             queues[lane.queue] = QueueView(lane.queue)
-            workers = snapshot.workers.of(namespace, lane.queue)
-            queues[lane.queue].is_of(lane, snapshot.pauses.get(lane.queue_id), workers)
+            queues[lane.queue].is_of(lane, snapshot.pauses.get(lane.queue_id))
+            if scope.grants.may_queue(Permission.READ, lane.queue):
+                queues[lane.queue].workers.add(snapshot.workers.of(namespace, lane.queue))
+        if not scope.grants.may_queue(Permission.READ, lane.queue):
+            queues[lane.queue].workers.add(snapshot.workers.of(namespace, lane.queue, lane.kind))
         if (row := snapshot.flows.get(lane.id)) is not None:
             queues[lane.queue].flows([row[name] for name in COUNTS])
         if (lost := snapshot.lost.get(lane.id)) is not None:
-            queues[lane.queue].loses(*lost)
+            queues[lane.queue].loses(lost)
     _count(snapshot, lanes, queues)
     ranked = sorted(queues.values(), key=lambda each: (-each.depth.due_for, -each.depth.waiting, each.name))
     total, flow = DepthOf(), [0] * len(COUNTS)
@@ -149,7 +150,7 @@ def view_of(snapshot: Snapshot, scope: Scope) -> View:
         max(0, len(ranked) - MOST_QUEUES),
         workers,
         snapshot.silent.get(namespace, 0) if all_of_it else 0,
-        snapshot.workers.servers,
+        snapshot.workers.servers_for(scope),
         warnings.sorted_by_weight(_warnings(snapshot, ranked, all_of_it=all_of_it)),
         namespace,
     )
@@ -181,7 +182,7 @@ def _warnings(snapshot: Snapshot, queues: Sequence[QueueView], *, all_of_it: boo
         if queue.paused and depth.waiting:
             pause = queue.pause
             since, by = (pause.since, pause.by) if pause is not None else (None, "")
-            yield warnings.paused(queue.name, depth.waiting, since, by)
+            yield warnings.paused(queue.name, depth.waiting, depth.capped, since, by)
         if queue.unserved:
             yield warnings.no_worker(queue.name, queue.unserved, due_since)
         elif (
@@ -193,8 +194,9 @@ def _warnings(snapshot: Snapshot, queues: Sequence[QueueView], *, all_of_it: boo
             yield warnings.no_credit(queue.name, queue.workers.slots, due_since)
         if queue.blocked_keys:
             yield warnings.keys_blocked(queue.name, queue.blocked_keys)
-        if queue.lost_since is not None:
-            yield warnings.workers_lost(queue.name, queue.lost, queue.lost_since)
+        lost = queue.lost
+        if lost is not None and warnings.goes_on(lost.since, lost.last, snapshot.read_at):
+            yield warnings.workers_lost(queue.name, lost.attempts, lost.since)
     yield from warnings.of_servers(snapshot.workers.servers)
     age = snapshot.snapshot_age
     if all_of_it and age is not None and age >= warnings.LONG_SNAPSHOT:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from .words import counted
 from .workers import ServerSeen
 
 #: A transaction that has been open for so long is told of.
 LONG_SNAPSHOT = timedelta(minutes=1)
 #: Due jobs wait for a slot for a moment wherever work is done.
 CREDIT_AFTER = timedelta(seconds=5)
+#: A loss is told of for so long; for the whole hour if there was another one so much later: then it goes on.
+LOST_ONCE, LOST_AGAIN = timedelta(minutes=10), timedelta(minutes=2)
 MOST = 100
 
 
@@ -58,10 +61,11 @@ def sorted_by_weight(warnings: Iterable[Warning]) -> Sequence[Warning]:
     return sorted(warnings, key=lambda each: (_ORDER[each.code], each.queue, each.message))[:MOST]
 
 
-def paused(queue: str, jobs: int, since: datetime | None, by: str) -> Warning:
+def paused(queue: str, jobs: int, capped: bool, since: datetime | None, by: str) -> Warning:
     """A queue is paused, and jobs wait in it."""
     who = f" by {by}" if by else ""
-    message = f"the queue {queue} is paused{who}, and {jobs} of its jobs wait"
+    wait = counted(jobs, "of its jobs waits", "of its jobs wait")
+    message = f"the queue {queue} is paused{who}, and {'at least ' if capped else ''}{wait}"
     return Warning(Code.PAUSED_WITH_JOBS, message, f"ResumeQueue {queue}", queue, since)
 
 
@@ -76,20 +80,30 @@ def no_worker(queue: str, kinds: Collection[str], since: datetime) -> Warning:
 
 def no_credit(queue: str, slots: int, since: datetime) -> Warning:
     """Jobs are due for longer than a moment, and every slot is taken."""
-    message = f"jobs of the queue {queue} are due, and all {slots} slots of its workers are taken"
+    taken = "the one slot of its workers is" if slots == 1 else f"all {slots} slots of its workers are"
+    message = f"jobs of the queue {queue} are due, and {taken} taken"
     return Warning(Code.SLOTS_TAKEN, message, f"more workers or slots for the queue {queue}", queue, since)
 
 
 def keys_blocked(queue: str, keys: int) -> Warning:
     """A queue in strict order waits for someone to look at its failures."""
-    message = f"{keys} keys of the queue {queue} are blocked by jobs that failed"
+    message = f"{counted(keys, 'key')} of the queue {queue} {'is' if keys == 1 else 'are'} blocked by jobs that failed"
     return Warning(Code.KEYS_BLOCKED, message, f"UnblockQueueKey {queue}, or a retry of the jobs", queue)
+
+
+def goes_on(since: datetime, last: datetime, now: datetime) -> bool:
+    """Whether losses of the last hour are still worth a warning: a restart that took jobs along soon is not."""
+    return now - last < LOST_ONCE or last - since >= LOST_AGAIN
 
 
 def workers_lost(queue: str, lost: int, since: datetime) -> Warning:
     """Attempts were lost with their workers."""
-    message = f"{lost} attempts of jobs of the queue {queue} were lost with their workers in the last hour"
-    remedy = "look why the workers ended: their logs, and their memory"
+    were = counted(lost, "attempt was", "attempts were")
+    message = f"{were} lost with workers of the queue {queue} in the last hour"
+    remedy = (
+        "look why the workers ended: their logs, and their memory; one that is restarted loses nothing if it is told "
+        "by SIGTERM and has time to finish"
+    )
     return Warning(Code.WORKERS_LOST, message, remedy, queue, since)
 
 

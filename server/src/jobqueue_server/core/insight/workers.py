@@ -110,6 +110,12 @@ class AllWorkers:
                     seen.add((queue, kind))
                     yield queue, kind
 
+    def servers_for(self, scope: Scope) -> tuple[ServerSeen, ...]:
+        """The servers. Who may not read all of its namespace is not told how many workers each has."""
+        if scope.grants.may(Permission.READ, "*", "*"):
+            return self.servers
+        return tuple(replace(server, workers={}) for server in self.servers)
+
     def nearest(self, scope: Scope, queue: str, kind: str) -> tuple[Subscribed, ...]:
         """Subscriptions that are easily mistaken for these.
 

@@ -79,7 +79,7 @@ class SliceStore:
         return {row["lane_id"]: row for row in await self._database.fetch("recent_slices", since, until)}
 
     async def lost_lately(self) -> list[Record]:
-        """How many attempts were lost in the last hour, by lane: lane_id, lost, since."""
+        """How many attempts were lost in the last hour, by lane: lane_id, lost, since, last."""
         return await self._database.fetch("lost_lately")
 
     async def sums(self, since: datetime, until: datetime, lanes: Sequence[int]) -> Mapping[int, int]:
@@ -88,18 +88,25 @@ class SliceStore:
         return {row["lane_id"]: row["jobs"] for row in rows}
 
     async def points(
-        self, since: datetime, until: datetime, lanes: Sequence[int], series: Sequence[int], step: timedelta
+        self,
+        since: datetime,
+        until: datetime,
+        lanes: Sequence[int],
+        series: Sequence[int],
+        step: timedelta,
+        first: datetime,
     ) -> list[Record]:
         """A row for each series and step in which something happened, in this order.
 
         Args:
-            since: Where a step begins.
+            since: From then on.
             until: Up to there.
             lanes: Sorted.
             series: That of each lane.
             step: How long a step is.
+            first: Where one of them begins.
         """
-        return await self._database.fetch("stat_points", since, until, lanes, series, step)
+        return await self._database.fetch("stat_points", since, until, lanes, series, step, first)
 
 
 def _literal(histogram: Sequence[int] | None) -> str | None:
