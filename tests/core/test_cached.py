@@ -70,19 +70,19 @@ async def test_a_read_that_is_only_for_those_who_wait_ends_with_the_last_of_them
         return len(begun)
 
     cached: Cached[int] = Cached(60, while_wanted=True)
-    first, second = (asyncio.ensure_future(cached.get("a", read)) for _ in range(2))
-    while not begun:
-        await asyncio.sleep(0)
-    first.cancel()
-    await asyncio.wait([first])
-    assert not ended
-    second.cancel()
-    await asyncio.wait([second])
-    # Who asks now gets a read of its own, and not the one that is about to end.
-    third = asyncio.ensure_future(cached.get("a", read))
-    while len(begun) < 2:
-        await asyncio.sleep(0)
-    assert ended == [True]
-    begun[1].set()
-    assert await third == 2
-    assert await cached.get("a", read) == 2
+    async with asyncio.timeout(10):
+        first, second = (asyncio.ensure_future(cached.get("a", read)) for _ in range(2))
+        while not begun:
+            await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        assert not ended
+        second.cancel()
+        # Who asks in this moment gets a read of its own, and not the one that is about to end.
+        third = asyncio.ensure_future(cached.get("a", read))
+        while len(begun) < 2:
+            await asyncio.sleep(0)
+        assert ended == [True]
+        begun[1].set()
+        assert await third == 2
+        assert await cached.get("a", read) == 2
