@@ -77,8 +77,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that ask for `engine` or `fast_path` are run over each, where both are asked for."""
-    if "engine" in metafunc.fixturenames and metafunc.config.getoption("engine") == "both":
+    """Tests that ask for `engine` or `fast_path` are run over each, where both are asked for.
+
+    Those of capabilities that no engine knows of (`any_engine`) are run over one.
+    """
+    any_engine = metafunc.definition.get_closest_marker("any_engine") is not None
+    if "engine" in metafunc.fixturenames and metafunc.config.getoption("engine") == "both" and not any_engine:
         metafunc.parametrize("engine", ("http2", "grpcio"), indirect=True)
     if "fast_path" in metafunc.fixturenames and metafunc.config.getoption("fast_path") == "both":
         metafunc.parametrize("fast_path", ("on", "off"), indirect=True)

@@ -22,6 +22,8 @@ from jobqueue_server.store.insight.insight import InsightStore
 from .hand_worker import PATIENCE, reason_of
 from .place import Caller, Place, eventually
 
+pytestmark = pytest.mark.any_engine
+
 
 async def demand(place: Caller, queue: str = "default") -> insight_pb2.GetQueueDemandResponse:
     request = insight_pb2.GetQueueDemandRequest(queue=queue)

@@ -15,6 +15,8 @@ from jobqueue_server.store.claim.claims import ClaimStore
 from .hand_worker import PATIENCE, reason_of, span
 from .place import Caller, Held, Place, eventually
 
+pytestmark = pytest.mark.any_engine
+
 Code = insight_pb2.Reason.Code
 
 

@@ -16,7 +16,7 @@ from jobqueue.v1 import insight_pb2, job_pb2
 from .hand_worker import PATIENCE, HandWorker
 from .place import Place
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine, pytest.mark.timeout(300)]
 
 Code = insight_pb2.Reason.Code
 Status = job_pb2.Job.Status

@@ -17,6 +17,8 @@ from .hand_worker import reason_of, violations_of
 from .place import Place
 from .statistics import stats, sums_of
 
+pytestmark = pytest.mark.any_engine
+
 DAY = timedelta(days=1)
 
 

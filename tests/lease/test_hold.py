@@ -16,6 +16,8 @@ from jobqueue_server.core.upkeep.levels import LEVEL
 from .hand_worker import PATIENCE, reason_of
 from .place import Caller, Place, eventually
 
+pytestmark = pytest.mark.any_engine
+
 Verdict = lease_pb2.SettleResult.Verdict
 HAND = job_pb2.Job.HAND
 

@@ -10,6 +10,8 @@ from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2
 from .hand_worker import reason_of
 from .place import Place
 
+pytestmark = pytest.mark.any_engine
+
 KEY = "customer 42 / ключ\n"
 
 

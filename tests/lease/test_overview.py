@@ -22,6 +22,8 @@ from .hand_worker import PATIENCE, reason_of
 from .place import Caller, Place, Status, eventually
 from .statistics import stats
 
+pytestmark = pytest.mark.any_engine
+
 Code = overview_pb2.Warning.WarningCode
 #: Reads that look at jobs one by one, or may.
 _COUNTS_JOBS = re.compile(r"count\([^)]*\)[^;]*\bfrom\s+(job|finished_job)\b", re.DOTALL)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from jobqueue.v1 import overview_pb2
 from jobqueue_server import __version__
 from jobqueue_server.core.upkeep.levels import LEVEL
 
 from .hand_worker import PATIENCE
 from .place import Place, eventually
+
+pytestmark = pytest.mark.any_engine
 
 
 async def servers_of(place: Place) -> list[overview_pb2.Server]:

@@ -17,6 +17,8 @@ from .hand_worker import PATIENCE, HandWorker, reason_of
 from .place import Place, eventually
 from .test_unary_sessions import CallWorker
 
+pytestmark = pytest.mark.any_engine
+
 BOTH = ["heavy", "light"]
 
 

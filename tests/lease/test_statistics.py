@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from jobqueue.v1 import bulk_pb2, job_pb2, lease_pb2
@@ -12,6 +13,8 @@ from jobqueue_server.core.events.tallies import COUNTS
 from .hand_worker import PATIENCE, span
 from .place import Place, Status, eventually
 from .statistics import counted, stats, sums_of
+
+pytestmark = pytest.mark.any_engine
 
 QUICK = job_pb2.RetryPolicy(min_backoff=Duration(nanos=1_000_000), max_backoff=Duration(nanos=20_000_000))
 

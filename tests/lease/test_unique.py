@@ -22,6 +22,8 @@ from jobqueue_server.model import NewJob, Unique
 from .hand_worker import reason_of, span
 from .place import Caller, Place, Status, eventually
 
+pytestmark = pytest.mark.any_engine
+
 U = job_pb2.Unique
 
 

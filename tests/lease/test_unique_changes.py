@@ -16,6 +16,8 @@ from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from .hand_worker import reason_of, span, violations_of
 from .place import Caller, Place, Status, eventually
 
+pytestmark = pytest.mark.any_engine
+
 U = job_pb2.Unique
 
 

@@ -13,6 +13,8 @@ from .place import Place
 from .test_explain import codes, explain
 from .test_unique import U, ask, new, unique
 
+pytestmark = pytest.mark.any_engine
+
 
 async def after(place: Place, what: str, job: job_pb2.NewJob) -> str:
     """The id of a job that has come so far."""

@@ -14,6 +14,8 @@ from .hand_worker import HandWorker
 from .place import Caller, Place
 from .test_unique import U, ask, new, unique
 
+pytestmark = pytest.mark.any_engine
+
 CALLERS = 2
 _WAYS = ("starts", "is cancelled", "ends at once", "is cancelled and deleted")
 

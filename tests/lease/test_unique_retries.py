@@ -17,6 +17,8 @@ from jobqueue_server.model import NewJob, Unique
 from .place import Caller, Place, Status, eventually
 from .test_unique import U, ask, jobs, new, refused, unique
 
+pytestmark = pytest.mark.any_engine
+
 
 async def retry(place: Caller, job_id: str, respect_unique: bool = True) -> job_pb2.Job:
     answer = await place.stub.RetryJob(jobqueue_pb2.RetryJobRequest(id=job_id, respect_unique=respect_unique))

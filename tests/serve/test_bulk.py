@@ -20,6 +20,8 @@ from tests.lease.place import Caller, Place, eventually
 
 from .server_process import ServerProcess
 
+pytestmark = pytest.mark.any_engine
+
 Failed = job_pb2.Job.FAILED_PERMANENT
 
 

@@ -26,6 +26,8 @@ from .server_process import ServerProcess
 from .test_bulk import done, fail, metadata, result
 from .test_key_policy import update as set_policy
 
+pytestmark = pytest.mark.any_engine
+
 Status = job_pb2.Job.Status
 
 

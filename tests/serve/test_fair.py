@@ -13,6 +13,8 @@ from tests.lease.place import Place, eventually
 from .test_key_order import explained, put, takes
 from .test_key_policy import read, update
 
+pytestmark = pytest.mark.any_engine
+
 
 @pytest.fixture
 async def fair(place: Place) -> Place:

@@ -25,6 +25,8 @@ from tests.lease.place import Caller, Place, eventually
 
 from .test_key_policy import read, refused, update
 
+pytestmark = pytest.mark.any_engine
+
 KEY = "invoice 7/8: ada"
 
 

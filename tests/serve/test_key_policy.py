@@ -20,6 +20,8 @@ from jobqueue_server.model import Rate as Starts
 from tests.lease.hand_worker import PATIENCE, HandWorker, reason_of
 from tests.lease.place import Caller, Place, eventually
 
+pytestmark = pytest.mark.any_engine
+
 MINUTE = Duration(seconds=60)
 
 

@@ -19,6 +19,8 @@ from tests.lease.place import Caller, Place, eventually
 
 from .server_process import ServerProcess
 
+pytestmark = pytest.mark.any_engine
+
 NEWER = LEVEL + 1
 # How the statement begins that locks the requirement before it is raised.
 _RAISE = "-- server: the level that is required -> the same"

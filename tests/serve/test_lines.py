@@ -13,7 +13,7 @@ from jobqueue.v1 import job_pb2, lease_pb2
 from tests.lease.hand_worker import reason_of
 from tests.lease.place import Status, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 
 def moment(timestamp):

@@ -18,6 +18,8 @@ from jobqueue_server.core.upkeep.levels import LIMITS_LEVEL
 from tests.lease.hand_worker import PATIENCE, reason_of, span
 from tests.lease.place import Caller, Place, eventually
 
+pytestmark = pytest.mark.any_engine
+
 Only = ListQueueKeysRequest.Only
 Code = insight_pb2.Reason.Code
 MAIL = {"mail": ["work"]}

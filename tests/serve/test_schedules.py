@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc.aio
+import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2, schedule_pb2
 from jobqueue.v1.schedule_pb2 import Schedule, SchedulePolicy, ScheduleRun, ScheduleTick
@@ -35,6 +36,8 @@ from .schedules import (
     spec,
     update,
 )
+
+pytestmark = pytest.mark.any_engine
 
 Allow, Skip, BufferOne = SchedulePolicy.ALLOW, SchedulePolicy.SKIP, SchedulePolicy.BUFFER_ONE
 

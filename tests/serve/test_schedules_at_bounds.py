@@ -38,6 +38,8 @@ from .schedules import (
     update,
 )
 
+pytestmark = pytest.mark.any_engine
+
 Allow = SchedulePolicy.ALLOW
 #: More of the schedule `s`, in a namespace, paused or due since a minute.
 _COPIES = """

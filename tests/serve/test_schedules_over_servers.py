@@ -24,6 +24,8 @@ from tests.lease.place import Caller, Place, eventually
 from .schedules import Outcome, create, due_now, get, moment, outcomes, pause, policy, resume, run, runs, spec
 from .server_process import ServerProcess
 
+pytestmark = pytest.mark.any_engine
+
 Make = Callable[..., ServerProcess]
 EACH_TICK = """
 select x.schedule, x.tick, count(*) as jobs from (

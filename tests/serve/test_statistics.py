@@ -6,10 +6,13 @@ import signal
 from collections.abc import Callable
 
 import asyncpg
+import pytest
 
 from tests.lease.place import Caller, eventually
 
 from .server_process import ServerProcess
+
+pytestmark = pytest.mark.any_engine
 
 _SUM = "select coalesce(sum(enqueued), 0)::int4 from lane_stat"
 
