@@ -166,6 +166,7 @@ class InsightServicer(object):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+        - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: ten other counts wait for their turn on this server; count again after RetryInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -86,6 +86,7 @@ class InsightStub:
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: ten other counts wait for their turn on this server; count again after RetryInfo.
     """
     ListServers: _grpc.UnaryUnaryMultiCallable[_overview_pb2.ListServersRequest, _overview_pb2.ListServersResponse]
     """Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
@@ -175,6 +176,7 @@ class InsightAsyncStub(InsightStub):
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: ten other counts wait for their turn on this server; count again after RetryInfo.
     """
     ListServers: _aio.UnaryUnaryMultiCallable[_overview_pb2.ListServersRequest, _overview_pb2.ListServersResponse]  # type: ignore[assignment]
     """Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
@@ -297,6 +299,7 @@ class InsightServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+        - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: ten other counts wait for their turn on this server; count again after RetryInfo.
         """
 
     @_abc_1.abstractmethod

@@ -214,7 +214,9 @@ class QueueOverview(_message.Message):
     paused: _builtins.bool
     """Whether its jobs may not be claimed."""
     workers: _builtins.int
-    """The sessions of workers that take its jobs, of any kind."""
+    """The sessions of workers that take its jobs, of any kind. For a caller that may not read all kinds of the queue, a worker
+    counts once for each kind that it takes and that the caller may read; so do its slots.
+    """
     slots: _builtins.int
     """Their slots. They may take jobs of other queues too."""
     free_slots: _builtins.int
@@ -351,7 +353,9 @@ class Server(_message.Message):
     self: _builtins.bool
     """Whether it is the one that answers."""
     sessions: _builtins.int
-    """The sessions of workers connected to it that take jobs, of the caller's namespace."""
+    """The sessions of workers connected to it that take jobs, of the caller's namespace. 0 for a caller that may not read all
+    queues, as `slots` and `free_slots`.
+    """
     slots: _builtins.int
     """Their slots."""
     free_slots: _builtins.int
@@ -412,7 +416,7 @@ class Warning(_message.Message):
         SLOTS_TAKEN: Warning._WarningCode.ValueType  # 3
         """Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken."""
         WORKERS_LOST: Warning._WarningCode.ValueType  # 4
-        """Attempts were lost with their workers in the last hour."""
+        """Attempts were lost with their workers in the last 10 min, or more than once in the last hour."""
         SERVER_SILENT: Warning._WarningCode.ValueType  # 5
         """A server was not heard for 5 s, and did not sign off. It is told for an hour."""
         SERVERS_DIFFER: Warning._WarningCode.ValueType  # 6
@@ -438,7 +442,7 @@ class Warning(_message.Message):
     SLOTS_TAKEN: Warning.WarningCode.ValueType  # 3
     """Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken."""
     WORKERS_LOST: Warning.WarningCode.ValueType  # 4
-    """Attempts were lost with their workers in the last hour."""
+    """Attempts were lost with their workers in the last 10 min, or more than once in the last hour."""
     SERVER_SILENT: Warning.WarningCode.ValueType  # 5
     """A server was not heard for 5 s, and did not sign off. It is told for an hour."""
     SERVERS_DIFFER: Warning.WarningCode.ValueType  # 6

@@ -100,7 +100,8 @@ class Schedule(_message.Message):
     def job(self) -> _job_pb2.NewJob:
         """The job that each tick enqueues. Required in CreateSchedule. It has no `run_at`, `delay` and `idempotency_key`: its tick
         is its time and its name. ListSchedules leaves payload and headers out, and so does each answer to a caller whose grants
-        do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload.
+        do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload where
+        the schedule's job has a payload or headers.
         """
 
     @_builtins.property
@@ -734,8 +735,9 @@ class UpdateScheduleRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """What is changed: `spec`, `job`, `labels`; `policy`, or of it `policy.overlap`, `policy.catch_up_window`,
         `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole; a job
-        must have a payload, which may be `null`. What it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
-        are written as `policy.keepRuns`.
+        must have a payload, which may be `null`, where the schedule's job has a payload or headers. What it names and `schedule`
+        does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths are written as
+        `policy.keepRuns`.
         """
 
     def __init__(

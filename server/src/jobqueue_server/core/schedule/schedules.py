@@ -180,22 +180,18 @@ class ScheduleService:
             await self._check_job(scope, changes["job"])
         if "spec" in changes:
             await self.check_spec(changes["spec"], "schedule.spec")
-
-        found = False
         for left in reversed(range(_TRIES)):
             change = partial(_changed, scope, changes, has_payload=has_payload, ahead=not left)
             try:
-                found = await self._store.update(
-                    scope, name, change, zones.VERSION, revision=revision_of(etag)
-                )
+                revision = revision_of(etag)
+                if not await self._store.update(scope, name, change, zones.VERSION, revision=revision):
+                    raise ScheduleNotFound.of(name, "schedule.name")
                 break
             except _TickIsDue as due:
                 # By the new spec it would be none, and would be lost without a run.
                 await self._fire(due.schedule_id)
             except ScheduleRevisionDiffers as differs:
                 raise _mismatch(name, differs.revision) from None
-        if not found:
-            raise ScheduleNotFound.of(name, "schedule.name")
         self._wake()
         return await self._read(scope, name, "schedule.name")
 
