@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobqueue.v1 import bulk_pb2, job_pb2, jobqueue_pb2, lease_pb2
 from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT
 from jobqueue_server.core.bulk.operations import differs
-from jobqueue_server.core.bulk.preview import Preview
+from jobqueue_server.core.bulk.preview import Preview, Previews
 from jobqueue_server.core.upkeep.levels import UPDATE_LEVEL
 from tests.lease.hand_worker import PATIENCE, HandWorker, reason_of, span, violations_of
 from tests.lease.place import Caller, Place, eventually
@@ -409,6 +409,26 @@ async def test_a_filter_that_changed_by_more_than_a_tenth_since_its_dry_run_is_r
     assert result(await done(place, begun.name)).changed == 20
     # The same request again finds what it began, though nothing matches any more.
     assert (await call(force=True, expected=19, request_id="r")).name == begun.name
+
+
+async def test_a_request_that_is_sent_again_while_it_is_counted_is_answered_what_it_began(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.batch(20)
+    wanted = bulk_pb2.JobFilter(queue="default")
+    request = bulk_pb2.CancelJobsRequest(filter=wanted, force=True, expected=20, request_id="r")
+    count = Previews.count
+    begun: list[str] = []
+
+    async def counted(previews: Previews, *given: Any) -> Preview:
+        if not begun:
+            begun.append("")
+            begun[0] = (await place.bulk.CancelJobs(request)).operation.name
+            assert result(await done(place, begun[0])).changed == 20
+        return await count(previews, *given)
+
+    monkeypatch.setattr(Previews, "count", counted)
+    assert (await place.bulk.CancelJobs(request)).operation.name == begun[0]
 
 
 def test_a_count_that_ended_at_its_bound_is_refused_only_where_it_is_too_high() -> None:
