@@ -2611,7 +2611,8 @@ pub struct QueueOverview {
     /// What happens to its jobs.
     #[prost(message, optional, tag = "5")]
     pub flow: ::core::option::Option<Flow>,
-    /// The sessions of workers that take its jobs, of any kind.
+    /// The sessions of workers that take its jobs, of any kind. For a caller that may not read all kinds of the queue, a worker
+    /// counts once for each kind that it takes and that the caller may read; so do its slots.
     #[prost(int32, tag = "6")]
     pub workers: i32,
     /// Their slots. They may take jobs of other queues too.
@@ -2681,7 +2682,8 @@ pub struct Server {
     /// Whether it is the one that answers.
     #[prost(bool, tag = "8")]
     pub self_: bool,
-    /// The sessions of workers connected to it that take jobs, of the caller's namespace.
+    /// The sessions of workers connected to it that take jobs, of the caller's namespace. 0 for a caller that may not read all
+    /// queues, as `slots` and `free_slots`.
     #[prost(int32, tag = "9")]
     pub sessions: i32,
     /// Their slots.
@@ -2734,7 +2736,7 @@ pub mod warning {
         WorkersMissing = 2,
         /// Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken.
         SlotsTaken = 3,
-        /// Attempts were lost with their workers in the last hour.
+        /// Attempts were lost with their workers in the last 10 min, or more than once in the last hour.
         WorkersLost = 4,
         /// A server was not heard for 5 s, and did not sign off. It is told for an hour.
         ServerSilent = 5,
@@ -3976,6 +3978,7 @@ pub mod insight_client {
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+        /// - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: ten other counts wait for their turn on this server; count again after RetryInfo.
         pub async fn count_jobs(
             &mut self,
             request: impl tonic::IntoRequest<super::CountJobsRequest>,
@@ -6812,7 +6815,8 @@ pub struct Schedule {
     pub spec: ::core::option::Option<ScheduleSpec>,
     /// The job that each tick enqueues. Required in CreateSchedule. It has no `run_at`, `delay` and `idempotency_key`: its tick
     /// is its time and its name. ListSchedules leaves payload and headers out, and so does each answer to a caller whose grants
-    /// do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload.
+    /// do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload where
+    /// the schedule's job has a payload or headers.
     #[prost(message, optional, tag = "3")]
     pub job: ::core::option::Option<NewJob>,
     /// What becomes of ticks that meet a job of the schedule which has not ended, and of those that were missed.
@@ -7307,8 +7311,9 @@ pub struct UpdateScheduleRequest {
     pub schedule: ::core::option::Option<Schedule>,
     /// What is changed: `spec`, `job`, `labels`; `policy`, or of it `policy.overlap`, `policy.catch_up_window`,
     /// `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole; a job
-    /// must have a payload, which may be `null`. What it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
-    /// are written as `policy.keepRuns`.
+    /// must have a payload, which may be `null`, where the schedule's job has a payload or headers. What it names and `schedule`
+    /// does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths are written as
+    /// `policy.keepRuns`.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
     /// Whether a schedule that does not exist is made; it needs `spec` and `job` then. Default: SCHEDULE_NOT_FOUND.

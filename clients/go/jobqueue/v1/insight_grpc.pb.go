@@ -80,6 +80,7 @@ type InsightClient interface {
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+	// - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: ten other counts wait for their turn on this server; count again after RetryInfo.
 	CountJobs(ctx context.Context, in *CountJobsRequest, opts ...grpc.CallOption) (*CountJobsResponse, error)
 	// Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
 	//
@@ -277,6 +278,7 @@ type InsightServer interface {
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+	// - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: ten other counts wait for their turn on this server; count again after RetryInfo.
 	CountJobs(context.Context, *CountJobsRequest) (*CountJobsResponse, error)
 	// Lists the servers that run on the database: versions, heartbeats, and how many workers each has.
 	//

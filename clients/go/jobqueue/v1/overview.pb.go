@@ -35,7 +35,7 @@ const (
 	Warning_WORKERS_MISSING Warning_WarningCode = 2
 	// Jobs of a queue have been due for 5 s, and every slot of the workers that take them is taken.
 	Warning_SLOTS_TAKEN Warning_WarningCode = 3
-	// Attempts were lost with their workers in the last hour.
+	// Attempts were lost with their workers in the last 10 min, or more than once in the last hour.
 	Warning_WORKERS_LOST Warning_WarningCode = 4
 	// A server was not heard for 5 s, and did not sign off. It is told for an hour.
 	Warning_SERVER_SILENT Warning_WarningCode = 5
@@ -448,7 +448,8 @@ type QueueOverview struct {
 	Depth *Depth `protobuf:"bytes,4,opt,name=depth,proto3" json:"depth,omitempty"`
 	// What happens to its jobs.
 	Flow *Flow `protobuf:"bytes,5,opt,name=flow,proto3" json:"flow,omitempty"`
-	// The sessions of workers that take its jobs, of any kind.
+	// The sessions of workers that take its jobs, of any kind. For a caller that may not read all kinds of the queue, a worker
+	// counts once for each kind that it takes and that the caller may read; so do its slots.
 	Workers int32 `protobuf:"varint,6,opt,name=workers,proto3" json:"workers,omitempty"`
 	// Their slots. They may take jobs of other queues too.
 	Slots int32 `protobuf:"varint,7,opt,name=slots,proto3" json:"slots,omitempty"`
@@ -710,7 +711,8 @@ type Server struct {
 	HeartbeatAge *durationpb.Duration `protobuf:"bytes,7,opt,name=heartbeat_age,json=heartbeatAge,proto3" json:"heartbeat_age,omitempty"`
 	// Whether it is the one that answers.
 	Self bool `protobuf:"varint,8,opt,name=self,proto3" json:"self,omitempty"`
-	// The sessions of workers connected to it that take jobs, of the caller's namespace.
+	// The sessions of workers connected to it that take jobs, of the caller's namespace. 0 for a caller that may not read all
+	// queues, as `slots` and `free_slots`.
 	Sessions int32 `protobuf:"varint,9,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// Their slots.
 	Slots int32 `protobuf:"varint,10,opt,name=slots,proto3" json:"slots,omitempty"`

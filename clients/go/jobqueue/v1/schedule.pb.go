@@ -347,7 +347,8 @@ type Schedule struct {
 	Spec *ScheduleSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
 	// The job that each tick enqueues. Required in CreateSchedule. It has no `run_at`, `delay` and `idempotency_key`: its tick
 	// is its time and its name. ListSchedules leaves payload and headers out, and so does each answer to a caller whose grants
-	// do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload.
+	// do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload where
+	// the schedule's job has a payload or headers.
 	Job *NewJob `protobuf:"bytes,3,opt,name=job,proto3" json:"job,omitempty"`
 	// What becomes of ticks that meet a job of the schedule which has not ended, and of those that were missed.
 	Policy *SchedulePolicy `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
@@ -1270,8 +1271,9 @@ type UpdateScheduleRequest struct {
 	Schedule *Schedule `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
 	// What is changed: `spec`, `job`, `labels`; `policy`, or of it `policy.overlap`, `policy.catch_up_window`,
 	// `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole; a job
-	// must have a payload, which may be `null`. What it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
-	// are written as `policy.keepRuns`.
+	// must have a payload, which may be `null`, where the schedule's job has a payload or headers. What it names and `schedule`
+	// does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths are written as
+	// `policy.keepRuns`.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Whether a schedule that does not exist is made; it needs `spec` and `job` then. Default: SCHEDULE_NOT_FOUND.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`

@@ -1211,6 +1211,7 @@ export const Insight: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a filter is malformed.
+   * - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: ten other counts wait for their turn on this server; count again after RetryInfo.
    *
    * @generated from rpc jobqueue.v1.Insight.CountJobs
    */

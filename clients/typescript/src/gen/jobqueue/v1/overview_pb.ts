@@ -269,7 +269,8 @@ export type QueueOverview = Message<"jobqueue.v1.QueueOverview"> & {
   flow?: Flow;
 
   /**
-   * The sessions of workers that take its jobs, of any kind.
+   * The sessions of workers that take its jobs, of any kind. For a caller that may not read all kinds of the queue, a worker
+   * counts once for each kind that it takes and that the caller may read; so do its slots.
    *
    * @generated from field: int32 workers = 6;
    */
@@ -445,7 +446,8 @@ export type Server = Message<"jobqueue.v1.Server"> & {
   self: boolean;
 
   /**
-   * The sessions of workers connected to it that take jobs, of the caller's namespace.
+   * The sessions of workers connected to it that take jobs, of the caller's namespace. 0 for a caller that may not read all
+   * queues, as `slots` and `free_slots`.
    *
    * @generated from field: int32 sessions = 9;
    */
@@ -557,7 +559,7 @@ export enum Warning_WarningCode {
   SLOTS_TAKEN = 3,
 
   /**
-   * Attempts were lost with their workers in the last hour.
+   * Attempts were lost with their workers in the last 10 min, or more than once in the last hour.
    *
    * @generated from enum value: WORKERS_LOST = 4;
    */

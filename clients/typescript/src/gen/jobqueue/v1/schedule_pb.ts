@@ -48,7 +48,8 @@ export type Schedule = Message<"jobqueue.v1.Schedule"> & {
   /**
    * The job that each tick enqueues. Required in CreateSchedule. It has no `run_at`, `delay` and `idempotency_key`: its tick
    * is its time and its name. ListSchedules leaves payload and headers out, and so does each answer to a caller whose grants
-   * do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload.
+   * do not show payloads. Such a job can't be written back by mistake: UpdateSchedule refuses a job without a payload where
+   * the schedule's job has a payload or headers.
    *
    * @generated from field: jobqueue.v1.NewJob job = 3;
    */
@@ -849,8 +850,9 @@ export type UpdateScheduleRequest = Message<"jobqueue.v1.UpdateScheduleRequest">
   /**
    * What is changed: `spec`, `job`, `labels`; `policy`, or of it `policy.overlap`, `policy.catch_up_window`,
    * `policy.catch_up`, `policy.pause_after_failures` and `policy.keep_runs`. `spec` and `job` are changed as a whole; a job
-   * must have a payload, which may be `null`. What it names and `schedule` does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths
-   * are written as `policy.keepRuns`.
+   * must have a payload, which may be `null`, where the schedule's job has a payload or headers. What it names and `schedule`
+   * does not set is set back to its default. Empty: what is set in `schedule`. Over REST its paths are written as
+   * `policy.keepRuns`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
