@@ -4,7 +4,7 @@ import { filterOf, groupsOf, wordsOf } from "../app/dead.js";
 import { headOf } from "../app/error_text.js";
 import { asCommand, asCurl, bodyOf } from "../app/job_copy.js";
 import { member, pretty } from "../app/json.js";
-import { read } from "../app/jsontext.js";
+import { read } from "../app/json.js";
 import { bars, spans } from "../app/timeline.js";
 
 const at = (seconds) => new Date(Date.parse("2026-11-28T12:00:00Z") + seconds * 1000).toISOString();

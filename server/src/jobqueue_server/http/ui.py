@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import compression
+from . import compression, ui_modules
 from .answer import Answer, Headers
 
 _HERE = Path(__file__).parent / "ui"
@@ -20,6 +20,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".html": "text/html; charset=utf-8",
 }
+_FIRST, _MODULES = "app/theme.js", "app/all.js"
 # A version of the page is a folder of its own, so its files never change.
 _FOR_EVER = "public, max-age=31536000, immutable"
 _CURRENT = "no-cache"
@@ -55,11 +56,12 @@ class Dashboard:
     Attributes:
         on: Whether there is a dashboard.
         version: Stands for all of its files; the name of their folder in URLs.
+        paths: Where its files are, all that a browser can load of it but the page itself.
     """
 
     def __init__(self, mode: str) -> None:
         self.on = mode != "off"
-        files = {str(path.relative_to(_HERE)): path.read_bytes() for path in shipped()} if self.on else {}
+        files = _files() if self.on else {}
         summed = hashlib.sha256()
         for name, body in files.items():
             summed.update(b"%s\0%d\0%s" % (name.encode(), len(body), body))
@@ -70,6 +72,7 @@ class Dashboard:
             f"{BELOW}{self.version}/{name}": _Packed(body, _TYPES[Path(name).suffix])
             for name, body in files.items()
         }
+        self.paths = tuple(self._files)
 
     def answers(self, path: str, metadata: Mapping[str, str]) -> bool:
         """Whether GET of a path is answered by the dashboard."""
@@ -110,6 +113,16 @@ class Dashboard:
 _is_file = re.compile(r"/ui/[0-9a-f]{12}/.+").fullmatch
 
 
+def _files() -> dict[str, bytes]:
+    """What is served: our modules as one, since a browser would ask for 60 files and compress none by another."""
+    files = {str(path.relative_to(_HERE)): path.read_bytes() for path in shipped()}
+    ours = {name: files.pop(name).decode() for name in sorted(files) if name.startswith("app/")}
+    # It runs before the first paint, so it is no module.
+    files[_FIRST] = ui_modules.stripped(ours.pop(_FIRST)).encode()
+    files[_MODULES] = ui_modules.joined(ours).encode()
+    return files
+
+
 class _Packed:
     """A file, and the same compressed."""
 
@@ -137,5 +150,5 @@ class _Packed:
 
 
 def shipped() -> list[Path]:
-    """The files of the page, in an order that is always the same."""
+    """The files that the page is made of, in an order that is always the same."""
     return sorted(path for path in _HERE.rglob("*") if path.suffix in _TYPES)

@@ -1,10 +1,9 @@
 // Who reads the page: the key, in this tab's sessionStorage alone, and what it permits, so that no button promises what
 // the server would refuse. The server decides; this only hides.
-import { useEffect, useState } from "./lib.js";
+import { watched } from "./watched.js";
 
 const STORED = "jobqueue.key";
-/** @type {Set<() => void>} */
-const watchers = new Set();
+const { tell, use } = watched();
 const readOnlyPage = document.documentElement.dataset["mode"] === "read-only";
 
 /**
@@ -22,10 +21,6 @@ const state = {
   /** Raised with each new key: then everything is read anew. */
   turn: 0,
 };
-
-function tell() {
-  for (const each of watchers) each();
-}
 
 /** @returns {string} "": none was given. */
 export function getKey() {
@@ -69,12 +64,7 @@ export function setAccess(access) {
 
 /** The same, drawn again whenever it changes. */
 export function useAuth() {
-  const [, set] = useState(0);
-  useEffect(() => {
-    const again = () => set((count) => count + 1);
-    watchers.add(again);
-    return () => void watchers.delete(again);
-  }, []);
+  use();
   return { ...state, readOnly: readOnly() };
 }
 

@@ -3,7 +3,7 @@ import { html, useEffect, useMemo, useRef, useState } from "./lib.js";
 import { ApiError, wasAborted } from "./api.js";
 import { count, duration } from "./format.js";
 import { Failure } from "./advice.js";
-import { Modal } from "./modal.js";
+import { Modal } from "./dialog.js";
 import { countMatching, plainNumber, requestName, start, VERBS } from "./operation.js";
 import { path, url } from "./router.js";
 import { Watch } from "./bulk_watch.js";

@@ -1,11 +1,13 @@
 // Whether the server is there. Calls tell; while it is away one small call asks again, ever less often.
 import { useEffect, useState } from "./lib.js";
+import { watched } from "./watched.js";
 
 const FIRST_MS = 300;
 const LONGEST_MS = 2000;
 
+const { tell, use } = watched();
+
 class Connection {
-  /** @type {Set<() => void>} */ watchers = new Set();
   /** When it went, by this browser's clock; 0: it is there. */
   lostAt = 0;
   /** Raised each time it comes back: then data is read anew. */
@@ -15,7 +17,7 @@ class Connection {
   lost() {
     if (this.lostAt) return;
     this.lostAt = Date.now();
-    this.tell();
+    tell();
     this.#askAgain(FIRST_MS);
   }
 
@@ -24,11 +26,7 @@ class Connection {
     if (!this.lostAt) return;
     this.lostAt = 0;
     this.returns += 1;
-    this.tell();
-  }
-
-  tell() {
-    for (const each of this.watchers) each();
+    tell();
   }
 
   /** @param {number} wait */
@@ -53,12 +51,7 @@ export const connection = new Connection();
 
 /** Draws again when the server goes or comes; how often it came back. */
 export function useConnection() {
-  const [, set] = useState(0);
-  useEffect(() => {
-    const tell = () => set((count) => count + 1);
-    connection.watchers.add(tell);
-    return () => void connection.watchers.delete(tell);
-  }, []);
+  use();
   return { lostAt: connection.lostAt, returns: connection.returns };
 }
 

@@ -2,6 +2,7 @@
 import { accept, complete } from "./complete.js";
 import { parse } from "./filter.js";
 import { html, useEffect, useRef, useState } from "./lib.js";
+import { Options, ofField, step } from "./options.js";
 
 /** @typedef {import("./complete.js").Known} Known */
 
@@ -47,9 +48,9 @@ export function FilterBox({ line, known, onApply }) {
   const keys = (/** @type {KeyboardEvent} */ event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const many = options.length;
+    const next = many ? step(event.key, active, many) : null;
     if (event.key === "ArrowDown" && !open) setOpen(true);
-    else if (event.key === "ArrowDown" && many) setActive((active + 1) % many);
-    else if (event.key === "ArrowUp" && many) setActive(active > 0 ? active - 1 : many - 1);
+    else if (next !== null) setActive(next);
     else if (event.key === "Enter" && active >= 0) take(active);
     else if (event.key === "Enter") apply(draft);
     // Tab takes what is offered where something was typed; else it goes on, as everywhere.
@@ -69,20 +70,13 @@ export function FilterBox({ line, known, onApply }) {
   const moved = (/** @type {any} */ event) => setCursor(event.target.selectionStart ?? 0);
   return html`<form class="filter-box" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
     <div class="filter-line">
-      <input ref=${input} data-filter type="text" role="combobox" spellcheck=${false} autocomplete="off"
-        aria-label="Filter of jobs" aria-autocomplete="list" aria-controls="filter-options" aria-describedby="filter-problems"
-        aria-expanded=${options.length > 0} aria-invalid=${problems.length > 0}
-        aria-activedescendant=${active >= 0 ? `filter-option-${active}` : undefined}
+      <input ref=${input} data-filter type="text" ...${ofField("filter-options", active, options.length)}
+        aria-label="Filter of jobs" aria-describedby="filter-problems" aria-invalid=${problems.length > 0}
         placeholder="status:failed queue:mail label:tenant=7 created:<2h"
         value=${draft} onInput=${typed} onKeyDown=${keys} onKeyUp=${moved} onClick=${moved}
         onFocus=${(/** @type {any} */ event) => (moved(event), setOpen(true))} onBlur=${() => setOpen(false)} />
       ${draft && html`<button type="button" class="small" onClick=${() => (write("", 0), apply(""))}>Clear</button>`}
-      <ul id="filter-options" role="listbox" aria-label="Suggestions" hidden=${!options.length}>
-        ${options.map((option, index) => html`
-          <li key=${option.insert} id=${`filter-option-${index}`} role="option" aria-selected=${index === active}
-            onMouseDown=${(/** @type {Event} */ event) => (event.preventDefault(), take(index))}>
-            <b>${option.text}</b> <span class="dim">${option.hint}</span></li>`)}
-      </ul>
+      <${Options} id="filter-options" options=${options.map((option) => ({ ...option, key: option.insert }))} active=${active} take=${take} />
     </div>
     <ul id="filter-problems" class="filter-problems">
       ${problems.map(({ message }) => html`<li key=${message} class="wrong">${message}</li>`)}

@@ -3,10 +3,10 @@ import { Failure } from "./advice.js";
 import { call } from "./api.js";
 import { can } from "./auth.js";
 import { confirm, say } from "./dialog.js";
-import { ended } from "./jobs_data.js";
 import { useKey } from "./keys.js";
 import { html, useState } from "./lib.js";
 import { go, path, url } from "./router.js";
+import { ended } from "./timeline.js";
 
 /** @typedef {import("./jobs_data.js").Job} Job */
 

@@ -1,12 +1,10 @@
 // Enqueues a job like this one, whose payload may be changed first.
 import { Failure } from "./advice.js";
 import { callText } from "./api.js";
-import { say } from "./dialog.js";
+import { Modal, say } from "./dialog.js";
 import { bodyOf } from "./job_copy.js";
-import { member, pretty } from "./json.js";
-import { read } from "./jsontext.js";
+import { member, pretty, read } from "./json.js";
 import { html, useState } from "./lib.js";
-import { Modal } from "./modal.js";
 import { go, path, url } from "./router.js";
 
 /** @param {{job: import("./jobs_data.js").Job, payload: string, onClose: () => void}} props */

@@ -2,6 +2,7 @@
 import { call } from "./api.js";
 import { useStream } from "./data.js";
 import { useEffect, useMemo, useState } from "./lib.js";
+import { ended } from "./timeline.js";
 
 /** @typedef {Record<string, any> & {id: string, status: string, kind: string, queue: string, created_at: string}} Job */
 /**
@@ -12,10 +13,6 @@ import { useEffect, useMemo, useState } from "./lib.js";
 export const PAGE = 50;
 const MOST_CALLS = 4;
 const MOST_MS = 1000;
-const ENDED = ["SUCCEEDED", "FAILED_PERMANENT", "CANCELLED"];
-
-/** @param {{status: string}} job */
-export const ended = (job) => ENDED.includes(job.status);
 
 /**
  * Reads a page of jobs. One call looks at a bounded number of jobs and may find none, so a few more follow it, for a second.

@@ -1,10 +1,10 @@
 // The columns of a list of jobs.
 import { headOf } from "./error_text.js";
 import { toggled } from "./filter_api.js";
-import { ended } from "./jobs_data.js";
 import { html } from "./lib.js";
 import { Status, Time } from "./parts.js";
 import { Link, path, url } from "./router.js";
+import { ended } from "./timeline.js";
 
 /** @typedef {import("./jobs_data.js").Job} Job */
 

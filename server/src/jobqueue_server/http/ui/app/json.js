@@ -1,40 +1,91 @@
-// JSON as text. JSON.parse would round a number of 20 digits; what a job holds is shown as it was stored.
+// JSON by its text: where its parts stand. JSON.parse makes doubles of numbers, so that a number of 20 digits is shown as
+// another one; what a job holds is shown, and sent again, as it was stored.
 
 /**
- * The tokens of a JSON text: strings, numbers and words as they are written, and `{ } [ ] , :`.
- * @param {string} text @returns {string[]}
+ * @typedef {object} Node A value of the text.
+ * @property {'object' | 'array' | 'string' | 'number' | 'word'} type
+ * @property {number} start
+ * @property {number} end
+ * @property {Member[]} members Of an object or an array.
  */
-export function tokens(text) {
-  return text.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g) ?? [];
+/** @typedef {{key: string, value: Node}} Member The key is the text with its quotes; of an array it is empty. */
+
+const BLANK = /[ \t\r\n]*/y;
+/** @type {[RegExp, 'string' | 'number' | 'word'][]} */
+const PLAIN = [
+  [/"[^"\\]*(?:\\.[^"\\]*)*"/y, "string"],
+  [/-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y, "number"],
+  [/true|false|null/y, "word"],
+];
+const [[STRING]] = /** @type {[[RegExp, 'string']]} */ (PLAIN);
+const DEEPEST = 500;
+
+/** @param {RegExp} pattern Sticky. @param {string} text @param {number} at @returns {number} Its end, or -1. */
+function matched(pattern, text, at) {
+  pattern.lastIndex = at;
+  return pattern.test(text) ? pattern.lastIndex : -1;
 }
 
-/**
- * The same JSON on indented lines; every string and number stays as it was written.
- * @param {string} text
- */
+/** Reads one value. @param {string} text @returns {Node} @throws {SyntaxError} It is not JSON. */
+export function read(text) {
+  const node = value(text, matched(BLANK, text, 0), 0);
+  if (matched(BLANK, text, node.end) !== text.length) throw wrong(text, node.end);
+  return node;
+}
+
+/** @param {string} text @param {number} at @param {number} depth @returns {Node} */
+function value(text, at, depth) {
+  if (text[at] === "{" || text[at] === "[") return container(text, at, depth);
+  for (const [pattern, type] of PLAIN) {
+    const end = matched(pattern, text, at);
+    if (end >= 0) return { type, start: at, end, members: [] };
+  }
+  throw wrong(text, at);
+}
+
+/** @param {string} text @param {number} start @param {number} depth @returns {Node} */
+function container(text, start, depth) {
+  if (depth > DEEPEST) throw wrong(text, start);
+  const type = text[start] === "{" ? "object" : "array";
+  const close = type === "object" ? "}" : "]";
+  const members = [];
+  let at = matched(BLANK, text, start + 1);
+  while (text[at] !== close) {
+    let key = "";
+    if (type === "object") {
+      const end = matched(STRING, text, at);
+      if (end < 0) throw wrong(text, at);
+      key = text.slice(at, end);
+      at = matched(BLANK, text, end);
+      if (text[at] !== ":") throw wrong(text, at);
+      at = matched(BLANK, text, at + 1);
+    }
+    const member = value(text, at, depth + 1);
+    members.push({ key, value: member });
+    at = matched(BLANK, text, member.end);
+    if (text[at] === ",") {
+      at = matched(BLANK, text, at + 1);
+      if (text[at] === close) throw wrong(text, at);
+    } else if (text[at] !== close) throw wrong(text, at);
+  }
+  return { type, start, end: at + 1, members };
+}
+
+/** @param {string} text @param {number} at */
+const wrong = (text, at) =>
+  new SyntaxError(at >= text.length ? "the JSON ends too early" : `this is not JSON at character ${at + 1}: ${text.slice(at, at + 20)}`);
+
+/** The same JSON on indented lines; every string and number stays as it was written. @param {string} text */
 export function pretty(text) {
-  let out = "";
-  let depth = 0;
-  const all = tokens(text);
-  const line = () => `\n${"  ".repeat(depth)}`;
-  all.forEach((token, index) => {
-    const next = all[index + 1];
-    if (token === "{" || token === "[") {
-      const empty = next === "}" || next === "]";
-      depth += empty ? 0 : 1;
-      out += empty ? token : token + line();
-    } else if (token === "}" || token === "]") {
-      const before = all[index - 1];
-      if (before !== "{" && before !== "[") {
-        depth -= 1;
-        out += line();
-      }
-      out += token;
-    } else if (token === ",") out += token + line();
-    else if (token === ":") out += ": ";
-    else out += token;
-  });
-  return out;
+  /** @param {Node} node @param {string} margin @returns {string} */
+  const lines = ({ type, start, end, members }, margin) => {
+    const [open, close] = [text[start] ?? "", text[end - 1] ?? ""];
+    if (type !== "object" && type !== "array") return text.slice(start, end);
+    if (!members.length) return open + close;
+    const within = `${margin}  `;
+    return `${open}${members.map((each) => `${within}${each.key && `${each.key}: `}${lines(each.value, within)}`).join(",")}${margin}${close}`;
+  };
+  return lines(read(text), "\n");
 }
 
 /**
@@ -43,52 +94,11 @@ export function pretty(text) {
  * @returns {string | null} Null: there is none.
  */
 export function member(text, ...names) {
-  const all = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
-  let depth = 0;
-  let wanted = 0;
-  let from = -1;
-  for (let match = all.exec(text); match; match = all.exec(text)) {
-    const token = match[0];
-    if (from >= 0 && depth === wanted && (token === "," || token === "}")) return text.slice(from, match.index).trim();
-    if (token === "{" || token === "[") depth += 1;
-    else if (token === "}" || token === "]") {
-      depth -= 1;
-      // The object in which the name would be has ended.
-      if (from < 0 && depth <= wanted) return null;
-    } else if (from < 0 && depth === wanted + 1 && token.startsWith('"') && isName(text, all.lastIndex)) {
-      if (JSON.parse(token) !== names[wanted]) continue;
-      wanted += 1;
-      const value = text.indexOf(":", all.lastIndex) + 1;
-      all.lastIndex = value;
-      if (wanted === names.length) from = value;
-      else if (text.slice(value).trimStart()[0] !== "{") return null;
-    }
-  }
-  return null;
-}
-
-/** @param {string} text @param {number} after */
-function isName(text, after) {
-  return /^\s*:/.test(text.slice(after, after + 20));
+  /** @type {Node | undefined} */
+  let node = read(text);
+  for (const name of names) node = node?.type === "object" ? node.members.find(({ key }) => JSON.parse(key) === name)?.value : undefined;
+  return node ? text.slice(node.start, node.end) : null;
 }
 
 /** The texts of the items of a JSON array, each as it is written. @param {string} text @returns {string[]} */
-export function items(text) {
-  const all = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
-  /** @type {string[]} */
-  const found = [];
-  let depth = 0;
-  let from = 1 + text.indexOf("[");
-  for (let match = all.exec(text); match; match = all.exec(text)) {
-    const token = match[0];
-    const ends = depth === 1 && (token === "," || token === "]");
-    if (token === "{" || token === "[") depth += 1;
-    else if (token === "}" || token === "]") depth -= 1;
-    if (!ends) continue;
-    const item = text.slice(from, match.index).trim();
-    if (item) found.push(item);
-    from = all.lastIndex;
-    if (depth === 0) break;
-  }
-  return found;
-}
+export const items = (text) => read(text).members.map(({ value: { start, end } }) => text.slice(start, end));

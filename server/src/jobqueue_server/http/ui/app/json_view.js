@@ -1,9 +1,9 @@
 // Shows JSON by its text: folded, token by token as it was enqueued, or byte for byte.
 import { html, useMemo, useState } from "./lib.js";
-import { read } from "./jsontext.js";
+import { read } from "./json.js";
 import { Copy } from "./parts.js";
 
-/** @typedef {import("./jsontext.js").Node} Node */
+/** @typedef {import("./json.js").Node} Node */
 
 /** So many members are drawn at once: a payload may have a hundred thousand. */
 const STEP = 100;

@@ -1,17 +1,20 @@
 // The keyboard. Single letters are off inside of fields, and can be turned off (WCAG 2.1.4).
+import { Modal } from "./dialog.js";
 import { html, useEffect, useRef, useState } from "./lib.js";
+import { Palette } from "./palette.js";
 import { read } from "./prefs.js";
 import { go, url } from "./router.js";
 
-/** Where `g` and a letter go. */
-export const PLACES = /** @type {const} */ ([
+/** Where `g` and a letter go; "": only the palette goes there. @type {(readonly [string, string, string])[]} */
+const PLACES = [
   ["o", "", "overview"], ["q", "queues", "queues"], ["k", "kinds", "kinds"], ["j", "jobs", "jobs"],
   ["w", "workers", "workers"], ["s", "schedules", "schedules"], ["d", "dead", "dead jobs"], ["e", "servers", "servers"],
-]);
+  ["", "operations", "operations"], ["", "audit", "audit"], ["", "settings", "settings"],
+];
 const OTHERS = [
   ["/", "filter"], ["j, k", "next, previous row"], ["enter", "open the row"], ["x", "select the row"],
   ["shift + x", "select all from the last selected row"], ["shift + j, k", "select rows on the way"],
-  ["r, c", "retry, cancel: the job, or the selected rows"], ["esc", "back"], [".", "live on, off"], ["?", "this help"],
+  ["r, c", "retry, cancel: the job, or the selected rows"], ["esc", "back"], [".", "live on, off"], ["ctrl + k", "go to what you type"], ["?", "this help"],
 ];
 
 /** @type {Map<string, () => void>} */
@@ -30,18 +33,21 @@ export function useKey(key, run) {
   }, [key]);
 }
 
-/** Listens to the keyboard, and shows the help: once in the page. */
+/** Listens to the keyboard, and shows the help and the palette: once in the page. */
 export function Keys() {
-  const [help, setHelp] = useState(false);
+  const [open, setOpen] = useState("");
   const going = useRef(0);
-  const dialog = useRef(/** @type {any} */ (null));
   useEffect(() => {
     const press = (/** @type {KeyboardEvent} */ event) => {
       const target = /** @type {HTMLElement} */ (event.target);
-      const busy = target.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]") || document.querySelector("dialog[open]");
-      if (event.defaultPrevented || busy || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (read("letters") === "off" && event.key.length === 1) return;
-      if (pressed(event.key)) event.preventDefault();
+      if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
+      // No letter alone, so it is for fields too, and nothing turns it off.
+      const palette = event.key === "k" && (event.ctrlKey || event.metaKey);
+      if (palette) setOpen("palette");
+      else if (target.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]") || event.ctrlKey || event.metaKey || event.altKey) return;
+      else if (read("letters") === "off" && event.key.length === 1) return;
+      else if (!pressed(event.key)) return;
+      event.preventDefault();
     };
     const pressed = (/** @type {string} */ key) => {
       if (Date.now() - going.current < 1500) {
@@ -51,7 +57,7 @@ export function Keys() {
         return place !== undefined;
       }
       if (key === "g") going.current = Date.now();
-      else if (key === "?") setHelp(true);
+      else if (key === "?") setOpen("help");
       else if (key === "Escape" && !actions.has(key)) history.back();
       else if (actions.has(key)) actions.get(key)?.();
       else if (key === "/") return focus("[data-filter]");
@@ -62,17 +68,15 @@ export function Keys() {
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);
   }, []);
-  useEffect(() => {
-    if (help) dialog.current?.showModal();
-  }, [help]);
-  return help && html`<dialog ref=${dialog} aria-labelledby="keys-title" onClose=${() => setHelp(false)}>
-    <h2 id="keys-title">Keys</h2>
+  const close = () => setOpen("");
+  if (open === "palette") return html`<${Palette} pages=${PLACES} onClose=${close} />`;
+  return open && html`<${Modal} title="Keys" onClose=${close}>
     <table class="keys"><tbody>
-      ${PLACES.map(([letter, , name]) => html`<tr key=${letter}><th scope="row"><kbd>g</kbd> <kbd>${letter}</kbd></th><td>go to ${name}</td></tr>`)}
+      ${PLACES.map(([letter, , name]) => letter && html`<tr key=${name}><th scope="row"><kbd>g</kbd> <kbd>${letter}</kbd></th><td>go to ${name}</td></tr>`)}
       ${OTHERS.map(([key, text]) => html`<tr key=${key}><th scope="row"><kbd>${key}</kbd></th><td>${text}</td></tr>`)}
     </tbody></table>
-    <div class="buttons"><button type="button" class="primary" onClick=${() => dialog.current.close()}>Close</button></div>
-  </dialog>`;
+    <div class="buttons"><button type="button" class="primary" autofocus onClick=${close}>Close</button></div>
+  <//>`;
 }
 
 /** @param {string} selector */

@@ -10,37 +10,51 @@ import { mayRead } from "./may.js";
 import { Component, html, render, useEffect, useRef, useState } from "./lib.js";
 import { Live } from "./overview.js";
 import { Band, useNow } from "./parts.js";
+import Audit from "./pages/audit.js";
+import Dead from "./pages/dead.js";
+import Job from "./pages/job.js";
+import Jobs from "./pages/jobs.js";
+import Kinds from "./pages/kinds.js";
+import Operations from "./pages/operations.js";
+import Overview from "./pages/overview.js";
+import Queue from "./pages/queue.js";
+import Queues from "./pages/queues.js";
+import Schedule from "./pages/schedule.js";
+import Schedules from "./pages/schedules.js";
+import Servers from "./pages/servers.js";
+import Settings from "./pages/settings.js";
+import Worker from "./pages/worker.js";
+import Workers from "./pages/workers.js";
 import { apply } from "./prefs.js";
 import { Link, url, usePlace } from "./router.js";
 
 /**
- * Each page: its address below /ui/ (`:name` stands for one part), its name, and its module, whose default export gets
- * `{params, query}`.
- * @type {[string, string, () => Promise<any>][]}
+ * Each page: its address below /ui/ (`:name` stands for one part), its name, and what draws it of `{params, query}`.
+ * @type {[string, string, (props: any) => unknown][]}
  */
 const PAGES = [
-  ["", "Overview", () => import("./pages/overview.js")],
-  ["queues", "Queues", () => import("./pages/queues.js")],
-  ["queues/:name", "Queue", () => import("./pages/queue.js")],
-  ["kinds", "Kinds", () => import("./pages/kinds.js")],
-  ["jobs", "Jobs", () => import("./pages/jobs.js")],
-  ["jobs/:id", "Job", () => import("./pages/job.js")],
-  ["dead", "Dead", () => import("./pages/dead.js")],
-  ["operations", "Operations", () => import("./pages/operations.js")],
-  ["audit", "Audit", () => import("./pages/audit.js")],
-  ["workers", "Workers", () => import("./pages/workers.js")],
-  ["workers/:id", "Worker", () => import("./pages/worker.js")],
-  ["schedules", "Schedules", () => import("./pages/schedules.js")],
-  ["schedules/:name", "Schedule", () => import("./pages/schedule.js")],
-  ["servers", "Servers", () => import("./pages/servers.js")],
-  ["settings", "Settings", () => import("./pages/settings.js")],
+  ["", "Overview", Overview],
+  ["queues", "Queues", Queues],
+  ["queues/:name", "Queue", Queue],
+  ["kinds", "Kinds", Kinds],
+  ["jobs", "Jobs", Jobs],
+  ["jobs/:id", "Job", Job],
+  ["dead", "Dead", Dead],
+  ["operations", "Operations", Operations],
+  ["audit", "Audit", Audit],
+  ["workers", "Workers", Workers],
+  ["workers/:id", "Worker", Worker],
+  ["schedules", "Schedules", Schedules],
+  ["schedules/:name", "Schedule", Schedule],
+  ["servers", "Servers", Servers],
+  ["settings", "Settings", Settings],
 ];
 const NAVIGATION = ["", "queues", "kinds", "jobs", "dead", "workers", "schedules", "operations", "servers", "audit", "settings"];
 
-/** @param {string} path @returns {{name: string, load: () => Promise<any>, params: Record<string, string>} | null} */
+/** @param {string} path @returns {{name: string, Found: (props: any) => unknown, params: Record<string, string>} | null} */
 function find(path) {
   const parts = path.replace(/\/$/, "").split("/");
-  for (const [pattern, name, load] of PAGES) {
+  for (const [pattern, name, Found] of PAGES) {
     const wanted = pattern.split("/");
     if (wanted.length !== parts.length) continue;
     /** @type {Record<string, string>} */
@@ -55,7 +69,7 @@ function find(path) {
       }
       return given !== "";
     });
-    if (fits) return { name, load, params };
+    if (fits) return { name, Found, params };
   }
   return null;
 }
@@ -76,35 +90,16 @@ class Guard extends Component {
   }
 }
 
-/** @type {Map<() => Promise<any>, any>} */
-const loaded = new Map();
-
 function Page() {
   const { path, query } = usePlace();
   const found = find(path);
-  const [, again] = useState(0);
-  const [error, setError] = useState("");
-  const load = found?.load;
   useEffect(() => {
     document.title = `${found ? (Object.values(found.params)[0] ?? found.name) : "Not found"} – JobQueue`;
-    if (!load || loaded.has(load)) return;
-    setError("");
-    load().then(
-      (module) => {
-        loaded.set(load, module.default);
-        again((count) => count + 1);
-      },
-      // The server has another version by now, or is away.
-      () => setError("This page can't be loaded. Reload to get the version that the server has now."),
-    );
   }, [path]);
-  if (!found || !load) {
+  if (!found) {
     return html`<h1 tabindex="-1">Nothing here</h1><p>There is no page <code>${path}</code>. <${Link} to=${url("")}>To the overview<//></p>`;
   }
-  if (error) return html`<h1 tabindex="-1">${found.name}</h1><${Band} tone="bad">${error}<//>`;
-  const Found = loaded.get(load);
-  if (!Found) return html`<p class="dim loading">Loading…</p>`;
-  return html`<${Guard} key=${path}><${Found} params=${found.params} query=${query} /><//>`;
+  return html`<${Guard} key=${path}><${found.Found} params=${found.params} query=${query} /><//>`;
 }
 
 function Login() {

@@ -1,9 +1,8 @@
 // What this browser remembers of how the page looks. Nothing secret: that is in `auth.js`.
-import { useEffect, useState } from "./lib.js";
+import { watched } from "./watched.js";
 
 const PREFIX = "jobqueue.";
-/** @type {Set<() => void>} */
-const watchers = new Set();
+const { tell, use } = watched();
 
 /** @param {string} name */
 export function read(name) {
@@ -23,17 +22,12 @@ export function setting(name, value) {
     // It lasts until a reload.
   }
   apply();
-  for (const each of watchers) each();
+  tell();
 }
 
 /** @param {string} name */
 export function useSetting(name) {
-  const [, set] = useState(0);
-  useEffect(() => {
-    const again = () => set((count) => count + 1);
-    watchers.add(again);
-    return () => void watchers.delete(again);
-  }, []);
+  use();
   return read(name);
 }
 

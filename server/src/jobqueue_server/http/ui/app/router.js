@@ -1,11 +1,11 @@
 // Where the reader is. All of it is in the URL: a reload, a bookmark or a colleague sees the same.
-import { html, useEffect, useState } from "./lib.js";
+import { html } from "./lib.js";
+import { watched } from "./watched.js";
 
 /** The address of the page, which ends with /ui/, wherever a proxy has put it. */
 const BASE = new URL(document.baseURI);
 
-/** @type {Set<() => void>} */
-const watchers = new Set();
+const { tell, use } = watched();
 
 /** Of an address of the page: its path below /ui/, such as `queues/mail`. */
 function here() {
@@ -40,7 +40,7 @@ export function go(target, { replace = false } = {}) {
   if (target === location.pathname + location.search) return;
   const before = here();
   history[replace ? "replaceState" : "pushState"](null, "", target);
-  for (const tell of watchers) tell();
+  tell();
   if (here() !== before) {
     window.scrollTo(0, 0);
     // A reader of screens goes on at the new page's heading.
@@ -54,19 +54,12 @@ export function setQuery(changes) {
   go(url(here(), { ...Object.fromEntries(new URLSearchParams(location.search)), ...changes }), { replace: true });
 }
 
-addEventListener("popstate", () => {
-  for (const tell of watchers) tell();
-});
+addEventListener("popstate", tell);
 
 /** The place, kept up to date: the path below /ui/, and the query.
  * @returns {{path: string, query: Record<string, string>}} */
 export function usePlace() {
-  const [, set] = useState(0);
-  useEffect(() => {
-    const tell = () => set((count) => count + 1);
-    watchers.add(tell);
-    return () => void watchers.delete(tell);
-  }, []);
+  use();
   return { path: here(), query: Object.fromEntries(new URLSearchParams(location.search)) };
 }
 

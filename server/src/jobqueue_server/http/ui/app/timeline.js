@@ -28,6 +28,9 @@
 /** A job that may start at once is due a few ms after it was enqueued: that is no wait. */
 const AT_ONCE_MS = 100;
 const ENDED = ["SUCCEEDED", "FAILED_PERMANENT", "CANCELLED"];
+
+/** @param {{status: string}} job */
+export const ended = (job) => ENDED.includes(job.status);
 /** @type {Record<string, string>} */
 const HOLDS = { KEY: "waits for its key", TIME: "waits for its time", HAND: "held back by hand" };
 /** @type {Record<string, string>} */
@@ -54,7 +57,7 @@ export function spans(job, now) {
     label = WAITS[failed.reason] ?? "waited";
   }
   if (job.status === "RUNNING") return [...made, ...running(job, at, label, now)];
-  if (ENDED.includes(job.status)) return [...made, ...ended(job, at)];
+  if (ended(job)) return [...made, ...lastSpan(job, at)];
   return [...made, ...waiting(job, at, label, now)];
 }
 
@@ -90,7 +93,7 @@ function running(job, at, label, now) {
 }
 
 /** The span up to the end, which the failed attempts don't tell. @param {Life} job @param {number} at @returns {Span[]} */
-function ended(job, at) {
+function lastSpan(job, at) {
   const to = ms(job.finished_at ?? "");
   const tried = Math.max(0, ...(job.failed_attempts ?? []).map(({ attempt }) => attempt));
   if (!(to > at)) return [];

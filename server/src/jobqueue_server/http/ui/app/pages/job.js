@@ -7,7 +7,6 @@ import { duration, seconds } from "../format.js";
 import { JobActions } from "../job_actions.js";
 import { asCommand, asCurl } from "../job_copy.js";
 import { CopyDialog } from "../job_copy_dialog.js";
-import { ended } from "../jobs_data.js";
 import { JobStatus } from "../jobs_table.js";
 import { member } from "../json.js";
 import { JsonView } from "../json_view.js";
@@ -16,6 +15,7 @@ import { html, useEffect, useState } from "../lib.js";
 import { Band, Code, Copy, Failed, Labels, Time, useNow } from "../parts.js";
 import { useSetting, setting } from "../prefs.js";
 import { Link, path, url } from "../router.js";
+import { ended } from "../timeline.js";
 import { Timeline } from "../timeline_view.js";
 
 const RUNNING_MS = 1000;
