@@ -114,6 +114,45 @@ def test_the_whole_page_goes_by_keyboard_and_shows_where_the_focus_is(server: Se
     assert len(seen) >= 12
 
 
+def test_the_palette_goes_to_what_is_typed_from_everywhere(server: Server, tab: Tab):
+    server.enqueue("hello", "palette-mail")
+    server.call("PUT", "/v1/kinds/palette-kind", {"timeout": "60s"})
+    job = server.call("GET", "/v1/jobs?queue=palette-mail")["jobs"][0]["id"]
+    tab.go("queues?name=palette")
+    expect(tab.row("palette-mail")).to_be_visible()
+    press = tab.page.keyboard.press
+
+    def goes(typed: str, heading: str, place: str) -> None:
+        press("Control+k")
+        expect(tab.page.get_by_role("dialog").get_by_role("combobox")).to_be_focused()
+        tab.page.keyboard.type(typed)
+        expect(tab.page.get_by_role("option").first).to_contain_text(typed)
+        press("Enter")
+        expect(tab.page.get_by_role("dialog")).to_have_count(0)
+        tab.heading(heading)
+        assert tab.page.url.endswith(place), tab.page.url
+        # A reader of screens goes on at the heading.
+        expect(tab.page.locator("h1")).to_be_focused()
+
+    # Also from a field, where a letter alone is a letter.
+    tab.page.get_by_label("Name").focus()
+    goes("palette-mail", "palette-mail", "/ui/queues/palette-mail")
+    goes("palette-kind", "Kinds", "/ui/kinds?name=palette-kind")
+    goes("servers", "Servers", "/ui/servers")
+    goes(job, "hello", f"/ui/jobs/{job}")
+    goes("queue:palette-mail", "Jobs", "/ui/jobs?q=queue%3Apalette-mail")
+    press("Control+k")
+    expect(tab.page.get_by_role("option", name="overview")).to_have_attribute("aria-selected", "true")
+    press("ArrowDown")
+    expect(tab.page.get_by_role("option", name="queues", exact=False).first).to_have_attribute(
+        "aria-selected", "true"
+    )
+    tab.page.keyboard.type("no such thing")
+    expect(tab.page.get_by_role("dialog")).to_contain_text("Nothing is called so.")
+    press("Escape")
+    expect(tab.page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_single_letters_can_be_turned_off(tab: Tab):
     tab.go("settings")
     tab.page.get_by_label("Turn keys of a single letter off").check()

@@ -267,6 +267,79 @@ def test_selected_jobs_are_cancelled_with_a_reason(server: Server, tab: Tab):
         expect(tab.page.locator(f"tr[data-id='{id}']")).to_contain_text(status)
 
 
+def test_jobs_run_again_in_another_queue_and_spread_over_a_time(server: Server, tab: Tab):
+    cancelled(server, 20, queue="crowded")
+    enqueued(server, "works", queue="roomy")
+    tab.go("jobs?q=" + urllib.parse.quote("status:cancelled queue:crowded"))
+    rows(tab).first.get_by_role("checkbox").check()
+    tab.page.get_by_role("button", name="Select all in the filter").click()
+    tab.page.get_by_role("button", name="Retry…").click()
+    dialog = tab.page.get_by_role("dialog")
+    expect(dialog.locator("[data-bulk=count]")).to_contain_text("20 jobs will run again")
+    dialog.locator("[data-bulk=confirm]").fill("20")
+    go = dialog.get_by_role("button", name="Retry", exact=True)
+    dialog.get_by_label("Spread").fill("soon")
+    expect(dialog).to_contain_text("It is a time such as 90s or 1h30m")
+    expect(go).to_be_disabled()
+    dialog.get_by_label("Spread").fill("1h")
+    # What the server refuses is said, and nothing is lost of what was typed.
+    tab.expected.add("404")
+    dialog.get_by_label("In the queue").fill("no-such-queue")
+    go.click()
+    expect(dialog.get_by_role("alert")).to_contain_text("QUEUE_NOT_FOUND")
+    dialog.get_by_label("In the queue").fill("roomy")
+    go.click()
+    expect(dialog).to_contain_text("Done. 20 were changed.")
+    moved = server.call("GET", "/v1/jobs?queue=roomy&page_size=100")["jobs"]
+    assert len(moved) == 21
+    starts = sorted(job["run_at"] for job in moved)
+    assert starts[0][:13] != starts[-1][:13] or starts[0][14:16] != starts[-1][14:16], "they are not spread"
+    assert server.call("GET", "/v1/jobs?queue=crowded")["jobs"] == []
+
+
+def test_jobs_that_wait_are_changed_after_a_dry_run(server: Server, tab: Tab):
+    ids = batch(server, [{"kind": "works", "queue": "slow-lane"} for _ in range(5)])
+    enqueued(server, "works", queue="fast-lane")
+    changes: list[dict[str, Any]] = []
+    tab.page.on(
+        "request",
+        lambda request: (
+            changes.append(json.loads(request.post_data)) if request.url.endswith("jobs:update") else None
+        ),
+    )
+    tab.go("jobs?q=" + urllib.parse.quote("status:waiting queue:slow-lane"))
+    expect(rows(tab)).to_have_count(5)
+    rows(tab).first.get_by_role("checkbox").check()
+    tab.page.get_by_role("button", name="Select all in the filter").click()
+    tab.page.get_by_role("button", name="Change…").click()
+    dialog = tab.page.get_by_role("dialog")
+    counting = dialog.get_by_role("button", name="Count them")
+    # Nothing is counted before it is said what is to change.
+    expect(counting).to_be_disabled()
+    expect(dialog.get_by_label("Priority")).to_be_focused()
+    dialog.get_by_label("Priority").fill("12")
+    expect(dialog).to_contain_text("It is a whole number from -10 to 10.")
+    dialog.get_by_label("Priority").fill("7")
+    dialog.get_by_label("Start", exact=False).first.fill("10m")
+    dialog.get_by_label("In the queue").fill("fast-lane")
+    counting.click()
+    expect(dialog.locator("[data-bulk=count]")).to_contain_text(
+        "5 jobs will be changed: priority 7, start 10m, in the queue fast-lane. Nothing has changed yet."
+    )
+    assert [each.get("force", False) for each in changes] == [False]
+    assert all(server.call("GET", f"/v1/jobs/{id}").get("priority", 0) == 0 for id in ids)
+    dialog.locator("[data-bulk=confirm]").fill("5")
+    dialog.get_by_role("button", name="Change them").click()
+    expect(dialog).to_contain_text("Done. 5 were changed.")
+    for id in ids:
+        job = server.call("GET", f"/v1/jobs/{id}")
+        assert (job["priority"], job["queue"]) == (7, "fast-lane")
+        assert job["run_at"] > job["updated_at"]
+    dialog.get_by_role("button", name="Close").click()
+    tab.go("audit")
+    expect(tab.row("UpdateJobs").first).to_contain_text("slow-lane")
+
+
 def test_without_a_filter_all_can_not_be_selected(server: Server, tab: Tab):
     enqueued(server, "works", queue="any")
     tab.go("jobs")

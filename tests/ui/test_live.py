@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from jobqueue import SyncClient
 
 from .conftest import Tab
 from .driver import expect
+from .jobs import JobWorker, ended, enqueued
 from .servers import Server, WorkerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -46,25 +48,34 @@ def test_a_fresh_server_says_what_to_type_and_the_job_appears_by_itself(
     expect(tab.page.get_by_role("heading", name="No jobs yet")).to_have_count(0)
 
 
-def test_the_rate_that_is_shown_is_that_of_the_jobs(own: Server, open_tab: Callable[..., Tab]):
-    worker = WorkerProcess(own.grpc, "fast", queues=("steady",), seconds=0, slots=20)
-    tab = open_tab(own)
-    tab.go()
-    stop = threading.Event()
-    sent = 0
+class Steady:
+    """A producer and a worker at one server, at so many jobs a second."""
 
-    def produce() -> None:
-        nonlocal sent
-        with SyncClient(own.grpc) as client:
-            began = time.monotonic()
-            while not stop.is_set():
-                client.enqueue("work", queue="steady")
+    def __init__(self, server: Server, queue: str, per_second: float) -> None:
+        self._worker = WorkerProcess(server.grpc, f"of-{queue}", queues=(queue,), seconds=0, slots=20)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._produce, args=(server, queue, per_second))
+        self._thread.start()
+
+    def _produce(self, server: Server, queue: str, per_second: float) -> None:
+        with SyncClient(server.grpc) as client:
+            began, sent = time.monotonic(), 0
+            while not self._stop.is_set():
+                client.enqueue("work", queue=queue)
                 sent += 1
-                stop.wait(max(0.0, began + sent / 25 - time.monotonic()))
+                self._stop.wait(max(0.0, began + sent / per_second - time.monotonic()))
 
-    thread = threading.Thread(target=produce)
-    thread.start()
+    def end(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._worker.kill()
+
+
+def test_the_rate_that_is_shown_is_that_of_the_jobs(own: Server, open_tab: Callable[..., Tab]):
+    jobs = Steady(own, "steady", 25)
     try:
+        tab = open_tab(own)
+        tab.go()
         shown = tab.page.locator(".figure", has=tab.page.get_by_text("Done", exact=True)).locator("dd").first
         # The window of 20 s is full of it: 25 a second, but for what a busy machine delays.
         expect(shown).to_have_text(re.compile(r"^2[2-7]/s$"), timeout=60_000)
@@ -72,15 +83,21 @@ def test_the_rate_that_is_shown_is_that_of_the_jobs(own: Server, open_tab: Calla
         chart = tab.page.get_by_role("region", name="Jobs a second").or_(
             tab.page.locator("section.chart").first
         )
+        line = chart.locator(".plot path").nth(1)
+        drawn = line.get_attribute("d")
         chart.get_by_text("As a table").click()
         rows = chart.locator("tbody tr")
         first = rows.first.inner_text()
-        # The chart moves by itself.
+        # The chart moves by itself, and so does its twin.
         expect(rows.first).not_to_have_text(first, timeout=6_000)
+        assert line.get_attribute("d") != drawn
+        # Under the pointer are the values of that time.
+        place = chart.locator(".plot").bounding_box()
+        tab.page.mouse.move(place["x"] + place["width"] - 10, place["y"] + 60)
+        expect(chart.locator(".plot .at")).to_have_count(1)
+        expect(chart.locator(".legend li").nth(1)).to_contain_text(re.compile(r"succeeded 2\d/s"))
     finally:
-        stop.set()
-        thread.join()
-        worker.kill()
+        jobs.end()
 
 
 def test_a_paused_queue_says_since_when_by_whom_and_why(server: Server, open_tab: Callable[..., Tab]):
@@ -117,9 +134,37 @@ def test_a_worker_that_is_killed_is_silent_then_lost_and_its_jobs_are_back(
     expect(tab.row("mortal").locator("td").nth(2)).to_have_text("3")
     worker.kill()
     expect(tab.row("mortal")).to_contain_text(re.compile(r"silent \d s, lost in \d s"), timeout=6_000)
-    expect(tab.row("mortal")).to_have_count(0, timeout=20_000)
+    expect(tab.row("mortal")).to_contain_text(re.compile(r"lost \d+ s ago, 3 jobs back"), timeout=20_000)
     jobs = server.call("GET", "/v1/jobs?queue=deadly&status=QUEUED&status=RETRYING")["jobs"]
     assert len(jobs) == 3
+    # The server knows nothing of it any more; the page has kept which jobs these were.
+    lost = tab.row("mortal").locator("td").last.get_by_role("link")
+    assert sorted(link.get_attribute("title") for link in lost.all()) == sorted(job["id"] for job in jobs)
+    expect(tab.row("mortal").get_by_role("button")).to_have_count(0)
+    lost.first.click()
+    attempt = tab.page.locator(".timeline > li", has_text="Attempt 1")
+    expect(attempt).to_contain_text("SESSION_LOST")
+    expect(attempt).to_contain_text("by worker mortal")
+    expect(tab.page.locator(".timeline > li").first).to_contain_text("waits for a worker")
+    expect(tab.page.locator('[data-fact="Attempts"]')).to_contain_text("1 lost")
+    tab.go("jobs?q=queue:deadly")
+    expect(tab.row("lost its worker")).to_have_count(3)
+
+
+def test_a_worker_that_is_heard_again_is_not_lost(server: Server, open_tab: Callable[..., Tab]):
+    server.enqueue("work", "frozen", 1)
+    worker = WorkerProcess(server.grpc, "sleeper", queues=("frozen",), ttl=6)
+    try:
+        tab = open_tab(server)
+        tab.go("workers?queue=frozen")
+        expect(tab.row("sleeper")).to_contain_text("connected")
+        worker.process.send_signal(signal.SIGSTOP)
+        expect(tab.row("sleeper")).to_contain_text("silent", timeout=10_000)
+        worker.process.send_signal(signal.SIGCONT)
+        expect(tab.row("sleeper")).to_contain_text("connected", timeout=10_000)
+        expect(tab.row("sleeper")).to_have_count(1)
+    finally:
+        worker.kill()
 
 
 def test_a_worker_is_drained_from_the_page_with_a_reason(server: Server, open_tab: Callable[..., Tab]):
@@ -179,6 +224,73 @@ def test_a_number_of_20_digits_and_a_script_are_shown_as_they_are(
     expect(payload).to_contain_text('"<script>document.title = 1</script><img src=x onerror=alert(1)>"')
     assert tab.page.locator("main img, main script").count() == 0
     assert "exact" in tab.page.title()
+
+
+def test_rates_are_those_of_all_servers_together(dsn: str, own: Server, open_tab: Callable[..., Tab]):
+    other = Server(dsn)
+    both = [Steady(own, "here", 12), Steady(other, "there", 12)]
+    try:
+        tab = open_tab(own)
+        tab.go()
+        done = tab.page.locator(".figure", has=tab.page.get_by_text("Done", exact=True)).locator("dd").first
+        # 12 and 12 a second, but for what a busy machine delays.
+        expect(done).to_have_text(re.compile(r"^2[1-6]/s$"), timeout=60_000)
+        for queue in ("here", "there"):
+            expect(tab.row(queue)).to_contain_text(re.compile(r"1[0-4]/s"))
+        # Also by the page of the server that none of the jobs of "here" has met.
+        tab = open_tab(other)
+        tab.go()
+        expect(tab.row("here")).to_contain_text(re.compile(r"1[0-4]/s"), timeout=30_000)
+    finally:
+        for each in both:
+            each.end()
+        other.kill()
+
+
+def test_a_queue_shows_its_last_hour_at_a_glance(own: Server, open_tab: Callable[..., Tab]):
+    worker = WorkerProcess(own.grpc, "glance", queues=("hourly",), seconds=0)
+    try:
+        own.enqueue("work", "hourly", 7)
+        own.enqueue("work", "idle")
+        tab = open_tab(own)
+        tab.go("queues")
+        # It is written each 10 s, and shown once its minute is over.
+        expect(tab.row("hourly").get_by_role("img")).to_have_attribute(
+            "aria-label", re.compile(r"^7 succeeded, at most 0\.\d+/s$"), timeout=100_000
+        )
+        assert tab.row("hourly").locator("svg path").get_attribute("d").startswith("M1.0 17.0L")
+    finally:
+        worker.kill()
+
+
+def test_a_kind_says_how_its_attempts_fail_and_of_how_many_jobs_that_is(
+    own: Server, open_tab: Callable[..., Tab]
+):
+    worker = JobWorker(own, "errors")
+    try:
+        own.call("PUT", "/v1/kinds/fails", {"timeout": "60s"})
+        soon = {"min_backoff": "0.1s", "max_backoff": "0.1s"}
+        ids = [enqueued(own, "fails", queue="errors", max_attempts=2, retry_policy=soon) for _ in range(3)]
+        ended(own, *ids)
+        asked: list[str] = []
+        tab = open_tab(own)
+        tab.page.on(
+            "request", lambda request: asked.append(request.url) if "/v1/jobs?" in request.url else None
+        )
+        tab.go("kinds?name=fails")
+        table = tab.page.get_by_role("table", name="Types of errors")
+        expect(table.locator("tbody tr")).to_have_count(1)
+        expect(table.locator("td")).to_have_text(["ValueError", "6", "3", "ValueError: no such customer"])
+        expect(tab.page.locator("main")).to_contain_text(
+            "Of all 3 jobs that wait after a failure or have failed for good."
+        )
+        # One bounded read, and not again and again.
+        with pytest.raises(Exception, match="Timeout"):
+            tab.page.wait_for_event("request", lambda request: "/v1/jobs?" in request.url, timeout=3_000)
+        assert len(asked) == 1
+        assert "page_size=200" in asked[0]
+    finally:
+        worker.kill()
 
 
 def test_two_servers_are_shown_as_one_queue_and_a_dead_one_as_late(

@@ -3,8 +3,7 @@ import { test } from "node:test";
 import { filterOf, groupsOf, wordsOf } from "../app/dead.js";
 import { headOf } from "../app/error_text.js";
 import { asCommand, asCurl, bodyOf } from "../app/job_copy.js";
-import { member, pretty } from "../app/json.js";
-import { read } from "../app/json.js";
+import { member, pretty, read } from "../app/json.js";
 import { bars, spans } from "../app/timeline.js";
 
 const at = (seconds) => new Date(Date.parse("2026-11-28T12:00:00Z") + seconds * 1000).toISOString();

@@ -11,6 +11,7 @@ const ADVICE = {
   JOB_NOT_HELD: "It is not held back, or was released before.",
   FILTER_CHANGED: "Nothing was changed. The new number is below.",
   FILTER_EMPTY: "Choose a queue, a kind, a status or a label first.",
+  QUEUE_NOT_FOUND: "A queue is there from its first job on. Choose one that is in the list of queues.",
   PAGE_TOKEN_INVALID: "The page's address is of another filter. Go to the first page.",
   KIND_UNKNOWN: "Declare the kind first.",
   PAYLOAD_INVALID: "Mend the payload; the message names the field.",

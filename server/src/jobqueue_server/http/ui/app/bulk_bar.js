@@ -45,9 +45,9 @@ export function BulkBar({ selected, filter, what, onClear, onDone }) {
     ${filter ? html`<button type="button" class="small" aria-pressed=${all} onClick=${() => setAll(!all)}>
         ${all ? "Only those selected" : "Select all in the filter"}</button>`
       : html`<span class="dim">To select all, choose a filter first</span>`}
-    ${/** @type {Verb[]} */ (["retry", "cancel", "delete"]).map((each) => html`
-      <button type="button" key=${each} class=${`small ${each === "retry" ? "" : "danger"}`} onClick=${() => open(each)}>
-        ${{ retry: "Retry", cancel: "Cancel", delete: "Delete" }[each]}…</button>`)}
+    ${/** @type {Verb[]} */ (["retry", "update", "cancel", "delete"]).map((each) => html`
+      <button type="button" key=${each} class=${`small ${each === "retry" || each === "update" ? "" : "danger"}`} onClick=${() => open(each)}>
+        ${{ retry: "Retry", update: "Change", cancel: "Cancel", delete: "Delete" }[each]}…</button>`)}
     <button type="button" class="small" onClick=${clear}>Clear selection</button>
     ${verb && html`<${BulkDialog} verb=${verb} filter=${whole ? filter : { ids: [...selected] }}
       what=${whole ? what.replace(", newest first", "") : `${count(selected.size)} selected ${selected.size === 1 ? "job" : "jobs"}`} onClose=${closed} />`}

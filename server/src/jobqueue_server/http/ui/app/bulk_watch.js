@@ -1,14 +1,14 @@
 // How far a bulk action is, in its dialog, and the stop.
 import { Failure } from "./advice.js";
-import { wasAborted } from "./api.js";
+import { useData } from "./data.js";
 import { count } from "./format.js";
 import { html, useEffect, useRef, useState } from "./lib.js";
-import { readOperation, stopOperation, VERBS } from "./operation.js";
+import { progressOf, stopOperation, VERBS } from "./operation.js";
 import { Link, url } from "./router.js";
 
 /** @typedef {import("./operation.js").Progress} Progress */
 
-const POLL_MS = 400;
+const AGAIN_MS = 400;
 
 /**
  * How far the operation is. It goes on when the dialog is closed.
@@ -17,9 +17,16 @@ const POLL_MS = 400;
 export function Watch({ verb, first, onChange, onClose }) {
   const [error, setError] = useState(/** @type {unknown} */ (null));
   const [stopping, setStopping] = useState(false);
+  const [now, setNow] = useState(first);
   const close = useRef(/** @type {HTMLButtonElement | null} */ (null));
-  const now = useOperation(first, onChange, setError);
+  const read = useData(now.done ? null : `v1/${first.name}`, { every: AGAIN_MS });
   useEffect(() => close.current?.focus(), []);
+  useEffect(() => {
+    if (!read.data) return;
+    const progress = progressOf(read.data);
+    setNow(progress);
+    onChange(progress);
+  }, [read.data]);
   const whole = now.mostJobs || now.estimate;
   const stop = async () => {
     setStopping(true);
@@ -36,7 +43,7 @@ export function Watch({ verb, first, onChange, onClose }) {
       <b>${count(now.changed)} of ${count(whole, now.capped && !now.mostJobs)}</b> ${VERBS[verb].did}${now.skipped ? `, ${count(now.skipped)} skipped` : ""}
     </p>
     <p role="status">${ending(now, stopping)}</p>
-    <div>${error && html`<${Failure} error=${error} />`}</div>
+    <div>${(error || read.error) && html`<${Failure} error=${error || read.error} />`}</div>
     <div class="buttons">
       ${!now.done && html`<button type="button" class="danger" disabled=${stopping} onClick=${stop}>Stop it</button>`}
       <button type="button" ref=${close} onClick=${onClose}>${now.done ? "Close" : "Close; it goes on"}</button>
@@ -51,33 +58,4 @@ function ending(now, stopping) {
   if (now.state === "FAILED") return `Ended by a fault of the server: ${now.error || "see its log"}. What was changed stays changed.`;
   if (now.done) return `Done. ${count(now.changed)} were changed.`;
   return stopping ? "It stops after the step that it is in." : "";
-}
-
-/**
- * The operation as it is now, read every little while until it is done.
- * @param {Progress} first @param {(now: Progress) => void} onChange @param {(error: unknown) => void} onError
- */
-function useOperation(first, onChange, onError) {
-  const [now, setNow] = useState(first);
-  useEffect(() => {
-    if (now.done) return;
-    const stop = new AbortController();
-    const timer = setTimeout(async () => {
-      try {
-        const read = await readOperation(now.name, stop.signal);
-        setNow(read);
-        onChange(read);
-        onError(null);
-      } catch (failed) {
-        if (wasAborted(failed)) return;
-        onError(failed);
-        setNow({ ...now }); // Asks again.
-      }
-    }, POLL_MS);
-    return () => {
-      clearTimeout(timer);
-      stop.abort();
-    };
-  }, [now]);
-  return now;
 }

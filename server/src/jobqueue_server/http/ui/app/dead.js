@@ -38,6 +38,29 @@ export function groupsOf(jobs) {
   return [...groups.values()].sort((one, two) => two.jobs - one.jobs);
 }
 
+/**
+ * Attempts by how they failed, those of most attempts first.
+ * @param {Job[]} jobs Newest first.
+ * @returns {{type: string, attempts: number, jobs: number, error: string, example: string}[]} `example`: the id of the newest job.
+ */
+export function errorsOf(jobs) {
+  /** @type {Map<string, {type: string, attempts: number, jobs: number, error: string, example: string}>} */
+  const found = new Map();
+  for (const job of jobs) {
+    const seen = new Set();
+    for (const { error_type, reason, error } of job["failed_attempts"] ?? []) {
+      // An attempt that was lost or ran out of time has no type of its own.
+      const type = error_type || reason;
+      const row = found.get(type) ?? { type, attempts: 0, jobs: 0, error: headOf(String(error ?? ""))[0], example: job.id };
+      row.attempts += 1;
+      row.jobs += seen.has(type) ? 0 : 1;
+      seen.add(type);
+      found.set(type, row);
+    }
+  }
+  return [...found.values()].sort((one, two) => two.attempts - one.attempts);
+}
+
 /** The JobFilter of a group. @param {Group} group */
 export const filterOf = ({ queue, kind, reason, errorType }) => ({
   status: ["FAILED_PERMANENT"],

@@ -152,15 +152,17 @@ function takeCreated(filter, value) {
     return "";
   }
   const day = DAY.test(text);
-  const from = day || MOMENT.test(text) ? Date.parse(day ? text : zoned(text)) : NaN;
+  const from = momentOf(text);
   if (Number.isNaN(from) || (!op && !day))
     return `created:${value}: write an age such as <2h or >3d, a day such as 2026-11-27, or < or > and a time such as 2026-11-27T10:00Z`;
   filter.created.push({ op, text, from, until: day ? from + 864e5 : from });
   return "";
 }
 
-/** A time without a zone is UTC. @param {string} text */
-const zoned = (text) => {
+/** A day or a time, in ms; NaN: it is none. Without a zone it is of UTC. @param {string} text */
+export function momentOf(text) {
+  if (DAY.test(text)) return Date.parse(text);
+  if (!MOMENT.test(text)) return NaN;
   const joined = text.toUpperCase().replace(" ", "T");
-  return /(Z|[+-]\d\d:\d\d)$/.test(joined) ? joined : `${joined}Z`;
-};
+  return Date.parse(/(Z|[+-]\d\d:\d\d)$/.test(joined) ? joined : `${joined}Z`);
+}

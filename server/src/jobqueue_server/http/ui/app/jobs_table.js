@@ -28,7 +28,7 @@ export const JobLink = ({ id, tab, children }) =>
 
 /** The newest word on a job: its error, its progress, or its labels. @param {{job: Job}} props */
 function Note({ job }) {
-  const { progress, last_error: error, labels, reason } = job;
+  const { progress, last_error: error, labels, reason, losses } = job;
   if (job.status === "RUNNING" && progress) {
     const { fraction, message } = progress;
     return html`${fraction !== undefined && html`<progress max="1" value=${fraction} aria-label="Progress"></progress> ${Math.round(fraction * 100)} % `}${message}`;
@@ -36,7 +36,8 @@ function Note({ job }) {
   const marks = Object.entries(labels ?? {}).map(([name, value]) => html`<span class="label" key=${name}>${name}=${value}</span>`);
   const [line] = headOf(job.status === "SUCCEEDED" ? "" : String(error ?? ""));
   const due = notDue(job) && html`<span class="dim">due <${Time} at=${job["run_at"]} /> </span>`;
-  return html`${due}${marks}${line ? html`<span title=${error}>${line}</span>` : reason && html`<span class="dim">${reason}</span>`}`;
+  const lost = !ended(job) && losses > 0 && html`<span class="warn">lost its worker${losses > 1 ? ` ${losses} times` : ""} </span>`;
+  return html`${due}${marks}${lost}${line ? html`<span title=${error}>${line}</span>` : reason && html`<span class="dim">${reason}</span>`}`;
 }
 
 /** A value of a row, which a click puts into the filter or takes off. @param {string} line @param {string} field @param {string} value */

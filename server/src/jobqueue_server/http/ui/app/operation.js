@@ -1,7 +1,7 @@
 // Bulk actions as the API has them: the count, the start, how far it is, the stop.
 import { call } from "./api.js";
 
-/** @typedef {"retry" | "cancel" | "delete"} Verb */
+/** @typedef {"retry" | "cancel" | "update" | "delete"} Verb */
 /**
  * @typedef {object} Progress An operation, read.
  * @property {string} name Such as `operations/0192...`; "" of a count.
@@ -44,26 +44,26 @@ export function progressOf(operation) {
   };
 }
 
-/** How many jobs match, and some of them. Nothing changes. @param {Verb} verb @param {object} filter @param {AbortSignal} [signal] */
-export async function countMatching(verb, filter, signal) {
-  return progressOf(
-    await call(`v1/jobs:${verb}`, { method: "POST", body: { filter }, ...(signal && { signal }) }),
-  );
+/**
+ * How many jobs match, and some of them. Nothing changes.
+ * @param {Verb} verb @param {object} filter
+ * @param {Record<string, unknown>} more What is to change, which the server checks.
+ * @param {AbortSignal} signal
+ */
+export async function countMatching(verb, filter, more, signal) {
+  return progressOf(await call(`v1/jobs:${verb}`, { method: "POST", body: { filter, ...more }, signal }));
 }
 
 /**
  * Starts it.
  * @param {Verb} verb @param {object} filter
- * @param {Record<string, unknown>} more `per_second`, `expected`, `reason`.
+ * @param {Record<string, unknown>} more `per_second`, `expected` and the like.
  * @param {string} requestId Sent again with it, the request is answered the same operation.
  */
 export async function start(verb, filter, more, requestId) {
   const body = { filter, force: true, request_id: requestId, ...more };
   return progressOf(await call(`v1/jobs:${verb}`, { method: "POST", body }));
 }
-
-/** @param {string} name @param {AbortSignal} [signal] */
-export const readOperation = async (name, signal) => progressOf(await call(`v1/${name}`, signal ? { signal } : {}));
 
 /** Stops it before its next step. What it has done stays done. @param {string} name */
 export const stopOperation = (name) => call(`v1/${name}:cancel`, { method: "POST", body: {} });
@@ -78,6 +78,7 @@ export function requestName() {
 export const VERBS = /** @type {const} */ ({
   retry: { title: "Retry jobs", will: "will run again", did: "queued again", button: "Retry" },
   cancel: { title: "Cancel jobs", will: "will be cancelled", did: "cancelled", button: "Cancel them" },
+  update: { title: "Change jobs that wait", will: "will be changed", did: "changed", button: "Change them" },
   delete: { title: "Delete jobs", will: "will be deleted, with their history", did: "deleted", button: "Delete" },
 });
 

@@ -1,7 +1,8 @@
 // What many pages show: statuses, times, bands, empty states, errors, things to copy.
-import { useEffect, useState, html } from "./lib.js";
+import { html, useState } from "./lib.js";
 import { absolute, relative, words } from "./format.js";
 import { setting, useSetting } from "./prefs.js";
+import { watched } from "./watched.js";
 
 // Never by colour alone: each has a sign and a word.
 /** @type {Record<string, [string, string]>} */
@@ -18,14 +19,14 @@ export function Status({ of, word }) {
   return html`<span class="status ${tone}"><span aria-hidden="true">${sign}</span> ${word ?? words(of)}</span>`;
 }
 
+const seconds = watched();
+// One clock for all times of a page: a list has a hundred of them.
+setInterval(() => document.hidden || seconds.tell(), 1000);
+
 /** The time, drawn again every second while the tab is shown. */
 export function useNow() {
-  const [now, set] = useState(Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => document.hidden || set(Date.now()), 1000);
-    return () => clearInterval(timer);
-  }, []);
-  return now;
+  seconds.use();
+  return Date.now();
 }
 
 /** A time, relative; in full on hover and for readers of screens.

@@ -19,7 +19,7 @@ export const rangeOf = (query) => (query["range"] && query["range"] in RANGES ? 
 /**
  * @typedef {{times: number[], enqueued: number[], done: number[], failed: number[], wait_p50: (number | null)[], wait_p99: (number | null)[], run_p50: (number | null)[], run_p99: (number | null)[]}} Lines
  * @param {string} range
- * @param {{queue?: string, kind?: string, group_by?: string}} [of]
+ * @param {{queue?: string, kind?: string, group_by?: string, step?: string}} [of]
  */
 export function useStats(range, of = {}) {
   const back = RANGES[range]?.[1] ?? 3600;

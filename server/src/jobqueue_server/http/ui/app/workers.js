@@ -2,14 +2,14 @@
 import { can } from "./auth.js";
 import { call } from "./api.js";
 import { confirm, say } from "./dialog.js";
-import { relative } from "./format.js";
+import { count, relative } from "./format.js";
 import { html } from "./lib.js";
 import { Status, useNow } from "./parts.js";
 import { path } from "./router.js";
 
 /** @param {any} worker Whether its worker's queues may all be operated on. */
 export const mayDrain = (worker) =>
-  worker.state !== "DRAINING" && (worker.takes ?? []).length > 0 && worker.takes.every((/** @type {any} */ each) => can("OPERATE", each.queue));
+  !["DRAINING", "LOST"].includes(worker.state) && (worker.takes ?? []).length > 0 && worker.takes.every((/** @type {any} */ each) => can("OPERATE", each.queue));
 
 /** Asks why, and drains it. @param {any} worker @returns {Promise<boolean>} */
 export async function drain(worker) {
@@ -29,6 +29,7 @@ export async function drain(worker) {
 export function State({ worker }) {
   const now = useNow();
   const state = worker.state ?? "CONNECTED";
+  if (state === "LOST") return html`<${Status} of="LOST" word=${`lost ${relative(worker.ends_at, now)}, ${count(worker.held ?? 0)} ${worker.held === 1 ? "job" : "jobs"} back`} />`;
   if (state !== "SILENT") return html`<${Status} of=${state} />`;
   const silent = worker.silent_since ? relative(worker.silent_since, now).replace(" ago", "") : "";
   const lost = worker.ends_at ? `, lost ${relative(worker.ends_at, now)}` : "";

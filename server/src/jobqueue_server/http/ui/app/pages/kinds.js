@@ -1,10 +1,12 @@
 // Kinds: what was declared, how long they run, how often they fail.
 import { useData } from "../data.js";
 import { Runs, Throughput } from "../charts.js";
+import { readErrors } from "../dead_sample.js";
 import { count, duration, percent, rate, seconds } from "../format.js";
 import { html } from "../lib.js";
 import { Code, Empty, Failed, Loaded } from "../parts.js";
-import { Link, setQuery, url } from "../router.js";
+import { NameFilter } from "../name_filter.js";
+import { Link, path, url } from "../router.js";
 import { lines, Ranges, rangeOf, summary, useStats } from "../stats.js";
 import { Table } from "../table.js";
 import { callText } from "../api.js";
@@ -27,7 +29,7 @@ export default function Kinds({ query }) {
   const totals = new Map((stats.data?.series ?? []).map((/** @type {any} */ each) => [each.kind, each.totals]));
   const name = query["name"] ?? "";
   return html`<div class="bar"><h1 tabindex="-1">Kinds</h1><${Ranges} range=${range} />
-      <label>Name <input data-filter type="search" value=${name} placeholder="begins with" onInput=${(/** @type {any} */ event) => setQuery({ name: event.target.value })} /></label></div>
+      <${NameFilter} name=${name} /></div>
     ${stats.error && html`<${Failed} error=${stats.error} what="What happened to kinds" />`}
     <${Loaded} data=${data} what="The list of kinds">${(/** @type {any} */ answer) => {
       const all = answer.kinds ?? [];
@@ -75,5 +77,23 @@ function Kind({ kind, range }) {
     ${limit && html`<p>At most ${count(limit.count)} start each ${duration(seconds(limit.period))}, ${rate(limit.count / (seconds(limit.period) || 1))}.</p>`}
     ${made && html`<div class="charts"><${Throughput} lines=${made} /><${Runs} lines=${made} /></div>`}
     <p><${Link} to=${url("jobs", { q: `kind:${kind.name}` })}>Jobs of this kind<//></p>
+    <${Errors} name=${kind.name} />
     ${kind.schemaText && html`<h3>Schema of its payload</h3><${Code} text=${pretty(kind.schemaText)} label="schema" />`}`;
 }
+
+/** How its attempts failed, as a sample says: no counter has types of errors. @param {{name: string}} props */
+function Errors({ name }) {
+  const data = useData("v1/jobs", { query: { kind: name }, read: readErrors });
+  return html`<h3>How attempts fail</h3><${Loaded} data=${data} what="The list of failed jobs">${(/** @type {Awaited<ReturnType<typeof readErrors>>} */ sample) => html`
+    <p class="dim">${sample.looked === 0 ? "No job of it waits after a failure or has failed for good."
+      : `Of ${sample.more ? "the newest" : "all"} ${count(sample.looked)} jobs that wait after a failure or have failed for good.`}</p>
+    ${sample.errors.length > 0 && html`<${Table} caption="Types of errors" rows=${sample.errors} columns=${ERRORS} id=${(/** @type {any} */ row) => row.type} />`}`}<//>`;
+}
+
+/** @type {import("../table.js").Column<any>[]} */
+const ERRORS = [
+  { name: "Error", sort: (row) => row.type, cell: (row) => html`<b>${row.type}</b>` },
+  { name: "Attempts", number: true, sort: (row) => row.attempts, cell: (row) => count(row.attempts) },
+  { name: "Jobs", number: true, sort: (row) => row.jobs, cell: (row) => count(row.jobs) },
+  { name: "Newest", cell: (row) => html`<${Link} to=${url(path("jobs", row.example))}><div class="note-cell" title=${row.error}>${row.error || "the job"}</div><//>` },
+];

@@ -3,12 +3,15 @@ import { can, useAuth } from "../auth.js";
 import { useData } from "../data.js";
 import { count, duration, rate, seconds } from "../format.js";
 import { html } from "../lib.js";
+import { NameFilter } from "../name_filter.js";
 import { ended, useOverview } from "../overview.js";
 import { Empty, Loaded, Status } from "../parts.js";
 import { pause, resume } from "../queues.js";
-import { Link, path, setQuery, url } from "../router.js";
+import { Link, path, url } from "../router.js";
 import { Table } from "../table.js";
 import { firstJob } from "../first.js";
+import { Spark } from "../chart.js";
+import { lines, useStats } from "../stats.js";
 
 /** @param {any} queue @param {string} status */
 const depth = (queue, status) => (queue.depths ?? []).find((/** @type {any} */ each) => each.status === status) ?? {};
@@ -18,10 +21,10 @@ export default function Queues({ query }) {
   const data = useData("v1/queues", { query: { page_size: 1000 }, every: 5000 });
   useAuth();
   const live = new Map((useOverview().overview?.queues ?? []).map((/** @type {any} */ each) => [each.queue, each]));
+  const hour = useHour();
   const named = query["name"] ?? "";
   return html`<div class="bar"><h1 tabindex="-1">Queues</h1>
-      <label>Name <input data-filter type="search" value=${named} placeholder="begins with"
-        onInput=${(/** @type {any} */ event) => setQuery({ name: event.target.value })} /></label></div>
+      <${NameFilter} name=${named} /></div>
     <${Loaded} data=${data} what="The list of queues">${(/** @type {any} */ answer) => {
       const all = answer.queues ?? [];
       const shown = all.filter((/** @type {any} */ each) => each.name.startsWith(named));
@@ -29,15 +32,21 @@ export default function Queues({ query }) {
         return html`<${Empty} title="No queue yet" code=${firstJob()}>A queue is there from its first job on. Enqueue one:<//>`;
       }
       return html`<${Table} caption="Queues" rows=${shown} id=${(/** @type {any} */ row) => row.name}
-          to=${(/** @type {any} */ row) => url(path("queues", row.name))} columns=${columns(live, data.reload)}
+          to=${(/** @type {any} */ row) => url(path("queues", row.name))} columns=${columns(live, hour, data.reload)}
           mark=${(/** @type {any} */ row) => (row.paused ? "trouble" : "")} />
         ${!shown.length && html`<p class="dim">No queue's name begins with ${named}.</p>`}
         ${answer.next_page_token && html`<p class="dim">The first 1,000 queues by name are shown.</p>`}`;
     }}<//>`;
 }
 
-/** @param {Map<any, any>} live @param {() => void} reload @returns {import("../table.js").Column<any>[]} */
-function columns(live, reload) {
+/** What ended in each minute of the last hour, by queue: one read for all rows, of the 20 queues with most jobs. */
+function useHour() {
+  const { data } = useStats("1h", { group_by: "GROUP_BY_QUEUE", step: "60s" });
+  return new Map((data?.series ?? []).map((/** @type {any} */ each) => [each.queue, lines(data, each).done]));
+}
+
+/** @param {Map<any, any>} live @param {Map<string, number[]>} hour @param {() => void} reload @returns {import("../table.js").Column<any>[]} */
+function columns(live, hour, reload) {
   const of = (/** @type {any} */ row) => live.get(row.name);
   const deep = (/** @type {string} */ name, /** @type {string} */ status) => ({
     name,
@@ -57,6 +66,7 @@ function columns(live, reload) {
     },
     { name: "In", number: true, hint: "Jobs enqueued, of the last seconds", sort: (row) => of(row)?.flow?.enqueued ?? null, cell: (row) => rate(of(row) && (of(row).flow?.enqueued ?? 0)) },
     { name: "Done", number: true, hint: "Jobs that ended, of the last seconds", sort: (row) => of(row) ? ended(of(row).flow) : null, cell: (row) => rate(of(row) && ended(of(row).flow)) },
+    { name: "Last hour", hint: "Jobs that succeeded in each minute, of the 20 queues with most jobs", cell: (row) => html`<${Hour} values=${hour.get(row.name)} />` },
     { name: "Workers", number: true, sort: (row) => of(row)?.workers ?? null, cell: (row) => count(of(row) && (of(row).workers ?? 0)) },
     {
       name: "Change",
@@ -65,4 +75,10 @@ function columns(live, reload) {
         : html`<button type="button" class="small" onClick=${() => pause(row.name).then(reload)}>Pause…</button>`),
     },
   ];
+}
+
+/** @param {{values: number[] | undefined}} props Jobs a second, by the minute. */
+function Hour({ values }) {
+  if (!values) return html`<span class="dim">–</span>`;
+  return html`<${Spark} values=${values} label=${`${count(values.reduce((sum, each) => sum + each * 60, 0))} succeeded, at most ${rate(Math.max(0, ...values))}`} />`;
 }

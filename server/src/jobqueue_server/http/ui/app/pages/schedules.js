@@ -3,8 +3,9 @@ import { useAuth } from "../auth.js";
 import { useData } from "../data.js";
 import { count } from "../format.js";
 import { html } from "../lib.js";
+import { NameFilter } from "../name_filter.js";
 import { Empty, Loaded, Status, Time } from "../parts.js";
-import { Link, path, setQuery, url } from "../router.js";
+import { Link, path, url } from "../router.js";
 import { Actions, when } from "../schedules.js";
 import { Table } from "../table.js";
 
@@ -14,7 +15,7 @@ export default function Schedules({ query }) {
   const data = useData("v1/schedules", { query: { page_size: 500, page_token: query["page"], queue: query["queue"], kind: query["kind"] }, every: 5000 });
   useAuth();
   return html`<div class="bar"><h1 tabindex="-1">Schedules</h1>
-      <label>Name <input data-filter type="search" value=${name} placeholder="begins with" onInput=${(/** @type {any} */ event) => setQuery({ name: event.target.value })} /></label></div>
+      <${NameFilter} name=${name} /></div>
     <${Loaded} data=${data} what="The list of schedules">${(/** @type {any} */ answer) => {
       const all = answer.schedules ?? [];
       const rows = all.filter((/** @type {any} */ each) => each.name.startsWith(name));

@@ -36,7 +36,7 @@ export default function Worker({ params }) {
         <dt>Session</dt><dd class="mono">${it.session_id}</dd>
         <dt>Labels</dt><dd><${Labels} labels=${it.labels} /></dd>
       </dl>
-      <h2>Jobs that it has, the longest first</h2>
+      <h2>${gone ? "Jobs that it had: each page says what became of it" : "Jobs that it has, the longest first"}</h2>
       ${(it.jobs ?? []).length === 0 ? html`<p class="dim">None now.</p>`
         : html`<${Table} caption="Jobs of this worker" rows=${it.jobs} columns=${columns(now)} id=${(/** @type {any} */ row) => row.job_id}
           to=${(/** @type {any} */ row) => url(path("jobs", row.job_id))} />`}`}<//>`;
