@@ -78,6 +78,12 @@ def test_dialogs_break_none_either(filled: Server, open_tab: Callable[..., Tab])
     tab.page.keyboard.press("Escape")
     # The focus is where it was.
     expect(tab.page.get_by_role("button", name="Pause")).to_be_focused()
+    for opened in ("Control+k", "?"):
+        tab.page.keyboard.press(opened)
+        expect(tab.page.get_by_role("dialog")).to_be_visible()
+        assert driver.Axe().run(tab.page).response["violations"] == [], opened
+        tab.page.keyboard.press("Escape")
+        expect(tab.page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_nothing_is_cut_off_on_a_narrow_screen(filled: Server, open_tab: Callable[..., Tab]):

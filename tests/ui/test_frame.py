@@ -126,7 +126,7 @@ def test_the_palette_goes_to_what_is_typed_from_everywhere(server: Server, tab: 
         press("Control+k")
         expect(tab.page.get_by_role("dialog").get_by_role("combobox")).to_be_focused()
         tab.page.keyboard.type(typed)
-        expect(tab.page.get_by_role("option").first).to_contain_text(typed)
+        expect(tab.page.get_by_role("dialog").get_by_role("option").first).to_contain_text(typed)
         press("Enter")
         expect(tab.page.get_by_role("dialog")).to_have_count(0)
         tab.heading(heading)
@@ -142,7 +142,9 @@ def test_the_palette_goes_to_what_is_typed_from_everywhere(server: Server, tab: 
     goes(job, "hello", f"/ui/jobs/{job}")
     goes("queue:palette-mail", "Jobs", "/ui/jobs?q=queue%3Apalette-mail")
     press("Control+k")
-    expect(tab.page.get_by_role("option", name="overview")).to_have_attribute("aria-selected", "true")
+    expect(tab.page.get_by_role("dialog").get_by_role("option", name="overview")).to_have_attribute(
+        "aria-selected", "true"
+    )
     press("ArrowDown")
     expect(tab.page.get_by_role("option", name="queues", exact=False).first).to_have_attribute(
         "aria-selected", "true"

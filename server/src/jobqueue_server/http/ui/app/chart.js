@@ -51,7 +51,9 @@ function Plot({ times, lines, show, at, point, label }) {
   const until = times.at(-1) ?? Date.now() / 1000;
   const from = Math.min(times[0] ?? until, until - 60);
   const perSecond = Math.max(1, width - LEFT - MARGIN) / (until - from);
-  const highest = Math.max(1e-3, ...lines.flatMap((each) => each.values.map((value) => value ?? 0))) * 1.1;
+  // Where all is zero the axis has no numbers but that.
+  const most = Math.max(0, ...lines.flatMap((each) => each.values.map((value) => value ?? 0)));
+  const highest = most * 1.1 || 1;
   const x = (/** @type {number} */ time) => LEFT + (time - from) * perSecond;
   const y = (/** @type {number} */ value) => HEIGHT - BELOW - (value / highest) * (HEIGHT - BELOW - MARGIN);
   const offset = utc ? 0 : -60 * new Date().getTimezoneOffset();
@@ -60,7 +62,7 @@ function Plot({ times, lines, show, at, point, label }) {
   const right = at !== null && x(at) > width / 2;
   return html`<div class="plot" ref=${place}>${width > 0 && html`<svg width=${width} height=${HEIGHT} role="img" aria-label=${label}
     onPointerMove=${move} onPointerLeave=${() => point(null)}>
-    ${ticks(highest, 4).map((value) => html`<line key=${value} x1=${LEFT} x2=${width} y1=${y(value)} y2=${y(value)} />
+    ${(most ? ticks(highest, 4) : [0]).map((value) => html`<line key=${value} x1=${LEFT} x2=${width} y1=${y(value)} y2=${y(value)} />
       <text x=${LEFT - 6} y=${y(value) + 4} text-anchor="end">${show(value)}</text>`)}
     ${below.times.map((time) => html`<line key=${time} x1=${x(time)} x2=${x(time)} y1=${MARGIN} y2=${HEIGHT - BELOW} />
       <text x=${x(time)} y=${HEIGHT - 5} text-anchor="middle">${clock(time, utc, below.step)}</text>`)}
