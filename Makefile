@@ -21,7 +21,7 @@ QUICK := not (browser or curl or faults or fuzz or language or network or packag
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install browser run demo unit test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
+.PHONY: help install browser run demo unit test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab ui-size clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -139,6 +139,9 @@ bench-peers: install ## All workloads of all peers beside ours, three rounds
 bench-ab: install ## Whether a change costs anything: this server against that of BASE, in turns; BASE=revision GATES="G1 G6" PAIRS=6
 	@if [ -z "$(BASE)" ]; then echo "make bench-ab: needs BASE, a git revision or a folder with a checkout, such as BASE=main" >&2; exit 1; fi
 	@$(BIN)/python -m bench ab --pairs $(or $(PAIRS),6) "$(BASE)" $(GATES)
+
+ui-size: install ## The dashboard where 1,000,000 jobs wait and 5,000,000 have ended: 4 GB of disk, five minutes; the real pages where make browser was
+	@$(BIN)/python -m bench run ui-size
 
 clean: ## Remove what was installed, built and cached; jobs stay where they are
 	@rm -rf .venv .build .cache .ruff_cache .hypothesis dist

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
 from jobqueue_server.bootstrap import first_key
 
+from .beside import Beside
 from .checkout import Checkout
 from .errors import BenchError
 from .latency import Latencies
@@ -41,6 +43,7 @@ class Scenario:
         keys: Whether the servers ask for keys, which all callers then show.
         of_a_key: How many jobs of one job key run at once in the default queue. None: any number.
         of_the_queue: How many jobs of the default queue run at once. None: any number.
+        beside: What goes on meanwhile, on the same servers.
     """
 
     load: Load
@@ -51,6 +54,7 @@ class Scenario:
     keys: bool = False
     of_a_key: int | None = None
     of_the_queue: int | None = None
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Measured:
         dead_tuples: Of live_job, at the end.
         ran_twice: Jobs with more than one attempt.
         warnings: What the servers logged as such.
+        beside: What came of that which went on beside it.
     """
 
     jobs: int
@@ -78,6 +83,7 @@ class Measured:
     dead_tuples: int
     ran_twice: int
     warnings: list[str]
+    beside: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -96,6 +102,7 @@ class Measured:
             "ended": self.ended,
             "dead_tuples": self.dead_tuples,
             "ran_twice": self.ran_twice,
+            **({"beside": self.beside} if self.beside else {}),
             **({"warnings": self.warnings[:5]} if self.warnings else {}),
         }
 
@@ -159,7 +166,13 @@ def _spread(streams: int, servers: int, uneven: bool) -> list[int]:
 
 async def _measure(cluster: Cluster, scenario: Scenario, servers: list[Server], connection: Any) -> Measured:
     jobs = scenario.load.stored
-    async with producers(servers, scenario.load) as made:
+    async with AsyncExitStack() as up:
+        made = await up.enter_async_context(producers(servers, scenario.load))
+        done_beside = None
+        if scenario.beside is not None:
+            done_beside = await up.enter_async_context(scenario.beside.going(servers, connection))
+        # What was there before is none of the jobs that are counted.
+        since = await connection.fetchval("select uuid_at(now())")
         filling = {}
         if scenario.drain:
             meter = Meter(
@@ -185,16 +198,19 @@ async def _measure(cluster: Cluster, scenario: Scenario, servers: list[Server], 
             before = await meter.read()
             started = time.monotonic()
             (hired if scenario.drain else made).go()
-            await _until_ended(jobs, connection, servers, made, hired, exact=scenario.workers.sort == "bare")
+            exact = scenario.workers.sort == "bare"
+            await _until_ended(jobs, connection, servers, made, hired, since, exact=exact)
             seconds = time.monotonic() - started
             after = await meter.read()
+            beside = {} if done_beside is None else await done_beside()
             messages = hired.count(MESSAGES) + (0 if scenario.drain else made.count(MESSAGES))
             if not scenario.drain:
                 reports = await made.reports()
             starts = merged(await hired.stop(), "starts")
     stored = await connection.fetchrow(
         "select count(*) as ended, count(*) filter (where attempts > 1) as twice, "
-        "count(*) filter (where status <> 3) as otherwise from finished_job"
+        "count(*) filter (where status <> 3) as otherwise from finished_job where id >= $1",
+        since,
     )
     if stored["ended"] != jobs or stored["otherwise"]:
         raise BenchError(f"of {jobs} jobs {stored['ended']} ended, {stored['otherwise']} not by success")
@@ -215,21 +231,28 @@ async def _measure(cluster: Cluster, scenario: Scenario, servers: list[Server], 
         dead,
         stored["twice"],
         [line for server in servers for line in server.warnings],
+        beside,
     )
 
 
 async def _until_ended(
-    jobs: int, connection: Any, servers: list[Server], made: Processes, hired: Processes, *, exact: bool
+    jobs: int,
+    connection: Any,
+    servers: list[Server],
+    made: Processes,
+    hired: Processes,
+    since: UUID,
+    *,
+    exact: bool,
 ) -> None:
     """Waits until all jobs have ended: bare workers count what the server answered after its commit, which costs
-    nothing; where handlers are counted, the database is asked once all of them have run.
+    nothing; where handlers are counted, the database is asked once all of them have run. `since`: the least id of one.
     """
+    count = "select count(*) from finished_job where id >= $1"
     until = time.monotonic() + _LONGEST
     looked = 0.0
     while time.monotonic() < until:
-        if hired.count(DONE) >= jobs and (
-            exact or await connection.fetchval("select count(*) from finished_job") >= jobs
-        ):
+        if hired.count(DONE) >= jobs and (exact or await connection.fetchval(count, since) >= jobs):
             return
         if time.monotonic() - looked > 0.25:
             looked = time.monotonic()

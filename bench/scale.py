@@ -16,11 +16,13 @@ class Scale:
         soak_seconds: How long G11 goes on.
         large_backlog: The larger one of G12, and that of the gate `explain`, which has a tenth as many held back.
         idle_streams: Of G10.
-        pairs: Of the gate `auth`: how often each of its scenarios is run.
+        pairs: Of the gates `auth`, `ui` and `bulk`: how often each of their scenarios is run.
         known_keys: Of the gate `auth`, whose memory is measured.
         held_jobs: Of the gate `keys`: how many wait for their keys.
         limits_hold_seconds: Of the gate `totals`: how long its snapshots are held.
         schedules: Of the gate `schedules`: how many there are.
+        waiting_jobs, ended_jobs: Of the gate `ui-size`.
+        retried_jobs: Of the gate `bulk`.
     """
 
     factor: float = 1.0
@@ -34,24 +36,30 @@ class Scale:
     held_jobs: int = 1_000_000
     limits_hold_seconds: float = 600
     schedules: int = 100_000
+    waiting_jobs: int = 1_000_000
+    ended_jobs: int = 5_000_000
+    retried_jobs: int = 1_000_000
 
     def smaller(self, gate: str) -> bool:
         """Whether less was measured for a gate than a full run does."""
         full = Scale()
         of_its_own = {
-            "G4": "drain_jobs",
-            "G7": "drain_jobs",
-            "G8": "hold_seconds",
-            "G10": "idle_streams",
-            "G11": "soak_seconds",
-            "G12": "large_backlog",
-            "auth": "pairs",
-            "keys": "held_jobs",
-            "totals": "limits_hold_seconds",
-            "schedules": "schedules",
-            "explain": "large_backlog",
+            "G4": ("drain_jobs",),
+            "G7": ("drain_jobs",),
+            "G8": ("hold_seconds",),
+            "G10": ("idle_streams",),
+            "G11": ("soak_seconds",),
+            "G12": ("large_backlog",),
+            "auth": ("pairs",),
+            "keys": ("held_jobs",),
+            "totals": ("limits_hold_seconds",),
+            "schedules": ("schedules",),
+            "explain": ("large_backlog",),
+            "ui": ("pairs",),
+            "ui-size": ("waiting_jobs", "ended_jobs"),
+            "bulk": ("retried_jobs", "pairs"),
         }
-        names = ["factor", *([of_its_own[gate]] if gate in of_its_own else [])]
+        names = ("factor", *of_its_own.get(gate, ()))
         return any(getattr(self, name) < getattr(full, name) for name in names)
 
     def jobs(self, count: int) -> int:

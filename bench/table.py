@@ -66,7 +66,8 @@ def line(name: str, found: Found) -> str:
 
 def _between(found: Found, part: str) -> str:
     """The bounds of a mean of pairs."""
-    ratio = found.detail.get("ratios", {}).get(part, {}).get(DECIDES)
+    by = found.detail.get("judged_by", {}).get(part, DECIDES)
+    ratio = found.detail.get("ratios", {}).get(part, {}).get(by)
     return "" if ratio is None else f" (95 %: {ratio['low']:.3f}-{ratio['high']:.3f})"
 
 

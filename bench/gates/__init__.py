@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .auth import Auth
 from .backlog import Backlog
+from .bulk import Bulk
 from .costs import Costs
 from .explain import Explained
 from .gate import Found, Gate, Part
@@ -21,6 +22,8 @@ from .snapshot import HeldSnapshot
 from .soak import Soak
 from .throughput import Drain, HandOff, ManyStreams, Rest, Unary
 from .totals import Totals
+from .ui import Dashboard
+from .ui_size import FullSize
 from .unique import UniqueNames
 
 _ALL: tuple[Gate, ...] = (
@@ -46,6 +49,9 @@ _ALL: tuple[Gate, ...] = (
     UniqueNames(),
     Schedules(),
     Explained(),
+    Dashboard(),
+    FullSize(),
+    Bulk(),
 )
 GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 

@@ -13,6 +13,7 @@ import uvloop
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc
 
+from ..credentials import bearer
 from ..errors import BenchError
 from ..latency import Latencies
 from ..processes import DONE, LATE, MESSAGES, REFUSED, Mailbox
@@ -38,12 +39,12 @@ def produce(mailbox: Mailbox, target: str, load: Load) -> None:
     uvloop.run(_produce(mailbox, target, load))
 
 
-async def enqueue_one(target: str, kind: str) -> None:
+async def enqueue_one(target: str, kind: str, key: str = "") -> None:
     """One job, alone."""
     async with grpc.aio.insecure_channel(target) as channel:
         stub = jobqueue_pb2_grpc.JobQueueStub(channel)
         job = job_pb2.NewJob(kind=kind, payload_json=padded(0))
-        await stub.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job))
+        await stub.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job), metadata=bearer(key))
 
 
 async def enqueue_keyed(target: str, kind: str, key: str, jobs: int) -> None:
