@@ -23,7 +23,8 @@ from .backlog import fill
 from .gate import Found, Part
 from .round import Round
 
-_QUEUES = 20
+# With that of the backlog 20 lanes: of more, fewer than 10,000 jobs of each are counted.
+_QUEUES = 19
 _BACKLOG = "backlog-1"
 _OLDEST, _NEWEST = timedelta(days=6, hours=12), timedelta(hours=1)
 _TIMES = 5
@@ -81,7 +82,7 @@ class FullSize:
                 await _written(bench, dsn, connection)
                 ids = await connection.fetchrow(_IDS)
                 async with Server(dsn) as server:
-                    return await _asked(bench, server, connection, {name: str(ids[name]) for name in ids})
+                    return await _asked(bench, server, connection, {name: str(id) for name, id in ids.items()})
             finally:
                 await connection.close()
 
@@ -226,7 +227,7 @@ async def _counted(server: Server, wanted: int) -> dict[str, Any]:
     try:
         async with asyncio.timeout(_COMES_WITHIN):
             while True:
-                found: dict[str, Any] = json.loads((await connection.get("/v1/overview"))[1])["overview"]
+                found: dict[str, Any] = json.loads((await connection.get("/v1/overview"))[1])
                 if int(found["depth"].get("queued", 0)) >= wanted:
                     break
                 await asyncio.sleep(0.5)

@@ -142,5 +142,5 @@ async def test_the_gate_at_full_size_asks_for_every_page(cluster: Cluster, monke
     assert set(found.values) == {part.name for part in FullSize.parts}
     assert found.values["counts"] == 0
     assert found.detail["depth"]["capped"]
-    assert found.detail["depth"]["queued"] == "10000"
+    assert found.detail["depth"]["queued"] == 10_000
     assert {"", "dead", "audit", "jobs?q=status:failed"} <= set(found.detail["calls"])

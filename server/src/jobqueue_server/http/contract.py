@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,11 +36,13 @@ class Contract:
         options: The switches of the transcoder.
         locations: By the full name of a method: makes the Location of a 201 from its answer.
         resumes: By the full name of a server stream: how it is resumed.
+        dealt: The full names of methods that give many callers one and the same message, which is rendered once.
     """
 
     options: Options = field(default_factory=Options)
     locations: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     resumes: Mapping[str, Resume] = field(default_factory=dict)
+    dealt: Collection[str] = ()
 
 
 _PAYLOAD = ("payload", "payload_json")
@@ -74,6 +76,7 @@ JOBQUEUE = Contract(
         "/jobqueue.v1.Schedules/CreateSchedule": lambda response: f"/v1/schedules/{response.schedule.name}",
     },
     resumes={"/jobqueue.v1.JobQueue/WatchJobs": Resume("resume_token", "resume_token")},
+    dealt=("/jobqueue.v1.Insight/QueryStats", "/jobqueue.v1.Insight/WatchOverview"),
 )
 
 # Parameters of other list interfaces. Here a token names the next page, so that no job is missed or comes twice.

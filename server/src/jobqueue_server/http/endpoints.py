@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from ..chain import Call, Chain, StreamHandler
+from ..dealt import Dealt
 from ..errors import FieldInvalid, JobQueueError, MethodNotImplemented
 from . import contract, headers
 from .answer import Answer, Send, json_text
@@ -21,7 +22,7 @@ from .transcoding.binding import Binding
 from .transcoding.errors import TranscodingError
 from .transcoding.framing import Framing, framing_for
 from .transcoding.router import Match
-from .transcoding.transcoder import Transcoder
+from .transcoding.transcoder import Rendered, Transcoder
 from .turns import Turns
 
 
@@ -53,6 +54,23 @@ class EndpointContext:
 _Raw = tuple[Request, Match[Binding], StreamAnswer | None]
 
 
+# How many renderings of a method that deals its messages are kept: of a stream one for each set of permissions that
+# somebody watches with, of statistics each kind of chart.
+_MOST_DEALT = 8
+
+
+def _renderer(context: EndpointContext, binding: Binding) -> Callable[[Any], Rendered]:
+    """Renders the messages of a method."""
+
+    def render(message: Any) -> Rendered:
+        return context.transcoder.render(binding, message)
+
+    if full_name(binding) not in context.contract.dealt:
+        return render
+    dealt: Dealt[Any, Rendered] = Dealt(_MOST_DEALT)
+    return lambda message: dealt.get(message, render)
+
+
 def endpoint(context: EndpointContext, binding: Binding, servicer: object) -> Endpoint:
     """The endpoint of a binding. A method that the servicer does not have is answered NOT_IMPLEMENTED."""
     implementation = getattr(servicer, binding.method.name, None)
@@ -70,9 +88,9 @@ class UnaryEndpoint:
         self, context: EndpointContext, binding: Binding, handler: Callable[[Any, Call], Awaitable[Any]]
     ) -> None:
         self._context = context
-        self._binding = binding
         self._handler = handler
         self._location = context.contract.locations.get(full_name(binding))
+        self._render = _renderer(context, binding)
         self._run = context.chain.unary(full_name(binding), self._rendered, self._read)
 
     async def answer(self, request: Request, match: Match[Binding], call: Call, send: Send) -> Answer | None:
@@ -89,7 +107,7 @@ class UnaryEndpoint:
     async def _rendered(self, request: Any, call: Call) -> tuple[Answer, str]:
         """The rendered answer, and its Location. Inside of the chain, so that a failure to render is Internal."""
         response = await self._handler(request, call)
-        made = self._context.transcoder.render(self._binding, response)
+        made = self._render(response)
         status = int(call.answer_metadata.get(headers.HTTP_CODE, "200"))
         location = self._location(response) if status == 201 and self._location is not None else ""
         return Answer(status, made.body, content_type=made.content_type), location
@@ -100,7 +118,7 @@ class Stream:
 
     def __init__(self, context: EndpointContext, binding: Binding, handler: StreamHandler) -> None:
         self._context = context
-        self._binding = binding
+        self._render = _renderer(context, binding)
         self._resume = context.contract.resumes.get(full_name(binding))
         self._run = context.chain.stream(full_name(binding), handler, self._begun)
         self._head = context.chain.unary(full_name(binding), self._promised, self._read)
@@ -114,7 +132,7 @@ class Stream:
             return None
 
         async def send_message(response: Any) -> None:
-            made = self._context.transcoder.render(self._binding, response)
+            made = self._render(response)
             await stream.message(made.body, getattr(response, self._resume.token) if self._resume else "")
 
         try:

@@ -25,13 +25,14 @@ class OverviewServicer:
     def __init__(self, overviews: Overviews, fleet: Fleet) -> None:
         self._overviews = overviews
         self._fleet = fleet
-        # Of the newest reading: many watch the same view.
-        self._rendered_at: datetime | None = None
-        self._rendered: dict[View, pb.Overview] = {}
+        # Of the newest reading: many watch the same view, and get one and the same message.
+        self._made_at: datetime | None = None
+        self._made: dict[View, pb.WatchOverviewResponse] = {}
 
     async def GetOverview(self, request: pb.GetOverviewRequest, call: Call) -> pb.GetOverviewResponse:
         """Says how the queues are doing."""
-        return pb.GetOverviewResponse(overview=self._overview(await self._overviews.get(call.scope)))
+        view = await self._overviews.get(call.scope)
+        return pb.GetOverviewResponse(overview=self._message(view).overview)
 
     async def WatchOverview(
         self, request: pb.WatchOverviewRequest, call: Call
@@ -39,7 +40,7 @@ class OverviewServicer:
         """Says so again and again."""
         async with aclosing(self._overviews.watch(call.scope)) as views:
             async for view in views:
-                yield pb.WatchOverviewResponse(overview=self._overview(view))
+                yield self._message(view)
 
     async def ListServers(self, request: pb.ListServersRequest, call: Call) -> pb.ListServersResponse:
         """Lists the servers."""
@@ -48,12 +49,12 @@ class OverviewServicer:
             servers=[_server(server, call.scope.namespace) for server in found.servers_for(call.scope)]
         )
 
-    def _overview(self, view: View) -> pb.Overview:
-        if self._rendered_at != view.read_at:
-            self._rendered_at, self._rendered = view.read_at, {}
-        message = self._rendered.get(view)
+    def _message(self, view: View) -> pb.WatchOverviewResponse:
+        if self._made_at != view.read_at:
+            self._made_at, self._made = view.read_at, {}
+        message = self._made.get(view)
         if message is None:
-            message = self._rendered[view] = _overview(view)
+            message = self._made[view] = pb.WatchOverviewResponse(overview=_overview(view))
         return message
 
 

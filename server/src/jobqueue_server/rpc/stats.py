@@ -9,12 +9,15 @@ from jobqueue.v1 import stats_pb2 as pb
 from ..chain import Call
 from ..core.events.tallies import COUNTS
 from ..core.stats.counting import JobCounts
-from ..core.stats.history import LONGEST, MIN_STEP, GroupBy, Histories, Series, Totals, Wanted
+from ..core.stats.history import LONGEST, MIN_STEP, GroupBy, Histories, History, Series, Totals, Wanted
+from ..dealt import Dealt
 from . import checks, convert
 from .checks import Problems
 from .job_queue import job_filter
 
 _GROUPS = dict(pb.GroupBy.items())
+# A large one has some megabytes.
+_MOST_CHARTS = 4
 
 
 class StatsServicer:
@@ -23,6 +26,8 @@ class StatsServicer:
     def __init__(self, histories: Histories, counts: JobCounts) -> None:
         self._histories = histories
         self._counts = counts
+        # Many look at the same chart: what is read is kept for 10 s, and so is the message of it.
+        self._messages: Dealt[History, pb.QueryStatsResponse] = Dealt(_MOST_CHARTS)
 
     async def QueryStats(self, request: pb.QueryStatsRequest, call: Call) -> pb.QueryStatsResponse:
         """Says what happened in a time."""
@@ -30,13 +35,7 @@ class StatsServicer:
         wanted = _wanted(request, problems)
         problems.raise_if_any()
         found = await self._histories.query(call.scope, wanted)
-        response = pb.QueryStatsResponse(
-            series=[_series(series) for series in found.series], series_left_out=found.left_out
-        )
-        convert.set_moment(response.since, found.since)
-        convert.set_moment(response.read_at, found.read_at)
-        convert.set_span(response.step, found.step)
-        return response
+        return self._messages.get(found, _history)
 
     async def CountJobs(self, request: pb.CountJobsRequest, call: Call) -> pb.CountJobsResponse:
         """Counts jobs."""
@@ -68,6 +67,16 @@ def _wanted(request: pb.QueryStatsRequest, problems: Problems) -> Wanted:
     checks.enum(request.group_by, _GROUPS, "group_by", problems)
     group_by = GroupBy.NOTHING if problems else GroupBy(request.group_by)
     return Wanted(request.queue or None, request.kind or None, since, until, step, group_by)
+
+
+def _history(found: History) -> pb.QueryStatsResponse:
+    message = pb.QueryStatsResponse(
+        series=[_series(series) for series in found.series], series_left_out=found.left_out
+    )
+    convert.set_moment(message.since, found.since)
+    convert.set_moment(message.read_at, found.read_at)
+    convert.set_span(message.step, found.step)
+    return message
 
 
 def _series(series: Series) -> pb.Series:
