@@ -66,9 +66,9 @@ class ReadStore:
     ) -> Scan:
         """At most `size` jobs with ids below `before`, in one snapshot. It reads 10,000 rows at most."""
         low, high = id_range(wanted.created_after, wanted.created_before)
-        rows = await self._database.fetch(
-            "list_jobs",
-            int(driver_of(wanted)),
+        driver = driver_of(wanted)
+        arguments = (
+            int(driver),
             low,
             high if before is None else min(high, before),
             wanted.queue,
@@ -82,6 +82,12 @@ class ReadStore:
             scope.namespace,
             *scope.grants.readable(),
         )
+        if driver is Driver.LABELS:
+            async with self._database.transaction() as session:
+                await session.fetchrow("plan_anew")
+                rows = await session.fetch("list_jobs", *arguments)
+        else:
+            rows = await self._database.fetch("list_jobs", *arguments)
         jobs = tuple(job_of(row) for row in rows[:size] if row["id"] is not None)
         if rows[0]["matched"] > len(jobs):
             return Scan(jobs, jobs[-1].id)
