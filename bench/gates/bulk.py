@@ -97,4 +97,4 @@ async def _retried(bench: Round) -> tuple[float, dict[str, Any]]:
             await connection.close()
     if not count == waiting == jobs:
         raise BenchError(f"of {jobs} jobs {count} were retried, and {waiting} wait")
-    return round(jobs / seconds), {"jobs": jobs, "seconds": round(seconds, 2), **costs}
+    return round(jobs / seconds), {"jobs": jobs, "seconds": round(seconds, 2), "costs": costs}
