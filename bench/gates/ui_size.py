@@ -82,7 +82,9 @@ class FullSize:
                 await _written(bench, dsn, connection)
                 ids = await connection.fetchrow(_IDS)
                 async with Server(dsn) as server:
-                    return await _asked(bench, server, connection, {name: str(id) for name, id in ids.items()})
+                    return await _asked(
+                        bench, server, connection, {name: str(id) for name, id in ids.items()}
+                    )
             finally:
                 await connection.close()
 
