@@ -18,6 +18,7 @@ _FIGURES = {
     "postgres_us": "PostgreSQL",
     "driver_us": "driver",
     "cpu_by_driver": "CPU by driver",
+    "server_by_driver": "server by driver",
     "wal_bytes": "WAL B",
     "jobs_per_second": "jobs/s",
     "start_p50_ms": "p50 ms",

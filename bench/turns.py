@@ -33,6 +33,7 @@ def figures(measured: Measured) -> dict[str, float]:
         # On a machine whose clock swings the driver is the measure: its work a job is the same. With a driver that
         # uses no tick of CPU there is none.
         "cpu_by_driver": (cpu["server"] + cpu["postgres"]) / driver if driver else 0.0,
+        "server_by_driver": cpu["server"] / driver if driver else 0.0,
         "wal_bytes": measured.costs["wal_bytes_per_job"],
         "jobs_per_second": measured.rate,
     }
