@@ -18,6 +18,7 @@ from jobqueue.v1 import bulk_pb2, job_pb2, jobqueue_pb2, lease_pb2
 from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT
 from jobqueue_server.core.bulk.operations import differs
 from jobqueue_server.core.bulk.preview import Preview, Previews
+from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.core.upkeep.levels import UPDATE_LEVEL
 from tests.lease.hand_worker import PATIENCE, HandWorker, reason_of, span, violations_of
 from tests.lease.place import Caller, Place, eventually
@@ -236,6 +237,15 @@ async def test_the_token_of_a_job_in_line_goes_to_the_next_of_its_key(place: Pla
     worker = await place.worker(queues={"mail": ["work"]}, slots=5)
     assert (await worker.job()).id == second
     await worker.no_job()
+
+
+async def test_the_next_of_a_key_goes_on_at_once_and_no_sweep_is_waited_for(dsn: str) -> None:
+    async with Place(dsn, tuning=Tuning(keys_sweep_every=3600, keys_audit_every=3600)) as place:
+        await set_policy(place, make=True, max_running=1)
+        first, second = [(await place.enqueue(queue="mail", key="ada")).id for _ in range(2)]
+        await updated(place, ids=[first], delay=span(3600.0))
+        worker = await place.worker(queues={"mail": ["work"]}, slots=5)
+        assert (await worker.job()).id == second
 
 
 async def test_a_job_that_goes_into_a_queue_with_limits_is_let_in_by_its_key(place: Place) -> None:
