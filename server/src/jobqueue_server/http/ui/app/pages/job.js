@@ -57,7 +57,8 @@ export default function JobPage({ params }) {
     return html`<h1 tabindex="-1">Job</h1><p class="mono">${id}</p><${Failed} error=${data.error} what="The job" />
       <p><${Link} to=${url("jobs")}>All jobs<//></p>`;
   }
-  if (!whole || !job) return html`<h1 tabindex="-1">Job</h1><p class="dim loading">Loading…</p>`;
+  // The heading is in the same place as below: it keeps the focus when the job is there.
+  if (!whole || !job) return html`<article><div class="bar"><h1 tabindex="-1">Job</h1></div><p class="dim loading">Loading…</p></article>`;
   // Each part that may be missing has an element of its own: so nothing moves when it comes or goes.
   return html`<article>
     <div class="bar"><h1 tabindex="-1">${job.kind}</h1>
