@@ -55,7 +55,7 @@ _Raw = tuple[Request, Match[Binding], StreamAnswer | None]
 
 
 # How many renderings of a method that deals its messages are kept: of a stream one for each set of permissions that
-# somebody watches with, of statistics each kind of chart.
+# its callers have, of statistics each kind of chart.
 _MOST_DEALT = 8
 
 
