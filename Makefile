@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 INSTALLED := .venv/installed
 DRIVES_A_BROWSER := .venv/installed-browser
+RENDERS_CHARTS := .venv/installed-chart
 PACKAGES := clients/python server worker
 LOCKS := locks/requirements-build.lock locks/requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
@@ -16,12 +17,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PARALLEL := -n $(or $(JOBS),auto) --maxprocesses 8
 
 # What `make test` leaves to `make check`: each test says by its marker why.
-QUICK := not (browser or curl or faults or fuzz or language or network or package or pgbouncer or slow)
+QUICK := not (browser or chart or curl or faults or fuzz or image or language or network or package or pgbouncer or slow)
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install browser run demo unit test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab ui-size clean
+.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab ui-size clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,17 @@ $(DRIVES_A_BROWSER): locks/requirements-browser.lock $(INSTALLED)
 	@command -v chromium >/dev/null || echo "make browser: NO chromium on PATH: make check fails without it; on Debian: apt-get install --no-install-recommends chromium" >&2
 	@$(PIP) --require-hashes -r locks/requirements-browser.lock
 	@touch $@
+
+chart: install $(RENDERS_CHARTS) ## Lint and render the Helm chart, and hold its objects against Kubernetes' schemas
+	@$(BIN)/python -m pytest tests/deploy tests/docs/test_deploy.py -m chart
+
+$(RENDERS_CHARTS): locks/requirements-chart.lock $(INSTALLED)
+	@$(PIP) --require-hashes -r locks/requirements-chart.lock
+	@touch $@
+
+image-test: install ## Build the images by buildah, run them by podman confined, measure them; as root, minutes; IMAGE_BASE=python:3.11-slim-bookworm
+	@command -v buildah >/dev/null && command -v podman >/dev/null || { echo "make image-test: needs buildah, podman and runc; on Debian: apt-get install --no-install-recommends buildah podman runc mmdebstrap" >&2; exit 1; }
+	@$(BIN)/python -m pytest tests/deploy/test_podman.py -m image
 
 run: install ## Server, worker and four jobs with a live view; the server stays until Ctrl-C
 	@$(BIN)/python -m tools.demo
@@ -79,7 +91,7 @@ interop: install ## Clients of other gRPC libraries against our transport and gr
 mutants: install ## Break the code on purpose, one line at a time, in a copy: the tests of each promise must go red
 	@$(BIN)/python -m tools.mutants
 
-check: install browser tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
+check: install browser $(RENDERS_CHARTS) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(BIN)/python -m pytest tests $(PARALLEL) -m "not network" --engine both --fast-path both
 
 engines: install ## The folders that speak gRPC to a server, over the second engine (grpcio); make check runs a part of them over both

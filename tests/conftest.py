@@ -6,6 +6,7 @@ Tests of languages whose toolchains are not there are left out.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import os
 import shutil
@@ -13,7 +14,7 @@ import signal
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -48,6 +49,14 @@ settings.load_profile("tests")
 # A shell starts what it leaves in the background with SIGINT ignored, and so would be all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# What tests with these markers need, and leave out with a warning where it is not there.
+PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
+    "chart": (lambda: importlib.util.find_spec("helm_python"), "Helm's library is"),
+    "image": (lambda: all(map(shutil.which, ("buildah", "podman"))), "buildah or podman is"),
+    "systemd": (lambda: shutil.which("systemd-analyze"), "systemd-analyze is"),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -145,6 +154,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if beyond:
         items[:] = [item for item in items if item not in beyond]
         config.hook.pytest_deselected(items=beyond)
+    for marker, (is_there, what) in PROGRAMS.items():
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        if marked and not is_there():
+            leave_out(
+                config, items, marked, f"{what} NOT installed; {len(marked)} tests of {marker} were NOT run"
+            )
     lacks = {name: missing for name, each in languages().items() if (missing := each.missing())}
     without = [item for item in items if languages_of(item) & lacks.keys()]
     if not without:

@@ -27,7 +27,18 @@ _LANGUAGE = "language"
 _SLOW = "slow"
 _LEFT_OUT = "left_out"
 # Why a test is not run by the target that is run most.
-_ELSEWHERE = ("browser", "language", "network", "package", "faults", "fuzz", "pgbouncer", "curl", "slow")
+_ELSEWHERE = (
+    "browser",
+    "chart",
+    "language",
+    "network",
+    "package",
+    "faults",
+    "fuzz",
+    "pgbouncer",
+    "curl",
+    "slow",
+)
 _FOLDER = "folder"
 
 

@@ -1,4 +1,4 @@
-"""Writes the documents that are made from code: docs/errors.md, docs/settings.md, a part of docs/hardening.md.
+"""Writes what is made from code: docs/errors.md, docs/settings.md, a part of docs/hardening.md, the chart's values.
 
 python -m tools.docs            write them
 python -m tools.docs --check    write nothing; fail if one is not up to date
@@ -21,6 +21,8 @@ from jobqueue_server.settings import Settings, default_text, environment_name
 from jobqueue_worker import cli as worker_cli
 from jobqueue_worker.settings import WorkerSettings
 from jobqueue_worker.settings import environment_name as of_worker
+
+from .chart import made as chart
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- Made by `make generate` from {source}. Change that instead. -->"
@@ -158,7 +160,7 @@ def _refusals() -> Iterator[str]:
 
 def documents() -> dict[str, str]:
     """What is made: the text of each document, by its place in the repository."""
-    return {"docs/errors.md": errors(), "docs/settings.md": settings()}
+    return {"docs/errors.md": errors(), "docs/settings.md": settings()} | chart.documents()
 
 
 def partly() -> dict[str, str]:

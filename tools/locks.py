@@ -17,6 +17,7 @@ PACKAGES = ("clients/python", "server", "worker")
 IMAGES = {"server": ("--extra", "oidc"), "worker": ()}
 BUILD, ALL = "locks/requirements-build.lock", "locks/requirements.lock"
 BROWSER = "locks/requirements-browser.lock"
+CHART = "locks/requirements-chart.lock"
 HOW = (
     *("--quiet", "--universal", "--python-version", "3.11"),
     *("--generate-hashes", "--no-emit-index-url", "--no-header"),
@@ -37,6 +38,7 @@ def main() -> None:
         ALL, "locks/requirements.in", *projects, "--all-extras", *ours, "--constraints", BUILD, *more
     )
     compile_lock(BROWSER, "locks/requirements-browser.in", "--constraints", ALL, *more)
+    compile_lock(CHART, "locks/requirements-chart.in", "--constraints", ALL, *more)
     for image, extras in IMAGES.items():
         compile_lock(
             f"deploy/{image}.lock", f"{image}/pyproject.toml", *extras, *ours, "--constraints", ALL, *more

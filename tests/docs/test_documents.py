@@ -133,8 +133,8 @@ def dependencies() -> set[str]:
         wanted += project["dependencies"]
         for extra in project.get("optional-dependencies", {}).values():
             wanted += extra
-    for name in ("locks/requirements.in", "locks/requirements-build.in", "locks/requirements-browser.in"):
-        lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    for path in ROOT.glob("locks/*.in"):
+        lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
         wanted += [line for line in lines if line]
     return {Requirement(each).name for each in wanted}
 

@@ -20,7 +20,7 @@ from jobqueue_server.http import ui
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("clients/python", "server", "worker")
-LOCKS = ("locks/requirements-build.lock", "locks/requirements.lock", "locks/requirements-browser.lock")
+LOCKS = tuple(f"locks/requirements{which}.lock" for which in ("-build", "", "-browser", "-chart"))
 
 
 def project(package: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The values of the Helm chart, in one list, and what is made of it."""
