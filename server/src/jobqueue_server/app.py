@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from . import __version__, logs
+from . import __version__, logs, systemd
 from .addresses import check_free
 from .background import Background
 from .core.access.room import AccessRoom
@@ -272,6 +272,7 @@ class App:
                 starting.result()
                 await waiting
         finally:
+            systemd.tell(systemd.STOPPING)
             waiting.cancel()
             if not starting.done():
                 starting.cancel()

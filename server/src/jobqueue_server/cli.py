@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from . import __version__, logs
+from . import __version__, logs, systemd
 from .addresses import AddressUnusable
 from .bootstrap import BootstrapRefused, first_key
 from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir, running_dsn
@@ -165,7 +165,7 @@ def serve(settings: Settings) -> None:
         from .app import App
 
         async def work() -> None:
-            await App(settings).run()
+            await App(settings, on_ready=lambda _app: systemd.tell(systemd.READY)).run()
 
     run(work)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from .. import logs
+from .. import logs, systemd
 from ..addresses import check_free, split_address
 from ..cli import TOO_OLD
 from ..embedded import EmbeddedPostgres, default_data_dir
@@ -206,6 +206,7 @@ class Processes:
     def _leave(self) -> None:
         """Passes a signal on to all children. Each handles a first and a second one by itself."""
         if not self._leaving.is_set():
+            systemd.tell(systemd.STOPPING)
             _log.info("draining all processes", processes=len(self._children))
         self._leaving.set()
         self._send(signal.SIGTERM)
@@ -217,4 +218,5 @@ class Processes:
     async def _say_when_ready(self, settings: Settings) -> None:
         for child in self._children:
             await child.ready.wait()
+        systemd.tell(systemd.READY)
         _log.info("all processes are ready", processes=len(self._children), grpc=settings.grpc_addr)
