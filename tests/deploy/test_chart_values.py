@@ -188,7 +188,7 @@ def test_a_worker_has_the_defaults_and_what_differs():
     assert given["JOBQUEUE_IMAGE_ALLOW_HTTP"] == "true"
     (container,) = go["containers"]
     assert environment(objects, container, {"go-key/key": "c"})["JOBQUEUE_TOKEN"] == "c"
-    assert container["image"] == "registry.example.com/go-worker:1.2"
+    assert container["image"] == "images.example.com/go-worker:1.2"
     assert "livenessProbe" not in container
 
 
