@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import sys
 import time
@@ -168,6 +169,12 @@ def test_a_secret_that_others_can_read_is_warned_of(
     assert security.check(settings) == [rule.text]
     path.chmod(0o600)
     assert security.check(settings) == []
+    # What Kubernetes mounts is root's, and the server reads it by its group; all others may not.
+    path.chmod(0o440)
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    assert security.check(settings) == []
+    path.chmod(0o444)
+    assert security.check(settings) == [rule.text]
 
 
 @pytest.mark.parametrize(
