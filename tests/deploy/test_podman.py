@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_a_job_runs_through_containers_that_can_write_nothing_and_that_drain(
         healthy(worker, "WORKER_METRICS_BIND_ADDR")
         with SyncClient(f"127.0.0.1:{grpc}") as client:
             job = client.enqueue("summarize_text", {"text": "One says. Two do.", "max_words": 2})
-            ended = client.wait(job.id, timeout=WITHIN)
+            ended = client.wait(job.id, timeout=timedelta(seconds=WITHIN))
             assert ended.status is Status.SUCCEEDED
         for container in (server, worker):
             assert podman.podman("exec", container, "id", "-u") == "10001"

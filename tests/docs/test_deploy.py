@@ -131,7 +131,7 @@ def test_the_commands_of_the_page_do_what_it_says(folder: Path, address: str, ds
     assert (folder / "cluster/scaledobject-jobs-jobqueue-mail.json").exists()
     # The commands of the table name what is there.
     for word in code_words(PAGE):
-        if word.startswith("kubectl ") and "rollout restart" not in word:
+        if word.startswith("kubectl --namespace "):
             line = ["kubectl", *shlex.split(word)[1:]]
             subprocess.run(
                 [sys.executable, "-m", "tests.deploy.stand_ins", *line],
@@ -172,4 +172,4 @@ def test_what_the_page_says_of_times_and_versions_is_so():
     (least,) = re.findall(r'kubeVersion: ">=(\d\.\d+)', chart)
     assert f"a cluster of {least} or later" in PAGE
     (version,) = re.findall(r"^appVersion: (\S+)$", chart, re.MULTILINE)
-    assert set(re.findall(r"registry\.example\.com/[\w-]+:(\S+)", PAGE)) == {version}
+    assert set(re.findall(r"images\.example\.com/[\w-]+:(\S+)", PAGE)) == {version}
