@@ -1,4 +1,5 @@
-"""Writes what is made from code: docs/errors.md, docs/settings.md, a part of docs/hardening.md, the chart's values.
+"""Writes the documents that are made from code: docs/errors.md, docs/settings.md, docs/metrics.md, docs/logs.md, a part of
+docs/hardening.md, the chart's values.
 
 python -m tools.docs            write them
 python -m tools.docs --check    write nothing; fail if one is not up to date
@@ -21,6 +22,8 @@ from jobqueue_server.settings import Settings, default_text, environment_name
 from jobqueue_worker import cli as worker_cli
 from jobqueue_worker.settings import WorkerSettings
 from jobqueue_worker.settings import environment_name as of_worker
+from tools.logs import logs
+from tools.metrics import metrics
 
 from .chart import made as chart
 
@@ -160,7 +163,12 @@ def _refusals() -> Iterator[str]:
 
 def documents() -> dict[str, str]:
     """What is made: the text of each document, by its place in the repository."""
-    return {"docs/errors.md": errors(), "docs/settings.md": settings()} | chart.documents()
+    return {
+        "docs/errors.md": errors(),
+        "docs/settings.md": settings(),
+        "docs/metrics.md": metrics(),
+        "docs/logs.md": logs(),
+    } | chart.documents()
 
 
 def partly() -> dict[str, str]:

@@ -226,6 +226,7 @@ def test_a_page_has_each_family_once_and_each_sample_with_its_process():
         metrics = Metrics()
         metrics.enqueued("work", 3 + number)
         metrics.watch({"sessions": [lambda: 0, lambda: 1][number]})
+        metrics.at_limit("q", "rate", 1 + number)
         pages[number] = metrics.exposition("")[0].decode()
     pages[1] += (
         '# HELP jobqueue_queue_depth Jobs.\n# TYPE jobqueue_queue_depth gauge\njobqueue_queue_depth{queue="q"} 7\n'
@@ -246,5 +247,10 @@ def test_a_page_has_each_family_once_and_each_sample_with_its_process():
         for number in ("0", "1")
     ] == [3, 4]
     assert samples["jobqueue_sessions", (("process", "1"),)] == 1
+    # Each saw a limit for itself.
+    at_limit = [
+        value for (name, _), value in samples.items() if name == "jobqueue_queue_at_limit_seconds_total"
+    ]
+    assert at_limit == [1, 2]
     # What is in the database, each of them would count.
     assert [value for (name, _), value in samples.items() if name == "jobqueue_queue_depth"] == [6]

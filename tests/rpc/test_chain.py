@@ -22,7 +22,15 @@ from grpc_http2 import PeerGone
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server import logs
 from jobqueue_server.chain import ANONYMOUS, Anybody, Call, Chain
-from jobqueue_server.errors import DeadlineExceeded, Draining, Internal, JobNotFound, QueueFull, registry
+from jobqueue_server.errors import (
+    DeadlineExceeded,
+    Draining,
+    Internal,
+    JobNotFound,
+    QueueFull,
+    RateLimited,
+    registry,
+)
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.trailers import refusal
 from jobqueue_server.scope import Scope
@@ -274,6 +282,19 @@ async def test_access_names_the_caller_and_sees_what_is_called() -> None:
     await chain.unary(GET, handler)(None, Call(GET, "grpc", {"authorization": "ann"}))
     assert seen == [GET, "key of ann"]
     assert chain.begin(Call(GET, "grpc", {"authorization": "ann"})) is None, "to decide takes a task"
+
+
+async def test_a_caller_that_calls_too_often_is_counted() -> None:
+    async def who(call: Call) -> Scope:
+        raise RateLimited("too often", retry_after=timedelta(seconds=1))
+
+    async def handler(request: object, call: Call) -> None:
+        raise AssertionError("it was let in")
+
+    metrics = Metrics()
+    with pytest.raises(RateLimited):
+        await Chain(metrics, access=Decides(who)).unary(GET, handler)(None, Call(GET, "grpc", {}))
+    assert metrics.registry.get_sample_value("jobqueue_rate_limited_total") == 1
 
 
 async def test_who_is_known_is_not_decided_about() -> None:

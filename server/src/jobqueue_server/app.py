@@ -50,6 +50,7 @@ from .store.stores import Stores
 from .store.upkeep.levels import LevelTooLow
 from .tls import Tls, revoked_of, tls_of, watching
 from .transports import Transports
+from .well import show_health
 
 _log = logs.get(__name__)
 
@@ -108,7 +109,7 @@ class App:
         self.metrics = metrics = Metrics()
 
         # The database.
-        lineage = Lineage(metrics.connection_refused)
+        lineage = Lineage(metrics.connection_refused, metrics.failover)
         connector = Connector(self.dsn, name=f"jobqueue-server {self.name}", lineage=lineage)
         expected = ExpectedClocks()
         self.stores = stores = Stores(
@@ -137,7 +138,7 @@ class App:
         )
         self.attempt = attempt = AttemptRoom(stores, catalog, events, lease, claim, limits, intake, metrics, tuning)
         self.session = session = SessionRoom(
-            stores, upkeep, access, catalog, events, lease, claim, attempt, tuning,
+            stores, upkeep, access, catalog, events, lease, claim, attempt, metrics, tuning,
             server_name=self.name, on_outdated=self._too_old, most=settings.max_sessions,
             max_age=settings.connection_max_age, cancel_grace=cancel_grace,
         )
@@ -154,13 +155,12 @@ class App:
                                      reuse_port=self._reuse_port)
 
         # What runs all the time, and how it ends.
-        gauges = Gauges(metrics, chain, session.sessions, query.watch_limit, insight, catalog.depths, upkeep.clock)
+        gauges = Gauges(metrics, chain, session.sessions, query.watch_limit, insight, catalog, upkeep.clock)
+        well = show_health(metrics, self.transports.serving, stores, upkeep, catalog, events, claim)
         rooms = (upkeep, access, catalog, events, query, stats, lease, claim, limits, intake, attempt, session, insight,
                  schedule, bulk)
-        self.background = Background(
-            *(room.background() for room in rooms),
-            {"depths": gauges.run, "free memory": FreeMemory().run} | watching(self._tls, metrics),
-        )
+        own = {"depths": gauges.run, "free memory": FreeMemory().run} | well | watching(self._tls, metrics)
+        self.background = Background(*(room.background() for room in rooms), own)
         return Drain(chain, self.transports.serving, query, claim, attempt, session, insight, tuning, grace=grace)
     # fmt: on
 

@@ -23,7 +23,15 @@ from grpc_http2 import PeerCertificate, PeerGone
 
 from . import logs
 from .core.intake.callers import CALLER
-from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, NamespaceDisabled, TooManyCalls
+from .errors import (
+    DeadlineExceeded,
+    Draining,
+    Internal,
+    JobQueueError,
+    NamespaceDisabled,
+    RateLimited,
+    TooManyCalls,
+)
 from .model import DEFAULT_NAMESPACE, DEFAULT_WAIT, MAX_WAIT
 from .scope import Scope, Source
 
@@ -139,6 +147,9 @@ class CallObserver(Protocol):
 
     def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
         """Counts a call that ended with `code`, the name of its google.rpc.Code, after so many seconds."""
+
+    def rate_limited(self) -> None:
+        """Counts a call that was refused since its caller calls too often."""
 
 
 class Denials(Protocol):
@@ -363,6 +374,8 @@ class Chain:
 
     def _denied(self, call: Call, error: JobQueueError) -> None:
         """Tells of a call that was refused, if this error says that it was."""
+        if error.reason == RateLimited.reason:
+            self._observer.rate_limited()
         if self._denials is None:
             return
         codes = _REFUSED_WHERE_AUDITED if call.method in self._audited else _REFUSED

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from .chain import Chain
-from .core.catalog.depths import Depths
+from .core.catalog.depths import DepthsRead
+from .core.catalog.room import CatalogRoom
 from .core.insight.room import InsightRoom
 from .core.query.watch_limit import WatchLimit
 from .core.session.registry import Sessions
 from .core.upkeep.clock import Clock
 from .core.upkeep.duty_cycle import DutyCycle
 from .errors import JobQueueError
+from .labels import LaneLabels
 from .metrics import Backlog, Blocked, Held, Metrics, Wanted
 
 DEPTHS_EVERY = 5.0
@@ -33,10 +37,11 @@ class Gauges:
         sessions: Sessions,
         watches: WatchLimit,
         insight: InsightRoom,
-        depths: Depths,
+        catalog: CatalogRoom,
         clock: Clock,
     ) -> None:
-        self._depths = depths
+        self._depths = catalog.depths
+        self._lanes = catalog.catalog.lanes
         self._backlogs: list[Backlog] = []
         metrics.watch_clock(lambda: clock.host_ahead.total_seconds())
         self._held: list[Held] = []
@@ -68,31 +73,40 @@ class Gauges:
         while True:
             with contextlib.suppress(JobQueueError), pace.done():
                 depths = await self._depths.read()
-                self._backlogs = [
-                    Backlog(
-                        lane.queue,
-                        lane.kind,
-                        status.name.lower(),
-                        jobs,
-                        timedelta(seconds=age),
-                        lane.namespace_name,
-                    )
-                    for lane, status, jobs, _, age in depths.waiting
-                ]
-                self._held = [
-                    Held(lane.queue, lane.kind, hold.name.lower(), jobs, lane.namespace_name)
-                    for lane, hold, jobs in depths.held
-                ]
-                self._blocked = [
-                    Blocked(lane.queue, keys, lane.namespace_name) for lane, keys in depths.blocked
-                ]
+                self._take(depths)
                 # What is old is not told to who comes back later.
                 lately = time.monotonic() - self._scraped_at < SCRAPED_LATELY
                 self._wanted = await self._wants() if lately else []
             await asyncio.sleep(pace.left)
+
+    def _take(self, depths: DepthsRead) -> None:
+        labels = LaneLabels(self._lanes())
+        waiting: dict[tuple[str, ...], tuple[int, float]] = {}
+        for lane, status, jobs, _, age in depths.waiting:
+            key = (*labels.of(lane), status.name.lower())
+            others, oldest = waiting.get(key, (0, 0.0))
+            waiting[key] = others + jobs, max(oldest, age)
+        self._backlogs = [
+            Backlog(queue, kind, status, jobs, timedelta(seconds=age), namespace)
+            for (queue, kind, namespace, status), (jobs, age) in waiting.items()
+        ]
+        held = _summed((*labels.of(lane), hold.name.lower(), jobs) for lane, hold, jobs in depths.held)
+        self._held = [
+            Held(queue, kind, hold, jobs, namespace) for (queue, kind, namespace, hold), jobs in held
+        ]
+        blocked = _summed((labels.of(lane)[0], labels.of(lane)[2], keys) for lane, keys in depths.blocked)
+        self._blocked = [Blocked(queue, keys, namespace) for (queue, namespace), keys in blocked]
 
     async def _wants(self) -> list[Wanted]:
         return [
             Wanted(queue.name, queue.runnable, queue.wanted_slots, queue.namespace_name)
             for queue in await self._demands.of_all_queues()
         ]
+
+
+def _summed(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[tuple[Any, ...], int]]:
+    """The last of each row, summed over those whose others are equal."""
+    found: Counter[tuple[Any, ...]] = Counter()
+    for *labels, number in rows:
+        found[tuple(labels)] += number
+    return found.items()

@@ -9,7 +9,6 @@ from datetime import timedelta
 from functools import cached_property
 
 from prometheus_client import (
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
@@ -20,7 +19,9 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder, make_wsgi_app
 from prometheus_client.registry import Collector
 
+from .health import Health
 from .histogram import add_ascending
+from .labels import Counters, Names
 from .model import DEFAULT_NAMESPACE_NAME, UniqueAction
 from .scrape import Pages
 
@@ -28,11 +29,11 @@ from .scrape import Pages
 OUTCOMES = ("succeeded", "retrying", "failed_permanent", "cancelled", "error")
 #: The values of the label `op`.
 OPS = ("enqueue", "claim", "promote", "settle", "watch")
-#: The values of the label `cause`.
 #: What the counter of unique jobs counts.
 _DUPLICATES = (
     "Unique jobs that were not stored, since another one held their name: what was done with that one."
 )
+#: The values of the label `cause`.
 REFUSALS = ("timeline", "cluster")
 
 # A handler ends within milliseconds or within days; a call within 60 s.
@@ -179,40 +180,35 @@ class _BacklogCollector(Collector):
         )
 
 
-class _WhereUsed:
+class _WhereUsed(Health):
     """What limits of keys, queues and kinds did, and schedules. A server without them shows none of it."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
-
-    def _counters(self, name: str, text: str, *labels: str) -> _Counters:
-        return _Counters(self._counter(name, text, *labels))
+    def _counters(self, name: str, text: str, *labels: str) -> Counters:
+        names = {"kind": self.kinds, "queue": self.queues}.get(labels[0])
+        return Counters(self._counter(name, text, *labels), names)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     @cached_property
-    def _drifted(self) -> _Counters:
+    def _drifted(self) -> Counters:
         text = "Keys whose count of tokens was not that of their jobs, and was mended. It should stay 0."
-        return _Counters(self._counter("jobqueue_gate_drift", text, "queue"))
+        return self._counters("jobqueue_gate_drift", text, "queue")
 
     @cached_property
-    def _promoted(self) -> _Counters:
+    def _promoted(self) -> Counters:
         text = "Jobs that waited for their key and were let in: into their line, or straight into a lease."
-        return _Counters(self._counter("jobqueue_promoted", text, "queue", "into"))
+        return self._counters("jobqueue_promoted", text, "queue", "into")
 
     @cached_property
-    def _at_limit(self) -> _Counters:
+    def _at_limit(self) -> Counters:
         text = "For how long a limit of the queue let no more of its jobs start, as this server saw it."
-        return _Counters(self._counter("jobqueue_queue_at_limit_seconds", text, "queue", "limit"))
+        return self._counters("jobqueue_queue_at_limit_seconds", text, "queue", "limit")
 
     @cached_property
-    def _schedule_fires(self) -> _Counters:
+    def _schedule_fires(self) -> Counters:
         text = "Ticks of schedules, by what became of them."
-        return _Counters(self._counter("jobqueue_schedule_fires", text, "outcome"))
+        return self._counters("jobqueue_schedule_fires", text, "outcome")
 
     @cached_property
     def _schedule_lag(self) -> Histogram:
@@ -246,9 +242,9 @@ class _WhereUsed:
             self._skipped_in_a_row.labels(name, namespace).set(times)
 
     @cached_property
-    def _kind_at_limit(self) -> _Counters:
+    def _kind_at_limit(self) -> Counters:
         text = "For how long a limit of the kind let no more of its jobs start, as this server saw it."
-        return _Counters(self._counter("jobqueue_kind_at_limit_seconds", text, "kind", "limit"))
+        return self._counters("jobqueue_kind_at_limit_seconds", text, "kind", "limit")
 
     def kind_at_limit(self, kind: str, limit: str, seconds: float) -> None:
         """Counts for how long `max_running` or `rate` of a kind let no more jobs start, while some could wait."""
@@ -284,8 +280,8 @@ class Metrics(_WhereUsed):
         self._finished = self._counters(
             "jobqueue_jobs_finished", "Attempts that ended, by what became of the job.", "kind", "outcome"
         )
-        self._wait = JobSeconds("jobqueue_job_wait_seconds", "From run_at to the claim.")
-        self._run = JobSeconds("jobqueue_job_run_seconds", "From the claim to its settlement.")
+        self._wait = JobSeconds("jobqueue_job_wait_seconds", "From run_at to the claim.", self.kinds)
+        self._run = JobSeconds("jobqueue_job_run_seconds", "From the claim to its settlement.", self.kinds)
         self.registry.register(self._wait)
         self.registry.register(self._run)
         seconds = self._histogram(
@@ -497,28 +493,35 @@ class JobSeconds(Collector):
     only be written by the event loop. The endpoint's thread reads it, and sees each list as it is at that moment.
     """
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, kinds: Names | None = None) -> None:
         self._name = name
         self._text = text
+        self._kinds = kinds or Names()
         self._counts: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
 
     def observe(self, kind: str, seconds: Sequence[float]) -> None:
         """Counts one value for each job, in seconds, in ascending order; at least one."""
-        add_ascending(self._of(kind), _JOB_SECONDS, seconds)
+        counts, kind = self._of(kind)
+        add_ascending(counts, _JOB_SECONDS, seconds)
         self._sums[kind] += sum(seconds)
 
     def observe_alike(self, kind: str, seconds: float, jobs: int) -> None:
         """Counts the same value, in seconds, for `jobs` jobs."""
-        self._of(kind)[bisect_left(_JOB_SECONDS, seconds)] += jobs
+        counts, kind = self._of(kind)
+        counts[bisect_left(_JOB_SECONDS, seconds)] += jobs
         self._sums[kind] += seconds * jobs
 
-    def _of(self, kind: str) -> list[int]:
+    def _of(self, kind: str) -> tuple[list[int], str]:
+        """The counts of a kind, and the label that they are told under."""
         counts = self._counts.get(kind)
+        if counts is None:
+            kind = self._kinds.of(kind)
+            counts = self._counts.get(kind)
         if counts is None:
             self._sums[kind] = 0.0
             counts = self._counts[kind] = [0] * (len(_JOB_SECONDS) + 1)
-        return counts
+        return counts, kind
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
         """The metric's name and labels."""
@@ -536,16 +539,6 @@ class JobSeconds(Collector):
                 buckets.append((bound, below))
             family.add_metric([kind], buckets, self._sums[kind])
         yield family
-
-
-class _Counters(dict[tuple[str, ...], Counter]):
-    def __init__(self, parent: Counter) -> None:
-        super().__init__()
-        self._parent = parent
-
-    def __missing__(self, labels: tuple[str, ...]) -> Counter:
-        child = self[labels] = self._parent.labels(*labels)
-        return child
 
 
 class _Histograms(dict[tuple[str, ...], Histogram]):

@@ -120,6 +120,25 @@ def test_attempts_that_no_worker_is_known_to_have_begun_are_not_counted(ends: En
     assert count(metrics, "jobqueue_job_run_seconds_sum", kind="hello") == 4
 
 
+def test_what_is_lost_and_what_no_worker_began_is_counted_apart(ends: Ends):
+    metrics = Metrics()
+    EndCounter(ends, metrics)
+    attempt_ends(Store(), ends).ended(
+        [
+            row(Event.LOST, Status.RETRYING, waits=True),
+            row(Event.LOST, Status.RETRYING, waits=True),
+            row(Event.LOST, Status.FAILED_PERMANENT, waits=False),
+            row(Event.FAIL, Status.FAILED_PERMANENT, waits=False),
+            row(Event.UNDELIVERED, Status.RETRYING, waits=True),
+            row(Event.UNSEEN, Status.RETRYING, waits=True),
+            row(Event.RELEASE, Status.RETRYING, waits=True),
+        ]
+    )
+    assert count(metrics, "jobqueue_jobs_lost_total", kind="hello", outcome="retrying") == 2
+    assert count(metrics, "jobqueue_jobs_lost_total", kind="hello", outcome="failed_permanent") == 1
+    assert count(metrics, "jobqueue_undelivered_total") == 2
+
+
 def test_one_value_may_stand_for_many_jobs(ends: Ends):
     metrics = Metrics()
     EndCounter(ends, metrics)

@@ -14,8 +14,20 @@ from ..scrape import ScrapeEndpoint
 TIMEOUT = 3.0
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SAMPLE = re.compile(r"([A-Za-z_:][A-Za-z0-9_:]*)(\{)?")
-#: Metrics that every process reads from the database. They come from the first process that answers, and count once.
-OF_THE_DATABASE = "jobqueue_queue_"
+#: How metrics begin that every process reads from the database. They come from the first process that answers, and
+#: count once.
+OF_THE_DATABASE = (
+    "jobqueue_queue_",
+    "jobqueue_oldest_snapshot_",
+    "jobqueue_replication_slot_",
+    "jobqueue_dead_rows",
+    "jobqueue_partition",
+    "jobqueue_retention_",
+    "jobqueue_migration",
+)
+
+#: What begins so and is counted by each process for itself.
+OF_EACH = ("jobqueue_queue_at_limit_",)
 
 
 def merged(pages: Mapping[int, str]) -> str:
@@ -30,7 +42,7 @@ def merged(pages: Mapping[int, str]) -> str:
                 if line not in heads.setdefault(family, []):
                     heads[family].append(line)
             elif line and not line.startswith("#"):
-                shared = family.startswith(OF_THE_DATABASE)
+                shared = family.startswith(OF_THE_DATABASE) and not family.startswith(OF_EACH)
                 if not shared:
                     samples.setdefault(family, []).append(_labelled(line, number))
                 elif place == 0:

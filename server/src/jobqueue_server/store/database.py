@@ -185,6 +185,17 @@ class Database:
             reset=_nothing_to_reset,
         )
 
+    def connections(self) -> dict[tuple[str, str], int]:
+        """How many there are now, by pool (`hot`, `cold`, `vital`) and state (`idle`, `used`). Any thread may ask."""
+        found = {}
+        for name, pool in (("hot", self._hot), ("cold", self._cold), ("vital", self._vital)):
+            if pool is not None:
+                kept = len(self._ready) if pool is self._hot else 0
+                open_now = pool.get_size()
+                idle = min(pool.get_idle_size() + kept, open_now)
+                found[name, "idle"], found[name, "used"] = idle, open_now - idle
+        return found
+
     async def check_connections(self) -> None:
         """Returns if connections can be made, as far as is known; tries to make one where the last try was in vain."""
         await self._connector.retry(self._acquire_timeout)

@@ -38,9 +38,14 @@ class Lineage:
     It lasts as long as the process: one that was just started has seen nothing, and takes what it is given.
     """
 
-    def __init__(self, on_refused: Callable[[str], None] = lambda cause: None) -> None:
-        """Refusals are told to `on_refused`, each with its cause: `timeline` or `cluster`."""
+    def __init__(
+        self,
+        on_refused: Callable[[str], None] = lambda cause: None,
+        on_promoted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Tells refusals to `on_refused`, each with its cause, `timeline` or `cluster`, promotions to `on_promoted`."""
         self._on_refused = on_refused
+        self._on_promoted = on_promoted
         self._cluster: int | None = None
         self._timeline = 0
         self._connections: WeakKeyDictionary[asyncpg.Connection, int] = WeakKeyDictionary()
@@ -81,6 +86,8 @@ class Lineage:
             )
         self._connections[connection] = timeline
         if timeline > self._timeline:
+            if self._timeline:
+                self._on_promoted()
             self._timeline = timeline
             self._end_older()
 

@@ -34,6 +34,7 @@ from .stats.counts import CountStore
 from .stats.slices import SliceStore
 from .upkeep.audit_partitions import AuditPartitionStore
 from .upkeep.clock import ClockStore, Expected
+from .upkeep.condition import ConditionStore
 from .upkeep.levels import LevelStore
 from .upkeep.retention import RetentionStore
 from .upkeep.role import RoleStore
@@ -99,6 +100,7 @@ class Stores:
         self.clock = ClockStore(database)
         self.levels = LevelStore(database)
         self.role = RoleStore(database)
+        self.condition = ConditionStore(database, retention=retention)
         self.retention = RetentionStore(database, retention=retention, expected=expiry)
         self.audit_partitions = AuditPartitionStore(database, retention=audit_retention, expected=expiry)
 

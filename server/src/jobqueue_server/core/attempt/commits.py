@@ -244,6 +244,8 @@ class Commits:
         }
         for item in items:
             verdict, status, message = _explain(item, rows.get((item.job_id, item.attempt)))
+            if verdict == "STALE_LEASE":
+                self._metrics.stale_settlement()
             if item.lease is not None:
                 item.session.drop(item.lease_id)
             item.reply.done(

@@ -48,6 +48,9 @@ class Ended(NamedTuple):
     event: Event | None = None
 
 
+# Ends of leases that no worker is known to have begun.
+_UNBEGUN = frozenset({Event.UNDELIVERED, Event.UNSEEN})
+
 Listener = Callable[[Sequence[Ended]], None]
 
 
@@ -85,8 +88,16 @@ class EndCounter:
         ends.subscribe(self._count)
 
     def _count(self, ended: Sequence[Ended]) -> None:
-        for job_ids, kind, outcome, ran, *_ in ended:
+        for job_ids, kind, outcome, ran, _, _, event in ended:
+            if event is not None:
+                self._count_rare(event, kind, outcome, len(job_ids))
             if kind is not None:
                 self._metrics.finished(kind, outcome, len(job_ids))
                 if ran is not None:
                     self._metrics.ran(kind, ran, len(job_ids))
+
+    def _count_rare(self, event: Event, kind: str | None, outcome: str, jobs: int) -> None:
+        if event is Event.LOST and kind is not None:
+            self._metrics.lost(kind, outcome, jobs)
+        elif event in _UNBEGUN:
+            self._metrics.undelivered(jobs)

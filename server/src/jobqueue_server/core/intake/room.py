@@ -46,6 +46,7 @@ class IntakeRoom:
         self.intake = intake = Intake(catalog.catalog, self.mint, upkeep.levels)
         self.placement = placement = Placement(claim.hand_off, clock, events.key_calls, metrics, events.flows)
         metrics.watch_pressure(lambda: waiting.pressure)
+        metrics.watch_waiting(lambda: waiting.jobs)
         window = BatchingWindow(load, waiting, tuning)
         names = UniqueNames(store)
         self._lines = {

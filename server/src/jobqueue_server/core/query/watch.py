@@ -115,6 +115,7 @@ class Watches:
             may_search=self._searches,
             rests=lambda: max(RESTS_PER_SEARCH, len(self._open)),
             on_look=lambda took, changes: self._metrics.observe_batch("watch", took, changes),
+            on_news=self._metrics.news_lagged,
         )
         with self._limit.taken(), self._woken(watching):
             async with aclosing(watching.run()) as answers:

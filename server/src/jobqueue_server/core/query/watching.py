@@ -70,6 +70,8 @@ class Watching:
         good_for: How old a cursor may be.
         may_search: Entered for each search; bounds how many there are at once.
         rests: How many times as long as its search took a watch rests.
+        on_look: Is told of each search: how long it took, and how many changes it found.
+        on_news: Is told, of a search that found changes, how many seconds old the oldest was.
 
     Attributes:
         wanted: Which jobs.
@@ -91,6 +93,7 @@ class Watching:
         may_search: AbstractAsyncContextManager[object],
         rests: Callable[[], int],
         on_look: Callable[[float, int], None],
+        on_news: Callable[[float], None],
     ) -> None:
         self.wanted = wanted
         self.wake = asyncio.Event()
@@ -105,6 +108,9 @@ class Watching:
         self._may_search = may_search
         self._rests = rests
         self._on_look = on_look
+        self._on_news = on_news
+        # Whether a turn has ended: what the first one finds may be as old as the jobs that were asked for.
+        self._caught_up = False
         self._cursor = cursor or Cursor(b"", NOTHING, clock.now(), clock.now())
         self._stretch = FIRST_STRETCH
         self._took = self._pace = 0.0
@@ -173,6 +179,7 @@ class Watching:
                 break
             self._cursor = self._cursor.at_change(Change(before, FIRST_ID))
         self._cursor = self._cursor.at_the_end()
+        self._caught_up = True
         self._over = self.wanted.ids is not None and not live and not skipped
 
     def _end_of_stretch(self) -> datetime:
@@ -205,6 +212,8 @@ class Watching:
             )
             took = time.monotonic() - started
         self._on_look(took, len(found.changes))
+        if found.changes and self._caught_up:
+            self._on_news(max(0.0, (found.at - found.changes[0].at).total_seconds()))
         # The shorter of two: the first on a connection has to be planned, and takes 40 ms where the others take 2.
         self._pace, self._took = min(took, self._took), took
         self._check_history(found)

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 from ...lifecycle import Event
+from ...metrics import Metrics
 from ...store.attempt.attempts import AttemptEnd
 from ...store.session.sessions import SessionStore
 from ..events.this_server import ThisServer
@@ -37,6 +38,7 @@ class Audit:
         drains: Drains,
         attempts: AttemptEnds,
         server: ThisServer,
+        metrics: Metrics,
         tuning: Tuning | None = None,
     ) -> None:
         self._store = store
@@ -45,6 +47,7 @@ class Audit:
         self._drains = drains
         self._attempts = attempts
         self._server = server
+        self._metrics = metrics
         self._tuning = tuning or Tuning()
         self._stray_within = STRAY_EVER
         self._unheard: set[tuple[int, int]] = set()
@@ -91,6 +94,7 @@ class Audit:
             # One that was settled since it was read is no stray.
             back = await self._attempts.end(strays)
             if back:
+                self._metrics.strays(len(back))
                 _log.warning("the audit gives back %d leases that no session here knows of", len(back))
 
     async def sessions_here(self) -> None:

@@ -9,6 +9,7 @@ import time
 
 from ...errors import CredentialsExpired, JobQueueError, NotAllowed, SessionEnded, SessionSuperseded
 from ...lifecycle import Event
+from ...metrics import Metrics
 from ...scope import Scope
 from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
@@ -41,6 +42,7 @@ class Credentials:
         attempts: AttemptEnds,
         access: Access,
         peers: Peers,
+        metrics: Metrics,
         tuning: Tuning,
     ) -> None:
         self._store = store
@@ -49,6 +51,7 @@ class Credentials:
         self._attempts = attempts
         self._access = access
         self._peers = peers
+        self._metrics = metrics
         self._tuning = tuning
         self._ending: dict[Session, JobQueueError] = {}
         # Sessions whose key has expired, with the time of the loop's clock when they end.
@@ -125,7 +128,7 @@ class Credentials:
             session, error = next(iter(self._ending.items()))
             link = session.link
             try:
-                await self._sessions.end(session)
+                await self._sessions.end(session, "refused")
                 self._peers.tell_ended(session.id, session.epoch)
                 _log.info("session %d of worker %s ends: %s", session.id, session.name, error)
             except (SessionEnded, SessionSuperseded):
@@ -156,6 +159,7 @@ class Credentials:
             if rows is not None:
                 self._attempts.ended(rows)
                 self._peers.tell_ended(session_id, epoch)
+                self._metrics.session_ended("refused")
                 _log.info("session %d ends: its key was revoked", session_id)
 
 

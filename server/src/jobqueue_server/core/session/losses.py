@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ...lifecycle import Event
+from ...metrics import Metrics
 from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
 from ...store.session.sessions import SessionStore
@@ -32,6 +33,7 @@ class Losses:
         silences: Silences,
         attempts: AttemptEnds,
         peers: Peers,
+        metrics: Metrics,
         tuning: Tuning | None = None,
     ) -> None:
         self._store = store
@@ -39,6 +41,7 @@ class Losses:
         self._silences = silences
         self._attempts = attempts
         self._peers = peers
+        self._metrics = metrics
         self._tuning = tuning or Tuning()
 
     async def reap(self, expired: Sequence[Record]) -> None:
@@ -84,6 +87,7 @@ class Losses:
                 self._sessions.forget(session)
             row = told[session_id]
             self._peers.tell_ended(session_id, row["epoch"])
+            self._metrics.session_ended("lost")
             _log.warning(
                 "session %d of worker %s is lost, with %d leases", session_id, row["name"], row["leases"]
             )

@@ -15,6 +15,7 @@ from ...errors import (
     TooManyStreams,
 )
 from ...lifecycle import Event
+from ...metrics import Metrics
 from ...scope import Scope
 from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
@@ -61,6 +62,7 @@ class Sessions:
         attempts: AttemptEnds,
         peers: Peers,
         server: ThisServer,
+        metrics: Metrics,
         *,
         most: int,
         max_age: timedelta,
@@ -74,6 +76,7 @@ class Sessions:
         self._attempts = attempts
         self._peers = peers
         self._server = server
+        self._metrics = metrics
         self._most = most
         self._max_age = max_age.total_seconds()
         self._tuning = tuning or Tuning()
@@ -250,8 +253,8 @@ class Sessions:
             self._silences.add(session)
             self._unlinked.set()
 
-    async def end(self, session: Session) -> list[Lease]:
-        """A worker said goodbye: its session ends, and the leases that it still held go back uncharged. Returns those.
+    async def end(self, session: Session, how: str = "goodbye") -> list[Lease]:
+        """Ends a session as its worker says, or is `refused`. The leases that it held go back uncharged; returns those.
 
         Raises:
             SessionEnded: It has ended already.
@@ -270,6 +273,7 @@ class Sessions:
         if rows is None:
             row = await self._store.find(session.scope, session.id, None)
             raise ended() if row is None or row["ended"] else superseded()
+        self._metrics.session_ended(how)
         self._attempts.ended(rows)
         return released
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from ...metrics import Metrics
 from ...store.stores import Stores
 from ...store.upkeep.levels import LevelTooLow
 from ..access.room import AccessRoom
@@ -44,6 +45,7 @@ class SessionRoom:
         lease: LeaseRoom,
         claim: ClaimRoom,
         attempt: AttemptRoom,
+        metrics: Metrics,
         tuning: Tuning,
         *,
         server_name: str,
@@ -58,36 +60,35 @@ class SessionRoom:
         attempts, early = lease.attempts, lease.early_cancels
         silences = Silences(store)
         self.sessions = Sessions(
-            store,
-            claim.takers,
-            Resumption(store, catalog.catalog, attempts),
-            silences,
-            early,
-            attempts,
-            peers,
-            server,
-            most=most,
-            max_age=max_age,
-            tuning=tuning,
-        )
+            store, claim.takers, Resumption(store, catalog.catalog, attempts), silences, early, attempts, peers, server,
+            metrics, most=most, max_age=max_age, tuning=tuning,
+        )  # fmt: skip
         self.streams = Streams(self.sessions, silences, claim.takers, database, tuning)
         self.cancels = Cancels(
             store, self.sessions, peers, server, early=early, grace=cancel_grace, tuning=tuning
         )
-        losses = Losses(store, self.sessions, silences, attempts, peers, tuning)
+        losses = Losses(store, self.sessions, silences, attempts, peers, metrics, tuning)
         revocations = Revocations(self.sessions, peers)
         self.drains = Drains(store, self.sessions, claim.takers, peers)
-        self.audit = Audit(store, self.sessions, revocations, self.drains, attempts, server, tuning)
+        self.audit = Audit(store, self.sessions, revocations, self.drains, attempts, server, metrics, tuning)
         self.reaper = Reaper(store, revocations, losses, self.audit, attempts, server, tuning)
         self.credentials = Credentials(
-            store, self.sessions, claim.takers, attempts, access.access, peers, tuning
+            store, self.sessions, claim.takers, attempts, access.access, peers, metrics, tuning
         )
         self.unary = UnarySessions(
             store, self.sessions, claim.takers, claim.delivery, attempt.settler, attempts,
             catalog.catalog, self.drains, server,
         )  # fmt: skip
         self.heartbeat = ServerHeartbeat(
-            store, server, server_name, database, on_outdated, upkeep.expected, upkeep.levels, self.load_text
+            store,
+            server,
+            server_name,
+            database,
+            on_outdated,
+            upkeep.expected,
+            upkeep.levels,
+            self.load_text,
+            metrics,
         )
 
     async def load(self) -> Load:

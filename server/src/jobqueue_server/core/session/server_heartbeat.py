@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from ... import __version__
 from ...errors import JobQueueError
+from ...metrics import Metrics
 from ...store.database import Record
 from ...store.dsn import cause_of
 from ...store.session.sessions import SessionStore
@@ -50,6 +51,7 @@ class ServerHeartbeat:
         clocks: ExpectedClocks,
         levels: Levels,
         load: Callable[[], Awaitable[str]],
+        metrics: Metrics,
     ):
         self._store = store
         self._server = server
@@ -59,6 +61,7 @@ class ServerHeartbeat:
         self._clocks = clocks
         self._levels = levels
         self._load = load
+        self._metrics = metrics
         # What was last written of it.
         self._load_told: str | None = None
         self._outdated = False
@@ -139,6 +142,7 @@ class ServerHeartbeat:
         middle = (sent + time.monotonic()) / 2
         self._clocks.heard(row["at"], middle)
         if row["amnesty"]:
+            self._metrics.amnesty()
             _log.warning(
                 "no server could hear a worker for a while: no session is lost before its ttl is over anew"
             )

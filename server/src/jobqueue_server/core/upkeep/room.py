@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from ...store import migrate
 from ...store.stores import Stores
 from .audit_partitions import AuditPartitions
 from .clock import Clock
+from .condition import ConditionReader
 from .expected_clock import ExpectedClocks
 from .levels import Levels
-from .retention import Retention
+from .retention import Retention, partition_width
 
 
 class UpkeepRoom:
@@ -21,6 +23,9 @@ class UpkeepRoom:
         self.levels = Levels(stores.levels, level)
         self.retention = Retention(stores.retention, retention=retention)
         self.audit_partitions = AuditPartitions(stores.audit_partitions)
+        self.condition = ConditionReader(
+            stores.condition, width=partition_width(retention), known_migration=len(migrate.load())
+        )
         self.expected = expected
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -28,5 +33,6 @@ class UpkeepRoom:
         return {
             "clock": self.clock.run,
             "retention": self.retention.run,
+            "condition": self.condition.run,
             "audit partitions": self.audit_partitions.run,
         }
