@@ -17,12 +17,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 PARALLEL := -n $(or $(JOBS),auto) --maxprocesses 8
 
 # What `make test` leaves to `make check`: each test says by its marker why.
-QUICK := not (browser or chart or curl or faults or fuzz or image or language or network or package or pgbouncer or slow)
+QUICK := not (browser or chart or curl or faults or fuzz or image or language or network or package or pgbouncer or prometheus or slow)
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab ui-size clean
+.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults abuse fuzz mutants rules check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab ui-size clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ interop: install ## Clients of other gRPC libraries against our transport and gr
 mutants: install ## Break the code on purpose, one line at a time, in a copy: the tests of each promise must go red
 	@$(BIN)/python -m tools.mutants
 
+rules: install ## The alert rules in deploy/prometheus: checked, and their unit tests; fetches Debian's promtool where none is on PATH
+	@$(BIN)/python -m tools.prometheus --fetch
+	@$(BIN)/python -m tools.prometheus
+
 check: install browser $(RENDERS_CHARTS) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(BIN)/python -m pytest tests $(PARALLEL) -m "not network" --engine both --fast-path both
 
@@ -124,6 +128,7 @@ generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP 
 	@$(BIN)/python -m tools.rust_stubs
 	@$(BIN)/python -c 'from jobqueue_server.settings import render_env_example; print(render_env_example(), end="")' > .env.example
 	@$(BIN)/python -m tools.docs
+	@$(BIN)/python -m tools.grafana
 
 lock: install ## Renew the locks: the newest versions that the packages and locks/*.in allow
 	@$(BIN)/python -m tools.locks

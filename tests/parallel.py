@@ -36,6 +36,7 @@ _ELSEWHERE = (
     "faults",
     "fuzz",
     "pgbouncer",
+    "prometheus",
     "curl",
     "slow",
 )

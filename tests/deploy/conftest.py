@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.parallel import leave_out
+from tools.prometheus import program
+
 from . import dockerfile
 
 ROOT = Path(__file__).parents[2]
@@ -36,3 +39,17 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     return folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what wants promtool where that is not there, and says so."""
+    without = [
+        item for item in items if item.get_closest_marker("prometheus") and program("promtool") is None
+    ]
+    if without:
+        leave_out(
+            config,
+            items,
+            without,
+            f"promtool: NOT there; {len(without)} tests of it were NOT run (`make rules`)",
+        )
