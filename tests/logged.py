@@ -1,4 +1,4 @@
-"""Holds each JSON line that a program of a test logs to docs/logs.md."""
+"""Says which JSON lines that a program of a test logged are not as docs/logs.md says."""
 
 from __future__ import annotations
 
