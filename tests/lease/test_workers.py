@@ -175,9 +175,11 @@ async def test_a_drained_worker_finishes_what_it_holds_and_gets_no_more(place: P
     await worker.succeed(leased)
     assert await place.status(leased.id) == "SUCCEEDED"
     # It is not sent away: it would open another session, which takes jobs.
-    await worker.no_job()
-    assert not worker.has("goodbye")
+    await worker.heartbeat()
+    with pytest.raises(TimeoutError):
+        await worker.next("goodbye", 2.0)
     assert not worker.has("go_away")
+    assert not worker.has_job
     another = await place.worker()
     assert (await another.job()).id == job.id
 
