@@ -1,4 +1,4 @@
-"""Writes the documents that are made from code: docs/errors.md, docs/settings.md, docs/metrics.md, docs/logs.md, a part of
+"""Writes what is made from code: docs/errors.md, docs/settings.md, docs/metrics.md, docs/logs.md, a part of
 docs/hardening.md, the chart's values.
 
 python -m tools.docs            write them

@@ -30,7 +30,7 @@ class _Reading(Generic[Value]):
 
     @property
     def in_vain(self) -> bool:
-        """Whether it goes on, and nobody waits for it."""
+        """Whether it goes on, and no caller waits for it."""
         return not self._callers and not self.future.done()
 
 
