@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import helm_python
 from ruamel.yaml import YAML
 
 from .conftest import DEPLOY
+from .helm import helm_python
 
 CHART = DEPLOY / "helm/jobqueue"
 SETS = {path.stem: path for path in sorted((Path(__file__).parent / "values").glob("*.yaml"))}

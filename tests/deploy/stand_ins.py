@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 from ruamel.yaml import YAML
 
 from . import chart, dockerfile
 from .conftest import DEPLOY, ROOT
+from .helm import kubernetes_validate
 
 #: The folder: values of each release, objects and Secrets by name.
 FOLDER = "STAND_INS"

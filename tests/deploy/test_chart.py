@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import tomllib
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import jsonschema_rs
-import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
@@ -35,11 +32,10 @@ from .chart import (
     values_of,
 )
 from .conftest import DEPLOY, ROOT
+from .helm import helm_python, kubernetes_validate
 
 pytestmark = [pytest.mark.chart, pytest.mark.parametrize("name", SETS)]
 
-# It reads its schemas anew for each object, megabytes of them.
-kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 KUBERNETES = ("1.31", "1.34", "1.37")
 CRDS = {
     path.stem: jsonschema_rs.validator_for(YAML(typ="safe").load(path))

@@ -1,4 +1,4 @@
-"""Labels whose number is bounded: whoever may name a queue or a kind must not fill the memory of a Prometheus."""
+"""Labels whose number is bounded: callers that may name a queue or a kind must not fill the memory of a Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the condition of the database, as long as somebody wants to know it."""
+"""Reads the condition of the database, as long as it is asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .snapshots import SnapshotAges
 _log = logging.getLogger(__name__)
 
 EVERY = 15.0
-#: It is read for so many seconds after somebody asked.
+#: It is read for so many seconds after it was asked for.
 ASKED_LATELY = 120.0
 
 
@@ -48,7 +48,7 @@ class ConditionReader:
         return self._latest
 
     async def run(self) -> None:
-        """Reads until cancelled. What can't be read now stays as it was; what nobody asked for is forgotten."""
+        """Reads until cancelled. What can't be read now stays as it was; what is not asked for is forgotten."""
         cycle = DutyCycle(self._every)
         while True:
             if time.monotonic() - self._asked_at < ASKED_LATELY:

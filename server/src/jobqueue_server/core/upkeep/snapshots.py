@@ -33,7 +33,7 @@ class SnapshotAges:
 
         Args:
             now: As in `note`, which goes before.
-            oldest_xid: The number; None: nobody keeps any.
+            oldest_xid: The number; None: none are kept.
             seconds: For how long its transaction has been open, if that is known: it is no longer than that. Where
                 the number is older than what was noted, that is all there is.
         """

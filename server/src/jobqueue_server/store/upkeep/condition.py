@@ -17,7 +17,7 @@ class Holder:
 
     Attributes:
         next_xid: The number that the next transaction gets, counted over wraparounds.
-        oldest_xid: The oldest number whose dead rows are kept for somebody; None: nobody keeps any.
+        oldest_xid: The oldest number whose dead rows are kept; None: none are.
         seconds: For how long that one's transaction has been open, where it is told; an upper bound.
     """
 

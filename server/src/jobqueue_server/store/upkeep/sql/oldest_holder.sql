@@ -1,6 +1,6 @@
 -- read: who keeps dead rows of this database from being removed
 -- held: how many transaction numbers ago that began, by the oldest snapshot or number that a session, a slot, a standby or
--- a prepared transaction has; null: nobody keeps any. seconds: since when its transaction is open. Who may not see that of
+-- a prepared transaction has; null: none are kept. seconds: since when its transaction is open. Who may not see that of
 -- other roles gets null, while the numbers are told to all. A vacuum has a snapshot that keeps nothing.
 with holder as (
     select greatest(age(a.backend_xid), age(a.backend_xmin)) as held, a.xact_start as since
