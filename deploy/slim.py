@@ -3,7 +3,7 @@
 - what debuggers read of compiled modules: half of uvloop and of asyncpg;
 - sources of compiled modules, types for checkers, and tests;
 - what cffi compiles with: cryptography brings its module compiled, and asks for no more than cffi's own;
-- the first version of pydantic, which the second carries along;
+- the first version of pydantic, which the second carries along, and the old interfaces of grpc;
 - the lexers, formatters and styles of pygments, by which rich would colour programs: no text of ours has one.
 """
 
@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SOURCES = {".c", ".h", ".proto", ".pxd", ".pxi", ".pyi", ".pyx"}
-FOLDERS = ("cffi", "pycparser", "pydantic/v1")
+TESTS = {"_testbase", "tests"}
+FOLDERS = ("cffi", "pycparser", "pydantic/v1", "grpc/beta", "grpc/framework")
 #: rich asks for the lexer of plain text, and for these styles.
 OF_PYGMENTS = {
     "lexers": {"__init__", "_mapping", "special"},
@@ -41,8 +42,9 @@ def needless(folder: Path) -> Iterator[Path]:
     """Files and folders to take out."""
     for packages in list(folder.glob("lib/python*/site-packages")):
         for path in list(packages.rglob("*")):
-            ours = path.relative_to(packages).parts[0].startswith("jobqueue")
-            if not ours and (path.suffix in SOURCES or (path.is_dir() and path.name == "tests")):
+            # That of KEDA is in the server with its licence.
+            ours = path.suffix == ".proto" and path.relative_to(packages).parts[0].startswith("jobqueue")
+            if not ours and (path.suffix in SOURCES or (path.is_dir() and path.name in TESTS)):
                 yield path
         yield from (packages / name for name in FOLDERS if (packages / name).exists())
         for part, kept in OF_PYGMENTS.items():
