@@ -47,7 +47,8 @@ def _run(*words: str, **environment: str) -> str:
         words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout.strip()
+    # What a container said on either goes with its own.
+    return (done.stdout + done.stderr if "logs" in words else done.stdout).strip()
 
 
 def base() -> str:
