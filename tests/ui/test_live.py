@@ -153,15 +153,16 @@ def test_a_worker_that_is_killed_is_silent_then_lost_and_its_jobs_are_back(
 
 def test_a_worker_that_is_heard_again_is_not_lost(server: Server, open_tab: Callable[..., Tab]):
     server.enqueue("work", "frozen", 1)
-    worker = WorkerProcess(server.grpc, "sleeper", queues=("frozen",), ttl=6)
+    # It must not be over before the page has seen that the worker is silent.
+    worker = WorkerProcess(server.grpc, "sleeper", queues=("frozen",), ttl=20)
     try:
         tab = open_tab(server)
         tab.go("workers?queue=frozen")
         expect(tab.row("sleeper")).to_contain_text("connected")
         worker.process.send_signal(signal.SIGSTOP)
-        expect(tab.row("sleeper")).to_contain_text("silent", timeout=10_000)
+        expect(tab.row("sleeper")).to_contain_text("silent", timeout=30_000)
         worker.process.send_signal(signal.SIGCONT)
-        expect(tab.row("sleeper")).to_contain_text("connected", timeout=10_000)
+        expect(tab.row("sleeper")).to_contain_text("connected", timeout=30_000)
         expect(tab.row("sleeper")).to_have_count(1)
     finally:
         worker.kill()
