@@ -52,7 +52,11 @@ def jobs(filtered: str = "") -> tuple[Ask, ...]:
 
 def queues() -> tuple[Ask, ...]:
     """What the list of queues asks."""
-    return (*FRAME, Ask("v1/queues", "page_size=1000", every=5))
+    return (
+        *FRAME,
+        Ask("v1/queues", "page_size=1000", every=5),
+        Ask("v1/stats", "group_by=GROUP_BY_QUEUE&step=60s", every=10),
+    )
 
 
 def queue(name: str) -> tuple[Ask, ...]:
