@@ -67,6 +67,8 @@ def test_a_viewer_of_the_bench_makes_the_calls_of_each_page(server: Server, tab:
         # The rows in view are followed by their ids.
         rows = {call for call in found if call[0] == f"/{pages.FOLLOWED}" and place.startswith("jobs?")}
         rows |= {call for call in found if call[0] == f"/{pages.FOLLOWED}" and place == "jobs"}
+        # So is a worker that is silent asked for, once: ours was killed.
+        rows |= {call for call in found if call[0].startswith("/v1/workers/")}
         assert found - rows == wanted, place
 
 
