@@ -60,9 +60,12 @@ function Plot({ times, lines, show, at, point, label }) {
   const below = timeTicks(from, until, (width - LEFT) / 70, offset);
   const move = (/** @type {any} */ event) => point(from + (event.clientX - place.current.getBoundingClientRect().left - LEFT) / perSecond);
   const right = at !== null && x(at) > width / 2;
+  // Half a job is shown as one, and so is one.
+  const apart = (/** @type {number} */ value, /** @type {number} */ index, /** @type {number[]} */ all) =>
+    index === all.length - 1 || show(value) !== show(all[index + 1] ?? null);
   return html`<div class="plot" ref=${place}>${width > 0 && html`<svg width=${width} height=${HEIGHT} role="img" aria-label=${label}
     onPointerMove=${move} onPointerLeave=${() => point(null)}>
-    ${(most ? ticks(highest, 4) : [0]).map((value) => html`<line key=${value} x1=${LEFT} x2=${width} y1=${y(value)} y2=${y(value)} />
+    ${(most ? ticks(highest, 4).filter(apart) : [0]).map((value) => html`<line key=${value} x1=${LEFT} x2=${width} y1=${y(value)} y2=${y(value)} />
       <text x=${LEFT - 6} y=${y(value) + 4} text-anchor="end">${show(value)}</text>`)}
     ${below.times.map((time) => html`<line key=${time} x1=${x(time)} x2=${x(time)} y1=${MARGIN} y2=${HEIGHT - BELOW} />
       <text x=${x(time)} y=${HEIGHT - 5} text-anchor="middle">${clock(time, utc, below.step)}</text>`)}
