@@ -31,7 +31,7 @@ from jobqueue_server.model import (
     UniqueScope,
     Until,
 )
-from jobqueue_server.rpc.convert import job_message, kind_message, queue_message
+from jobqueue_server.rpc.convert import decode_simple_unique, job_message, kind_message, queue_message
 from jobqueue_server.rpc.values import TooDeep, fill, text_of
 
 from .conftest import NOW, Served, a_job
@@ -367,3 +367,14 @@ def test_a_queue_shows_its_depths() -> None:
             )
         ],
     )
+
+
+def test_what_stands_beside_the_key_of_a_name_is_not_remembered_where_it_is_large():
+    # Field 99, which no version knows, of a megabyte: a message keeps it.
+    unknown = b"\x9a\x06\x80\x80\x40" + b"x" * (1 << 20)
+    small = job_pb2.NewJob(unique=job_pb2.Unique(key="n", until=job_pb2.Unique.ENDS))
+    large = job_pb2.NewJob(unique=job_pb2.Unique.FromString(small.unique.SerializeToString() + unknown))
+    unique = decode_simple_unique(small)
+    assert unique is not None
+    assert (unique.key, unique.until) == ("n", Until.ENDS)
+    assert decode_simple_unique(large) is None

@@ -125,12 +125,17 @@ def decode_simple_unique(job: pb.NewJob) -> Unique | None:
     if not checks.is_key(key):
         return None
     message.ClearField("key")
-    known = _beside_key(message.SerializeToString())
+    raw = message.SerializeToString()
+    known = _beside_key(raw) if len(raw) <= _MOST_BESIDE_KEY else None
     if known is None:
         return None
     return Unique(
         key, (), known.scope, known.until, known.period, known.on_conflict, known.replace, known.max_delay
     )
+
+
+# All that can be right takes fewer bytes; what is remembered must not be as large as a caller likes.
+_MOST_BESIDE_KEY = 64
 
 
 @lru_cache(maxsize=256)

@@ -22,7 +22,7 @@ ASKED_LATELY = 120.0
 
 
 class ConditionReader:
-    """Reads it every 15 s while it is asked for; who never asks pays nothing.
+    """Reads it every 15 s while it is asked for. Where it is not, it costs nothing.
 
     Args:
         store: The statements.
