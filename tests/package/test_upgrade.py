@@ -206,6 +206,20 @@ async def test_jobs_in_flight_live_through_the_break_and_the_page_says_what_it_w
         assert await process.ended() == 0
 
 
+async def freeze_between_transactions(server: ServerProcess, connection: asyncpg.Connection) -> None:
+    """Stop the server between its transactions: what it had locked would stay locked for as long as it stands still."""
+    states = """select state from pg_stat_activity
+        where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()"""
+    while True:
+        server.send(signal.SIGSTOP)
+        while "active" in (seen := {row["state"] for row in await connection.fetch(states)}):
+            await asyncio.sleep(0.01)
+        if seen == {"idle"}:
+            return
+        server.send(signal.SIGCONT)
+        await asyncio.sleep(0.01)
+
+
 async def test_a_server_of_before_that_was_frozen_meanwhile_stores_nothing(
     before: Environment, empty_dsn: str, tmp_path: Path, start: Callable[[Any], Any]
 ) -> None:
@@ -214,9 +228,9 @@ async def test_a_server_of_before_that_was_frozen_meanwhile_stores_nothing(
     await frozen.ready()
     caller = Caller(frozen.address)
     await caller.enqueue("count", b"1")
-    frozen.send(signal.SIGSTOP)
     connection = await asyncpg.connect(empty_dsn)
     async with asyncio.timeout(60):
+        await freeze_between_transactions(frozen, connection)
         # A heartbeat that was on its way is as good as a server that runs.
         while True:
             await connection.execute("update server set heartbeat_at = now() - interval '11 s'")
