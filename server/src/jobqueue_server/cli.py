@@ -55,6 +55,8 @@ schema = typer.Typer(
 app.add_typer(schema, name="migrate")
 access = typer.Typer(help="Make the first key of an administrator.", no_args_is_help=True)
 app.add_typer(access, name="keys")
+cell = typer.Typer(help="Move the database to another PostgreSQL while it is used.", no_args_is_help=True)
+app.add_typer(cell, name="cell")
 _log = logs.get(__name__)
 _out = Console()
 _err = Console(stderr=True)
@@ -253,6 +255,56 @@ def bootstrap(
             markup=False,
         )
         print(key.text)
+
+    run(work)
+
+
+@cell.command()
+@_takes_settings(*_DATABASE)
+def move(
+    settings: Settings,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="URL", help="The other PostgreSQL, as its owner: an empty database."),
+    ],
+    reached_by: Annotated[
+        str | None,
+        typer.Option(
+            "--reached-by",
+            metavar="URL",
+            help="This database as the other one reaches it, if not by the same URL.",
+        ),
+    ] = None,
+    cut_over: Annotated[
+        bool,
+        typer.Option("--cut-over", help="Go over once both are in step: this database then takes no writes."),
+    ] = False,
+    abandon: Annotated[
+        bool,
+        typer.Option("--abandon", help="Take back what was done. Before the cut-over it is always possible."),
+    ] = False,
+) -> None:
+    """Copy the database to another PostgreSQL and keep both in step; with --cut-over, go over to it.
+
+    It may be ended and run again at any point. docs/move.md has the steps.
+    """
+    if cut_over and abandon:
+        _fail("--cut-over and --abandon: give one of them", code=2)
+    source = settings.migrate_dsn or running_dsn(settings.data_dir or Path(default_data_dir()))
+    if source is None:
+        _fail("there is nothing to move: name the database by DATABASE_URL", code=2)
+        return
+
+    async def work() -> None:
+        from .cell.command import move
+        from .cell.errors import MoveRefused
+
+        try:
+            await move(
+                source, to, reached_by, settings.service_role, _err, cut_over=cut_over, abandon=abandon
+            )
+        except MoveRefused as error:
+            _fail(str(error))
 
     run(work)
 

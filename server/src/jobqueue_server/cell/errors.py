@@ -1,0 +1,7 @@
+"""What keeps a cell from moving."""
+
+from __future__ import annotations
+
+
+class MoveRefused(Exception):
+    """It can't go on. The text says what is wrong and what would help; nothing was changed that hurts."""
