@@ -1,7 +1,7 @@
 """Where the databases of a run lie: in memory, where the machine has room for them.
 
-A disk is what most tests waited for. To copy and drop a database takes 0.55 s there and 0.04 s in memory. PostgreSQL has
-the same settings in both, and calls fsync as it does in production: a file system in memory is only quick to answer.
+A disk is what most tests waited for. To copy and drop a database takes 0.55 s there and 0.04 s in memory. PostgreSQL
+has the same settings in both, and calls fsync as it does in production: a file system in memory is quick to answer.
 """
 
 from __future__ import annotations

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from jobqueue.v1 import lease_pb2
 
 from .place import Place, Status, eventually
+
+pytestmark = pytest.mark.any_engine
 
 
 async def test_a_heartbeat_that_names_an_unknown_lease_is_answered_by_its_revocation(place):

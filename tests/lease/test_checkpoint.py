@@ -9,6 +9,8 @@ from jobqueue.v1 import job_pb2, lease_pb2
 from .hand_worker import span
 from .place import eventually
 
+pytestmark = pytest.mark.any_engine
+
 QUICK = job_pb2.RetryPolicy(min_backoff=span(0.001), max_backoff=span(0.02))
 
 

@@ -11,6 +11,8 @@ from jobqueue.v1 import job_pb2, lease_pb2
 
 from .hand_worker import span
 
+pytestmark = pytest.mark.any_engine
+
 Verdict = lease_pb2.SettleResult.Verdict
 
 

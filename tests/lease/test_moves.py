@@ -10,6 +10,8 @@ from jobqueue_server.core.lease.holding import REMEMBERED_LEASES
 from .place import Place, Status
 from .test_servers import two
 
+pytestmark = pytest.mark.any_engine
+
 Verdict = lease_pb2.SettleResult.Verdict
 SMALL = b'"' + b"s" * 398 + b'"'
 

@@ -49,6 +49,7 @@ async def watching(caller: Caller, **metadata: str) -> AsyncIterator[Any]:
         call.cancel()
 
 
+@pytest.mark.any_engine
 async def test_what_runs_and_what_could_run_is_wanted(place: Place) -> None:
     worker = await place.worker(slots=1)
     await place.batch(3)
@@ -64,11 +65,13 @@ async def test_what_runs_and_what_could_run_is_wanted(place: Place) -> None:
     await worker.succeed(leased)
 
 
+@pytest.mark.any_engine
 async def test_a_queue_that_was_never_used_wants_nothing_and_is_no_error(place: Place) -> None:
     assert await wanted(place, queue="never") == 0
     assert not await active(place, queue="never")
 
 
+@pytest.mark.any_engine
 async def test_queues_count_together_and_kinds_apart(place: Place) -> None:
     await place.batch(3, kind="resize", queue="images")
     await place.batch(2, kind="scan", queue="images")
@@ -79,12 +82,14 @@ async def test_queues_count_together_and_kinds_apart(place: Place) -> None:
     assert await wanted(place, queue="images", kinds="other") == 0
 
 
+@pytest.mark.any_engine
 async def test_there_is_something_to_do_above_the_activation_alone(place: Place) -> None:
     await place.batch(3)
     assert await active(place, queue="default", activationSlots="2")
     assert not await active(place, queue="default", activationSlots="3")
 
 
+@pytest.mark.any_engine
 async def test_a_running_job_alone_is_something_to_do(place: Place) -> None:
     worker = await place.worker()
     await place.enqueue()
@@ -117,6 +122,7 @@ async def test_a_stream_stays_while_the_database_is_away(
         assert await following()
 
 
+@pytest.mark.any_engine
 async def test_what_waits_for_a_person_or_for_time_activates_nothing(place: Place) -> None:
     await place.enqueue(hold=True)
     await place.enqueue(delay=3600)
@@ -125,6 +131,7 @@ async def test_what_waits_for_a_person_or_for_time_activates_nothing(place: Plac
     assert not await active(place, queues="default,paused")
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize(("given", "size"), [({}, 10), ({"slotsPerReplica": "4"}, 4)])
 async def test_the_metric_is_wanted_slots_and_its_target_the_slots_of_a_replica(
     place: Place, given: dict[str, str], size: int
@@ -150,6 +157,7 @@ async def test_the_first_job_is_pushed_within_a_second_and_the_last_end_too(plac
         assert not await following()
 
 
+@pytest.mark.any_engine
 async def test_the_first_job_is_pushed_where_another_server_took_it(dsn: str) -> None:
     async with Place(dsn) as one, Place(dsn) as other, watching(one, queue="default") as following:
         assert not await following()
@@ -205,6 +213,7 @@ async def test_so_many_streams_and_no_more(place: Place) -> None:
         ({"queue": "a", "slotPerReplica": "5"}, "slotPerReplica", "known are queue, queues, kinds"),
     ],
 )
+@pytest.mark.any_engine
 async def test_a_wrong_trigger_is_told_which_field_is_wrong(
     place: Place, metadata: dict[str, str], field: str, words: str
 ) -> None:
@@ -220,6 +229,7 @@ async def test_a_wrong_trigger_is_told_which_field_is_wrong(
     assert f"scaledObjectRef.scalerMetadata.{field}: " in (refused.value.details() or "")
 
 
+@pytest.mark.any_engine
 async def test_another_metric_is_refused_by_its_name(place: Place) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await ask(
@@ -228,6 +238,7 @@ async def test_another_metric_is_refused_by_its_name(place: Place) -> None:
     assert refused.value.details() == "metricName: must be wanted_slots, the one metric that there is"
 
 
+@pytest.mark.any_engine
 async def test_a_value_from_the_environment_of_the_workers_counts(place: Place) -> None:
     await place.batch(2, queue="mail")
     assert await wanted(place, queueFromEnv="mail") == 2

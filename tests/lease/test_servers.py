@@ -67,6 +67,7 @@ def servers(request: pytest.FixtureRequest) -> Any:
 # ---- jobs
 
 
+@pytest.mark.any_engine
 async def test_a_job_stored_by_one_server_starts_with_the_other_at_once(notices_alone):
     """Also in a lane that the other one has never seen."""
     first, second = notices_alone
@@ -80,6 +81,7 @@ async def test_a_job_stored_by_one_server_starts_with_the_other_at_once(notices_
         assert await worker.succeed(leased) == []
 
 
+@pytest.mark.any_engine
 async def test_a_job_stored_by_one_server_starts_with_the_other_within_a_second(polling_alone):
     first, second = polling_alone
     worker = await first.worker(kinds=["work", "new"], slots=10)
@@ -91,6 +93,7 @@ async def test_a_job_stored_by_one_server_starts_with_the_other_within_a_second(
         assert time.monotonic() - started < A_SECOND
 
 
+@pytest.mark.any_engine
 async def test_what_a_server_puts_back_in_line_starts_with_the_other_at_once(notices_alone):
     """After a backoff, a delay, an operator's retry, a release, and a loss."""
     first, second = notices_alone
@@ -120,6 +123,7 @@ async def test_what_a_server_puts_back_in_line_starts_with_the_other_at_once(not
 # ---- cancels, timeouts, sessions
 
 
+@pytest.mark.any_engine
 async def test_a_cancel_on_one_server_reaches_the_worker_of_the_other_within_a_second(servers):
     first, second = servers
     worker = await first.worker()
@@ -138,6 +142,7 @@ async def test_a_cancel_on_one_server_reaches_the_worker_of_the_other_within_a_s
     assert not worker.has("control")
 
 
+@pytest.mark.any_engine
 async def test_a_cancel_is_told_once_on_a_stream_however_often_it_is_looked_for(dsn):
     async with two(dsn, notify="off") as (first, second):
         worker = await first.worker()
@@ -154,6 +159,7 @@ async def test_a_cancel_is_told_once_on_a_stream_however_often_it_is_looked_for(
         assert (await worker.next("control")).HasField("cancel")
 
 
+@pytest.mark.any_engine
 async def test_after_the_grace_the_server_decides_whichever_was_asked(servers):
     first, second = servers
     worker = await first.worker()
@@ -223,6 +229,7 @@ async def test_a_session_that_another_server_reaped_ends_its_stream_at_once(noti
     assert (await worker.end(2)).reason == "SESSION_ENDED"
 
 
+@pytest.mark.any_engine
 async def test_a_server_that_reaches_the_database_again_looks_at_once_what_became_of_its_sessions(
     polling_alone,
 ):
@@ -242,6 +249,7 @@ async def test_a_server_that_reaches_the_database_again_looks_at_once_what_becam
 # ---- the notices themselves
 
 
+@pytest.mark.any_engine
 async def test_a_server_that_is_alone_tells_nobody(place):
     listening = await listener(place)
     await place.worker()
@@ -258,6 +266,7 @@ async def listener(place: Place) -> list[dict[str, Any]]:
     return heard
 
 
+@pytest.mark.any_engine
 async def test_what_comes_together_is_told_together_in_notices_that_postgresql_takes(dsn):
     async with two(dsn) as (first, _):
         heard = await listener(first)
@@ -287,6 +296,7 @@ async def test_what_comes_together_is_told_together_in_notices_that_postgresql_t
         assert len(sizes) < 30
 
 
+@pytest.mark.any_engine
 async def test_a_connection_for_notices_that_is_lost_or_deaf_is_made_anew(dsn):
     tuning = Tuning(notices_echo_every=0.2, notices_again_after=0.05, sweep_every=3600.0)
 
@@ -320,6 +330,7 @@ def lines_heard(place: Place) -> list[tuple[int, int, bool]]:
     return heard
 
 
+@pytest.mark.any_engine
 async def test_servers_in_two_schemas_of_one_database_do_not_hear_each_other(empty_dsn):
     connection = await asyncpg.connect(empty_dsn)
     dsns = []
@@ -345,6 +356,7 @@ async def test_servers_in_two_schemas_of_one_database_do_not_hear_each_other(emp
         assert [await place.value("select count(*) from job") for place in (first, third)] == [20, 1]
 
 
+@pytest.mark.any_engine
 async def test_a_server_of_the_version_before_hears_this_one_and_is_heard(notices_alone):
     """It knows one channel for all schemas. What servers of this version say on both is taken once."""
     first, second = notices_alone
@@ -368,6 +380,7 @@ async def test_a_server_of_the_version_before_hears_this_one_and_is_heard(notice
     assert len(lines) == 2
 
 
+@pytest.mark.any_engine
 async def test_a_server_tells_at_most_every_25_ms_and_keeps_a_bounded_part_of_what_is_to_tell(dsn):
     async with two(dsn) as (first, _):
         heard = await listener(first)
@@ -388,6 +401,7 @@ async def test_a_server_tells_at_most_every_25_ms_and_keeps_a_bounded_part_of_wh
         assert len(first.app.events.peers._news) == Tuning().notices_kept
 
 
+@pytest.mark.any_engine
 async def test_what_is_no_notice_of_this_version_is_passed_over(notices_alone, caplog):
     first, second = notices_alone
     for text in (
@@ -407,6 +421,7 @@ async def test_what_is_no_notice_of_this_version_is_passed_over(notices_alone, c
     assert (await worker.job()).id == job.id
 
 
+@pytest.mark.any_engine
 async def test_a_server_that_is_told_not_to_listen_does_not(dsn):
     async with two(dsn, notify="off") as (first, second):
         heard = await listener(first)

@@ -20,6 +20,7 @@ async def audit(place: Place) -> None:
     await place.app.session.audit.audit()
 
 
+@pytest.mark.any_engine
 async def test_a_worker_whose_session_was_reaped_behind_its_server_is_told_so(place: Place):
     worker = await place.worker()
     await place.sql("update worker_session set ended_at = now() where id = $1", worker.welcome.session_id)
@@ -49,6 +50,7 @@ async def test_a_session_that_nobody_watches_becomes_silent_and_its_jobs_go_on(p
     assert (await place.get(job.id)).losses == 1
 
 
+@pytest.mark.any_engine
 async def test_a_session_that_moved_to_another_server_is_forgotten_by_the_first(place: Place, dsn: str):
     async with Place(dsn) as second:
         worker = await place.worker()
@@ -65,6 +67,7 @@ async def test_a_session_that_moved_to_another_server_is_forgotten_by_the_first(
         assert await again.succeed(leased) == []
 
 
+@pytest.mark.any_engine
 async def test_the_audit_leaves_alone_what_a_session_holds_with_another_server(place: Place, dsn: str):
     """Its worker has not closed the first stream yet."""
     async with Place(dsn) as second:
@@ -78,6 +81,7 @@ async def test_the_audit_leaves_alone_what_a_session_holds_with_another_server(p
         assert await again.succeed(leased) == []
 
 
+@pytest.mark.any_engine
 async def test_a_lease_that_was_never_handed_over_is_not_charged_when_its_session_is_lost(place: Place):
     """As after a claim whose answer was lost."""
     worker = await place.worker(ttl=5)
@@ -96,6 +100,7 @@ async def test_a_lease_that_was_never_handed_over_is_not_charged_when_its_sessio
     assert (Status.Name(stored.status), stored.losses, stored.attempts) == ("RUNNING", 0, 2)
 
 
+@pytest.mark.any_engine
 async def test_a_stray_of_a_session_that_ended_long_ago_is_found_by_a_server_that_starts(place: Place):
     worker = await place.worker()
     job = await place.enqueue(delay=60)
@@ -115,6 +120,7 @@ async def test_a_stray_of_a_session_that_ended_long_ago_is_found_by_a_server_tha
     assert await place.status(job.id) == "QUEUED"
 
 
+@pytest.mark.any_engine
 async def test_sessions_that_break_together_are_silenced_together(place: Place):
     """As when a proxy restarts: thousands of statements would keep the pool from everybody else."""
     workers = await asyncio.gather(*(place.worker(name=f"worker-{number}", ttl=60) for number in range(60)))
@@ -140,6 +146,7 @@ async def test_sessions_that_break_together_are_silenced_together(place: Place):
     assert len(written) <= 10
 
 
+@pytest.mark.any_engine
 async def test_a_session_whose_welcome_waits_for_a_slow_database_is_not_taken_for_silent(place: Place):
     """Else it would be reaped in the midst of its stream, by another server."""
     worker = await place.worker(ttl=5)
@@ -174,6 +181,7 @@ async def test_a_stream_whose_session_went_on_elsewhere_gets_no_goodbye(dsn: str
         assert await again.succeed(leased) == []
 
 
+@pytest.mark.any_engine
 async def test_a_planned_move_logs_no_warning_where_its_notice_was_lost(
     dsn: str, caplog: pytest.LogCaptureFixture
 ):

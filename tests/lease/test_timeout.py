@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from jobqueue.v1 import job_pb2, lease_pb2
 
 from .place import Status
+
+pytestmark = pytest.mark.any_engine
 
 Verdict = lease_pb2.SettleResult.Verdict
 QUICK = job_pb2.RetryPolicy(min_backoff=Duration(nanos=1_000_000), max_backoff=Duration(nanos=20_000_000))

@@ -122,6 +122,7 @@ async def test_a_claim_without_a_job_answers_none_when_its_wait_is_over_or_its_c
     assert await script.claim(wait=30, timeout=1) == []
 
 
+@pytest.mark.any_engine
 async def test_a_claim_takes_as_many_as_it_asks_for_out_of_a_backlog(place, script):
     ids = await place.batch(30)
     first = await script.claim(20)
@@ -129,6 +130,7 @@ async def test_a_claim_takes_as_many_as_it_asks_for_out_of_a_backlog(place, scri
     assert len(await script.claim(20)) == 10
 
 
+@pytest.mark.any_engine
 async def test_capacity_bounds_what_a_session_holds(place):
     script = await CallWorker(place.stub).open(slots=3)
     await place.batch(5)
@@ -140,6 +142,7 @@ async def test_capacity_bounds_what_a_session_holds(place):
     assert len(await script.claim(2)) == 1
 
 
+@pytest.mark.any_engine
 async def test_each_outcome_is_judged_for_itself_in_its_order(place, script):
     await place.batch(4, retry_policy=QUICK)
     done, failed, stale, bad = await script.claim(4)
@@ -172,6 +175,7 @@ async def test_each_outcome_is_judged_for_itself_in_its_order(place, script):
     ]
 
 
+@pytest.mark.any_engine
 async def test_another_session_cannot_settle_its_leases(place, script):
     await place.enqueue()
     (leased,) = await script.claim()
@@ -181,6 +185,7 @@ async def test_another_session_cannot_settle_its_leases(place, script):
     assert (await script.settle(outcome(leased)))[0].verdict == Verdict.APPLIED
 
 
+@pytest.mark.any_engine
 async def test_follow_ups_come_with_the_outcome_of_a_call(place, script):
     job = await place.enqueue()
     (leased,) = await script.claim()
@@ -194,6 +199,7 @@ async def test_follow_ups_come_with_the_outcome_of_a_call(place, script):
     assert follow_up.payload_json == b"2"
 
 
+@pytest.mark.any_engine
 async def test_what_a_lost_answer_carried_goes_back_uncharged_when_the_worker_says_what_it_holds(
     place, script
 ):
@@ -248,6 +254,7 @@ async def test_a_cancel_is_told_by_every_heartbeat_until_it_is_answered(place, s
     assert (await place.get(job.id)).reason == "CANCELLED_BY_CALLER"
 
 
+@pytest.mark.any_engine
 async def test_a_lease_that_was_taken_back_is_revoked_by_the_heartbeat_that_names_it(place, script):
     await place.enqueue(timeout=1, max_attempts=1)
     (leased,) = await script.claim()
@@ -258,6 +265,7 @@ async def test_a_lease_that_was_taken_back_is_revoked_by_the_heartbeat_that_name
     assert result.verdict == Verdict.STALE_LEASE
 
 
+@pytest.mark.any_engine
 async def test_a_session_lives_by_its_calls_and_is_lost_without_them(place):
     script = await CallWorker(place.stub).open(ttl=5)
     assert script.welcome.session_ttl.seconds == 5
@@ -275,6 +283,7 @@ async def test_a_session_lives_by_its_calls_and_is_lost_without_them(place):
     assert await reason_when(script.settle(outcome(leased))) == "SESSION_ENDED"
 
 
+@pytest.mark.any_engine
 async def test_closing_gives_back_what_is_held(place, script):
     await place.batch(2)
     one, two = await script.claim(2)
@@ -285,6 +294,7 @@ async def test_closing_gives_back_what_is_held(place, script):
     assert (Status.Name(seen.status), seen.failures, seen.losses) == ("QUEUED", 0, 0)
 
 
+@pytest.mark.any_engine
 async def test_any_server_answers_for_the_session(place, dsn):
     script = await CallWorker(place.stub).open()
     await place.batch(2)
@@ -360,11 +370,13 @@ async def test_bad_input_names_its_field(place, script, method, fields, field):
     assert list(violations_of(caught.value)) == [field]
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("token", ["x", "1.x", "٣.x", "99999999999999999999.x", "1." + "y" * 200])
 async def test_a_token_that_is_not_ours_is_a_session_unknown(place, token):
     assert await reason_when(CallWorker(place.stub, token).claim()) == "SESSION_UNKNOWN"
 
 
+@pytest.mark.any_engine
 async def test_only_the_newest_token_counts(place, script):
     old = script.token
     new = await CallWorker(place.stub).open(resume=lease_pb2.Resume(session_token=old))
@@ -374,6 +386,7 @@ async def test_only_the_newest_token_counts(place, script):
     assert await reason_when(script.heartbeat()) == "SESSION_UNKNOWN"
 
 
+@pytest.mark.any_engine
 async def test_only_a_session_s_own_token_is_told_that_it_has_ended(place, script):
     number, _, secret = script.token.partition(".")
     await script.close()
@@ -391,6 +404,7 @@ async def _waits(place, count=1):
     return len(place.app.session.unary._gathering) == count
 
 
+@pytest.mark.any_engine
 async def test_payloads_come_as_values_where_the_worker_asked_for_that(place):
     script = await CallWorker(place.stub).open(payload_format=job_pb2.PAYLOAD_FORMAT_VALUE)
     await place.enqueue(payload=b'{"n": 1}')

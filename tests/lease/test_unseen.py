@@ -9,7 +9,7 @@ import pytest
 
 from .place import Place, Status, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 #: A heartbeat interval of 2 s.
 DEAF_TTL = 8.0

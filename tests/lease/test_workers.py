@@ -68,6 +68,7 @@ def number(worker: HandWorker | CallWorker) -> int:
     return worker.welcome.session_id
 
 
+@pytest.mark.any_engine
 async def test_a_worker_is_shown_with_what_it_said_what_it_takes_and_what_it_holds(place: Place) -> None:
     before = datetime.now(UTC) - timedelta(seconds=5)
     worker = HandWorker(place.stub, name="mailer", queues={"mail": ["send", "sort"], "": ["work"]}, slots=3)
@@ -106,6 +107,7 @@ async def test_a_worker_is_shown_with_what_it_said_what_it_takes_and_what_it_hol
     await worker.close()
 
 
+@pytest.mark.any_engine
 async def test_workers_of_every_server_are_listed_newest_first_page_by_page(
     servers: tuple[Place, Place],
 ) -> None:
@@ -125,6 +127,7 @@ async def test_workers_of_every_server_are_listed_newest_first_page_by_page(
         assert found == [f"worker-{index}" for index in reversed(range(5))]
 
 
+@pytest.mark.any_engine
 async def test_filters_are_by_queue_kind_the_beginning_of_a_name_and_state(place: Place) -> None:
     await place.worker(name="mail-1", queues={"mail": ["send"]})
     await place.worker(name="mail_2", queues={"mail": ["sort"], "images": ["send"]})
@@ -148,6 +151,7 @@ async def test_a_worker_whose_stream_broke_is_silent_with_the_time_of_its_end(pl
     assert [each.session_id for each in await listed(place, state=[State.SILENT])] == [shown.session_id]
 
 
+@pytest.mark.any_engine
 async def test_a_worker_that_shuts_down_is_shown_so_by_every_server_while_it_has_jobs(
     servers: tuple[Place, Place],
 ) -> None:
@@ -163,6 +167,7 @@ async def test_a_worker_that_shuts_down_is_shown_so_by_every_server_while_it_has
     assert await names(second) == []
 
 
+@pytest.mark.any_engine
 async def test_a_drained_worker_finishes_what_it_holds_and_gets_no_more(place: Place) -> None:
     worker = await place.worker(slots=4)
     await place.enqueue()
@@ -184,6 +189,7 @@ async def test_a_drained_worker_finishes_what_it_holds_and_gets_no_more(place: P
     assert (await another.job()).id == job.id
 
 
+@pytest.mark.any_engine
 async def test_the_first_drain_stands_and_one_is_drained_for_good(place: Place) -> None:
     worker = await place.worker()
     first = await drain(place, number(worker), "the first")
@@ -195,6 +201,7 @@ async def test_the_first_drain_stands_and_one_is_drained_for_good(place: Place) 
     await worker.no_job()
 
 
+@pytest.mark.any_engine
 async def test_a_worker_of_another_server_is_drained_by_a_notice(servers: tuple[Place, Place]) -> None:
     first, second = servers
     worker = await first.worker()
@@ -209,6 +216,7 @@ async def test_a_worker_of_another_server_is_drained_by_a_notice(servers: tuple[
     await worker.no_job()
 
 
+@pytest.mark.any_engine
 async def test_without_notices_a_drain_is_found_by_the_audit(dsn: str) -> None:
     async with two(dsn, notify="off") as (first, second):
         worker = await first.worker()
@@ -218,6 +226,7 @@ async def test_without_notices_a_drain_is_found_by_the_audit(dsn: str) -> None:
         await worker.no_job()
 
 
+@pytest.mark.any_engine
 async def test_a_drain_survives_a_resume_on_another_server(servers: tuple[Place, Place]) -> None:
     first, second = servers
     worker = await first.worker(slots=2)
@@ -233,6 +242,7 @@ async def test_a_drain_survives_a_resume_on_another_server(servers: tuple[Place,
     assert await second.status(leased.id) == "SUCCEEDED"
 
 
+@pytest.mark.any_engine
 async def test_a_drained_worker_that_finds_no_other_server_stays_and_is_still_drained(place: Place) -> None:
     worker = await place.worker()
     await drain(place, number(worker))
@@ -244,6 +254,7 @@ async def test_a_drained_worker_that_finds_no_other_server_stays_and_is_still_dr
     await worker.no_job()
 
 
+@pytest.mark.any_engine
 async def test_jobs_that_only_a_drained_worker_takes_are_explained_so(place: Place) -> None:
     worker = await place.worker()
     await drain(place, number(worker))
@@ -256,6 +267,7 @@ async def test_jobs_that_only_a_drained_worker_takes_are_explained_so(place: Pla
     await eventually(look)
 
 
+@pytest.mark.any_engine
 async def test_a_drained_worker_without_a_stream_claims_in_vain_and_settles_what_it_holds(
     servers: tuple[Place, Place],
 ) -> None:
@@ -272,6 +284,7 @@ async def test_a_drained_worker_without_a_stream_claims_in_vain_and_settles_what
     assert lease_pb2.SettleResult.Verdict.Name(result.verdict) == "APPLIED"
 
 
+@pytest.mark.any_engine
 async def test_a_claim_that_waits_on_another_server_gets_nothing_after_a_drain(
     servers: tuple[Place, Place],
 ) -> None:
@@ -296,6 +309,7 @@ async def test_a_claim_that_waits_on_another_server_gets_nothing_after_a_drain(
     assert not first.app.session.drains._claiming
 
 
+@pytest.mark.any_engine
 async def test_a_worker_without_a_stream_is_silent_after_three_intervals(place: Place) -> None:
     script = await CallWorker(place.stub).open(ttl=8)
     assert (await seen(place, number(script))).state == State.CONNECTED
@@ -305,6 +319,7 @@ async def test_a_worker_without_a_stream_is_silent_after_three_intervals(place: 
     assert shown.ends_at.ToDatetime() - shown.silent_since.ToDatetime() == timedelta(seconds=8)
 
 
+@pytest.mark.any_engine
 async def test_workers_of_a_server_that_died_are_silent(place: Place) -> None:
     worker = await place.worker()
     await place.sql("update worker_session set server_id = 0")
@@ -312,6 +327,7 @@ async def test_workers_of_a_server_that_died_are_silent(place: Place) -> None:
     assert (shown.state, shown.server) == (State.SILENT, "")
 
 
+@pytest.mark.any_engine
 async def test_what_is_held_is_read_once_for_all_who_look_within_two_seconds(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +348,7 @@ async def test_what_is_held_is_read_once_for_all_who_look_within_two_seconds(
     assert reads <= 2
 
 
+@pytest.mark.any_engine
 async def test_a_server_that_does_not_know_drains_forbids_them(dsn: str) -> None:
     async with Place(dsn, level=DRAIN_LEVEL - 1), Place(dsn) as place:
         worker = await place.worker()
@@ -341,6 +358,7 @@ async def test_a_server_that_does_not_know_drains_forbids_them(dsn: str) -> None
         assert not (await seen(place, number(worker))).HasField("drain")
 
 
+@pytest.mark.any_engine
 async def test_what_is_no_worker_is_not_found_and_wrong_fields_are_named(place: Place) -> None:
     worker = await place.worker()
     await worker.send(drain=lease_pb2.Drain())
@@ -367,6 +385,7 @@ async def test_what_is_no_worker_is_not_found_and_wrong_fields_are_named(place: 
     assert reason_of(error.value) == "PAGE_TOKEN_INVALID"
 
 
+@pytest.mark.any_engine
 async def test_a_drained_worker_that_shuts_down_says_goodbye_and_a_new_session_takes_jobs(
     place: Place,
 ) -> None:

@@ -12,7 +12,7 @@ from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.lease.place import Place, Status
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 Verdict = lease_pb2.SettleResult.Verdict
 TTL = 5.0

@@ -23,7 +23,7 @@ from tests.lease.hand_worker import reason_of
 from tests.lease.place import Place, eventually
 from tests.login import HOWS, PASSWORD, Login
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 
 @pytest.fixture(scope="module")

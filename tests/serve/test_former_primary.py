@@ -21,7 +21,7 @@ from tests.lease.hand_worker import reason_of
 from tests.lease.place import Place, eventually
 from tests.standby import Pair, a_primary_and_its_standby, both, freeze, run, thaw
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 OURS = "from pg_stat_activity where application_name like 'jobqueue-server %'"
 HANG_UP = f"select count(pg_terminate_backend(pid, 5000)) {OURS}"

@@ -18,9 +18,7 @@ from jobqueue_server.store import migrate
 from tests.lease.place import Place, eventually
 from tests.standby import a_primary_and_its_standby
 
-pytestmark = pytest.mark.any_engine
-
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 
 def value(place: Place, name: str, **labels: str) -> float | None:

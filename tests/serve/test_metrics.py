@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from jobqueue.v1 import job_pb2
 from tests.lease.place import Place, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 QUICK = job_pb2.RetryPolicy(min_backoff=Duration(nanos=1_000_000), max_backoff=Duration(nanos=1_000_000))
 

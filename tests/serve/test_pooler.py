@@ -16,7 +16,7 @@ from tests.lease.hand_worker import reason_of
 from tests.lease.place import Place, eventually
 from tests.pgbouncer import PgBouncer
 
-pytestmark = [pytest.mark.slow, pytest.mark.pgbouncer]
+pytestmark = [pytest.mark.slow, pytest.mark.pgbouncer, pytest.mark.any_engine]
 
 
 @pytest.fixture(scope="module")

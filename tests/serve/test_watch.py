@@ -88,6 +88,7 @@ async def _basic(place, job_id):
     return job
 
 
+@pytest.mark.any_engine
 async def test_a_watch_tells_of_the_jobs_that_it_asked_for_and_of_no_others(place):
     right: dict[str, Any] = {"queue": "mail", "labels": {"team": "a", "tier": "1"}}
     async with Watcher(place, queue="mail", kind="work", labels=["team=a"]) as watcher:
@@ -135,6 +136,7 @@ async def test_an_id_that_is_not_there_is_refused_before_anything_is_told(place)
     assert watcher.answers == 0
 
 
+@pytest.mark.any_engine
 async def test_a_job_that_is_deleted_is_over_and_told_by_its_id_alone(place):
     kept, deleted = [await place.enqueue() for _ in range(2)]
     await place.cancel(deleted.id)
@@ -148,6 +150,7 @@ async def test_a_job_that_is_deleted_is_over_and_told_by_its_id_alone(place):
         assert len(watcher.of(deleted.id)) == 2
 
 
+@pytest.mark.any_engine
 async def test_a_job_that_is_retried_is_told_again_and_keeps_the_watch_open(place):
     one, two = [await place.enqueue() for _ in range(2)]
     async with Watcher(place, ids=[one.id, two.id]) as watcher:
@@ -164,6 +167,7 @@ async def test_a_job_that_is_retried_is_told_again_and_keeps_the_watch_open(plac
         assert watcher.of(one.id) == ["QUEUED", "CANCELLED", "QUEUED", "CANCELLED"]
 
 
+@pytest.mark.any_engine
 async def test_a_job_that_ends_and_is_retried_before_it_is_told_does_not_end_the_watch(place, monkeypatch):
     """The look has found its end, and it is queued again before it is read: the stream goes on with what follows."""
     job = await place.enqueue()
@@ -187,6 +191,7 @@ async def test_a_job_that_ends_and_is_retried_before_it_is_told_does_not_end_the
         assert watcher.of(job.id)[-1] == "CANCELLED"
 
 
+@pytest.mark.any_engine
 async def test_a_cancel_that_its_worker_has_not_answered_is_told(place):
     worker = await place.worker()
     async with Watcher(place) as watcher:
@@ -200,6 +205,7 @@ async def test_a_cancel_that_its_worker_has_not_answered_is_told(place):
         await watcher.sees(job.id, "CANCELLED")
 
 
+@pytest.mark.any_engine
 async def test_payload_and_output_come_with_the_full_view_alone(place):
     worker = await place.worker()
     async with Watcher(place) as basic, Watcher(place, **WHOLE) as whole:
@@ -211,6 +217,7 @@ async def test_payload_and_output_come_with_the_full_view_alone(place):
     assert without.WhichOneof("result") is None
 
 
+@pytest.mark.any_engine
 async def test_while_nothing_changes_an_answer_without_a_job_moves_the_token_on(place, monkeypatch):
     monkeypatch.setattr(watching, "QUIET", timedelta(seconds=0.2))
     async with Watcher(place) as watcher:
@@ -231,6 +238,7 @@ async def end_by_hand(connection, worker, job):
     await connection.fetch(statement("settle_succeeded"), [UUID(job.id)], [1], [job.attempt], [session])
 
 
+@pytest.mark.any_engine
 async def test_a_commit_that_comes_late_is_told_when_it_comes(place, monkeypatch):
     """Ends are found by their time, which is that of the transaction's beginning; the watch is long past it."""
     monkeypatch.setattr(cursors, "LATE_COMMITS", timedelta(seconds=0.2))
@@ -255,6 +263,7 @@ async def test_a_commit_that_comes_late_is_told_when_it_comes(place, monkeypatch
         assert watcher.of(slow.id).count("SUCCEEDED") == watcher.of(quick.id).count("SUCCEEDED") == 1
 
 
+@pytest.mark.any_engine
 async def test_a_new_job_whose_insert_commits_late_is_told_too(place, monkeypatch):
     monkeypatch.setattr(cursors, "LATE_COMMITS", timedelta(seconds=0.2))
     first = await place.enqueue()
@@ -276,12 +285,14 @@ async def test_a_new_job_whose_insert_commits_late_is_told_too(place, monkeypatc
         await watcher.sees(late, "QUEUED")
 
 
+@pytest.mark.any_engine
 async def test_a_lane_that_another_server_has_just_made_is_not_missed(dsn):
     async with Place(dsn) as here, Place(dsn) as there, Watcher(here, queue="new", kind="fresh") as watcher:
         job = await there.enqueue("fresh", queue="new")
         await watcher.sees(job.id, "QUEUED")
 
 
+@pytest.mark.any_engine
 async def test_five_thousand_jobs_over_two_servers_are_all_told_to_their_end_and_nothing_twice(
     dsn, monkeypatch
 ):
@@ -334,6 +345,7 @@ async def test_five_thousand_jobs_over_two_servers_are_all_told_to_their_end_and
         assert len(ends) == len(set(ends)) == total
 
 
+@pytest.mark.any_engine
 async def test_a_watch_that_goes_on_after_a_while_catches_up_stretch_by_stretch(place, monkeypatch):
     monkeypatch.setattr(watching, "FIRST_STRETCH", timedelta(seconds=0.1))
     monkeypatch.setattr(watching, "EASY_LOOK", 0.0)
@@ -364,6 +376,7 @@ async def test_a_watch_that_goes_on_after_a_while_catches_up_stretch_by_stretch(
         assert ended == sorted(ended), "in the order of their changes"
 
 
+@pytest.mark.any_engine
 async def test_a_watch_goes_on_after_its_server_was_restarted(dsn):
     async with Place(dsn) as place:
         first = await place.enqueue()
@@ -422,6 +435,7 @@ async def refused(place, token, **wanted):
     return reason
 
 
+@pytest.mark.any_engine
 async def test_a_token_is_good_for_half_of_the_retention_and_a_day_at_most(dsn, cluster):
     for retention, good_for in (("2h", timedelta(hours=1)), ("7d", timedelta(days=1))):
         async with Place(dsn, retention=retention) as place:
@@ -434,6 +448,7 @@ async def test_a_token_is_good_for_half_of_the_retention_and_a_day_at_most(dsn, 
             assert await refused(place, aged(watcher.token, at=old, since=old)) == "WATCH_TOKEN_EXPIRED"
 
 
+@pytest.mark.any_engine
 async def test_a_token_of_another_database_or_of_a_time_that_was_rolled_back_is_expired(
     place, cluster, template
 ):
@@ -449,6 +464,7 @@ async def test_a_token_of_another_database_or_of_a_time_that_was_rolled_back_is_
     assert await refused(place, aged(watcher.token, told=ahead)) == "WATCH_TOKEN_EXPIRED"
 
 
+@pytest.mark.any_engine
 async def test_a_token_of_so_many_transactions_ago_that_rows_can_not_be_told_apart_is_expired(
     place, monkeypatch
 ):
@@ -460,6 +476,7 @@ async def test_a_token_of_so_many_transactions_ago_that_rows_can_not_be_told_apa
     assert await refused(place, watcher.token) == "WATCH_TOKEN_EXPIRED"
 
 
+@pytest.mark.any_engine
 async def test_a_token_of_other_jobs_or_none_at_all_is_refused(place):
     async with Watcher(place, queue="mail") as watcher:
         pass
@@ -486,6 +503,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.any_engine
 async def test_what_is_wrong_with_a_request_is_said_by_its_field_before_anything_is_told(place):
     for fields, path in WRONG:
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
@@ -518,6 +536,7 @@ async def test_more_watches_than_the_server_may_serve_are_refused_and_make_room_
         assert not place.app.query.watches._of_all
 
 
+@pytest.mark.any_engine
 async def test_an_end_on_this_server_is_told_at_once(place, monkeypatch):
     """With nothing but its own looks the watch would come too late by far."""
     monkeypatch.setattr(watching, "LOOK_EVERY", timedelta(minutes=1))
