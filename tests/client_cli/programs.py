@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -12,8 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tests.client_cli.forked import Forks
 
 PROGRAMS = Path(sys.executable).parent
 WITHIN = 60.0
@@ -118,6 +122,14 @@ def working(address: str, *arguments: str | Path, **how: Any) -> Iterator[Progra
         worker.end()
 
 
+@cache
+def forks() -> Forks:
+    """What commands are forks of, in this run."""
+    made = Forks(plain_environment())
+    atexit.register(made.close)
+    return made
+
+
 class Cli:
     """The command `jobqueue`, run as a command against a server."""
 
@@ -126,6 +138,12 @@ class Cli:
         self._environment = environment
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        environment = plain_environment(JOBQUEUE_SERVER=self.address, **self._environment)
+        # What a terminal is like is read when the command begins.
+        if all(name.startswith("JOBQUEUE_") for name in self._environment):
+            done = forks().run(arguments, environment, stdin, WITHIN)
+            if done is not None:
+                return done
         return subprocess.run(
             [PROGRAMS / "jobqueue", *arguments],
             input=stdin,
@@ -133,7 +151,7 @@ class Cli:
             text=True,
             timeout=WITHIN,
             check=False,
-            env=plain_environment(JOBQUEUE_SERVER=self.address, **self._environment),
+            env=environment,
         )
 
     def json(self, *arguments: str, stdin: str | None = None) -> Any:
