@@ -24,7 +24,6 @@ from xdist.workermanage import WorkerController
 _ALONE = "alone"
 # Those of one file build anew, in the checkout, what those of another are running.
 _LANGUAGE = "language"
-_SLOW = "slow"
 _LEFT_OUT = "left_out"
 # Why a test is not run by the target that is run most.
 _ELSEWHERE = (
@@ -71,7 +70,7 @@ class Parallel:
         if hasattr(config, "workerinput"):
             marked = {
                 marker: [item.nodeid for item in session.items if item.get_closest_marker(marker)]
-                for marker in (_ALONE, _LANGUAGE, _SLOW)
+                for marker in (_ALONE, *_ELSEWHERE)
             }
             Path(config.workerinput[_FOLDER], config.workerinput["workerid"]).write_text(json.dumps(marked))
 
@@ -130,7 +129,10 @@ class Dealer(LoadScopeScheduling):  # type: ignore[misc]
         node = self.nodes[0]
         marked = json.loads(Path(node.workerinput[_FOLDER], node.gateway.id).read_text())
         self._marked = {marker: frozenset(tests) for marker, tests in marked.items()}
-        self._slow = frozenset(map(self._split_scope, self._marked[_SLOW] | self._marked[_LANGUAGE]))
+        # A page in a browser, or a minute of fuzzing, takes as long as what is called slow.
+        self._slow = frozenset(
+            self._split_scope(test) for marker in _ELSEWHERE for test in self._marked[marker]
+        )
         super().schedule()
 
     def remove_node(self, node: WorkerController) -> str | None:

@@ -116,4 +116,4 @@ def become() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as control:
         forked = _serve(control)
     if forked:
-        sys.exit(main())
+        main()

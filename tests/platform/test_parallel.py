@@ -74,7 +74,7 @@ _NOTHING_SKIPPED = "from tests.conftest import pytest_make_collect_report, pytes
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "conftest.py").write_text(_CONFTEST)
     (tmp_path / "pytest.ini").write_text(
-        f"[pytest]\npythonpath = {ROOT}\nmarkers =\n  alone: x\n  language: x\n  slow: x\n"
+        f"[pytest]\npythonpath = {ROOT}\nmarkers =\n  alone: x\n  fuzz: x\n  language: x\n  slow: x\n"
     )
     for name in ("first", "second", "third"):
         (tmp_path / f"test_{name}.py").write_text(_QUICK.replace("{name}", name))
@@ -114,10 +114,13 @@ def test_a_worker_runs_whole_files_and_tests_that_measure_run_when_no_other_does
     assert measuring == list(range(2 * 61, 2 * 64)), "they come last"
 
 
-def test_what_builds_in_other_languages_is_run_by_one_worker_and_begun_first_with_what_is_slow(folder: Path):
+@pytest.mark.parametrize("why", ["slow", "fuzz"])
+def test_what_builds_in_other_languages_is_run_by_one_worker_and_begun_first_with_what_is_slow(
+    folder: Path, why: str
+):
     for name in ("fourth", "fifth", "sixth"):
         (folder / f"test_{name}.py").write_text(_LANGUAGE.replace("test_", f"test_{name}_"))
-    (folder / "test_seventh.py").write_text("import pytest\n@pytest.mark.slow\ndef test_slow(runs): pass\n")
+    (folder / "test_seventh.py").write_text(f"import pytest\n@pytest.mark.{why}\ndef test_slow(runs): pass\n")
     out = run(folder, "-n", "2")
     assert "71 passed" in out.splitlines()[-1], out
     lines = [line.split() for line in (folder / "log").read_text().splitlines()]
