@@ -17,8 +17,8 @@ from .snapshot import rates
 
 # A limit that never binds.
 _ROOM = 1_000_000
-# Of keys, in the parts with a snapshot; 0: the queue has a limit of its running jobs, and its jobs have no keys.
-_HELD = {"1 key": 1, "1,000 keys": 1_000, "100,000 keys": 100_000, "total": 0}
+#: Of keys, in the parts with a snapshot; 0: the queue has a limit of its running jobs, and its jobs have no keys.
+HELD = {"1 key": 1, "1,000 keys": 1_000, "100,000 keys": 100_000, "total": 0}
 # More than a machine of today ends in the time.
 _ENOUGH = 100_000_000
 
@@ -38,7 +38,7 @@ class Totals:
     parts = (
         Part("one server", 60, 90, "% of G1"),
         Part("two servers", 45, 80, "% of G9"),
-        *(Part(f"snapshot, {name}", 80, 95, "% of without") for name in _HELD),
+        *(Part(f"snapshot, {name}", 80, 95, "% of without") for name in HELD),
     )
 
     async def measure(self, bench: Round) -> Found:
@@ -54,7 +54,7 @@ class Totals:
             limited = await measure(bench.cluster, replace(free, of_the_queue=_ROOM))
             values[part] = round(100 * limited.rate / without.rate, 1)
             detail[part] = {"without": without.told(), "with": limited.told()}
-        for name, keys in _HELD.items():
+        for name, keys in HELD.items():
             bench.tell(f"totals, {name}")
             without_one, held = [await self._of(bench, keys, held=held) for held in (False, True)]
             means = [sum(each) / len(each) for each in (without_one, held)]

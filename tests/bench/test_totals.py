@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from bench.gates import Round
+from bench.gates import Round, totals
 from bench.gates.totals import Totals
 from bench.load import Load
 from bench.ours import Scenario, measure, stage
@@ -45,9 +45,17 @@ async def test_jobs_of_a_limited_queue_are_measured_to_their_end(cluster: Cluste
     assert found.jobs == JOBS
 
 
+def test_its_parts_are_those_of_one_and_two_servers_and_one_of_each_number_of_keys():
+    held = (f"snapshot, {name}" for name in totals.HELD)
+    assert [part.name for part in Totals.parts] == ["one server", "two servers", *held]
+
+
 @pytest.mark.timeout(600)
-async def test_the_gate_measures_each_of_its_parts(cluster: Cluster):
+async def test_the_gate_measures_each_of_its_parts(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
+    # Of those that differ in their number of keys alone, one.
+    some = {name: totals.HELD[name] for name in ("1,000 keys", "total")}
+    monkeypatch.setattr(totals, "HELD", some)
     bench = Round(cluster, Scale(factor=0.002), lambda _: None, ABOUT, {})
     found = await Totals().measure(bench)
-    assert set(found.values) == {part.name for part in Totals.parts}
+    assert set(found.values) == {"one server", "two servers", *(f"snapshot, {name}" for name in some)}
     assert None not in found.values.values()
