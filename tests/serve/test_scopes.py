@@ -38,7 +38,7 @@ from jobqueue_server.rpc.keda import externalscaler_pb2
 from jobqueue_server.scope import Scope
 from tests.lease import keda
 from tests.lease.hand_worker import HandWorker, reason_of, span
-from tests.lease.place import Caller, Place
+from tests.lease.place import Caller, Place, eventually
 
 from .watcher import Watcher
 
@@ -155,8 +155,9 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
         await us.schedules.CreateSchedule(
             schedule_pb2.CreateScheduleRequest(schedule=new_schedule("s-ours", ours.queue, ours.kind))
         )
-        done = await us.operations.WaitOperation(operations_pb2.WaitOperationRequest(name=operation))
-        assert done.done
+        # WaitOperation would look again after half a second.
+        asked = operations_pb2.GetOperationRequest(name=operation)
+        await eventually(partial(is_done, us, asked))
         ours = replace(
             ours,
             waiting=waiting.id,
@@ -182,6 +183,10 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
         yield World(place, us, them, ours, nothing, worker)
         await us.close()
         await them.close()
+
+
+async def is_done(caller: Caller, asked: operations_pb2.GetOperationRequest) -> bool:
+    return bool((await caller.operations.GetOperation(asked)).done)
 
 
 async def put_kind(caller: Caller, name: str) -> None:
