@@ -2,6 +2,7 @@
 -- $1 id uuid[]  $2 attempt int4[]  $3 namespace int4[], of the session that settles
 -- Tells ALREADY_APPLIED from STALE_LEASE. No row: NOT_FOUND.
 -- The namespace is compared after the look-ups: as their filter it made a join that reads the whole of live_job.
+-- The message lets this commit wait for the standbys that the settlement's was to wait for, as in find_keys.sql.
 with told as materialized (
     select
         a.id,
@@ -23,4 +24,9 @@ with told as materialized (
     left join finished_job f on f.id = a.id
     left join attempt t on t.job_id = a.id and t.attempt = a.attempt
 )
-select * from told where own
+select
+    *,
+    case
+        when current_setting('synchronous_standby_names') <> '' then pg_logical_emit_message(true, 'jobqueue', ''::text)
+    end as confirmed
+from told where own

@@ -2,7 +2,12 @@
 -- $1 digest bytea[], each once
 -- By the rule of judge_names.sql, and without a lock: a holder that waits in this snapshot starts after it. The limit keeps
 -- it a look-up for each name: joined, it would read a whole table by a plan of when that was small.
-select now() as at, n.digest, h.job_id
+-- The message lets this commit wait for the standbys that the holders' were to wait for, as in find_keys.sql.
+select
+    now() as at, n.digest, h.job_id,
+    case
+        when current_setting('synchronous_standby_names') <> '' then pg_logical_emit_message(true, 'jobqueue', ''::text)
+    end as confirmed
 from unnest($1::bytea[]) n (digest)
 cross join lateral (
     select u.job_id

@@ -1,0 +1,81 @@
+"""A primary that waits for its synchronous standby in vain: what it alone has committed is answered to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+
+import grpc
+import pytest
+
+from jobqueue.v1 import job_pb2, lease_pb2
+from jobqueue_server.embedded import EmbeddedPostgres
+from jobqueue_server.store import migrate
+from tests.lease.hand_worker import HandWorker, reason_of
+from tests.lease.place import Place
+from tests.standby import run
+
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
+
+
+class Primary:
+    """A PostgreSQL that may be told that it has a standby, which never comes."""
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self.dsn = postgres.dsn
+
+    async def waits_for(self, standby: str) -> None:
+        await run(self.dsn, f"alter system set synchronous_standby_names = '{standby}'")
+        await run(self.dsn, "select pg_reload_conf()")
+
+
+@pytest.fixture
+async def primary() -> AsyncIterator[Primary]:
+    async with EmbeddedPostgres(listen=True) as postgres:
+        await migrate.up(postgres.dsn)
+        yield Primary(postgres)
+
+
+async def reasons(*calls: Awaitable[object]) -> list[str]:
+    """Why each of the calls was refused; `OK` of one that was not, or what it says itself."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    return [
+        reason_of(answer) if isinstance(answer, grpc.aio.AioRpcError) else answer if isinstance(answer, str) else "OK"
+        for answer in answers
+    ]
+
+
+async def verdict(worker: HandWorker, job: lease_pb2.LeasedJob) -> str:
+    """What becomes of a success that is sent, as after an answer that got lost."""
+    worker.held[job.lease_id] = job
+    answers = await worker.succeed(job)
+    return lease_pb2.SettleResult.Verdict.Name(answers[0].verdict) if answers else "APPLIED"
+
+
+async def test_what_only_this_host_has_is_answered_to_nobody(primary: Primary) -> None:
+    async with Place(primary.dsn) as place:
+        # Names are looked up without a lock once most of them are held.
+        for _ in range(2):
+            await place.enqueue(unique=job_pb2.Unique(key="before"))
+        worker = await place.worker(slots=1)
+        leased = await worker.job()
+        await worker.heartbeat()
+        await primary.waits_for("nobody")
+
+        def asked() -> Awaitable[list[str]]:
+            return reasons(
+                place.enqueue(idempotency_key="key"),
+                # The same while the first is under way: what comes of that decides about it.
+                place.enqueue(idempotency_key="key"),
+                place.enqueue(unique=job_pb2.Unique(key="name")),
+                verdict(worker, leased),
+            )
+
+        assert await asked() == ["DATABASE_AWAY"] * 3 + ["TRY_AGAIN"]
+        # Their waiting was given up, so that all of it can be seen here, and on no other host.
+        assert await run(primary.dsn, "select count(*) from job") == 3
+        assert await run(primary.dsn, "select count(*) from finished_job") == 1
+        assert await asked() == ["DATABASE_AWAY"] * 3 + ["TRY_AGAIN"]
+        await primary.waits_for("")
+        assert await asked() == ["OK"] * 3 + ["ALREADY_APPLIED"]
+        assert await run(primary.dsn, "select count(*) from job") == 3
