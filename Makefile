@@ -22,12 +22,12 @@ PARALLEL := -n $(or $(JOBS),$(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))) --max
 TESTS := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests $(PARALLEL)
 
 # What `make test` leaves to `make check`: each test says by its marker why.
-QUICK := not (browser or chart or curl or faults or fuzz or image or language or network or package or pgbouncer or prometheus or slow)
+QUICK := not (browser or chart or curl or faults or fuzz or ha or image or language or network or package or pgbouncer or prometheus or slow)
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults abuse fuzz mutants rules check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab ui-size clean
+.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults ha abuse fuzz mutants rules check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab ui-size clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,10 @@ clients: install ## Build, vet and test the clients in other languages, where th
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
 
+ha: install ## Kill, stop and switch over what PostgreSQL, Patroni and etcd run, under load; fetches Debian's packages and installs none; ONLY=name
+	@$(BIN)/python -m tools.patroni --fetch
+	@$(BIN)/python -m pytest tests/ha -p no:xdist -m ha -k "$(ONLY)"
+
 abuse: install ## Flood a server on loopback in every way, and look whether others are served; ONLY=flood,flood SECONDS=20 ENGINE=grpcio
 	@$(BIN)/python -m tests.abuse --only "$(ONLY)" --seconds "$(or $(SECONDS),20)" --engine "$(or $(ENGINE),http2)"
 
@@ -101,7 +105,7 @@ rules: install ## The alert rules in deploy/prometheus: checked, and their unit 
 	@$(BIN)/python -m tools.prometheus
 
 check: install browser $(RENDERS_CHARTS) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
-	@$(TESTS) -m "not network" --engine both --fast-path both
+	@$(TESTS) -m "not ha and not network" --engine both --fast-path both
 
 engines: install ## The folders that speak gRPC to a server, over the second engine (grpcio); make check runs a part of them over both
 	@$(BIN)/python -m pytest $(SPEAK_GRPC:%=tests/%) --engine grpcio -m "not curl and not language and not network and not package"

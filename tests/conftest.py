@@ -29,7 +29,9 @@ from jobqueue_server.store import migrate
 from tests.conformance.languages import languages
 from tests.memory import use_memory
 from tests.parallel import Parallel, leave_out
+from tests.pgbouncer import PROGRAM as PGBOUNCER
 from tests.pure import Pure
+from tools.patroni import there as packages_of_patroni_are_there
 
 # The server under test is told what to use; what is set for the run's own sake must not reach it.
 _GIVEN = os.environ.pop("DATABASE_URL", None)
@@ -56,7 +58,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # What tests with these markers need, and leave out with a warning where it is not there.
 PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "chart": (lambda: importlib.util.find_spec("helm_python"), "Helm's library is"),
+    "ha": (packages_of_patroni_are_there, "Patroni (`make ha` fetches it) is"),
     "image": (lambda: all(map(shutil.which, ("buildah", "podman"))), "buildah or podman is"),
+    "pgbouncer": (lambda: PGBOUNCER, "pgbouncer is"),
     "systemd": (lambda: shutil.which("systemd-analyze"), "systemd-analyze is"),
 }
 

@@ -34,6 +34,7 @@ _ELSEWHERE = (
     "package",
     "faults",
     "fuzz",
+    "ha",
     "pgbouncer",
     "prometheus",
     "curl",

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+import asyncpg
+
 from jobqueue_server.embedded.binaries import Account, run_as
 from tests import orphans
 
@@ -34,15 +36,39 @@ class PgBouncer:
         self._account = Account.for_this_process()
         self._process: subprocess.Popen[bytes] | None = None
         parts = urlsplit(dsn)
-        login = f"user={parts.username} password={unquote(parts.password or '')}"
-        given = {"auth_type": "any", "listen_port": str(_PORT), "unix_socket_dir": str(self._folder)}
-        lines = [f"{name} = {value}" for name, value in {**given, "pool_mode": pool_mode, **settings}.items()]
-        text = f"[databases]\n* = host={parts.hostname} port={parts.port} {login}\n[pgbouncer]\n"
-        (self._folder / "pgbouncer.ini").write_text(text + "\n".join(lines) + "\n")
+        self._settings = {
+            "auth_type": "trust",
+            "auth_file": str(self._folder / "users"),
+            "admin_users": str(parts.username),
+            "listen_port": str(_PORT),
+            "unix_socket_dir": str(self._folder),
+            "pool_mode": pool_mode,
+            **settings,
+        }
+        (self._folder / "users").write_text(f'"{parts.username}" ""\n')
+        self._configure(dsn)
         if self._account is not None:
-            for path in (self._folder, self._folder / "pgbouncer.ini"):
+            for path in (self._folder, *self._folder.iterdir()):
                 os.chown(path, self._account.uid, self._account.gid)
         self.dsn = f"postgresql://{parts.username}@{parts.path}?host={self._folder}&port={_PORT}"
+
+    def _configure(self, dsn: str) -> None:
+        parts = urlsplit(dsn)
+        login = f"user={parts.username} password={unquote(parts.password or '')}"
+        text = f"[databases]\n* = host={parts.hostname} port={parts.port} {login}\n[pgbouncer]\n"
+        lines = [f"{name} = {value}" for name, value in self._settings.items()]
+        (self._folder / "pgbouncer.ini").write_text(text + "\n".join(lines) + "\n")
+
+    async def lead_to(self, dsn: str) -> None:
+        """Leads to another PostgreSQL from now on, as what promotes it tells pgbouncer."""
+        self._configure(dsn)
+        user, database = self._settings["admin_users"], "pgbouncer"
+        console = await asyncpg.connect(host=str(self._folder), port=_PORT, user=user, database=database)
+        try:
+            for command in ("reload", "reconnect"):
+                await console.execute(command)
+        finally:
+            console.terminate()
 
     def start(self) -> None:
         """Starts it, again too, and waits until it listens."""

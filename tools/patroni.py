@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / ".cache/ha"
-#: What is unpacked before these have all that they need is no use: it is named when all of them are there.
+# Names the packages once all of them are there.
 _COMPLETE = PACKAGES / "complete"
 _WANTED = ("patroni", "etcd-server")
 MISSING = (
@@ -68,7 +68,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--fetch", action="store_true", help="fetch Debian's packages, where they are missing")
+    parser.add_argument(
+        "--fetch", action="store_true", help="fetch Debian's packages, where they are missing"
+    )
     if parser.parse_args().fetch:
         sys.exit(None if fetch() else MISSING)
     print("there" if there() else MISSING)

@@ -68,7 +68,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     terminalreporter.section("faults under load")
     line = "{:<44} {:>6} {:>5} {:>9} {:>7} {:>9}  {}".format
-    terminalreporter.write_line(line("fault", "acks", "lost", "first OK", "bound", "slowest", "callers were told"))
+    terminalreporter.write_line(
+        line("fault", "acks", "lost", "first OK", "bound", "slowest", "callers were told")
+    )
     for row in _ROWS:
         times = (f"{row.first_ok:.1f} s", f"{row.bound:g} s", f"{row.slowest:.1f} s")
         terminalreporter.write_line(line(row.fault, row.acks, row.lost, *times, row.told))

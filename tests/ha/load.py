@@ -43,7 +43,8 @@ class Load:
         """Enqueues so many jobs a second while the body runs. What has a key is acknowledged in the end."""
         over = asyncio.Event()
         tasks = [
-            asyncio.create_task(self._call(over, callers / rate, keyed=number % 2 == 0)) for number in range(callers)
+            asyncio.create_task(self._call(over, callers / rate, keyed=number % 2 == 0))
+            for number in range(callers)
         ]
         try:
             yield

@@ -1,6 +1,6 @@
 """Patroni with two PostgreSQLs and an etcd, as real processes: to be killed, stopped, brought back and switched over.
 
-What runs on a member's host works in that member's folder: Patroni, PostgreSQL and all processes of it. So they are found.
+What runs on a member's host works in that member's folder, and is found by it: Patroni, and all of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def free_port(taken: set[int]) -> int:
 def asked(port: int, path: str, body: Mapping[str, Any] | None = None) -> Any:
     """What an HTTP API on loopback answers; with a body it is asked to change. None: nobody answers."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, method="PATCH" if data else "GET")
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", data, method="PATCH" if data else "GET"
+    )
     try:
         with urllib.request.urlopen(request, timeout=2) as answer:
             return json.loads(answer.read())
@@ -154,7 +156,7 @@ class Member(Host):
             "bootstrap": {
                 "dcs": _DCS,
                 "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums"],
-                "pg_hba": ["host all all 127.0.0.1/32 scram-sha-256", "host replication all 127.0.0.1/32 scram-sha-256"],
+                "pg_hba": [f"host {what} all 127.0.0.1/32 scram-sha-256" for what in ("all", "replication")],
             },
             "postgresql": {
                 "listen": f"127.0.0.1:{self.port}",
@@ -248,7 +250,10 @@ class Cluster:
             "initial-cluster": f"default={peer}",
             "log-level": "error",
         }
-        command = [str(self._programs / "usr/bin/etcd"), *(f"--{name}={value}" for name, value in flags.items())]
+        command = [
+            str(self._programs / "usr/bin/etcd"),
+            *(f"--{name}={value}" for name, value in flags.items()),
+        ]
         self.etcd.run(command, {})
         self.until(lambda: asked(self.etcd_port, "/health"), "etcd", 20)
 
@@ -297,10 +302,21 @@ class Cluster:
     def switch_over(self) -> None:
         """By patronictl, as an operator does it."""
         leader, standby = self.roles()
-        words = ("-c", str(leader.config), "switchover", "--force", "--master", leader.name, "--candidate", standby.name)
+        words = (
+            "-c",
+            str(leader.config),
+            "switchover",
+            "--force",
+            "--master",
+            leader.name,
+            "--candidate",
+            standby.name,
+        )
         how = run_as(self.account, self.folder)
         how["env"].update(self.environment)
-        ran = subprocess.run(self.program("patronictl", *words), capture_output=True, text=True, timeout=60, **how)
+        ran = subprocess.run(
+            self.program("patronictl", *words), capture_output=True, text=True, timeout=60, **how
+        )
         assert "Successfully switched over" in ran.stdout, ran.stdout + ran.stderr
 
     def until(self, look: Callable[[], object], what: str, within: float) -> None:
@@ -321,7 +337,9 @@ class Cluster:
 
     def dsn(self, database: str, first: Member) -> str:
         """One DSN of both, as docs/ha.md says it."""
-        hosts = ",".join(f"127.0.0.1:{each.port}" for each in sorted(self.members, key=lambda each: each is not first))
+        hosts = ",".join(
+            f"127.0.0.1:{each.port}" for each in sorted(self.members, key=lambda each: each is not first)
+        )
         return f"postgresql://postgres:{_PASSWORD}@{hosts}/{database}?target_session_attrs=read-write"
 
     async def create(self, database: str) -> None:

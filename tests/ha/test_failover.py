@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from tests.pgbouncer import PgBouncer
 from tests.standby import run
 
 from .patroni import LOOP, TTL
@@ -17,6 +18,8 @@ pytestmark = [pytest.mark.ha, pytest.mark.timeout(300)]
 # What follows the lease of a leader that is gone: Patroni's turn, the promotion, and our way to the new one.
 FAILOVER = TTL + 3.0
 SWITCHOVER = 3.0
+# From RECONNECT: what was waiting for the former leader has failed by then.
+RECONNECTED = 3.0
 
 
 async def new_leader(scene: Scene) -> None:
@@ -121,3 +124,20 @@ async def test_an_etcd_that_is_lost_and_returns(scene: Scene, database: str) -> 
         await scene.back()
         await asyncio.to_thread(cluster.whole)
     await scene.over("etcd lost, from its return", FAILOVER, promoted=True)
+
+
+@pytest.mark.pgbouncer
+async def test_a_pooler_that_is_led_to_the_new_leader(scene: Scene, database: str) -> None:
+    # After a login that failed pgbouncer waits 15 s by default before it tries again.
+    with PgBouncer(scene.leader.dsn(database), "session", server_login_retry="1") as pooler:
+        await scene.begin(database, pooler.dsn, scene.standby)
+        async with scene.load():
+            scene.fault("kill -9 of the leader's PostgreSQL and Patroni, behind pgbouncer")
+            await asyncio.to_thread(scene.leader.kill_both)
+            await new_leader(scene)
+            scene.fault("RELOAD and RECONNECT of pgbouncer")
+            await pooler.lead_to(scene.standby.dsn(database))
+            await scene.back()
+            await asyncio.to_thread(scene.leader.kill)
+            await asyncio.to_thread(scene.cluster.whole)
+        await scene.over("leader killed, pgbouncer led to the new one", RECONNECTED, promoted=True)

@@ -7,19 +7,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.lease.place import Place
-from tests.parallel import leave_out
-from tests.pgbouncer import PROGRAM
 
 from .server_process import ServerProcess
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what wants pgbouncer where that is not installed, and says so."""
-    without = [item for item in items if item.get_closest_marker("pgbouncer") and PROGRAM is None]
-    if without:
-        leave_out(
-            config, items, without, f"pgbouncer: NOT installed; {len(without)} tests behind it were NOT run"
-        )
 
 
 @pytest.fixture

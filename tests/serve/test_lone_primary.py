@@ -40,7 +40,11 @@ async def reasons(*calls: Awaitable[object]) -> list[str]:
     """Why each of the calls was refused; `OK` of one that was not, or what it says itself."""
     answers = await asyncio.gather(*calls, return_exceptions=True)
     return [
-        reason_of(answer) if isinstance(answer, grpc.aio.AioRpcError) else answer if isinstance(answer, str) else "OK"
+        reason_of(answer)
+        if isinstance(answer, grpc.aio.AioRpcError)
+        else answer
+        if isinstance(answer, str)
+        else "OK"
         for answer in answers
     ]
 
