@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from uuid import uuid4
 
 import grpc.aio
@@ -19,7 +20,7 @@ DEADLINE = 5.0
 #: A busy machine makes a pause; a database that is away makes a longer one.
 _PAUSE = 1.0
 #: What a caller may be told while the database is away, and nothing else.
-TOLD = {"UNAVAILABLE DATABASE_AWAY", "DEADLINE_EXCEEDED"}
+TOLD = {"UNAVAILABLE DATABASE_AWAY", "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED DEADLINE_EXCEEDED"}
 
 
 class Load:
@@ -80,7 +81,16 @@ class Load:
 
     def first_ok(self, since: float, until: float) -> float:
         """Seconds from a fault to the first OK after the service was missing for the last time."""
+        pauses = self._pauses(since, until)
+        return (pauses[-1] if pauses else min(at for at in self._oks if at > since)) - since
+
+    def silence(self, since: float, until: float) -> float:
+        """The longest time without an OK, in seconds."""
+        oks = [at for at in self._oks if since - _PAUSE < at <= until]
+        return max(later - earlier for earlier, later in pairwise(oks))
+
+    def _pauses(self, since: float, until: float) -> list[float]:
+        """When each of the pauses ended."""
         oks = [at for at in self._oks if since < at <= until]
         assert oks, "nothing was acknowledged"
-        ends = [later for earlier, later in zip([since, *oks], oks, strict=False) if later - earlier > _PAUSE]
-        return (ends or oks[:1])[-1] - since
+        return [later for earlier, later in pairwise([since, *oks]) if later - earlier > _PAUSE]

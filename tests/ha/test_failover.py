@@ -53,6 +53,8 @@ async def test_a_leader_whose_host_stops_and_returns(scene: Scene, database: str
         await run(leader.dsn(), "alter system set synchronous_standby_names = ''")
         await run(leader.dsn(), "select pg_reload_conf()")
         await run(leader.dsn(database), "create table takes_writes ()")
+        # What had waited for the standby is let go, and its callers are no more.
+        await asyncio.sleep(0.5)
         before = await run(leader.dsn(database), "select count(*) from job")
         for _ in range(4):
             await run(
@@ -62,6 +64,7 @@ async def test_a_leader_whose_host_stops_and_returns(scene: Scene, database: str
             )
             await asyncio.sleep(0.5)
         written = await run(leader.dsn(database), "select count(*) from job") - before
+        await run(leader.dsn(), "alter system reset synchronous_standby_names")
         await asyncio.to_thread(cluster.whole)
     await scene.over("leader's host stopped, and back", FAILOVER, promoted=True)
     assert written == 0, "a former primary that takes writes was written to"
@@ -74,7 +77,7 @@ async def test_a_switchover(scene: Scene, database: str) -> None:
         await asyncio.to_thread(scene.cluster.switch_over)
         await new_leader(scene)
         await scene.back()
-    await scene.over("switchover", SWITCHOVER, promoted=True)
+    await scene.over("switchover", SWITCHOVER, promoted=True, planned=True)
 
 
 async def test_a_standby_that_is_lost(scene: Scene, database: str) -> None:
