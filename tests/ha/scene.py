@@ -108,7 +108,8 @@ class Scene:
             dsn: How the servers reach it.
             looked_at: The member where ends of jobs are looked for meanwhile.
         """
-        self._stage.explained = {Exit.UNDELIVERED}
+        # A worker that goes to another server gives back what it is handed on its way.
+        self._stage.explained = {Exit.UNDELIVERED, Exit.RELEASE}
         self._stage.use(looked_at.dsn(database))
         self._servers = [await self._stage.server(name, dsn) for name in ("first", "second")]
         addresses = [server.address for server in self._servers]
