@@ -56,6 +56,7 @@ LANGUAGES: dict[str, tuple[tuple[str, ...], tuple[Step, ...]]] = {
             go("go", "test", "./..."),
             go("go", "build", "-C", "tools", "-o", STATICCHECK, "honnef.co/go/tools/cmd/staticcheck"),
             go(STATICCHECK, "./..."),
+            go("go", "vet", "-C", "otel", "./..."),
         ),
     ),
     "TypeScript": (

@@ -40,11 +40,17 @@ COMMON = {
     "attempt": "Which attempt of it, from 1.",
     "kind": "Its kind.",
     "queue": "Its queue.",
+    "trace_id": "The trace of a sampled call or job ([traces](traces.md)).",
+    "span_id": "Its span.",
     "error_id": "What a caller was told of a fault of the server, so that the line is found.",
     "exception": "The traceback, with its lines.",
 }
 #: Fields that a line takes from a mapping: the program that reads the code can't see their names.
-SPREAD = {"place_of": ("host", "port", "database"), "http": ("http_port", "dashboard"), "tls": ("tls",)}
+SPREAD = {
+    "place_of": ("host", "port", "database"),
+    "self.transports.http_shown": ("http_port", "dashboard"),
+    "tls": ("tls",),
+}
 
 #: What is an object all the same: the audit log has it as it is stored.
 OBJECTS = {("jobqueue_server.audit", "details")}

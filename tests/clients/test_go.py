@@ -37,6 +37,7 @@ def test_the_module_is_formatted_and_vetted_and_passes_its_own_tests() -> None:
     unformatted = subprocess.run(["gofmt", "-l", "."], cwd=MODULE, capture_output=True, text=True)
     assert unformatted.stdout == ""
     go("vet", "./...")
+    go("vet", "-C", "otel", "./...")
     go("test", "./...")
 
 

@@ -29,6 +29,8 @@ type Access struct {
 	// TokenSource is asked for the token at every call and every connect, for tokens that are renewed. It wins over
 	// Token.
 	TokenSource func(ctx context.Context) (string, error)
+	// Tracer makes spans of a worker's attempts, and says which trace a call belongs to. nil: there are no traces.
+	Tracer Tracer
 	// DialOptions come last, for interceptors and statistics.
 	DialOptions []grpc.DialOption
 }
@@ -62,8 +64,13 @@ func TLSFromFiles(roots, cert, key string) (*tls.Config, error) {
 	return config, nil
 }
 
-// outgoing adds the token to the metadata of a call.
+// outgoing adds the trace and the token to the metadata of a call.
 func (a *Access) outgoing(ctx context.Context) (context.Context, error) {
+	if a.Tracer != nil {
+		if traceparent := a.Tracer.Traceparent(ctx); traceparent != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, traceparentHeader, traceparent)
+		}
+	}
 	token := a.Token
 	if a.TokenSource != nil {
 		var err error

@@ -76,9 +76,13 @@ func (s *session) start(l *lease, handler Handler, receipted <-chan struct{}) {
 	go func() {
 		// Stays where the handler neither returns nor panics.
 		outcome := outcomeOfError(&panicked{"the handler ended its goroutine (runtime.Goexit)", ""}, nil)
+		var span Span
 		defer func() {
 			if value := recover(); value != nil {
 				outcome = outcomeOfError(&panicked{value, string(debug.Stack())}, nil)
+			}
+			if span != nil {
+				span.End(endOf(outcome, context.Cause(base)))
 			}
 			stop(nil)
 			s.mu.Lock()
@@ -95,6 +99,12 @@ func (s *session) start(l *lease, handler Handler, receipted <-chan struct{}) {
 			if cause := context.Cause(base); cause != nil {
 				outcome = outcomeOfError(cause, cause)
 				return
+			}
+		}
+		if tracer := s.options.Tracer; tracer != nil {
+			ctx, span = tracer.Begin(ctx, l.job, l.id)
+			if span != nil {
+				l.job.traceparent = span.Traceparent()
 			}
 		}
 		output, err := handler(ctx, l.job)

@@ -231,10 +231,12 @@ type LeasedJob struct {
 	// Key is that by which the queue may limit the job. Empty: none.
 	Key string
 
-	report    func(*pb.Progress)
-	mu        sync.Mutex
-	followUps []*pb.NewJob
-	size      int
+	report func(*pb.Progress)
+	// traceparent is that of the attempt's span. Empty: it has none.
+	traceparent string
+	mu          sync.Mutex
+	followUps   []*pb.NewJob
+	size        int
 }
 
 func leasedJob(message *pb.LeasedJob, report func(*pb.Progress)) *LeasedJob {

@@ -17,7 +17,7 @@ const (
 )
 
 // One id from the first caller to the last handler.
-var inherited = []string{"x-request-id", "traceparent"}
+var inherited = []string{"x-request-id", traceparentHeader}
 
 // Decode reads the payload into a value, as json.Unmarshal does. An error is a failure like any other; wrap it in
 // [Discard] where no later attempt can do better.
@@ -67,6 +67,9 @@ func (j *LeasedJob) FollowUp(job NewJob) error {
 		if value, ok := j.Headers[name]; ok {
 			headers[name] = value
 		}
+	}
+	if j.traceparent != "" {
+		headers[traceparentHeader] = j.traceparent
 	}
 	for name, value := range job.Headers {
 		headers[name] = value

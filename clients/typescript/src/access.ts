@@ -3,6 +3,8 @@
 import { Http2SessionManager, createGrpcTransport } from "@connectrpc/connect-node";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 
+import { tracesOfProcess, tracesWanted } from "./traces.js";
+
 /** A token, or a function that is asked for one at each call, for tokens that are renewed. */
 export type Token = string | (() => string | Promise<string>);
 
@@ -24,6 +26,11 @@ export interface AccessOptions {
   tls?: TlsOptions | undefined;
   /** Sent as `authorization: Bearer <token>` with every call. */
   token?: Token | undefined;
+  /**
+   * Whether sampled jobs have a span, and calls say which trace they belong to, by `@opentelemetry/api`. Default: where
+   * OTEL_EXPORTER_OTLP_ENDPOINT is set.
+   */
+  traces?: boolean | undefined;
 }
 
 /** A connection. It opens at the first call. */
@@ -52,7 +59,10 @@ export function connect(target: string, access: AccessOptions): Connection {
   const transport = createGrpcTransport({
     baseUrl,
     sessionManager: manager,
-    interceptors: access.token === undefined ? [] : [bearer(access.token)],
+    interceptors: [
+      ...(access.token === undefined ? [] : [bearer(access.token)]),
+      ...((access.traces ?? tracesWanted(process.env)) ? [traced] : []),
+    ],
     readMaxBytes: MESSAGE_BYTES,
     writeMaxBytes: MESSAGE_BYTES,
     // Payloads are small and cores are few.
@@ -90,6 +100,12 @@ export function nodeTls(tls: TlsOptions | undefined): Record<string, unknown> {
   }
   return { ...pems, ...(serverName === undefined ? {} : { servername: serverName }) };
 }
+
+const traced: Interceptor = (next) => async (request) => {
+  const traceparent = (await tracesOfProcess())?.traceparent();
+  if (traceparent !== undefined) request.header.set("traceparent", traceparent);
+  return next(request);
+};
 
 function bearer(token: Token): Interceptor {
   return (next) => async (request) => {

@@ -49,6 +49,8 @@ from .store.lineage import Lineage
 from .store.stores import Stores
 from .store.upkeep.levels import LevelTooLow
 from .tls import Tls, revoked_of, tls_of, watching
+from .traces.calls import Traces
+from .traces.choice import traces_of
 from .transports import Transports
 from .well import show_health
 
@@ -96,6 +98,7 @@ class App:
         # What came up, to be taken down in reverse.
         self._up = contextlib.AsyncExitStack()
         self._tls: Tls | None = None
+        self._traces: Traces | None = None
         self.leaving: Drain | None = None
         self._asked_to_leave = asyncio.Event()
         self._outdated: LevelTooLow | None = None
@@ -133,9 +136,8 @@ class App:
         self.lease = lease = LeaseRoom(stores, catalog, events, tuning, cancel_grace=cancel_grace)
         self.claim = claim = ClaimRoom(stores, upkeep, catalog, events, lease, metrics, tuning)
         self.limits = limits = LimitsRoom(stores, upkeep, catalog, events, claim, metrics, tuning)
-        self.intake = intake = IntakeRoom(
-            stores, upkeep, catalog, events, claim, metrics, tuning, most_waiting=settings.enqueue_queue_limit
-        )
+        self.intake = intake = IntakeRoom(stores, upkeep, catalog, events, claim, metrics, tuning,
+                                          most_waiting=settings.enqueue_queue_limit, traces=self._traces)
         self.attempt = attempt = AttemptRoom(stores, catalog, events, lease, claim, limits, intake, metrics, tuning)
         self.session = session = SessionRoom(
             stores, upkeep, access, catalog, events, lease, claim, attempt, metrics, tuning,
@@ -146,7 +148,7 @@ class App:
         self.schedule = schedule = ScheduleRoom(stores, upkeep, events, intake, metrics)
         bulk = BulkRoom(stores, catalog, events, claim, intake, session, schedule, upkeep, metrics)
         # The transports, over one chain.
-        self.chain = chain = chain_of(settings, access, metrics)
+        self.chain = chain = chain_of(settings, access, metrics, self._traces)
         services = services_of(
             settings, upkeep, access, catalog, query, lease, limits, intake, attempt, session,
             OperateRoom(stores, events, claim, session), insight, stats, schedule, bulk, server_name=self.name,
@@ -178,6 +180,7 @@ class App:
         up = self._up
         settings = self.settings
         self._tls = tls_of(settings)
+        self._traces = traces_of(os.environ, up, server=self.name)
         if settings.grpc_engine == "grpcio":
             for name in sorted(settings.model_fields_set & HTTP2_ALONE):
                 _log.warning("a setting has no effect with this engine", setting=name, engine="grpcio")
@@ -211,7 +214,6 @@ class App:
         if self._outdated is not None:
             raise self._outdated
         await self.transports.serving.serve_if("")
-        http = self.transports.http_shown()
         tls = {"tls": "on"} if self._tls is not None else {}
         _log.info(
             "jobqueue-server is ready",
@@ -219,7 +221,7 @@ class App:
             grpc=self.settings.grpc_addr,
             port=self.grpc_port,
             engine=self.settings.grpc_engine,
-            **http,
+            **self.transports.http_shown(),
             **tls,
         )
         if not settings.auth:

@@ -34,6 +34,7 @@ from .errors import (
 )
 from .model import DEFAULT_NAMESPACE, DEFAULT_WAIT, MAX_WAIT
 from .scope import Scope, Source
+from .traces.calls import CallSpan, Traces
 
 #: The method of a call for which the transport found no method.
 NO_METHOD = "/-/-"
@@ -78,6 +79,7 @@ class Call:
         certificate: The caller's certificate; None if it showed none.
         request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, otherwise a new one.
         scope: On whose behalf the call is made. The access step sets it.
+        span: Its span; None: it is not sampled, as nearly all are not. The metrics step sets it.
         answer_metadata: Sent with the answer. `x-http-code` is for the HTTP transport, and is never sent.
     """
 
@@ -90,6 +92,7 @@ class Call:
         "peer",
         "request_id",
         "scope",
+        "span",
         "transport",
     )
 
@@ -111,6 +114,7 @@ class Call:
         self.deadline = deadline
         self.peer = peer
         self.certificate = certificate
+        self.span: CallSpan | None = None
         given = self.text("x-request-id")
         sane = 0 < len(given) <= MAX_REQUEST_ID_CHARS and given.isascii() and given.isprintable()
         self.request_id = given if sane else f"{random.getrandbits(80):020x}"
@@ -216,6 +220,7 @@ class Chain:
         access: Decides who may call; None: everybody.
         audited: The full names of the methods that write into the audit log: they know whence they were called.
         denials: Hears of refused calls; None: they are told to none.
+        traces: Makes the spans of sampled unary calls; None: no call has one.
         max_in_flight: Unary calls that are handled at once.
 
     Attributes:
@@ -232,12 +237,14 @@ class Chain:
         access: Access | None = None,
         audited: Collection[str] = (),
         denials: Denials | None = None,
+        traces: Traces | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         self._observer = observer
         self._access = access or Anybody()
         self._audited = frozenset(audited)
         self._denials = denials
+        self._traces = traces
         self._max_in_flight = max_in_flight
         self._long: set[_LongCall] = set()
         self._access.hear_change(self._access_changed)
@@ -392,7 +399,12 @@ class Chain:
         self._observer.call_handled(call.method, call.transport, code, seconds)
         if _log.says_debug:
             _log.debug(
-                "call handled", method=call.method, transport=call.transport, code=code, seconds=seconds
+                "call handled",
+                method=call.method,
+                transport=call.transport,
+                code=code,
+                seconds=seconds,
+                **_trace(call),
             )
 
     async def _admit(self, call: Call, finishing: bool) -> None:
@@ -505,6 +517,8 @@ class _Watch:
         logs.bind(request_id=self._call.request_id)
         CALLER.set(self._call.peer)
         self.begin()
+        if self._call.span is not None:
+            logs.bind(**self._call.span.ids)
 
     def begin(self) -> None:
         """Counts the call as being handled."""
@@ -513,10 +527,15 @@ class _Watch:
             self._chain.open_streams += 1
         else:
             self._chain.in_flight += 1
+            # A stream has none: it goes on for hours.
+            if self._chain._traces is not None:
+                self._call.span = self._chain._traces.begin(self._call)
 
     def cancel(self) -> None:
         """Takes back that count."""
         self._chain.in_flight -= 1
+        if self._call.span is not None:
+            self._call.span.dropped()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -535,17 +554,29 @@ class _Watch:
         else:
             code = "CANCELLED"
         self._chain._handled(self._call, code, time.perf_counter() - self._started)
+        if self._call.span is not None:
+            self._call.span.ended(code, error.reason if isinstance(error, JobQueueError) else "")
         if code == Internal.code and not isinstance(error, JobQueueError):
             raise self._internal() from error
 
     def _internal(self) -> Internal:
         """Logs an unexpected exception, and makes the error for the caller, with the id of the log line."""
         error_id = secrets.token_hex(8)
-        _log.exception("a call failed by a fault of the server", method=self._call.method, error_id=error_id)
+        _log.exception(
+            "a call failed by a fault of the server",
+            method=self._call.method,
+            error_id=error_id,
+            **_trace(self._call),
+        )
         return Internal(
             f"the server failed to handle the call; its log has it under the error id {error_id}",
             metadata={"error_id": error_id},
         )
+
+
+def _trace(call: Call) -> Mapping[str, str]:
+    """The ids of its span, for log lines; a call on the fast path has no task that has them."""
+    return {} if call.span is None else call.span.ids
 
 
 def _wait(request: Any, field: str) -> float:

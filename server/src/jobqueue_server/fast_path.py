@@ -130,6 +130,9 @@ class FastCall(ABC, Generic[Answer]):
         except Exception as fault:
             self._refuse(fault)
             return
+        span = self._begun.call.span
+        if span is not None and self._ticket.instead is None and len(self._ticket.ids) == 1:
+            span.stored(self._ticket.ids[0])
         self._end()
         self._begun.end()
         self._send(answer)

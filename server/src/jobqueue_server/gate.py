@@ -44,6 +44,7 @@ from .model import DEFAULT_NAMESPACE
 from .rpc.keda import externalscaler_pb2
 from .scope import Scope
 from .settings import Settings
+from .traces.calls import Traces
 
 HEADER = "authorization"
 #: The longest text of credentials that is looked at, in characters.
@@ -177,13 +178,16 @@ def access_of(settings: Settings, access: Access) -> Gate | None:
     )
 
 
-def chain_of(settings: Settings, access: AccessRoom, observer: CallObserver) -> Chain:
+def chain_of(
+    settings: Settings, access: AccessRoom, observer: CallObserver, traces: Traces | None = None
+) -> Chain:
     """The chain of a server, with what these settings ask of callers."""
     return Chain(
         observer,
         access=access_of(settings, access.access),
         audited=audited_methods(),
         denials=access.denials if access.used else None,
+        traces=traces,
     )
 
 

@@ -14,7 +14,7 @@ from jobqueue import JobLogFilter
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 # What JobLogFilter adds, in the order in which it is shown.
-_FIELDS = ("job_id", "attempt", "kind", "queue", "request_id")
+_FIELDS = ("job_id", "attempt", "kind", "queue", "request_id", "trace_id", "span_id")
 # Handlers log from INFO on. Below INFO only these loggers do: lines of libraries there are about the libraries.
 _OURS = ("jobqueue", "jobqueue_worker")
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import grpc
 
+from .traces import TRACEPARENT, Traces
+
 #: A token, or a function that is asked for one at each call, for tokens that are renewed.
 Token = str | Callable[[], str]
 
@@ -70,17 +72,22 @@ class Access:
     Attributes:
         credentials: TLS, as of `grpc.ssl_channel_credentials()`. None: plain text.
         token: Sent as `authorization: Bearer <token>` with every call.
+        traces: Says what `traceparent` calls carry; None: none.
     """
 
     credentials: grpc.ChannelCredentials | None = None
     token: Token | None = None
+    traces: Traces | None = None
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The metadata of one call."""
-        if self.token is None:
-            return ()
-        token = self.token if isinstance(self.token, str) else self.token()
-        return (("authorization", f"Bearer {token}"),)
+        metadata: tuple[tuple[str, str], ...] = ()
+        if self.token is not None:
+            token = self.token if isinstance(self.token, str) else self.token()
+            metadata = (("authorization", f"Bearer {token}"),)
+        if self.traces is not None and (traceparent := self.traces.traceparent()):
+            metadata = (*metadata, (TRACEPARENT, traceparent))
+        return metadata
 
     def channel(self, target: str) -> grpc.Channel:
         """A channel of the blocking API, with a connection of its own.

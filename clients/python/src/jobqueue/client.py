@@ -41,6 +41,7 @@ from .jobs import (
 )
 from .overview import GroupBy, JobCount, Overview, ServerInfo, Stats
 from .queue_keys import KeyFilter, QueueKey, queue_key
+from .traces import Traces, traces_of_environment
 from .v1 import bulk_pb2, insight_pb2, job_pb2, overview_pb2, stats_pb2, worker_pb2
 from .v1 import jobqueue_pb2 as pb
 from .v1 import queue_admin_pb2 as admin_pb
@@ -79,6 +80,8 @@ class Client:
         adaptive: Whether enqueues wait for their turns within the client while the server says that it is nearly full.
             At most 64 are in flight at first: hints and refusals make that fewer, answers without them more, up to
             1000. The client refuses nothing by itself, and the wait is part of the call's deadline.
+        traces: Says which trace a call belongs to, `jobqueue.otel.OpenTelemetry`: that of the current span. None: as
+            OpenTelemetry's variables say.
     """
 
     def __init__(
@@ -89,10 +92,11 @@ class Client:
         token: Token | None = None,
         deadline: timedelta = timedelta(seconds=30),
         adaptive: bool = False,
+        traces: Traces | None = None,
     ) -> None:
         self._window = Window() if adaptive else None
         self._target = target
-        self._access = Access(credentials, token)
+        self._access = Access(credentials, token, traces or traces_of_environment())
         self._deadline = deadline
         self._channel: grpc.aio.Channel | None = None
         self._stubs: tuple[Any, Any, Any, Any, Any] | None = None

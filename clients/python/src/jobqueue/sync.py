@@ -16,6 +16,7 @@ import grpc
 from .channel import Token
 from .client import Client
 from .jobs import Job
+from .traces import Traces
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class SyncClient:
         token: Sent as `authorization: Bearer <token>`; a function is asked anew at each call.
         deadline: For calls without their own.
         adaptive: As of `Client`, for all threads together.
+        traces: As of `Client`.
     """
 
     def __init__(
@@ -162,9 +164,15 @@ class SyncClient:
         token: Token | None = None,
         deadline: timedelta = timedelta(seconds=30),
         adaptive: bool = False,
+        traces: Traces | None = None,
     ) -> None:
         self._client = Client(
-            target, credentials=credentials, token=token, deadline=deadline, adaptive=adaptive
+            target,
+            credentials=credentials,
+            token=token,
+            deadline=deadline,
+            adaptive=adaptive,
+            traces=traces,
         )
 
     def __enter__(self) -> Self:

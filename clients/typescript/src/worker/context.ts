@@ -50,6 +50,9 @@ export class JobContext {
   /** When the attempt times out, by this host's clock. Undefined: never. */
   readonly deadline: Date | undefined;
 
+  /** What follow-ups carry. Undefined: what the job has. For the runtime. */
+  traceparent: string | undefined;
+
   readonly #job: LeasedJob;
   readonly #report: (report: Report) => void;
   // Made when it is asked for: most handlers never look, and it costs more than all else of a short job.
@@ -140,6 +143,7 @@ export class JobContext {
   followUp(job: NewJob): void {
     const key = job.idempotencyKey === AUTO ? undefined : job.idempotencyKey;
     const message = newJob({ ...job, idempotencyKey: key });
+    if (this.traceparent !== undefined) message.headers["traceparent"] ??= this.traceparent;
     for (const name of INHERITED) {
       const value = this.#job.headers[name];
       if (value !== undefined) message.headers[name] ??= value;

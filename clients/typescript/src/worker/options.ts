@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 
 import { nodeTls, urlOf } from "../access.js";
 import type { AccessOptions } from "../access.js";
+import { tracesWanted } from "../traces.js";
 import type { Observer } from "./observer.js";
 
 /** Where a worker's own lines go. */
@@ -52,6 +53,7 @@ export interface Settings {
   readonly stopWhenLost: boolean;
   readonly logger: Logger;
   readonly observer: Observer;
+  readonly traces: boolean;
 }
 
 const STANDARD_ERROR: Logger = {
@@ -83,7 +85,9 @@ export function settings(target: string | readonly string[], options: WorkerOpti
   nodeTls(options.tls);
   return {
     targets,
-    access: { tls: options.tls, token: options.token },
+    // A stream belongs to no trace.
+    access: { tls: options.tls, token: options.token, traces: false },
+    traces: options.traces ?? tracesWanted(process.env),
     queues,
     concurrency,
     name,

@@ -38,6 +38,7 @@ import { outcomeOf } from "./observer.js";
 import type { AttemptOutcome, Observer } from "./observer.js";
 import type { Settings } from "./options.js";
 import { ProgressReports } from "./progress.js";
+import type { Traces } from "../traces.js";
 import { Settlements } from "./settlements.js";
 import { RECEIPT } from "./stream.js";
 import type { Frame, Stream } from "./stream.js";
@@ -62,6 +63,7 @@ export class Session {
 
   readonly #settings: Settings;
   readonly #handlers: Handlers;
+  readonly #traces: Traces | undefined;
   readonly #leases = new Map<bigint, Lease>();
   readonly #capacity: CapacityBook;
   readonly #settlements: Settlements;
@@ -83,8 +85,10 @@ export class Session {
   #beatsSent = new Map<bigint, number>();
   #losing: NodeJS.Timeout | undefined;
 
-  constructor(settings: Settings, handlers: Handlers) {
+  /** @param traces Makes spans of handlers. Undefined: there are none. */
+  constructor(settings: Settings, handlers: Handlers, traces?: Traces) {
     this.#settings = settings;
+    this.#traces = traces;
     this.#handlers = handlers;
     this.#capacity = new CapacityBook(settings.concurrency, handlers.slotsByKind);
     this.#settlements = new Settlements(settings.concurrency, (value) =>
@@ -365,13 +369,17 @@ export class Session {
 
   async #run(lease: Lease, job: LeasedJob, handler: Handler): Promise<void> {
     const context = lease.context;
+    const span = this.#traces?.begin(job, lease.id);
+    if (span !== undefined) context.traceparent = span.traceparent;
     let ending: Ending;
     try {
       context.throwIfCancelled(); // told to stop before it began
-      ending = ofResult(await handler(job, context), context);
+      const result = span === undefined ? handler(job, context) : span.run(() => handler(job, context));
+      ending = ofResult(await result, context);
     } catch (error) {
       ending = ofError(error, context.stopReason);
     }
+    span?.ended(ending, context.stopReason === "revoked");
     this.#ended(lease, ending);
   }
 

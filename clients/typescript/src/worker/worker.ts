@@ -5,6 +5,7 @@ import type { Handler, HandlerOptions } from "./handlers.js";
 import { Link } from "./link.js";
 import { settings } from "./options.js";
 import type { Settings, WorkerOptions } from "./options.js";
+import { tracesOfProcess } from "../traces.js";
 import { Session } from "./session.js";
 
 /** How to stop. */
@@ -74,8 +75,12 @@ export class Worker {
     if (this.#handlers.kinds().length === 0) {
       throw new Error('the worker has no handlers: add one with worker.handler("kind", ...)');
     }
+    const traces = this.#settings.traces ? await tracesOfProcess() : undefined;
+    if (this.#settings.traces && traces === undefined) {
+      this.#settings.logger.warn("traces are asked for: install @opentelemetry/api");
+    }
     if (this.#link !== undefined) throw new Error("the worker serves already");
-    this.#session = new Session(this.#settings, this.#handlers);
+    this.#session = new Session(this.#settings, this.#handlers, traces);
     this.#link = new Link(this.#settings, this.#session);
     const running = this.#link.run();
     if (this.#stopAsked !== undefined) this.stop(this.#stopAsked);

@@ -20,6 +20,8 @@ def enqueued_message(enqueued: Enqueued, payload_format: int, call: Call) -> rpc
         call.answer_metadata["idempotency-replayed"] = "true"
     if enqueued.action:
         call.answer_metadata["unique-action"] = enqueued.action.name.lower()
+    if call.span is not None:
+        call.span.stored(enqueued.id)
     if enqueued.job is None:
         job = pb.Job(id=str(enqueued.id))
     else:

@@ -53,6 +53,8 @@ class JobQueueServicer:
             request.job, "job.", self._clock.now(), problems, given_headers=job_headers(call), key=key
         )
         problems.raise_if_any()
+        if call.span is not None:
+            call.span.sends([NewJobs.of(new)])
         enqueued = await self._enqueuer.enqueue(call.scope, new)
         call.tell_pressure(enqueued.pressure)
         return enqueued_message(enqueued, request.payload_format, call)
@@ -74,7 +76,10 @@ class JobQueueServicer:
         ]
         checks.distinct_keys(new, "jobs", problems)
         problems.raise_if_any()
-        batch = await self._enqueuer.enqueue_batch(call.scope, [NewJobs.of(job) for job in new])
+        jobs = [NewJobs.of(job) for job in new]
+        if call.span is not None:
+            call.span.sends(jobs)
+        batch = await self._enqueuer.enqueue_batch(call.scope, jobs)
         call.tell_pressure(batch.pressure)
         return rpc_pb.BatchEnqueueJobsResponse(
             results=[

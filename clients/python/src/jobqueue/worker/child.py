@@ -7,11 +7,13 @@ import os
 import queue
 import signal
 import threading
+from contextvars import copy_context
 from functools import reduce
 from multiprocessing.connection import Connection
 from typing import Any
 
 from jobqueue.jobs import LeasedJob
+from jobqueue.traces import traces_of_environment
 from jobqueue.v1 import lease_pb2 as pb
 
 from .context import JobContext, Stop
@@ -19,7 +21,7 @@ from .ending import failed
 from .runner import run_plain
 
 # What goes over the pipe, as tuples:
-#   parent to child   ("run", module, name, LeasedJob as bytes)    ("stop", Stop's value, reason)
+#   parent to child   ("run", module, name, LeasedJob as bytes, traceparent)    ("stop", Stop's value, reason)
 #   child to parent   ("progress", fraction, message, checkpoint)   ("done", Outcome as bytes, None for no output)
 
 
@@ -45,8 +47,9 @@ class _Child:
             while True:
                 message = self._pipe.recv()
                 if message[0] == "run":
-                    _, module, name, raw = message
+                    _, module, name, raw, traceparent = message
                     context = JobContext(LeasedJob(pb.LeasedJob.FromString(raw)), self._progress)
+                    context.traceparent = traceparent
                     self._current = context
                     self._jobs.put((module, name, context))
                 elif self._current is not None:
@@ -59,7 +62,8 @@ class _Child:
         """Runs one job after the other on the process's main thread, as libraries with signals want it."""
         while True:
             module, name, context = self._jobs.get()
-            outcome = _run(module, name, context)
+            # In a context of its own: a job that is not sampled must not find the span of the one before it.
+            outcome = copy_context().run(_run, module, name, context)
             self._send("done", outcome.SerializeToString() if outcome is not None else None)
 
     def _progress(
@@ -73,6 +77,8 @@ class _Child:
 
 
 def _run(module: str, name: str, context: JobContext) -> pb.Outcome | None:
+    if context.traceparent and (traces := traces_of_environment()) is not None:
+        traces.enter(context.traceparent)
     try:
         function = reduce(getattr, name.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 from jobqueue.convert import new_job
 from jobqueue.jobs import LeasedJob, NewJob
 from jobqueue.outcomes import Cancelled
+from jobqueue.traces import TRACEPARENT
 from jobqueue.v1 import job_pb2
 
 _CHECKPOINT_BYTES = 64 * 1024
@@ -18,7 +19,7 @@ _FOLLOW_UPS = 100
 # With an output of 1 MiB the outcome still fits into a message of 4 MiB.
 _FOLLOW_UPS_BYTES = 2 * 1024 * 1024
 # One id from the first caller to the last handler.
-_INHERITED = ("x-request-id", "traceparent")
+_INHERITED = ("x-request-id", TRACEPARENT)
 
 
 class Stop(enum.Enum):
@@ -56,10 +57,20 @@ class JobContext:
         cancel_reason: The reason as text, for people. Empty until `cancelled`.
         follow_ups: The jobs given to `follow_up`, as messages.
         lease_id: The lease's number, for the runtime.
+        traceparent: What follow-ups carry. Empty: what the job has.
     """
 
     # One is made for each job: nothing in here that few handlers look at is made before it is looked at.
-    __slots__ = ("_begun", "_report", "cancel_reason", "follow_ups", "job", "lease_id", "stop_reason")
+    __slots__ = (
+        "_begun",
+        "_report",
+        "cancel_reason",
+        "follow_ups",
+        "job",
+        "lease_id",
+        "stop_reason",
+        "traceparent",
+    )
 
     def __init__(
         self, job: LeasedJob, report: ProgressReport, lease_id: int = 0, begun: float | None = None
@@ -69,6 +80,7 @@ class JobContext:
         self.cancel_reason = ""
         self.stop_reason: Stop | None = None
         self.follow_ups: Sequence[job_pb2.NewJob] = ()
+        self.traceparent = ""
         self._report = report
         self._begun = time.time() if begun is None else begun
 
@@ -153,6 +165,8 @@ class JobContext:
             ValueError: There are too many, or the job can't be sent.
         """
         message = new_job(job, job.idempotency_key if isinstance(job.idempotency_key, str) else "")
+        if self.traceparent and TRACEPARENT not in message.headers:
+            message.headers[TRACEPARENT] = self.traceparent
         for name in _INHERITED:
             if name in self.job.headers and name not in message.headers:
                 message.headers[name] = self.job.headers[name]

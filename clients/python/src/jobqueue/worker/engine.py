@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from jobqueue.traces import Traces
 from jobqueue.v1 import lease_pb2 as pb
 
 from .handlers import Handlers, RunIn
@@ -36,6 +37,7 @@ class Engine:
         observer: Is told of starts and ends.
         user_loop: Where async handlers run.
         on_end: Called on the session's thread when it is over, with the error if it failed.
+        traces: Makes spans of handlers; None: there are none.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Engine:
         observer: Observer,
         user_loop: asyncio.AbstractEventLoop,
         on_end: Callable[[BaseException | None], None],
+        traces: Traces | None = None,
     ) -> None:
         self._options = options
         self._handlers = handlers
         self._observer = observer
         self._user_loop = user_loop
         self._on_end = on_end
+        self._traces = traces
         self._loop = asyncio.new_event_loop()
         self._ended: deque[Lease] = deque()
         self._collecting = False
@@ -97,9 +101,9 @@ class Engine:
 
     async def _main(self) -> None:
         runners: dict[RunIn, Runner] = {
-            "loop": LoopRunner(self._user_loop, self.finish),
-            "thread": ThreadRunner(self.finish),
-            "process": ProcessRunner(self._loop, self.finish),
+            "loop": LoopRunner(self._user_loop, self.finish, self._traces),
+            "thread": ThreadRunner(self.finish, self._traces),
+            "process": ProcessRunner(self._loop, self.finish, self._traces),
         }
         self._session = Session(self._options, self._handlers, runners, self._observer)
         self._link = Link(self._options, self._session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobqueue.worker")
 
+_NO_TRACE: Mapping[str, str] = {"trace_id": "", "span_id": ""}
+
 #: The job whose handler runs here, for code that is not given its context.
 current_job: ContextVar[LeasedJob | None] = ContextVar("jobqueue_current_job", default=None)
+
+#: `trace_id` and `span_id` of the handler's span, where it has one; else empty.
+current_trace: ContextVar[Mapping[str, str]] = ContextVar("jobqueue_current_trace", default=_NO_TRACE)
 
 
 def about(job: LeasedJob) -> dict[str, Any]:
@@ -49,6 +54,8 @@ class JobLog(logging.LoggerAdapter[logging.Logger]):
 class JobLogFilter(logging.Filter):
     """Adds `job_id`, `attempt`, `kind`, `queue` and `request_id` to every line that a handler logs.
 
+    Also `trace_id` and `span_id`, where its job is sampled.
+
     Add it to a log handler (a filter on a logger sees that logger's own lines only)::
 
         stream = logging.StreamHandler()
@@ -62,7 +69,7 @@ class JobLogFilter(logging.Filter):
         """Fills in what the line does not say itself."""
         job = current_job.get()
         fields = about(job) if job is not None else _NONE
-        for name, value in fields.items():
+        for name, value in (*fields.items(), *current_trace.get().items()):
             if not hasattr(record, name):
                 setattr(record, name, value)
         return True

@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from jobqueue.traces import Traces
+
 from .context import Stop
 from .ending import of_exception, of_result
 from .handlers import Handler
@@ -21,11 +23,13 @@ class LoopRunner:
         loop: The user's loop, which is not the one that speaks to the server: a handler that blocks it delays other
             async handlers, but no heartbeat.
         finish: Takes the outcomes.
+        traces: Makes spans of handlers; None: there are none.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, finish: Finish) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, finish: Finish, traces: Traces | None = None) -> None:
         self._loop = loop
         self._finish = finish
+        self._traces = traces
         self._starting: deque[Lease] = deque()
         self._waking = False
 
@@ -56,12 +60,15 @@ class LoopRunner:
         lease.entered = True
         context = lease.context
         current_job.set(context.job)  # the task's own context: nothing to put back
+        span = None if self._traces is None else self._traces.begin(context)
         try:
             outcome = of_result(await handler.function(context), context.follow_ups)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             outcome = of_exception(error, context.stop_reason)
+        if span is not None:
+            span.ended(outcome)
         self._finish(lease, outcome)
 
     def _cancel(self, lease: Lease) -> None:

@@ -8,6 +8,7 @@ import threading
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from jobqueue.traces import Traces
 from jobqueue.v1 import lease_pb2 as pb
 
 from . import child
@@ -69,11 +70,14 @@ class ProcessRunner:
     Args:
         loop: The session's loop, for the timers that end what does not stop.
         finish: Takes the outcomes.
+        traces: Makes spans of handlers; None: there are none. They are made here and not in the process, so that one
+            that dies has its span.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, finish: Finish) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, finish: Finish, traces: Traces | None = None) -> None:
         self._loop = loop
         self._finish = finish
+        self._traces = traces
         self._threads = Threads("jobqueue-process")
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
@@ -113,19 +117,23 @@ class ProcessRunner:
             return
         self._busy[lease] = running
         function = lease.handler.function
-        running.send("run", function.__module__, function.__qualname__, lease.message.SerializeToString())
+        span = None if self._traces is None else self._traces.begin(lease.context)
+        message = lease.message.SerializeToString()
+        running.send("run", function.__module__, function.__qualname__, message, lease.context.traceparent)
         if lease.context.stop_reason is not None:  # told between the delivery and now
             self._tell(lease, running)
         try:
-            while (message := running.receive())[0] == "progress":
-                lease.context.report(*message[1:])
-            outcome = pb.Outcome.FromString(message[1]) if message[1] is not None else None
+            while (answer := running.receive())[0] == "progress":
+                lease.context.report(*answer[1:])
+            outcome = pb.Outcome.FromString(answer[1]) if answer[1] is not None else None
         except (EOFError, OSError):
             del self._busy[lease]
-            self._finish(lease, _outcome_of_death(lease, running.end()))
-            return
-        del self._busy[lease]
-        self._give_back(running)
+            outcome = _outcome_of_death(lease, running.end())
+        else:
+            del self._busy[lease]
+            self._give_back(running)
+        if span is not None:
+            span.ended(outcome)
         self._finish(lease, outcome)
 
     def _tell(self, lease: Lease, running: _Child) -> None:

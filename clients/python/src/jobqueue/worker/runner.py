@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from jobqueue.traces import Traces
 from jobqueue.v1 import lease_pb2 as pb
 
 from .context import JobContext
@@ -34,12 +35,19 @@ class Runner(Protocol):
         """Lets go of everything; handlers that still run are left alone or killed."""
 
 
-def run_plain(function: HandlerFunction, context: JobContext) -> pb.Outcome | None:
+def run_plain(
+    function: HandlerFunction, context: JobContext, traces: Traces | None = None
+) -> pb.Outcome | None:
     """Runs a plain handler in this thread, to its outcome. Raises nothing: also `sys.exit()` is a failure of a job."""
     token = current_job.set(context.job)
+    span = None if traces is None else traces.begin(context)
+    outcome = None
     try:
-        return of_result(function(context), context.follow_ups)
+        outcome = of_result(function(context), context.follow_ups)
     except BaseException as error:
-        return of_exception(error, context.stop_reason)
+        outcome = of_exception(error, context.stop_reason)
     finally:
         current_job.reset(token)
+        if span is not None:
+            span.ended(outcome)
+    return outcome

@@ -6,6 +6,8 @@ import queue
 import threading
 from collections.abc import Callable
 
+from jobqueue.traces import Traces
+
 from .lease import Lease
 from .runner import Finish, run_plain
 
@@ -53,8 +55,9 @@ class Threads:
 class ThreadRunner:
     """Runs plain handlers, each job in a thread of its own while it runs."""
 
-    def __init__(self, finish: Finish) -> None:
+    def __init__(self, finish: Finish, traces: Traces | None = None) -> None:
         self._finish = finish
+        self._traces = traces
         self._threads = Threads("jobqueue-handler")
 
     def start(self, leases: list[Lease]) -> None:
@@ -70,4 +73,4 @@ class ThreadRunner:
         self._threads.close()
 
     def _run(self, lease: Lease) -> None:
-        self._finish(lease, run_plain(lease.handler.function, lease.context))
+        self._finish(lease, run_plain(lease.handler.function, lease.context, self._traces))

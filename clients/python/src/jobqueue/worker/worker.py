@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import grpc
 
 from jobqueue.channel import Access, Token
+from jobqueue.traces import Traces, traces_of_environment
 
 from .engine import Engine
 from .handlers import HandlerFunction, Handlers, OnCancel, RunIn
@@ -56,6 +57,7 @@ class Worker:
         credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`. A function is called at every connect.
         observer: Is told of starts and ends, for metrics.
+        traces: Makes spans of handlers, `jobqueue.otel.OpenTelemetry`. None: as OpenTelemetry's variables say.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Worker:
         credentials: grpc.ChannelCredentials | None = None,
         token: Token | None = None,
         observer: Observer | None = None,
+        traces: Traces | None = None,
     ) -> None:
         if isinstance(queues, str):
             raise TypeError(f"queues is {queues!r}; it must be a list, for example [{queues!r}]")
@@ -88,6 +91,7 @@ class Worker:
             stop_when_lost=stop_when_lost,
         )
         self._observer = observer or Observer()
+        self._traces = traces
         self._handlers = Handlers()
         for kind, function in (handlers or {}).items():
             self._handlers.add(kind, function)
@@ -174,7 +178,8 @@ class Worker:
             except RuntimeError:
                 pass  # the loop is closed, so nothing waits
 
-        self._engine = Engine(self._options, self._handlers, self._observer, loop, on_end)
+        traces = self._traces or traces_of_environment()
+        self._engine = Engine(self._options, self._handlers, self._observer, loop, on_end, traces)
         self._engine.start()
         if self._stop_asked:
             self.stop()
@@ -187,6 +192,8 @@ class Worker:
         finally:
             self._engine = None
             self._stop_asked = False
+            if traces is not None:
+                await asyncio.to_thread(traces.flush)
 
     def stop(self, *, grace: timedelta | None = None, reason: str = "stopped") -> None:
         """Starts a drain and returns at once; `run` or `serve` returns after it. For any thread, also for a handler.

@@ -11,6 +11,7 @@ from ...errors import JobQueueError, QueueFull
 from ...metrics import Metrics
 from ...store.database import DataError
 from ...store.intake.intake import BacklogOfKeys, IntakeStore
+from ...traces.calls import Traces
 from ..claim.handoff import HandOff, SlotReservation
 from ..claim.load import Load
 from ..tuning import Tuning
@@ -29,7 +30,7 @@ class Batcher:
 
     In one line either every row has an idempotency key, or none has. Batches with a job whose queue limits its key have
     lines of their own (`limited`), so that others do not wait for the locks of keys; and so have unique jobs.
-    `names`: of unique jobs, which are not handed off.
+    `names`: of unique jobs, which are not handed off. `traces`: is told of inserts while sampled calls are handled.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class Batcher:
         *,
         limited: bool = False,
         names: UniqueNames | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._store = store
         self._limited = limited
         self._names = names
+        self._traces = traces
         self._hand_off = hand_off
         self._placement = placement
         self._waiting = waiting
@@ -132,6 +135,7 @@ class Batcher:
         rows = [row for batch in batches for row in batch.rows]
         lanes = [lane for batch in batches for lane in batch.lanes]
         started = loop.time()
+        traced = self._traces.now() if self._traces is not None and self._traces.live else 0
         kept: list[SlotReservation] = []
         try:
             if self._names is not None:
@@ -142,12 +146,16 @@ class Batcher:
                     enqueue = self._store.enqueue_limited if self._limited else self._store.enqueue
                     stored = await enqueue(rows)
         except Exception as error:
+            if traced:
+                self._trace(traced, batches, error)
             await self._failed(batches, error)
             return
         finally:
             for slots in kept:
                 slots.release()
         jobs = sum(batch.jobs for batch in batches)
+        if traced:
+            self._trace(traced, batches)
         self._hand_off.brought(jobs)
         seconds = loop.time() - started
         self._metrics.observe_batch("enqueue", seconds, jobs)
@@ -158,6 +166,11 @@ class Batcher:
             # They are committed, whatever becomes of the hand-off.
             for batch in batches:
                 batch.succeed(stored, pressure)
+
+    def _trace(self, began: int, batches: list[Batch], error: Exception | None = None) -> None:
+        if self._traces is not None:
+            headers = [batch.headers for batch in batches]
+            self._traces.inserted(began, sum(batch.jobs for batch in batches), headers, error)
 
     async def _failed(self, batches: list[Batch], error: Exception) -> None:
         """What PostgreSQL refuses harms its own batch only. Any other error is the answer to all of them."""

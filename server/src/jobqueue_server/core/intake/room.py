@@ -8,6 +8,7 @@ from ...ids import IdMint
 from ...metrics import Metrics
 from ...store.stores import Stores
 from ...store.upkeep.clock import uuid_of
+from ...traces.calls import Traces
 from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
 from ..events.room import EventsRoom
@@ -39,6 +40,7 @@ class IntakeRoom:
         tuning: Tuning,
         *,
         most_waiting: int,
+        traces: Traces | None = None,
     ) -> None:
         store, clock, load = stores.intake, upkeep.clock, claim.load
         self.waiting = waiting = Waiting(most_waiting, metrics)
@@ -61,6 +63,7 @@ class IntakeRoom:
                 tuning,
                 limited=limited,
                 names=of_names,
+                traces=traces,
             )
             for name, limited, of_names in (
                 ("enqueue", False, None),

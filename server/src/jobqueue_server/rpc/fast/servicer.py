@@ -79,6 +79,8 @@ class FastPathServicer:
         new = convert.decode_simple(message, job_headers(call), unique=unique)
         if new is None:
             return None
+        if call.span is not None:
+            call.span.sends([NewJobs.of(new)])
         try:
             return self._enqueuer.start_unique(call.scope, new, call.peer)
         except JobQueueError:
@@ -87,12 +89,16 @@ class FastPathServicer:
     def _start_keyed(self, new: NewJob, key: str, call: Call) -> Ticket | None:
         if not checks.is_simple_key(key):
             return None
+        if call.span is not None:
+            call.span.sends([NewJobs.of(new)])
         try:
             return self._enqueuer.start_keyed(call.scope, new, call.peer)
         except JobQueueError:
             return None
 
     def _start(self, jobs: Sequence[NewJobs], call: Call, path: str) -> Ticket | None:
+        if call.span is not None:
+            call.span.sends(jobs)
         try:
             return self._enqueuer.start(call.scope, jobs, call.peer, path)
         except JobQueueError:

@@ -1,0 +1,99 @@
+"""The workers in other languages, whose programs do what `worker_program.py` does, as a collector sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.languages import languages
+from tests.e2e.processes import Process, ServerProcess
+
+from .collector import Collector
+from .conftest import SPAN, TRACE, post
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENT = ROOT / "clients/typescript"
+SERVER, CONSUMER = 2, 5
+
+pytestmark = [pytest.mark.any_engine, pytest.mark.timeout(600)]
+
+
+def built_in_go(folder: Path) -> list[str]:
+    program = folder / "traced"
+    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false"}
+    command = ["go", "build", "-o", str(program), "."]
+    source = ROOT / "tests/traces/go"
+    done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [str(program)]
+
+
+def built_in_typescript(_folder: Path) -> list[str]:
+    trouble = languages()["typescript"].make()
+    assert not trouble, trouble
+    return ["node", str(CLIENT / "test/programs/traced.mjs")]
+
+
+@pytest.mark.parametrize("parent", ["", "parent"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(built_in_go, marks=pytest.mark.language("go"), id="go"),
+        pytest.param(built_in_typescript, marks=pytest.mark.language("typescript"), id="typescript"),
+    ],
+)
+async def test_a_worker_goes_on_with_the_trace_of_its_jobs(
+    server: ServerProcess,
+    collector: Collector,
+    processes: list[Process],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    build,
+    parent: str,
+):
+    monkeypatch.setenv("JOBQUEUE_TRACE_PARENT", parent)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "worker")
+    program = await asyncio.to_thread(build, tmp_path)
+    worker = Process([*program, server.address, "traced"], tmp_path / "worker.log", {})
+    processes.append(worker)
+    await worker.line("ready")
+    # Who is not sampled comes first, and leaves nothing.
+    await asyncio.to_thread(post, server, "first", "00")
+    job_id = await asyncio.to_thread(post, server, "first")
+
+    async def span(kind, job, attempt=None):
+        def is_it(span):
+            told = span.attributes
+            right = told.get("jobqueue.kind") == job and told.get("jobqueue.attempt") == attempt
+            return span.kind == kind and right
+
+        return await asyncio.to_thread(collector.span, is_it)
+
+    first = await span(CONSUMER, "first", 1)
+    assert (first.service, first.name) == ("worker", "process traced")
+    assert first.links == [(TRACE, SPAN)]
+    assert (first.trace == TRACE, first.parent) == ((True, SPAN) if parent else (False, ""))
+    assert first.attributes["messaging.message.id"] == job_id
+    assert first.attributes["jobqueue.outcome"] == "succeeded"
+    assert 0 <= first.attributes["jobqueue.wait_ms"] < 60_000
+    assert first.attributes["jobqueue.lease_id"] > 0
+
+    failed, again = await span(CONSUMER, "follow_up", 1), await span(CONSUMER, "follow_up", 2)
+    assert failed.links == again.links == [(first.trace, first.id)]
+    assert (failed.failed, again.failed) == (True, False)
+    assert failed.attributes["jobqueue.outcome"] == "failed"
+    [(name, event)] = failed.events
+    assert (name, event["exception.message"]) == ("exception", "the first attempt fails")
+    assert event["exception.type"] == failed.attributes["error.type"]
+
+    # The call of the handler is its child, and what it enqueued follows it.
+    call = await span(SERVER, "called")
+    assert (call.trace, call.parent) == (first.trace, first.id)
+    called = await span(CONSUMER, "called", 1)
+    assert called.links == [(first.trace, first.id)]
+    if parent:
+        assert {span.trace for span in (failed, again, called)} == {TRACE}
