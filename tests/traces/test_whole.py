@@ -20,10 +20,10 @@ PROGRAM = Path(__file__).parent / "worker_program.py"
 SERVER, INTERNAL, CONSUMER = 2, 1, 5
 
 
-def the(kind, **attributes):
+def the(span_kind, /, **attributes):
     """Whether a span is of that kind and has these attributes, named without what stands before the last dot."""
     return lambda span: (
-        span.kind == kind
+        span.kind == span_kind
         and all(
             any(
                 name.rpartition(".")[2] == wanted and value == given
@@ -49,8 +49,8 @@ async def test_a_trace_goes_from_a_caller_through_the_server_and_a_worker_to_the
     await worker.line("ready")
     job_id = await asyncio.to_thread(post, server, "first")
 
-    async def span(kind, **attributes):
-        return await asyncio.to_thread(collector.span, the(kind, **attributes))
+    async def span(span_kind, /, **attributes):
+        return await asyncio.to_thread(collector.span, the(span_kind, **attributes))
 
     # The caller's call.
     enqueue = await span(SERVER, method="jobqueue.v1.JobQueue/EnqueueJob", id=job_id)

@@ -24,6 +24,7 @@ from opentelemetry.trace import (
     SpanKind,
     StatusCode,
     TraceFlags,
+    Tracer,
     TracerProvider,
     format_span_id,
     format_trace_id,
@@ -51,25 +52,31 @@ class OpenTelemetry:
             to where OpenTelemetry's variables say.
         parent: Whether a handler's span is a child of its producer's span, beside the link to it. None: as
             JOBQUEUE_TRACE_PARENT says, `parent` or not. A job may run days after its producer has ended.
-
-    Raises:
-        ImportError: The program has set no provider, and the SDK is not installed.
     """
 
     def __init__(self, provider: TracerProvider | None = None, *, parent: bool | None = None) -> None:
+        self._provider = provider
+        self._parent = os.environ.get(PARENT_VARIABLE) == "parent" if parent is None else parent
+        self._tracer: Tracer | None = None
         self._own: Any = None
-        if provider is None:
-            provider = trace.get_tracer_provider()
+
+    def prepare(self) -> None:
+        """Makes the tracer, when a worker begins: a client needs none.
+
+        Raises:
+            ImportError: The program has set no provider, and the SDK is not installed.
+        """
+        if self._tracer is None:
+            provider = self._provider or trace.get_tracer_provider()
             if isinstance(provider, ProxyTracerProvider):
                 provider = self._own = _exporting()
-        self._tracer = provider.get_tracer("jobqueue", jobqueue.__version__)
-        self._parent = os.environ.get(PARENT_VARIABLE) == "parent" if parent is None else parent
+            self._tracer = provider.get_tracer("jobqueue", jobqueue.__version__)
 
     def begin(self, context: JobContext) -> _HandlerSpan | None:
         """The span of an attempt, which is current from now on; None where the job's producer was not sampled."""
         job = context.job
         given = job.headers.get(TRACEPARENT, "")
-        if not is_sampled(given):
+        if not is_sampled(given) or self._tracer is None:
             return None
         producer = _context_of(given)
         if producer is None:

@@ -33,6 +33,13 @@ class HandlerSpan(Protocol):
 class Traces(Protocol):
     """What makes spans: `jobqueue.otel.OpenTelemetry`."""
 
+    def prepare(self) -> None:
+        """Makes what spans are made by, before the first `begin`.
+
+        Raises:
+            ImportError: It is not installed.
+        """
+
     def begin(self, context: JobContext) -> HandlerSpan | None:
         """The span of an attempt; None where the job's producer was not sampled, as nearly all are not."""
 
@@ -61,15 +68,28 @@ def wanted(environ: Mapping[str, str]) -> bool:
 
 
 def traces_of_environment() -> Traces | None:
-    """The traces that this process's variables ask for. None: none, or what makes them is not installed."""
+    """The traces that this process's variables ask for. None: none, or OpenTelemetry's API is not installed."""
     return _made() if wanted(os.environ) else None
+
+
+def traces_of_worker(given: Traces | None) -> Traces | None:
+    """Those that a worker was given, or that its variables ask for, prepared. None: none; it says what is missing."""
+    traces = given or traces_of_environment()
+    try:
+        if traces is not None:
+            traces.prepare()
+            return traces
+        if wanted(os.environ):
+            raise ImportError(name="opentelemetry")
+    except ImportError as error:
+        _log.warning("traces are asked for, and %s is missing: install jobqueue[otel]", error.name)
+    return None
 
 
 @cache
 def _made() -> Traces | None:
     try:
         from jobqueue.otel import OpenTelemetry
-    except ImportError as error:
-        _log.warning("traces are asked for, and %s is missing: install jobqueue[otel]", error.name)
-        return None
+    except ImportError:
+        return None  # a client goes on without
     return OpenTelemetry()

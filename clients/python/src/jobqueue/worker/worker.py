@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import grpc
 
 from jobqueue.channel import Access, Token
-from jobqueue.traces import Traces, traces_of_environment
+from jobqueue.traces import Traces, traces_of_worker
 
 from .engine import Engine
 from .handlers import HandlerFunction, Handlers, OnCancel, RunIn
@@ -178,7 +178,7 @@ class Worker:
             except RuntimeError:
                 pass  # the loop is closed, so nothing waits
 
-        traces = self._traces or traces_of_environment()
+        traces = traces_of_worker(self._traces)
         self._engine = Engine(self._options, self._handlers, self._observer, loop, on_end, traces)
         self._engine.start()
         if self._stop_asked:
