@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -46,7 +47,8 @@ class Spans:
         self._exporter = InMemorySpanExporter()
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracer = CountingTracer(provider.get_tracer("test"))
+        counting: Any = CountingTracer(provider.get_tracer("test"))
+        self.tracer = counting
         self.traces = OtelTraces(self.tracer, Choice(share, old_names))
 
     @property
@@ -57,12 +59,16 @@ class Spans:
         return [span for span in self.ended if span.kind is kind]
 
 
+class TracedPlace(Place):
+    spans: Spans
+
+
 @pytest.fixture
 async def place(dsn, monkeypatch):
     """A whole server, with `place.spans`."""
     spans = Spans()
     monkeypatch.setattr("jobqueue_server.app.traces_of", lambda *_, **__: spans.traces)
-    async with Place(dsn) as place:
+    async with TracedPlace(dsn) as place:
         place.spans = spans
         yield place
 
@@ -207,7 +213,7 @@ async def test_the_lines_of_a_sampled_call_have_its_trace_and_span(caplog):
     assert seen["span_id"] == f"{span.context.span_id:016x}"
     # On the fast path there is no task that has them.
     with caplog.at_level(logging.ERROR, "jobqueue_server"):
-        begun = chain.begin(Call(METHOD, "grpc", {"traceparent": SAMPLED}))
+        begun: Any = chain.begin(Call(METHOD, "grpc", {"traceparent": SAMPLED}))
         begun.end(ZeroDivisionError())
     assert caplog.records[-1].fields["trace_id"] == TRACE
 

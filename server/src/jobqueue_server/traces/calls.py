@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from ..model import NewJobs
 
-if TYPE_CHECKING:
-    from ..chain import Call
+
+class TracedCall(Protocol):
+    """What `Traces.begin` looks at of a `chain.Call`, which the core does not know."""
+
+    method: str
+    transport: str
+    metadata: Mapping[str, str | bytes]
+    request_id: str
 
 
 class CallSpan(Protocol):
@@ -35,15 +41,13 @@ class CallSpan(Protocol):
 
 
 class Traces(Protocol):
-    """The traces of a server.
+    """The traces of a server."""
 
-    Attributes:
-        live: The spans of calls that are being handled, by the call's request id. Mostly it is empty.
-    """
+    @property
+    def live(self) -> Mapping[str, CallSpan]:
+        """The spans of calls that are being handled, by the call's request id. Mostly it is empty."""
 
-    live: Mapping[str, CallSpan]
-
-    def begin(self, call: Call) -> CallSpan | None:
+    def begin(self, call: TracedCall) -> CallSpan | None:
         """The span of a call that begins; None where its caller is not sampled, as nearly all are not."""
 
     def now(self) -> int:

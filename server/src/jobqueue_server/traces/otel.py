@@ -11,7 +11,6 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -35,11 +34,9 @@ from opentelemetry.trace import (
 
 from ..model import NewJobs
 from . import names
+from .calls import TracedCall
 from .choice import Choice
 from .traceparent import TRACEPARENT, ids_of, is_sampled
-
-if TYPE_CHECKING:
-    from ..chain import Call
 
 #: An insert is linked to at most so many calls.
 MOST_LINKS = 8
@@ -141,7 +138,7 @@ class OtelTraces:
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         return cls(provider.get_tracer("jobqueue_server", version), choice, provider)
 
-    def begin(self, call: Call) -> OtelSpan | None:
+    def begin(self, call: TracedCall) -> OtelSpan | None:
         """The span of a call whose caller is sampled, or that was drawn where its caller says nothing."""
         given = call.metadata.get(TRACEPARENT)
         if given is None:
@@ -157,7 +154,7 @@ class OtelTraces:
             call, SpanContext(*ids, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
         )
 
-    def _begin(self, call: Call, parent: SpanContext | None) -> OtelSpan:
+    def _begin(self, call: TracedCall, parent: SpanContext | None) -> OtelSpan:
         name = call.method[1:]
         attributes = {names.RPC_SYSTEM: names.RPC_SYSTEMS[call.transport], names.RPC_METHOD: name}
         if self._old_names:
