@@ -44,7 +44,7 @@ class Collector:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                body = _body(self)
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
                 if self.path == "/v1/traces":
@@ -76,6 +76,18 @@ class Collector:
             time.sleep(0.02)
         assert len(found) == 1, found
         return found[0]
+
+
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    """Of a length that is told, or in chunks, as Node sends it."""
+    if (length := request.headers.get("content-length")) is not None:
+        return request.rfile.read(int(length))
+    body = b""
+    while size := int(request.rfile.readline(), 16):
+        body += request.rfile.read(size)
+        request.rfile.readline()
+    request.rfile.readline()
+    return body
 
 
 def _spans(request: ExportTraceServiceRequest) -> list[Seen]:

@@ -80,7 +80,7 @@ function tracesBy(api: typeof OpenTelemetry): Traces {
             [names.KIND]: job.kind,
             [names.ATTEMPT]: job.attempt,
             [names.LEASE]: Number(lease),
-            [names.WAIT]: Math.max(0, Date.now() - job.createdAt.getTime()),
+            [names.WAIT]: Math.max(0, Date.now() - (job.createdAt?.getTime() ?? Date.now())),
           },
         },
         asParent ? trace.setSpanContext(ROOT_CONTEXT, producer) : ROOT_CONTEXT,

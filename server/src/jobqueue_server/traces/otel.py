@@ -1,7 +1,7 @@
 """Traces by OpenTelemetry's SDK, which is called for sampled calls alone.
 
-A span that is recorded costs 74 us, one that is not 13, and reading a context 5; a job costs the server 6. So whether a
-call is sampled is decided before the SDK hears of it, and its own sampler takes all.
+A span that is recorded and sent costs 60 us, one that is not 13, and reading a context 5; a job costs the server 6. So
+whether a call is sampled is decided before the SDK hears of it, and its own sampler takes all.
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ class OtelTraces:
             if not self._share or random.random() >= self._share:
                 return None
             return self._begin(call, None)
-        if not isinstance(given, str) or not is_sampled(given):
+        if not is_sampled(given):
             return None
-        ids = ids_of(given)
+        ids = ids_of(str(given))
         if ids is None:
             return None
         return self._begin(

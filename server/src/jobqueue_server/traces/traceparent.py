@@ -9,7 +9,7 @@ TRACEPARENT = "traceparent"
 
 _is_traceparent = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?").fullmatch
 # The last bit of the flags says it, which stand behind version, trace and span.
-_FLAGS_END, _SAMPLED = 55, frozenset("13579bdf")
+_LAST_OF_FLAGS, _SAMPLED = slice(54, 55), frozenset("13579bdf")
 
 
 def is_traceparent(text: str) -> bool:
@@ -17,9 +17,12 @@ def is_traceparent(text: str) -> bool:
     return _is_traceparent(text) is not None
 
 
-def is_sampled(text: str) -> bool:
-    """Whether a caller that sends this is sampled: a look at one character, for each call of a server with traces."""
-    return len(text) >= _FLAGS_END and text[_FLAGS_END - 1] in _SAMPLED
+def is_sampled(value: str | bytes) -> bool:
+    """Whether a caller that sends this is sampled: a look at one character, for each call of a server with traces.
+
+    Bytes never are: metadata has them for what is no text.
+    """
+    return value[_LAST_OF_FLAGS] in _SAMPLED
 
 
 def ids_of(text: str) -> tuple[int, int] | None:
