@@ -14,6 +14,7 @@ from ...lifecycle import TERMINAL, Hold, Status
 from ...model import MAX_PAGE_BYTES, FailedAttempt, Job, JobFilter, JobProgress, RetryPolicy
 from ...scope import Scope
 from ..database import Database, Record
+from .labelled import Labelled
 
 # How many rows a page may read before it ends short, with a token: some 50 ms.
 MAX_SCANNED = 10_000
@@ -66,15 +67,17 @@ class ReadStore:
     ) -> Scan:
         """At most `size` jobs with ids below `before`, in one snapshot. It reads 10,000 rows at most."""
         low, high = id_range(wanted.created_after, wanted.created_before)
+        high = high if before is None else min(high, before)
         driver = driver_of(wanted)
+        labels = json.dumps(dict(wanted.labels)) if wanted.labels else None
         arguments = (
             int(driver),
             low,
-            high if before is None else min(high, before),
+            high,
             wanted.queue,
             wanted.kind,
             sorted(wanted.statuses) or None,
-            json.dumps(dict(wanted.labels)) if wanted.labels else None,
+            labels,
             size + 1,
             self._max_scanned,
             MAX_PAGE_BYTES,
@@ -82,12 +85,16 @@ class ReadStore:
             scope.namespace,
             *scope.grants.readable(),
         )
-        if driver is Driver.LABELS:
-            async with self._database.transaction() as session:
-                await session.fetchrow("plan_anew")
-                rows = await session.fetch("list_jobs", *arguments)
+        if driver is Driver.LABELS and labels is not None:
+            labelled = Labelled(self._database, labels, low, high)
+            # Most often all that have the labels fit: then a page wants no more of them.
+            for most in (min(size + 1, self._max_scanned), self._max_scanned):
+                ids = await labelled.find(most)
+                rows = await self._database.fetch("list_jobs", *arguments, ids)
+                if rows[0]["matched"] > size or len(ids) < most:
+                    break
         else:
-            rows = await self._database.fetch("list_jobs", *arguments)
+            rows = await self._database.fetch("list_jobs", *arguments, None)
         jobs = tuple(job_of(row) for row in rows[:size] if row["id"] is not None)
         if rows[0]["matched"] > len(jobs):
             return Scan(jobs, jobs[-1].id)

@@ -1,10 +1,11 @@
 -- read: a page of jobs, newest first
--- $1 int2: what drives the scan: 1 live_job, 2 finished_job (failed for good, cancelled), 3 the index of labels, 4 job
+-- $1 int2: what drives the scan: 1 live_job, 2 finished_job (failed for good, cancelled), 3 the ids in $15, 4 job
 -- $2, $3 uuid: ids from this one on (inclusive), up to that one (exclusive); a range of created_at is a range of ids
 -- $4 text: queue or null; $5 text: kind or null; $6 int2[]: statuses, or null for any; $7 jsonb: labels, or null for any
 -- $8 int4: rows wanted; $9 int4: candidates to read, at most; $10 int8: bytes of a page
 -- $11 bool: with payload, output, headers and failed attempts; $12 int4: namespace
 -- $13, $14 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
+-- $15 uuid[]: ids of jobs, by which the labels were found (labelled_ids); null: none
 -- Answers the rows that fit and, in `edge`, where the scan stopped if it gave up before it had $8 rows (null: it did not, or
 -- nothing is left). The first row may have no id: it carries only `edge`.
 -- Of the branches of `candidate` one runs, the others end at their one-time filter. The laterals with a limit make nested
@@ -33,9 +34,9 @@ with candidate as not materialized (
         )
         union all
         (
-            select j.id from job j
-            where $1 = 3::int2 and j.labels is not null and j.labels @> $7::jsonb and j.id >= $2 and j.id < $3
-            order by j.id desc limit $9
+            select i.id from unnest($15::uuid[]) i (id)
+            where $1 = 3::int2 and i.id >= $2 and i.id < $3
+            order by i.id desc limit $9
         )
         union all
         (

@@ -3,6 +3,7 @@
 -- $4 text: queue or null; $5 text: kind or null; $6 int2[]: statuses, or null for any; $7 jsonb: labels, or null for any
 -- $8 int4: jobs to look at, at most; $9 int4: namespace
 -- $10, $11 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
+-- $12 uuid[]: ids of jobs, by which the labels were found (labelled_ids); null: none
 -- edge: the id below which the next stretch begins; null: this was the last one.
 with candidate as materialized (
     select u.id
@@ -26,9 +27,9 @@ with candidate as materialized (
         )
         union all
         (
-            select j.id from job j
-            where $1 = 3::int2 and j.labels is not null and j.labels @> $7::jsonb and j.id >= $2 and j.id < $3
-            order by j.id desc limit $8
+            select i.id from unnest($12::uuid[]) i (id)
+            where $1 = 3::int2 and i.id >= $2 and i.id < $3
+            order by i.id desc limit $8
         )
         union all
         (
