@@ -12,6 +12,7 @@ import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2, schedule_pb2
 from jobqueue.v1.schedule_pb2 import Schedule, SchedulePolicy, ScheduleRun, ScheduleTick
+from jobqueue_server.core.schedule.firing import Firing
 from tests.lease.hand_worker import PATIENCE, reason_of, violations_of
 from tests.lease.place import Place
 
@@ -321,12 +322,18 @@ async def test_a_job_that_no_longer_fits_is_refused_and_the_schedule_goes_on(pla
     await create(place, payload=b"1")
     kind = queue_admin_pb2.Kind(name="work", schema_json=b'{"type": "object"}')
     await place.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=kind))
-    await due_now(place)
-    assert await decided(place, 1) == ["REFUSED"]
-    assert "object" in (await get(place)).last_run.note
+    for count in (1, 2):
+        await due_now(place)
+        assert await decided(place, count) == ["REFUSED"] * count
+        shown = await get(place)
+        assert "object" in shown.last_run.note
+        assert (shown.skipped_in_a_row, shown.fired) == (count, 0)
+    assert Outcome.Name((await run(place)).outcome) == "REFUSED"
+    assert (await get(place)).skipped_in_a_row == 2
     await place.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name="work")))
     await due_now(place)
-    assert await decided(place, 2) == ["REFUSED", "FIRED"]
+    assert await decided(place, 4) == ["REFUSED", "REFUSED", "REFUSED", "FIRED"]
+    assert (await get(place)).skipped_in_a_row == 0
 
 
 async def test_a_schedule_that_is_refused_keeps_no_other_from_firing(place: Place) -> None:
@@ -408,6 +415,45 @@ async def test_a_tick_that_is_due_when_its_schedule_is_changed_fires_first(place
     assert [each.tick_at.ToDatetime(UTC) for each in await runs(place)] == [tick]
     assert changed.next_at.ToDatetime(UTC) > tick
     assert changed.fired == 1
+
+
+async def test_ticks_that_are_due_when_their_schedule_is_paused_are_left_out_and_a_run_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an outage: what was missed would be lost without a run, since a resume goes on after now."""
+    monkeypatch.setattr(Firing, "round", fires_nothing)
+    await create(place, when=spec(every=3600), policy=policy(overlap=Allow, catch_up=SchedulePolicy.ALL))
+    tick = await place.value(
+        "update schedule set next_at = next_at - interval '5 hours' returning next_at + interval '4 hours'"
+    )
+    await pause(place, "first look what happened")
+    left_out = (await get(place)).last_run
+    assert (Outcome.Name(left_out.outcome), left_out.ticks, left_out.job_id) == ("SKIPPED_CATCH_UP", 5, "")
+    assert left_out.tick_at.ToDatetime(UTC) == tick
+    assert "was paused" in left_out.note
+    # Once more changes the note alone, and a resume has nothing to say.
+    await pause(place, "looked")
+    await resume(place)
+    assert await outcomes(place) == ["SKIPPED_CATCH_UP"]
+
+
+async def test_a_change_leaves_out_what_can_not_fire_before_it_and_a_run_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With catch_up ALL and a long outage: each time fires a hundred of them."""
+    monkeypatch.setattr(Firing, "round", fires_nothing)
+    monkeypatch.setattr("jobqueue_server.core.schedule.schedules._TRIES", 3)
+    await create(place, when=spec(every=1), policy=policy(overlap=Allow, catch_up=SchedulePolicy.ALL))
+    await place.sql("update schedule set next_at = next_at - interval '5 minutes'")
+    await update(place, spec=spec(every=3600))
+    assert (await get(place)).fired == 100
+    (left_out,) = [each for each in await runs(place) if each.outcome == Outcome.SKIPPED_CATCH_UP]
+    assert 195 <= left_out.ticks <= 220
+    assert "was changed" in left_out.note
+
+
+async def fires_nothing(*_: object, **__: object) -> int:
+    return 0
 
 
 async def test_a_fire_leaves_the_etag(place: Place) -> None:

@@ -11,12 +11,15 @@ import pytest
 
 from jobqueue_server.core.schedule.decisions import (
     MOST_FIRED,
+    MOST_OPEN,
     MOST_TICKS,
     NEXT_NTH,
     Decision,
     decide,
     decide_by_hand,
     due_ticks,
+    kept_open,
+    leave_out,
 )
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import NewJob
@@ -247,3 +250,39 @@ def test_by_hand_a_schedule_that_failed_too_often_fires() -> None:
     decision = decide_by_hand(given, [NOW], {}, None)
     assert decision.fires == [(NOW, NEXT_NTH)]
     assert decision.paused_for is None
+
+
+# ---- what is not decided tick by tick
+
+
+def test_a_schedule_that_failed_too_often_is_paused_and_one_run_stands_for_all_that_was_due() -> None:
+    """With ALL the first hundred of them alone were written down, and it never came to the others."""
+    policy = Policy(overlap=Overlap.ALLOW, catch_up=CatchUp.ALL, pause_after_failures=1)
+    given = schedule(policy, timedelta(seconds=1), next_at=NOW - timedelta(seconds=299), open=(JOB,))
+    decision = decided(given, NOW, {JOB: Status.FAILED_PERMANENT})
+    assert not decision.fires
+    assert outcomes(decision) == [(NOW, Outcome.SKIPPED_PAUSED_BY_FAILURES, 300)]
+    assert decision.schedule.last_tick == NOW
+
+
+@pytest.mark.parametrize(("missed", "counted"), [(5, 5), (59, 59), (90, 90), (5000, 2000)])
+def test_what_is_left_out_together_is_one_run_with_its_number(missed: int, counted: int) -> None:
+    given = schedule(Policy(), next_at=NOW - (missed - 1) * MINUTE, skipped_in_a_row=1)
+    due = due_ticks(given.spec, given.next_at, None, NOW, timedelta(hours=40))
+    decision = leave_out(given, due, NOW, "so")
+    assert not decision.fires
+    (run,) = decision.runs
+    assert (run.ticks, run.outcome) == (min(counted, missed), Outcome.SKIPPED_CATCH_UP)
+    assert run.note.startswith("so; there were more") == (missed > counted)
+    assert (decision.schedule.next_at, decision.schedule.skipped_in_a_row) == (NOW + MINUTE, 1 + counted)
+
+
+def test_where_nothing_is_due_nothing_is_left_out() -> None:
+    due = due_ticks(schedule().spec, NOW + MINUTE, None, NOW, timedelta())
+    assert leave_out(schedule(), due, NOW, "so").runs == []
+
+
+def test_of_many_open_jobs_the_oldest_and_the_newest_are_known() -> None:
+    jobs = [UUID(int=number) for number in range(300)]
+    assert kept_open(jobs[:MOST_OPEN]) == tuple(jobs[:MOST_OPEN])
+    assert kept_open(jobs) == (*jobs[:50], *jobs[-50:])

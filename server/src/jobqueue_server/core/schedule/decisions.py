@@ -19,7 +19,7 @@ MOST_TICKS = 1000
 MOST_FIRED = 100
 #: The payloads of the jobs of one transaction, in bytes: each job has a copy.
 MOST_BYTES = 16 << 20
-#: So many jobs of a schedule are known as open: the newest.
+#: So many jobs of a schedule are known as open.
 MOST_OPEN = 100
 _MICROSECOND = timedelta(microseconds=1)
 #: Of a run by hand or of a backfill: the database says which one of its tick it is.
@@ -54,12 +54,14 @@ class Decision:
         runs: What became of ticks, without those that fire.
         fires: The ticks that fire, in order, each with its `Run.nth`.
         paused_for: Why it is to be paused; None: it is not.
+        skipped_before: How many ticks in a row had been left out before these.
     """
 
     schedule: Schedule
     runs: list[Run] = field(default_factory=list)
     fires: list[tuple[datetime, int]] = field(default_factory=list)
     paused_for: str | None = None
+    skipped_before: int = 0
 
     def becomes(self, schedule: Schedule) -> None:
         """The schedule is to be so."""
@@ -126,12 +128,12 @@ def decide(schedule: Schedule, due: Due, jobs: Mapping[UUID, Status | None], now
         jobs: Of `schedule.open`: None for a job that has not ended, else how it did.
         now: The time by the database's clock.
     """
-    decision = Decision(_looked_at(schedule, jobs))
+    decision = Decision(_looked_at(schedule, jobs), skipped_before=schedule.skipped_in_a_row)
     policy = schedule.policy
     following = due.following
     firing, missed = _caught_up(schedule, due, now)
     most = fitting(schedule, MOST_FIRED)
-    if policy.catch_up is CatchUp.ALL and len(firing) > most:
+    if policy.catch_up is CatchUp.ALL and len(firing) > most and not _fails_too_often(decision.schedule):
         # The rest in the next round.
         following = firing[most]
         firing = firing[:most]
@@ -162,6 +164,48 @@ def decide(schedule: Schedule, due: Due, jobs: Mapping[UUID, Status | None], now
     return decision
 
 
+def leave_out(schedule: Schedule, due: Due, now: datetime, why: str) -> Decision:
+    """None of the ticks that are due fires: one run says why, and how many there were.
+
+    Args:
+        schedule: As it is stored.
+        due: Its ticks.
+        now: The time by the database's clock.
+        why: Why, for people.
+    """
+    following, many = due.following, due.many
+    if following is not None and following <= now:
+        following, many = next_tick(schedule.spec, now), True
+    last = due.ticks[-1] if due.ticks else due.last_old
+    if last is None:
+        return Decision(replace(schedule, next_at=following))
+    left_out = due.old + len(due.ticks)
+    note = f"{why}; there were more than are counted" if many else why
+    skipped = schedule.skipped_in_a_row + left_out
+    return Decision(
+        replace(schedule, next_at=following, last_tick=last, skipped_in_a_row=skipped),
+        [Run(last, Outcome.SKIPPED_CATCH_UP, note=note, ticks=left_out)],
+    )
+
+
+def kept_open(jobs: Sequence[UUID]) -> tuple[UUID, ...]:
+    """Of jobs that have not ended those that are known as such: of many the oldest and the newest.
+
+    A backfill has more than fit. Without the oldest, a tick would not see a job that has run since before it.
+    """
+    if len(jobs) <= MOST_OPEN:
+        return tuple(jobs)
+    return (*jobs[: MOST_OPEN // 2], *jobs[-(MOST_OPEN // 2) :])
+
+
+def skipped_where_refused(decision: Decision, runs: Iterable[Run]) -> int:
+    """How many ticks in a row have been left out, where the job of each that was to fire was refused."""
+    waits = (Outcome.BUFFERED, Outcome.SKIPPED_PAUSED_BY_FAILURES)
+    return decision.skipped_before + sum(
+        run.ticks for run in runs if not run.nth and run.outcome not in waits
+    )
+
+
 def fitting(schedule: Schedule, most: int) -> int:
     """How many jobs of a schedule one transaction stores: so many, or fewer where they are large."""
     return max(1, min(most, MOST_BYTES // max(1, len(schedule.job.payload))))
@@ -178,8 +222,8 @@ def decide_by_hand(
         jobs: As in `decide`.
         overlap: What becomes of them beside a job that has not ended; None: as its policy says.
     """
-    decision = Decision(_looked_at(schedule, jobs))
-    skipped = decision.schedule.skipped_in_a_row
+    skipped = schedule.skipped_in_a_row
+    decision = Decision(_looked_at(schedule, jobs), skipped_before=skipped)
     _pass(decision, ticks, NEXT_NTH, overlap)
     decision.becomes(replace(decision.schedule, skipped_in_a_row=0 if decision.fires else skipped))
     return decision
@@ -196,6 +240,11 @@ def _looked_at(schedule: Schedule, jobs: Mapping[UUID, Status | None]) -> Schedu
                 failures = 0
     left = tuple(job_id for job_id in schedule.open if job_id in jobs and jobs[job_id] is None)
     return replace(schedule, open=left, failures_in_a_row=failures)
+
+
+def _fails_too_often(schedule: Schedule) -> bool:
+    limit = schedule.policy.pause_after_failures
+    return bool(limit) and schedule.failures_in_a_row >= limit and not schedule.paused
 
 
 def _caught_up(schedule: Schedule, due: Due, now: datetime) -> tuple[list[datetime], list[datetime]]:
@@ -220,8 +269,7 @@ def _pass(
     overlap = overlap or policy.overlap
     busy = bool(schedule.open)
     ticks = list(ticks)
-    limit = policy.pause_after_failures
-    if limit and schedule.failures_in_a_row >= limit and not by_hand and not schedule.paused:
+    if not by_hand and _fails_too_often(schedule):
         failures = schedule.failures_in_a_row
         why = f"{failures} of its jobs in a row have failed"
         decision.pause(why)

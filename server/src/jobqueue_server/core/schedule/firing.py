@@ -17,7 +17,17 @@ from ...store.schedule.fires import Advanced, FireStore, TickDecidedBefore
 from ...store.schedule.values import Cause, Outcome, Overlap, Run, Schedule
 from ..intake.keyed import KeyVanished
 from . import zones
-from .decisions import MOST_BYTES, MOST_OPEN, Decision, decide, decide_by_hand, due_ticks
+from .decisions import (
+    MOST_BYTES,
+    Decision,
+    Due,
+    decide,
+    decide_by_hand,
+    due_ticks,
+    kept_open,
+    leave_out,
+    skipped_where_refused,
+)
 from .jobs import Fired, JobMaker, Planned
 from .zones import ZoneUnknown
 
@@ -148,6 +158,22 @@ class Firing:
         self._jobs.announce(fired)
         self._tell(advanced, at)
 
+    async def leave_out(self, schedule_id: int, why: str) -> None:
+        """Leaves out the ticks of a schedule that are due. A run says why."""
+        async with self._store.transaction() as session:
+            row = await self._store.lock(session, schedule_id)
+            if row is None or row[0].paused:
+                return
+            schedule, at = row
+            try:
+                due = await asyncio.to_thread(_due, schedule, at)
+            except ZoneUnknown:
+                # Which ticks it has is for a server to say that knows its time zone.
+                return
+            advanced = [Advanced((left := leave_out(schedule, due, at, why)).schedule, left.runs, 0)]
+            await self._store.write(session, advanced, zones.VERSION)
+        self._tell(advanced, at)
+
     async def by_hand(
         self,
         session: Session,
@@ -205,7 +231,7 @@ async def _decisions(
         found = []
         for each in schedules:
             try:
-                due = due_ticks(each.spec, each.next_at, each.last_tick, at, each.policy.catch_up_window)
+                due = _due(each, at)
             except ZoneUnknown as error:
                 _log.warning(
                     "a schedule has a time zone that is not known here", schedule=each.name, zone=str(error)
@@ -216,6 +242,11 @@ async def _decisions(
 
     late = any(each.next_at is not None and (at - each.next_at).total_seconds() > 1 for each in schedules)
     return await asyncio.to_thread(decided) if late or len(schedules) > _COMPUTED_HERE else decided()
+
+
+def _due(schedule: Schedule, at: datetime) -> Due:
+    """The ticks of a schedule that are due."""
+    return due_ticks(schedule.spec, schedule.next_at, schedule.last_tick, at, schedule.policy.catch_up_window)
 
 
 def _fitting(
@@ -245,5 +276,7 @@ def _advanced(decision: Decision, plans: Sequence[Planned], fired: Fired) -> Adv
         if not note:
             open_ids.append(job_id)
             enqueued += 1
-    now = replace(schedule, open=tuple(open_ids[-MOST_OPEN:]))
+    now = replace(schedule, open=kept_open(open_ids))
+    if plans and all(plan.refused for plan in plans):
+        now = replace(now, skipped_in_a_row=skipped_where_refused(decision, runs))
     return Advanced(now, sorted(runs, key=lambda run: run.tick), enqueued, decision.paused_for)

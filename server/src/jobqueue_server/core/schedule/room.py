@@ -25,7 +25,9 @@ class ScheduleRoom:
         jobs = JobMaker(intake.intake, intake.keyed_batches, intake.placement, metrics)
         firing = Firing(stores.fires, jobs)
         self.firer = firer = Firer(stores.fires, firing, upkeep.clock, events.ends, metrics)
-        self.schedules = ScheduleService(stores.schedules, jobs, upkeep.clock, firer.wake, firing.alone)
+        self.schedules = ScheduleService(
+            stores.schedules, jobs, upkeep.clock, firer.wake, firing.alone, firing.leave_out
+        )
         self.runs = ScheduleRuns(self.schedules, stores.schedules, stores.fires, firing, jobs)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -206,7 +206,8 @@ class ScheduleRuns:
                 runs, fired = await self._firing.by_hand(
                     session, row[0], some, overlap, refused, Cause.BY_BACKFILL
                 )
-            changed = sum(run.outcome is Outcome.FIRED for run in runs)
+            # A tick that waited may have fired with them: it is none of these.
+            changed = sum(run.outcome is Outcome.FIRED and run.cause is Cause.BY_BACKFILL for run in runs)
             looked = operation.looked + len(some)
             enough = operation.request.max_jobs and looked >= operation.request.max_jobs
             now = await operations.advance(

@@ -182,14 +182,14 @@ class ScheduleStore:
             scope: Whose it is.
             name: Its name.
             note: Why it is paused.
-            next_at: Answers the next tick of one that is resumed.
+            next_at: Answers its next tick, of what it is and the time by the database's clock.
         """
         async with self.locked(scope, name) as locked:
             if locked is None:
                 return False
             pausing = note is not None
             if pausing or locked.schedule.paused:
-                following = None if pausing else next_at(locked.schedule, locked.at)
+                following = next_at(locked.schedule, locked.at)
                 await locked.transaction.fetchrow(
                     "set_schedule_paused", locked.schedule.id, pausing, note, following
                 )

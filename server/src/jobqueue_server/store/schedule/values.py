@@ -153,7 +153,7 @@ class Schedule:
         pause_note: Why.
         next_at: Its next tick; None: it is paused, or there is none.
         last_tick: The last one that was decided.
-        open: Its newest jobs that had not ended then.
+        open: Its jobs that had not ended then; of many the oldest and the newest.
         buffered: The tick that waits for the end of these.
         buffered_nth: Whether that one is by hand, as in `Run`.
         fired: How many jobs it has enqueued.

@@ -4,9 +4,10 @@
 with free as materialized (
     select o.id from operation o
     where o.ended_at is null and (o.owner is null or o.heard_at not between now() - $2::interval and now() + $2::interval)
+        and o.namespace_id in (select n.id from namespace n where n.disabled_at is null)
     order by o.id
     limit $3::int4
-    for update skip locked
+    for update of o skip locked
 )
 update operation o
 set owner = $1, heard_at = now(), updated_at = now(), state = 2
