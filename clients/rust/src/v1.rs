@@ -960,8 +960,8 @@ pub mod access_admin_client {
                 .insert(GrpcMethod::new("jobqueue.v1.AccessAdmin", "ListNamespaces"));
             self.inner.unary(req, path, codec).await
         }
-        /// Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay. The
-        /// namespace `default` can't be disabled.
+        /// Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay, its
+        /// schedules fire nothing, and its operations rest. The namespace `default` can't be disabled.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace, or is `default`.
@@ -6851,7 +6851,8 @@ pub struct Schedule {
     /// How many jobs it has enqueued, since it was made.
     #[prost(int64, tag = "12")]
     pub fired: i64,
-    /// How many ticks in a row did not fire, up to now: of what was missed and of what met a job that had not ended.
+    /// How many ticks in a row did not fire, up to now: of what was missed, of what met a job that had not ended, and of what
+    /// was refused.
     #[prost(int32, tag = "13")]
     pub skipped_in_a_row: i32,
     /// Stands for this version of what callers set. A tick does not change it. In UpdateSchedule: the schedule is changed only
@@ -6867,7 +6868,8 @@ pub struct Schedule {
     /// How many of its jobs in a row ended as FAILED_PERMANENT, up to now. Counted where `policy.pause_after_failures` is set.
     #[prost(int32, tag = "17")]
     pub failures_in_a_row: i32,
-    /// The ids of its newest jobs, 100 at most, that had not ended when its last tick was decided.
+    /// The ids of its jobs that had not ended when its last tick was decided, 100 at most: of more the 50 oldest and the 50
+    /// newest.
     #[prost(string, repeated, tag = "18")]
     pub open_job_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The tick that waits for the end of a job (BUFFER_ONE). Unset: none does.
@@ -7192,7 +7194,8 @@ pub mod schedule_run {
         Fired = 1,
         /// A job of the schedule had not ended (SKIP).
         SkippedOverlap = 2,
-        /// It was missed, and was too old, or not the newest one, or is not to be caught up.
+        /// It was missed, and was too old, or not the newest one, or is not to be caught up; or the schedule was paused or
+        /// changed before it came to it. `note` says which.
         SkippedCatchUp = 3,
         /// The schedule has been paused by its failures before it came to it.
         SkippedPausedByFailures = 4,
@@ -7814,8 +7817,9 @@ pub mod schedules_client {
                 .insert(GrpcMethod::new("jobqueue.v1.Schedules", "DeleteSchedule"));
             self.inner.unary(req, path, codec).await
         }
-        /// Stops a schedule until ResumeSchedule: it has no ticks meanwhile. Its jobs go on, and a tick that waits for the end of
-        /// one of them stays. To pause a paused schedule changes its note alone.
+        /// Stops a schedule until ResumeSchedule: it has no ticks meanwhile. What is due then and has not been decided is left
+        /// out, and a run says so. Its jobs go on, and a tick that waits for the end of one of them waits on, until the schedule
+        /// is resumed too. To pause a paused schedule changes its note alone.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or note is too long.
@@ -7907,8 +7911,8 @@ pub mod schedules_client {
         }
         /// Fires all ticks that a schedule has in a span of the past, also those that have fired before. The answer is an
         /// operation, which goes on when the caller has gone and when a server ends (service Bulk says how it is followed and
-        /// cancelled). It goes by the schedule as it is now, in the order of ticks, and each of them is done once. It does not
-        /// matter to it whether the schedule is paused.
+        /// cancelled). It goes in the order of ticks, and each of them is done once; what is changed of the schedule meanwhile
+        /// counts for those that are not done yet. It does not matter to it whether the schedule is paused.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.

@@ -107,8 +107,8 @@ type AccessAdminClient interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
 	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
 	ListNamespaces(ctx context.Context, in *ListNamespacesRequest, opts ...grpc.CallOption) (*ListNamespacesResponse, error)
-	// Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay. The
-	// namespace `default` can't be disabled.
+	// Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay, its
+	// schedules fire nothing, and its operations rest. The namespace `default` can't be disabled.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace, or is `default`.
@@ -381,8 +381,8 @@ type AccessAdminServer interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
 	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
 	ListNamespaces(context.Context, *ListNamespacesRequest) (*ListNamespacesResponse, error)
-	// Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay. The
-	// namespace `default` can't be disabled.
+	// Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay, its
+	// schedules fire nothing, and its operations rest. The namespace `default` can't be disabled.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace, or is `default`.

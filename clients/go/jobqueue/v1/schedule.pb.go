@@ -273,7 +273,8 @@ const (
 	ScheduleRun_FIRED ScheduleRun_RunOutcome = 1
 	// A job of the schedule had not ended (SKIP).
 	ScheduleRun_SKIPPED_OVERLAP ScheduleRun_RunOutcome = 2
-	// It was missed, and was too old, or not the newest one, or is not to be caught up.
+	// It was missed, and was too old, or not the newest one, or is not to be caught up; or the schedule was paused or
+	// changed before it came to it. `note` says which.
 	ScheduleRun_SKIPPED_CATCH_UP ScheduleRun_RunOutcome = 3
 	// The schedule has been paused by its failures before it came to it.
 	ScheduleRun_SKIPPED_PAUSED_BY_FAILURES ScheduleRun_RunOutcome = 4
@@ -370,7 +371,8 @@ type Schedule struct {
 	LastRun *ScheduleRun `protobuf:"bytes,11,opt,name=last_run,json=lastRun,proto3" json:"last_run,omitempty"`
 	// How many jobs it has enqueued, since it was made.
 	Fired int64 `protobuf:"varint,12,opt,name=fired,proto3" json:"fired,omitempty"`
-	// How many ticks in a row did not fire, up to now: of what was missed and of what met a job that had not ended.
+	// How many ticks in a row did not fire, up to now: of what was missed, of what met a job that had not ended, and of what
+	// was refused.
 	SkippedInARow int32 `protobuf:"varint,13,opt,name=skipped_in_a_row,json=skippedInARow,proto3" json:"skipped_in_a_row,omitempty"`
 	// Stands for this version of what callers set. A tick does not change it. In UpdateSchedule: the schedule is changed only
 	// if it still has it. Empty: whatever was changed since. At most 64 characters.
@@ -381,7 +383,8 @@ type Schedule struct {
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// How many of its jobs in a row ended as FAILED_PERMANENT, up to now. Counted where `policy.pause_after_failures` is set.
 	FailuresInARow int32 `protobuf:"varint,17,opt,name=failures_in_a_row,json=failuresInARow,proto3" json:"failures_in_a_row,omitempty"`
-	// The ids of its newest jobs, 100 at most, that had not ended when its last tick was decided.
+	// The ids of its jobs that had not ended when its last tick was decided, 100 at most: of more the 50 oldest and the 50
+	// newest.
 	OpenJobIds []string `protobuf:"bytes,18,rep,name=open_job_ids,json=openJobIds,proto3" json:"open_job_ids,omitempty"`
 	// The tick that waits for the end of a job (BUFFER_ONE). Unset: none does.
 	BufferedAt    *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=buffered_at,json=bufferedAt,proto3" json:"buffered_at,omitempty"`

@@ -102,8 +102,9 @@ type SchedulesClient interface {
 	//   - ABORTED, ETAG_MISMATCH: the schedule was changed since its `etag` was read; metadata `etag` is the one that it has.
 	//     HTTP 409.
 	DeleteSchedule(ctx context.Context, in *DeleteScheduleRequest, opts ...grpc.CallOption) (*DeleteScheduleResponse, error)
-	// Stops a schedule until ResumeSchedule: it has no ticks meanwhile. Its jobs go on, and a tick that waits for the end of
-	// one of them stays. To pause a paused schedule changes its note alone.
+	// Stops a schedule until ResumeSchedule: it has no ticks meanwhile. What is due then and has not been decided is left
+	// out, and a run says so. Its jobs go on, and a tick that waits for the end of one of them waits on, until the schedule
+	// is resumed too. To pause a paused schedule changes its note alone.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or note is too long.
@@ -126,8 +127,8 @@ type SchedulesClient interface {
 	RunSchedule(ctx context.Context, in *RunScheduleRequest, opts ...grpc.CallOption) (*RunScheduleResponse, error)
 	// Fires all ticks that a schedule has in a span of the past, also those that have fired before. The answer is an
 	// operation, which goes on when the caller has gone and when a server ends (service Bulk says how it is followed and
-	// cancelled). It goes by the schedule as it is now, in the order of ticks, and each of them is done once. It does not
-	// matter to it whether the schedule is paused.
+	// cancelled). It goes in the order of ticks, and each of them is done once; what is changed of the schedule meanwhile
+	// counts for those that are not done yet. It does not matter to it whether the schedule is paused.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
@@ -340,8 +341,9 @@ type SchedulesServer interface {
 	//   - ABORTED, ETAG_MISMATCH: the schedule was changed since its `etag` was read; metadata `etag` is the one that it has.
 	//     HTTP 409.
 	DeleteSchedule(context.Context, *DeleteScheduleRequest) (*DeleteScheduleResponse, error)
-	// Stops a schedule until ResumeSchedule: it has no ticks meanwhile. Its jobs go on, and a tick that waits for the end of
-	// one of them stays. To pause a paused schedule changes its note alone.
+	// Stops a schedule until ResumeSchedule: it has no ticks meanwhile. What is due then and has not been decided is left
+	// out, and a run says so. Its jobs go on, and a tick that waits for the end of one of them waits on, until the schedule
+	// is resumed too. To pause a paused schedule changes its note alone.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or note is too long.
@@ -364,8 +366,8 @@ type SchedulesServer interface {
 	RunSchedule(context.Context, *RunScheduleRequest) (*RunScheduleResponse, error)
 	// Fires all ticks that a schedule has in a span of the past, also those that have fired before. The answer is an
 	// operation, which goes on when the caller has gone and when a server ends (service Bulk says how it is followed and
-	// cancelled). It goes by the schedule as it is now, in the order of ticks, and each of them is done once. It does not
-	// matter to it whether the schedule is paused.
+	// cancelled). It goes in the order of ticks, and each of them is done once; what is changed of the schedule meanwhile
+	// counts for those that are not done yet. It does not matter to it whether the schedule is paused.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.

@@ -222,8 +222,8 @@ class AccessAdminServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DisableNamespace(self, request, context):
-        """Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay. The
-        namespace `default` can't be disabled.
+        """Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay, its
+        schedules fire nothing, and its operations rest. The namespace `default` can't be disabled.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace, or is `default`.

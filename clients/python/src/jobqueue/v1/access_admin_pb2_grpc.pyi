@@ -109,8 +109,8 @@ class AccessAdminStub:
     - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
     """
     DisableNamespace: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.DisableNamespaceRequest, _access_admin_pb2.DisableNamespaceResponse]
-    """Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay. The
-    namespace `default` can't be disabled.
+    """Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay, its
+    schedules fire nothing, and its operations rest. The namespace `default` can't be disabled.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace, or is `default`.
@@ -248,8 +248,8 @@ class AccessAdminAsyncStub(AccessAdminStub):
     - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
     """
     DisableNamespace: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.DisableNamespaceRequest, _access_admin_pb2.DisableNamespaceResponse]  # type: ignore[assignment]
-    """Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay. The
-    namespace `default` can't be disabled.
+    """Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay, its
+    schedules fire nothing, and its operations rest. The namespace `default` can't be disabled.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace, or is `default`.
@@ -438,8 +438,8 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _access_admin_pb2.DisableNamespaceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_admin_pb2.DisableNamespaceResponse, _abc.Awaitable[_access_admin_pb2.DisableNamespaceResponse]]:
-        """Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay. The
-        namespace `default` can't be disabled.
+        """Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay, its
+        schedules fire nothing, and its operations rest. The namespace `default` can't be disabled.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace, or is `default`.

@@ -85,7 +85,9 @@ class Schedule(_message.Message):
     fired: _builtins.int
     """How many jobs it has enqueued, since it was made."""
     skipped_in_a_row: _builtins.int
-    """How many ticks in a row did not fire, up to now: of what was missed and of what met a job that had not ended."""
+    """How many ticks in a row did not fire, up to now: of what was missed, of what met a job that had not ended, and of what
+    was refused.
+    """
     etag: _builtins.str
     """Stands for this version of what callers set. A tick does not change it. In UpdateSchedule: the schedule is changed only
     if it still has it. Empty: whatever was changed since. At most 64 characters.
@@ -140,7 +142,9 @@ class Schedule(_message.Message):
 
     @_builtins.property
     def open_job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The ids of its newest jobs, 100 at most, that had not ended when its last tick was decided."""
+        """The ids of its jobs that had not ended when its last tick was decided, 100 at most: of more the 50 oldest and the 50
+        newest.
+        """
 
     @_builtins.property
     def buffered_at(self) -> _timestamp_pb2.Timestamp:
@@ -455,7 +459,9 @@ class ScheduleRun(_message.Message):
         SKIPPED_OVERLAP: ScheduleRun._RunOutcome.ValueType  # 2
         """A job of the schedule had not ended (SKIP)."""
         SKIPPED_CATCH_UP: ScheduleRun._RunOutcome.ValueType  # 3
-        """It was missed, and was too old, or not the newest one, or is not to be caught up."""
+        """It was missed, and was too old, or not the newest one, or is not to be caught up; or the schedule was paused or
+        changed before it came to it. `note` says which.
+        """
         SKIPPED_PAUSED_BY_FAILURES: ScheduleRun._RunOutcome.ValueType  # 4
         """The schedule has been paused by its failures before it came to it."""
         BUFFERED: ScheduleRun._RunOutcome.ValueType  # 5
@@ -475,7 +481,9 @@ class ScheduleRun(_message.Message):
     SKIPPED_OVERLAP: ScheduleRun.RunOutcome.ValueType  # 2
     """A job of the schedule had not ended (SKIP)."""
     SKIPPED_CATCH_UP: ScheduleRun.RunOutcome.ValueType  # 3
-    """It was missed, and was too old, or not the newest one, or is not to be caught up."""
+    """It was missed, and was too old, or not the newest one, or is not to be caught up; or the schedule was paused or
+    changed before it came to it. `note` says which.
+    """
     SKIPPED_PAUSED_BY_FAILURES: ScheduleRun.RunOutcome.ValueType  # 4
     """The schedule has been paused by its failures before it came to it."""
     BUFFERED: ScheduleRun.RunOutcome.ValueType  # 5

@@ -198,8 +198,9 @@ class SchedulesServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PauseSchedule(self, request, context):
-        """Stops a schedule until ResumeSchedule: it has no ticks meanwhile. Its jobs go on, and a tick that waits for the end of
-        one of them stays. To pause a paused schedule changes its note alone.
+        """Stops a schedule until ResumeSchedule: it has no ticks meanwhile. What is due then and has not been decided is left
+        out, and a run says so. Its jobs go on, and a tick that waits for the end of one of them waits on, until the schedule
+        is resumed too. To pause a paused schedule changes its note alone.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or note is too long.
@@ -237,8 +238,8 @@ class SchedulesServicer(object):
     def BackfillSchedule(self, request, context):
         """Fires all ticks that a schedule has in a span of the past, also those that have fired before. The answer is an
         operation, which goes on when the caller has gone and when a server ends (service Bulk says how it is followed and
-        cancelled). It goes by the schedule as it is now, in the order of ticks, and each of them is done once. It does not
-        matter to it whether the schedule is paused.
+        cancelled). It goes in the order of ticks, and each of them is done once; what is changed of the schedule meanwhile
+        counts for those that are not done yet. It does not matter to it whether the schedule is paused.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.

@@ -104,8 +104,9 @@ class SchedulesStub:
       HTTP 409.
     """
     PauseSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_pb2.PauseScheduleRequest, _schedule_pb2.PauseScheduleResponse]
-    """Stops a schedule until ResumeSchedule: it has no ticks meanwhile. Its jobs go on, and a tick that waits for the end of
-    one of them stays. To pause a paused schedule changes its note alone.
+    """Stops a schedule until ResumeSchedule: it has no ticks meanwhile. What is due then and has not been decided is left
+    out, and a run says so. Its jobs go on, and a tick that waits for the end of one of them waits on, until the schedule
+    is resumed too. To pause a paused schedule changes its note alone.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or note is too long.
@@ -131,8 +132,8 @@ class SchedulesStub:
     BackfillSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_pb2.BackfillScheduleRequest, _schedule_pb2.BackfillScheduleResponse]
     """Fires all ticks that a schedule has in a span of the past, also those that have fired before. The answer is an
     operation, which goes on when the caller has gone and when a server ends (service Bulk says how it is followed and
-    cancelled). It goes by the schedule as it is now, in the order of ticks, and each of them is done once. It does not
-    matter to it whether the schedule is paused.
+    cancelled). It goes in the order of ticks, and each of them is done once; what is changed of the schedule meanwhile
+    counts for those that are not done yet. It does not matter to it whether the schedule is paused.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
@@ -234,8 +235,9 @@ class SchedulesAsyncStub(SchedulesStub):
       HTTP 409.
     """
     PauseSchedule: _aio.UnaryUnaryMultiCallable[_schedule_pb2.PauseScheduleRequest, _schedule_pb2.PauseScheduleResponse]  # type: ignore[assignment]
-    """Stops a schedule until ResumeSchedule: it has no ticks meanwhile. Its jobs go on, and a tick that waits for the end of
-    one of them stays. To pause a paused schedule changes its note alone.
+    """Stops a schedule until ResumeSchedule: it has no ticks meanwhile. What is due then and has not been decided is left
+    out, and a run says so. Its jobs go on, and a tick that waits for the end of one of them waits on, until the schedule
+    is resumed too. To pause a paused schedule changes its note alone.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or note is too long.
@@ -261,8 +263,8 @@ class SchedulesAsyncStub(SchedulesStub):
     BackfillSchedule: _aio.UnaryUnaryMultiCallable[_schedule_pb2.BackfillScheduleRequest, _schedule_pb2.BackfillScheduleResponse]  # type: ignore[assignment]
     """Fires all ticks that a schedule has in a span of the past, also those that have fired before. The answer is an
     operation, which goes on when the caller has gone and when a server ends (service Bulk says how it is followed and
-    cancelled). It goes by the schedule as it is now, in the order of ticks, and each of them is done once. It does not
-    matter to it whether the schedule is paused.
+    cancelled). It goes in the order of ticks, and each of them is done once; what is changed of the schedule meanwhile
+    counts for those that are not done yet. It does not matter to it whether the schedule is paused.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
@@ -397,8 +399,9 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_pb2.PauseScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_schedule_pb2.PauseScheduleResponse, _abc.Awaitable[_schedule_pb2.PauseScheduleResponse]]:
-        """Stops a schedule until ResumeSchedule: it has no ticks meanwhile. Its jobs go on, and a tick that waits for the end of
-        one of them stays. To pause a paused schedule changes its note alone.
+        """Stops a schedule until ResumeSchedule: it has no ticks meanwhile. What is due then and has not been decided is left
+        out, and a run says so. Its jobs go on, and a tick that waits for the end of one of them waits on, until the schedule
+        is resumed too. To pause a paused schedule changes its note alone.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or note is too long.
@@ -442,8 +445,8 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_schedule_pb2.BackfillScheduleResponse, _abc.Awaitable[_schedule_pb2.BackfillScheduleResponse]]:
         """Fires all ticks that a schedule has in a span of the past, also those that have fired before. The answer is an
         operation, which goes on when the caller has gone and when a server ends (service Bulk says how it is followed and
-        cancelled). It goes by the schedule as it is now, in the order of ticks, and each of them is done once. It does not
-        matter to it whether the schedule is paused.
+        cancelled). It goes in the order of ticks, and each of them is done once; what is changed of the schedule meanwhile
+        counts for those that are not done yet. It does not matter to it whether the schedule is paused.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.

@@ -1443,8 +1443,8 @@ export const AccessAdmin: GenService<{
     output: typeof ListNamespacesResponseSchema;
   },
   /**
-   * Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay. The
-   * namespace `default` can't be disabled.
+   * Refuses every call in a namespace, and ends what its callers have open, until EnableNamespace. Its jobs stay, its
+   * schedules fire nothing, and its operations rest. The namespace `default` can't be disabled.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace, or is `default`.

@@ -121,7 +121,8 @@ export type Schedule = Message<"jobqueue.v1.Schedule"> & {
   fired: bigint;
 
   /**
-   * How many ticks in a row did not fire, up to now: of what was missed and of what met a job that had not ended.
+   * How many ticks in a row did not fire, up to now: of what was missed, of what met a job that had not ended, and of what
+   * was refused.
    *
    * @generated from field: int32 skipped_in_a_row = 13;
    */
@@ -157,7 +158,8 @@ export type Schedule = Message<"jobqueue.v1.Schedule"> & {
   failuresInARow: number;
 
   /**
-   * The ids of its newest jobs, 100 at most, that had not ended when its last tick was decided.
+   * The ids of its jobs that had not ended when its last tick was decided, 100 at most: of more the 50 oldest and the 50
+   * newest.
    *
    * @generated from field: repeated string open_job_ids = 18;
    */
@@ -610,7 +612,8 @@ export enum ScheduleRun_RunOutcome {
   SKIPPED_OVERLAP = 2,
 
   /**
-   * It was missed, and was too old, or not the newest one, or is not to be caught up.
+   * It was missed, and was too old, or not the newest one, or is not to be caught up; or the schedule was paused or
+   * changed before it came to it. `note` says which.
    *
    * @generated from enum value: SKIPPED_CATCH_UP = 3;
    */
@@ -1583,8 +1586,9 @@ export const Schedules: GenService<{
     output: typeof DeleteScheduleResponseSchema;
   },
   /**
-   * Stops a schedule until ResumeSchedule: it has no ticks meanwhile. Its jobs go on, and a tick that waits for the end of
-   * one of them stays. To pause a paused schedule changes its note alone.
+   * Stops a schedule until ResumeSchedule: it has no ticks meanwhile. What is due then and has not been decided is left
+   * out, and a run says so. Its jobs go on, and a tick that waits for the end of one of them waits on, until the schedule
+   * is resumed too. To pause a paused schedule changes its note alone.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name, or note is too long.
@@ -1631,8 +1635,8 @@ export const Schedules: GenService<{
   /**
    * Fires all ticks that a schedule has in a span of the past, also those that have fired before. The answer is an
    * operation, which goes on when the caller has gone and when a server ends (service Bulk says how it is followed and
-   * cancelled). It goes by the schedule as it is now, in the order of ticks, and each of them is done once. It does not
-   * matter to it whether the schedule is paused.
+   * cancelled). It goes in the order of ticks, and each of them is done once; what is changed of the schedule meanwhile
+   * counts for those that are not done yet. It does not matter to it whether the schedule is paused.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
