@@ -9,6 +9,8 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DRIVES_A_BROWSER := .venv/installed-browser
 RENDERS_CHARTS := .venv/installed-chart
+HOLDS_RELEASES := .venv/installed-release
+MAKES_SITES := .venv/installed-site
 PACKAGES := clients/python server worker
 LOCKS := locks/requirements-build.lock locks/requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
@@ -27,7 +29,7 @@ QUICK := not (browser or chart or curl or faults or fuzz or ha or image or langu
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults ha abuse fuzz mutants rules check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab ui-size clean
+.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults ha abuse fuzz mutants rules check engines lint contract tools generate lock migrate dist package sbom docs-site release-check audit bench bench-full bench-peers bench-ab ui-size clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,7 +106,7 @@ rules: install ## The alert rules in deploy/prometheus: checked, and their unit 
 	@$(BIN)/python -m tools.prometheus --fetch
 	@$(BIN)/python -m tools.prometheus
 
-check: install browser $(RENDERS_CHARTS) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
+check: install browser $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(TESTS) -m "not ha and not network" --engine both --fast-path both
 
 engines: install ## The folders that speak gRPC to a server, over the second engine (grpcio); make check runs a part of them over both
@@ -139,15 +141,33 @@ generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP 
 	@$(BIN)/python -m tools.docs
 	@$(BIN)/python -m tools.grafana
 
-lock: install ## Renew the locks: the newest versions that the packages and locks/*.in allow
+lock: install ## Renew the locks: the newest versions that the packages and locks/*.in allow; then `make install sbom`
 	@$(BIN)/python -m tools.locks
+
+sbom: install ## What is in the images, as CycloneDX, of their locks; each licence is one that we know
+	@$(BIN)/python -m tools.sbom
 
 migrate: install ## Bring the schema of DATABASE_URL up to date
 	@$(BIN)/jobqueue-server migrate up
 
-package: install ## Wheels and sdists in dist/, checked, each installed alone and started; the images' steps in a folder
-	@rm -rf dist
-	@for package in $(PACKAGES); do (cd $$package && $(CURDIR)/$(BIN)/hatchling build --directory $(CURDIR)/dist) || exit 1; done
+$(HOLDS_RELEASES): locks/requirements-release.lock $(INSTALLED)
+	@$(PIP) --require-hashes -r locks/requirements-release.lock
+	@touch $@
+
+$(MAKES_SITES): locks/requirements-site.lock $(INSTALLED)
+	@$(PIP) --require-hashes -r locks/requirements-site.lock
+	@touch $@
+
+dist: install $(HOLDS_RELEASES) ## Wheels and sdists in dist/, the same bits from the same commit, and what an index would refuse
+	@$(BIN)/python -m tools.dist
+
+docs-site: install $(MAKES_SITES) ## All documents as a site in .build/site/html, which asks no other host; fails on a dead link
+	@$(BIN)/python -m tools.site
+
+release-check: install $(HOLDS_RELEASES) $(MAKES_SITES) ## What has to hold before a release, step by step, with a table; ONLY=step,step WITHOUT=step REHEARSAL=1
+	@$(BIN)/python -m tools.release --only "$(ONLY)" --without "$(WITHOUT)" $(if $(REHEARSAL),--rehearsal)
+
+package: dist ## Those of make dist, each installed alone and started; the images' steps in a folder
 	@$(BIN)/python -m pytest tests/package tests/deploy tests/platform/test_audit.py --distributions dist
 
 audit: install ## Ask a database of known vulnerabilities for each version in the locks; needs the network

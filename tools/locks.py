@@ -16,8 +16,8 @@ PACKAGES = ("clients/python", "server", "worker")
 # What an image installs, with these extras: the same versions.
 IMAGES = {"server": ("--extra", "oidc"), "worker": ()}
 BUILD, ALL = "locks/requirements-build.lock", "locks/requirements.lock"
-BROWSER = "locks/requirements-browser.lock"
-CHART = "locks/requirements-chart.lock"
+# Each installed where it is wanted, in the versions of the rest.
+APART = ("browser", "chart", "release", "site")
 HOW = (
     *("--quiet", "--universal", "--python-version", "3.11"),
     *("--generate-hashes", "--no-emit-index-url", "--no-header"),
@@ -37,8 +37,9 @@ def main() -> None:
     compile_lock(
         ALL, "locks/requirements.in", *projects, "--all-extras", *ours, "--constraints", BUILD, *more
     )
-    compile_lock(BROWSER, "locks/requirements-browser.in", "--constraints", ALL, *more)
-    compile_lock(CHART, "locks/requirements-chart.in", "--constraints", ALL, *more)
+    for which in APART:
+        source, lock = f"locks/requirements-{which}.in", f"locks/requirements-{which}.lock"
+        compile_lock(lock, source, "--constraints", ALL, *more)
     for image, extras in IMAGES.items():
         compile_lock(
             f"deploy/{image}.lock", f"{image}/pyproject.toml", *extras, *ours, "--constraints", ALL, *more

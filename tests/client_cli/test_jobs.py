@@ -11,6 +11,7 @@ import pytest
 
 from jobqueue.cli.exits import Exit
 from tests.client_cli.programs import Cli, working
+from tools.version import ROOT, version
 
 pytestmark = pytest.mark.slow
 
@@ -317,4 +318,4 @@ def test_help_names_the_exit_codes(cli: Cli):
     assert "3 no such job or queue" in cli("--help").stdout
     assert cli("-h").stdout == cli("--help").stdout
     assert cli("list", "-h").stdout == cli("list", "--help").stdout
-    assert cli("--version").stdout == "jobqueue 0.1.0\n"
+    assert cli("--version").stdout == f"jobqueue {version(ROOT)}\n"

@@ -6,7 +6,10 @@ import base64
 import csv
 import hashlib
 import io
+import json
+import os
 import re
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,6 +17,8 @@ from pathlib import Path
 import pytest
 from packaging.metadata import Metadata
 from trove_classifiers import classifiers
+
+from tools import dist
 
 from .conftest import PACKAGES, ROOT, Distributions, build
 
@@ -44,7 +49,7 @@ def test_the_metadata_is_valid_and_says_what_the_package_is(package: str, distri
     assert said.description == (ROOT / PACKAGES[package] / "README.md").read_text()
     assert said.description_content_type == "text/markdown"
     assert said.summary
-    assert said.project_urls
+    assert set(said.project_urls or {}) == set(dist.URLS)
     assert said.license_expression == "Apache-2.0"
     assert set(said.classifiers or []) <= classifiers
 
@@ -113,3 +118,76 @@ def test_migrations_and_stubs_are_in_the_wheels_that_need_them(distributions: Di
     for proto in (ROOT / "proto").rglob("*.proto"):
         assert f"jobqueue/v1/{proto.stem}_pb2.py" in client
         assert f"jobqueue/v1/{proto.stem}_pb2.pyi" in client
+
+
+def test_an_index_would_take_them_and_nothing_is_in_them_by_mistake(distributions: Distributions):
+    assert list(dist.by_others(distributions.folder)) == []
+    assert list(dist.ours(distributions.folder)) == []
+
+
+def test_a_wheel_without_a_url_or_with_too_much_in_it_is_named(
+    distributions: Distributions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dist, "URLS", (*dist.URLS, "Funding"))
+    monkeypatch.setattr(dist, "PACKAGES", {"jobqueue_worker": ("worker", 1)})
+    first, second = dist.ours(distributions.folder)
+    assert "names no Funding" in first
+    assert second.endswith("and should have 1 at most")
+
+
+def test_the_same_commit_makes_the_same_bits_wherever_it_is_built(tmp_path: Path):
+    """Twice: here, and in a copy whose files were written in another order, with other modes, zone and time."""
+    moment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    copied = (
+        path
+        for name in ("clients/python", "server", "worker", "migrations")
+        for path in (ROOT / name).rglob("*")
+    )
+    for path in sorted((each for each in copied if each.is_file()), reverse=True):
+        if path.suffix != ".pyc":
+            target = tmp_path / "copy" / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            target.chmod(0o600)
+    for source in PACKAGES.values():
+        dist.build(ROOT / source, tmp_path / "here", moment)
+        dist.build(tmp_path / "copy" / source, tmp_path / "there", {**moment, "TZ": "Asia/Tokyo"})
+
+    here, there = (
+        {path.name: path.read_bytes() for path in (tmp_path / side).iterdir()} for side in ("here", "there")
+    )
+    assert len(here) == 2 * len(PACKAGES)
+    assert here.keys() == there.keys()
+    assert [name for name in here if here[name] != there[name]] == []
+
+
+def test_a_wheel_says_the_time_of_its_commit(distributions: Distributions):
+    asked = dist.dated({})
+    if "SOURCE_DATE_EPOCH" in asked:
+        assert int(asked["SOURCE_DATE_EPOCH"]) > 1_700_000_000
+    assert dist.dated({"SOURCE_DATE_EPOCH": "7"})["SOURCE_DATE_EPOCH"] == "7"
+
+
+@pytest.mark.parametrize("package", ["jobqueue_server", "jobqueue_worker"])
+def test_a_wheel_has_the_list_of_its_components_where_scanners_look(
+    package: str, distributions: Distributions
+):
+    import jsonschema_rs
+    from cyclonedx.schema import _res
+
+    content = files(distributions.wheel(package))
+    (name,) = (name for name in content if name.endswith(".cdx.json"))
+    assert re.fullmatch(rf"{package}-[\d.]+\.dist-info/sboms/{package.replace('_', '-')}\.cdx\.json", name)
+    schemas = Path(_res.__file__).parent
+    # What a schema refers to, and how the library has called it.
+    beside = {
+        "spdx.schema.json": "spdx.SNAPSHOT.schema.json",
+        "jsf-0.82.schema.json": "jsf-0.82.SNAPSHOT.schema.json",
+    }
+    referred = [
+        (f"http://cyclonedx.org/schema/{file}", json.loads((schemas / kept).read_text()))
+        for file, kept in beside.items()
+    ]
+    schema = json.loads((schemas / "bom-1.6.SNAPSHOT.schema.json").read_text())
+    registry = jsonschema_rs.Registry(referred)
+    jsonschema_rs.validator_for(schema, registry=registry).validate(json.loads(content[name]))

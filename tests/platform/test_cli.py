@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobqueue_server.settings import Settings, environment_name
+from tools.version import ROOT, version
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +20,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def test_the_version_is_the_one_of_the_package():
-    assert run("--version").stdout == "jobqueue-server 0.1.0\n"
+    assert run("--version").stdout == f"jobqueue-server {version(ROOT)}\n"
 
 
 def test_help_names_every_setting_with_its_variable():
@@ -30,7 +31,7 @@ def test_help_names_every_setting_with_its_variable():
 
 
 def test_help_fits_80_columns_and_cuts_nothing():
-    for arguments in ((), ("serve",), ("migrate",), ("migrate", "up")):
+    for arguments in ((), ("serve",), ("dev",), ("migrate",), ("migrate", "up")):
         text = run(*arguments, "-h", COLUMNS="80").stdout
         assert text == run(*arguments, "--help", COLUMNS="80").stdout
         assert max(map(len, text.splitlines())) <= 80

@@ -15,6 +15,7 @@ from jobqueue import Job, Status, SyncClient
 from jobqueue_worker.cli import flag_name
 from jobqueue_worker.settings import WorkerSettings, environment_name
 from tests.client_cli.programs import PROGRAMS, eventually, plain_environment, serving, working
+from tools.version import ROOT, version
 
 pytestmark = pytest.mark.slow
 
@@ -192,4 +193,4 @@ def test_help_names_every_setting_with_its_variable():
     narrow = run("-h", COLUMNS="80").stdout
     assert "\N{HORIZONTAL ELLIPSIS}" not in narrow, "nothing is cut"
     assert max(map(len, narrow.splitlines())) <= 80
-    assert run("--version").stdout == "jobqueue-worker 0.1.0\n"
+    assert run("--version").stdout == f"jobqueue-worker {version(ROOT)}\n"

@@ -33,7 +33,8 @@ def main() -> int:
     arguments = parser.parse_args()
     # Ctrl-C while this is imported ends it without a traceback; what comes after listens for signals itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from .places import Ports
+    from jobqueue_server.dev.ports import Ports
+
     from .run import Demo
 
     return asyncio.run(

@@ -1,4 +1,4 @@
-"""Where the demo puts things: folders, ports, and the secret that it shares with its webhook receiver."""
+"""Where the demo puts things: folders, and the secret that it shares with its webhook receiver."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import base64
 import fcntl
 import os
 import secrets
-import socket
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from jobqueue_server.embedded import default_data_dir
 from jobqueue_server.embedded.binaries import Account
 
-HOST = "127.0.0.1"
 PROGRAMS = Path(sys.executable).parent
 
 
@@ -79,41 +77,6 @@ class Places:
         if account is None or account.may_enter(self.root):
             return own
         return default_data_dir() / f"run-{sha256(str(self.root).encode()).hexdigest()[:8]}"
-
-
-@dataclass
-class Ports:
-    """Our usual ports where they are free, others where they are not; `moved` says which."""
-
-    usual: bool = True
-    moved: list[str] = field(default_factory=list)
-
-    def take(self, what: str, usual: int) -> int:
-        if not self.usual:
-            return free_port()
-        if _is_free(usual):
-            return usual
-        port = free_port()
-        self.moved.append(f"port {usual} is taken: {what} uses {port} instead")
-        return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As a server does, which may take a port whose last connections are still being forgotten.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def new_secret() -> str:

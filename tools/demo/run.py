@@ -9,23 +9,23 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
 
-from jobqueue import Client, Job, JobQueueError, Status
+from jobqueue import Client, Job, Status
+from jobqueue_server.dev.children import ChildDied, Children
+from jobqueue_server.dev.ports import HOST, Ports
+from jobqueue_server.dev.run import DevFailed, until_it_answers
 
 from . import work
-from .children import Child, ChildDied, Children
-from .places import HOST, PROGRAMS, InUse, Places, Ports, new_secret
+from .places import PROGRAMS, InUse, Places, new_secret
 from .sinks import SECRET
 from .view import Lines, LiveTable, Story, View, shown
 
 KINDS = 4
-START_WITHIN = 60.0
 FIRST_JOBS_WITHIN = 60.0
 LOOK_EVERY = 0.25
 # Slow enough to follow with the eyes.
@@ -88,7 +88,7 @@ class Demo:
         try:
             if not await self._unless_interrupted(self._all()):
                 code = 130 if self._once else 0
-        except (ChildDied, DemoFailed) as error:
+        except (ChildDied, DemoFailed, DevFailed) as error:
             self._view.stop()
             print(f"\n{error}", file=sys.stderr, flush=True)
             code = 1
@@ -180,29 +180,8 @@ class Demo:
                     f"{folder}"
                 )
         server = await self._children.start("server", *command, environment=self._database)
-        await self._answers(server, target)
+        await until_it_answers(server, target)
         return target
-
-    async def _answers(self, server: Child, target: str) -> None:
-        """Waits until the server answers calls."""
-        dying = asyncio.create_task(server.process.wait())
-        ends = time.monotonic() + START_WITHIN
-        async with Client(target, deadline=timedelta(seconds=1)) as client:
-            while True:
-                if dying.done():
-                    raise server.died()
-                try:
-                    await client.list_kinds()
-                except JobQueueError as error:
-                    if time.monotonic() > ends:
-                        raise DemoFailed(
-                            f"the server does not answer after {START_WITHIN:g} s ({error}). The end of its log, "
-                            f"{server.log}:\n{server.tail()}"
-                        ) from None
-                    await asyncio.sleep(0.05)
-                else:
-                    break
-        dying.cancel()
 
     async def _start_worker(self, target: str, hooks: dict[str, Any]) -> str:
         port = self._ports.take("the worker's metrics", 9091)

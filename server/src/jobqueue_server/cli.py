@@ -1,4 +1,4 @@
-"""The command `jobqueue-server`: serve, migrate the schema, make the first key."""
+"""The command `jobqueue-server`: serve, migrate the schema, make the first key, try it all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HELP = """A job queue over gRPC, kept in PostgreSQL.
 With DATABASE_URL the server uses that database. Without, it brings a PostgreSQL along and keeps its data in --data-dir.
 Every option can be given in the environment too, or in a file (--config); the option wins.
 
-`jobqueue-server` alone is `jobqueue-server serve`.
+`jobqueue-server` alone is `jobqueue-server serve`. To look at it first: `jobqueue-server dev`.
 """
 
 _HELP_FLAGS = ["-h", "--help"]
@@ -168,6 +168,32 @@ def serve(settings: Settings) -> None:
 
         async def work() -> None:
             await App(settings, on_ready=lambda _app: systemd.tell(systemd.READY)).run()
+
+    run(work)
+
+
+@app.command()
+def dev(
+    free_ports: Annotated[
+        bool,
+        typer.Option(
+            "--free-ports", help="Free ports, instead of 50051, 8080 and 9090 where these are free."
+        ),
+    ] = False,
+) -> None:
+    """Try it: a server, its dashboard and a worker with example jobs, in a temporary folder that Ctrl-C removes.
+
+    It brings its PostgreSQL along and reads no settings, so it touches no database of yours. It listens on loopback.
+    """
+    # It starts processes beside a client, whose library would say something of each.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    # It is the one command that needs the client's library.
+    from .dev.ports import Ports
+    from .dev.run import Dev
+
+    async def work() -> None:
+        if code := await Dev(Ports(usual=not free_ports)).run():
+            raise typer.Exit(code)
 
     run(work)
 

@@ -1,4 +1,4 @@
-"""The processes that the demo starts: their logs, their deaths, and their ends in order."""
+"""Processes that are started together: their logs, their deaths, and their ends in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 GUARD = Path(__file__).with_name("guard.py")
@@ -28,10 +28,12 @@ class Child:
         self.log = log
 
     def tail(self, lines: int = 15) -> str:
+        """The end of its log, for an error."""
         text = self.log.read_text("utf-8", "replace").strip().splitlines() if self.log.exists() else []
         return "\n".join(f"  {line}" for line in text[-lines:]) or "  (it has said nothing)"
 
     def died(self) -> ChildDied:
+        """How it has ended, to be raised."""
         code = self.process.returncode or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return ChildDied(f"{self.name} {how}. The end of its log, {self.log}:\n{self.tail()}")
@@ -51,6 +53,7 @@ class Child:
         return True
 
     def kill(self) -> None:
+        """Ends it at once."""
         self._send(signal.SIGKILL)
 
     def _send(self, number: int) -> None:
@@ -59,11 +62,18 @@ class Child:
 
 
 class Children:
-    """All of them, in the order of their starts."""
+    """All of them, in the order of their starts.
 
-    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+    Args:
+        logs: The folder of their logs.
+        environment: What all of them have.
+        leftovers: Folders that are removed when all have ended, in whatever way this process ends.
+    """
+
+    def __init__(self, logs: Path, environment: Mapping[str, str], leftovers: Sequence[Path] = ()) -> None:
         self._logs = logs
         self._environment = dict(environment)
+        self._leftovers = leftovers
         self._running: list[Child] = []
         self._guard: Process | None = None
 
@@ -84,7 +94,7 @@ class Children:
         """
         if self._guard is None:
             self._guard = await asyncio.create_subprocess_exec(
-                sys.executable, GUARD, stdin=PIPE, start_new_session=True
+                sys.executable, GUARD, *self._leftovers, stdin=PIPE, start_new_session=True
             )
         log = self._logs / f"{name}.log"
         with open(log, "wb") as sink:  # noqa: ASYNC230 - a moment
@@ -114,7 +124,7 @@ class Children:
         code = await child.process.wait()
         if code != 0:
             raise child.died()
-        self._forget(child)
+        self.forget(child)
 
     async def first_death(self) -> None:
         """Waits until one of those that run ends.
@@ -131,19 +141,20 @@ class Children:
                 task.cancel()
 
     async def stop(self) -> list[str]:
-        """Ends all, the last one first, so that nobody loses what it needs. Names those that had to be killed."""
+        """Ends all, the last one first, so that none loses what it needs. Names those that had to be killed."""
         killed = []
         while self._running:
             child = self._running[-1]
             if not await child.stop():
                 killed.append(child.name)
-            self._forget(child)
+            self.forget(child)
         if self._guard is not None and self._guard.stdin is not None:
             self._guard.stdin.close()
             await self._guard.wait()
         return killed
 
-    def _forget(self, child: Child) -> None:
+    def forget(self, child: Child) -> None:
+        """One that has ended is nothing to end any more."""
         self._running.remove(child)
         self._tell_guard("-", child)
 
