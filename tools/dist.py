@@ -67,7 +67,7 @@ def dated(environment: Mapping[str, str]) -> dict[str, str]:
 
 def build(source: Path, folder: Path, environment: Mapping[str, str]) -> None:
     """The sdist and the wheel of a folder."""
-    command = [PROGRAMS / "hatchling", "build", "--directory", folder.resolve()]
+    command = [str(PROGRAMS / "hatchling"), "build", "--directory", str(folder.resolve())]
     subprocess.run(command, cwd=source, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -144,7 +144,9 @@ def licence(name: str) -> str:
     if name in _READ:
         return _READ[name]
     said = metadata.metadata(name)
-    text = str(said.get("License-Expression") or said.get("License") or "").strip()
+    text = next(
+        (str(said[field]).strip() for field in ("License-Expression", "License") if field in said), ""
+    )
     return _SPELT.get(text, text)
 
 

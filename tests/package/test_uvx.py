@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.package, pytest.mark.network]
 @pytest.mark.timeout(300)
 def test_one_command_shows_it_and_leaves_nothing(distributions: Distributions) -> None:
     wheel = distributions.wheel("jobqueue_server")
-    uvx = [Path(sys.executable).parent / "uv", "tool", "run", "--quiet", "--python", sys.executable]
+    uvx = [str(Path(sys.executable).parent / "uv"), "tool", "run", "--quiet", "--python", sys.executable]
     # Ours have one version for a long time: what was kept of them is of another build.
     uvx += [f"--refresh-package={name}" for name in ("jobqueue", "jobqueue-server")]
     uvx += ["--find-links", str(distributions.folder), "--from", f"{wheel}[embedded]"]

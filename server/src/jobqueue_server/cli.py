@@ -185,17 +185,13 @@ def dev(
 
     It brings its PostgreSQL along and reads no settings, so it touches no database of yours. It listens on loopback.
     """
-    # It starts processes beside a client, whose library would say something of each.
-    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
     # It is the one command that needs the client's library.
     from .dev.ports import Ports
     from .dev.run import Dev
 
-    async def work() -> None:
-        if code := await Dev(Ports(usual=not free_ports)).run():
-            raise typer.Exit(code)
-
-    run(work)
+    # Not on uvloop: it starts processes by a fork, of which gRPC would say that threads of its own run.
+    if code := asyncio.run(Dev(Ports(usual=not free_ports)).run()):
+        raise typer.Exit(code)
 
 
 _DATABASE = ("config", "database_url", "migrate_database_url", "data_dir", "log_level", "log_format")

@@ -28,8 +28,6 @@ from .told import Places, Told
 START_WITHIN = 120.0
 # The shortest ttl of a session is 5 s. With this one it is soon seen what becomes of a dead worker's jobs.
 SESSION_TTL = 10.0
-# A worker that lives so long and dies was killed; one that does not can't run here.
-LIVES_FOR = 2.0
 GRACE = "10s"
 # `-P`: a folder of the caller's that is called as a package of ours is not imported.
 PYTHON = (sys.executable, "-P", "-m")
@@ -111,7 +109,8 @@ class Dev:
     async def _start_server(self) -> tuple[Child, Places]:
         grpc, metrics = self._ports.take("gRPC", 50051), self._ports.take("the metrics", 9090)
         http = self._ports.take("HTTP", 8080)
-        command = [*PYTHON, "jobqueue_server", "serve", "--data-dir", self._root / "postgres"]
+        command: list[str | Path] = [*PYTHON, "jobqueue_server", "serve"]
+        command += ["--data-dir", self._root / "postgres"]
         command += ["--grpc-addr", f"{HOST}:{grpc}", "--http-addr", f"{HOST}:{http}"]
         command += ["--metrics-addr", f"{HOST}:{metrics}", "--shutdown-grace", GRACE]
         command += ["--session-ttl", f"{SESSION_TTL:g}s"]
@@ -142,10 +141,10 @@ class Dev:
     async def _keep_worker(self, running: Child, client: Client, target: str) -> None:
         """Starts another one where one has been killed, as whatever runs workers does."""
         while True:
-            begun = time.monotonic()
-            await running.process.wait()
+            code = await running.process.wait()
             died = running.died()
-            if time.monotonic() - begun < LIVES_FOR:
+            if code > 0:
+                # It was not killed, and did not drain: it can't run here.
                 raise died
             self._children.forget(running)
             self._told.say(f"{str(died).partition('. ')[0]}: the next one starts")
