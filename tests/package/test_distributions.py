@@ -138,12 +138,9 @@ def test_a_wheel_without_a_url_or_with_too_much_in_it_is_named(
 def test_the_same_commit_makes_the_same_bits_wherever_it_is_built(tmp_path: Path):
     """Twice: here, and in a copy whose files were written in another order, with other modes, zone and time."""
     moment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
-    copied = (
-        path
-        for name in ("clients/python", "server", "worker", "migrations")
-        for path in (ROOT / name).rglob("*")
-    )
-    for path in sorted((each for each in copied if each.is_file()), reverse=True):
+    folders = [ROOT / name for name in (*PACKAGES.values(), "migrations")]
+    found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    for path in (*sorted(found, reverse=True), ROOT / ".gitignore"):
         if path.suffix != ".pyc":
             target = tmp_path / "copy" / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -176,18 +173,13 @@ def test_a_wheel_has_the_list_of_its_components_where_scanners_look(
     from cyclonedx.schema import _res
 
     content = files(distributions.wheel(package))
-    (name,) = (name for name in content if name.endswith(".cdx.json"))
-    assert re.fullmatch(rf"{package}-[\d.]+\.dist-info/sboms/{package.replace('_', '-')}\.cdx\.json", name)
+    (listed,) = (name for name in content if name.endswith(".cdx.json"))
+    assert re.fullmatch(rf"{package}-[\d.]+\.dist-info/sboms/{package.replace('_', '-')}\.cdx\.json", listed)
     schemas = Path(_res.__file__).parent
-    # What a schema refers to, and how the library has called it.
-    beside = {
-        "spdx.schema.json": "spdx.SNAPSHOT.schema.json",
-        "jsf-0.82.schema.json": "jsf-0.82.SNAPSHOT.schema.json",
-    }
     referred = [
-        (f"http://cyclonedx.org/schema/{file}", json.loads((schemas / kept).read_text()))
-        for file, kept in beside.items()
+        (f"http://cyclonedx.org/schema/{name}", json.loads((schemas / name).read_text()))
+        for name in ("spdx.SNAPSHOT.schema.json", "jsf-0.82.SNAPSHOT.schema.json")
     ]
     schema = json.loads((schemas / "bom-1.6.SNAPSHOT.schema.json").read_text())
     registry = jsonschema_rs.Registry(referred)
-    jsonschema_rs.validator_for(schema, registry=registry).validate(json.loads(content[name]))
+    jsonschema_rs.validator_for(schema, registry=registry).validate(json.loads(content[listed]))
