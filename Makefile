@@ -24,12 +24,12 @@ PARALLEL := -n $(or $(JOBS),$(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))) --max
 TESTS := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests $(PARALLEL)
 
 # What `make test` leaves to `make check`: each test says by its marker why.
-QUICK := not (browser or chart or curl or faults or fuzz or ha or image or language or network or package or pgbouncer or prometheus or slow)
+QUICK := not (browser or chart or curl or faults or fuzz or ha or image or language or network or package or pgbouncer or pitr or prometheus or slow)
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults ha abuse fuzz mutants rules check engines lint contract tools generate lock migrate dist package sbom docs-site release-check audit bench bench-full bench-peers bench-ab ui-size clean
+.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults ha abuse fuzz mutants rules pitr check engines lint contract tools generate lock migrate dist package sbom docs-site release-check audit bench bench-full bench-peers bench-ab ui-size clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,10 @@ mutants: install ## Break the code on purpose, one line at a time, in a copy: th
 rules: install ## The alert rules in deploy/prometheus: checked, and their unit tests; fetches Debian's promtool where none is on PATH
 	@$(BIN)/python -m tools.prometheus --fetch
 	@$(BIN)/python -m tools.prometheus
+
+pitr: install ## A backup, a disaster, a restore to a time and what operators do then; fetches Debian's pgbackrest where it is not installed
+	@$(BIN)/python -m tools.pgbackrest --fetch
+	@$(BIN)/python -m pytest tests/platform/test_pitr.py -m pitr
 
 check: install browser $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(TESTS) -m "not ha and not network" --engine both --fast-path both

@@ -31,6 +31,7 @@ from tests.memory import use_memory
 from tests.parallel import Parallel, leave_out
 from tests.pgbouncer import PROGRAM as PGBOUNCER
 from tests.pure import Pure
+from tools import pgbackrest
 from tools.patroni import there as packages_of_patroni_are_there
 
 # The server under test is told what to use; what is set for the run's own sake must not reach it.
@@ -61,6 +62,7 @@ PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "ha": (packages_of_patroni_are_there, "Patroni (`make ha` fetches it) is"),
     "image": (lambda: all(map(shutil.which, ("buildah", "podman"))), "buildah or podman is"),
     "pgbouncer": (lambda: PGBOUNCER, "pgbouncer is"),
+    "pitr": (pgbackrest.are_there, "pgbackrest or Debian's PostgreSQL is"),
     "systemd": (lambda: shutil.which("systemd-analyze"), "systemd-analyze is"),
 }
 

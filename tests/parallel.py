@@ -36,6 +36,7 @@ _ELSEWHERE = (
     "fuzz",
     "ha",
     "pgbouncer",
+    "pitr",
     "prometheus",
     "curl",
     "slow",

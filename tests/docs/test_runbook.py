@@ -25,6 +25,8 @@ from jobqueue_worker.settings import WorkerSettings
 from jobqueue_worker.settings import environment_name as of_worker
 from tests.conftest import Cluster
 from tests.e2e.processes import LOOK, Process, ServerProcess
+from tests.faults.case import CASES
+from tests.faults.cases import load
 
 from .log_lines import log_lines
 from .markdown import ROOT, blocks
@@ -156,6 +158,15 @@ def test_a_line_to_alert_on_is_logged_with_its_level(level: str, line: str) -> N
     same = {(each, logged) for each, logged in log_lines() if logged in (text, f"{text}...")}
 
     assert level in {each for each, _ in same}, text
+
+
+@pytest.mark.parametrize("row", rows("Disasters"), ids=lambda row: row[0])
+def test_a_disaster_is_run_by_what_the_table_names(row: list[str]) -> None:
+    load()
+    named = re.findall(r"`([^`]+)`", row[-1])
+
+    assert named, "each row says what runs it"
+    assert [name for name in named if name not in CASES and not (ROOT / name).is_file()] == []
 
 
 _COMMAND = re.compile(r"(?=(?:^|\$\(|exec server )(jobqueue(?:-server|-worker)? [^|\n]*))", re.MULTILINE)

@@ -2749,6 +2749,9 @@ pub mod warning {
         KeysBlocked = 8,
         /// The server that answers could not write its statistics in the last ten minutes, so that some are missing.
         StatsBehind = 9,
+        /// Nothing is handed out and no schedule fires, since a server was started with JOBQUEUE_START=paused after a restore, and
+        /// no operator has resumed yet.
+        Standstill = 10,
     }
     impl WarningCode {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -2767,6 +2770,7 @@ pub mod warning {
                 Self::LongSnapshot => "LONG_SNAPSHOT",
                 Self::KeysBlocked => "KEYS_BLOCKED",
                 Self::StatsBehind => "STATS_BEHIND",
+                Self::Standstill => "STANDSTILL",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2782,6 +2786,7 @@ pub mod warning {
                 "LONG_SNAPSHOT" => Some(Self::LongSnapshot),
                 "KEYS_BLOCKED" => Some(Self::KeysBlocked),
                 "STATS_BEHIND" => Some(Self::StatsBehind),
+                "STANDSTILL" => Some(Self::Standstill),
                 _ => None,
             }
         }
@@ -3392,6 +3397,9 @@ pub mod reason {
         KeyTurn = 22,
         /// The job takes more slots (`Kind.slot_weight`) than each of the workers that take it has. `workers` says how many.
         NoWorkerLargeEnough = 23,
+        /// Nothing is handed out, of any queue, since a server was started with JOBQUEUE_START=paused after a restore. `pause` says
+        /// since when.
+        Standstill = 24,
     }
     impl Code {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -3424,6 +3432,7 @@ pub mod reason {
                 Self::KindRate => "KIND_RATE",
                 Self::KeyTurn => "KEY_TURN",
                 Self::NoWorkerLargeEnough => "NO_WORKER_LARGE_ENOUGH",
+                Self::Standstill => "STANDSTILL",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3453,6 +3462,7 @@ pub mod reason {
                 "KIND_RATE" => Some(Self::KindRate),
                 "KEY_TURN" => Some(Self::KeyTurn),
                 "NO_WORKER_LARGE_ENOUGH" => Some(Self::NoWorkerLargeEnough),
+                "STANDSTILL" => Some(Self::Standstill),
                 _ => None,
             }
         }
@@ -3469,7 +3479,7 @@ pub mod reason {
         /// Of NOT_DUE and BACKOFF.
         #[prost(message, tag = "6")]
         Due(super::DueDetail),
-        /// Of QUEUE_PAUSED.
+        /// Of QUEUE_PAUSED and STANDSTILL.
         #[prost(message, tag = "7")]
         Pause(super::PauseDetail),
         /// Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING, RUNS_ALONE and NO_WORKER_LARGE_ENOUGH.

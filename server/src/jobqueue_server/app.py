@@ -153,8 +153,8 @@ class App:
             settings, upkeep, access, catalog, query, lease, limits, intake, attempt, session,
             OperateRoom(stores, events, claim, session), insight, stats, schedule, bulk, server_name=self.name,
         )
-        self.transports = Transports(settings, chain, services, metrics, events.database, self._tls,
-                                     reuse_port=self._reuse_port)
+        self.transports = Transports(settings, chain, services, metrics, events.database, upkeep.standstill,
+                                     self._tls, reuse_port=self._reuse_port)
 
         # What runs all the time, and how it ends.
         gauges = Gauges(metrics, chain, session.sessions, query.watch_limit, insight, catalog, upkeep.clock)
@@ -199,8 +199,7 @@ class App:
         up.push_async_callback(self.session.heartbeat.stop)
         await self.access.load()
         await self.catalog.catalog.load()
-        await self.upkeep.retention.ensure()
-        await self.upkeep.audit_partitions.ensure()
+        await self.upkeep.start(paused=settings.start == "paused", by=self.name)
         up.push_async_callback(self.access.leave)
         up.push_async_callback(self.stats.slices.stop)
         self.background.start()

@@ -1,4 +1,4 @@
-"""The command `jobqueue-server`: serve, migrate the schema, make the first key, try it all."""
+"""The command `jobqueue-server`: serve, migrate the schema, make the first key, say what is wrong, try it all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -327,6 +328,91 @@ def move(
             )
         except MoveRefused as error:
             _fail(str(error))
+
+    run(work)
+
+
+@app.command()
+@_takes_settings()
+def doctor(
+    settings: Settings,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.")
+    ] = False,
+) -> None:
+    """Look at settings, database and servers, and say what is wrong and what to do. Writes nothing.
+
+    Give it the settings of the server. Ends with 0: all is well; 1: there are warnings; 2: something does not work, or
+    may lose jobs.
+    """
+    from .doctor.examination import examine
+    from .doctor.findings import EXIT_CODES, worst
+    from .doctor.show import as_json as json_of
+    from .doctor.show import print_table
+
+    async def work() -> None:
+        dsn = settings.dsn or running_dsn(settings.data_dir or Path(default_data_dir()))
+        findings = [finding async for finding in examine(settings, dsn)]
+        if as_json:
+            print(json_of(findings))
+        else:
+            print_table(_out, findings)
+        raise typer.Exit(EXIT_CODES[worst(findings)])
+
+    run(work)
+
+
+@app.command()
+@_takes_settings(*_DATABASE)
+def report(
+    settings: Settings,
+    since: Annotated[
+        str,
+        typer.Option("--since", metavar="TIME", help="Such as 2026-11-28T13:00:00Z; without a zone: UTC."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Say what would run after a restore, what ended since TIME, and what becomes of schedules. Writes nothing.
+
+    TIME is that to which the backup was restored.
+    """
+    from .doctor.report import as_json as json_of
+    from .doctor.report import print_report
+    from .doctor.report import report as read_report
+
+    try:
+        at = datetime.fromisoformat(since)
+    except ValueError:
+        _fail(f"--since should be a time such as 2026-11-28T13:00:00Z, not {since!r}", code=2)
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+    async def work() -> None:
+        async with _service_dsn(settings) as dsn:
+            found = await read_report(dsn, at)
+        if as_json:
+            print(json_of(found))
+        else:
+            print_report(_out, found)
+
+    run(work)
+
+
+@app.command()
+@_takes_settings(*_DATABASE)
+def resume(settings: Settings) -> None:
+    """End the standstill that JOBQUEUE_START=paused began: jobs are handed out and schedules fire, on all servers.
+
+    Servers hear of it within 2 s. Take JOBQUEUE_START=paused away then.
+    """
+    from .doctor.restored import resume as end_standstill
+
+    async def work() -> None:
+        async with _service_dsn(settings) as dsn:
+            since = await end_standstill(dsn)
+        if since is None:
+            print("nothing stands")
+        else:
+            print(f"jobs are handed out again; nothing was since {since.isoformat(timespec='seconds')}")
 
     run(work)
 

@@ -432,6 +432,12 @@ class Settings(BaseSettings):
     retention: Annotated[Duration, AfterValidator(_between("1h", "3650d"))] = _set(
         "Jobs", timedelta(days=7), "How long a job can be read after its end."
     )
+    start: Literal["running", "paused"] = _set(
+        "Jobs",
+        "running",
+        "`paused`: after a restore. Nothing is handed out and no schedule fires, on any server, until "
+        "`jobqueue-server resume`; once for each restore (docs/runbook.md).",
+    )
     idempotency_ttl: Annotated[Duration, AfterValidator(_between("24h", "3650d"))] = _set(
         "Jobs", timedelta(hours=24), "How long an idempotency key is remembered; at least 24h."
     )

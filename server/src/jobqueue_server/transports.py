@@ -11,6 +11,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from . import logs
 from .chain import Chain
 from .core.events.database_state import DatabaseState
+from .core.upkeep.standstill import Standstill
 from .drain import LAST_FRAMES
 from .http.front import http_server
 from .http.ops import Operations
@@ -45,6 +46,7 @@ class Transports:
         services: Sequence[tuple[ServiceDescriptor, object]],
         metrics: Metrics,
         database: DatabaseState,
+        standstill: Standstill,
         tls: Tls | None,
         *,
         reuse_port: bool,
@@ -60,9 +62,9 @@ class Transports:
             engine=settings.grpc_engine,
             reflection=settings.reflection,
         )
-        self.serving = Serving(self.grpc, chain, database)
+        self.serving = Serving(self.grpc, chain, database, standstill)
         self.dashboard = Dashboard("off" if settings.http_addr is None else settings.ui)
-        operations = Operations(metrics, self.serving.not_ready, self.dashboard)
+        operations = Operations(metrics, self.serving.not_ready, self.dashboard, self.serving.noted)
         self.http = http_server(settings, chain, services, operations, tls=tls, reuse_port=reuse_port)
         self._endpoint = ScrapeEndpoint(metrics.pages(), metrics_token(settings))
         self.grpc_port = self.http_port = self.metrics_port = 0

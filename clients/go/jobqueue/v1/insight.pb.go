@@ -78,6 +78,9 @@ const (
 	Reason_KEY_TURN Reason_Code = 22
 	// The job takes more slots (`Kind.slot_weight`) than each of the workers that take it has. `workers` says how many.
 	Reason_NO_WORKER_LARGE_ENOUGH Reason_Code = 23
+	// Nothing is handed out, of any queue, since a server was started with JOBQUEUE_START=paused after a restore. `pause` says
+	// since when.
+	Reason_STANDSTILL Reason_Code = 24
 )
 
 // Enum value maps for Reason_Code.
@@ -107,6 +110,7 @@ var (
 		21: "KIND_RATE",
 		22: "KEY_TURN",
 		23: "NO_WORKER_LARGE_ENOUGH",
+		24: "STANDSTILL",
 	}
 	Reason_Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":       0,
@@ -133,6 +137,7 @@ var (
 		"KIND_RATE":              21,
 		"KEY_TURN":               22,
 		"NO_WORKER_LARGE_ENOUGH": 23,
+		"STANDSTILL":             24,
 	}
 )
 
@@ -674,7 +679,7 @@ type Reason_Due struct {
 }
 
 type Reason_Pause struct {
-	// Of QUEUE_PAUSED.
+	// Of QUEUE_PAUSED and STANDSTILL.
 	Pause *PauseDetail `protobuf:"bytes,7,opt,name=pause,proto3,oneof"`
 }
 
@@ -1727,7 +1732,7 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\x0fends_per_second\x18\x03 \x01(\x01R\rendsPerSecond\x12;\n" +
 	"\vearliest_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"earliestAt\x127\n" +
-	"\tlatest_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\blatestAt\"\xa3\a\n" +
+	"\tlatest_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\blatestAt\"\xb3\a\n" +
 	"\x06Reason\x12,\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x18.jobqueue.v1.Reason.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12!\n" +
@@ -1740,7 +1745,7 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\x04line\x18\t \x01(\v2\x17.jobqueue.v1.LineDetailH\x00R\x04line\x12*\n" +
 	"\x03key\x18\n" +
 	" \x01(\v2\x16.jobqueue.v1.KeyDetailH\x00R\x03key\x120\n" +
-	"\x05total\x18\f \x01(\v2\x18.jobqueue.v1.TotalDetailH\x00R\x05total\"\x9c\x03\n" +
+	"\x05total\x18\f \x01(\v2\x18.jobqueue.v1.TotalDetailH\x00R\x05total\"\xac\x03\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bTERMINAL\x10\x01\x12\x0e\n" +
@@ -1771,7 +1776,9 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\rKIND_AT_LIMIT\x10\x14\x12\r\n" +
 	"\tKIND_RATE\x10\x15\x12\f\n" +
 	"\bKEY_TURN\x10\x16\x12\x1a\n" +
-	"\x16NO_WORKER_LARGE_ENOUGH\x10\x17B\b\n" +
+	"\x16NO_WORKER_LARGE_ENOUGH\x10\x17\x12\x0e\n" +
+	"\n" +
+	"STANDSTILL\x10\x18B\b\n" +
 	"\x06detail\"}\n" +
 	"\vTotalDetail\x12\x1f\n" +
 	"\vmax_running\x18\x01 \x01(\x05R\n" +

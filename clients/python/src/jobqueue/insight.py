@@ -41,6 +41,7 @@ class ReasonCode(enum.StrEnum):
     KIND_RATE = "KIND_RATE"
     KEY_TURN = "KEY_TURN"
     NO_WORKER_LARGE_ENOUGH = "NO_WORKER_LARGE_ENOUGH"
+    STANDSTILL = "STANDSTILL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class WarningCode(enum.StrEnum):
     LONG_SNAPSHOT = "LONG_SNAPSHOT"
     KEYS_BLOCKED = "KEYS_BLOCKED"
     STATS_BEHIND = "STATS_BEHIND"
+    STANDSTILL = "STANDSTILL"
 
 
 class GroupBy(enum.StrEnum):

@@ -23,6 +23,7 @@ class Operations:
     Args:
         metrics: The server's metrics.
         not_ready: Answers why the server accepts no work now; empty if it does.
+        noted: What is to be known of a server that accepts work, by its name in the answer.
         dashboard: The page for browsers, whose paths are not among `PATHS`; by default there is none.
 
     Attributes:
@@ -30,10 +31,15 @@ class Operations:
     """
 
     def __init__(
-        self, metrics: Metrics, not_ready: Callable[[], str], dashboard: Dashboard | None = None
+        self,
+        metrics: Metrics,
+        not_ready: Callable[[], str],
+        dashboard: Dashboard | None = None,
+        noted: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._metrics = metrics
         self._not_ready = not_ready
+        self._noted = noted
         self.dashboard = dashboard or Dashboard("off")
 
     def answer(self, path: str, metadata: Mapping[str, str], root: str = "") -> Answer | None:
@@ -46,7 +52,7 @@ class Operations:
                 reason = self._not_ready()
                 if reason:
                     return json_answer(503, {"status": "not ready", "reason": reason})
-                return json_answer(200, {"status": "ready"})
+                return json_answer(200, {"status": "ready", **self._noted()})
             case "/version":
                 return json_answer(200, {"name": "jobqueue-server", "version": __version__})
             case "/metrics":

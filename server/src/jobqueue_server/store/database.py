@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 
@@ -115,6 +115,16 @@ async def _roll_back(connection: Any) -> None:
 
 async def _nothing_to_reset(connection: object) -> None:
     """What was set when the connection was made is to stay, and nothing else is ever set."""
+
+
+class Reads(Protocol):
+    """What runs statements that read: pools, or one connection."""
+
+    async def fetch(self, name: str, *args: object) -> list[Record]:
+        """All rows of `<name>.sql`."""
+
+    async def fetchrow(self, name: str, *args: object) -> Record | None:
+        """The first row of `<name>.sql`, or None."""
 
 
 class Session:

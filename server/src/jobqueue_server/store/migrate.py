@@ -261,11 +261,11 @@ async def check(connection: Any, *, folder: Path | None = None) -> None:
 
 
 @asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Any]:
+async def connected(dsn: str, name: str = "jobqueue-migrate") -> AsyncIterator[Any]:
     """A connection for a while. An answer such as a wrong password is an error that waiting won't mend."""
     try:
         with scrubbed():
-            connection = await dial(dsn, timeout=10, server_settings={"application_name": "jobqueue-migrate"})
+            connection = await dial(dsn, timeout=10, server_settings={"application_name": name})
     except DatabaseAway as error:
         place = " ".join(f"{name}={value}" for name, value in place_of(dsn).items())
         raise DatabaseAway(f"the database does not answer ({place}): {cause_of(error)}") from error.__cause__

@@ -38,6 +38,7 @@ from .upkeep.condition import ConditionStore
 from .upkeep.levels import LevelStore
 from .upkeep.retention import RetentionStore
 from .upkeep.role import RoleStore
+from .upkeep.standstill import StandstillStore
 
 _log = logs.get(__name__)
 
@@ -100,6 +101,7 @@ class Stores:
         self.clock = ClockStore(database)
         self.levels = LevelStore(database)
         self.role = RoleStore(database)
+        self.standstill = StandstillStore(database)
         self.condition = ConditionStore(database, retention=retention)
         self.retention = RetentionStore(database, retention=retention, expected=expiry)
         self.audit_partitions = AuditPartitionStore(database, retention=audit_retention, expected=expiry)

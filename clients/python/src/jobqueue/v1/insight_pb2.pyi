@@ -269,6 +269,10 @@ class Reason(_message.Message):
         """
         NO_WORKER_LARGE_ENOUGH: Reason._Code.ValueType  # 23
         """The job takes more slots (`Kind.slot_weight`) than each of the workers that take it has. `workers` says how many."""
+        STANDSTILL: Reason._Code.ValueType  # 24
+        """Nothing is handed out, of any queue, since a server was started with JOBQUEUE_START=paused after a restore. `pause` says
+        since when.
+        """
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper):
         """What it is. Expect more values than these."""
@@ -325,6 +329,10 @@ class Reason(_message.Message):
     """
     NO_WORKER_LARGE_ENOUGH: Reason.Code.ValueType  # 23
     """The job takes more slots (`Kind.slot_weight`) than each of the workers that take it has. `workers` says how many."""
+    STANDSTILL: Reason.Code.ValueType  # 24
+    """Nothing is handed out, of any queue, since a server was started with JOBQUEUE_START=paused after a restore. `pause` says
+    since when.
+    """
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
@@ -361,7 +369,7 @@ class Reason(_message.Message):
 
     @_builtins.property
     def pause(self) -> _overview_pb2.PauseDetail:
-        """Of QUEUE_PAUSED."""
+        """Of QUEUE_PAUSED and STANDSTILL."""
 
     @_builtins.property
     def workers(self) -> Global___WorkersDetail:

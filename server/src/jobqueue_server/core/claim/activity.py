@@ -16,7 +16,7 @@ class Activity:
         rounds: How many rounds of claims have ended.
         settling: How many commits of settlements are under way, which bring credit back.
         settlements_wait: Whether settlements wait for the next commit.
-        paused: Whether nothing is claimed or handed off any more.
+        paused: Whether nothing is claimed or handed off.
     """
 
     def __init__(self) -> None:
@@ -26,6 +26,7 @@ class Activity:
         self.settling = 0
         self.settlements_wait = False
         self.paused = False
+        self._drains = False
         self._hand_offs = 0
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
@@ -120,7 +121,12 @@ class Activity:
 
     def pause(self) -> None:
         """Nothing is claimed or handed off from now on: the server drains."""
-        self.paused = True
+        self._drains = self.paused = True
+
+    def stand(self, stands: bool) -> None:
+        """Nothing is claimed or handed off while the queue stands."""
+        self.paused = stands or self._drains
+        self.wake()
 
     async def quiet(self) -> None:
         """Waits, once it is paused, until nothing is on its way to a session any more."""

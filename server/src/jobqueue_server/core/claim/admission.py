@@ -47,6 +47,8 @@ class Admission:
             How many jobs the next insert may have, as far as units allow.
         """
         activity, most = self._activity, self._tuning.most_claimed
+        if activity.paused:
+            return most
         give_up = asyncio.get_running_loop().time() + self._tuning.admission_patience
         outrun = self._load.cpu_overcommitted and self._load.workers_keep_up and self._takers.any_lane
         if self._backlog():

@@ -42,6 +42,7 @@ class ClaimRoom:
         store, database = stores.claims, events.database
         self.load = load = Load()
         self.activity = activity = Activity()
+        upkeep.standstill.subscribe(activity.stand)
         self.takers = takers = Takers(catalog.catalog, activity, database)
         self.lines = lines = Lines(
             catalog.catalog, upkeep.clock, activity, events.ends, events.peers, database

@@ -22,6 +22,7 @@ from ..events.flows import SPAN
 from ..names import is_name
 from ..session.load import Workers
 from ..upkeep.clock import Clock
+from ..upkeep.standstill import Standstill
 from .gathered import Gathered
 from .words import counted
 from .workers import AllWorkers, Fleet
@@ -80,13 +81,20 @@ class Demands:
     """
 
     def __init__(
-        self, store: InsightStore, queues: CatalogStore, catalog: Catalog, fleet: Fleet, clock: Clock
+        self,
+        store: InsightStore,
+        queues: CatalogStore,
+        catalog: Catalog,
+        fleet: Fleet,
+        clock: Clock,
+        standstill: Standstill,
     ) -> None:
         self._store = store
         self._queues = queues
         self._catalog = catalog
         self._fleet = fleet
         self._clock = clock
+        self._standstill = standstill
         self._answers: Cached[Demand] = Cached(READ_EVERY)
         self._running: Cached[Mapping[int, int]] = Cached(READ_EVERY)
         self._waiting: Gathered[int, Record] = Gathered(self._read_waiting, most=MOST_LANES)
@@ -148,7 +156,11 @@ class Demands:
         for row in rows:
             lane = lanes[row["lane_id"]]
             of = found.setdefault((lane.namespace_name, lane.queue), _Wants())
-            due = 0 if lane.paused else min(row["due"], left.get(lane.id, row["due"]))
+            due = (
+                0
+                if lane.paused or self._standstill.since is not None
+                else min(row["due"], left.get(lane.id, row["due"]))
+            )
             of.start(due, lane.weight)
             of.run(running.get(lane.id, 0), lane.weight)
         queues = {(lane.namespace_name, lane.queue): lane for lane in lanes.values()}
@@ -195,6 +207,12 @@ class Demands:
         rows = await self._store.queue_demand(lanes, most=MOST_DUE, most_waiting=MOST_WAITING)
         return {row["lane_id"]: row for row in rows}
 
+    def _stands(self, name: str, *, paused: bool) -> str:
+        """What keeps all jobs of a queue from being handed out, in words; empty: nothing does."""
+        if self._standstill.since is not None:
+            return "nothing is handed out"
+        return f"the queue {name} is paused" if paused else ""
+
     async def _read(self, scope: Scope, name: str, lanes: Mapping[int, str]) -> Demand:
         of_queue = self._lanes_of(scope.namespace, name)
         if of_queue:
@@ -229,7 +247,7 @@ class Demands:
         ]
         return _demand(
             name,
-            paused,
+            self._stands(name, paused=paused),
             waiting,
             wants,
             workers,
@@ -288,7 +306,7 @@ def _within(queue: Lane, starts: Mapping[int, int], wants: _Wants) -> int:
 
 def _demand(
     name: str,
-    paused: bool,
+    paused: str,
     lanes: Sequence[_Waiting],
     wants: _Wants,
     known: AllWorkers,
@@ -341,7 +359,7 @@ def _demand(
 
 def _why(
     name: str,
-    paused: bool,
+    paused: str,
     due: int,
     runnable: int,
     short: int,
@@ -356,7 +374,7 @@ def _why(
     are_due = f"{counted(due, 'is', 'are')} due"
     if paused:
         jobs = counted(due, "job that is", "jobs that are")
-        return f"the queue {name} is paused, with {jobs} due: {none_helps}"
+        return f"{paused}, with {jobs} due: {none_helps}"
     if not runnable:
         if all_run and due:
             return f"as many jobs run as the queue {name} lets run, and {are_due}: {none_helps}"

@@ -14,6 +14,7 @@ from ...model import KeyHolder
 from ...scope import Scope
 from ...store.insight.insight import InsightStore
 from ..catalog.catalog import Catalog
+from ..upkeep.standstill import Standstill
 from .estimate import Estimate, estimate_of
 from .names import NameOf, name_of
 from .reasons import Code, Facts, KeyOf, Pause, Reason, Total, reasons_of, status_of, summary_of
@@ -57,11 +58,18 @@ class Explain:
     """Explains jobs to callers."""
 
     def __init__(
-        self, store: InsightStore, catalog: Catalog, fleet: Fleet, *, most_ahead: int = MOST_AHEAD
+        self,
+        store: InsightStore,
+        catalog: Catalog,
+        fleet: Fleet,
+        standstill: Standstill,
+        *,
+        most_ahead: int = MOST_AHEAD,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._fleet = fleet
+        self._standstill = standstill
         self._most_ahead = most_ahead
 
     async def explain(self, scope: Scope, job_id: UUID) -> Explanation:
@@ -96,6 +104,7 @@ class Explain:
                 scope.grants.may(Permission.READ | Permission.PAYLOADS, queue, kind),
                 self._most_ahead,
                 key,
+                self._standstill.since,
             )
         )
         status = status_of(row)

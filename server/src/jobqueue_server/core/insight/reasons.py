@@ -13,6 +13,7 @@ from ... import lifecycle
 from ...lifecycle import Event, Hold, State, Status
 from ...model import KeyHolder
 from ..session.load import Workers
+from ..upkeep.standstill import REMEDY
 from .workers import Subscribed
 
 _FAILED = frozenset({Event.FAIL, Event.LOST, Event.TIMEOUT})
@@ -44,6 +45,7 @@ class Code(IntEnum):
     KIND_RATE = 21
     KEY_TURN = 22
     NO_WORKER_LARGE_ENOUGH = 23
+    STANDSTILL = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ class Facts:
         errors: Whether the caller may see errors.
         most_ahead: How many jobs before it were counted at most.
         key: What its key waits for; None: it does not wait for its key.
+        standing_since: Since when nothing is handed out, of any queue; None: it is.
     """
 
     row: Mapping[str, Any]
@@ -173,6 +176,7 @@ class Facts:
     errors: bool
     most_ahead: int
     key: KeyOf | None = None
+    standing_since: datetime | None = None
 
 
 def status_of(row: Mapping[str, Any]) -> Status:
@@ -231,14 +235,17 @@ def _waits(facts: Facts) -> Iterator[Reason]:
     row = facts.row
     held = row["hold"] is not None
     due = row["run_at"] <= row["now"]
-    paused = row["paused_at"] is not None
+    stands = facts.standing_since is not None
+    paused = row["paused_at"] is not None or stands
     if row["hold"] == Hold.HAND:
         yield Reason(Code.HELD_BY_HAND, "it is held back by hand", (f"ReleaseJob {row['id']}",))
     if facts.key is not None:
         yield from _key(row, facts.key)
     if not due:
         yield _not_due(facts)
-    if paused:
+    if facts.standing_since is not None:
+        yield _stands(facts.standing_since)
+    if row["paused_at"] is not None:
         yield _paused(row)
     if due:
         yield from _limited(row)
@@ -294,6 +301,12 @@ def _not_due(facts: Facts) -> Reason:
     count = f"failure {row['failures']} of {row['max_attempts']}"
     message = f"{how}, {count}, and the next one is due at {_at(row['run_at'])}"
     return Reason(Code.BACKOFF, message, ("time alone",), due)
+
+
+def _stands(since: datetime) -> Reason:
+    pause = Pause(since, "", "JOBQUEUE_START=paused")
+    message = f"nothing is handed out since {_at(since)}, as a server was started with JOBQUEUE_START=paused"
+    return Reason(Code.STANDSTILL, message, (REMEDY,), pause)
 
 
 def _paused(row: Mapping[str, Any]) -> Reason:

@@ -34,10 +34,18 @@ class InsightRoom:
         session: SessionRoom,
     ) -> None:
         self.fleet = Fleet(stores.insight, session.load, events.server)
-        self.explain = Explain(stores.insight, catalog.catalog, self.fleet)
-        self.demands = Demands(stores.insight, stores.catalog, catalog.catalog, self.fleet, upkeep.clock)
+        self.explain = Explain(stores.insight, catalog.catalog, self.fleet, upkeep.standstill)
+        self.demands = Demands(
+            stores.insight, stores.catalog, catalog.catalog, self.fleet, upkeep.clock, upkeep.standstill
+        )
         snapshots = Snapshots(
-            stores.insight, stores.slices, stats.slices, catalog.catalog, catalog.depths, self.fleet
+            stores.insight,
+            stores.slices,
+            stats.slices,
+            catalog.catalog,
+            catalog.depths,
+            self.fleet,
+            upkeep.standstill,
         )
         self.overviews = Overviews(snapshots, query.watch_limit)
         self.scaling = Scaling(self.demands)

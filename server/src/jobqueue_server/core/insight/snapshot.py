@@ -13,6 +13,7 @@ from ..cached import Cached
 from ..catalog.catalog import Catalog, Lane
 from ..catalog.depths import Depths, DepthsRead
 from ..stats.slices import WIDTH, Slices, floor
+from ..upkeep.standstill import Standstill
 from .workers import AllWorkers, Fleet
 
 #: Whole slices that flows are taken of, and how long after its end a slice is there, of whatever server.
@@ -59,6 +60,7 @@ class Snapshot:
         lost: What was lost in the last hour, by lane.
         snapshot_age: Of the oldest transaction that keeps deleted rows; None: there is none.
         stats_behind: Whether this server lost statistics lately.
+        standing_since: Since when nothing is handed out; None: it is.
     """
 
     read_at: datetime
@@ -71,6 +73,7 @@ class Snapshot:
     lost: Mapping[int, Lost]
     snapshot_age: timedelta | None
     stats_behind: bool
+    standing_since: datetime | None
 
 
 WINDOW = SLICES * WIDTH
@@ -87,6 +90,7 @@ class Snapshots:
         catalog: Catalog,
         depths: Depths,
         fleet: Fleet,
+        standstill: Standstill,
     ) -> None:
         self._store = store
         self._slices = slices
@@ -94,6 +98,7 @@ class Snapshots:
         self._catalog = catalog
         self._depths = depths
         self._fleet = fleet
+        self._standstill = standstill
         self._lost: Cached[Mapping[int, Lost]] = Cached(_LOST_EVERY)
 
     async def read(self) -> Snapshot:
@@ -122,6 +127,7 @@ class Snapshots:
             await self._lost.get(None, self._read_lost),
             state["snapshot_age"],
             self._written.behind,
+            self._standstill.since,
         )
 
     async def _read_lost(self) -> Mapping[int, Lost]:

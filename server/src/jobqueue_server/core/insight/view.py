@@ -176,6 +176,8 @@ def _count(snapshot: Snapshot, lanes: dict[int, Lane], queues: dict[str, QueueVi
 
 
 def _warnings(snapshot: Snapshot, queues: Sequence[QueueView], *, all_of_it: bool) -> Iterator[Warning]:
+    if snapshot.standing_since is not None:
+        yield warnings.standstill(snapshot.standing_since)
     for queue in queues:
         depth = queue.depth
         due_since = snapshot.read_at - depth.due_for

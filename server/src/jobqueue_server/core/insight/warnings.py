@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from ..upkeep.standstill import REMEDY
 from .words import counted
 from .workers import ServerSeen
 
@@ -31,6 +32,7 @@ class Code(IntEnum):
     LONG_SNAPSHOT = 7
     KEYS_BLOCKED = 8
     STATS_BEHIND = 9
+    STANDSTILL = 10
 
 
 #: Those that keep jobs from running come first.
@@ -38,8 +40,8 @@ _ORDER = {
     code: place
     for place, code in enumerate(
         (
-            Code.WORKERS_MISSING, Code.PAUSED_WITH_JOBS, Code.SLOTS_TAKEN, Code.KEYS_BLOCKED, Code.WORKERS_LOST,
-            Code.SERVER_SILENT, Code.SERVERS_DIFFER, Code.LONG_SNAPSHOT, Code.STATS_BEHIND,
+            Code.STANDSTILL, Code.WORKERS_MISSING, Code.PAUSED_WITH_JOBS, Code.SLOTS_TAKEN, Code.KEYS_BLOCKED,
+            Code.WORKERS_LOST, Code.SERVER_SILENT, Code.SERVERS_DIFFER, Code.LONG_SNAPSHOT, Code.STATS_BEHIND,
         )
     )
 }  # fmt: skip
@@ -59,6 +61,12 @@ class Warning:
 def sorted_by_weight(warnings: Iterable[Warning]) -> Sequence[Warning]:
     """At most MOST, the worst first."""
     return sorted(warnings, key=lambda each: (_ORDER[each.code], each.queue, each.message))[:MOST]
+
+
+def standstill(since: datetime) -> Warning:
+    """Nothing is handed out, of any queue."""
+    message = "nothing is handed out and no schedule fires: a server was started with JOBQUEUE_START=paused"
+    return Warning(Code.STANDSTILL, message, REMEDY, since=since)
 
 
 def paused(queue: str, jobs: int, capped: bool, since: datetime | None, by: str) -> Warning:

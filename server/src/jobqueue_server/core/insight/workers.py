@@ -171,7 +171,7 @@ class Fleet:
         for row in rows:
             theirs = None if row["silent"] or row["load"] is None else _readable(row["load"])
             if row["now"] - row["heartbeat_at"] < LISTED_FOR:
-                servers.append(_seen(row, theirs or {}))
+                servers.append(server_seen(row, theirs or {}))
             if theirs is None:
                 if not row["own"]:
                     unknown.append(row["name"])
@@ -186,7 +186,8 @@ class Fleet:
         )
 
 
-def _seen(row: Record, load: Load) -> ServerSeen:
+def server_seen(row: Record, load: Load) -> ServerSeen:
+    """A server as its row tells of it, and what its workers take."""
     return ServerSeen(
         row["id"],
         row["name"],

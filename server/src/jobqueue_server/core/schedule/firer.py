@@ -15,6 +15,7 @@ from ...store.schedule.values import Schedule
 from ..events.ends import Ended, Ends, ended_jobs
 from ..upkeep.clock import Clock
 from ..upkeep.duty_cycle import DutyCycle
+from ..upkeep.standstill import Standstill
 from . import zones
 from .firing import MOST_TOGETHER, Firing
 from .ticks import next_tick
@@ -48,14 +49,24 @@ class Firer:
         store: Where schedules are.
         firing: Fires them.
         clock: The database's.
+        standstill: While the queue stands, no schedule fires.
         ends: Tells of jobs that ended here.
         metrics: Told how many schedules there are.
     """
 
-    def __init__(self, store: FireStore, firing: Firing, clock: Clock, ends: Ends, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: FireStore,
+        firing: Firing,
+        clock: Clock,
+        standstill: Standstill,
+        ends: Ends,
+        metrics: Metrics,
+    ) -> None:
         self._store = store
         self._firing = firing
         self._clock = clock
+        self._standstill = standstill
         self._metrics = metrics
         self._counts = DutyCycle(_COUNT_EVERY)
         self._retimes = DutyCycle(_RETIME_EVERY)
@@ -96,6 +107,8 @@ class Firer:
 
     async def _turn(self) -> float:
         """Fires what is due. Seconds until it is to look again."""
+        if self._standstill.since is not None:
+            return LOOK_EVERY
         soonest = await self._store.soonest()
         self._awaited = await self._store.awaited(_MOST_AWAITED) if soonest.buffered else set()
         longest = LOOK_AT_BUFFERED_EVERY if soonest.buffered else LOOK_EVERY

@@ -24,7 +24,9 @@ class ScheduleRoom:
     ) -> None:
         jobs = JobMaker(intake.intake, intake.keyed_batches, intake.placement, metrics)
         firing = Firing(stores.fires, jobs)
-        self.firer = firer = Firer(stores.fires, firing, upkeep.clock, events.ends, metrics)
+        self.firer = firer = Firer(
+            stores.fires, firing, upkeep.clock, upkeep.standstill, events.ends, metrics
+        )
         self.schedules = ScheduleService(
             stores.schedules, jobs, upkeep.clock, firer.wake, firing.alone, firing.leave_out
         )

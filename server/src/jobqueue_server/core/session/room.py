@@ -87,6 +87,7 @@ class SessionRoom:
             on_outdated,
             upkeep.expected,
             upkeep.levels,
+            upkeep.standstill,
             self.load_text,
             metrics,
         )

@@ -18,6 +18,7 @@ from ..events.database_state import DatabaseState
 from ..events.this_server import ThisServer
 from ..upkeep.expected_clock import ExpectedClocks
 from ..upkeep.levels import Levels
+from ..upkeep.standstill import Standstill
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +36,9 @@ class ServerHeartbeat:
 
     With a heartbeat goes what `load` says of its workers, where that has changed.
 
-    Each heartbeat also reads the database's clock, for `clocks`, and the level that the database requires. Where that
-    is above this server's, `on_outdated` is called with the reason, once. Heartbeats go on while the server drains.
+    Each heartbeat also reads the database's clock, for `clocks`, whether the queue stands, and the level that the
+    database requires. Where that is above this server's, `on_outdated` is called with the reason, once. Heartbeats go
+    on while the server drains.
 
     What it learns of this process in the table of servers it tells `server`.
     """
@@ -50,6 +52,7 @@ class ServerHeartbeat:
         on_outdated: Callable[[LevelTooLow], None],
         clocks: ExpectedClocks,
         levels: Levels,
+        standstill: Standstill,
         load: Callable[[], Awaitable[str]],
         metrics: Metrics,
     ):
@@ -60,6 +63,7 @@ class ServerHeartbeat:
         self._on_outdated = on_outdated
         self._clocks = clocks
         self._levels = levels
+        self._standstill = standstill
         self._load = load
         self._metrics = metrics
         # What was last written of it.
@@ -110,6 +114,7 @@ class ServerHeartbeat:
                     await self._database.is_back()
                 sent_away = False
                 if row is not None:
+                    self._standstill.heard(row["standing_since"])
                     self._levels.heard(row["min_level"])
             except LevelTooLow as error:
                 if not self._outdated:

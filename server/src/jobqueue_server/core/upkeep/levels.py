@@ -16,7 +16,8 @@ _log = logging.getLogger(__name__)
 # 5: strict order, what queues and kinds allow of all their jobs, what is said of one key. 6: unique jobs.
 # 7: jobs that take several slots of a worker; backfills of schedules, operations that servers of before would not know.
 # 8: workers that are drained; changes of jobs that wait, operations that servers of before would not know.
-LEVEL = 8
+# 9: a standstill, in which nothing is handed out.
+LEVEL = 9
 #: Since this level servers keep to what is named at 5.
 LIMITS_LEVEL = 5
 #: Since this level servers count how many slots a job takes.
@@ -27,6 +28,8 @@ BACKFILL_LEVEL = 7
 DRAIN_LEVEL = 8
 #: Since this level servers know of changes of jobs that wait.
 UPDATE_LEVEL = 8
+#: Since this level servers hand out nothing in a standstill.
+STANDSTILL_LEVEL = 9
 
 
 class Levels:

@@ -13,6 +13,7 @@ from .condition import ConditionReader
 from .expected_clock import ExpectedClocks
 from .levels import Levels
 from .retention import Retention, partition_width
+from .standstill import Standstill
 
 
 class UpkeepRoom:
@@ -21,12 +22,24 @@ class UpkeepRoom:
     def __init__(self, stores: Stores, expected: ExpectedClocks, *, level: int, retention: timedelta) -> None:
         self.clock = Clock(stores.clock)
         self.levels = Levels(stores.levels, level)
+        self.standstill = Standstill(stores.standstill, self.levels)
         self.retention = Retention(stores.retention, retention=retention)
         self.audit_partitions = AuditPartitions(stores.audit_partitions)
         self.condition = ConditionReader(
             stores.condition, width=partition_width(retention), known_migration=len(migrate.load())
         )
         self.expected = expected
+
+    async def start(self, *, paused: bool, by: str) -> None:
+        """Before anything is written but the server's row: partitions, and whether it stands.
+
+        Raises:
+            ServersDiffer: With `paused`, while an older server runs.
+            LocksBusy, DatabaseAway, DatabaseFull: Partitions can't be made.
+        """
+        await self.standstill.start(paused=paused, by=by)
+        await self.retention.ensure()
+        await self.audit_partitions.ensure()
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

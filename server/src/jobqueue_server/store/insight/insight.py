@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ...scope import Scope
-from ..database import Database, Record
+from ..database import Reads, Record
 
 
 class InsightStore:
@@ -15,7 +15,7 @@ class InsightStore:
     Raises (every method): DatabaseAway.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Reads) -> None:
         self._database = database
 
     async def explain_job(

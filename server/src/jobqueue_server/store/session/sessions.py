@@ -12,6 +12,7 @@ from ...scope import Scope
 from ..attempt.attempts import AttemptEnd, AttemptStore
 from ..database import Database, Record, Session
 from ..upkeep.clock import Expected
+from ..upkeep.examination import undurable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,7 @@ class SessionStore:
 
     async def undurable(self) -> list[str]:
         """The settings of this database, as `name = value`, with which an acknowledged job may be lost."""
-        record = await self._database.fetchrow("durability")
-        assert record is not None
-        return [f"{name} = {value}" for name, value in record.items() if value == "off"]
+        return await undurable(self._database)
 
     async def register_server(self, name: str, level: int, version: str | None = None) -> Record:
         """A row for this process: its id, when (at), and whether an amnesty was granted.

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import asyncpg
 
-from ..database import Database
+from ..database import Reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,13 @@ class Holder:
         next_xid: The number that the next transaction gets, counted over wraparounds.
         oldest_xid: The oldest number whose dead rows are kept; None: none are.
         seconds: For how long that one's transaction has been open, where it is told; an upper bound.
+        who: Which session, slot or prepared transaction that is; None: none.
     """
 
     next_xid: int
     oldest_xid: int | None
     seconds: float | None
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class PartitionCounts:
 class ConditionStore:
     """Raises (every method): DatabaseAway, DatabaseFull."""
 
-    def __init__(self, database: Database, *, retention: timedelta) -> None:
+    def __init__(self, database: Reads, *, retention: timedelta) -> None:
         self._database = database
         self._retention = retention
 
@@ -48,7 +50,9 @@ class ConditionStore:
         row = await self._database.fetchrow("oldest_holder")
         assert row is not None  # a select without from has one row
         held = row["held"]
-        return Holder(row["next_xid"], None if held is None else row["next_xid"] - held, row["seconds"])
+        return Holder(
+            row["next_xid"], None if held is None else row["next_xid"] - held, row["seconds"], row["who"]
+        )
 
     async def slot_bytes(self) -> int:
         """How much WAL the replication slot that is furthest behind keeps; 0 also where this role may not know."""

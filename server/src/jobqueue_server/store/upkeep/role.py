@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..database import Database
+from ..database import Reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Role:
 class RoleStore:
     """Raises (every method): DatabaseAway."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Reads) -> None:
         self._database = database
 
     async def read_role(self) -> Role:

@@ -49,4 +49,5 @@ sessions_set_back as (
 update server set heartbeat_at = now(), load = coalesce($2::jsonb, load)
 from seen, told
 where id = $1::int8
-returning now() as at, peers, amnesty, (select r.min_level from requirement r) as min_level
+returning now() as at, peers, amnesty, (select r.min_level from requirement r) as min_level,
+    (select s.since from standstill s) as standing_since
