@@ -22,9 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-import asyncpg
-
 from jobqueue_server.embedded.binaries import Account, binaries, run_as
+from tests.standby import run
 from tools import patroni
 
 #: In seconds, as small as Patroni takes them: the bounds of the suite are made of them.
@@ -352,6 +351,12 @@ class Cluster:
 
     # ---- databases
 
+    async def streams(self, leader: Member, within: float = 60.0) -> None:
+        """Waits until the leader sends its WAL to a standby."""
+        async with asyncio.timeout(within):
+            while not await run(leader.dsn(), "select exists (select from pg_stat_replication)"):
+                await asyncio.sleep(0.1)
+
     def dsn(self, database: str, first: Member) -> str:
         """One DSN of both, as docs/ha.md says it."""
         hosts = ",".join(
@@ -362,8 +367,4 @@ class Cluster:
     async def create(self, database: str) -> None:
         """Makes a database."""
         leader, _ = await asyncio.to_thread(self.roles)
-        connection = await asyncpg.connect(leader.dsn(), timeout=10)
-        try:
-            await connection.execute(f"create database {database}")
-        finally:
-            await connection.close()
+        await run(leader.dsn(), f"create database {database}")

@@ -26,7 +26,7 @@ from .patroni import Cluster, Member
 
 RATE = 50.0
 # So long before a fault, and after the service is back.
-_BEFORE, _AFTER = 3.0, 5.0
+_BEFORE, _AFTER = 2.0, 3.0
 # Shorter than a failover: each of them would be lost if that counted.
 _WORKER_TTL = 5.0
 

@@ -104,10 +104,10 @@ async def test_a_standby_that_is_lost_where_commits_must_be_on_two(scene: Scene,
             await asyncio.sleep(12)
             assert scene.acks == before, "an enqueue was acknowledged that one PostgreSQL alone has"
             await asyncio.to_thread(scene.standby.start)
-            scene.fault("the standby is started again")
-            await asyncio.to_thread(cluster.whole)
+            await cluster.streams(scene.leader)
             scene.fault("the standby is back")
             await scene.back()
+            await asyncio.to_thread(cluster.whole)
         await scene.over("standby lost, strict; from its return", LOOP + 1.0, promoted=False)
     finally:
         await asyncio.to_thread(cluster.whole)
@@ -122,8 +122,8 @@ async def test_an_etcd_that_is_lost_and_returns(scene: Scene, database: str) -> 
         await asyncio.to_thread(cluster.etcd.kill)
         await asyncio.sleep(TTL + 2 * LOOP)
         assert await asyncio.to_thread(lambda: cluster.leader) is None, "it leads without a lease"
+        scene.fault("etcd is started again")
         await asyncio.to_thread(cluster.start_etcd)
-        scene.fault("etcd is back")
         await scene.back()
         await asyncio.to_thread(cluster.whole)
     await scene.over("etcd lost, from its return", FAILOVER, promoted=True)
