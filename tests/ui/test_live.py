@@ -91,6 +91,9 @@ def test_the_rate_that_is_shown_is_that_of_the_jobs(own: Server, open_tab: Calla
         # The chart moves by itself, and so does its twin.
         expect(rows.first).not_to_have_text(first, timeout=6_000)
         expect(line).not_to_have_attribute("d", drawn, timeout=6_000)
+        # What comes live, at other times than the slices of 10 s, has a number for each line.
+        live = re.compile(r":\d[1-9][\d.]+/s2[\d.]+/s[\d.]+/s$")
+        expect(rows.first).to_have_text(live, timeout=20_000)
         # Under the pointer are the values of that time.
         place = chart.locator(".plot").bounding_box()
         tab.page.mouse.move(place["x"] + place["width"] - 10, place["y"] + 60)
