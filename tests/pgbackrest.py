@@ -86,7 +86,7 @@ class BackedUp:
         self._run(*self._pg_ctl("start", "-w", "-l", str(self._folder / "postgres.log")))
         until = time.monotonic() + 60
         asked = [self._programs / "psql", "-h", self._folder, "-p", str(self._port), "-U", "postgres", "-Atc"]
-        while self._run(*asked, "select pg_is_in_recovery()", "postgres").strip() != "f":
+        while self._run(*map(str, asked), "select pg_is_in_recovery()", "postgres").strip() != "f":
             assert time.monotonic() < until, "it still recovers"
             time.sleep(0.05)
 
