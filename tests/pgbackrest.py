@@ -95,14 +95,14 @@ class BackedUp:
         self._run(*self._pg_ctl("stop", "-m", "fast"))
 
     def back_up(self) -> None:
-        """A full backup."""
+        """A full backup. Its end has whole seconds, and no time before the next one can be restored from it."""
         self._run(*self._backrest("backup", "--type=full"))
+        time.sleep(1.1)
 
     def restore(self, to: str) -> None:
         """The state at a time, in the place of the present one. It was stopped before, and `start` starts it."""
-        self._run(
-            *self._backrest("restore", "--delta", "--type=time", f"--target={to}", "--target-action=promote")
-        )
+        target = f"--target={to.replace('T', ' ')}"
+        self._run(*self._backrest("restore", "--delta", "--type=time", target, "--target-action=promote"))
 
     def _pg_ctl(self, *words: str) -> list[str]:
         return [str(self._programs / "pg_ctl"), "-D", str(self._data), *words]
