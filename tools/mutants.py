@@ -109,7 +109,12 @@ def red(folder: Path, mutant: Mutant) -> tuple[bool, str]:
 def _run(folder: Path, mutant: Mutant) -> tuple[bool, str]:
     """Whether its tests are red in this copy as it is, and the first that was."""
     # Before what is installed: the copy's packages, for the processes that tests start, too.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder / package) for package in PACKAGES)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(folder / package) for package in PACKAGES),
+        # Python takes a file of the same length and second for the one whose bytecode it has.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--engine", mutant.engine, *mutant.tests]
     try:
         done = subprocess.run(

@@ -261,7 +261,8 @@ async def test_a_remembered_token_ends_at_its_end(house: Gatehouse, issuer: Issu
             while True:
                 began = time.time()
                 await caller.enqueue()
-                assert began < ends
+                # The server has the time of its loop, which may be late by a turn.
+                assert began < ends + 0.1
     assert reason_of(raised.value) == "CREDENTIALS_EXPIRED"
     assert ends <= time.time()
 

@@ -17,7 +17,11 @@ SERVER = Path(jobqueue_server.__file__).parent
 STORE = SERVER / "store"
 
 # These are no part of the running service: they make the schema and the embedded server themselves.
-WITH_SQL_OF_THEIR_OWN = {STORE / "migrate.py", *(SERVER / "embedded").glob("*.py")}
+WITH_SQL_OF_THEIR_OWN = {
+    STORE / "migrate.py",
+    *(SERVER / "cell").glob("*.py"),
+    *(SERVER / "embedded").glob("*.py"),
+}
 SQL = re.compile(
     r"\bselect\b[\s\S]*\bfrom\b|\binsert\s+into\b|\bupdate\s+\w+\s+set\b|\bdelete\s+from\b|\balter\s+table\b",
     re.I,

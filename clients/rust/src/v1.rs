@@ -2751,7 +2751,7 @@ pub mod warning {
         StatsBehind = 9,
         /// Nothing is handed out and no schedule fires, since a server was started with JOBQUEUE_START=paused after a restore, and
         /// no operator has resumed yet.
-        Standstill = 10,
+        StandingStill = 10,
     }
     impl WarningCode {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -2770,7 +2770,7 @@ pub mod warning {
                 Self::LongSnapshot => "LONG_SNAPSHOT",
                 Self::KeysBlocked => "KEYS_BLOCKED",
                 Self::StatsBehind => "STATS_BEHIND",
-                Self::Standstill => "STANDSTILL",
+                Self::StandingStill => "STANDING_STILL",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2786,7 +2786,7 @@ pub mod warning {
                 "LONG_SNAPSHOT" => Some(Self::LongSnapshot),
                 "KEYS_BLOCKED" => Some(Self::KeysBlocked),
                 "STATS_BEHIND" => Some(Self::StatsBehind),
-                "STANDSTILL" => Some(Self::Standstill),
+                "STANDING_STILL" => Some(Self::StandingStill),
                 _ => None,
             }
         }

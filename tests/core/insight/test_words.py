@@ -17,9 +17,9 @@ pytestmark = pytest.mark.unit
 
 def why(due: int = 0, runnable: int = 0, short: int = 0, by_key: int = 0, free: int = 1, **also: Any) -> str:
     flags = {name: also.pop(name, False) for name in ("all_run", "none_starts", "none_of_kinds")}
-    paused = also.pop("paused", False)
+    stands = also.pop("stands", "")
     assert not also
-    return demand._why("mail", paused, due, runnable, short, by_key, Workers(1, 5, free), **flags)
+    return demand._why("mail", stands, due, runnable, short, by_key, Workers(1, 5, free), **flags)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def why(due: int = 0, runnable: int = 0, short: int = 0, by_key: int = 0, free: 
             "2 runnable, and no slot is free for 2 of them",
         ),
         (
-            lambda n: why(due=n, paused=True),
+            lambda n: why(due=n, stands="the queue mail is paused"),
             "the queue mail is paused, with 1 job that is due: more workers would not help",
             "the queue mail is paused, with 2 jobs that are due: more workers would not help",
         ),

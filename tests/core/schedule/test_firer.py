@@ -57,8 +57,8 @@ class Firing:
 async def took(finds: int) -> float:
     """Seconds from the first of twenty rounds to the last."""
     firing = Firing(finds)
-    others = SimpleNamespace(now=lambda: NOW, subscribe=lambda _: None, schedules=lambda *_: None)
-    parts = [cast(Any, each) for each in (Store(), firing, others, others, others)]
+    others = SimpleNamespace(since=None, now=lambda: NOW, subscribe=lambda _: None, schedules=lambda *_: None)
+    parts = [cast(Any, each) for each in (Store(), firing, others, others, others, others)]
     running = asyncio.create_task(Firer(*parts).run())
     await asyncio.wait_for(firing.enough.wait(), 20)
     running.cancel()

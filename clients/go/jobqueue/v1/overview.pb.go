@@ -50,7 +50,7 @@ const (
 	Warning_STATS_BEHIND Warning_WarningCode = 9
 	// Nothing is handed out and no schedule fires, since a server was started with JOBQUEUE_START=paused after a restore, and
 	// no operator has resumed yet.
-	Warning_STANDSTILL Warning_WarningCode = 10
+	Warning_STANDING_STILL Warning_WarningCode = 10
 )
 
 // Enum value maps for Warning_WarningCode.
@@ -66,7 +66,7 @@ var (
 		7:  "LONG_SNAPSHOT",
 		8:  "KEYS_BLOCKED",
 		9:  "STATS_BEHIND",
-		10: "STANDSTILL",
+		10: "STANDING_STILL",
 	}
 	Warning_WarningCode_value = map[string]int32{
 		"WARNING_CODE_UNSPECIFIED": 0,
@@ -79,7 +79,7 @@ var (
 		"LONG_SNAPSHOT":            7,
 		"KEYS_BLOCKED":             8,
 		"STATS_BEHIND":             9,
-		"STANDSTILL":               10,
+		"STANDING_STILL":           10,
 	}
 )
 
@@ -1232,13 +1232,13 @@ const file_jobqueue_v1_overview_proto_rawDesc = "" +
 	"\x05slots\x18\n" +
 	" \x01(\x05R\x05slots\x12\x1d\n" +
 	"\n" +
-	"free_slots\x18\v \x01(\x05R\tfreeSlots\"\xa3\x03\n" +
+	"free_slots\x18\v \x01(\x05R\tfreeSlots\"\xa7\x03\n" +
 	"\aWarning\x124\n" +
 	"\x04code\x18\x01 \x01(\x0e2 .jobqueue.v1.Warning.WarningCodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05queue\x18\x03 \x01(\tR\x05queue\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
-	"\x06remedy\x18\x05 \x01(\tR\x06remedy\"\xe7\x01\n" +
+	"\x06remedy\x18\x05 \x01(\tR\x06remedy\"\xeb\x01\n" +
 	"\vWarningCode\x12\x1c\n" +
 	"\x18WARNING_CODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10PAUSED_WITH_JOBS\x10\x01\x12\x13\n" +
@@ -1249,9 +1249,8 @@ const file_jobqueue_v1_overview_proto_rawDesc = "" +
 	"\x0eSERVERS_DIFFER\x10\x06\x12\x11\n" +
 	"\rLONG_SNAPSHOT\x10\a\x12\x10\n" +
 	"\fKEYS_BLOCKED\x10\b\x12\x10\n" +
-	"\fSTATS_BEHIND\x10\t\x12\x0e\n" +
-	"\n" +
-	"STANDSTILL\x10\n" +
+	"\fSTATS_BEHIND\x10\t\x12\x12\n" +
+	"\x0eSTANDING_STILL\x10\n" +
 	"\"\x14\n" +
 	"\x12GetOverviewRequest\"H\n" +
 	"\x13GetOverviewResponse\x121\n" +

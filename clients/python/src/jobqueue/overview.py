@@ -37,7 +37,7 @@ class WarningCode(enum.StrEnum):
     LONG_SNAPSHOT = "LONG_SNAPSHOT"
     KEYS_BLOCKED = "KEYS_BLOCKED"
     STATS_BEHIND = "STATS_BEHIND"
-    STANDSTILL = "STANDSTILL"
+    STANDING_STILL = "STANDING_STILL"
 
 
 class GroupBy(enum.StrEnum):

@@ -57,7 +57,7 @@ class Range:
 
 
 def for_owner(dsn: str) -> str:
-    """The same URL for somebody who also enters a database that takes no writes."""
+    """The same URL for an owner, who also enters a database that takes no writes."""
     parts = urlsplit(dsn)
     query = [
         (key, "primary" if key == "target_session_attrs" else value) for key, value in parse_qsl(parts.query)
@@ -162,7 +162,7 @@ async def _change(connection: Any, what: str) -> None:
     name = await connection.fetchval("select quote_ident(current_database())")
     await connection.execute(f"alter database {name} {what}")
     since = await connection.fetchval("select clock_timestamp()")
-    while await connection.fetchval(_END_OTHERS, since):  # noqa: ASYNC110  PostgreSQL tells nobody of it.
+    while await connection.fetchval(_END_OTHERS, since):  # noqa: ASYNC110  There is no event for it.
         await asyncio.sleep(0.01)
 
 

@@ -148,7 +148,7 @@ class Source:
         await self._drop_slot()
 
     async def _drop_slot(self) -> None:
-        while await self._connection.fetchval(_END_READERS, NAME):  # noqa: ASYNC110  PostgreSQL tells nobody of it.
+        while await self._connection.fetchval(_END_READERS, NAME):  # noqa: ASYNC110  There is no event for it.
             await asyncio.sleep(0.01)
         await self._connection.execute(
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1", NAME

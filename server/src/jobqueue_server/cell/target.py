@@ -122,7 +122,7 @@ class Target:
         return await side.mark_of(self._connection)
 
     async def is_used(self) -> bool:
-        """Whether it holds anything that somebody may want: jobs or keys."""
+        """Whether it holds what may be wanted: jobs or keys."""
         if not await self.migrations():
             return False
         found: bool = await self._connection.fetchval(

@@ -100,7 +100,7 @@ class OtelSpan:
         span.end()
 
     def dropped(self) -> None:
-        """Nobody looks for it any more. A span that is not ended is never sent."""
+        """It is of no use any more. A span that is not ended is never sent."""
         if self._traces.live.get(self._request_id) is self:
             del self._traces.live[self._request_id]
 

@@ -429,7 +429,7 @@ class Warning(_message.Message):
         """Keys of a queue in strict order are blocked by jobs that failed."""
         STATS_BEHIND: Warning._WarningCode.ValueType  # 9
         """The server that answers could not write its statistics in the last ten minutes, so that some are missing."""
-        STANDSTILL: Warning._WarningCode.ValueType  # 10
+        STANDING_STILL: Warning._WarningCode.ValueType  # 10
         """Nothing is handed out and no schedule fires, since a server was started with JOBQUEUE_START=paused after a restore, and
         no operator has resumed yet.
         """
@@ -459,7 +459,7 @@ class Warning(_message.Message):
     """Keys of a queue in strict order are blocked by jobs that failed."""
     STATS_BEHIND: Warning.WarningCode.ValueType  # 9
     """The server that answers could not write its statistics in the last ten minutes, so that some are missing."""
-    STANDSTILL: Warning.WarningCode.ValueType  # 10
+    STANDING_STILL: Warning.WarningCode.ValueType  # 10
     """Nothing is handed out and no schedule fires, since a server was started with JOBQUEUE_START=paused after a restore, and
     no operator has resumed yet.
     """

@@ -25,7 +25,7 @@ class _Batch(Generic[Key, Value]):
 class Gathered(Generic[Key, Value]):
     """Reads for many callers at once: one read goes on at a time, and those who ask meanwhile share the next.
 
-    A caller who is alone waits for nobody. An answer is never older than the question. An error is that of all who
+    A caller who is alone waits for no other. An answer is never older than the question. An error is that of all who
     share the read.
 
     Args:

@@ -32,7 +32,7 @@ class Code(IntEnum):
     LONG_SNAPSHOT = 7
     KEYS_BLOCKED = 8
     STATS_BEHIND = 9
-    STANDSTILL = 10
+    STANDING_STILL = 10
 
 
 #: Those that keep jobs from running come first.
@@ -40,7 +40,7 @@ _ORDER = {
     code: place
     for place, code in enumerate(
         (
-            Code.STANDSTILL, Code.WORKERS_MISSING, Code.PAUSED_WITH_JOBS, Code.SLOTS_TAKEN, Code.KEYS_BLOCKED,
+            Code.STANDING_STILL, Code.WORKERS_MISSING, Code.PAUSED_WITH_JOBS, Code.SLOTS_TAKEN, Code.KEYS_BLOCKED,
             Code.WORKERS_LOST, Code.SERVER_SILENT, Code.SERVERS_DIFFER, Code.LONG_SNAPSHOT, Code.STATS_BEHIND,
         )
     )
@@ -66,7 +66,7 @@ def sorted_by_weight(warnings: Iterable[Warning]) -> Sequence[Warning]:
 def standstill(since: datetime) -> Warning:
     """Nothing is handed out, of any queue."""
     message = "nothing is handed out and no schedule fires: a server was started with JOBQUEUE_START=paused"
-    return Warning(Code.STANDSTILL, message, REMEDY, since=since)
+    return Warning(Code.STANDING_STILL, message, REMEDY, since=since)
 
 
 def paused(queue: str, jobs: int, capped: bool, since: datetime | None, by: str) -> Warning:

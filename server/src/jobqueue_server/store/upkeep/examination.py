@@ -1,4 +1,4 @@
-"""What the doctor reads that nobody else does, on a connection of its own that writes nothing."""
+"""What the doctor alone reads, on a connection of its own that writes nothing."""
 
 from __future__ import annotations
 

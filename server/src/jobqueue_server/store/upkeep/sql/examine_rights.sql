@@ -1,4 +1,4 @@
--- read: which rights of those that `migrate up` grants to the role of the service this role lacks, for the doctor
+-- doctor: which rights of those that `migrate up` grants to the role of the service this role lacks, for the doctor
 -- As in store/migrate.py: partitions are reached through their parents, and rows of the audit log are never changed. Only
 -- what belongs to the owner of `job`: others may have tables here. A relation that is no sequence must not be asked as one,
 -- also where the condition below is looked at later.
