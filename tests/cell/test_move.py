@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
 import asyncpg
 import pytest
+from rich.console import Console
 
 from jobqueue_server.cell import move as moving
-from jobqueue_server.cell.errors import MoveRefused
+from jobqueue_server.cell.command import move
+from jobqueue_server.cell.errors import MoveRefused, TargetAway
 from jobqueue_server.cell.move import Move
-from jobqueue_server.cell.side import connected, for_libpq, for_owner
+from jobqueue_server.cell.side import Reached, connected, for_libpq, for_owner
 from jobqueue_server.cell.source import Source
 from jobqueue_server.cell.target import Target
 from jobqueue_server.embedded import EmbeddedPostgres
@@ -58,7 +61,7 @@ class Pair:
             await move.follow()
             return await move.cut_over()
 
-    def _move(self, source: object, target: object) -> Move:
+    def _move(self, source: Reached, target: Reached) -> Move:
         return Move(Source(source), Target(target), self.target, for_libpq(self.source), None, self.said)
 
 
@@ -175,6 +178,26 @@ async def test_numbers_go_on_and_partitions_are_those_of_the_source(pair: Pair) 
         assert await target.fetchval(
             "select count(*) from pg_inherits where inhparent = 'attempt'::regclass"
         ) == len(ranges[0])
+
+
+async def test_a_target_that_is_gone_keeps_nothing_of_the_source(pair: Pair) -> None:
+    assert await pair.follow()
+    gone = "postgresql://postgres@127.0.0.1:1/gone"
+    console = Console(file=io.StringIO())
+    with pytest.raises(TargetAway, match="the target does not answer"):
+        await move(pair.source, gone, None, None, console, cut_over=False, abandon=False)
+    await move(pair.source, gone, None, None, console, cut_over=False, abandon=True)
+    async with connected(pair.source, "the source") as source:
+        assert await Source(source).behind() is None
+    assert await takes_writes(pair.source)
+
+
+async def test_what_a_database_refuses_is_told_with_its_name(pair: Pair) -> None:
+    async with connected(pair.source, "the source") as source, connected(pair.target, "the target") as target:
+        with pytest.raises(MoveRefused, match=r"^the source \(.*database=cell\) refuses: .*nothing"):
+            await source.fetch("select nothing")
+        with pytest.raises(MoveRefused, match=r"^the target \(.*database=cell\) refuses: .*nothing"):
+            await target.execute("select nothing")
 
 
 def test_a_url_is_given_on_as_the_other_side_takes_it() -> None:

@@ -8,6 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from .errors import TargetAway
 from .move import Move
 from .side import connected, for_libpq
 from .source import Source
@@ -74,30 +75,39 @@ async def move(
         MoveRefused: It can't be done.
     """
     with Shown(console) as shown:
-        async with (
-            connected(source_dsn, "the source") as source,
-            connected(target_dsn, "the target") as target,
-        ):
-            ways = for_libpq(reached_by or source_dsn)
-            moving = Move(Source(source), Target(target), target_dsn, ways, service_role, shown)
-            if abandon:
-                await moving.abandon()
+        async with connected(source_dsn, "the source") as source:
+            try:
+                async with connected(target_dsn, "the target", TargetAway) as target:
+                    ways = for_libpq(reached_by or source_dsn)
+                    moving = Move(Source(source), Target(target), target_dsn, ways, service_role, shown)
+                    await _move(moving, shown, cut_over=cut_over, abandon=abandon)
+            except TargetAway:
+                if not abandon or await Source(source).closed():
+                    raise
+                # The slot would keep the source's log until the disk is full.
+                await Source(source).forget()
                 shown.step(
-                    "given up: the source is as before. Drop the target's database; it takes no writes"
+                    "given up: the source is as before. The target does not answer: don't use it again"
                 )
-                return
-            if await moving.follow() and not cut_over:
-                shown.step(
-                    "both are in step, and stay so. Start servers on the target now: with "
-                    "target_session_attrs=read-write in their URL they wait. Then run this again with --cut-over"
-                )
-                return
-            moved = await moving.cut_over()
-            if moved.seconds:
-                rest = f"; too large to count: {', '.join(moved.not_compared)}" if moved.not_compared else ""
-                shown.step(
-                    f"moved: {moved.seconds:.2f} s without writes; {moved.compared} tables have the same rows{rest}"
-                )
-            shown.step(
-                "The target is the cell's database. End the servers on the source: their workers then go to the others"
-            )
+
+
+async def _move(moving: Move, shown: Shown, *, cut_over: bool, abandon: bool) -> None:
+    if abandon:
+        await moving.abandon()
+        shown.step("given up: the source is as before. Drop the target's database; it takes no writes")
+        return
+    if await moving.follow() and not cut_over:
+        shown.step(
+            "both are in step, and stay so. Start servers on the target now: with "
+            "target_session_attrs=read-write in their URL they wait. Then run this again with --cut-over"
+        )
+        return
+    moved = await moving.cut_over()
+    if moved.seconds:
+        rest = f"; too large to count: {', '.join(moved.not_compared)}" if moved.not_compared else ""
+        shown.step(
+            f"moved: {moved.seconds:.2f} s without writes; {moved.compared} tables have the same rows{rest}"
+        )
+    shown.step(
+        "The target is the cell's database. End the servers on the source: their workers then go to the others"
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -74,12 +74,59 @@ def for_libpq(dsn: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(query, safe="/")))
 
 
+class Reached:
+    """A database that is connected. What it refuses is told with its name.
+
+    Raises (every method): MoveRefused.
+    """
+
+    def __init__(self, connection: Any, named: str) -> None:
+        self._connection = connection
+        self._named = named
+
+    async def execute(self, sql: str, *values: object) -> None:
+        """Runs statements."""
+        with self._told():
+            await self._connection.execute(sql, *values)
+
+    async def fetch(self, sql: str, *values: object) -> Sequence[Any]:
+        """The rows."""
+        with self._told():
+            rows: Sequence[Any] = await self._connection.fetch(sql, *values)
+            return rows
+
+    async def fetchval(self, sql: str, *values: object) -> Any:
+        """The first value of the first row; None: there is none."""
+        with self._told():
+            return await self._connection.fetchval(sql, *values)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All or nothing of what is run within."""
+        with self._told():
+            async with self._connection.transaction():
+                yield
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except asyncpg.QueryCanceledError:
+            raise
+        except asyncpg.PostgresError as error:
+            raise MoveRefused(f"{self._named} refuses: {error}") from error
+        except (asyncpg.InterfaceError, OSError) as error:
+            raise MoveRefused(f"{self._named} went away: {cause_of(error)}; run this again") from error
+
+
 @asynccontextmanager
-async def connected(dsn: str, what: str) -> AsyncIterator[Any]:
+async def connected(dsn: str, what: str, away: type[MoveRefused] = MoveRefused) -> AsyncIterator[Reached]:
     """A connection of the owner, which may write also where the database's default is not to.
 
-    Raises:
-        MoveRefused: There is none to be had.
+    Args:
+        dsn: The database, for its owner.
+        what: How it is called in errors.
+        away: Is raised where there is none to be had.
     """
     place = " ".join(f"{name}={value}" for name, value in place_of(dsn).items())
     try:
@@ -87,24 +134,21 @@ async def connected(dsn: str, what: str) -> AsyncIterator[Any]:
             for_owner(dsn), timeout=10, server_settings={"application_name": "jobqueue-move"}
         )
     except NO_CONNECTION as error:
-        raise MoveRefused(f"{what} does not answer ({place}): {cause_of(error)}") from error
+        raise away(f"{what} does not answer ({place}): {cause_of(error)}") from error
     try:
-        await connection.execute("set default_transaction_read_only = off; set timezone = 'UTC'")
-        yield connection
-    except asyncpg.PostgresError as error:
-        raise MoveRefused(f"{what} refuses ({place}): {error}") from error
-    except (asyncpg.InterfaceError, OSError) as error:
-        raise MoveRefused(f"{what} went away ({place}): {cause_of(error)}; run this again") from error
+        reached = Reached(connection, f"{what} ({place})")
+        await reached.execute("set default_transaction_read_only = off; set timezone = 'UTC'")
+        yield reached
     finally:
         connection.terminate()
 
 
-async def tables_of(connection: Any) -> Sequence[Table]:
+async def tables_of(connection: Reached) -> Sequence[Table]:
     """The tables that move."""
     return [Table(**row) for row in await connection.fetch(_TABLES, list(OWN_TABLES))]
 
 
-async def migrations_of(connection: Any) -> dict[int, str]:
+async def migrations_of(connection: Reached) -> dict[int, str]:
     """The checksum of each migration; none where the schema was never made."""
     if await connection.fetchval("select to_regclass('schema_migration') is null"):
         return {}
@@ -113,14 +157,14 @@ async def migrations_of(connection: Any) -> dict[int, str]:
     }
 
 
-async def mark_of(connection: Any) -> Any:
+async def mark_of(connection: Reached) -> Any:
     """What a cell and its copy alone have in common: when the schema was made. None: there is none."""
     if await connection.fetchval("select to_regclass('cell_bits') is null"):
         return None
     return await connection.fetchval("select since from cell_bits")
 
 
-async def counts_of(connection: Any, tables: Sequence[Table], *, within_ms: int) -> dict[str, int]:
+async def counts_of(connection: Reached, tables: Sequence[Table], *, within_ms: int) -> dict[str, int]:
     """How many rows each table has, of those that are counted within their share of this time."""
     found = {}
     await connection.execute(f"set statement_timeout = {within_ms}")
@@ -135,7 +179,7 @@ async def counts_of(connection: Any, tables: Sequence[Table], *, within_ms: int)
     return found
 
 
-async def closed(connection: Any) -> bool:
+async def closed(connection: Reached) -> bool:
     """Whether the database takes no writes of those who don't ask for it."""
     found: bool = await connection.fetchval(
         """select exists (
@@ -147,17 +191,17 @@ async def closed(connection: Any) -> bool:
     return found
 
 
-async def close(connection: Any) -> None:
+async def close(connection: Reached) -> None:
     """The database takes no writes from here on, but of those who ask for it: replication, and the owner here."""
     await _change(connection, "set default_transaction_read_only = on")
 
 
-async def open_again(connection: Any) -> None:
+async def open_again(connection: Reached) -> None:
     """It takes writes from here on."""
     await _change(connection, "reset default_transaction_read_only")
 
 
-async def _change(connection: Any, what: str) -> None:
+async def _change(connection: Reached, what: str) -> None:
     """Changes the database's default, and ends the sessions that don't know it."""
     name = await connection.fetchval("select quote_ident(current_database())")
     await connection.execute(f"alter database {name} {what}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import side
 from .errors import MoveRefused
-from .side import NAME, Range, Table
+from .side import NAME, Range, Reached, Table
 
 _SEQUENCES = """
 select quote_ident(s.schemaname) || '.' || quote_ident(s.sequencename) as name, s.last_value
@@ -27,7 +27,7 @@ class Source:
         connection: Of the owner.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Reached) -> None:
         self._connection = connection
 
     async def check(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import side
 from .errors import MoveRefused
-from .side import NAME, Range, Table
+from .side import NAME, Range, Reached, Table
 
 # Numbers that a transaction took and did not store are not in the last value that is read, nor are cached ones.
 _SEQUENCES_AHEAD = 1_000
@@ -50,7 +50,7 @@ class Target:
         connection: Of the owner.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Reached) -> None:
         self._connection = connection
 
     async def check(self, source_version: int) -> None:
