@@ -70,9 +70,14 @@ def test_a_sound_installation_has_nothing_wrong_and_nothing_is_written(
             )
         )
 
-    before = asyncio.run(next_number())
-    found = told(service, 0)
-    assert asyncio.run(next_number()) == before
+    # PostgreSQL itself takes a number now and then; what wrote would take one each time.
+    for _ in range(5):
+        before = asyncio.run(next_number())
+        found = told(service, 0)
+        if asyncio.run(next_number()) == before:
+            break
+    else:
+        pytest.fail("each look took the number of a transaction")
     assert {each["grade"] for each in found.values()} <= {"ok", "note"}
     assert {"settings", "connection", "PostgreSQL", "durability", "checksums", "standby", "pooler", "schema", "level",
             "role", "rights", "clock", "servers", "oldest snapshot", "partitions", "retention", "dead rows", "slots",
