@@ -17,7 +17,13 @@ QUICK = '{"text": "One."}'
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--version",), ("kinds", "--help"), ("list", "--nothing"), ("get", "no-id"), ("list", "--json")],
+    [
+        ("--version",),
+        ("kinds", "--help"),
+        ("list", "--nothing"),
+        ("get", "no-id"),
+        ("list", "--json", "--queue", "unused"),
+    ],
     ids=" ".join,
 )
 def test_a_fork_says_what_the_program_says(address: str, arguments: tuple[str, ...]):
