@@ -42,6 +42,7 @@ def test_an_image_is_a_slim_base_and_its_own_files(program: str, stages: dict[st
     assert [each.operands for each in stage.all("COPY")] == [
         ["/opt/jobqueue", "/opt/jobqueue"],
         ["deploy/health.py", "/opt/jobqueue/health.py"],
+        [f"{program}/sboms/jobqueue-{program}.cdx.json", "/opt/jobqueue/sbom.cdx.json"],
     ]
 
 
