@@ -1,4 +1,4 @@
-"""The site of the documents: it builds without a dead link, asks nobody else, and can be read and searched."""
+"""The site of the documents: it builds without a dead link, asks no other host, and can be read and searched."""
 
 from __future__ import annotations
 

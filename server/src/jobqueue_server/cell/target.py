@@ -218,9 +218,11 @@ class Target:
 
     async def unsubscribe(self) -> None:
         """Follows the source no more. The slot over there is not touched."""
-        await self._connection.execute(f"alter subscription {NAME} disable")
-        await self._connection.execute(f"alter subscription {NAME} set (slot_name = none)")
-        await self._connection.execute(f"drop subscription {NAME}")
+        # All or nothing: a subscription that is half gone would never come to the end of the log.
+        async with self._connection.transaction():
+            await self._connection.execute(f"alter subscription {NAME} disable")
+            await self._connection.execute(f"alter subscription {NAME} set (slot_name = none)")
+            await self._connection.execute(f"drop subscription {NAME}")
 
     async def analyze(self) -> None:
         """Tells the planner what came."""
