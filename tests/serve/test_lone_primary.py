@@ -49,6 +49,11 @@ async def reasons(*calls: Awaitable[object]) -> list[str]:
     ]
 
 
+def held(name: str) -> job_pb2.Unique:
+    """A name that stays held, also where the worker, whose slot is free once the outcome counts, is handed its job."""
+    return job_pb2.Unique(key=name, until=job_pb2.Unique.ENDS)
+
+
 async def verdict(worker: HandWorker, job: lease_pb2.LeasedJob) -> str:
     """What becomes of a success that is sent, as after an answer that got lost."""
     worker.held[job.lease_id] = job
@@ -60,7 +65,7 @@ async def test_what_only_this_host_has_is_answered_to_nobody(primary: Primary) -
     async with Place(primary.dsn) as place:
         # Names are looked up without a lock once most of them are held.
         for _ in range(2):
-            await place.enqueue(unique=job_pb2.Unique(key="before"))
+            await place.enqueue(unique=held("before"))
         worker = await place.worker(slots=1)
         leased = await worker.job()
         await worker.heartbeat()
@@ -71,7 +76,7 @@ async def test_what_only_this_host_has_is_answered_to_nobody(primary: Primary) -
                 place.enqueue(idempotency_key="key"),
                 # The same while the first is under way: what comes of that decides about it.
                 place.enqueue(idempotency_key="key"),
-                place.enqueue(unique=job_pb2.Unique(key="name")),
+                place.enqueue(unique=held("name")),
                 verdict(worker, leased),
             )
 

@@ -24,6 +24,9 @@ from .conftest import Tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.any_engine]
 
+#: Where compilers and downloads keep what is to be used again.
+OTHERS = ROOT / ".cache" / "of-others"
+
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     """Serves as hosts of sites do: what is not there is the page 404.html."""
@@ -42,12 +45,19 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def html() -> Path:
-    """The site, built."""
+    """The site, built beside a file that something else has made."""
+    OTHERS.parent.mkdir(exist_ok=True)
+    OTHERS.touch()
     done = subprocess.run([sys.executable, "-m", "tools.site"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     if "NO npm" in done.stderr:
         warnings.warn("npm is NOT on PATH: the diagrams of the site were NOT drawn", stacklevel=1)
     return ROOT / ".build/site/html"
+
+
+def test_what_others_keep_in_the_checkout_stays(html: Path):
+    assert OTHERS.is_file()
+    OTHERS.unlink()
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,10 @@ from . import diagrams, links, llms
 from .source import ROOT, LinkLeadsOut, lay_out, pages
 
 CONFIG = ROOT / "mkdocs.yml"
-SOURCE = ROOT / ".build" / "site" / "source"
-HTML = ROOT / ".build" / "site" / "html"
+#: Zensical empties the folder `.cache` beside its configuration; the repository's holds what others have built.
+BUILT = ROOT / ".build" / "site"
+SOURCE = BUILT / "source"
+HTML = BUILT / "html"
 
 
 def main() -> int:
@@ -40,8 +42,15 @@ def main() -> int:
         print("make docs-site: NO npm on PATH: diagrams stay text", file=sys.stderr)
     shutil.rmtree(HTML, ignore_errors=True)
     done = subprocess.run(
-        [Path(sys.executable).parent / builder, "build", "--strict", "--clean", "--config-file", CONFIG],
-        cwd=ROOT,
+        [
+            Path(sys.executable).parent / builder,
+            "build",
+            "--strict",
+            "--clean",
+            "--config-file",
+            shutil.copy(CONFIG, BUILT),
+        ],
+        cwd=BUILT,
         capture_output=True,
         text=True,
     )
