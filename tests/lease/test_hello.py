@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from jobqueue.v1 import lease_pb2
+from jobqueue.v1 import lease_pb2, queue_admin_pb2
 from jobqueue_server import __version__
 from jobqueue_server.rpc import lease
 
@@ -279,3 +279,34 @@ async def test_an_unknown_frame_and_a_bare_receipt_are_ignored(place):
     await worker.write(lease_pb2.LeaseRequest.FromString(b"\x9a\x06\x02\x08\x01"))
     await worker.send()
     await worker.heartbeat()
+
+
+async def test_a_worker_is_told_of_kinds_that_are_not_declared(dsn):
+    async with Place(dsn, kinds="declared") as place, Place(dsn, kinds="declared") as other:
+        first = await place.worker(queues={"": ["b", "a"], "mail": ["a", "known"]})
+        assert list(first.welcome.unknown_kinds) == ["a", "b", "known"]
+        # By one that learns of it from the database alone.
+        for name in ("known", "b"):
+            await other.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name=name)))
+        again = await place.worker(queues={"": ["b", "a"], "mail": ["a", "known"]}, resume=first.resume())
+        assert list(again.welcome.unknown_kinds) == ["a"]
+        request = lease_pb2.OpenSessionRequest(hello=again.hello)
+        request.hello.ClearField("resume")
+        assert list((await place.stub.OpenSession(request)).welcome.unknown_kinds) == ["a"]
+
+
+async def test_a_kind_that_another_namespace_has_declared_is_not_declared_here(dsn):
+    async with Place(dsn, kinds="declared") as place:
+        await place.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name="theirs")))
+        await place.sql("insert into namespace (name) values ('other')")
+        await place.sql(
+            "update kind set namespace_id = (select id from namespace where name = 'other') where name = 'theirs'"
+        )
+        await place.app.catalog.catalog.refresh()
+        worker = await place.worker(kinds=["theirs"])
+        assert list(worker.welcome.unknown_kinds) == ["theirs"]
+
+
+async def test_where_any_kind_is_taken_none_is_unknown(place):
+    worker = await place.worker(kinds=["never-seen"])
+    assert not worker.welcome.unknown_kinds

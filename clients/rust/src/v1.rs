@@ -4508,6 +4508,11 @@ pub struct Welcome {
     /// refuse an outcome of them as STALE_LEASE.
     #[prost(message, repeated, tag = "9")]
     pub revoked: ::prost::alloc::vec::Vec<HeldLease>,
+    /// The kinds of `Hello.subscriptions` that are not declared, in the order of their names: an enqueue of such a job fails
+    /// with KIND_UNKNOWN, so none comes until the kind is declared by PutKind. Empty where the server takes kinds that
+    /// are not declared.
+    #[prost(string, repeated, tag = "10")]
+    pub unknown_kinds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The largest sizes that a server accepts. In bytes, unless the comment of the field names another unit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

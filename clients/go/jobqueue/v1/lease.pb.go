@@ -1614,7 +1614,11 @@ type Welcome struct {
 	Kept []*HeldLease `protobuf:"bytes,8,rep,name=kept,proto3" json:"kept,omitempty"`
 	// After a resume: the leases that the worker named and no longer holds. It stops their handlers. The server would
 	// refuse an outcome of them as STALE_LEASE.
-	Revoked       []*HeldLease `protobuf:"bytes,9,rep,name=revoked,proto3" json:"revoked,omitempty"`
+	Revoked []*HeldLease `protobuf:"bytes,9,rep,name=revoked,proto3" json:"revoked,omitempty"`
+	// The kinds of `Hello.subscriptions` that are not declared, in the order of their names: an enqueue of such a job fails
+	// with KIND_UNKNOWN, so none comes until the kind is declared by PutKind. Empty where the server takes kinds that
+	// are not declared.
+	UnknownKinds  []string `protobuf:"bytes,10,rep,name=unknown_kinds,json=unknownKinds,proto3" json:"unknown_kinds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1708,6 +1712,13 @@ func (x *Welcome) GetKept() []*HeldLease {
 func (x *Welcome) GetRevoked() []*HeldLease {
 	if x != nil {
 		return x.Revoked
+	}
+	return nil
+}
+
+func (x *Welcome) GetUnknownKinds() []string {
+	if x != nil {
+		return x.UnknownKinds
 	}
 	return nil
 }
@@ -3276,7 +3287,7 @@ const file_jobqueue_v1_lease_proto_rawDesc = "" +
 	"\t_fractionB\r\n" +
 	"\v_checkpoint\"%\n" +
 	"\x05Drain\x12\x1c\n" +
-	"\x06reason\x18\x01 \x01(\tB\x04\xe2A\x01\x01R\x06reason\"\x98\x03\n" +
+	"\x06reason\x18\x01 \x01(\tB\x04\xe2A\x01\x01R\x06reason\"\xbd\x03\n" +
 	"\aWelcome\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\x03R\tsessionId\x12#\n" +
@@ -3288,7 +3299,9 @@ const file_jobqueue_v1_lease_proto_rawDesc = "" +
 	"\bfeatures\x18\x06 \x03(\tR\bfeatures\x121\n" +
 	"\x06limits\x18\a \x01(\v2\x19.jobqueue.v1.ServerLimitsR\x06limits\x12*\n" +
 	"\x04kept\x18\b \x03(\v2\x16.jobqueue.v1.HeldLeaseR\x04kept\x120\n" +
-	"\arevoked\x18\t \x03(\v2\x16.jobqueue.v1.HeldLeaseR\arevoked\"\x88\x03\n" +
+	"\arevoked\x18\t \x03(\v2\x16.jobqueue.v1.HeldLeaseR\arevoked\x12#\n" +
+	"\runknown_kinds\x18\n" +
+	" \x03(\tR\funknownKinds\"\x88\x03\n" +
 	"\fServerLimits\x12#\n" +
 	"\rpayload_bytes\x18\x01 \x01(\x05R\fpayloadBytes\x12!\n" +
 	"\foutput_bytes\x18\x02 \x01(\x05R\voutputBytes\x12!\n" +

@@ -36,6 +36,11 @@ class Hello:
     held: list[Named]
     unanswered: list[Named]
 
+    @property
+    def kinds(self) -> set[str]:
+        """Those that it subscribes to, in any queue."""
+        return {kind for _, kind in self.subscriptions}
+
 
 def checked_hello(hello: lease_pb2.Hello) -> Hello:
     """Checks a Hello.

@@ -16,6 +16,7 @@ from .. import logs
 from ..chain import Call
 from ..core.attempt.outcome import Outcome, SettleReply
 from ..core.attempt.settler import Settler
+from ..core.catalog.catalog import Catalog
 from ..core.lease.progress import ProgressReports
 from ..core.lease.session import Session
 from ..core.lease.states import SessionState
@@ -57,6 +58,7 @@ class LeaseServicer:
         settler: Settler,
         progress: ProgressReports,
         drains: Drains,
+        catalog: Catalog,
         clock: Clock,
         *,
         default_ttl: timedelta,
@@ -67,6 +69,7 @@ class LeaseServicer:
         self._settler = settler
         self._progress = progress
         self._drains = drains
+        self._catalog = catalog
         self._clock = clock
         self._default_ttl = default_ttl
         self._max_streams = max_streams
@@ -122,12 +125,13 @@ class LeaseServicer:
         """Opens or resumes the session, and serves it to the end of its stream."""
         takes = takes_text(hello.subscriptions, capacity.slots)
         told = Told(hello.worker, hello.labels, hello.client, call.address, takes)
+        undeclared = await self._catalog.undeclared(call.scope, hello.kinds)
         opened = await self._session(call.scope, hello, told)
         session = opened.session
         stream = LeaseStream(context, session, as_value=hello.as_value)
         try:
             take_capacity(session, capacity)
-            await context.write(lease_pb2.LeaseResponse(welcome=welcome(opened, self._server_name)))
+            await context.write(lease_pb2.LeaseResponse(welcome=welcome(opened, undeclared, self._server_name)))
             self._sessions.attach(session, stream)
             await self._serve(context, session, stream)
         finally:

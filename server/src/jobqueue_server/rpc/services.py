@@ -82,12 +82,19 @@ def services_of(
             attempt.settler,
             lease.progress,
             session.drains,
+            catalog.catalog,
             clock,
             default_ttl=settings.session_ttl,
             max_streams=settings.max_streams,
             server_name=server_name,
         ),
-        UnarySessionServicer(session.unary, clock, default_ttl=settings.session_ttl, server_name=server_name),
+        UnarySessionServicer(
+            session.unary,
+            catalog.catalog,
+            clock,
+            default_ttl=settings.session_ttl,
+            server_name=server_name,
+        ),
         *([FastPathServicer(intake.enqueuer)] if settings.fast_path == "on" else []),
     )
     access_admin = ServicerUnion(

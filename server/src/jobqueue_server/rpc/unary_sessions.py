@@ -8,6 +8,7 @@ from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
 from ..core.attempt.outcome import Answer, Outcome
+from ..core.catalog.catalog import Catalog
 from ..core.lease.lease import Named
 from ..core.session.unary import UnarySessionOptions, UnarySessions
 from ..core.upkeep.clock import Clock
@@ -30,12 +31,14 @@ class UnarySessionServicer:
     def __init__(
         self,
         calls: UnarySessions,
+        catalog: Catalog,
         clock: Clock,
         *,
         default_ttl: timedelta,
         server_name: str,
     ) -> None:
         self._calls = calls
+        self._catalog = catalog
         self._clock = clock
         self._default_ttl = default_ttl
         self._server_name = server_name
@@ -54,6 +57,7 @@ class UnarySessionServicer:
             opening.as_value,
         )
         told = Told(opening.worker, opening.labels, opening.client, call.address)
+        undeclared = await self._catalog.undeclared(call.scope, opening.kinds)
         if opening.token is None:
             ttl = opening.ttl or self._default_ttl
             opened = await self._calls.open(call.scope, told, ttl, options)
@@ -61,7 +65,7 @@ class UnarySessionServicer:
             opened = await self._calls.resume(
                 call.scope, told, opening.token, opening.held, opening.unanswered, options
             )
-        return lease_pb2.OpenSessionResponse(welcome=welcome(opened, self._server_name))
+        return lease_pb2.OpenSessionResponse(welcome=welcome(opened, undeclared, self._server_name))
 
     async def ClaimJobs(self, request: lease_pb2.ClaimJobsRequest, call: Call) -> lease_pb2.ClaimJobsResponse:
         """Claims jobs. Waits for the first one, at most until the caller's deadline is near."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jobqueue.v1 import lease_pb2
 
 from .. import __version__
@@ -36,8 +38,8 @@ _LIMITS = lease_pb2.ServerLimits(
 )
 
 
-def welcome(opened: Opened, server_name: str) -> lease_pb2.Welcome:
-    """The Welcome: the session, its token, and which of the named leases the worker keeps."""
+def welcome(opened: Opened, undeclared: Sequence[str], server_name: str) -> lease_pb2.Welcome:
+    """The Welcome: the session, its token, which of the named leases the worker keeps, and what is not declared."""
     session = opened.session
     message = lease_pb2.Welcome(
         session_id=session.id,
@@ -46,6 +48,7 @@ def welcome(opened: Opened, server_name: str) -> lease_pb2.Welcome:
         limits=_LIMITS,
         kept=[held_lease(lease) for lease in opened.kept],
         revoked=[held_lease(lease) for lease in opened.revoked],
+        unknown_kinds=undeclared,
     )
     set_span(message.heartbeat_interval, session.heartbeat_interval)
     set_span(message.session_ttl, session.ttl)

@@ -798,6 +798,7 @@ class Welcome(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     KEPT_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
+    UNKNOWN_KINDS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.int
     """The session's number, for logs. Not a secret."""
     session_token: _builtins.str
@@ -834,6 +835,13 @@ class Welcome(_message.Message):
         refuse an outcome of them as STALE_LEASE.
         """
 
+    @_builtins.property
+    def unknown_kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The kinds of `Hello.subscriptions` that are not declared, in the order of their names: an enqueue of such a job fails
+        with KIND_UNKNOWN, so none comes until the kind is declared by PutKind. Empty where the server takes kinds that
+        are not declared.
+        """
+
     def __init__(
         self,
         *,
@@ -846,10 +854,11 @@ class Welcome(_message.Message):
         limits: Global___ServerLimits | None = ...,
         kept: _abc.Iterable[Global___HeldLease] | None = ...,
         revoked: _abc.Iterable[Global___HeldLease] | None = ...,
+        unknown_kinds: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "limits", b"limits", "session_ttl", b"session_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "heartbeat_interval", b"heartbeat_interval", "kept", b"kept", "limits", b"limits", "revoked", b"revoked", "server", b"server", "session_id", b"session_id", "session_token", b"session_token", "session_ttl", b"session_ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "heartbeat_interval", b"heartbeat_interval", "kept", b"kept", "limits", b"limits", "revoked", b"revoked", "server", b"server", "session_id", b"session_id", "session_token", b"session_token", "session_ttl", b"session_ttl", "unknown_kinds", b"unknown_kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -286,6 +286,18 @@ class Catalog:
         """What is declared of the kind; None if it is not known."""
         return self._named(scope).get(name)
 
+    async def undeclared(self, scope: Scope, names: Collection[str]) -> list[str]:
+        """Which of these kinds can't be enqueued until they are declared, in order: none, where kinds are open.
+
+        Raises:
+            DatabaseAway: Some are not known here, and could not be looked up.
+        """
+        if self._open_kinds:
+            return []
+        named = self._named(scope)
+        missing = {name for name in names if name not in named}
+        return sorted(await self._store.undeclared(scope, missing)) if missing else []
+
     def kind_of(self, lane: Lane) -> Kind:
         """What is declared of the kind of a lane that `lane` or `known_lane` has just found."""
         return self._kinds[lane.kind_id].row.kind

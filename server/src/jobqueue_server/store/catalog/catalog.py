@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -161,6 +161,11 @@ class CatalogStore:
         """Whether the kind is declared now."""
         row = await self._database.fetchrow("find_kind", scope.namespace, kind)
         return row is not None and row["declared"]
+
+    async def undeclared(self, scope: Scope, kinds: Collection[str]) -> list[str]:
+        """Which of these kinds are not declared now."""
+        rows = await self._database.fetch("undeclared_kinds", scope.namespace, list(kinds))
+        return [row["name"] for row in rows]
 
     async def list_kinds(self, scope: Scope, after: str, limit: int, *, seen_too: bool) -> list[Kind]:
         """At most `limit` kinds whose names come after `after`; `seen_too`: also those never declared."""
