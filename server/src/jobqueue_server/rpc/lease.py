@@ -131,7 +131,9 @@ class LeaseServicer:
         stream = LeaseStream(context, session, as_value=hello.as_value)
         try:
             take_capacity(session, capacity)
-            await context.write(lease_pb2.LeaseResponse(welcome=welcome(opened, undeclared, self._server_name)))
+            await context.write(
+                lease_pb2.LeaseResponse(welcome=welcome(opened, undeclared, self._server_name))
+            )
             self._sessions.attach(session, stream)
             await self._serve(context, session, stream)
         finally:
