@@ -297,14 +297,10 @@ async def test_a_worker_is_told_of_kinds_that_are_not_declared(dsn):
 
 async def test_a_kind_that_another_namespace_has_declared_is_not_declared_here(dsn):
     async with Place(dsn, kinds="declared") as place:
-        await place.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name="theirs")))
-        await place.sql("insert into namespace (name) values ('other')")
-        await place.sql(
-            "update kind set namespace_id = (select id from namespace where name = 'other') where name = 'theirs'"
-        )
-        await place.app.catalog.catalog.refresh()
-        worker = await place.worker(kinds=["theirs"])
-        assert list(worker.welcome.unknown_kinds) == ["theirs"]
+        await place.sql("insert into namespace (id, name) values (2, 'theirs')")
+        await place.sql("insert into kind (namespace_id, name, declared_at) values (2, 'report', now())")
+        worker = await place.worker(kinds=["report"])
+        assert list(worker.welcome.unknown_kinds) == ["report"]
 
 
 async def test_where_any_kind_is_taken_none_is_unknown(place):
