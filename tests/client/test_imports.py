@@ -44,6 +44,11 @@ def test_outcomes_and_handlers_processes_load_no_grpc():
     assert "grpc" not in modules_after("from jobqueue import Retry, Discard, Snooze, NewJob")
 
 
+def test_a_program_without_typed_kinds_does_not_load_them():
+    loaded = modules_after("from jobqueue import Client, Worker; Worker('127.0.0.1:1').handler('a')(print)")
+    assert not [name for name in loaded if name.startswith("jobqueue.typed")]
+
+
 @pytest.mark.parametrize(("theirs", "found"), [(None, "ERROR"), ("INFO", "INFO")])
 def test_grpc_is_told_to_keep_its_notices_to_itself_unless_somebody_wants_them(theirs, found):
     """It reads the variable when it is imported, and would say `Got goaway` whenever a server restarts."""

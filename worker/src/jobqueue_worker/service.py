@@ -53,7 +53,7 @@ class WorkerService(Worker):
             observer=self._metrics,
         )
         for each in theirs:
-            self.handler(each.kind, run_in=each.run_in, slots=each.slots, cancel=each.cancel)(each.function)
+            self.handlers.adopt(each)
 
     def _ours(self) -> dict[str, Handler]:
         if self._settings.simulate:

@@ -374,6 +374,24 @@ if TYPE_CHECKING:
     from .sync import SyncClient as SyncClient
     from .sync import SyncWatch as SyncWatch
     from .sync_schedules import SyncSchedules as SyncSchedules
+    from .typed.kind import (
+        JobKind as JobKind,
+    )
+    from .typed.kind import (
+        JobNotSucceeded as JobNotSucceeded,
+    )
+    from .typed.kind import (
+        PayloadTooNew as PayloadTooNew,
+    )
+    from .typed.kind import (
+        PayloadUnreadable as PayloadUnreadable,
+    )
+    from .typed.kind import (
+        Upcast as Upcast,
+    )
+    from .typed.kind import (
+        define_kind as define_kind,
+    )
     from .watch import Watch as Watch
     from .worker import (
         JobContext as JobContext,
@@ -432,6 +450,7 @@ _HOME = {
     "ScheduleTick TickRule",
     "sync": "SyncClient SyncWatch",
     "sync_schedules": "SyncSchedules",
+    "typed.kind": "JobKind JobNotSucceeded PayloadTooNew PayloadUnreadable Upcast define_kind",
     "watch": "Watch",
     "worker": "JobContext JobLogFilter LeasedJob Observer Worker",
     "worker_sessions": "HeldJob WorkerDrain WorkerSession WorkerState",

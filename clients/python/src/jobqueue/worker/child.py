@@ -21,7 +21,8 @@ from .ending import failed
 from .runner import run_plain
 
 # What goes over the pipe, as tuples:
-#   parent to child   ("run", module, name, LeasedJob as bytes, traceparent)    ("stop", Stop's value, reason)
+#   parent to child   ("run", module, name, kind's name there or "", LeasedJob as bytes, traceparent)
+#                     ("stop", Stop's value, reason)
 #   child to parent   ("progress", fraction, message, checkpoint)   ("done", Outcome as bytes, None for no output)
 
 
@@ -38,7 +39,7 @@ class _Child:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._sending = threading.Lock()
-        self._jobs: queue.SimpleQueue[tuple[str, str, JobContext]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[str, str, str, JobContext]] = queue.SimpleQueue()
         self._current: JobContext | None = None
 
     def listen(self) -> None:
@@ -47,11 +48,11 @@ class _Child:
             while True:
                 message = self._pipe.recv()
                 if message[0] == "run":
-                    _, module, name, raw, traceparent = message
+                    _, module, name, kind, raw, traceparent = message
                     context = JobContext(LeasedJob(pb.LeasedJob.FromString(raw)), self._progress)
                     context.traceparent = traceparent
                     self._current = context
-                    self._jobs.put((module, name, context))
+                    self._jobs.put((module, name, kind, context))
                 elif self._current is not None:
                     self._current.cancel_reason = message[2]
                     self._current.stop_reason = Stop(message[1])
@@ -61,9 +62,9 @@ class _Child:
     def run(self) -> None:
         """Runs one job after the other on the process's main thread, as libraries with signals want it."""
         while True:
-            module, name, context = self._jobs.get()
+            module, name, kind, context = self._jobs.get()
             # In a context of its own: a job that is not sampled must not find the span of the one before it.
-            outcome = copy_context().run(_run, module, name, context)
+            outcome = copy_context().run(_run, module, name, kind, context)
             self._send("done", outcome.SerializeToString() if outcome is not None else None)
 
     def _progress(
@@ -76,15 +77,20 @@ class _Child:
             self._pipe.send(message)
 
 
-def _run(module: str, name: str, context: JobContext) -> pb.Outcome | None:
+def _run(module: str, name: str, kind: str, context: JobContext) -> pb.Outcome | None:
     if context.traceparent and (traces := traces_of_environment()) is not None:
         traces.enter(context.traceparent)
     try:
-        function = reduce(getattr, name.split("."), importlib.import_module(module))
+        home = importlib.import_module(module)
+        function: Any = reduce(getattr, name.split("."), home)
+        if kind:
+            from jobqueue.typed.handler import taking_a_context
+
+            function = taking_a_context(getattr(home, kind), function, is_async=False)
     except (ImportError, AttributeError) as error:
         return failed(
             type(error).__qualname__,
             f"the handler {module}.{name} can't be imported in a process of its own ({error}): "
             "define it with `def` at the top of a module",
         )
-    return run_plain(function, context)  # type: ignore[arg-type]
+    return run_plain(function, context)

@@ -6,12 +6,19 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from jobqueue.typed.kind import JobKind
 
 #: A handler: takes a JobContext; returns what JSON has a form for, None for no output, or an awaitable of it.
 HandlerFunction = Callable[[Any], Any]
 RunIn = Literal["loop", "thread", "process"]
 OnCancel = Literal["raise", "flag"]
+
+
+def _nothing(context: Any) -> None:
+    """Stands for the handler of a kind that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +27,9 @@ class Handler:
 
     Attributes:
         kind: The kind.
-        function: The handler.
+        function: The handler, which takes a context.
+        source: What was registered: the same, or for a typed kind a function that takes a payload and a context.
+        kind_name: What the module of `source` calls the typed kind, of those that run in a process. Empty: none.
         run_in: `loop`: on the loop that serves; `thread`; or `process`.
         slots: How many run at once at most. None: bounded by the worker's concurrency alone.
         cancel: What a request to cancel does to an async handler: `raise` CancelledError in it, or the `flag` alone.
@@ -31,10 +40,8 @@ class Handler:
     run_in: RunIn
     slots: int | None
     cancel: OnCancel
-
-
-def _nothing(context: Any) -> None:
-    """Stands for the handler of a kind that has none."""
+    source: Callable[..., Any] = _nothing
+    kind_name: str = ""
 
 
 #: Of a kind that the worker did not ask for.
@@ -49,21 +56,25 @@ class Handlers:
 
     def add(
         self,
-        kind: str,
-        function: HandlerFunction,
+        kind: str | JobKind[Any, Any],
+        function: Callable[..., Any],
         *,
         run_in: RunIn | None = None,
         slots: int | None = None,
         cancel: OnCancel | None = None,
     ) -> None:
-        """Adds the handler of a kind.
+        """Adds the handler of a kind: it takes a context, or of a typed kind a payload and a context.
 
         Raises:
             ValueError: The kind has a handler already, or an option is out of its range.
             TypeError: The function can't run where it is to run.
         """
-        if kind in self._by_kind:
-            raise ValueError(f"kind {kind!r} already has a handler: {self._by_kind[kind].function!r}")
+        names: tuple[str, ...] = (kind,) if isinstance(kind, str) else (kind.name, *kind.aliases)
+        typed = None if isinstance(kind, str) else kind
+        kind = names[0]
+        for name in names:
+            if name in self._by_kind:
+                raise self._taken(name)
         if not callable(function):
             raise TypeError(
                 f"the handler of kind {kind!r} is {function!r}; it must be a function that takes a context"
@@ -89,7 +100,28 @@ class Handlers:
                 "it calls ctx.raise_if_cancelled() itself"
             )
         on_cancel: OnCancel = cancel or ("raise" if is_async else "flag")
-        self._by_kind[kind] = Handler(kind, function, where, slots, on_cancel)
+        adapted, kind_name = function, ""
+        if typed is not None:
+            # Who has no typed kind does not pay for it.
+            from jobqueue.typed.handler import name_in_module, taking_a_context
+
+            adapted = taking_a_context(typed, function, is_async=is_async)
+            kind_name = name_in_module(typed, function) if where == "process" else ""
+        for name in names:
+            self._by_kind[name] = Handler(name, adapted, where, slots, on_cancel, function, kind_name)
+
+    def adopt(self, handler: Handler) -> None:
+        """Adds a handler of another worker, as it is.
+
+        Raises:
+            ValueError: The kind has a handler already.
+        """
+        if handler.kind in self._by_kind:
+            raise self._taken(handler.kind)
+        self._by_kind[handler.kind] = handler
+
+    def _taken(self, kind: str) -> ValueError:
+        return ValueError(f"kind {kind!r} already has a handler: {self._by_kind[kind].source!r}")
 
     def get(self, kind: str) -> Handler | None:
         """The handler of a kind."""

@@ -116,10 +116,12 @@ class ProcessRunner:
             self._finish(lease, failed(type(error).__qualname__, f"no process could be started: {error}"))
             return
         self._busy[lease] = running
-        function = lease.handler.function
+        handler = lease.handler
         span = None if self._traces is None else self._traces.begin(lease.context)
         message = lease.message.SerializeToString()
-        running.send("run", function.__module__, function.__qualname__, message, lease.context.traceparent)
+        source = handler.source
+        name = (source.__module__, source.__qualname__, handler.kind_name)
+        running.send("run", *name, message, lease.context.traceparent)
         if lease.context.stop_reason is not None:  # told between the delivery and now
             self._tell(lease, running)
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import grpc
 
@@ -24,7 +24,13 @@ from .logs import log
 from .observer import Observer
 from .options import WorkerOptions, default_name
 
+if TYPE_CHECKING:
+    from jobqueue.typed.handler import AddsTyped
+    from jobqueue.typed.kind import JobKind
+
 F = TypeVar("F", bound=HandlerFunction)
+P = TypeVar("P")
+R = TypeVar("R")
 
 
 class Worker:
@@ -98,6 +104,7 @@ class Worker:
         self._engine: Engine | None = None
         self._stop_asked = False
 
+    @overload
     def handler(
         self,
         kind: str,
@@ -105,14 +112,35 @@ class Worker:
         run_in: RunIn | None = None,
         slots: int | None = None,
         cancel: OnCancel | None = None,
-    ) -> Callable[[F], F]:
+    ) -> Callable[[F], F]: ...
+    @overload
+    def handler(
+        self,
+        kind: JobKind[P, R],
+        *,
+        run_in: RunIn | None = None,
+        slots: int | None = None,
+        cancel: OnCancel | None = None,
+    ) -> AddsTyped[P, R]: ...
+    def handler(
+        self,
+        kind: str | JobKind[Any, Any],
+        *,
+        run_in: RunIn | None = None,
+        slots: int | None = None,
+        cancel: OnCancel | None = None,
+    ) -> Callable[[Any], Any]:
         """Makes the decorated function the handler of a kind, and returns it unchanged.
 
         The function gets a `JobContext`. A result that is not None is the job's output. An exception is a failure,
         except `Retry`, `Discard`, `Snooze` and `Cancelled`.
 
+        The function of a typed kind gets the payload and a `JobContext`, and answers the kind's output. A payload that
+        is not of its type ends the job as FAILED_PERMANENT, with `PayloadUnreadable`; it is kept as it is. One that is
+        of a later version than the kind waits for a newer worker, for about half an hour.
+
         Args:
-            kind: The kind.
+            kind: The kind: its name, or what `define_kind` made, whose aliases it gets as well.
             run_in: Where it runs. Default: `loop` for async functions, `thread` for plain ones. `process` is for plain
                 CPU-bound functions: each running job has a spawned process, which can be killed. It imports the
                 function by name, so the program needs `if __name__ == "__main__":` around `run()`.
@@ -125,7 +153,7 @@ class Worker:
             TypeError: The function can't run in the way that `run_in` says.
         """
 
-        def add(function: F) -> F:
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
             self._handlers.add(kind, function, run_in=run_in, slots=slots, cancel=cancel)
             return function
 

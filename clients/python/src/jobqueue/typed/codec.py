@@ -1,0 +1,154 @@
+"""Values of a type and their JSON text: what the type is decides, never what is installed."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from ..payload import JsonText, decode, encode
+from .shapes import Foreign, Mismatch, Names, Schema, Shape, Shapes, Unsupported
+
+
+class Codec:
+    """Decodes, encodes and describes the values of one type.
+
+    Args:
+        of: The type. Pydantic models and `Annotated` types are pydantic's; the other ones are listed in `shapes`.
+        where: How to call it in errors, such as `send_email.payload`.
+        strict: Whether objects refuse fields that they don't know.
+
+    Raises:
+        Unsupported: The type has no form in JSON here.
+    """
+
+    def __init__(self, of: Any, where: str, *, strict: bool = False) -> None:
+        self._shape = Shapes(_foreign, strict=strict).of(of, where)
+        self._strict = strict
+
+    def decode(self, text: bytes) -> Any:
+        """The value of a JSON text.
+
+        Raises:
+            Mismatch: It is none of the type.
+        """
+        return self.value(decode(text))
+
+    def value(self, value: Any) -> Any:
+        """The same of a JSON value, as `json.loads` has it."""
+        try:
+            return self._shape.decode(value, "")
+        except RecursionError:
+            raise Mismatch("", "nested less deeply") from None
+
+    def encode(self, value: Any) -> JsonText:
+        """The JSON text of a value.
+
+        Raises:
+            Mismatch: It is not of the type.
+        """
+        try:
+            return JsonText(encode(self._shape.encode(value, ""), "the value"))
+        except RecursionError:
+            raise Mismatch("", "nested less deeply, and must not hold itself") from None
+        except ValueError as error:
+            raise Mismatch("", f"what JSON has a form for: {error}") from None
+
+    def schema(self) -> Schema:
+        """The JSON Schema (2020-12) of the texts that it decodes."""
+        names = Names(strict=self._strict)
+        said = self._shape.schema(names)
+        if names.definitions:
+            said = {**said, "$defs": names.definitions}
+        return said if self._strict else _open(said)
+
+
+class Custom(Codec):
+    """A type that the user decodes, encodes and describes.
+
+    Args:
+        decode: Takes a JSON value, as `json.loads` has it; ValueError and TypeError say that it does not fit.
+        encode: Answers what `json.dumps` takes.
+        schema: The JSON Schema.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[Any], Any],
+        encode: Callable[[Any], Any],
+        schema: Schema,
+        *,
+        strict: bool = False,
+    ) -> None:
+        def decoded(value: Any, path: str) -> Any:
+            try:
+                return decode(value)
+            except (ValueError, TypeError, KeyError) as error:
+                raise Mismatch(path, f"what the kind decodes ({type(error).__name__})") from error
+
+        self._shape = Foreign(decoded, lambda value, _: encode(value), lambda: json.loads(json.dumps(schema)))
+        self._strict = strict
+
+
+def _open(schema: Any) -> Any:
+    """The schema without the rule of a library that refuses fields which it doesn't know."""
+    if isinstance(schema, list):
+        return [_open(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        # What stands for values, such as a default, is left as it is.
+        name: each if name in ("default", "const", "enum", "examples") else _open(each)
+        for name, each in schema.items()
+        if not (name == "additionalProperties" and each is False)
+    }
+
+
+def _foreign(wanted: Any) -> Shape | None:
+    """The shape of a pydantic type."""
+    annotated = typing.get_origin(wanted) is typing.Annotated
+    if not annotated and not (isinstance(wanted, type) and hasattr(wanted, "__pydantic_validator__")):
+        return None
+    try:
+        from pydantic import TypeAdapter
+    except ImportError:
+        raise Unsupported(f"{wanted!r} is a type of pydantic, which is not installed") from None
+    return _pydantic(TypeAdapter(wanted), None if annotated else wanted)
+
+
+def _pydantic(adapter: Any, model: type | None) -> Shape:
+    def decoded(value: Any, path: str) -> Any:
+        return _checked(path, lambda: adapter.validate_json(json.dumps(value)))
+
+    def encoded(value: Any, path: str) -> Any:
+        if model is None:
+            value = _checked(path, lambda: adapter.validate_python(value))
+        elif not isinstance(value, model):
+            raise Mismatch(path, f"a {model.__name__}")
+        return json.loads(adapter.dump_json(value, by_alias=True))
+
+    def described() -> Schema:
+        found: Schema = adapter.json_schema(mode="validation", ref_template="#/$defs/{model}")
+        return found
+
+    return Foreign(decoded, encoded, described)
+
+
+def _checked(path: str, validate: Callable[[], Any]) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return validate()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+        raise Mismatch(f"{path}{steps}", _words(first["msg"])) from None
+
+
+def _words(message: str) -> str:
+    """Pydantic's words as the rest of a sentence that begins with "must be"."""
+    for begin in ("Input should be ", "Value should be "):
+        if message.startswith(begin):
+            return message.removeprefix(begin)
+    return f"right: {message[:1].lower()}{message[1:]}"

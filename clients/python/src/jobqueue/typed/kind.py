@@ -1,0 +1,395 @@
+"""A kind, declared once: its name, the types of its payload and output, and the defaults of its jobs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast, overload
+
+from ..errors import FieldViolation, PayloadInvalid
+from ..jobs import Auto, Job, LeasedJob, NewJob, RetryPolicy, Status, Unique
+from ..outcomes import Discard, Snooze
+from ..payload import JsonText
+from ..payload import decode as read
+from .codec import Codec, Custom
+from .shapes import Mismatch, Schema
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+#: By this header a payload says of which version it is. Without it: 1.
+VERSION_HEADER = "x-payload-version"
+#: A payload that is newer than the worker waits so often, for about half an hour in all.
+MOST_SNOOZES = 20
+_SNOOZE = timedelta(seconds=15)
+_LONGEST_SNOOZES = 8
+#: What a kind says for all its jobs.
+_DEFAULTS = ("max_attempts", "timeout", "retry_policy", "queue", "priority")
+
+
+class PayloadUnreadable(Exception):
+    """A payload is of a version that is known here, and is not what that version says."""
+
+
+class PayloadTooNew(Exception):
+    """A payload is of a version that this program does not know."""
+
+
+class JobNotSucceeded(Exception):
+    """A job has no output, since it has not ended as SUCCEEDED.
+
+    Attributes:
+        job: The job.
+    """
+
+    def __init__(self, job: Job) -> None:
+        why = ": ".join(each for each in (job.reason, job.last_error) if each)
+        super().__init__(f"the job {job.id} is {job.status.value}" + (f" ({why})" if why else ""))
+        self.job = job
+
+
+@dataclass(frozen=True, slots=True)
+class Upcast:
+    """How a payload of an older version becomes one of the next.
+
+    Attributes:
+        function: Takes the JSON value of that version, and answers that of the next one. It changes nothing else.
+        of: The type of that version, for the schema. None: any object.
+    """
+
+    function: Callable[[Any], Any]
+    of: Any = None
+
+
+class JobOptions(TypedDict, total=False):
+    """What can be said of one job, as in `NewJob`, besides its kind and payload."""
+
+    queue: str
+    priority: int
+    run_at: datetime | None
+    delay: timedelta | None
+    max_attempts: int | None
+    timeout: timedelta | None
+    retry_policy: RetryPolicy | None
+    idempotency_key: str | Auto | None
+    labels: Mapping[str, str] | None
+    headers: Mapping[str, str] | None
+    hold: bool
+    key: str
+    unique: Unique | None
+
+
+class KindOptions(TypedDict, total=False):
+    """What can be said of a kind besides its name and its types: see `define_kind`."""
+
+    version: int
+    upcasters: Mapping[int, Upcast | Callable[[Any], Any]]
+    aliases: Sequence[str]
+    max_attempts: int | None
+    timeout: timedelta | None
+    retry_policy: RetryPolicy | None
+    queue: str
+    priority: int
+    key: Callable[[Any], str] | None
+    unique: Unique | Callable[[Any], Unique | None] | None
+    strict: bool
+    decode: Callable[[Any], Any]
+    encode: Callable[[Any], Any]
+    schema: Schema
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JobKind(Generic[P, R]):
+    """A kind, as `define_kind` makes it. It knows no client and no worker, and all of them take it.
+
+    Attributes:
+        name: Its name.
+        payload: Decodes, encodes and describes its payloads.
+        output: The same for its outputs; None: it has none.
+        version: Of its payload, from 1.
+        upcasters: By the version from which each leads to the next one.
+        aliases: Older names, whose jobs its handler gets as well.
+        defaults: What its jobs say where they say nothing themselves.
+        key: Answers the key of a job by its payload; None: it has none.
+        unique: What makes its jobs unique, or answers that by the payload; None: nothing.
+        strict: Whether objects refuse fields that they don't know.
+    """
+
+    name: str
+    payload: Codec
+    output: Codec | None
+    version: int = 1
+    upcasters: Mapping[int, Upcast] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    defaults: JobOptions = field(default_factory=JobOptions)
+    key: Callable[[Any], str] | None = None
+    unique: Unique | Callable[[Any], Unique | None] | None = None
+    strict: bool = False
+
+    def __repr__(self) -> str:
+        return f"<JobKind {self.name!r}, version {self.version}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(f"{self!r} can't be pickled: import it, as its producers and workers do")
+
+    def new(self, payload: P, **options: Unpack[JobOptions]) -> NewJob:
+        """A job of this kind, for `enqueue`, `enqueue_many` and `ctx.follow_up`.
+
+        Args:
+            payload: Of the kind's type.
+            options: As in `NewJob`. What is given wins over what the kind says.
+
+        Raises:
+            PayloadInvalid: The payload is not of its type; `violations` says where, and what would be right. It is the
+                error with which a server refuses what does not satisfy the schema.
+        """
+        try:
+            text = self.payload.encode(payload).raw
+        except Mismatch as mismatch:
+            where, words = f"payload{mismatch.path}", f"must be {mismatch.expected}"
+            raise PayloadInvalid(
+                f"{where}: {words}",
+                code="INVALID_ARGUMENT",
+                reason="PAYLOAD_INVALID",
+                violations=[FieldViolation(where, words)],
+            ) from None
+        said: JobOptions = {**self.defaults, **options}
+        if self.version > 1:
+            said["headers"] = {**(said.get("headers") or {}), VERSION_HEADER: str(self.version)}
+        if self.key is not None and "key" not in said:
+            said["key"] = self.key(payload)
+        if self.unique is not None and "unique" not in said:
+            said["unique"] = self.unique(payload) if callable(self.unique) else self.unique
+        return NewJob(self.name, payload_json=text, **said)
+
+    def payload_of(self, job: Job) -> P:
+        """The payload of a job that was read.
+
+        Raises:
+            ValueError: The job is of another kind, or was read without its payload: `get`, or `full=True`.
+            PayloadUnreadable: It is not of its type.
+            PayloadTooNew: It is of a version that this program does not know.
+        """
+        self._check(job)
+        if job.payload_json is None:
+            raise ValueError(f"the job {job.id} was read without its payload: use get(), or full=True")
+        return self._read(job.payload_json, job.headers)
+
+    def output_of(self, job: Job) -> R:
+        """The output of a job that has succeeded.
+
+        Raises:
+            JobNotSucceeded: It ended otherwise, or has not ended.
+            ValueError: The job is of another kind, or was read without its output.
+            PayloadUnreadable: The output is not of its type.
+        """
+        self._check(job)
+        if job.status is not Status.SUCCEEDED:
+            raise JobNotSucceeded(job)
+        if self.output is None:
+            return None  # type: ignore[return-value]
+        if job.output_json is None:
+            raise ValueError(f"the job {job.id} was read without its output: use get(), or full=True")
+        try:
+            found: R = self.output.decode(job.output_json)
+        except Mismatch as mismatch:
+            raise PayloadUnreadable(f"output{mismatch.path}: must be {mismatch.expected}") from None
+        return found
+
+    def payload_in(self, job: LeasedJob) -> P:
+        """The payload of an attempt, for the worker.
+
+        Raises:
+            Discard: It is not of its type; from PayloadUnreadable. The job keeps its payload.
+            Snooze: It is of a later version: a worker that knows it may come.
+            PayloadTooNew: The same, and none has come for long.
+        """
+        try:
+            return self._read(job.payload_json, job.headers)
+        except PayloadUnreadable as error:
+            raise Discard(str(error)) from error
+        except PayloadTooNew:
+            waited = job.attempt - job.failures
+            if waited > MOST_SNOOZES:
+                raise
+            spread = random.uniform(0.75, 1.25)
+            raise Snooze(_SNOOZE * min(waited, _LONGEST_SNOOZES) * spread) from None
+
+    def output_text(self, output: R) -> JsonText | None:
+        """What a handler answered, as JSON; None: it has no output.
+
+        Raises:
+            TypeError: It is not of its type.
+        """
+        if self.output is None:
+            if output is not None:
+                raise TypeError(
+                    f"the handler of {self.name} returned a {type(output).__name__}; the kind has no output: "
+                    "return None, or declare output="
+                )
+            return None
+        try:
+            return self.output.encode(output)
+        except Mismatch as mismatch:
+            raise TypeError(
+                f"the handler of {self.name} returned a {type(output).__name__}: output{mismatch.path} must be "
+                f"{mismatch.expected}"
+            ) from None
+
+    def schema(self) -> Schema:
+        """The JSON Schema of its payloads: of this version, or of an older one for which there is an upcaster.
+
+        So producers of an older version are not refused while programs of both run.
+        """
+        branches = [_versioned(self.payload.schema(), self.version)]
+        for version in sorted(self.upcasters, reverse=True):
+            of = self.upcasters[version].of
+            older = {"type": "object"} if of is None else Codec(of, self.name, strict=self.strict).schema()
+            branches.append(_versioned(older, version))
+        if len(branches) == 1:
+            return branches[0]
+        definitions: dict[str, Any] = {}
+        return {
+            "anyOf": [_lifted(each, definitions, number) for number, each in enumerate(branches)],
+            "$defs": definitions,
+        }
+
+    def output_schema(self) -> Schema | None:
+        """The JSON Schema of its outputs; None: it has none."""
+        return None if self.output is None else self.output.schema()
+
+    def _check(self, job: Job) -> None:
+        if job.kind != self.name and job.kind not in self.aliases:
+            raise ValueError(f"the job {job.id} is of the kind {job.kind}, not {self.name}")
+
+    def _read(self, text: bytes, headers: Mapping[str, str]) -> P:
+        said = headers.get(VERSION_HEADER, "1")
+        version = int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
+        if version < 1:
+            raise PayloadUnreadable(f"headers.{VERSION_HEADER}: must be the number of a version, from 1")
+        if version > self.version:
+            raise PayloadTooNew(f"the payload has version {version}; this program knows {self.version}")
+        if version < self.version:
+            value = read(text)
+            for older in range(version, self.version):
+                if older not in self.upcasters:
+                    raise PayloadUnreadable(
+                        f"the payload has version {version}, and the kind has no upcaster from {older} on"
+                    )
+                try:
+                    value = self.upcasters[older].function(value)
+                except (LookupError, TypeError, ValueError, AttributeError) as error:
+                    raise PayloadUnreadable(
+                        f"the payload has version {version}, and its upcaster from {older} on failed with "
+                        f"{type(error).__name__}"
+                    ) from error
+            return self._decoded(lambda: self.payload.value(value))
+        return self._decoded(lambda: self.payload.decode(text))
+
+    def _decoded(self, decode: Callable[[], P]) -> P:
+        try:
+            return decode()
+        except Mismatch as mismatch:
+            raise PayloadUnreadable(f"payload{mismatch.path}: must be {mismatch.expected}") from None
+
+
+@overload
+def define_kind(
+    name: str, payload: type[P], *, output: None = None, **options: Unpack[KindOptions]
+) -> JobKind[P, None]: ...
+@overload
+def define_kind(
+    name: str, payload: type[P], *, output: type[R], **options: Unpack[KindOptions]
+) -> JobKind[P, R]: ...
+@overload
+def define_kind(
+    name: str, payload: Any = ..., *, output: Any = ..., **options: Unpack[KindOptions]
+) -> JobKind[Any, Any]: ...
+def define_kind(
+    name: str, payload: Any = Any, *, output: Any = None, **options: Unpack[KindOptions]
+) -> JobKind[Any, Any]:
+    """Declares a kind, for its producers and its workers. It knows no server, and is registered nowhere.
+
+        @dataclass
+        class SendEmail:
+            to: str
+            subject: str = ""
+
+        send_email = define_kind("send_email", SendEmail, max_attempts=5)
+        await client.enqueue(send_email, SendEmail("ada@example.org"))
+
+    Args:
+        name: The kind's name.
+        payload: The type of its payloads: a dataclass, a TypedDict, a NamedTuple, a pydantic model, or what is built in
+            (`jobqueue.typed.shapes` lists it). Default: any JSON.
+        output: The type of its outputs. None: it has none.
+        options: `version`, from 1: one more with each change that makes older payloads unreadable. `upcasters`: by the
+            version from which each leads to the next one, a function from JSON value to JSON value, or an `Upcast`.
+            `aliases`: older names of the kind, whose jobs its handler gets as well. `max_attempts`, `timeout`,
+            `retry_policy`, `queue` and `priority`: of its jobs, where `new` is not given others. `key`: a function from
+            payload to the job's key. `unique`: of its jobs, or a function from the payload. `strict`: refuses fields
+            that are not known, instead of passing them over. `decode`, `encode` and `schema`, all three: for a type
+            that has no form in JSON here; they take and answer what `json` does.
+
+    Raises:
+        ValueError: A version is out of its range.
+        TypeError: A type has no form in JSON, or options contradict each other.
+    """
+    version, aliases = options.get("version", 1), options.get("aliases", ())
+    if isinstance(aliases, str):
+        raise TypeError(f"aliases is {aliases!r}; it must be a list, for example [{aliases!r}]")
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"version={version!r} of kind {name!r}: a version is a whole number from 1 on")
+    upcasters = {
+        number: each if isinstance(each, Upcast) else Upcast(each)
+        for number, each in options.get("upcasters", {}).items()
+    }
+    if wrong := [number for number in upcasters if not 1 <= number < version]:
+        raise ValueError(
+            f"an upcaster of kind {name!r} is from version {wrong[0]} on: each leads from a version below {version} to "
+            "the next one"
+        )
+    strict = options.get("strict", False)
+    own = [options.get(each) for each in ("decode", "encode", "schema")]
+    if any(own) and not all(own):
+        raise TypeError(f"kind {name!r}: decode=, encode= and schema= go together")
+    if "decode" in options:
+        codec: Codec = Custom(options["decode"], options["encode"], options["schema"], strict=strict)
+    else:
+        codec = Codec(payload, f"{name}.payload", strict=strict)
+    return JobKind(
+        name,
+        codec,
+        None if output is None else Codec(output, f"{name}.output", strict=strict),
+        version,
+        upcasters,
+        tuple(aliases),
+        cast(JobOptions, {name: value for name, value in options.items() if name in _DEFAULTS}),
+        options.get("key"),
+        options.get("unique"),
+        strict,
+    )
+
+
+def _versioned(schema: Schema, version: int) -> Schema:
+    return {**schema, "x-payload-version": version}
+
+
+def _lifted(schema: Schema, definitions: dict[str, Any], number: int) -> Schema:
+    """A branch without its definitions, which go to the whole under names of their own."""
+    inner = schema.get("$defs", {})
+    definitions.update({f"{name}.{number}": _renamed(each, number) for name, each in inner.items()})
+    return _renamed({name: each for name, each in schema.items() if name != "$defs"}, number)  # type: ignore[no-any-return]
+
+
+def _renamed(schema: Any, number: int) -> Any:
+    if isinstance(schema, list):
+        return [_renamed(each, number) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: f"{each}.{number}" if name == "$ref" and isinstance(each, str) else _renamed(each, number)
+        for name, each in schema.items()
+    }

@@ -1,0 +1,235 @@
+"""A kind, declared once: the jobs that it makes, and what it makes of jobs of this version, older and newer ones."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+
+import jsonschema_rs
+import pydantic
+import pytest
+
+from jobqueue import NewJob, PayloadInvalid, RetryPolicy, Status, Unique
+from jobqueue.jobs import Job, LeasedJob
+from jobqueue.outcomes import Discard, Snooze
+from jobqueue.typed.kind import (
+    MOST_SNOOZES,
+    VERSION_HEADER,
+    JobNotSucceeded,
+    PayloadTooNew,
+    PayloadUnreadable,
+    Upcast,
+    define_kind,
+)
+from jobqueue.v1 import lease_pb2
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass
+class MailV1:
+    name: str
+
+
+@dataclass
+class Mail:
+    first: str
+    last: str = ""
+
+
+@dataclass
+class Sent:
+    id: int
+
+
+def split(payload: Any) -> Any:
+    first, _, last = payload["name"].partition(" ")
+    return {"first": first, "last": last}
+
+
+mail = define_kind("mail", Mail, output=Sent, version=2, upcasters={1: split})
+
+
+def leased(payload: bytes, version: str = "2", *, attempt: int = 1, failures: int = 0) -> LeasedJob:
+    return LeasedJob(
+        lease_pb2.LeasedJob(
+            id="j", kind="mail", payload_json=payload, attempt=attempt, failures=failures,
+            headers={VERSION_HEADER: version} if version else {},
+        )
+    )  # fmt: skip
+
+
+def job(**fields: Any) -> Job:
+    said = dict.fromkeys(Job.__dataclass_fields__)
+    return Job(**{**said, "id": "j", "kind": "mail", "headers": {}, "reason": "", "last_error": "", **fields})
+
+
+def test_what_a_kind_says_holds_for_its_jobs_unless_they_say_otherwise():
+    policy = RetryPolicy(min_backoff=timedelta(seconds=5))
+    kind = define_kind(
+        "mail", Mail, max_attempts=5, timeout=timedelta(minutes=2), retry_policy=policy, queue="post", priority=3,
+        key=lambda payload: payload.first, unique=lambda payload: Unique(key=payload.last),
+    )  # fmt: skip
+    assert kind.new(Mail("a", "b"), delay=timedelta(1)) == NewJob(
+        "mail", payload_json=b'{"first":"a","last":"b"}', max_attempts=5, timeout=timedelta(minutes=2),
+        retry_policy=policy, queue="post", priority=3, key="a", unique=Unique(key="b"), delay=timedelta(1),
+    )  # fmt: skip
+    own = kind.new(Mail("a", "b"), queue="other", priority=0, key="", unique=None, max_attempts=1)
+    assert (own.queue, own.priority, own.key, own.unique, own.max_attempts) == ("other", 0, "", None, 1)
+
+
+def test_the_first_version_is_not_told_and_a_later_one_is():
+    assert define_kind("mail", Mail).new(Mail("a"), headers={"a": "b"}).headers == {"a": "b"}
+    assert mail.new(Mail("a"), headers={"a": "b"}).headers == {"a": "b", VERSION_HEADER: "2"}
+
+
+def test_a_payload_that_does_not_fit_is_refused_as_the_server_would():
+    with pytest.raises(PayloadInvalid) as raised:
+        mail.new(Mail(7))  # type: ignore[arg-type]
+    assert [(each.field, each.description) for each in raised.value.violations] == [
+        ("payload.first", "must be a string")
+    ]
+    assert raised.value.reason == "PAYLOAD_INVALID"
+
+
+def test_a_payload_of_an_older_version_is_made_one_of_this():
+    assert mail.payload_in(leased(b'{"name": "Ada Lovelace"}', "")) == Mail("Ada", "Lovelace")
+    assert mail.payload_in(leased(b'{"name": "Ada Lovelace"}', "1")) == Mail("Ada", "Lovelace")
+    three = define_kind("mail", Mail, version=3, upcasters={1: split, 2: lambda said: {**said, "last": "X"}})
+    assert three.payload_in(leased(b'{"name": "Ada Lovelace"}', "1")) == Mail("Ada", "X")
+
+
+@pytest.mark.parametrize(
+    ("payload", "version", "words"),
+    [
+        (b'{"first": 7}', "2", "payload.first: must be a string"),
+        (b'{"first": "secret", "last": 7}', "2", "payload.last: must be a string"),
+        (b'{"nam": "secret"}', "1", "the payload has version 1, and its upcaster from 1 on failed with KeyError"),
+        (b'{}', "0", f"headers.{VERSION_HEADER}: must be the number of a version, from 1"),
+        (b'{}', "two", f"headers.{VERSION_HEADER}: must be the number of a version, from 1"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_read_is_discarded_and_told_without_its_values(
+    payload: bytes, version: str, words: str
+):
+    with pytest.raises(Discard) as raised:
+        mail.payload_in(leased(payload, version))
+    assert raised.value.message == words
+    assert isinstance(raised.value.__cause__, PayloadUnreadable)
+
+
+def test_a_version_that_no_upcaster_begins_at_is_unreadable():
+    with pytest.raises(Discard, match="has version 1, and the kind has no upcaster from 1 on"):
+        define_kind("mail", Mail, version=2).payload_in(leased(b"{}", "1"))
+
+
+def test_a_payload_that_is_newer_than_the_worker_waits_for_a_newer_worker_and_fails_after_half_an_hour():
+    waits = []
+    for waited in range(1, MOST_SNOOZES + 1):
+        with pytest.raises(Snooze) as raised:
+            mail.payload_in(leased(b'{"anything": 1}', "3", attempt=waited + 4, failures=4))
+        waits.append(raised.value.delay.total_seconds())
+    assert all(0.7 * 15 * min(n, 8) < wait < 1.3 * 15 * min(n, 8) for n, wait in enumerate(waits, 1))
+    assert 20 * 60 < sum(waits) < 45 * 60
+    with pytest.raises(PayloadTooNew, match="has version 3; this program knows 2"):
+        mail.payload_in(leased(b'{"anything": 1}', "3", attempt=MOST_SNOOZES + 5, failures=4))
+
+
+def test_the_schema_allows_what_producers_of_older_versions_send():
+    kind = define_kind("mail", Mail, version=2, upcasters={1: Upcast(split, MailV1)})
+    schema = kind.schema()
+    assert [each["x-payload-version"] for each in schema["anyOf"]] == [2, 1]
+    for fits in ({"first": "a"}, {"name": "a"}):
+        assert jsonschema_rs.is_valid(schema, fits)
+    fails: Any
+    for fails in ({}, {"name": 7}, {"first": 7}, []):
+        assert not jsonschema_rs.is_valid(schema, fails)
+    # Of a version whose type is not told: any object.
+    assert jsonschema_rs.is_valid(mail.schema(), {})
+    assert not jsonschema_rs.is_valid(mail.schema(), [])
+    assert define_kind("mail", Mail).schema()["x-payload-version"] == 1
+
+
+def test_the_output_of_a_job_that_has_succeeded_is_of_its_type_and_of_no_other_job_is_there_one():
+    assert mail.output_of(job(status=Status.SUCCEEDED, output_json=b'{"id": 7}')) == Sent(7)
+    with pytest.raises(JobNotSucceeded, match=r"the job j is FAILED_PERMANENT \(NOT_RETRYABLE: no\)"):
+        mail.output_of(job(status=Status.FAILED_PERMANENT, reason="NOT_RETRYABLE", last_error="no"))
+    with pytest.raises(ValueError, match="without its output"):
+        mail.output_of(job(status=Status.SUCCEEDED))
+    with pytest.raises(ValueError, match="is of the kind post, not mail"):
+        mail.output_of(job(kind="post", status=Status.SUCCEEDED, output_json=b"{}"))
+    with pytest.raises(PayloadUnreadable, match=r"output\.id: must be a whole number"):
+        mail.output_of(job(status=Status.SUCCEEDED, output_json=b'{"id": "7"}'))
+    none: Any = define_kind("mail", Mail)
+    assert none.output_of(job(status=Status.SUCCEEDED)) is None
+
+
+def test_the_payload_of_a_job_that_was_read_is_of_its_type_also_under_an_older_name():
+    kind = define_kind("mail", Mail, aliases=["post"])
+    assert kind.payload_of(job(kind="post", payload_json=b'{"first": "a"}')) == Mail("a")
+    with pytest.raises(ValueError, match="without its payload"):
+        kind.payload_of(job())
+
+
+def test_a_handler_that_answers_another_type_is_told():
+    assert mail.output_text(Sent(7)).raw == b'{"id":7}'  # type: ignore[union-attr]
+    with pytest.raises(
+        TypeError, match="the handler of mail returned a dict: the value|output must be a Sent"
+    ):
+        mail.output_text({"id": 7})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="the kind has no output: return None, or declare output="):
+        define_kind("mail", Mail).output_text(Sent(7))  # type: ignore[arg-type]
+
+
+class Model(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    to: str
+    count: int = pydantic.Field(default=1, ge=1, alias="Count")
+
+
+def test_a_model_of_pydantic_is_read_written_and_described_by_pydantic():
+    kind = define_kind("mail", Model, output=Annotated[int, pydantic.Field(ge=0)])
+    assert kind.new(Model(to="a", Count=2)).payload_json == b'{"to":"a","Count":2}'
+    assert kind.payload_in(leased(b'{"to": "a"}', "1")) == Model(to="a")
+    with pytest.raises(Discard, match=r"payload\.Count: must be greater than or equal to 1"):
+        kind.payload_in(leased(b'{"to": "a", "Count": 0}', "1"))
+    with pytest.raises(PayloadInvalid, match="must be a Model"):
+        kind.new({"to": "a"})
+    assert kind.output_of(job(status=Status.SUCCEEDED, output_json=b"3")) == 3
+    # A server must not refuse what a later version of a producer adds.
+    assert "additionalProperties" not in str(kind.schema())
+    assert kind.schema()["properties"]["Count"]["minimum"] == 1
+
+
+def test_a_type_of_the_users_own_is_read_and_written_by_their_functions():
+    kind = define_kind(
+        "mail", decode=lambda said: complex(said["re"], said["im"]), encode=lambda it: {"re": it.real, "im": it.imag},
+        schema={"type": "object", "required": ["re", "im"]},
+    )  # fmt: skip
+    assert kind.new(1 + 2j).payload_json == b'{"re":1.0,"im":2.0}'
+    assert kind.payload_in(leased(b'{"re": 1, "im": 2}', "1")) == 1 + 2j
+    with pytest.raises(Discard, match="must be what the kind decodes"):
+        kind.payload_in(leased(b'{"re": "secret", "im": 2}', "1"))
+    assert kind.schema()["required"] == ["re", "im"]
+    with pytest.raises(TypeError, match="go together"):
+        define_kind("mail", decode=complex)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"version": 0}, "a version is a whole number from 1 on"),
+        ({"version": 2, "upcasters": {2: split}}, "each leads from a version below 2 to the next one"),
+        ({"aliases": "post"}, r"must be a list, for example \['post'\]"),
+    ],
+)
+def test_a_declaration_that_contradicts_itself_is_refused_where_it_stands(said: Any, words: str):
+    with pytest.raises((TypeError, ValueError), match=words):
+        define_kind("mail", Mail, **said)
+
+
+def test_a_kind_is_imported_and_never_pickled():
+    with pytest.raises(TypeError, match="import it, as its producers and workers do"):
+        pickle.dumps(mail)
