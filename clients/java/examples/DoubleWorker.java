@@ -10,7 +10,7 @@ class DoubleWorker {
     public static void main(String[] arguments) {
         var server = arguments.length > 0 ? arguments[0] : "127.0.0.1:50051";
         var json = new ObjectMapper();
-        var codec = Codec.of(json::writeValueAsBytes, json::readValue);
+        var codec = Codec.of(json::writeValueAsBytes, (text, type) -> json.readValue(text, json.constructType(type)));
 
         var worker = Worker.builder(server).codec(codec).concurrency(16).build();
         worker.handle("double", (job, context) -> {

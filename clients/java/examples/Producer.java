@@ -11,7 +11,7 @@ class Producer {
     public static void main(String[] arguments) {
         var server = arguments.length > 0 ? arguments[0] : "127.0.0.1:50051";
         var json = new ObjectMapper();
-        var codec = Codec.of(json::writeValueAsBytes, json::readValue);
+        var codec = Codec.of(json::writeValueAsBytes, (text, type) -> json.readValue(text, json.constructType(type)));
 
         try (var client = Client.builder(server).codec(codec).build()) {
             client.putKind(Kind.of("double"));

@@ -24,6 +24,7 @@ public abstract sealed class Access<B extends Access<B>> permits Client.Builder,
     private CallCredentials token;
     private Codec codec = NoCodec.INSTANCE;
     private Consumer<ManagedChannelBuilder<?>> channels = builder -> {};
+    private Observer observer;
 
     Access() {}
 
@@ -79,8 +80,26 @@ public abstract sealed class Access<B extends Access<B>> permits Client.Builder,
         return self();
     }
 
+    /** Is told of attempts, enqueues and sessions, for metrics and reports of errors. Default: none. */
+    public B observer(Observer observer) {
+        this.observer = Objects.requireNonNull(observer, "observer");
+        return self();
+    }
+
+    /** TLS and the token that the environment names. */
+    B credentials(Environment environment) {
+        environment.tls().ifPresent(this::tls);
+        environment.get("JOBQUEUE_TOKEN").ifPresent(this::token);
+        return self();
+    }
+
     Codec codec() {
         return codec;
+    }
+
+    /** Null: there is none. */
+    Observer observer() {
+        return observer;
     }
 
     Connection connection() {

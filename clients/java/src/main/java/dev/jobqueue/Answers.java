@@ -25,7 +25,10 @@ final class Answers {
             switch (result == null ? SettleResult.Verdict.APPLIED : result.getVerdict()) {
                 case APPLIED, ALREADY_APPLIED -> {
                     logFailure(lease, result);
-                    forget(lease, Observer.Outcome.of(lease.outcome, result));
+                    forget(
+                            lease,
+                            Observer.Outcome.of(lease.outcome, result),
+                            session.telling.on() ? failure(lease) : "");
                 }
                 case TRY_AGAIN -> again.add(lease);
                 case INVALID -> correct(lease, result.getMessage());
@@ -36,7 +39,7 @@ final class Answers {
                             lease.job,
                             result.getVerdict(),
                             result.getMessage());
-                    forget(lease, Observer.Outcome.ERROR);
+                    forget(lease, Observer.Outcome.ERROR, "the outcome was not taken: " + result.getVerdict());
                 }
             }
         }
@@ -53,7 +56,7 @@ final class Answers {
             case 1 -> lease.settle(Endings.failed("InvalidOutcome", "the handler's outcome was refused: " + message));
             case 2 -> lease.settle(Endings.released());
             default -> {
-                forget(lease, Observer.Outcome.ERROR);
+                forget(lease, Observer.Outcome.ERROR, "the server refused the outcome: " + message);
                 return;
             }
         }
@@ -71,8 +74,17 @@ final class Answers {
         }
     }
 
-    private void forget(Lease lease, Observer.Outcome outcome) {
-        session.finished(lease, outcome);
+    /** What failed, of an outcome that is a failure. */
+    private static String failure(Lease lease) {
+        if (lease.outcome == null || !lease.outcome.hasFailure()) {
+            return "";
+        }
+        return lease.outcome.getFailure().getErrorType() + ": "
+                + lease.outcome.getFailure().getError();
+    }
+
+    private void forget(Lease lease, Observer.Outcome outcome, String error) {
+        session.finished(lease, outcome, error);
         session.settlements.drop(lease);
         if (!lease.alive) {
             session.leases.remove(lease.id);

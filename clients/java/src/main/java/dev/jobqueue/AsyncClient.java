@@ -27,6 +27,7 @@ import io.grpc.MethodDescriptor;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -46,11 +47,13 @@ public final class AsyncClient {
 
     private final Calls calls;
     private final Codec codec;
+    private final Telling telling;
     private final Duration deadline;
 
-    AsyncClient(Calls calls, Codec codec, Duration deadline) {
+    AsyncClient(Calls calls, Codec codec, Telling telling, Duration deadline) {
         this.calls = calls;
         this.codec = codec;
+        this.telling = telling;
         this.deadline = deadline;
     }
 
@@ -61,8 +64,9 @@ public final class AsyncClient {
                 .setPayloadFormat(JSON)
                 .build();
         return Futures.map(
-                call(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed()),
-                answer -> new Job(answer.getJob(), answer.getReplayed(), Unique.Action.of(answer.getUniqueAction())));
+                told(List.of(request.getJob()), call(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed())),
+                answer -> new Job(
+                        answer.getJob(), codec, answer.getReplayed(), Unique.Action.of(answer.getUniqueAction())));
     }
 
     /** See {@link Client#enqueueMany}. */
@@ -89,7 +93,7 @@ public final class AsyncClient {
         // A batch of which each job has a key may be tried again.
         var keyed = batch.stream().noneMatch(job -> job.getIdempotencyKey().isEmpty());
         var request = BatchEnqueueJobsRequest.newBuilder().addAllJobs(batch).build();
-        var call = call(JobQueueGrpc.getBatchEnqueueJobsMethod(), request, keyed);
+        var call = told(batch, call(JobQueueGrpc.getBatchEnqueueJobsMethod(), request, keyed));
         Futures.cancelWith(result, call);
         call.whenComplete((answer, error) -> {
             if (error != null) {
@@ -104,18 +108,46 @@ public final class AsyncClient {
         });
     }
 
+    /** Tells the observer how a call ends that enqueues these jobs. */
+    private <A> CompletableFuture<A> told(List<dev.jobqueue.v1.NewJob> jobs, CompletableFuture<A> call) {
+        if (telling.on()) {
+            var began = System.nanoTime();
+            call.whenComplete((answer, error) -> {
+                var took = Duration.ofNanos(System.nanoTime() - began);
+                var failure = error instanceof JobQueueException known ? known : null;
+                if (error != null && failure == null) {
+                    return; // cancelled by the caller
+                }
+                var counts = new LinkedHashMap<List<String>, Integer>();
+                jobs.forEach(each -> counts.merge(List.of(each.getKind(), queueOf(each)), 1, Integer::sum));
+                counts.forEach((which, count) ->
+                        telling.tell(observer -> observer.enqueued(count, which.get(0), which.get(1), took, failure)));
+            });
+        }
+        return call;
+    }
+
+    private static String queueOf(dev.jobqueue.v1.NewJob job) {
+        return job.getQueue().isEmpty() ? "default" : job.getQueue();
+    }
+
     /** See {@link Client#get}. */
     public CompletableFuture<Job> get(String id) {
         var request =
                 GetJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
-        return Futures.map(call(JobQueueGrpc.getGetJobMethod(), request, true), answer -> Job.of(answer.getJob()));
+        return Futures.map(
+                call(JobQueueGrpc.getGetJobMethod(), request, true), answer -> Job.of(answer.getJob(), codec));
     }
 
     /** See {@link Client#listPage}. */
     public CompletableFuture<Page> listPage(Filter filter, String pageToken) {
         return Futures.map(
                 call(JobQueueGrpc.getListJobsMethod(), filter.request(pageToken), true),
-                answer -> new Page(answer.getJobsList().stream().map(Job::of).toList(), answer.getNextPageToken()));
+                answer -> new Page(
+                        answer.getJobsList().stream()
+                                .map(each -> Job.of(each, codec))
+                                .toList(),
+                        answer.getNextPageToken()));
     }
 
     /** See {@link Client#cancel(String, String)}. */
@@ -127,21 +159,23 @@ public final class AsyncClient {
                 .build();
         return Futures.map(
                 call(JobQueueGrpc.getCancelJobMethod(), request, false),
-                answer -> new Cancellation(Job.of(answer.getJob()), answer.getPending()));
+                answer -> new Cancellation(Job.of(answer.getJob(), codec), answer.getPending()));
     }
 
     /** See {@link Client#retry}. */
     public CompletableFuture<Job> retry(String id) {
         var request =
                 RetryJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
-        return Futures.map(call(JobQueueGrpc.getRetryJobMethod(), request, false), answer -> Job.of(answer.getJob()));
+        return Futures.map(
+                call(JobQueueGrpc.getRetryJobMethod(), request, false), answer -> Job.of(answer.getJob(), codec));
     }
 
     /** See {@link Client#release}. */
     public CompletableFuture<Job> release(String id) {
         var request =
                 ReleaseJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
-        return Futures.map(call(JobQueueGrpc.getReleaseJobMethod(), request, false), answer -> Job.of(answer.getJob()));
+        return Futures.map(
+                call(JobQueueGrpc.getReleaseJobMethod(), request, false), answer -> Job.of(answer.getJob(), codec));
     }
 
     /** See {@link Client#delete}. */
@@ -174,7 +208,7 @@ public final class AsyncClient {
                 result.completeExceptionally(error);
                 return;
             }
-            var job = Job.of(answer.getJob());
+            var job = Job.of(answer.getJob(), codec);
             if (job.isTerminal()) {
                 result.complete(job);
             } else if (System.nanoTime() - ends >= 0) {

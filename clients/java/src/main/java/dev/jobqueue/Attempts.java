@@ -51,7 +51,7 @@ final class Attempts {
             var job = new LeasedJob(message, session.settings.codec());
             var lease = new Lease(message.getLeaseId(), job);
             session.leases.put(lease.id, lease);
-            session.told(observer -> observer.started(job.kind()));
+            session.started(lease);
             lease.handler = session.handlers.get(job.kind());
             if (lease.handler == null) {
                 session.log.log(ERROR, "{0}: delivered, but its kind has no handler here; it goes back", job);
@@ -158,7 +158,7 @@ final class Attempts {
             if (lease.alive) {
                 lease.took = System.nanoTime() - lease.started;
             }
-            session.finished(lease, Observer.Outcome.ERROR);
+            session.finished(lease, Observer.Outcome.ERROR, "the lease was revoked: " + reason);
         }
         session.settlements.drop(lease);
         if (lease.alive) {

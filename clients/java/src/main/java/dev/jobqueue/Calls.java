@@ -16,12 +16,35 @@ import java.util.concurrent.TimeUnit;
  * together. Cancelling the future cancels the call.
  */
 final class Calls {
-    private final ManagedChannel channel;
-    private final CallOptions options;
+    final ManagedChannel channel;
+    final CallOptions options;
+    private final String target;
+    /** A server has answered, or it was said what to do where none does. */
+    private volatile boolean known;
 
-    Calls(ManagedChannel channel, CallOptions options) {
+    Calls(ManagedChannel channel, CallOptions options, String target) {
         this.channel = channel;
         this.options = options;
+        this.target = target;
+    }
+
+    private void answered() {
+        if (!known) {
+            known = true;
+        }
+    }
+
+    /** A call has failed for good: the first that finds no server says what to do about it. */
+    private JobQueueException hinted(JobQueueException failure) {
+        if (!known
+                && failure instanceof JobQueueException.Unavailable
+                && failure.reason().isEmpty()) {
+            known = true;
+            failure.note(
+                    "nothing answers at %s; start a server by \"make run\" or \"jobqueue-server\", or set JOBQUEUE_SERVER"
+                            .formatted(target));
+        }
+        return failure;
     }
 
     <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry, Duration limit) {
@@ -91,6 +114,7 @@ final class Calls {
                         @Override
                         public void onClose(io.grpc.Status status, Metadata trailers) {
                             if (status.isOk() && answer != null) {
+                                answered();
                                 result.complete(answer);
                             } else {
                                 failed(Errors.of(status, headers, trailers));
@@ -106,18 +130,22 @@ final class Calls {
 
         private void failed(JobQueueException error) {
             var failure = error;
+            if (!(failure instanceof JobQueueException.Unavailable
+                    || failure instanceof JobQueueException.DeadlineExceeded)) {
+                answered();
+            }
             var wait = retry && !channel.isShutdown() ? Calls.pauseAfter(failure, waits) : -1;
             var late = failure instanceof JobQueueException.DeadlineExceeded;
             if (late && before != null) {
                 // The cause says more than "deadline exceeded" would.
                 failure = before;
             } else if (wait < 0) {
-                result.completeExceptionally(failure);
+                result.completeExceptionally(hinted(failure));
                 return;
             }
             if (late || System.nanoTime() + wait - ends > 0) {
                 failure.note("tried again until the deadline");
-                result.completeExceptionally(failure);
+                result.completeExceptionally(hinted(failure));
                 return;
             }
             before = failure;

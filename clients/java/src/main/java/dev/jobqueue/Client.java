@@ -1,7 +1,6 @@
 package dev.jobqueue;
 
 import io.grpc.CallOptions;
-import io.grpc.ManagedChannel;
 import java.time.Duration;
 import java.util.Collection;
 import java.util.Iterator;
@@ -22,20 +21,18 @@ import java.util.stream.StreamSupport;
  * interrupted. {@link #async} has the same methods without waiting.
  */
 public final class Client implements AutoCloseable {
-    private final ManagedChannel channel;
     private final Calls calls;
-    private final CallOptions options;
     private final Codec codec;
+    private final Telling telling;
     private final Duration deadline;
     private final AsyncClient async;
 
-    private Client(ManagedChannel channel, CallOptions options, Codec codec, Duration deadline) {
-        this.channel = channel;
-        this.options = options;
+    private Client(Calls calls, Codec codec, Telling telling, Duration deadline) {
+        this.calls = calls;
         this.codec = codec;
+        this.telling = telling;
         this.deadline = deadline;
-        calls = new Calls(channel, options);
-        async = new AsyncClient(calls, codec, deadline);
+        async = new AsyncClient(calls, codec, telling, deadline);
     }
 
     /**
@@ -52,9 +49,25 @@ public final class Client implements AutoCloseable {
         return new Builder(target);
     }
 
+    /**
+     * Begins a client from the environment, by the names of the command line: {@code JOBQUEUE_SERVER} (default {@code
+     * 127.0.0.1:50051}), {@code JOBQUEUE_TOKEN}, and for TLS {@code JOBQUEUE_TLS_ROOTS} (a PEM file, or {@code public}),
+     * {@code JOBQUEUE_TLS_CLIENT_CERT} and {@code JOBQUEUE_TLS_CLIENT_KEY}.
+     *
+     * @throws IllegalArgumentException of the files of a certificate one is not named
+     * @throws java.io.UncheckedIOException a file can't be read
+     */
+    public static Builder fromEnv() {
+        return from(new Environment(System.getenv()));
+    }
+
+    static Builder from(Environment environment) {
+        return builder(environment.server()).credentials(environment);
+    }
+
     /** The same client with another limit for each call, all tries together. Closing either closes both. */
     public Client withDeadline(Duration deadline) {
-        return new Client(channel, options, codec, Objects.requireNonNull(deadline, "deadline"));
+        return new Client(calls, codec, telling, Objects.requireNonNull(deadline, "deadline"));
     }
 
     /** The same methods without waiting. */
@@ -65,7 +78,7 @@ public final class Client implements AutoCloseable {
     /** Ends the connection and every call on it. */
     @Override
     public void close() {
-        channel.shutdownNow();
+        calls.channel.shutdownNow();
     }
 
     /** {@link #enqueue(NewJob)} of a kind and a payload: a {@link Json}, or what the codec writes. */
@@ -193,7 +206,7 @@ public final class Client implements AutoCloseable {
      * then whenever it changes; without, what changes from {@link Watch#begin} on is told, for ever.
      */
     public Watch watch(WatchFilter filter) {
-        return new Watch(channel, options, filter, deadline);
+        return new Watch(calls.channel, calls.options, filter, deadline, codec);
     }
 
     /** Declares a kind, or replaces it as a whole. */
@@ -308,8 +321,9 @@ public final class Client implements AutoCloseable {
         /** The client; it connects at the first call. */
         public Client build() {
             var access = connection();
-            return new Client(
-                    access.channel(target), CallOptions.DEFAULT.withCallCredentials(access.token()), codec(), deadline);
+            var options = CallOptions.DEFAULT.withCallCredentials(access.token());
+            var calls = new Calls(access.channel(target), options, target);
+            return new Client(calls, codec(), new Telling(observer()), deadline);
         }
     }
 }

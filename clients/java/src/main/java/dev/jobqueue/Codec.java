@@ -1,5 +1,6 @@
 package dev.jobqueue;
 
+import java.lang.reflect.Type;
 import java.util.Objects;
 
 /**
@@ -7,15 +8,20 @@ import java.util.Objects;
  *
  * <pre>{@code
  * var mapper = new ObjectMapper();
- * var codec = Codec.of(mapper::writeValueAsBytes, mapper::readValue);
+ * var codec = Codec.of(
+ *         mapper::writeValueAsBytes, (json, type) -> mapper.readValue(json, mapper.constructType(type)));
  * }</pre>
  */
 public interface Codec {
     /** Writes a value as JSON text in UTF-8. */
     byte[] write(Object value) throws Exception;
 
-    /** Reads a value of a type from JSON text in UTF-8. */
-    <T> T read(byte[] json, Class<T> type) throws Exception;
+    /**
+     * Reads a value from JSON text in UTF-8.
+     *
+     * @param type a class, or a type with arguments such as that of {@code List<Item>}
+     */
+    <T> T read(byte[] json, Type type) throws Exception;
 
     /** Writes values; see {@link #of}. */
     @FunctionalInterface
@@ -28,7 +34,7 @@ public interface Codec {
     @FunctionalInterface
     interface Reader {
         /** Reads a value of a type from JSON text in UTF-8. */
-        <T> T read(byte[] json, Class<T> type) throws Exception;
+        Object read(byte[] json, Type type) throws Exception;
     }
 
     /** A codec of two methods. */
@@ -42,8 +48,9 @@ public interface Codec {
             }
 
             @Override
-            public <T> T read(byte[] json, Class<T> type) throws Exception {
-                return reader.read(json, type);
+            @SuppressWarnings("unchecked") // the type says what it is, and is not there at run time
+            public <T> T read(byte[] json, Type type) throws Exception {
+                return (T) reader.read(json, type);
             }
         };
     }

@@ -1,13 +1,22 @@
 package dev.jobqueue;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 
 /** Handlers by kind. */
 final class Handlers {
     /** One of two is set. */
-    record Entry(Handler plain, AsyncHandler async, HandlerOptions options) {}
+    record Entry(Handler plain, AsyncHandler async, HandlerOptions options) {
+        /** Where it is written: its class, or that of its lambda. */
+        String name() {
+            var type = (plain == null ? async : plain).getClass();
+            var name = type.getName();
+            var lambda = name.indexOf("$$Lambda");
+            return lambda < 0 ? name : "a lambda of " + name.substring(0, lambda);
+        }
+    }
 
     private final Map<String, Entry> byKind;
 
@@ -19,10 +28,13 @@ final class Handlers {
         this.byKind = byKind;
     }
 
-    void add(String kind, Entry entry) {
+    /** Adds one to the handlers of a worker of these queues. */
+    void add(String kind, Entry entry, List<String> queues) {
         Objects.requireNonNull(kind, "kind");
-        if (byKind.putIfAbsent(kind, entry) != null) {
-            throw new IllegalArgumentException("the kind " + kind + " has a handler already");
+        var first = byKind.putIfAbsent(kind, entry);
+        if (first != null) {
+            throw new IllegalArgumentException("the kind \"%s\" has a handler already: %s, in the worker of queues %s"
+                    .formatted(kind, first.name(), queues));
         }
     }
 
@@ -35,7 +47,7 @@ final class Handlers {
         return byKind.get(kind);
     }
 
-    Iterable<String> kinds() {
+    List<String> kinds() {
         return byKind.keySet().stream().sorted().toList();
     }
 

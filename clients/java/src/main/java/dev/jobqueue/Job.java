@@ -1,5 +1,6 @@
 package dev.jobqueue;
 
+import java.lang.reflect.Type;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
@@ -14,15 +15,17 @@ public final class Job {
     private final dev.jobqueue.v1.Job message;
     private final boolean replayed;
     private final Unique.Action uniqueAction;
+    private final Codec codec;
 
-    Job(dev.jobqueue.v1.Job message, boolean replayed, Unique.Action uniqueAction) {
+    Job(dev.jobqueue.v1.Job message, Codec codec, boolean replayed, Unique.Action uniqueAction) {
         this.message = message;
+        this.codec = codec;
         this.replayed = replayed;
         this.uniqueAction = uniqueAction;
     }
 
-    static Job of(dev.jobqueue.v1.Job message) {
-        return new Job(message, false, null);
+    static Job of(dev.jobqueue.v1.Job message, Codec codec) {
+        return new Job(message, codec, false, null);
     }
 
     /** Its id. Sorts by the time of enqueuing. */
@@ -80,9 +83,59 @@ public final class Job {
         return message.hasPayloadJson() ? Optional.of(new Json(message.getPayloadJson())) : Optional.empty();
     }
 
+    /**
+     * The payload, read by the client's codec. Empty: it was left out.
+     *
+     * @throws IllegalArgumentException it does not fit the type
+     */
+    public <T> Optional<T> payload(Class<T> type) {
+        return payload((Type) type);
+    }
+
+    /**
+     * The same for a type with arguments, such as that of {@code List<Item>}.
+     *
+     * @throws IllegalArgumentException it does not fit the type
+     */
+    public <T> Optional<T> payload(Type type) {
+        return payload().map(text -> read("payload", text, type));
+    }
+
     /** The output as its handler gave it, byte for byte. Empty: there is none, or it was left out. */
     public Optional<Json> output() {
         return message.hasOutputJson() ? Optional.of(new Json(message.getOutputJson())) : Optional.empty();
+    }
+
+    /**
+     * The output, read by the client's codec. Empty: there is none, or it was left out.
+     *
+     * @throws IllegalArgumentException it does not fit the type
+     */
+    public <T> Optional<T> output(Class<T> type) {
+        return output((Type) type);
+    }
+
+    /**
+     * The same for a type with arguments, such as that of {@code List<Item>}.
+     *
+     * @throws IllegalArgumentException it does not fit the type
+     */
+    public <T> Optional<T> output(Type type) {
+        return output().map(text -> read("output", text, type));
+    }
+
+    private <T> T read(String what, Json text, Type type) {
+        try {
+            return codec.read(text.bytes(), type);
+        } catch (Exception error) {
+            if (codec == NoCodec.INSTANCE) {
+                throw (IllegalStateException) error;
+            }
+            throw new IllegalArgumentException(
+                    "the %s of the %s job does not fit %s: %s"
+                            .formatted(what, kind(), type.getTypeName(), error.getMessage()),
+                    error);
+        }
     }
 
     /** Why it ended, for example ATTEMPTS_EXHAUSTED. Empty while it is not over and when it succeeded. */

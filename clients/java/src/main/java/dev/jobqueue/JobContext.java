@@ -115,7 +115,7 @@ public final class JobContext {
      *
      * @param data in any form, at most 64 KiB; empty: takes back what was left
      */
-    public void checkpoint(byte[] data) {
+    public void saveCheckpoint(byte[] data) {
         if (data.length > CHECKPOINT_BYTES) {
             throw new IllegalArgumentException(
                     "a checkpoint has at most %d bytes, not %d: store it elsewhere and leave its address"

@@ -91,7 +91,7 @@ public sealed class JobQueueException extends RuntimeException {
     }
 
     void note(String words) {
-        note = "; " + words;
+        note += "; " + words;
     }
 
     void enqueued(List<EnqueueResult> before) {

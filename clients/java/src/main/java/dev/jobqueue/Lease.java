@@ -24,6 +24,9 @@ final class Lease {
 
     final long id;
     final LeasedJob job;
+    /** What the observer is told of it; null: there is none. */
+    Observer.Attempt attempt;
+
     JobContext context;
     Handlers.Entry handler;
     HandlerRun run;

@@ -1,5 +1,6 @@
 package dev.jobqueue;
 
+import java.lang.reflect.Type;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
@@ -51,6 +52,15 @@ public final class LeasedJob {
      * @throws Discard it does not fit the type: no later attempt can do better
      */
     public <T> T payload(Class<T> type) {
+        return payload((Type) type);
+    }
+
+    /**
+     * The same for a type with arguments, such as that of {@code List<Item>}.
+     *
+     * @throws Discard it does not fit the type: no later attempt can do better
+     */
+    public <T> T payload(Type type) {
         try {
             return codec.read(message.getPayloadJson().toByteArray(), type);
         } catch (Exception error) {
@@ -59,7 +69,7 @@ public final class LeasedJob {
             }
             throw new Discard(new IllegalArgumentException(
                     "the payload of the %s job does not fit %s: %s"
-                            .formatted(kind(), type.getName(), error.getMessage()),
+                            .formatted(kind(), type.getTypeName(), error.getMessage()),
                     error));
         }
     }

@@ -119,17 +119,18 @@ final class Link {
             return;
         }
         session.stay();
+        var hopeless = failure instanceof JobQueueException.InvalidRequest
+                || failure instanceof JobQueueException.NotAllowed
+                || failure instanceof JobQueueException.NotSupported;
         // Only before the first Welcome: later it is a fault of one server among several, or of a token that is
         // renewed.
-        if (!welcomed
-                && (failure instanceof JobQueueException.InvalidRequest
-                        || failure instanceof JobQueueException.NotAllowed
-                        || failure instanceof JobQueueException.NotSupported)) {
+        if (!welcomed && hopeless) {
             throw failure;
         }
         var wait = Duration.ofNanos(waits.next());
         // One that still has its old stream soon tries again: a new token may be on its way.
         if (session.stream == null) {
+            session.broken(failure.getMessage(), hopeless);
             if (failure instanceof JobQueueException.Unauthenticated) {
                 sayUnauthenticated(target, failure);
                 wait = UNAUTHENTICATED_WAIT;
@@ -183,6 +184,9 @@ final class Link {
                     moveIn(Times.nanosOf(Times.of(away.getReconnectAfter())));
                 }
                 case GOODBYE -> {
+                    if (!session.draining) {
+                        session.broken("the server has ended the session", false);
+                    }
                     endSession();
                     // Or a server that always says so would be asked without a pause.
                     moveIn(waits.next());
@@ -252,6 +256,7 @@ final class Link {
         if (moveWanted) {
             session.log.log(INFO, "the stream that was to be left has ended: {0}", failure.getMessage());
             dropStream();
+            session.broken(failure.getMessage(), false);
         } else {
             lost(failure.getMessage());
         }
@@ -261,6 +266,7 @@ final class Link {
     }
 
     private void sessionGone(JobQueueException failure) {
+        session.broken(failure.getMessage(), false);
         session.log.log(WARNING, "the server has no such session any more: {0}", failure.getMessage());
         endSession();
     }
@@ -286,6 +292,7 @@ final class Link {
 
     private void lost(String why) {
         dropStream();
+        session.broken(why, false);
         sayLost("the stream was lost", why);
     }
 
@@ -337,6 +344,7 @@ final class Link {
                 return;
             }
             session.draining = true;
+            session.become(WorkerStatus.State.DRAINING);
             session.sendDrain();
             session.wake();
             session.log.log(INFO, "draining; handlers have {0} s", grace.toSeconds());

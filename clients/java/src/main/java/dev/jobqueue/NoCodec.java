@@ -1,5 +1,7 @@
 package dev.jobqueue;
 
+import java.lang.reflect.Type;
+
 /** Stands where no codec was given: says what to do. */
 final class NoCodec implements Codec {
     static final Codec INSTANCE = new NoCodec();
@@ -14,9 +16,9 @@ final class NoCodec implements Codec {
     }
 
     @Override
-    public <T> T read(byte[] json, Class<T> type) {
+    public <T> T read(byte[] json, Type type) {
         throw new IllegalStateException(
                 "JSON can't be read as a %s without a codec: read the Json, or make the client or worker with one"
-                        .formatted(type.getName()));
+                        .formatted(type.getTypeName()));
     }
 }

@@ -12,21 +12,22 @@ import dev.jobqueue.v1.Settle;
 import dev.jobqueue.v1.Subscription;
 import dev.jobqueue.v1.Welcome;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.BooleanSupplier;
-import java.util.function.Consumer;
 
 /**
  * The worker's session, over all its streams: its leases, and what each frame of the server does to them. One lock guards
  * all of it; nothing under the lock blocks, and no code of the
- * program's runs under it but its {@link Observer}.
+ * program's runs under it.
  */
 final class Session {
     // Where Welcome does not say them.
@@ -35,6 +36,7 @@ final class Session {
 
     final Worker.Settings settings;
     final Handlers handlers;
+    final Telling telling;
     final System.Logger log = Worker.LOG;
     final ReentrantLock lock = new ReentrantLock();
     /** Signalled at every change that {@link #until} may wait for. */
@@ -60,7 +62,7 @@ final class Session {
 
     private long helloSent;
     private final Map<Long, Long> beatsSent = new LinkedHashMap<>();
-    private Duration ttl = DEFAULT_TTL;
+    private volatile Duration ttl = DEFAULT_TTL;
     /** A timer looks whether the worker is cut off. */
     private boolean losing;
 
@@ -77,11 +79,30 @@ final class Session {
     /** The worker has left; timers that still run do nothing. */
     boolean closed;
 
-    Session(Worker.Settings settings, Handlers handlers) {
+    private WorkerStatus.State state = WorkerStatus.State.STARTING;
+    private Instant since = Instant.now();
+    /** The same by the nanoseconds of this process, of which no clock that is set changes anything. */
+    private long sinceNanos = System.nanoTime();
+
+    /** When the timers' thread has last had the lock; where health is asked for. */
+    volatile long ticked = sinceNanos;
+
+    private String server = "";
+    /** When the newest frame came, by the nanoseconds of this process, once a server has welcomed the worker. */
+    private long lastFrame;
+
+    private List<String> unknownKinds = List.of();
+    private String lastError = "";
+
+    /** What the last session of the same worker knew of its kinds is said once alone. */
+    Session(Worker.Settings settings, Handlers handlers, Telling telling, boolean paused, List<String> unknownKinds) {
         this.settings = settings;
         this.handlers = handlers;
+        this.telling = telling;
+        this.unknownKinds = unknownKinds;
         settlements = new Settlements(this, settings.concurrency());
         capacity = new CapacityBook(settings.concurrency(), handlers.slotsByKind());
+        capacity.paused = paused;
     }
 
     /** Runs something under the lock. */
@@ -142,6 +163,11 @@ final class Session {
     /** Goes on, or begins, on this stream. */
     void welcome(Welcome welcome, LeaseStream on) {
         stream = on;
+        var before = id;
+        var beforeAt = server;
+        server = welcome.getServer();
+        lastFrame = System.nanoTime();
+        knowsNot(welcome.getUnknownKindsList());
         moving = false;
         id = welcome.getSessionId();
         token = welcome.getSessionToken();
@@ -174,7 +200,95 @@ final class Session {
         } else {
             sayCapacity();
         }
+        if (state != WorkerStatus.State.SERVING || before != id || !beforeAt.equals(server)) {
+            become(WorkerStatus.State.SERVING);
+        }
         changed.signalAll();
+    }
+
+    /** Is in another state, or at another server. A worker that drains does so until it has ended. */
+    void become(WorkerStatus.State next) {
+        var ends = next == WorkerStatus.State.ENDED || next == WorkerStatus.State.REFUSED;
+        var becomes = draining && !ends ? WorkerStatus.State.DRAINING : next;
+        if (becomes != state) {
+            state = becomes;
+            since = Instant.now();
+            sinceNanos = System.nanoTime();
+        }
+        if (telling.on()) {
+            var status = status();
+            telling.tell(observer -> observer.sessionChanged(status));
+        }
+    }
+
+    /** It has no stream, for this reason. */
+    void broken(String why, boolean refused) {
+        lastError = why;
+        var next = WorkerStatus.State.REFUSED;
+        if (!refused) {
+            next = server.isEmpty() ? WorkerStatus.State.STARTING : WorkerStatus.State.RECONNECTING;
+        }
+        if (next != state && !draining) {
+            become(next);
+        }
+    }
+
+    /** The worker has left; by an error, or by null. */
+    void end(RuntimeException error) {
+        if (error != null) {
+            lastError = String.valueOf(error.getMessage());
+        }
+        // Of those that a session throws, these are what a server says that refuses it.
+        become(error instanceof JobQueueException ? WorkerStatus.State.REFUSED : WorkerStatus.State.ENDED);
+    }
+
+    WorkerStatus status() {
+        var runs = running();
+        return new WorkerStatus(
+                state,
+                server,
+                id,
+                since,
+                server.isEmpty()
+                        ? Optional.empty()
+                        : Optional.of(Instant.now().minusNanos(System.nanoTime() - lastFrame)),
+                settings.concurrency(),
+                runs.size(),
+                capacity.orphans.size(),
+                handlers.kinds(),
+                unknownKinds,
+                lastError,
+                telling.dropped());
+    }
+
+    /** Notes each second that the session goes on. */
+    void tick() {
+        ticked = System.nanoTime();
+        timers.scheduleWithFixedDelay(() -> locked(() -> ticked = System.nanoTime()), 1, 1, TimeUnit.SECONDS);
+    }
+
+    /** Whether the session goes on, with a server or without one. Called without the lock. */
+    boolean live() {
+        var patience = Math.max(ttl.toNanos(), DEFAULT_TTL.toNanos());
+        return System.nanoTime() - ticked <= patience;
+    }
+
+    /** Whether the worker takes jobs, or will soon again. */
+    boolean ready() {
+        return state == WorkerStatus.State.SERVING
+                || (state == WorkerStatus.State.RECONNECTING && System.nanoTime() - sinceNanos < ttl.toNanos());
+    }
+
+    private void knowsNot(List<String> kinds) {
+        var sorted = kinds.stream().sorted().toList();
+        if (!sorted.isEmpty() && !sorted.equals(unknownKinds)) {
+            log.log(
+                    System.Logger.Level.WARNING,
+                    "the server knows no kind \"{0}\": no job of it can be enqueued; declare it by PutKind (jobqueue kinds put {1})",
+                    String.join("\", \"", sorted),
+                    String.join(", ", sorted));
+        }
+        unknownKinds = sorted;
     }
 
     /** Goes on with the old stream, if there is one: no other was found. */
@@ -202,6 +316,7 @@ final class Session {
     void over() {
         var held = List.copyOf(leases.values());
         leases.clear();
+        id = 0;
         token = "";
         moving = false;
         crossed.clear();
@@ -236,6 +351,7 @@ final class Session {
 
     /** Does what a frame says. An unknown one is ignored. */
     void handle(LeaseResponse frame) {
+        lastFrame = System.nanoTime();
         switch (frame.getFrameCase()) {
             case DELIVERY -> attempts.deliver(frame.getDelivery());
             case SETTLED -> answers.settled(frame.getSettled());
@@ -332,16 +448,17 @@ final class Session {
         return running;
     }
 
-    void finished(Lease lease, Observer.Outcome outcome) {
-        told(observer -> observer.finished(lease.job.kind(), outcome, Duration.ofNanos(lease.took)));
+    void started(Lease lease) {
+        if (telling.on()) {
+            var attempt = lease.attempt = Observer.Attempt.of(lease.job);
+            telling.tell(observer -> observer.attemptStarted(attempt));
+        }
     }
 
-    /** Tells the observer. It is the program's, and must not break the session. */
-    void told(Consumer<Observer> what) {
-        try {
-            what.accept(settings.observer());
-        } catch (RuntimeException error) {
-            log.log(System.Logger.Level.ERROR, "the observer has failed", error);
+    void finished(Lease lease, Observer.Outcome outcome, String error) {
+        if (telling.on()) {
+            var took = Duration.ofNanos(lease.took);
+            telling.tell(observer -> observer.attemptEnded(lease.attempt, outcome, took, error));
         }
     }
 

@@ -33,7 +33,7 @@ final class Threads {
     }
 
     /** A handler that does not stop must not keep a program from its end. */
-    private static ThreadFactory daemons(String name) {
+    static ThreadFactory daemons(String name) {
         var count = new AtomicLong();
         return task -> {
             var thread = new Thread(task, name + count.getAndIncrement());

@@ -5,6 +5,7 @@ import io.grpc.TlsChannelCredentials;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /** Credentials of PEM files. */
 public final class Tls {
@@ -23,6 +24,23 @@ public final class Tls {
                     .build();
         } catch (IOException error) {
             throw new UncheckedIOException("the certificates of " + roots + " can't be read", error);
+        }
+    }
+
+    /** Trusts those who signed with these certificates, or where they are null the public authorities. */
+    static ChannelCredentials of(Path roots, Optional<Path> certificate, Optional<Path> key) {
+        if (certificate.isEmpty() || key.isEmpty()) {
+            return roots == null ? trustPublic() : trust(roots);
+        }
+        if (roots != null) {
+            return trust(roots, certificate.get(), key.get());
+        }
+        try {
+            return TlsChannelCredentials.newBuilder()
+                    .keyManager(certificate.get().toFile(), key.get().toFile())
+                    .build();
+        } catch (IOException error) {
+            throw new UncheckedIOException("the certificates can't be read: " + error.getMessage(), error);
         }
     }
 

@@ -33,6 +33,7 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
     private final CallOptions options;
     private final WatchFilter filter;
     private final Duration patience;
+    private final Codec codec;
     private final Backoff waits = new Backoff(Duration.ofMillis(50), Duration.ofSeconds(2));
     private final List<String> deleted = new ArrayList<>();
     private String token;
@@ -45,11 +46,12 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
     private long awaySince;
     private boolean away;
 
-    Watch(ManagedChannel channel, CallOptions options, WatchFilter filter, Duration patience) {
+    Watch(ManagedChannel channel, CallOptions options, WatchFilter filter, Duration patience, Codec codec) {
         this.channel = channel;
         this.options = options;
         this.filter = filter;
         this.patience = patience;
+        this.codec = codec;
         token = filter.request().getResumeToken();
     }
 
@@ -93,7 +95,7 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
                 token = answer.getResumeToken();
                 deleted.add(answer.getJob().getId());
             } else {
-                next = Job.of(answer.getJob());
+                next = Job.of(answer.getJob(), codec);
                 nextToken = answer.getResumeToken();
             }
         }

@@ -1,15 +1,19 @@
 package dev.jobqueue;
 
 import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ThreadFactory;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Runs jobs: holds one stream to a server, is handed jobs over it, and runs a handler for each in a thread of its own.
@@ -35,24 +39,66 @@ public final class Worker implements AutoCloseable {
             Duration sessionTtl,
             Duration shutdownGrace,
             boolean stopWhenLost,
-            Observer observer) {}
+            InetSocketAddress health) {}
 
     private final Settings settings;
+    private final Telling telling;
+    private final Instant made = Instant.now();
     private final Handlers handlers = new Handlers();
     private final Object guard = new Object();
-    private Session session;
+    private volatile Session session;
+    /** How the last session ended; null: none has. */
+    private volatile WorkerStatus last;
+    /** It ended by an error. */
+    private volatile boolean failed;
+
+    private Health health;
     private Link link;
     private CountDownLatch left;
     private boolean paused;
     private boolean closed;
 
-    private Worker(Settings settings) {
+    private Worker(Settings settings, Observer observer, boolean paused) {
         this.settings = settings;
+        this.paused = paused;
+        telling = new Telling(observer);
     }
 
     /** Begins a worker for the server of an address, and for more to be tried when it is lost. */
     public static Builder builder(String target, String... more) {
         return new Builder(target, more);
+    }
+
+    /**
+     * Begins a worker from the environment, by the names of the command line: {@code JOBQUEUE_SERVER} (default {@code
+     * 127.0.0.1:50051}), {@code JOBQUEUE_TOKEN}, and for TLS {@code JOBQUEUE_TLS_ROOTS} (a PEM file, or {@code public}),
+     * {@code JOBQUEUE_TLS_CLIENT_CERT} and {@code JOBQUEUE_TLS_CLIENT_KEY}. Of the worker service it
+     * reads {@code JOBQUEUE_QUEUES}, with commas between them, {@code JOBQUEUE_WORKER_NAME} and {@code WORKER_CONCURRENCY}, where
+     * they are set.
+     *
+     * @throws IllegalArgumentException a value is out of its range, or of the files of a certificate one is not named
+     * @throws java.io.UncheckedIOException a file can't be read
+     */
+    public static Builder fromEnv() {
+        return from(new Environment(System.getenv()));
+    }
+
+    static Builder from(Environment environment) {
+        var builder = builder(environment.server()).credentials(environment);
+        environment
+                .get("JOBQUEUE_QUEUES")
+                .ifPresent(queues -> builder.queues(queues.strip().split("\\s*,\\s*")));
+        environment.get("JOBQUEUE_WORKER_NAME").ifPresent(builder::name);
+        environment.get("WORKER_CONCURRENCY").ifPresent(jobs -> builder.concurrency(whole("WORKER_CONCURRENCY", jobs)));
+        return builder;
+    }
+
+    private static int whole(String name, String value) {
+        try {
+            return Integer.parseInt(value);
+        } catch (NumberFormatException error) {
+            throw new IllegalArgumentException("%s is \"%s\"; it is a number".formatted(name, value), error);
+        }
     }
 
     /** {@link #handle(String, HandlerOptions, Handler)} with the defaults. */
@@ -63,7 +109,7 @@ public final class Worker implements AutoCloseable {
     /**
      * Makes a function the handler of a kind.
      *
-     * @throws IllegalArgumentException the kind has one already
+     * @throws IllegalArgumentException the kind has one already, which is named
      * @throws IllegalStateException the worker runs
      */
     public Worker handle(String kind, HandlerOptions options, Handler handler) {
@@ -85,7 +131,7 @@ public final class Worker implements AutoCloseable {
             if (session != null) {
                 throw new IllegalStateException("the worker runs: give it its handlers before");
             }
-            handlers.add(kind, entry);
+            handlers.add(kind, entry, settings.queues());
             return this;
         }
     }
@@ -103,7 +149,12 @@ public final class Worker implements AutoCloseable {
         }
     }
 
-    /** {@link #run} without signals: until {@link #stop}, {@link #close} or an interrupt, of which each drains. */
+    /**
+     * {@link #run} without signals: until {@link #stop}, {@link #close} or an interrupt, of which each drains.
+     *
+     * @throws IllegalStateException there are no handlers, the worker runs already or is closed, or the address of
+     *     {@link Builder#health} can't be listened on
+     */
     public void serve() {
         Link kept;
         CountDownLatch done;
@@ -114,20 +165,114 @@ public final class Worker implements AutoCloseable {
             if (session != null || closed) {
                 throw new IllegalStateException(closed ? "the worker is closed" : "the worker runs already");
             }
-            session = new Session(settings, handlers.copy());
-            kept = link = new Link(session);
+            if (settings.health() != null && health == null) {
+                health = new Health(settings.health(), this);
+            }
+            failed = false;
+            var unknown = last == null ? List.<String>of() : last.unknownKinds();
+            var begun = new Session(settings, handlers.copy(), telling, paused, unknown);
+            if (health != null) {
+                begun.tick();
+            }
+            session = begun;
+            kept = link = new Link(begun);
             done = left = new CountDownLatch(1);
-            session.capacity.paused = paused;
         }
+        RuntimeException failure = null;
         try {
             serve(kept);
+        } catch (RuntimeException error) {
+            failure = error;
+            throw error;
         } finally {
             synchronized (guard) {
+                ended(session, failure);
                 session = null;
                 link = null;
             }
+            telling.flush(Duration.ofSeconds(1));
             done.countDown();
         }
+    }
+
+    /** A session has ended; by an error, or by null. */
+    private void ended(Session over, RuntimeException error) {
+        over.locked(() -> {
+            over.end(error);
+            last = over.status();
+        });
+        failed = error != null;
+        // After an error it goes on to say so, until the worker is closed or the process ends.
+        if (!failed) {
+            closeHealth();
+        }
+    }
+
+    private void closeHealth() {
+        if (health != null) {
+            health.close();
+            health = null;
+        }
+    }
+
+    /** How the worker is now. */
+    public WorkerStatus status() {
+        var running = session;
+        if (running == null) {
+            return idle();
+        }
+        running.lock.lock();
+        try {
+            return running.status();
+        } finally {
+            running.lock.unlock();
+        }
+    }
+
+    private WorkerStatus idle() {
+        var ended = last;
+        if (ended != null) {
+            return ended;
+        }
+        List<String> kinds;
+        synchronized (guard) {
+            kinds = handlers.kinds();
+        }
+        return new WorkerStatus(
+                WorkerStatus.State.STARTING,
+                "",
+                0,
+                made,
+                Optional.empty(),
+                settings.concurrency(),
+                0,
+                0,
+                kinds,
+                List.of(),
+                "",
+                0);
+    }
+
+    /** What {@code /readyz} or {@code /livez} answers. A session that gives no answer in time is not well. */
+    Health.Answer health(boolean readiness, Duration within) {
+        var running = session;
+        if (running == null) {
+            return new Health.Answer(!readiness && !failed, idle().json());
+        }
+        try {
+            if (running.lock.tryLock(within.toNanos(), TimeUnit.NANOSECONDS)) {
+                try {
+                    return new Health.Answer(
+                            readiness ? running.ready() : running.live(),
+                            running.status().json());
+                } finally {
+                    running.lock.unlock();
+                }
+            }
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+        }
+        return new Health.Answer(!readiness && running.live(), "{}\n");
     }
 
     private void serve(Link kept) {
@@ -219,9 +364,14 @@ public final class Worker implements AutoCloseable {
                 Thread.currentThread().interrupt();
             }
         }
+        synchronized (guard) {
+            if (session == null) {
+                closeHealth();
+            }
+        }
     }
 
-    /** Takes no more jobs until {@link #resume}; running ones run on. */
+    /** Takes no more jobs until {@link #resume}, also where it does not run yet; running ones run on. */
     public void pause() {
         pause(true);
     }
@@ -255,7 +405,8 @@ public final class Worker implements AutoCloseable {
         private Duration shutdownGrace = Duration.ofSeconds(30);
         private boolean stopWhenLost;
         private ThreadFactory threads;
-        private Observer observer = new Observer() {};
+        private boolean paused;
+        private InetSocketAddress health;
 
         private Builder(String target, String... more) {
             targets.add(Objects.requireNonNull(target, "target"));
@@ -329,27 +480,46 @@ public final class Worker implements AutoCloseable {
             return this;
         }
 
-        /** Is told of starts and ends, for metrics. Default: none. */
-        public Builder observer(Observer observer) {
-            this.observer = Objects.requireNonNull(observer, "observer");
+        /** Whether the worker takes no jobs before {@link Worker#resume}. Default: false. */
+        public Builder paused(boolean paused) {
+            this.paused = paused;
+            return this;
+        }
+
+        /**
+         * Answers {@code /livez} and {@code /readyz} over HTTP at an address of this host, such as {@code 127.0.0.1:8081},
+         * while the worker runs; after an error until it is closed. It takes a runtime with the module {@code
+         * jdk.httpserver}. Default: off.
+         *
+         * <p>{@code /livez} is 200 unless the session has stood still for the longer of its ttl and 30 s, or has ended by an
+         * error; never because a server is away. {@code /readyz} is 200 while the worker serves, or has been without a
+         * server for less than the ttl; else 503. Both have {@link Worker#status} as JSON.
+         *
+         * @throws IllegalArgumentException it is no address and port
+         */
+        public Builder health(String address) {
+            health = Health.address(address);
             return this;
         }
 
         /** The worker; it connects when it runs. */
         public Worker build() {
-            return new Worker(new Settings(
-                    List.copyOf(targets),
-                    connection(),
-                    codec(),
-                    threads == null ? Threads.perTask() : Threads.perTask(threads),
-                    queues,
-                    concurrency,
-                    name == null ? defaultName() : name,
-                    labels,
-                    sessionTtl,
-                    shutdownGrace,
-                    stopWhenLost,
-                    observer));
+            return new Worker(
+                    new Settings(
+                            List.copyOf(targets),
+                            connection(),
+                            codec(),
+                            threads == null ? Threads.perTask() : Threads.perTask(threads),
+                            queues,
+                            concurrency,
+                            name == null ? defaultName() : name,
+                            labels,
+                            sessionTtl,
+                            shutdownGrace,
+                            stopWhenLost,
+                            health),
+                    observer(),
+                    paused);
         }
 
         private static String defaultName() {

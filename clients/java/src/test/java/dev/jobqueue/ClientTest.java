@@ -7,7 +7,10 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import com.google.protobuf.Any;
+import com.google.protobuf.ByteString;
 import com.google.protobuf.Message;
 import com.google.protobuf.Timestamp;
 import com.google.rpc.BadRequest;
@@ -47,10 +50,14 @@ import io.grpc.ServerInterceptor;
 import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CancellationException;
@@ -492,5 +499,107 @@ class ClientTest {
         var error = assertThrows(JobQueueException.InvalidRequest.class, () -> client.enqueue("k", 1));
         assertEquals("job.payload", error.violations().get(0).field());
         assertTrue(asked.isEmpty());
+    }
+
+    @Test
+    void theFirstCallThatFindsNoServerSaysOnceWhatToDo() throws IOException {
+        int port;
+        try (var socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            port = socket.getLocalPort();
+        }
+        var address = "127.0.0.1:" + port;
+        try (var lonely = Client.of(address)) {
+            var hint = "; nothing answers at " + address
+                    + "; start a server by \"make run\" or \"jobqueue-server\", or set JOBQUEUE_SERVER";
+            var error = assertThrows(JobQueueException.Unavailable.class, () -> lonely.enqueue("k", Json.of("1")));
+            assertTrue(error.getMessage().endsWith(hint), error.getMessage());
+            var again = assertThrows(JobQueueException.Unavailable.class, () -> lonely.enqueue("k", Json.of("1")));
+            assertFalse(again.getMessage().contains("nothing answers"), again.getMessage());
+        }
+        // A server has answered: it is away, and was not forgotten.
+        answers.add(EnqueueJobResponse.getDefaultInstance());
+        client.enqueue("k", Json.of("1"));
+        answers.add(away());
+        var error = assertThrows(JobQueueException.Unavailable.class, () -> client.enqueue("k", Json.of("1")));
+        assertFalse(error.getMessage().contains("nothing answers"), error.getMessage());
+    }
+
+    @Test
+    void payloadAndOutputOfAJobAreReadByTheCodecAlsoAsTypesWithArguments() {
+        var mapper = new ObjectMapper();
+        var codec =
+                Codec.of(mapper::writeValueAsBytes, (json, type) -> mapper.readValue(json, mapper.constructType(type)));
+        try (var typed = builder().codec(codec).build()) {
+            answers.add(GetJobResponse.newBuilder()
+                    .setJob(dev.jobqueue.v1.Job.newBuilder()
+                            .setKind("k")
+                            .setPayloadJson(ByteString.copyFromUtf8("{\"number\": 21}"))
+                            .setOutputJson(ByteString.copyFromUtf8("[{\"number\": 42}]")))
+                    .build());
+            var job = typed.get("j1");
+            assertEquals(new Item(21), job.payload(Item.class).orElseThrow());
+            Optional<List<Item>> output = job.output(new TypeReference<List<Item>>() {}.getType());
+            assertEquals(List.of(new Item(42)), output.orElseThrow());
+            var error = assertThrows(IllegalArgumentException.class, () -> job.output(Item.class));
+            assertTrue(error.getMessage().startsWith("the output of the k job does not fit"), error.getMessage());
+
+            answers.add(GetJobResponse.newBuilder()
+                    .setJob(dev.jobqueue.v1.Job.newBuilder().setKind("k"))
+                    .build());
+            assertTrue(typed.get("j2").output(Item.class).isEmpty());
+        }
+    }
+
+    record Item(int number) {}
+
+    @Test
+    void anObserverIsToldOfEnqueuesByKindAndQueue() throws Exception {
+        var told = new LinkedBlockingQueue<String>();
+        var observer = new Observer() {
+            @Override
+            public void enqueued(int count, String kind, String queue, Duration took, JobQueueException error) {
+                told.add("%d %s %s %s".formatted(count, kind, queue, error == null ? "" : error.reason()));
+            }
+        };
+        try (var observed = builder().observer(observer).build()) {
+            answers.add(EnqueueJobResponse.getDefaultInstance());
+            observed.enqueue("k", Json.of("1"));
+            answers.add(refusal(Code.INVALID_ARGUMENT, "KIND_UNKNOWN"));
+            assertThrows(JobQueueException.KindUnknown.class, () -> observed.withDeadline(Duration.ofSeconds(5))
+                    .enqueueMany(List.of(
+                            NewJob.of("k"),
+                            NewJob.builder("k").queue("q").build(),
+                            NewJob.builder("k").queue("q").build())));
+            for (var want : List.of("1 k default ", "1 k default KIND_UNKNOWN", "2 k q KIND_UNKNOWN")) {
+                assertEquals(want, told.poll(10, TimeUnit.SECONDS));
+            }
+        }
+    }
+
+    @Test
+    void theEnvironmentSaysWhereTheServerIsAndWhoAsks() throws Exception {
+        var environment = new Environment(Map.of(
+                "JOBQUEUE_SERVER",
+                "127.0.0.1:" + server.getPort(),
+                "JOBQUEUE_TOKEN",
+                "jq_1",
+                "JOBQUEUE_TLS_ROOTS",
+                ""));
+        answers.add(GetJobResponse.getDefaultInstance());
+        try (var named = Client.from(environment).build()) {
+            named.get("j1");
+        }
+        assertEquals("Bearer jq_1", tokens.take());
+        assertEquals("127.0.0.1:50051", new Environment(Map.of()).server());
+        assertTrue(new Environment(Map.of("JOBQUEUE_TLS_ROOTS", "public")).tls().isPresent());
+        for (var wrong : List.of(
+                Map.of("JOBQUEUE_TLS_ROOTS", "public", "JOBQUEUE_TLS_CLIENT_CERT", "a.pem"),
+                Map.of("JOBQUEUE_TLS_CLIENT_CERT", "a.pem", "JOBQUEUE_TLS_CLIENT_KEY", "b.pem"))) {
+            var error = assertThrows(IllegalArgumentException.class, () -> new Environment(wrong).tls());
+            assertTrue(error.getMessage().contains("JOBQUEUE_TLS_"), error.getMessage());
+        }
+        assertThrows(
+                UncheckedIOException.class,
+                () -> new Environment(Map.of("JOBQUEUE_TLS_ROOTS", "/no/such/file.pem")).tls());
     }
 }

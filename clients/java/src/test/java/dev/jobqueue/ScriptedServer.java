@@ -13,6 +13,7 @@ import dev.jobqueue.v1.Hello;
 import dev.jobqueue.v1.JobQueueGrpc;
 import dev.jobqueue.v1.LeaseRequest;
 import dev.jobqueue.v1.LeaseResponse;
+import dev.jobqueue.v1.Pong;
 import dev.jobqueue.v1.RevokeLeases;
 import dev.jobqueue.v1.Settle;
 import dev.jobqueue.v1.SettleResult;
@@ -23,6 +24,7 @@ import io.grpc.InsecureServerCredentials;
 import io.grpc.Server;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -152,12 +154,22 @@ final class ScriptedServer extends JobQueueGrpc.JobQueueImplBase implements Auto
         }
 
         void welcome(String token) {
-            send(LeaseResponse.newBuilder()
-                    .setWelcome(Welcome.newBuilder()
-                            .setSessionId(7)
-                            .setSessionToken(token)
-                            .setHeartbeatInterval(
-                                    com.google.protobuf.Duration.newBuilder().setSeconds(5))));
+            welcome(token, Duration.ofSeconds(5));
+        }
+
+        void welcome(String token, Duration beat, String... unknownKinds) {
+            welcome(Welcome.newBuilder()
+                    .setSessionToken(token)
+                    .setHeartbeatInterval(Times.message(beat))
+                    .addAllUnknownKinds(List.of(unknownKinds)));
+        }
+
+        void welcome(Welcome.Builder welcome) {
+            send(LeaseResponse.newBuilder().setWelcome(welcome.setSessionId(7).setServer("scripted")));
+        }
+
+        void pong(long seq) {
+            send(LeaseResponse.newBuilder().setPong(Pong.newBuilder().setSeq(seq)));
         }
 
         void deliver(dev.jobqueue.v1.LeasedJob.Builder... jobs) {

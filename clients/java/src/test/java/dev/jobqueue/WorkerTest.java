@@ -5,6 +5,7 @@ import static dev.jobqueue.ScriptedServer.job;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -21,6 +22,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -142,12 +144,9 @@ class WorkerTest {
 
     @Test
     void aCodecReadsPayloadsAndWritesOutputsAndWhatDoesNotFitIsDiscarded() throws Exception {
-        var codec = Codec.of(value -> value.toString().getBytes(StandardCharsets.UTF_8), new Codec.Reader() {
-            @Override
-            public <T> T read(byte[] json, Class<T> type) {
-                return type.cast(Integer.valueOf(new String(json, StandardCharsets.UTF_8)));
-            }
-        });
+        var codec = Codec.of(
+                value -> value.toString().getBytes(StandardCharsets.UTF_8),
+                (json, type) -> Integer.valueOf(new String(json, StandardCharsets.UTF_8)));
         serve(builder().codec(codec).build().handle("k", (job, context) -> 2 * job.payload(Integer.class)));
         var stream = server.open();
         stream.deliver(job(21));
@@ -294,8 +293,8 @@ class WorkerTest {
     void theNewestCheckpointGoesBeforeTheOutcome() throws Exception {
         serve((job, context) -> {
             context.progress(0.25, "a quarter");
-            context.checkpoint(new byte[] {1});
-            context.checkpoint(new byte[] {2});
+            context.saveCheckpoint(new byte[] {1});
+            context.saveCheckpoint(new byte[] {2});
             throw new IllegalStateException();
         });
         var stream = server.open();
@@ -382,23 +381,25 @@ class WorkerTest {
     }
 
     @Test
-    void anObserverIsToldOfEveryStartAndOfWhatBecameOfIt() throws Exception {
+    void anObserverIsToldOfEveryStartAndOfWhatBecameOfItAndAFailureOfItsOwnEndsNothing() throws Exception {
         var told = new LinkedBlockingQueue<String>();
+        var attempts = new LinkedBlockingQueue<Observer.Attempt>();
         var observer = new Observer() {
             @Override
-            public void started(String kind) {
-                told.add("started " + kind);
+            public void attemptStarted(Attempt attempt) {
+                attempts.add(attempt);
+                told.add("started " + attempt.kind());
             }
 
             @Override
-            public void finished(String kind, Outcome outcome, Duration took) {
-                told.add(outcome + " " + kind);
+            public void attemptEnded(Attempt attempt, Outcome outcome, Duration took, String error) {
+                told.add(outcome + " " + attempt.kind() + " " + error);
                 throw new IllegalStateException("an observer that fails does no harm");
             }
         };
         serve(builder().observer(observer).build().handle("k", (job, context) -> {
             if (job.payload().text().equals("2")) {
-                throw new IllegalStateException();
+                throw new IllegalStateException("no disk");
             }
             if (job.payload().text().equals("3")) {
                 context.cancelled().get();
@@ -406,7 +407,8 @@ class WorkerTest {
             return null;
         }));
         var stream = server.open();
-        stream.deliver(job(1));
+        stream.deliver(
+                job(1).setFailures(2).setAttempt(3).putLabels("team", "a").putHeaders("x-request-id", "r1"));
         stream.settled(stream.settle());
         stream.deliver(job(2));
         stream.settled(
@@ -418,10 +420,147 @@ class WorkerTest {
                         .build());
         stream.deliver(job(3));
         stream.revoke(3, "TIMED_OUT");
-        for (var want :
-                List.of("started k", "SUCCEEDED k", "started k", "FAILED_PERMANENT k", "started k", "ERROR k")) {
+        for (var want : List.of(
+                "started k",
+                "SUCCEEDED k ",
+                "started k",
+                "FAILED_PERMANENT k java.lang.IllegalStateException: no disk",
+                "started k",
+                "ERROR k the lease was revoked: TIMED_OUT")) {
             assertEquals(want, told.poll(10, TimeUnit.SECONDS));
         }
+        assertEquals(new Observer.Attempt(id(1), "k", "default", 3, 2, Map.of("team", "a"), "r1"), attempts.poll());
+    }
+
+    @Test
+    void anObserverThatSleepsHoldsUpNoHeartbeatAndNoJob() throws Exception {
+        var gate = new CountDownLatch(1);
+        var told = new LinkedBlockingQueue<String>();
+        serve(builder()
+                .observer(new Observer() {
+                    @Override
+                    public void attemptStarted(Attempt attempt) {
+                        try {
+                            gate.await();
+                        } catch (InterruptedException error) {
+                            throw new IllegalStateException(error);
+                        }
+                        told.add(attempt.id());
+                    }
+                })
+                .build()
+                .handle("k", (job, context) -> null));
+        var stream = server.accept();
+        stream.welcome("token", Duration.ofMillis(100));
+        stream.deliver(job(1), job(2));
+        var beat = stream.next(FrameCase.HEARTBEAT).getHeartbeat().getSeq();
+        stream.pong(beat);
+        assertEquals(beat + 1, stream.next(FrameCase.HEARTBEAT).getHeartbeat().getSeq());
+        assertNull(told.peek());
+        gate.countDown();
+        assertEquals(id(1), told.poll(10, TimeUnit.SECONDS));
+        assertEquals(id(2), told.poll(10, TimeUnit.SECONDS));
+    }
+
+    @Test
+    void eventsBeyondTenThousandAreDroppedAndCounted() throws Exception {
+        var gate = new CountDownLatch(1);
+        var began = new CountDownLatch(1);
+        var told = new AtomicInteger();
+        var telling = new Telling(new Observer() {});
+        telling.tell(observer -> {
+            began.countDown();
+            try {
+                gate.await();
+            } catch (InterruptedException error) {
+                throw new IllegalStateException(error);
+            }
+        });
+        began.await();
+        for (var i = 0; i < Telling.MOST + 7; i++) {
+            telling.tell(observer -> told.incrementAndGet());
+        }
+        assertEquals(7, telling.dropped());
+        gate.countDown();
+        telling.flush(Duration.ofSeconds(10));
+        while (told.get() < Telling.MOST) {
+            Thread.sleep(1);
+        }
+        assertEquals(Telling.MOST, told.get());
+    }
+
+    @Test
+    void aKindThatTheServerDoesNotKnowIsSaidOnceForEachSetOfThem() throws Exception {
+        try (var log = new TestLog()) {
+            serve((job, context) -> null);
+            var stream = server.accept();
+            stream.welcome("token", Duration.ofSeconds(5), "k");
+            stream.next(FrameCase.CAPACITY);
+            assertEquals(List.of("k"), worker.status().unknownKinds());
+            stream.goAway();
+            stream = server.accept();
+            stream.welcome("token 2", Duration.ofSeconds(5), "k");
+            stream.next(FrameCase.CAPACITY);
+            stream.goAway();
+            stream = server.accept();
+            stream.welcome("token 3");
+            stream.next(FrameCase.CAPACITY);
+            assertEquals(List.of(), worker.status().unknownKinds());
+            assertEquals(
+                    List.of("the server knows no kind \"k\": no job of it can be enqueued; "
+                            + "declare it by PutKind (jobqueue kinds put k)"),
+                    log.with("knows no kind"));
+        }
+    }
+
+    @Test
+    void aPauseBeforeServingIsKept() throws Exception {
+        var made = builder().paused(true).build().handle("k", (job, context) -> null);
+        serve(made);
+        var stream = server.open();
+        assertEquals(0, stream.hello.getCapacity().getSlots());
+        assertEquals(0, stream.next(FrameCase.CAPACITY).getCapacity().getSlots());
+        made.resume();
+        assertEquals(8, stream.next(FrameCase.CAPACITY).getCapacity().getSlots());
+
+        var other = builder().build().handle("k", (job, context) -> null);
+        other.pause();
+        var serving = new Thread(other::serve);
+        serving.start();
+        assertEquals(0, server.open().hello.getCapacity().getSlots());
+        other.stop(Duration.ZERO);
+        serving.interrupt();
+        serving.interrupt();
+    }
+
+    @Test
+    void aSecondHandlerForAKindIsRefusedWithTheNameOfTheFirst() {
+        var made = builder().queues("mail", "bulk").build().handle("k", new First());
+        var error = assertThrows(IllegalArgumentException.class, () -> made.handle("k", (job, context) -> null));
+        assertEquals(
+                "the kind \"k\" has a handler already: dev.jobqueue.WorkerTest$First, in the worker of queues [mail, bulk]",
+                error.getMessage());
+        made.handle("l", (job, context) -> null);
+        error = assertThrows(IllegalArgumentException.class, () -> made.handleAsync("l", (job, context) -> null));
+        assertTrue(error.getMessage().contains("a lambda of dev.jobqueue.WorkerTest,"), error.getMessage());
+    }
+
+    private static final class First implements Handler {
+        @Override
+        public Object run(LeasedJob job, JobContext context) {
+            return null;
+        }
+    }
+
+    @Test
+    void theEnvironmentSaysWhereAndAsWhom() {
+        var builder = Worker.from(new Environment(
+                Map.of("JOBQUEUE_SERVER", "jobs:1", "JOBQUEUE_QUEUES", "mail, bulk", "WORKER_CONCURRENCY", "3")));
+        assertEquals(3, builder.build().status().slots());
+        var error = assertThrows(
+                IllegalArgumentException.class,
+                () -> Worker.from(new Environment(Map.of("WORKER_CONCURRENCY", "many"))));
+        assertTrue(error.getMessage().contains("WORKER_CONCURRENCY"), error.getMessage());
     }
 
     @Test

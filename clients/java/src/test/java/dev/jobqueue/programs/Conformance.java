@@ -143,7 +143,7 @@ public final class Conformance {
             case "snooze" -> throw new Snooze(seconds(step.get("delay_s")));
             case "progress" -> context.progress(
                     step.get("fraction").asDouble(), step.path("message").asText());
-            case "checkpoint" -> context.checkpoint(step.get("data_base64").binaryValue());
+            case "checkpoint" -> context.saveCheckpoint(step.get("data_base64").binaryValue());
             case "die" -> Runtime.getRuntime().halt(137);
             case "follow_up" -> context.followUp(NewJob.of(
                     step.get("kind").asText(), Json.of(step.get("payload").asText())));
