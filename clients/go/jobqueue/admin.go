@@ -137,7 +137,7 @@ func (c *Client) PutKind(ctx context.Context, kind Kind) (*Kind, error) {
 		message.Definition = &pb.Kind_SchemaJson{SchemaJson: kind.Schema}
 	}
 	request := &pb.PutKindRequest{Kind: message, PayloadFormat: payloadJSON}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.PutKind, request)
+	answer, err := call(ctx, c, true, c.admin.PutKind, request)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (c *Client) ListKinds(ctx context.Context) ([]*Kind, error) {
 	var kinds []*Kind
 	request := &pb.ListKindsRequest{PageSize: 1000, PayloadFormat: payloadJSON}
 	for {
-		answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.ListKinds, request)
+		answer, err := call(ctx, c, true, c.admin.ListKinds, request)
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +167,7 @@ func (c *Client) ListQueues(ctx context.Context) ([]*Queue, error) {
 	var queues []*Queue
 	request := &pb.ListQueuesRequest{PageSize: 1000}
 	for {
-		answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.ListQueues, request)
+		answer, err := call(ctx, c, true, c.admin.ListQueues, request)
 		if err != nil {
 			return nil, err
 		}
@@ -183,7 +183,7 @@ func (c *Client) ListQueues(ctx context.Context) ([]*Queue, error) {
 // GetQueue reads a queue. ErrQueueNotFound: no job was ever enqueued in it.
 func (c *Client) GetQueue(ctx context.Context, name string) (*Queue, error) {
 	request := &pb.GetQueueRequest{Name: name}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.GetQueue, request)
+	answer, err := call(ctx, c, true, c.admin.GetQueue, request)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func (c *Client) GetQueue(ctx context.Context, name string) (*Queue, error) {
 // Explanation, and may be empty.
 func (c *Client) PauseQueue(ctx context.Context, name, reason string) (*Queue, error) {
 	request := &pb.PauseQueueRequest{Name: name, Reason: reason}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.PauseQueue, request)
+	answer, err := call(ctx, c, true, c.admin.PauseQueue, request)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (c *Client) PauseQueue(ctx context.Context, name, reason string) (*Queue, e
 // ResumeQueue lets jobs be claimed from a queue again. ErrQueueNotFound: no job was ever enqueued in it.
 func (c *Client) ResumeQueue(ctx context.Context, name string) (*Queue, error) {
 	request := &pb.ResumeQueueRequest{Name: name}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.ResumeQueue, request)
+	answer, err := call(ctx, c, true, c.admin.ResumeQueue, request)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +242,7 @@ func (c *Client) UpdateQueue(ctx context.Context, name string, change QueueChang
 	}
 	request := &pb.UpdateQueueRequest{Queue: queue, UpdateMask: mask, AllowMissing: change.AllowMissing}
 	// A change that is made twice finds the etag of the first.
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, change.Etag == "", c.admin.UpdateQueue, request)
+	answer, err := call(ctx, c, change.Etag == "", c.admin.UpdateQueue, request)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +253,7 @@ func (c *Client) UpdateQueue(ctx context.Context, name string, change QueueChang
 // which stays as it ended. ErrQueueNotFound: no job was ever enqueued in the queue. ErrKeyNotBlocked: no job blocks the key.
 func (c *Client) UnblockQueueKey(ctx context.Context, queue, key string) (string, error) {
 	request := &pb.UnblockQueueKeyRequest{Queue: queue, Key: key}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.admin.UnblockQueueKey, request)
+	answer, err := call(ctx, c, false, c.admin.UnblockQueueKey, request)
 	if err != nil {
 		return "", err
 	}

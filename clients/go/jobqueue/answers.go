@@ -1,6 +1,7 @@
 package jobqueue
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -21,7 +22,7 @@ func (s *session) settled(settled *pb.Settled) {
 		switch {
 		case !ok, result.GetVerdict() == pb.SettleResult_APPLIED, result.GetVerdict() == pb.SettleResult_ALREADY_APPLIED:
 			s.logApplied(l, result)
-			s.forget(l, outcomeLabel(l.outcome, result))
+			s.forget(l, outcomeLabel(l.outcome, result), failureOf(l))
 		case result.GetVerdict() == pb.SettleResult_TRY_AGAIN:
 			again = append(again, l)
 		case result.GetVerdict() == pb.SettleResult_INVALID:
@@ -29,7 +30,7 @@ func (s *session) settled(settled *pb.Settled) {
 		default:
 			s.log.Warn("the outcome was not taken",
 				append(jobAttributes(l), "verdict", result.GetVerdict().String(), "message", result.GetMessage())...)
-			s.forget(l, OutcomeError)
+			s.forget(l, OutcomeError, fmt.Errorf("the outcome was not taken: %s %s", result.GetVerdict(), result.GetMessage()))
 		}
 	}
 	if len(again) > 0 {
@@ -48,7 +49,7 @@ func (s *session) correct(l *lease, message string) {
 	case 2:
 		l.settle(released())
 	default:
-		s.forget(l, OutcomeError)
+		s.forget(l, OutcomeError, errors.New("the outcome was refused: "+message))
 		return
 	}
 	s.settlements.add(l)
@@ -61,12 +62,12 @@ func (s *session) tooLarge(err error) {
 	}
 }
 
-func (s *session) forget(l *lease, outcome string) {
+func (s *session) forget(l *lease, outcome string, err error) {
 	s.settlements.drop(l)
 	if !l.alive {
 		delete(s.leases, l.id)
 	}
-	s.observer.Finished(l.job.Kind, outcome, l.took)
+	s.observing.finished(l, outcome, l.took, err)
 }
 
 func (s *session) logApplied(l *lease, result *pb.SettleResult) {

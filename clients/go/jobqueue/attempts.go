@@ -41,14 +41,14 @@ func (s *session) take(delivery *pb.Delivery, begin bool) {
 		l := &lease{id: message.GetLeaseId(), attempt: message.GetAttempt(), alive: true, started: time.Now()}
 		l.job = leasedJob(message, func(report *pb.Progress) { s.report(l, report) })
 		s.leases[l.id] = l
-		s.observer.Started(l.job.Kind)
+		s.observing.started(l)
 		handler, ok := s.handlers[l.job.Kind]
 		if !ok || !begin {
 			// It crossed our Drain or a move on the wire, or is of a kind that was not asked for.
 			if !ok {
 				s.log.Error("delivered, but its kind has no handler here; it goes back", jobAttributes(l)...)
 			}
-			s.ended(l, released())
+			s.ended(l, released(), nil)
 			continue
 		}
 		if l.attempt == 1 {
@@ -75,11 +75,13 @@ func (s *session) start(l *lease, handler Handler, receipted <-chan struct{}) {
 	}
 	go func() {
 		// Stays where the handler neither returns nor panics.
-		outcome := outcomeOfError(&panicked{"the handler ended its goroutine (runtime.Goexit)", ""}, nil)
+		var failure error = &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
+		outcome := outcomeOfError(failure, nil)
 		var span Span
 		defer func() {
 			if value := recover(); value != nil {
-				outcome = outcomeOfError(&panicked{value, string(debug.Stack())}, nil)
+				failure = &PanicError{value, string(debug.Stack())}
+				outcome = outcomeOfError(failure, nil)
 			}
 			if span != nil {
 				span.End(endOf(outcome, context.Cause(base)))
@@ -87,7 +89,7 @@ func (s *session) start(l *lease, handler Handler, receipted <-chan struct{}) {
 			stop(nil)
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.ended(l, outcome)
+			s.ended(l, outcome, failure)
 		}()
 		if receipted != nil {
 			select {
@@ -97,7 +99,7 @@ func (s *session) start(l *lease, handler Handler, receipted <-chan struct{}) {
 			case <-time.After(receiptWithin):
 			}
 			if cause := context.Cause(base); cause != nil {
-				outcome = outcomeOfError(cause, cause)
+				outcome, failure = outcomeOfError(cause, cause), cause
 				return
 			}
 		}
@@ -109,13 +111,14 @@ func (s *session) start(l *lease, handler Handler, receipted <-chan struct{}) {
 		}
 		output, err := handler(ctx, l.job)
 		// In here, because an output's MarshalJSON and an error's Error may panic as well.
-		outcome = outcomeOf(l.job, output, err, context.Cause(base))
+		outcome, failure = outcomeOf(l.job, output, err, context.Cause(base)), err
 	}()
 }
 
-// ended: a handler has ended. With the lock held.
-func (s *session) ended(l *lease, outcome *pb.Outcome) {
+// ended: a handler has ended; the error is what it returned. With the lock held.
+func (s *session) ended(l *lease, outcome *pb.Outcome, err error) {
 	l.alive = false
+	l.err = err
 	l.took = time.Since(l.started)
 	switch {
 	case s.capacity.ended(l):
@@ -178,7 +181,7 @@ func (s *session) giveUp(l *lease, cause error) {
 		if l.alive {
 			took = time.Since(l.started)
 		}
-		s.observer.Finished(l.job.Kind, OutcomeError, took)
+		s.observing.finished(l, OutcomeError, took, cause)
 	}
 	if l.alive {
 		l.end(cause)

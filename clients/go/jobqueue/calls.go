@@ -13,11 +13,20 @@ import (
 
 type method[Request, Answer any] func(context.Context, Request, ...grpc.CallOption) (Answer, error)
 
-// call makes a call, again and again while it may be repeated and there is time.
+// call makes a call, as repeated does, and adds the hint where it is the first one and no server is there.
+func call[Request, Answer any](
+	ctx context.Context, client *Client, retry bool, do method[Request, Answer], request Request,
+) (Answer, error) {
+	answer, err := repeated(ctx, &client.options.Access, client.options.Deadline, retry, do, request)
+	client.firstUse.see(err)
+	return answer, err
+}
+
+// repeated makes a call, again and again while it may be repeated and there is time.
 //
 // Repeated are UNAVAILABLE, and RESOURCE_EXHAUSTED where the server says when to come back. The context's deadline is
 // for all tries together; a context without one gets the limit.
-func call[Request, Answer any](
+func repeated[Request, Answer any](
 	ctx context.Context, access *Access, limit time.Duration, retry bool, do method[Request, Answer], request Request,
 ) (Answer, error) {
 	var none Answer

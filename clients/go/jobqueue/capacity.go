@@ -29,6 +29,14 @@ func (c *capacityBook) ended(l *lease) bool {
 	return ok
 }
 
+// available is how many jobs of this session may run at once.
+func (c *capacityBook) available() int {
+	if c.paused {
+		return 0
+	}
+	return max(0, c.slots-len(c.orphans))
+}
+
 // message is absolute, so that nothing can leak.
 func (c *capacityBook) message() *pb.Capacity {
 	taken := map[string]int{}
@@ -36,9 +44,7 @@ func (c *capacityBook) message() *pb.Capacity {
 		taken[each.job.Kind]++
 	}
 	capacity := &pb.Capacity{SlotsByKind: make(map[string]int32, len(c.byKind))}
-	if !c.paused {
-		capacity.Slots = whole(max(0, c.slots-len(c.orphans)))
-	}
+	capacity.Slots = whole(c.available())
 	for kind, slots := range c.byKind {
 		capacity.SlotsByKind[kind] = whole(max(0, slots-taken[kind]))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
@@ -27,6 +28,8 @@ type ClientOptions struct {
 	Access
 	// Deadline is for calls whose context has none, all tries together. 0: 30 s.
 	Deadline time.Duration
+	// Observer is told of jobs that were enqueued. nil: none is.
+	Observer Observer
 }
 
 // Client is a connection to a JobQueue server. Make one and keep it; it may be used by many goroutines at once.
@@ -39,6 +42,8 @@ type Client struct {
 	jobs       pb.JobQueueClient
 	admin      pb.QueueAdminClient
 	insight    pb.InsightClient
+	observing  *observations
+	firstUse   firstUse
 }
 
 // NewClient makes a client; it connects at the first call. The target is the server's address, for example
@@ -57,11 +62,17 @@ func NewClient(target string, options ClientOptions) (*Client, error) {
 		jobs:       pb.NewJobQueueClient(connection),
 		admin:      pb.NewQueueAdminClient(connection),
 		insight:    pb.NewInsightClient(connection),
+		observing:  observe(options.Observer, slog.Default()),
+		firstUse:   firstUse{target: target},
 	}, nil
 }
 
-// Close ends the connection and every call on it.
-func (c *Client) Close() error { return c.connection.Close() }
+// Close ends the connection and every call on it. What an Observer has not been told yet is waited for, 2 s at most.
+func (c *Client) Close() error {
+	err := c.connection.Close()
+	c.observing.end()
+	return err
+}
 
 // Enqueue enqueues one job. Once it returns, the job is committed.
 //
@@ -74,7 +85,9 @@ func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
 		return nil, err
 	}
 	request := &pb.EnqueueJobRequest{Job: message, PayloadFormat: payloadJSON}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, job.IdempotencyKey != "", c.jobs.EnqueueJob, request)
+	began := time.Now()
+	answer, err := call(ctx, c, job.IdempotencyKey != "", c.jobs.EnqueueJob, request)
+	c.observing.enqueued([]*pb.NewJob{message}, began, err)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +115,9 @@ func (c *Client) EnqueueMany(ctx context.Context, jobs []NewJob) ([]EnqueueResul
 	for len(messages) > 0 {
 		size, keyed := cutBatch(messages)
 		request := &pb.BatchEnqueueJobsRequest{Jobs: messages[:size]}
-		answer, err := call(ctx, &c.options.Access, c.options.Deadline, keyed, c.jobs.BatchEnqueueJobs, request)
+		began := time.Now()
+		answer, err := call(ctx, c, keyed, c.jobs.BatchEnqueueJobs, request)
+		c.observing.enqueued(messages[:size], began, err)
 		if err != nil {
 			return results, rebased(err, len(results))
 		}
@@ -119,7 +134,7 @@ func (c *Client) EnqueueMany(ctx context.Context, jobs []NewJob) ([]EnqueueResul
 // Get reads a job, in full.
 func (c *Client) Get(ctx context.Context, id string) (*Job, error) {
 	request := &pb.GetJobRequest{Id: id, PayloadFormat: payloadJSON}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.jobs.GetJob, request)
+	answer, err := call(ctx, c, true, c.jobs.GetJob, request)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +187,7 @@ func (c *Client) ListPage(ctx context.Context, filter Filter, token string) ([]*
 		}
 		request.Status = append(request.Status, pb.Job_Status(number))
 	}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.jobs.ListJobs, request)
+	answer, err := call(ctx, c, true, c.jobs.ListJobs, request)
 	if err != nil {
 		return nil, "", err
 	}
@@ -183,11 +198,21 @@ func (c *Client) ListPage(ctx context.Context, filter Filter, token string) ([]*
 	return jobs, answer.GetNextPageToken(), nil
 }
 
-// Cancel cancels a job: a waiting one at once, a running one by telling its worker. The reason is for people and may be
-// empty.
-func (c *Client) Cancel(ctx context.Context, id, reason string) (*Cancellation, error) {
-	request := &pb.CancelJobRequest{Id: id, Reason: reason, PayloadFormat: payloadJSON}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.CancelJob, request)
+// CancelOption is one thing that [Client.Cancel] says beside the job.
+type CancelOption func(*pb.CancelJobRequest)
+
+// CancelReason is why a job is cancelled, for people: the worker of the job and all who read the job see it.
+func CancelReason(reason string) CancelOption {
+	return func(request *pb.CancelJobRequest) { request.Reason = reason }
+}
+
+// Cancel cancels a job: a waiting one at once, a running one by telling its worker.
+func (c *Client) Cancel(ctx context.Context, id string, options ...CancelOption) (*Cancellation, error) {
+	request := &pb.CancelJobRequest{Id: id, PayloadFormat: payloadJSON}
+	for _, option := range options {
+		option(request)
+	}
+	answer, err := call(ctx, c, false, c.jobs.CancelJob, request)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +222,7 @@ func (c *Client) Cancel(ctx context.Context, id, reason string) (*Cancellation, 
 // Retry makes a finished job QUEUED again. It keeps its history; failures and losses start at 0.
 func (c *Client) Retry(ctx context.Context, id string) (*Job, error) {
 	request := &pb.RetryJobRequest{Id: id, PayloadFormat: payloadJSON}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.RetryJob, request)
+	answer, err := call(ctx, c, false, c.jobs.RetryJob, request)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +232,7 @@ func (c *Client) Retry(ctx context.Context, id string) (*Job, error) {
 // Release lets a job go that was enqueued with Hold: it waits for its RunAt and a worker, as any job.
 func (c *Client) Release(ctx context.Context, id string) (*Job, error) {
 	request := &pb.ReleaseJobRequest{Id: id, PayloadFormat: payloadJSON}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.ReleaseJob, request)
+	answer, err := call(ctx, c, false, c.jobs.ReleaseJob, request)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +241,7 @@ func (c *Client) Release(ctx context.Context, id string) (*Job, error) {
 
 // Delete deletes a terminal job and its history.
 func (c *Client) Delete(ctx context.Context, id string) error {
-	_, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.DeleteJob, &pb.DeleteJobRequest{Id: id})
+	_, err := call(ctx, c, false, c.jobs.DeleteJob, &pb.DeleteJobRequest{Id: id})
 	return err
 }
 
@@ -239,7 +264,7 @@ func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
 				cancel()
 			}
 		})
-		answer, err := call(trying, &c.options.Access, c.options.Deadline, true, c.jobs.WaitJob, request)
+		answer, err := call(trying, c, true, c.jobs.WaitJob, request)
 		stop()
 		cancel()
 		if err != nil {

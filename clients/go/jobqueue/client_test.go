@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,7 +37,9 @@ func refusal(code codes.Code, reason string, details ...protoadapt.MessageV1) er
 }
 
 // answering is a client whose calls a function answers.
-func answering(t *testing.T, answer func(method string, request any, md metadata.MD) (any, error)) *jobqueue.Client {
+func answering(
+	t *testing.T, answer func(method string, request any, md metadata.MD) (any, error), change ...func(*jobqueue.ClientOptions),
+) *jobqueue.Client {
 	server := newScripted(t, grpc.UnaryInterceptor(
 		func(ctx context.Context, request any, info *grpc.UnaryServerInfo, _ grpc.UnaryHandler) (any, error) {
 			md, _ := metadata.FromIncomingContext(ctx)
@@ -44,7 +48,11 @@ func answering(t *testing.T, answer func(method string, request any, md metadata
 		}))
 	access := server.access()
 	access.Token = "t0ken"
-	client, err := jobqueue.NewClient("passthrough:///scripted", jobqueue.ClientOptions{Access: access, Deadline: 5 * time.Second})
+	options := jobqueue.ClientOptions{Access: access, Deadline: 5 * time.Second}
+	for _, each := range change {
+		each(&options)
+	}
+	client, err := jobqueue.NewClient("passthrough:///scripted", options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -672,4 +680,87 @@ func TestAJobIsExplainedAndAQueuesDemandIsTold(t *testing.T) {
 	if _, err = client.GetQueueDemand(ctx, "other"); !errors.Is(err, jobqueue.ErrQueueNotFound) {
 		t.Error(err)
 	}
+}
+
+func TestACancelHasAReasonWhereOneIsGiven(t *testing.T) {
+	reasons := make(chan string, 2)
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		reasons <- request.(*pb.CancelJobRequest).Reason
+		return &pb.CancelJobResponse{Job: &pb.Job{Id: "1"}}, nil
+	})
+
+	_, err := client.Cancel(context.Background(), "1")
+	if got := receive(t, "the request", reasons); err != nil || got != "" {
+		t.Error(got, err)
+	}
+	_, err = client.Cancel(context.Background(), "1", jobqueue.CancelReason("a typing error"))
+	if got := receive(t, "the request", reasons); err != nil || got != "a typing error" {
+		t.Error(got, err)
+	}
+}
+
+func TestPayloadAndOutputOfAJobAreDecoded(t *testing.T) {
+	job := &jobqueue.Job{ID: "1", Kind: "k", Status: jobqueue.StatusRunning, Payload: json.RawMessage(`{"to":"ada"}`)}
+	var payload struct{ To string }
+	if err := job.Decode(&payload); err != nil || payload.To != "ada" {
+		t.Error(payload, err)
+	}
+	var output int
+	if err := job.DecodeOutput(&output); err == nil || err.Error() != "jobqueue: the k job 1 has no output here; its status is RUNNING" {
+		t.Error(err)
+	}
+	job.Output = json.RawMessage(`7`)
+	if err := job.DecodeOutput(&output); err != nil || output != 7 {
+		t.Error(output, err)
+	}
+	job.Output = json.RawMessage(`"x"`)
+	if err := job.DecodeOutput(&output); err == nil {
+		t.Error("a text became a number")
+	}
+}
+
+func TestWhereNothingListensTheFirstErrorSaysWhatToDoAndNoLaterOne(t *testing.T) {
+	address := unused(t)
+	client, err := jobqueue.NewClient(address, jobqueue.ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+
+	_, first := client.Retry(context.Background(), "1")
+	_, second := client.Retry(context.Background(), "1")
+
+	hint := "nothing answers at " + address + `; start a server by "make run" or "jobqueue-server", or set JOBQUEUE_SERVER`
+	if !errors.Is(first, jobqueue.ErrUnavailable) || !strings.HasSuffix(first.Error(), hint) {
+		t.Error(first)
+	}
+	if !errors.Is(second, jobqueue.ErrUnavailable) || strings.Contains(second.Error(), "nothing answers") {
+		t.Error(second)
+	}
+}
+
+func TestAServerThatHasAnsweredNeedsNoHint(t *testing.T) {
+	failures := []error{
+		refusal(codes.NotFound, "JOB_NOT_FOUND"), status.Error(codes.Unavailable, "transport: Error while dialing: refused"),
+	}
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		next := failures[0]
+		failures = failures[1:]
+		return nil, next
+	})
+	for range 2 {
+		if _, err := client.Retry(context.Background(), "1"); err == nil || strings.Contains(err.Error(), "nothing answers") {
+			t.Error(err)
+		}
+	}
+}
+
+// unused is an address of loopback at which nothing listens.
+func unused(t *testing.T) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
 }

@@ -14,6 +14,7 @@ func (l *link) drain() {
 	s := l.session
 	s.mu.Lock()
 	s.draining = true
+	s.enter(WorkerDraining)
 	s.sendDrain()
 	s.mu.Unlock()
 	l.poke()

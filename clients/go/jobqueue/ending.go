@@ -21,13 +21,15 @@ const (
 	outputBytes = 1024 * 1024
 )
 
-// panicked is what a handler panicked with.
-type panicked struct {
-	value any
-	stack string
+// PanicError is what a handler panicked with: an [Observer] gets it as the error of the attempt.
+type PanicError struct {
+	// Value is what the handler panicked with.
+	Value any
+	// Stack is that of the panic, as [runtime/debug.Stack] gives it. Empty: the handler ended its goroutine instead.
+	Stack string
 }
 
-func (p *panicked) Error() string { return fmt.Sprint(p.value) }
+func (p *PanicError) Error() string { return fmt.Sprint(p.Value) }
 
 // outcomeOf is what a handler's end means: the one table from results and errors to messages. nil: a success without
 // output, which travels as a bare number. The cause is why its context had ended before it; nil: it had not.
@@ -69,9 +71,9 @@ func outcomeOfError(err, cause error) *pb.Outcome {
 		return &pb.Outcome{Outcome: &pb.Outcome_Snooze{Snooze: &pb.Snooze{Delay: durationpb.New(snooze.Delay)}}}
 	}
 	failure := &pb.Failure{ErrorType: cut(typeOf(err), typeCharacters, ""), Error: cutEnd(err.Error(), errorBytes)}
-	var panicking *panicked
+	var panicking *PanicError
 	if errors.As(err, &panicking) {
-		failure.Stack = cutEnd(panicking.stack, stackBytes)
+		failure.Stack = cutEnd(panicking.Stack, stackBytes)
 	}
 	var discard *DiscardError
 	failure.Permanent = errors.As(err, &discard)
@@ -97,7 +99,7 @@ func failed(errorType, message string) *pb.Outcome {
 func typeOf(err error) string {
 	for each := err; each != nil; each = errors.Unwrap(each) {
 		switch each.(type) {
-		case *panicked:
+		case *PanicError:
 			return "panic"
 		case *RetryError, *DiscardError:
 			continue

@@ -171,6 +171,7 @@ type Error struct {
 	sentinels []error
 	asked     bool
 	note      string
+	hint      string
 }
 
 // Error says everything that a person needs.
@@ -190,6 +191,9 @@ func (e *Error) Error() string {
 	}
 	if e.note != "" {
 		text += "; " + e.note
+	}
+	if e.hint != "" {
+		text += "; " + e.hint
 	}
 	return text
 }

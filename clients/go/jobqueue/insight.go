@@ -84,7 +84,7 @@ type QueueDemand struct {
 // Explain asks why a job waits, and what would start it. ErrJobNotFound: no job has this id.
 func (c *Client) Explain(ctx context.Context, id string) (*Explanation, error) {
 	request := &pb.ExplainJobRequest{Id: id}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.insight.ExplainJob, request)
+	answer, err := call(ctx, c, true, c.insight.ExplainJob, request)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (c *Client) Explain(ctx context.Context, id string) (*Explanation, error) {
 // was ever enqueued in it.
 func (c *Client) GetQueueDemand(ctx context.Context, name string) (*QueueDemand, error) {
 	request := &pb.GetQueueDemandRequest{Queue: name}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.insight.GetQueueDemand, request)
+	answer, err := call(ctx, c, true, c.insight.GetQueueDemand, request)
 	if err != nil {
 		return nil, err
 	}

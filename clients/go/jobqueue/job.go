@@ -2,6 +2,7 @@ package jobqueue
 
 import (
 	"encoding/json"
+	"fmt"
 	"sync"
 	"time"
 
@@ -150,6 +151,22 @@ type Job struct {
 	// UniqueAction, of an answer to Enqueue: what was done with this job, which holds the name of the one that was to be
 	// enqueued (Unique). 0: that one was stored, or Replayed.
 	UniqueAction UniqueAction
+}
+
+// Decode reads the payload into a value, as json.Unmarshal does. Of a job without one, as lists have it, it is an error.
+func (j *Job) Decode(value any) error { return j.decode("payload", j.Payload, value) }
+
+// DecodeOutput reads the output into a value, as json.Unmarshal does. Of a job without one it is an error: look at Status.
+func (j *Job) DecodeOutput(value any) error { return j.decode("output", j.Output, value) }
+
+func (j *Job) decode(what string, text json.RawMessage, value any) error {
+	if len(text) == 0 {
+		return fmt.Errorf("jobqueue: the %s job %s has no %s here; its status is %s", j.Kind, j.ID, what, j.Status)
+	}
+	if err := json.Unmarshal(text, value); err != nil {
+		return fmt.Errorf("jobqueue: the %s of the %s job %s does not fit: %w", what, j.Kind, j.ID, err)
+	}
+	return nil
 }
 
 // IsTerminal says whether the job has ended.

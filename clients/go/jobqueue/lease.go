@@ -40,6 +40,10 @@ type lease struct {
 	// started is when it was delivered, and took how long its handler ran, once it has ended.
 	started time.Time
 	took    time.Duration
+	// err is what the handler returned, once it has ended.
+	err error
+	// observed is the attempt as an observer is told of it, where there is one.
+	observed Attempt
 	// corrections is how often the server has called an outcome of it INVALID.
 	corrections int
 }

@@ -42,6 +42,9 @@ func (j *LeasedJob) Progress(fraction float64, message string) error {
 	return nil
 }
 
+// ProgressMessage says what the attempt does, as [LeasedJob.Progress] does, where no fraction of the whole is known.
+func (j *LeasedJob) ProgressMessage(message string) { j.report(&pb.Progress{Message: message}) }
+
 // SaveCheckpoint leaves something for the job's next attempt, which reads it as Checkpoint; at most 64 KiB, in any form.
 // Returns at once. The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where
 // the worker is lost, the last tenths of a second may be lost with it.

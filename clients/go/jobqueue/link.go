@@ -51,6 +51,9 @@ func (l *link) run(ctx context.Context) error {
 			each.end(ErrShutdown)
 		}
 	}()
+	s.mu.Lock()
+	s.tick()
+	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() {
 		defer end()
 		l.drain()
@@ -141,8 +144,17 @@ func (l *link) refused(life context.Context, target string, err error) error {
 		return nil
 	}
 	s.stay()
+	s.failed(err)
+	forGood := errors.Is(err, ErrInvalidRequest) || errors.Is(err, ErrNotAllowed) || errors.Is(err, ErrNotSupported)
+	switch {
+	case s.stream != nil:
+	case forGood:
+		s.enter(WorkerRefused)
+	default:
+		s.away()
+	}
 	// Only before the first Welcome: later it is a fault of one server among several, or of a token that is renewed.
-	if !l.welcomed && (errors.Is(err, ErrInvalidRequest) || errors.Is(err, ErrNotAllowed) || errors.Is(err, ErrNotSupported)) {
+	if !l.welcomed && forGood {
 		return err
 	}
 	wait := l.waits.next()
@@ -153,6 +165,10 @@ func (l *link) refused(life context.Context, target string, err error) error {
 		l.sayUnauthenticated(target, err)
 		wait = unauthenticatedWait
 	default:
+		var failure *Error
+		if !l.welcomed && errors.As(err, &failure) && nothingAnswers(failure) {
+			failure.hint = howToStart(target)
+		}
 		l.sayLost(fmt.Sprintf("can't reach %s", target), err)
 	}
 	s.mu.Unlock()
@@ -209,6 +225,7 @@ func (l *link) sessionGone(err error) {
 }
 
 func (l *link) lost(err error) {
+	l.session.failed(err)
 	l.dropStream()
 	l.sayLost("the stream was lost", err)
 }
@@ -217,6 +234,7 @@ func (l *link) dropStream() {
 	l.session.stream = nil
 	l.session.crossed = nil
 	l.moveAt = time.Time{}
+	l.session.away()
 	l.session.notify()
 }
 
@@ -249,6 +267,7 @@ func (l *link) endSession() {
 	l.leaveStream()
 	l.moveAt = time.Time{}
 	l.session.over()
+	l.session.away()
 	l.poke()
 }
 

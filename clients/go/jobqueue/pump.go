@@ -28,6 +28,7 @@ func (l *link) pump(life context.Context, on *stream) {
 			ended = fromRPC(err, on.call.Trailer())
 			break
 		}
+		s.lastHeard = time.Now()
 		switch frame := response.GetFrame().(type) {
 		case *pb.LeaseResponse_GoAway:
 			s.log.Info("the server asks to connect elsewhere", "reason", frame.GoAway.GetReason())

@@ -90,7 +90,7 @@ func (c *Client) ListQueueKeys(ctx context.Context, queue string, options ListKe
 	}
 	for len(keys) < most {
 		request.PageSize = whole(min(most-len(keys), 1000))
-		answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.ListQueueKeys, request)
+		answer, err := call(ctx, c, true, c.admin.ListQueueKeys, request)
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +108,7 @@ func (c *Client) ListQueueKeys(ctx context.Context, queue string, options ListKe
 // ErrQueueNotFound: no job was ever enqueued in it.
 func (c *Client) GetQueueKey(ctx context.Context, queue, key string) (*QueueKey, error) {
 	request := &pb.GetQueueKeyRequest{Queue: queue, Key: key}
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.GetQueueKey, request)
+	answer, err := call(ctx, c, true, c.admin.GetQueueKey, request)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (c *Client) UpdateQueueKey(ctx context.Context, queue, key string, change Q
 	}
 	request := &pb.UpdateQueueKeyRequest{QueueKey: message, UpdateMask: mask}
 	// A change that is made twice finds the etag of the first.
-	answer, err := call(ctx, &c.options.Access, c.options.Deadline, change.Etag == "", c.admin.UpdateQueueKey, request)
+	answer, err := call(ctx, c, change.Etag == "", c.admin.UpdateQueueKey, request)
 	if err != nil {
 		return nil, err
 	}

@@ -5,11 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -136,6 +138,12 @@ func (p *peer) revoke(reason string, ids ...int64) {
 	}}})
 }
 
+// token is the credentials that the stream was opened with.
+func (p *peer) token() string {
+	md, _ := metadata.FromIncomingContext(p.stream.Context())
+	return strings.Join(md.Get("authorization"), ",")
+}
+
 func (p *peer) goodbye() {
 	p.t.Helper()
 	p.send(&pb.LeaseResponse{Frame: &pb.LeaseResponse_Goodbye{Goodbye: &pb.Goodbye{}}})
@@ -201,9 +209,10 @@ func job(id int64, kind string) *pb.LeasedJob {
 
 // running is a worker under test.
 type running struct {
-	t     *testing.T
-	drain context.CancelFunc
-	ended chan error
+	t      *testing.T
+	worker *jobqueue.Worker
+	drain  context.CancelFunc
+	ended  chan error
 }
 
 // work runs a worker with one handler, of the kind `k`, against the scripted server.
@@ -221,7 +230,7 @@ func work(s *scripted, handler jobqueue.Handler, change ...func(*jobqueue.Worker
 	}
 	worker.Handle("k", handler, jobqueue.Slots(4))
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{t: s.t, drain: cancel, ended: make(chan error, 1)}
+	r := &running{t: s.t, worker: worker, drain: cancel, ended: make(chan error, 1)}
 	go func() { r.ended <- worker.Run(ctx) }()
 	s.t.Cleanup(cancel)
 	return r

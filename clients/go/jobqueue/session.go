@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -18,11 +19,13 @@ const defaultTTL = 30 * time.Second
 // session is the worker's, over all its streams: its leases, and what each frame of the server does to them. One lock
 // guards all of it; nothing under the lock blocks.
 type session struct {
-	options  *WorkerOptions
-	handlers map[string]kindHandler
-	values   context.Context // of Run: gives handlers its values, and nothing else
-	log      *slog.Logger
-	observer Observer
+	options   *WorkerOptions
+	handlers  map[string]kindHandler
+	values    context.Context // of Run: gives handlers its values, and nothing else
+	log       *slog.Logger
+	observing *observations
+	// By the monotonic clock: when it last was seen not to be stuck, and the ttl. Read without the lock.
+	ticked, ttlShown atomic.Int64
 
 	mu          sync.Mutex
 	changed     chan struct{} // closed and replaced at a change, if a goroutine waits
@@ -52,20 +55,32 @@ type session struct {
 	moving bool
 	// closed: the worker has left; timers that still run do nothing.
 	closed bool
+	// What a status says.
+	state        WorkerState
+	since        time.Time
+	awaySince    time.Time // when it last stopped serving
+	server       string
+	unknownKinds []string
+	lastError    string
+	lastHeard    time.Time
+	shown        shown
 }
 
 func newSession(ctx context.Context, options *WorkerOptions, handlers map[string]kindHandler) *session {
 	s := &session{
-		options:  options,
-		handlers: handlers,
-		values:   context.WithoutCancel(ctx),
-		log:      options.Logger,
-		observer: options.Observer,
-		changed:  make(chan struct{}),
-		leases:   map[int64]*lease{},
-		capacity: newCapacityBook(options.Concurrency, handlers),
-		beat:     5 * time.Second,
-		ttl:      defaultTTL,
+		options:   options,
+		handlers:  handlers,
+		values:    context.WithoutCancel(ctx),
+		log:       options.Logger,
+		observing: observe(options.Observer, options.Logger),
+		state:     WorkerStarting,
+		shown:     shown{state: WorkerStarting},
+		since:     time.Now(),
+		changed:   make(chan struct{}),
+		leases:    map[int64]*lease{},
+		capacity:  newCapacityBook(options.Concurrency, handlers),
+		beat:      5 * time.Second,
+		ttl:       defaultTTL,
 	}
 	s.settlements = newSettlements(options.Concurrency, s.sendSettle, s.later)
 	s.progress = &progressReports{
@@ -131,6 +146,11 @@ func (s *session) welcome(welcome *pb.Welcome, on *stream) {
 	if s.ttl = welcome.GetSessionTtl().AsDuration(); s.ttl <= 0 {
 		s.ttl = defaultTTL
 	}
+	s.ttlShown.Store(int64(s.ttl))
+	s.server = welcome.GetServer()
+	s.lastHeard = time.Now()
+	s.notDeclared(welcome.GetUnknownKinds())
+	s.enter(WorkerServing)
 	s.heard, s.beatsSent = s.helloSent, map[int64]time.Time{}
 	if s.options.StopWhenLost && !s.losing {
 		s.losing = true

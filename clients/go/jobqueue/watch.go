@@ -203,6 +203,7 @@ func (w *Watch) pause(ctx context.Context, err error) error {
 	}
 	wait, again := pauseAfter(failure, w.waits)
 	if !again {
+		w.client.firstUse.see(failure)
 		return failure
 	}
 	if w.awaySince.IsZero() {
@@ -210,6 +211,7 @@ func (w *Watch) pause(ctx context.Context, err error) error {
 	}
 	if time.Since(w.awaySince)+wait >= w.patience {
 		failure.note = "tried again until the deadline of " + w.patience.String()
+		w.client.firstUse.see(failure)
 		return failure
 	}
 	return sleep(ctx, wait)

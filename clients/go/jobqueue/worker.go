@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
+	"reflect"
+	"runtime"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -50,6 +51,8 @@ type WorkerOptions struct {
 	Logger *slog.Logger
 	// Observer is told of starts and ends, for metrics. nil: none is.
 	Observer Observer
+	// Paused: the worker takes no jobs until [Worker.Resume].
+	Paused bool
 }
 
 // KindOption is one setting of a kind's handler.
@@ -76,6 +79,9 @@ type Worker struct {
 	handlers map[string]kindHandler
 	session  *session
 	paused   bool
+	// idle is the status while Run does not run, and failed the error that it returned last.
+	idle   WorkerStatus
+	failed error
 }
 
 // NewWorker makes a worker; it connects when it runs. The target is the server's address.
@@ -109,10 +115,11 @@ func NewWorker(target string, options WorkerOptions) (*Worker, error) {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	if options.Observer == nil {
-		options.Observer = noObserver{}
+	idle := WorkerStatus{State: WorkerStarting, Since: time.Now().Round(0)}
+	if !options.Paused {
+		idle.Slots = options.Concurrency
 	}
-	return &Worker{options: options, handlers: map[string]kindHandler{}}, nil
+	return &Worker{options: options, handlers: map[string]kindHandler{}, paused: options.Paused, idle: idle}, nil
 }
 
 // Handle makes a function the handler of a kind. It panics where the program is wrong: the kind has a handler already,
@@ -120,11 +127,12 @@ func NewWorker(target string, options WorkerOptions) (*Worker, error) {
 func (w *Worker) Handle(kind string, handler Handler, options ...KindOption) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := w.handlers[kind]; ok {
-		panic(fmt.Sprintf("jobqueue: kind %q already has a handler", kind))
-	}
 	if handler == nil {
 		panic(fmt.Sprintf("jobqueue: the handler of kind %q is nil", kind))
+	}
+	if first, ok := w.handlers[kind]; ok {
+		panic(fmt.Sprintf("jobqueue: kind %q already has a handler, %s, in the worker of queues %q; %s would be its second",
+			kind, nameOf(first.run), w.options.Queues, nameOf(handler)))
 	}
 	if w.session != nil {
 		panic("jobqueue: Handle was called while the worker runs")
@@ -134,6 +142,12 @@ func (w *Worker) Handle(kind string, handler Handler, options ...KindOption) {
 		option(&made)
 	}
 	w.handlers[kind] = made
+	w.idle.Kinds = kindsOf(w.handlers)
+}
+
+// nameOf is what a function is called in its program.
+func nameOf(handler Handler) string {
+	return runtime.FuncForPC(reflect.ValueOf(handler).Pointer()).Name()
 }
 
 // Run serves until the context ends, and then drains: no new jobs, running ones finish within ShutdownGrace, others go
@@ -154,15 +168,29 @@ func (w *Worker) Run(ctx context.Context) error {
 	session.capacity.paused = w.paused
 	w.session = session
 	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.session = nil
-	}()
-	return newLink(session).run(ctx)
+	err := newLink(session).run(ctx)
+	status := session.left(err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.session, w.idle, w.failed = nil, status, err
+	return err
 }
 
-// Pause takes no more jobs until Resume; running ones run on.
+// Status is how the worker is doing: a copy.
+func (w *Worker) Status() WorkerStatus {
+	w.mu.Lock()
+	session := w.session
+	if session == nil {
+		defer w.mu.Unlock()
+		return w.idle
+	}
+	w.mu.Unlock()
+	session.mu.Lock()
+	defer session.mu.Unlock()
+	return session.status()
+}
+
+// Pause takes no more jobs until Resume; running ones run on. A worker that does not run yet keeps it.
 func (w *Worker) Pause() { w.pause(true) }
 
 // Resume takes jobs again.
@@ -174,16 +202,14 @@ func (w *Worker) pause(paused bool) {
 	w.paused = paused
 	if w.session != nil {
 		w.session.pause(paused)
+	} else if w.idle.Slots = 0; !paused && w.idle.State == WorkerStarting {
+		w.idle.Slots = w.options.Concurrency
 	}
 }
 
 // subscriptions are the queues, each with all kinds that have a handler.
 func subscriptions(queues []string, handlers map[string]kindHandler) []*pb.Subscription {
-	kinds := make([]string, 0, len(handlers))
-	for kind := range handlers {
-		kinds = append(kinds, kind)
-	}
-	slices.Sort(kinds)
+	kinds := kindsOf(handlers)
 	made := make([]*pb.Subscription, len(queues))
 	for i, queue := range queues {
 		made[i] = &pb.Subscription{Queue: queue, Kinds: kinds}

@@ -1,4 +1,5 @@
-// Runs jobs of the kind `double` until Ctrl-C, and tells what became of them on a page: /debug/vars.
+// Runs jobs of the kind `double` until Ctrl-C, and tells what became of them on a page, /debug/vars, and how the worker is
+// on two more: /livez and /readyz.
 package main
 
 import (
@@ -16,15 +17,16 @@ import (
 
 // metrics counts attempts by kind and outcome. With another library of metrics it looks the same.
 type metrics struct {
+	jobqueue.NoObserver
 	running, finished, seconds *expvar.Map
 }
 
-func (m metrics) Started(kind string) { m.running.Add(kind, 1) }
+func (m metrics) AttemptStarted(attempt jobqueue.Attempt) { m.running.Add(attempt.Kind, 1) }
 
-func (m metrics) Finished(kind, outcome string, took time.Duration) {
-	m.running.Add(kind, -1)
-	m.finished.Add(kind+"."+outcome, 1)
-	m.seconds.AddFloat(kind, took.Seconds())
+func (m metrics) AttemptEnded(attempt jobqueue.Attempt, outcome string, took time.Duration, _ error) {
+	m.running.Add(attempt.Kind, -1)
+	m.finished.Add(attempt.Kind+"."+outcome, 1)
+	m.seconds.AddFloat(attempt.Kind, took.Seconds())
 }
 
 func main() {
@@ -32,9 +34,11 @@ func main() {
 	page := flag.String("page", "127.0.0.1:9091", "where /debug/vars is shown")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
-	observer := metrics{expvar.NewMap("running"), expvar.NewMap("finished"), expvar.NewMap("seconds")}
+	observer := metrics{
+		running: expvar.NewMap("running"), finished: expvar.NewMap("finished"), seconds: expvar.NewMap("seconds"),
+	}
 	worker, err := jobqueue.NewWorker(*server, jobqueue.WorkerOptions{Observer: observer})
 	check(err)
 	worker.Handle("double", func(ctx context.Context, job *jobqueue.LeasedJob) (any, error) {
@@ -44,6 +48,8 @@ func main() {
 		}
 		return map[string]int{"doubled": 2 * in.Number}, nil
 	})
+	http.Handle("/livez", worker.HealthHandler())
+	http.Handle("/readyz", worker.HealthHandler())
 	go func() { check(http.ListenAndServe(*page, nil)) }()
 	check(worker.Run(ctx))
 }
