@@ -408,6 +408,9 @@ if TYPE_CHECKING:
     from .worker import (
         Worker as Worker,
     )
+    from .worker import (
+        WorkerStatus as WorkerStatus,
+    )
     from .worker_sessions import (
         HeldJob as HeldJob,
     )
@@ -452,7 +455,7 @@ _HOME = {
     "sync_schedules": "SyncSchedules",
     "typed.kind": "JobKind JobNotSucceeded PayloadTooNew PayloadUnreadable Upcast define_kind",
     "watch": "Watch",
-    "worker": "JobContext JobLogFilter LeasedJob Observer Worker",
+    "worker": "JobContext JobLogFilter LeasedJob Observer Worker WorkerStatus",
     "worker_sessions": "HeldJob WorkerDrain WorkerSession WorkerState",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

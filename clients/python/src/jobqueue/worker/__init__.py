@@ -11,6 +11,16 @@ from jobqueue.jobs import LeasedJob
 from .context import JobContext, Stop
 from .logs import JobLogFilter, current_job
 from .observer import Observer
+from .status import WorkerStatus
 from .worker import Worker
 
-__all__ = ["JobContext", "JobLogFilter", "LeasedJob", "Observer", "Stop", "Worker", "current_job"]
+__all__ = [
+    "JobContext",
+    "JobLogFilter",
+    "LeasedJob",
+    "Observer",
+    "Stop",
+    "Worker",
+    "WorkerStatus",
+    "current_job",
+]

@@ -42,9 +42,14 @@ class CapacityBook:
         """The handlers that run on after their session."""
         return list(self._orphans)
 
+    @property
+    def slots(self) -> int:
+        """How many jobs may run at once now."""
+        return 0 if self.paused else max(0, self._slots - len(self._orphans))
+
     def message(self) -> pb.Capacity:
         """Absolute, so that nothing can leak."""
         taken = Counter(lease.message.kind for lease in self._orphans)
-        slots = 0 if self.paused else max(0, self._slots - len(self._orphans))
+        slots = self.slots
         by_kind = {kind: max(0, slots - taken[kind]) for kind, slots in self._by_kind.items()}
         return pb.Capacity(slots=slots, slots_by_kind=by_kind)

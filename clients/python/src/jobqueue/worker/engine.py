@@ -15,6 +15,7 @@ from collections.abc import Callable
 from jobqueue.traces import Traces
 from jobqueue.v1 import lease_pb2 as pb
 
+from .clock import Clock, new_loop
 from .handlers import Handlers, RunIn
 from .lease import Lease
 from .link import Link
@@ -25,7 +26,11 @@ from .options import WorkerOptions
 from .process_runner import ProcessRunner
 from .runner import Runner
 from .session import Session
+from .status import StatusBook
 from .thread_runner import ThreadRunner
+
+# How often the session's loop shows that it runs, where health is asked for. Health looks back 30 s at least.
+_TICK = 1.0
 
 
 class Engine:
@@ -37,7 +42,10 @@ class Engine:
         observer: Is told of starts and ends.
         user_loop: Where async handlers run.
         on_end: Called on the session's thread when it is over, with the error if it failed.
+        book: Where the worker's status is written.
         traces: Makes spans of handlers; None: there are none.
+        paused: Whether the worker takes no jobs until it is resumed.
+        ticking: Whether `StatusBook.ticked` is kept, which health looks at.
     """
 
     def __init__(
@@ -47,15 +55,22 @@ class Engine:
         observer: Observer,
         user_loop: asyncio.AbstractEventLoop,
         on_end: Callable[[BaseException | None], None],
+        book: StatusBook,
         traces: Traces | None = None,
+        *,
+        paused: bool = False,
+        ticking: bool = False,
     ) -> None:
         self._options = options
         self._handlers = handlers
         self._observer = observer
         self._user_loop = user_loop
         self._on_end = on_end
+        self._book = book
         self._traces = traces
-        self._loop = asyncio.new_event_loop()
+        self._paused = paused
+        self._ticking = ticking
+        self._loop = new_loop()
         self._ended: deque[Lease] = deque()
         self._collecting = False
         self._leaving: asyncio.Task[None] | None = None
@@ -73,7 +88,7 @@ class Engine:
 
     def pause(self, paused: bool) -> None:
         """Takes no more jobs for a while, from any thread."""
-        self._call(lambda: self._session.pause(paused) if self._session is not None else None)
+        self._call(self._pause, paused)
 
     def finish(self, lease: Lease, outcome: pb.Outcome | None) -> None:
         """Takes the outcome of a lease, from any thread; one wake-up of the session's loop for all that gathers."""
@@ -97,6 +112,7 @@ class Engine:
                 runner.run(self._main())
         except BaseException as raised:
             error = raised
+        self._book.ended(error)
         self._on_end(error)
 
     async def _main(self) -> None:
@@ -105,8 +121,10 @@ class Engine:
             "thread": ThreadRunner(self.finish, self._traces),
             "process": ProcessRunner(self._loop, self.finish, self._traces),
         }
-        self._session = Session(self._options, self._handlers, runners, self._observer)
-        self._link = Link(self._options, self._session)
+        self._session = Session(self._options, self._handlers, runners, self._observer, self._book)
+        self._session.pause(self._paused)
+        self._link = Link(self._options, self._session, self._book)
+        tick = self._loop.create_task(self._tick()) if self._ticking else None
         if self._early_stop is not None:
             self._stop(*self._early_stop)
         try:
@@ -116,6 +134,19 @@ class Engine:
                 runner.close()
             if self._leaving is not None:
                 await asyncio.wait([self._leaving])
+            if tick is not None:
+                tick.cancel()
+
+    async def _tick(self) -> None:
+        """Says that the loop runs."""
+        while True:
+            self._book.ticked = Clock.monotonic()
+            await asyncio.sleep(_TICK)
+
+    def _pause(self, paused: bool) -> None:
+        self._paused = paused
+        if self._session is not None:
+            self._session.pause(paused)
 
     def _stop(self, grace: float, reason: str) -> None:
         if self._link is None:

@@ -57,7 +57,7 @@ class Lease:
         self.place = Place.RUNNING
         #: Whether the handler still runs, and so takes up a slot, whatever became of the lease.
         self.alive = True
-        #: As of `time.monotonic`.
+        #: As of `Clock.monotonic`.
         self.started = started
         self.seconds = 0.0
         #: How often the server has called an outcome of it INVALID.

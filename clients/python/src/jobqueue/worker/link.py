@@ -17,9 +17,11 @@ from jobqueue.errors import (
 )
 from jobqueue.v1 import lease_pb2 as pb
 
+from .clock import Clock
 from .logs import log
 from .options import WorkerOptions
 from .session import Session
+from .status import StatusBook
 from .stream import Stream, StreamEnded
 
 _WELCOME_WITHIN = 10.0
@@ -45,11 +47,13 @@ class Link:
     Args:
         options: The worker's settings.
         session: What the frames are for.
+        book: Where the worker's status is written.
     """
 
-    def __init__(self, options: WorkerOptions, session: Session) -> None:
+    def __init__(self, options: WorkerOptions, session: Session, book: StatusBook) -> None:
         self._options = options
         self._session = session
+        self._book = book
         self._targets = itertools.cycle(options.targets)
         self._backoff = Backoff(base=0.1, cap=5.0)
         self._over = asyncio.Event()
@@ -131,6 +135,7 @@ class Link:
             stream = Stream(next(self._targets), self._options.access)
         except Exception as error:  # a token that could not be renewed, for one
             self._say_lost(f"no stream could be opened: {error!r}")
+            self._book.failing(error)
             await asyncio.sleep(self._backoff.next())
             return
         try:
@@ -146,6 +151,7 @@ class Link:
             stream.cancel()
             self._session.stay()
             if not self._welcomed and isinstance(error, _HOPELESS):
+                self._book.failing(error, refused=True)
                 raise
             await self._wait(stream.target, error)
             return
@@ -163,6 +169,7 @@ class Link:
     async def _wait(self, target: str, error: JobQueueError) -> None:
         """After a try in vain. One that still has its old stream soon tries again: a new token may be on its way."""
         if self._session.stream is None:
+            self._book.failing(error, refused=isinstance(error, _HOPELESS))
             if isinstance(error, Unauthenticated):
                 self._say_unauthenticated(target, error)
                 await asyncio.sleep(_UNAUTHENTICATED_WAIT)
@@ -228,6 +235,7 @@ class Link:
     def _handle(self, stream: Stream, frame: pb.LeaseResponse) -> None:
         if stream is not self._session.stream:
             return
+        self._book.heard = Clock.monotonic()
         if frame.HasField("go_away"):
             self._move(frame.go_away)
         elif frame.HasField("goodbye"):
@@ -255,14 +263,17 @@ class Link:
     def _session_gone(self, error: SessionUnknown) -> None:
         log.warning("the server has no such session any more: %s", error)
         self._end_session()
+        self._book.failing(error)
 
     def _lost(self, why: str) -> None:
         self._drop_stream()
+        self._book.failing(f"the stream was lost: {why}")
         self._say_lost(f"the stream was lost: {why}")
 
     def _drop_stream(self) -> None:
         self._session.stream = None
         self._move_at = None
+        self._book.lost()
 
     def _say_lost(self, what: str) -> None:
         """Once until there is a stream again: an hour's outage is one line, not a thousand."""
@@ -284,6 +295,7 @@ class Link:
         self._leave_stream()
         self._move_at = None
         self._session.over()
+        self._book.lost()
         self._wake.set()
 
     def _move(self, go_away: pb.GoAway) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class WorkerOptions:
     session_ttl: timedelta | None
     shutdown_grace: timedelta
     stop_when_lost: bool
+    health: str | None = None
 
     def __post_init__(self) -> None:
         if not self.targets:
@@ -41,6 +43,20 @@ class WorkerOptions:
             raise ValueError(f"session_ttl is {self.session_ttl}; it is 5 seconds to 1 hour")
         if self.shutdown_grace < timedelta(0):
             raise ValueError(f"shutdown_grace is {self.shutdown_grace}; it must not be negative")
+        if self.health is not None:
+            split_address(self.health)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`.
+
+    Raises:
+        ValueError: The text is not of this form.
+    """
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.%]+)\]|([^\[\]:]+)):(\d{1,5})", address, re.ASCII)
+    if match is None or int(match[3]) > 65535:
+        raise ValueError(f"health is {address!r}; it is HOST:PORT, such as 127.0.0.1:8081 or [::1]:8081")
+    return match[1] or match[2], int(match[3])
 
 
 def default_name() -> str:

@@ -12,6 +12,7 @@ from jobqueue.v1 import job_pb2
 from jobqueue.v1 import lease_pb2 as pb
 
 from .capacity import CapacityBook
+from .clock import Clock
 from .context import JobContext, Stop
 from .ending import failed, of_exception, released
 from .handlers import NO_HANDLER, Handlers, RunIn
@@ -22,6 +23,7 @@ from .options import WorkerOptions, client_name
 from .progress import ProgressReports
 from .runner import Runner
 from .settlements import Settlements, size_of
+from .status import DEFAULT_TTL, StatusBook
 from .stream import Stream
 from .verdicts import label_of, log_applied
 
@@ -33,8 +35,6 @@ _RECEIPT_AFTER = 0.012
 _RECEIPT_WITHIN = 0.02
 # How long the handler of a revoked lease may go on before a style that can kill does so.
 _REVOKED_GRACE = 5.0
-# Where Welcome does not say it.
-_DEFAULT_TTL = 30.0
 
 Verdict = pb.SettleResult.Verdict
 # Looked up for each job, and a member of an Enum is slow to look up.
@@ -50,10 +50,16 @@ class Session:
         handlers: What runs each kind.
         runners: What runs each style of handlers.
         observer: Is told of starts and ends.
+        book: Where the worker's status is written.
     """
 
     def __init__(
-        self, options: WorkerOptions, handlers: Handlers, runners: dict[RunIn, Runner], observer: Observer
+        self,
+        options: WorkerOptions,
+        handlers: Handlers,
+        runners: dict[RunIn, Runner],
+        observer: Observer,
+        book: StatusBook,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -61,6 +67,8 @@ class Session:
         self._handlers = handlers
         self._runners = runners
         self._observer = observer
+        self._book = book
+        book.counts = self._counts
         # Most workers have no observer, and then nothing is called for each job.
         self._observed = type(observer) is not Observer
         self._leases: dict[int, Lease] = {}
@@ -84,8 +92,9 @@ class Session:
         self.stream: Stream | None = None
         self.id = 0
         self.heartbeat_interval = 5.0
-        # When the newest frame was sent that the server has answered, as of `time.monotonic`: it has heard of us since.
-        self._ttl = _DEFAULT_TTL
+        # When the newest frame was sent that the server has answered, as of `Clock.monotonic`: it has heard of us
+        # since.
+        self._ttl = DEFAULT_TTL
         self._heard = self._hello_sent = 0.0
         self._beats_sent: dict[int, float] = {}
         self._losing: asyncio.TimerHandle | None = None
@@ -99,7 +108,7 @@ class Session:
 
     def hello(self) -> pb.LeaseRequest:
         """The first frame of a stream: opens the session, or resumes it where there is one."""
-        self._hello_sent = time.monotonic()
+        self._hello_sent = Clock.monotonic()
         options = self._options
         hello = pb.Hello(
             worker=options.name,
@@ -130,7 +139,7 @@ class Session:
         self.id = welcome.session_id
         self._token = welcome.session_token
         self.heartbeat_interval = welcome.heartbeat_interval.ToTimedelta().total_seconds() or 5.0
-        self._ttl = welcome.session_ttl.ToTimedelta().total_seconds() or _DEFAULT_TTL
+        self._ttl = welcome.session_ttl.ToTimedelta().total_seconds() or DEFAULT_TTL
         self._heard = self._hello_sent
         self._beats_sent.clear()
         if self._options.stop_when_lost and self._losing is None:
@@ -146,6 +155,7 @@ class Session:
             self._send(pb.LeaseRequest(drain=pb.Drain(reason=self._drain_reason)))
         else:
             self._say_capacity()
+        self._book.welcomed(welcome.server, self.id, self._ttl, welcome.unknown_kinds)
         self._changed.set()
 
     def stay(self) -> None:
@@ -154,7 +164,7 @@ class Session:
         crossed, self._crossed = self._crossed, []
         for message in crossed:
             # Not begun after all: whether the other server took the session over is not known.
-            self._refuse(self._take(message, time.monotonic(), time.time()))
+            self._refuse(self._take(message, Clock.monotonic(), time.time()))
         self._settlements.flush()
         self._changed.set()
 
@@ -198,7 +208,7 @@ class Session:
             return False
         self._settlements.flush()
         self._heartbeat_seq += 1
-        self._beats_sent[self._heartbeat_seq] = time.monotonic()
+        self._beats_sent[self._heartbeat_seq] = Clock.monotonic()
         # Those that are settled and wait for the answer alone are no longer held: they should free their slots.
         held = [id for id, lease in self._leases.items() if lease.alive or lease.place is not Place.SENT]
         self._send(pb.LeaseRequest(heartbeat=pb.Heartbeat(seq=self._heartbeat_seq, held=held)))
@@ -214,7 +224,7 @@ class Session:
 
     def ended(self, leases: Iterable[Lease]) -> None:
         """Handlers have ended; how, is the `result` of each."""
-        now = time.monotonic()
+        now = Clock.monotonic()
         settling: list[Lease] = []
         for lease in leases:
             lease.alive = False
@@ -236,11 +246,18 @@ class Session:
     def drain(self, reason: str) -> None:
         """Takes no more jobs, on this stream and on those that follow."""
         self._drain_reason = reason
+        self._book.draining()
         self._send(pb.LeaseRequest(drain=pb.Drain(reason=reason[:255])))
 
     def alive(self) -> list[Lease]:
         """Every lease whose handler runs, those of earlier sessions included."""
         return [lease for lease in self._leases.values() if lease.alive] + self._capacity.orphans()
+
+    def _counts(self) -> tuple[int, int, int]:
+        """Slots, handlers that run, and those of them that are orphans. For any thread: the list is made at once."""
+        leases = list(self._leases.values())
+        orphans = len(self._capacity.orphans())
+        return self._capacity.slots, sum(each.alive for each in leases) + orphans, orphans
 
     def unanswered(self) -> int:
         """How many outcomes the server has not answered."""
@@ -258,7 +275,7 @@ class Session:
             if lease.place is Place.RUNNING and lease.id in self._leases:
                 JobLog(lease.context.job).warning("the handler did not stop in time; its job goes back")
                 lease.outcome = released()
-                lease.seconds = time.monotonic() - lease.started
+                lease.seconds = Clock.monotonic() - lease.started
                 self._settlements.add([lease])
 
     async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
@@ -294,7 +311,7 @@ class Session:
             return
         starting: dict[RunIn, list[Lease]] = {}
         later: list[Lease] = []
-        started, begun = time.monotonic(), time.time()
+        started, begun = Clock.monotonic(), time.time()
         for message in delivery.jobs:
             lease = self._take(message, started, begun)
             if lease.handler is NO_HANDLER or self._drain_reason is not None:
@@ -373,7 +390,7 @@ class Session:
         self._losing = None
         if not self._token:
             return
-        left = self._heard + self._ttl - time.monotonic()
+        left = self._heard + self._ttl - Clock.monotonic()
         if left > 0:
             self._losing = self._loop.call_later(left, self._stop_if_lost)
             return
@@ -414,7 +431,7 @@ class Session:
         """Drops the outcome of a lease that is no longer ours, and stops its handler."""
         if lease.place is not Place.DONE:
             self._settlements.drop(lease)
-            seconds = time.monotonic() - lease.started if lease.alive else lease.seconds
+            seconds = Clock.monotonic() - lease.started if lease.alive else lease.seconds
             if self._observed:
                 self._observe(self._observer.finished, lease.message.kind, "error", seconds)
         if lease.alive:

@@ -23,10 +23,13 @@ from .handlers import HandlerFunction, Handlers, OnCancel, RunIn
 from .logs import log
 from .observer import Observer
 from .options import WorkerOptions, default_name
+from .status import StatusBook, WorkerStatus
 
 if TYPE_CHECKING:
     from jobqueue.typed.handler import AddsTyped
     from jobqueue.typed.kind import JobKind
+
+    from .health import HealthServer
 
 F = TypeVar("F", bound=HandlerFunction)
 P = TypeVar("P")
@@ -62,6 +65,8 @@ class Worker:
         handlers: Handlers by kind, in addition to those of `handler`.
         credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`. A function is called at every connect.
+        paused: Whether the worker takes no jobs until `resume`.
+        health: Where `/livez` and `/readyz` are served, as `host:port`, by a thread of its own. None: nowhere.
         observer: Is told of starts and ends, for metrics.
         traces: Makes spans of handlers, `jobqueue.otel.OpenTelemetry`. None: as OpenTelemetry's variables say.
     """
@@ -80,6 +85,8 @@ class Worker:
         handlers: Mapping[str, HandlerFunction] | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         token: Token | None = None,
+        paused: bool = False,
+        health: str | None = None,
         observer: Observer | None = None,
         traces: Traces | None = None,
     ) -> None:
@@ -95,6 +102,7 @@ class Worker:
             session_ttl=session_ttl,
             shutdown_grace=shutdown_grace,
             stop_when_lost=stop_when_lost,
+            health=health,
         )
         self._observer = observer or Observer()
         self._traces = traces
@@ -103,6 +111,8 @@ class Worker:
             self._handlers.add(kind, function)
         self._engine: Engine | None = None
         self._stop_asked = False
+        self._paused = paused
+        self._book: StatusBook | None = None
 
     @overload
     def handler(
@@ -174,6 +184,7 @@ class Worker:
         Raises:
             JobQueueError: The server refused the worker for a reason that another try can't change, such as a malformed
                 name of a queue.
+            OSError: Nothing can listen at the address of `health`.
             RuntimeError: There is no handler, or a spawned process of this worker runs the worker again.
         """
         if getattr(multiprocessing.current_process(), "_inheriting", False):
@@ -191,6 +202,7 @@ class Worker:
 
         Raises:
             JobQueueError: As `run`.
+            OSError: As `run`.
             RuntimeError: There is no handler, or the worker serves already.
         """
         if not len(self._handlers):
@@ -206,8 +218,21 @@ class Worker:
             except RuntimeError:
                 pass  # the loop is closed, so nothing waits
 
+        book = self._new_book()
         traces = traces_of_worker(self._traces)
-        self._engine = Engine(self._options, self._handlers, self._observer, loop, on_end, traces)
+        health = self._serve_health(book)
+        self._book = book
+        self._engine = Engine(
+            self._options,
+            self._handlers,
+            self._observer,
+            loop,
+            on_end,
+            book,
+            traces,
+            paused=self._paused,
+            ticking=health is not None,
+        )
         self._engine.start()
         if self._stop_asked:
             self.stop()
@@ -220,6 +245,8 @@ class Worker:
         finally:
             self._engine = None
             self._stop_asked = False
+            if health is not None:
+                await asyncio.to_thread(health.close)
             if traces is not None:
                 await asyncio.to_thread(traces.flush)
 
@@ -237,7 +264,7 @@ class Worker:
             engine.stop(seconds, reason)
 
     def pause(self) -> None:
-        """Takes no more jobs until `resume`. Running jobs continue. For any thread."""
+        """Takes no more jobs until `resume`. Running jobs continue. For any thread, also before `run`."""
         self._pause(True)
 
     def resume(self) -> None:
@@ -245,9 +272,26 @@ class Worker:
         self._pause(False)
 
     def _pause(self, paused: bool) -> None:
-        if self._engine is None:
-            raise RuntimeError("the worker does not serve")
-        self._engine.pause(paused)
+        self._paused = paused
+        engine = self._engine
+        if engine is not None:
+            engine.pause(paused)
+
+    def status(self) -> WorkerStatus:
+        """What the worker does now, by its own clock. For any thread; asks no server."""
+        book = self._book
+        return (book or self._new_book()).status()
+
+    def _new_book(self) -> StatusBook:
+        return StatusBook(self._handlers.kinds(), 0 if self._paused else self._options.concurrency)
+
+    def _serve_health(self, book: StatusBook) -> HealthServer | None:
+        if self._options.health is None:
+            return None
+        # Loaded here: a worker without health does not wait for the import.
+        from .health import HealthServer
+
+        return HealthServer(self._options.health, book)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
