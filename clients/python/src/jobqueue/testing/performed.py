@@ -1,0 +1,119 @@
+"""What an attempt came to, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from typing import Any, Literal
+
+from ..jobs import NewJob, OnConflict, RetryPolicy, Unique, UniqueField, UniqueScope, Until
+from ..v1 import job_pb2
+
+Ending = Literal["succeeded", "failed", "discarded", "snoozed", "cancelled", "released"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One call of `ctx.progress`.
+
+    Attributes:
+        fraction: The share of the work that is done, 0..1. None: it did not say.
+        message: What it said. Empty: nothing.
+    """
+
+    fraction: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What an attempt came to: what the worker would have told the server.
+
+    Attributes:
+        outcome: `succeeded`; `failed`: it counts against max_attempts; `discarded`: no later attempt; `snoozed`: back,
+            for later; `cancelled`: the handler stopped since it was asked to; `released`: back, uncharged.
+        output: What it returned, after JSON; of a typed kind, of the type. None: nothing.
+        output_json: The same as JSON text. None: nothing.
+        error: What went wrong, as `last_error` would have it. Empty: nothing.
+        error_type: The name of the exception's class. Empty: nothing went wrong.
+        stack: Where, as text.
+        retry_after: What `Retry(after=...)` asked for.
+        delay: What `Snooze` asked for.
+        progress: The calls of `ctx.progress`, in order. A server is told the newest one each 100 ms.
+        checkpoints: What was saved, in order.
+        follow_ups: The jobs given to `ctx.follow_up`. They are enqueued if the attempt has succeeded.
+        attempt: Its number.
+        failures: How many failures there had been before.
+    """
+
+    outcome: Ending
+    output: Any
+    output_json: bytes | None
+    error: str
+    error_type: str
+    stack: str
+    retry_after: timedelta | None
+    delay: timedelta | None
+    progress: Sequence[Report]
+    checkpoints: Sequence[bytes]
+    follow_ups: Sequence[NewJob]
+    attempt: int
+    failures: int
+    _next: Callable[[Performed, dict[str, Any]], Awaitable[Performed]] = field(repr=False, compare=False)
+    _checkpoint: bytes = b""
+
+    @property
+    def checkpoint(self) -> bytes:
+        """What the next attempt would read: the newest one that was saved, or that of before. Empty: none."""
+        return self.checkpoints[-1] if self.checkpoints else self._checkpoint
+
+    async def again(self, **changes: Any) -> Performed:
+        """Performs the next attempt of the same job, with its checkpoint, and its failures as they would be.
+
+        Args:
+            changes: As the arguments of `perform`, where they are to be others.
+        """
+        return await self._next(self, changes)
+
+
+def new_job_of(message: job_pb2.NewJob) -> NewJob:
+    """The job that a message enqueues."""
+    return NewJob(
+        message.kind,
+        payload_json=message.payload_json,
+        queue=message.queue,
+        priority=message.priority,
+        run_at=message.run_at.ToDatetime(UTC) if message.HasField("run_at") else None,
+        delay=message.delay.ToTimedelta() if message.HasField("delay") else None,
+        max_attempts=message.max_attempts or None,
+        timeout=message.timeout.ToTimedelta() if message.HasField("timeout") else None,
+        retry_policy=_policy(message.retry_policy) if message.HasField("retry_policy") else None,
+        idempotency_key=message.idempotency_key or None,
+        labels=dict(message.labels) or None,
+        headers=dict(message.headers) or None,
+        hold=message.hold,
+        key=message.key,
+        unique=_unique(message.unique) if message.HasField("unique") else None,
+    )
+
+
+def _policy(message: job_pb2.RetryPolicy) -> RetryPolicy:
+    return RetryPolicy(
+        min_backoff=message.min_backoff.ToTimedelta() if message.HasField("min_backoff") else None,
+        max_backoff=message.max_backoff.ToTimedelta() if message.HasField("max_backoff") else None,
+    )
+
+
+def _unique(message: job_pb2.Unique) -> Unique:
+    names = job_pb2.Unique
+    return Unique(
+        key=message.key,
+        payload_fields=tuple(message.payload_fields),
+        scope=UniqueScope(names.Scope.Name(message.scope)),
+        until=Until(names.Until.Name(message.until)),
+        period=message.period.ToTimedelta() if message.HasField("period") else None,
+        on_conflict=OnConflict(names.OnConflict.Name(message.on_conflict)),
+        replace=tuple(UniqueField(names.Field.Name(each)) for each in message.replace),
+        max_delay=message.max_delay.ToTimedelta() if message.HasField("max_delay") else None,
+    )

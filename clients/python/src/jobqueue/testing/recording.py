@@ -1,0 +1,192 @@
+"""A client that has no server: it checks what is enqueued, and keeps it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..batches import key_of
+from ..convert import job as job_of
+from ..convert import new_job
+from ..errors import FieldViolation, IdempotencyKeyReused, InvalidRequest
+from ..jobs import Auto, EnqueueResult, Job, NewJob
+from ..v1 import job_pb2
+from .performed import new_job_of
+
+if TYPE_CHECKING:
+    from ..typed.kind import JobKind
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
+_PAYLOAD_BYTES = 1024 * 1024
+
+
+class _Recorder:
+    """What both clients share.
+
+    Attributes:
+        jobs: What was enqueued, in order, as a server would have stored it; a replay is no second one.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: list[NewJob] = []
+        self._keyed: dict[str, tuple[bytes, Job]] = {}
+
+    def enqueued(self, kind: str | JobKind[Any, Any] | NewJob, payload: Any, options: dict[str, Any]) -> Job:
+        """Keeps a job."""
+        if isinstance(kind, NewJob):
+            job = kind
+        elif isinstance(kind, str):
+            job = NewJob(kind, payload, **options)
+        else:
+            job = kind.new(payload, **options)
+        return self._kept(job, "job")
+
+    def enqueued_many(self, jobs: Iterable[NewJob]) -> list[EnqueueResult]:
+        """Keeps jobs."""
+        kept = [self._kept(job, f"jobs[{number}]") for number, job in enumerate(jobs)]
+        return [EnqueueResult(job.id, job.replayed) for job in kept]
+
+    def _kept(self, new: NewJob, path: str) -> Job:
+        message = new_job(new, key_of(new.idempotency_key))
+        _check(message, path)
+        # Headers are not part of what makes two requests the same.
+        said = job_pb2.NewJob()
+        said.CopyFrom(message)
+        said.ClearField("headers")
+        digest = said.SerializeToString(deterministic=True)
+        own_key = message.idempotency_key if not isinstance(new.idempotency_key, Auto) else ""
+        if own_key in self._keyed:
+            before, job = self._keyed[own_key]
+            if before != digest:
+                raise IdempotencyKeyReused(
+                    f"the key was used for another request, whose job is {job.id}; choose a new key for this one",
+                    code="ALREADY_EXISTS",
+                    reason="IDEMPOTENCY_KEY_REUSED",
+                    metadata={"job_id": job.id},
+                )
+            return replace(job, replayed=True)
+        now = datetime.now(UTC)
+        stored = job_pb2.Job(
+            id=str(uuid.uuid4()),
+            kind=message.kind,
+            status=job_pb2.Job.QUEUED,
+            queue=message.queue or "default",
+            priority=message.priority,
+            max_attempts=message.max_attempts or 3,
+            payload_json=message.payload_json,
+            labels=message.labels,
+            headers=message.headers,
+            idempotency_key=own_key,
+            key=message.key,
+        )
+        stored.created_at.FromDatetime(now)
+        stored.updated_at.FromDatetime(now)
+        stored.run_at.FromDatetime(now)
+        job = job_of(stored)
+        if own_key:
+            self._keyed[own_key] = digest, job
+        kept = new_job_of(message)
+        self.jobs.append(kept if own_key else replace(kept, idempotency_key=new.idempotency_key))
+        return job
+
+
+class RecordingClient(_Recorder):
+    """Stands for a `Client` in a unit test of code that enqueues.
+
+    It checks names, ranges, JSON and typed payloads, answers a QUEUED job with a new id, replays idempotency keys. A
+    server checks more: schemas, permissions, limits, unique names. Each other method of a client raises
+    NotImplementedError: it would have to guess what a server does.
+
+    Attributes:
+        jobs: What was enqueued, in order. It compares with `kind.new(...)` and `NewJob(...)` of JSON text.
+    """
+
+    async def enqueue(
+        self, kind: str | JobKind[Any, Any] | NewJob, payload: Any = None, **options: Any
+    ) -> Job:
+        """As `Client.enqueue`."""
+        options.pop("deadline", None)
+        return self.enqueued(kind, payload, options)
+
+    async def enqueue_many(self, jobs: Iterable[NewJob], **_: Any) -> list[EnqueueResult]:
+        """As `Client.enqueue_many`."""
+        return self.enqueued_many(jobs)
+
+    async def __aenter__(self) -> RecordingClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Keeps what it has."""
+
+    async def close(self) -> None:
+        """Does nothing."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _unable(self, name)
+
+
+class SyncRecordingClient(_Recorder):
+    """The same for a `SyncClient`."""
+
+    def enqueue(self, kind: str | JobKind[Any, Any] | NewJob, payload: Any = None, **options: Any) -> Job:
+        """As `SyncClient.enqueue`."""
+        options.pop("deadline", None)
+        return self.enqueued(kind, payload, options)
+
+    def enqueue_many(self, jobs: Iterable[NewJob], **_: Any) -> list[EnqueueResult]:
+        """As `SyncClient.enqueue_many`."""
+        return self.enqueued_many(jobs)
+
+    def __enter__(self) -> SyncRecordingClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Keeps what it has."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _unable(self, name)
+
+
+def _unable(client: object, name: str) -> Exception:
+    from ..client import Client
+
+    if name.startswith("_") or not hasattr(Client, name):
+        return AttributeError(f"{type(client).__name__!r} object has no attribute {name!r}")
+    return NotImplementedError(
+        f"{name}: the recording client has no server and does not guess what one would do; use a real one"
+    )
+
+
+def _check(message: job_pb2.NewJob, path: str) -> None:
+    """What a server refuses whatever it has been told of the kind.
+
+    Raises:
+        InvalidRequest: As the server's.
+    """
+    violations = []
+    for field, value in (("kind", message.kind), ("queue", message.queue)):
+        if (value or field == "kind") and not _NAME.fullmatch(value):
+            words = "must be 1 to 128 of a-z 0-9 _ . - and begin with a letter or digit"
+            violations.append(FieldViolation(f"{path}.{field}", words))
+    if not -10 <= message.priority <= 10:
+        violations.append(FieldViolation(f"{path}.priority", "must be from -10 to 10"))
+    if message.max_attempts > 1000:
+        violations.append(FieldViolation(f"{path}.max_attempts", "must be 1 to 1000"))
+    if len(message.payload_json) > _PAYLOAD_BYTES:
+        words = f"has {len(message.payload_json)} bytes; at most {_PAYLOAD_BYTES} are allowed"
+        violations.append(FieldViolation(f"{path}.payload", words))
+    if violations:
+        first = violations[0]
+        raise InvalidRequest(
+            f"{first.field}: {first.description}",
+            code="INVALID_ARGUMENT",
+            reason="FIELD_INVALID",
+            violations=violations,
+        )
