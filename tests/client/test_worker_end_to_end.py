@@ -121,7 +121,7 @@ async def test_what_is_too_large_to_leave_or_to_follow_fails_the_attempt_in_its_
 
     @worker.handler("large")
     async def large(ctx):
-        ctx.checkpoint(b"x" * (64 * 1024 + 1))
+        ctx.save_checkpoint(b"x" * (64 * 1024 + 1))
 
     @worker.handler("many")
     async def many(ctx):

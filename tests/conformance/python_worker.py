@@ -81,7 +81,7 @@ class Handlers:
             case "progress":
                 ctx.progress(step["fraction"], step["message"])
             case "checkpoint":
-                ctx.checkpoint(base64.b64decode(step["data_base64"]))
+                ctx.save_checkpoint(base64.b64decode(step["data_base64"]))
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "follow_up":

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from jobqueue import Attempt
 from jobqueue_worker.metrics import PORTS, EndpointUnusable, WorkerEndpoint, WorkerMetrics, split_address
 
 
@@ -26,10 +27,11 @@ def endpoint():
 
 def test_attempts_are_counted_under_the_names_that_dashboards_know():
     metrics = WorkerMetrics()
-    metrics.started("send_email")
-    metrics.finished("send_email", "retrying", 0.2)
-    metrics.started("send_email")
-    metrics.finished("send_email", "succeeded", 0.1)
+    first = Attempt("1", "send_email", "mail", 1, 0, {}, "")
+    metrics.attempt_started(first)
+    metrics.attempt_ended(first, "retrying", 0.2, "OSError: no such host")
+    metrics.attempt_started(first)
+    metrics.attempt_ended(first, "succeeded", 0.1, "")
     endpoint = WorkerEndpoint(metrics.registry)
     text = read(endpoint.start("127.0.0.1:0"))
     endpoint.stop()

@@ -42,7 +42,7 @@ def deaf(ctx: JobContext) -> None:
 def chain(ctx: JobContext) -> str:
     """Fails once, and leaves where it was; then goes on from there, and adds a job."""
     if not ctx.job.checkpoint:
-        ctx.checkpoint(b"here")
+        ctx.save_checkpoint(b"here")
         raise Retry("not yet", after=timedelta())
     ctx.follow_up(NewJob("last", ctx.job.checkpoint.decode()))
     return "done"

@@ -68,7 +68,7 @@ def test_the_runtimes_own_lines_name_their_job_in_text_and_fields(server, serve,
     told = threading.Event()
 
     class Told(Observer):
-        def finished(self, kind, outcome, seconds):
+        def attempt_ended(self, attempt, outcome, seconds, error):
             told.set()
 
     worker = Worker(server.address, observer=Told())

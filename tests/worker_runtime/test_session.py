@@ -21,9 +21,9 @@ class Seen(Observer):
         self.all = []
         self._changed = threading.Condition()
 
-    def finished(self, kind, outcome, seconds):
+    def attempt_ended(self, attempt, outcome, seconds, error):
         with self._changed:
-            self.all.append((kind, outcome))
+            self.all.append((attempt.kind, outcome))
             self._changed.notify_all()
 
     def wait(self, count):

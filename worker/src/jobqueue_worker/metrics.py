@@ -15,7 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import make_wsgi_app
 
-from jobqueue import Observer
+from jobqueue import Attempt, Observer
 
 _log = logging.getLogger(__name__)
 
@@ -54,14 +54,14 @@ class WorkerMetrics(Observer):
             registry=self.registry,
         )
 
-    def started(self, kind: str) -> None:
+    def attempt_started(self, attempt: Attempt) -> None:
         """An attempt starts."""
-        self._started.labels(kind).inc()
+        self._started.labels(attempt.kind).inc()
 
-    def finished(self, kind: str, outcome: str, seconds: float) -> None:
+    def attempt_ended(self, attempt: Attempt, outcome: str, seconds: float, error: str) -> None:
         """The server has answered an attempt's outcome."""
-        self._completed.labels(kind, outcome).inc()
-        self._seconds.labels(kind, outcome).observe(seconds)
+        self._completed.labels(attempt.kind, outcome).inc()
+        self._seconds.labels(attempt.kind, outcome).observe(seconds)
 
 
 class EndpointUnusable(Exception):

@@ -287,6 +287,8 @@ if TYPE_CHECKING:
     from .jobs import (
         Until as Until,
     )
+    from .observer import Attempt as Attempt
+    from .observer import Observer as Observer
     from .outcomes import Cancelled as Cancelled
     from .outcomes import Discard as Discard
     from .outcomes import Retry as Retry
@@ -403,9 +405,6 @@ if TYPE_CHECKING:
         LeasedJob as LeasedJob,
     )
     from .worker import (
-        Observer as Observer,
-    )
-    from .worker import (
         Worker as Worker,
     )
     from .worker import (
@@ -443,6 +442,7 @@ _HOME = {
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress KeyOrder KeyPolicy "
     "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate RetryPolicy Status Unique UniqueAction "
     "UniqueField UniqueScope Until",
+    "observer": "Attempt Observer",
     "outcomes": "Cancelled Discard Retry Snooze",
     "overview": "Depth Flow GroupBy JobCount Overview OverviewWarning Point QueueOverview Series ServerInfo StatTotals "
     "Stats WarningCode WorkersOverview",
@@ -455,7 +455,7 @@ _HOME = {
     "sync_schedules": "SyncSchedules",
     "typed.kind": "JobKind JobNotSucceeded PayloadTooNew PayloadUnreadable Upcast define_kind",
     "watch": "Watch",
-    "worker": "JobContext JobLogFilter LeasedJob Observer Worker WorkerStatus",
+    "worker": "JobContext JobLogFilter LeasedJob Worker WorkerStatus",
     "worker_sessions": "HeldJob WorkerDrain WorkerSession WorkerState",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

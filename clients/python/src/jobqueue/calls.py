@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -15,6 +16,13 @@ from .errors import DeadlineExceeded, JobQueueError, Overloaded, Unavailable, fr
 from .window import Turn
 
 Answer = TypeVar("Answer")
+
+# What gRPC says of an address on which nothing listens; a failed handshake has other words.
+_NOTHING_THERE = re.compile(
+    r"connection refused|actively refused|no route to host|network is unreachable|"
+    r"(name|dns) resolution|domain name not found|timed? ?out",
+    re.IGNORECASE,
+)
 
 
 async def call(
@@ -64,6 +72,35 @@ async def call(
         if loop.time() + wait >= ends:
             raise _last(error, deadline)
         await asyncio.sleep(wait)
+
+
+class FirstUse:
+    """Says once what to do where nothing answers, as long as nothing ever did.
+
+    Args:
+        target: The server's address.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._over = False
+
+    def answered(self) -> None:
+        """A server has answered."""
+        self._over = True
+
+    def failed(self, error: JobQueueError) -> None:
+        """A call has failed: the error gets the hint, if this is the moment for it."""
+        if self._over:
+            return
+        if error.reason:
+            self._over = True
+        elif isinstance(error, Unavailable) and _NOTHING_THERE.search(error.message):
+            self._over = True
+            error.hint = (
+                f'nothing answers at {self._target}; start a server by "make run" or "jobqueue-server", '
+                "or set JOBQUEUE_SERVER"
+            )
 
 
 def pause_after(error: JobQueueError, backoff: Backoff) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from .traces import TRACEPARENT, Traces
 
 #: A token, or a function that is asked for one at each call, for tokens that are renewed.
 Token = str | Callable[[], str]
+
+# The process in which gRPC has begun to work. Its threads are not in a process that is forked from that one.
+_process: int | None = None
 
 # What batches and pages may measure (4 MiB) and room for the frame around them.
 _MESSAGE_BYTES = 5 * 1024 * 1024
@@ -94,14 +98,35 @@ class Access:
 
         Without `use_local_subchannel_pool` channels to the same address share one connection, and a worker that
         leaves a server would come back to it over the very connection that it left.
+
+        Raises:
+            RuntimeError: As `async_channel`.
         """
+        _check_process()
         options = [*_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
         if self.credentials is None:
             return grpc.insecure_channel(target, options=options)
         return grpc.secure_channel(target, self.credentials, options=options)
 
     def async_channel(self, target: str) -> grpc.aio.Channel:
-        """A channel of the asyncio API, of the loop that runs."""
+        """A channel of the asyncio API, of the loop that runs.
+
+        Raises:
+            RuntimeError: The process was forked from one that had connected.
+        """
+        _check_process()
         if self.credentials is None:
             return grpc.aio.insecure_channel(target, options=list(_OPTIONS))
         return grpc.aio.secure_channel(target, self.credentials, options=list(_OPTIONS))
+
+
+def _check_process() -> None:
+    """GRPC can't go on in a forked process: a call would never end, whatever its deadline is."""
+    global _process
+    if _process is None:
+        _process = os.getpid()
+    elif _process != os.getpid():
+        raise RuntimeError(
+            "this process was forked from one that had connected to a server, and gRPC does not work in it: make the "
+            "first call after the fork, or start processes by `spawn` (multiprocessing.set_start_method)"
+        )

@@ -7,7 +7,7 @@ import builtins
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
 import grpc
 from google.longrunning import operations_pb2 as lro_pb
@@ -18,8 +18,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from . import bulk, convert, overview
 from .batches import batches, key_of, rebased
 from .bulk import JobFilter, Operation
-from .calls import call
+from .calls import FirstUse, call
 from .channel import Access, Token
+from .connections import Connections
+from .environment import from_environment
 from .errors import DeadlineExceeded, JobQueueError, WaitTimeout
 from .insight import Explanation, QueueDemand, demand, explanation
 from .jobs import (
@@ -39,6 +41,7 @@ from .jobs import (
     Status,
     Unique,
 )
+from .observer import Observer, Observing
 from .overview import GroupBy, JobCount, Overview, ServerInfo, Stats
 from .queue_keys import KeyFilter, QueueKey, queue_key
 from .traces import Traces, traces_of_environment
@@ -50,7 +53,7 @@ from .v1.insight_pb2_grpc import InsightStub
 from .v1.jobqueue_pb2_grpc import JobQueueStub
 from .v1.queue_admin_pb2_grpc import QueueAdminStub
 from .watch import Watch
-from .window import Turn, Window
+from .window import Turn
 from .worker_sessions import WorkerSession, WorkerState, state_number, worker_session
 
 if TYPE_CHECKING:
@@ -63,8 +66,20 @@ _JSON = job_pb2.PAYLOAD_FORMAT_JSON
 _ONE_WAIT = timedelta(seconds=30)
 
 
+class ClientSettings(TypedDict, total=False):
+    """The settings of a client beside its server; `Client` describes them."""
+
+    deadline: timedelta
+    adaptive: bool
+    traces: Traces | None
+    observer: Observer | None
+
+
 class Client:
-    """A connection to a JobQueue server. Make one and keep it. Many tasks of one loop can use it at the same time.
+    """A connection to a JobQueue server. Make one and keep it. Many tasks can use it at the same time.
+
+    It connects anew in each event loop that uses it, so one that a module holds outlives `asyncio.run`. In a process
+    that was forked after a call, every call raises RuntimeError, since gRPC does not work there.
 
     The calls about schedules are those of `schedules`.
 
@@ -82,6 +97,7 @@ class Client:
             1000. The client refuses nothing by itself, and the wait is part of the call's deadline.
         traces: Says which trace a call belongs to, `jobqueue.otel.OpenTelemetry`: that of the current span. None: as
             OpenTelemetry's variables say.
+        observer: Is told of each enqueue, by a thread of its own.
     """
 
     def __init__(
@@ -93,15 +109,27 @@ class Client:
         deadline: timedelta = timedelta(seconds=30),
         adaptive: bool = False,
         traces: Traces | None = None,
+        observer: Observer | None = None,
     ) -> None:
-        self._window = Window() if adaptive else None
-        self._target = target
+        self._adaptive = adaptive
         self._access = Access(credentials, token, traces or traces_of_environment())
         self._deadline = deadline
-        self._channel: grpc.aio.Channel | None = None
-        self._stubs: tuple[Any, Any, Any, Any, Any] | None = None
-        # Those that are made at their first use.
-        self._late_stubs: dict[type[Any], Any] = {}
+        self._connections = Connections(target, self._access)
+        self._first_use = FirstUse(target)
+        self._observing = None if observer is None else Observing(observer)
+
+    @classmethod
+    def from_env(cls, **settings: Unpack[ClientSettings]) -> Self:
+        """A client of the server that the environment names, with these settings beside.
+
+        It reads the variables of the command: JOBQUEUE_SERVER (127.0.0.1:50051 if it is not set), JOBQUEUE_TOKEN,
+        JOBQUEUE_TLS_ROOTS, JOBQUEUE_TLS_CLIENT_CERT and JOBQUEUE_TLS_CLIENT_KEY.
+
+        Raises:
+            ValueError: A file can't be read, or a certificate or key is given without what it needs.
+        """
+        found = from_environment()
+        return cls(found.server, credentials=found.credentials, token=found.token, **settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,16 +139,15 @@ class Client:
 
     async def close(self) -> None:
         """Closes the connection. A later call opens it again."""
-        channel, self._channel, self._stubs = self._channel, None, None
-        self._late_stubs = {}
-        if channel is not None:
-            await channel.close()
+        await self._connections.close()
+        if self._observing is not None:
+            await asyncio.to_thread(self._observing.close)
 
     # --- jobs ---
 
     async def enqueue(
         self,
-        kind: str,
+        kind: str | NewJob,
         payload: Any = None,
         *,
         queue: str = "",
@@ -141,6 +168,8 @@ class Client:
     ) -> Job:
         """Enqueues a job. When it returns, the job is committed. The arguments are those of `NewJob`.
 
+        A `NewJob` may stand in the place of the kind, alone but for the deadline.
+
         Without a key, after an error it may be unknown whether the job was enqueued. With `idempotency_key=AUTO` the
         client can repeat the call safely. With a key of your own, you can repeat it too.
 
@@ -155,9 +184,10 @@ class Client:
             IdempotencyKeyReused: The key belongs to another request.
             Duplicate: Another job holds the name, and `unique` has REJECT.
             ServersDiffer: `hold` is set, and an older server runs, which would not hold the job back.
+            TypeError: Other arguments stand beside a `NewJob`.
         """
         job = NewJob(
-            kind,
+            kind if isinstance(kind, str) else kind.kind,
             payload,
             queue=queue,
             priority=priority,
@@ -166,6 +196,7 @@ class Client:
             max_attempts=max_attempts,
             timeout=timeout,
             retry_policy=retry_policy,
+            idempotency_key=idempotency_key,
             labels=labels,
             headers=headers,
             payload_json=payload_json,
@@ -173,9 +204,15 @@ class Client:
             key=key,
             unique=unique,
         )
-        once = key_of(idempotency_key)
+        if not isinstance(kind, str):
+            if job != NewJob(kind.kind):
+                raise TypeError("enqueue takes a NewJob alone: set what stands beside it in the NewJob")
+            job = kind
+        once = key_of(job.idempotency_key)
         request = pb.EnqueueJobRequest(job=convert.new_job(job, once), payload_format=_JSON)
-        answer = await self._enqueue("EnqueueJob", request, pb.EnqueueJobResponse, deadline, retry=bool(once))
+        answer = await self._enqueue(
+            "EnqueueJob", request, pb.EnqueueJobResponse, (request.job,), deadline, retry=bool(once)
+        )
         return convert.job(answer.job, answer.replayed, convert.unique_action(answer))
 
     async def enqueue_many(
@@ -200,7 +237,7 @@ class Client:
             request = pb.BatchEnqueueJobsRequest(jobs=batch)
             try:
                 answer = await self._enqueue(
-                    "BatchEnqueueJobs", request, pb.BatchEnqueueJobsResponse, deadline, retry=keyed
+                    "BatchEnqueueJobs", request, pb.BatchEnqueueJobsResponse, batch, deadline, retry=keyed
                 )
             except JobQueueError as error:
                 raise rebased(error, results) from None
@@ -668,7 +705,7 @@ class Client:
             payload_format=_JSON,
         )
         deadline = deadline if deadline is not None else self._deadline
-        return Watch(lambda: self._method(0, "WatchJobs"), request, self._access, deadline)
+        return Watch(lambda: self._method(JobQueueStub, "WatchJobs"), request, self._access, deadline)
 
     # --- how it is going ---
 
@@ -686,7 +723,7 @@ class Client:
         """
         method = "WatchOverview"
         deadline = deadline if deadline is not None else self._deadline
-        return overview.watch(lambda: self._method(2, method), self._access, deadline)
+        return overview.watch(lambda: self._method(InsightStub, method), self._access, deadline)
 
     async def stats(
         self,
@@ -1075,25 +1112,59 @@ class Client:
         # Loaded here: a program without schedules does not wait for their messages.
         from .schedule_calls import Schedules
 
-        return Schedules(self._late)
+        return Schedules(self._call)
 
     # --- calls ---
 
     async def _enqueue(
+        self,
+        method: str,
+        request: Any,
+        answer: type[Answer],
+        jobs: Sequence[job_pb2.NewJob],
+        deadline: timedelta | None,
+        *,
+        retry: bool,
+    ) -> Answer:
+        """Enqueues these jobs, and tells the observer how it went."""
+        if self._observing is None:
+            return await self._in_turn(method, request, answer, deadline, retry=retry)
+        began = time.monotonic()
+        error = ""
+        try:
+            return await self._in_turn(method, request, answer, deadline, retry=retry)
+        except JobQueueError as failed:
+            error = str(failed)
+            raise
+        except BaseException as failed:
+            error = type(failed).__qualname__
+            raise
+        finally:
+            self._observing.tell(
+                self._observing.observer.enqueued,
+                len(jobs),
+                _same(job.kind for job in jobs),
+                _same(job.queue or "default" for job in jobs),
+                time.monotonic() - began,
+                error,
+            )
+
+    async def _in_turn(
         self, method: str, request: Any, answer: type[Answer], deadline: timedelta | None, *, retry: bool
     ) -> Answer:
-        if self._window is None:
+        window = self._connections.window() if self._adaptive else None
+        if window is None:
             return await self._jobs(method, request, answer, deadline, retry=retry)
         deadline = deadline if deadline is not None else self._deadline
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(deadline.total_seconds()):
-                turn = await self._window.turn()
+                turn = await window.turn()
         except TimeoutError:
             raise DeadlineExceeded(
                 f"the call was not sent: for {deadline.total_seconds():g} s the server had no room for more than the "
-                f"{self._window.in_flight} enqueues in flight",
+                f"{window.in_flight} enqueues in flight",
                 code="DEADLINE_EXCEEDED",
             ) from None
         with turn:
@@ -1110,15 +1181,7 @@ class Client:
         retry: bool,
         turn: Turn | None = None,
     ) -> Answer:
-        return await call(
-            self._method(0, method),
-            request,
-            self._access,
-            deadline=deadline if deadline is not None else self._deadline,
-            retry=retry,
-            answer=answer,
-            turn=turn,
-        )
+        return await self._call(JobQueueStub, method, request, answer, deadline, retry=retry, turn=turn)
 
     async def _admin(
         self,
@@ -1130,53 +1193,27 @@ class Client:
         retry: bool = True,
     ) -> Answer:
         # What QueueAdmin does without an etag may be done twice: a kind is put as a whole, a paused queue is paused.
-        return await call(
-            self._method(1, method),
-            request,
-            self._access,
-            deadline=deadline if deadline is not None else self._deadline,
-            retry=retry,
-            answer=answer,
-        )
+        return await self._call(QueueAdminStub, method, request, answer, deadline, retry=retry)
 
     async def _insight(
         self, method: str, request: Any, answer: type[Answer], deadline: timedelta | None
     ) -> Answer:
-        return await call(
-            self._method(2, method),
-            request,
-            self._access,
-            deadline=deadline if deadline is not None else self._deadline,
-            retry=True,
-            answer=answer,
-        )
+        return await self._call(InsightStub, method, request, answer, deadline, retry=True)
 
     async def _bulk(
         self, method: str, request: Any, answer: type[Answer], deadline: timedelta | None, *, retry: bool
     ) -> Answer:
-        return await call(
-            self._method(3, method),
-            request,
-            self._access,
-            deadline=deadline if deadline is not None else self._deadline,
-            retry=retry,
-            answer=answer,
-        )
+        return await self._call(BulkStub, method, request, answer, deadline, retry=retry)
 
     async def _operations(
         self, method: str, request: Any, answer: type[Answer], deadline: timedelta | None
     ) -> Answer:
-        return await call(
-            self._method(4, method),
-            request,
-            self._access,
-            deadline=deadline if deadline is not None else self._deadline,
-            # To delete one again is refused, and done.
-            retry=method != "DeleteOperation",
-            answer=answer,
+        # To delete one again is refused, and done.
+        return await self._call(
+            OperationsStub, method, request, answer, deadline, retry=method != "DeleteOperation"
         )
 
-    async def _late(
+    async def _call(
         self,
         stub: type[Any],
         method: str,
@@ -1185,33 +1222,30 @@ class Client:
         deadline: timedelta | None,
         *,
         retry: bool,
+        turn: Turn | None = None,
     ) -> Answer:
-        if stub not in self._late_stubs:
-            self._late_stubs[stub] = stub(self._connected())
-        return await call(
-            getattr(self._late_stubs[stub], method),
-            request,
-            self._access,
-            deadline=deadline if deadline is not None else self._deadline,
-            retry=retry,
-            answer=answer,
-        )
-
-    def _connected(self) -> grpc.aio.Channel:
-        if self._channel is None:
-            # Here and not in __init__: the channel belongs to the loop that runs.
-            self._channel = self._access.async_channel(self._target)
-        return self._channel
-
-    def _method(self, stub: int, name: str) -> Callable[..., Any]:
-        if self._stubs is None:
-            channel = self._connected()
-            self._stubs = (
-                JobQueueStub(channel),
-                QueueAdminStub(channel),
-                InsightStub(channel),
-                BulkStub(channel),
-                OperationsStub(channel),
+        try:
+            answered = await call(
+                self._method(stub, method),
+                request,
+                self._access,
+                deadline=deadline if deadline is not None else self._deadline,
+                retry=retry,
+                answer=answer,
+                turn=turn,
             )
-        method: Callable[..., Any] = getattr(self._stubs[stub], name)
+        except JobQueueError as error:
+            self._first_use.failed(error)
+            raise
+        self._first_use.answered()
+        return answered
+
+    def _method(self, stub: type[Any], name: str) -> Callable[..., Any]:
+        method: Callable[..., Any] = getattr(self._connections.stub(stub), name)
         return method
+
+
+def _same(names: Iterable[str]) -> str:
+    """What they have in common. Empty: they differ."""
+    found = set(names)
+    return found.pop() if len(found) == 1 else ""

@@ -44,6 +44,7 @@ class JobQueueError(Exception):
         retry_after: How long the server asks to wait before another try; None if it does not say.
         request_id: Finds the call in the server's log. Empty if no server answered.
         enqueued: Of `enqueue_many`: the jobs of the earlier batches, which are committed.
+        hint: What to do, where the client knows it. Empty mostly.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class JobQueueError(Exception):
         self.retry_after = retry_after
         self.request_id = request_id
         self.enqueued: tuple[EnqueueResult, ...] = ()
+        self.hint = ""
 
     def __str__(self) -> str:
         fields = "; ".join(f"{v.field}: {v.description}" for v in self.violations)
         name = self.reason or self.code
         # A server often says the one violation in its message already.
-        return f"{name}: {self.message}" + (f" ({fields})" if fields and fields not in self.message else "")
+        words = f"{name}: {self.message}" + (f" ({fields})" if fields and fields not in self.message else "")
+        return f"{words}; {self.hint}" if self.hint else words
 
 
 class InvalidRequest(JobQueueError):

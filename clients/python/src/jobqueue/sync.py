@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack
 
 import grpc
 
 from .channel import Token
-from .client import Client
+from .client import Client, ClientSettings
+from .environment import from_environment
 from .jobs import Job
+from .observer import Observer
 from .traces import Traces
 from .watch import Watch
 
@@ -154,6 +156,7 @@ class SyncClient:
         deadline: For calls without their own.
         adaptive: As of `Client`, for all threads together.
         traces: As of `Client`.
+        observer: As of `Client`.
     """
 
     def __init__(
@@ -165,6 +168,7 @@ class SyncClient:
         deadline: timedelta = timedelta(seconds=30),
         adaptive: bool = False,
         traces: Traces | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._client = Client(
             target,
@@ -173,7 +177,14 @@ class SyncClient:
             deadline=deadline,
             adaptive=adaptive,
             traces=traces,
+            observer=observer,
         )
+
+    @classmethod
+    def from_env(cls, **settings: Unpack[ClientSettings]) -> Self:
+        """A client of the server that the environment names. As `Client.from_env`."""
+        found = from_environment()
+        return cls(found.server, credentials=found.credentials, token=found.token, **settings)
 
     def __enter__(self) -> Self:
         return self

@@ -7,14 +7,15 @@ it. `link` holds the session on a stream: it connects, reconnects, moves and dra
 """
 
 from jobqueue.jobs import LeasedJob
+from jobqueue.observer import Attempt, Observer
 
 from .context import JobContext, Stop
 from .logs import JobLogFilter, current_job
-from .observer import Observer
 from .status import WorkerStatus
 from .worker import Worker
 
 __all__ = [
+    "Attempt",
     "JobContext",
     "JobLogFilter",
     "LeasedJob",

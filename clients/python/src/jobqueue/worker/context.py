@@ -111,7 +111,7 @@ class JobContext:
         return None if deadline is None else deadline - datetime.now(UTC)
 
     def report(self, fraction: float | None, message: str, checkpoint: bytes | None) -> None:
-        """Takes what `progress` and `checkpoint` were told, for the runtime."""
+        """Takes what `progress` and `save_checkpoint` were told, for the runtime."""
         self._report(self, fraction, message, checkpoint)
 
     def progress(self, fraction: float | None = None, message: str = "") -> _Sent:
@@ -131,7 +131,7 @@ class JobContext:
         self.report(fraction, message, None)
         return _SENT
 
-    def checkpoint(self, data: bytes) -> _Sent:
+    def save_checkpoint(self, data: bytes) -> _Sent:
         """Stores data for the job's next attempt, which reads it as `ctx.job.checkpoint`. Returns at once.
 
         The newest one counts. It is stored for certain when the attempt ends with an outcome of this worker. If the
@@ -145,7 +145,7 @@ class JobContext:
         """
         if len(data) > _CHECKPOINT_BYTES:
             raise ValueError(
-                f"checkpoint() takes at most {_CHECKPOINT_BYTES} bytes, not {len(data)}: "
+                f"save_checkpoint() takes at most {_CHECKPOINT_BYTES} bytes, not {len(data)}: "
                 "store it elsewhere and leave its address"
             )
         self.report(None, "", bytes(data))

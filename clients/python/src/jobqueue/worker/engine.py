@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from jobqueue.observer import Observing
 from jobqueue.traces import Traces
 from jobqueue.v1 import lease_pb2 as pb
 
@@ -21,7 +22,6 @@ from .lease import Lease
 from .link import Link
 from .logs import log
 from .loop_runner import LoopRunner
-from .observer import Observer
 from .options import WorkerOptions
 from .process_runner import ProcessRunner
 from .runner import Runner
@@ -39,7 +39,7 @@ class Engine:
     Args:
         options: The worker's settings.
         handlers: What runs each kind.
-        observer: Is told of starts and ends.
+        observing: Tells the observer of starts and ends. None: there is none.
         user_loop: Where async handlers run.
         on_end: Called on the session's thread when it is over, with the error if it failed.
         book: Where the worker's status is written.
@@ -52,7 +52,7 @@ class Engine:
         self,
         options: WorkerOptions,
         handlers: Handlers,
-        observer: Observer,
+        observing: Observing | None,
         user_loop: asyncio.AbstractEventLoop,
         on_end: Callable[[BaseException | None], None],
         book: StatusBook,
@@ -63,7 +63,7 @@ class Engine:
     ) -> None:
         self._options = options
         self._handlers = handlers
-        self._observer = observer
+        self._observing = observing
         self._user_loop = user_loop
         self._on_end = on_end
         self._book = book
@@ -121,7 +121,7 @@ class Engine:
             "thread": ThreadRunner(self.finish, self._traces),
             "process": ProcessRunner(self._loop, self.finish, self._traces),
         }
-        self._session = Session(self._options, self._handlers, runners, self._observer, self._book)
+        self._session = Session(self._options, self._handlers, runners, self._observing, self._book)
         self._session.pause(self._paused)
         self._link = Link(self._options, self._session, self._book)
         tick = self._loop.create_task(self._tick()) if self._ticking else None

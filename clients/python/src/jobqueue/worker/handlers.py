@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,9 +49,14 @@ NO_HANDLER = Handler("", _nothing, "thread", None, "flag")
 
 
 class Handlers:
-    """The handlers of a worker."""
+    """The handlers of a worker.
 
-    def __init__(self) -> None:
+    Args:
+        queues: The worker's queues, by which errors tell it from other workers.
+    """
+
+    def __init__(self, queues: Sequence[str] = ()) -> None:
+        self._queues = tuple(queues)
         self._by_kind: dict[str, Handler] = {}
 
     def add(
@@ -74,7 +79,7 @@ class Handlers:
         kind = names[0]
         for name in names:
             if name in self._by_kind:
-                raise self._taken(name)
+                raise self._taken(name, function)
         if not callable(function):
             raise TypeError(
                 f"the handler of kind {kind!r} is {function!r}; it must be a function that takes a context"
@@ -117,11 +122,15 @@ class Handlers:
             ValueError: The kind has a handler already.
         """
         if handler.kind in self._by_kind:
-            raise self._taken(handler.kind)
+            raise self._taken(handler.kind, handler.source)
         self._by_kind[handler.kind] = handler
 
-    def _taken(self, kind: str) -> ValueError:
-        return ValueError(f"kind {kind!r} already has a handler: {self._by_kind[kind].source!r}")
+    def _taken(self, kind: str, function: Callable[..., Any]) -> ValueError:
+        return ValueError(
+            f"kind {kind!r} already has a handler, {_name(self._by_kind[kind].source)}"
+            + (f", in the worker of queues {list(self._queues)}" if self._queues else "")
+            + f"; {_name(function)} can't be another one"
+        )
 
     def get(self, kind: str) -> Handler | None:
         """The handler of a kind."""
@@ -140,6 +149,13 @@ class Handlers:
 
     def __len__(self) -> int:
         return len(self._by_kind)
+
+
+def _name(function: HandlerFunction) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _is_async(function: HandlerFunction) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from jobqueue.errors import JobQueueError
 from jobqueue.jobs import LeasedJob
+from jobqueue.observer import Observing
 from jobqueue.v1 import job_pb2
 from jobqueue.v1 import lease_pb2 as pb
 
@@ -18,14 +19,13 @@ from .ending import failed, of_exception, released
 from .handlers import NO_HANDLER, Handlers, RunIn
 from .lease import Lease, Place
 from .logs import JobLog, log
-from .observer import Observer
 from .options import WorkerOptions, client_name
 from .progress import ProgressReports
 from .runner import Runner
 from .settlements import Settlements, size_of
 from .status import DEFAULT_TTL, StatusBook
 from .stream import Stream
-from .verdicts import label_of, log_applied
+from .verdicts import attempt_of, error_of, label_of, log_applied
 
 # A receipt is due within 20 ms of a delivery. Some of that is for other threads that hold the interpreter (5 ms each);
 # the rest is for a Settle, which carries it as well: a frame for it alone costs as much as a hundred jobs.
@@ -49,7 +49,7 @@ class Session:
         options: The worker's settings.
         handlers: What runs each kind.
         runners: What runs each style of handlers.
-        observer: Is told of starts and ends.
+        observing: Tells the observer of starts and ends. None: there is none.
         book: Where the worker's status is written.
     """
 
@@ -58,7 +58,7 @@ class Session:
         options: WorkerOptions,
         handlers: Handlers,
         runners: dict[RunIn, Runner],
-        observer: Observer,
+        observing: Observing | None,
         book: StatusBook,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -66,11 +66,9 @@ class Session:
         self._options = options
         self._handlers = handlers
         self._runners = runners
-        self._observer = observer
+        self._observing = observing
         self._book = book
         book.counts = self._counts
-        # Most workers have no observer, and then nothing is called for each job.
-        self._observed = type(observer) is not Observer
         self._leases: dict[int, Lease] = {}
         self._capacity = CapacityBook(options.concurrency, handlers.slots_by_kind())
         self._settlements = Settlements(
@@ -349,8 +347,8 @@ class Session:
         lease = self._leases[id] = Lease(
             id, message, self._handlers.get(kind) or NO_HANDLER, context, started
         )
-        if self._observed:
-            self._observe(self._observer.started, kind)
+        if self._observing is not None:
+            self._observing.tell(self._observing.observer.attempt_started, attempt_of(message))
         return lease
 
     def _report_from_thread(
@@ -432,8 +430,7 @@ class Session:
         if lease.place is not Place.DONE:
             self._settlements.drop(lease)
             seconds = Clock.monotonic() - lease.started if lease.alive else lease.seconds
-            if self._observed:
-                self._observe(self._observer.finished, lease.message.kind, "error", seconds)
+            self._observe_end(lease, "error", seconds, reason)
         if lease.alive:
             self._stop(lease, Stop.REVOKED, reason, within=_REVOKED_GRACE)
 
@@ -462,7 +459,7 @@ class Session:
                 name = Verdict.Name(verdict) if verdict in Verdict.values() else str(verdict)
                 text = result.message if result is not None else ""
                 JobLog(lease.context.job).warning("the outcome was not taken: %s %s", name, text)
-                self._finished(lease, "error")
+                self._finished(lease, "error", f"the outcome was not taken: {name} {text}".rstrip())
         if again:
             self._settlements.again_later(again)
         self._changed.set()
@@ -473,7 +470,7 @@ class Session:
         job_log = JobLog(lease.context.job)
         if lease.corrections > 2:
             job_log.error("the server refuses every outcome of the lease: %s", message)
-            self._finished(lease, "error")
+            self._finished(lease, "error", f"the server refuses every outcome: {message}")
             return
         job_log.error("the server refused the outcome: %s", message)
         invalid = failed("InvalidOutcome", f"the handler's outcome was refused: {message}")
@@ -487,15 +484,19 @@ class Session:
             size = size_of(lease)
             self._correct(lease, f"it has {size} bytes, more than the server takes at once ({error.message})")
 
-    def _finished(self, lease: Lease, label: str) -> None:
+    def _finished(self, lease: Lease, label: str, error: str = "") -> None:
         self._settlements.drop(lease)
         if not lease.alive:
             self._leases.pop(lease.id, None)
-        if self._observed:
-            self._observe(self._observer.finished, lease.message.kind, label, lease.seconds)
+        self._observe_end(lease, label, lease.seconds, error)
 
-    def _observe(self, method: Callable[..., None], *arguments: object) -> None:
-        try:
-            method(*arguments)
-        except Exception:
-            log.exception("the observer failed in %s", method)
+    def _observe_end(self, lease: Lease, label: str, seconds: float, error: str) -> None:
+        # Most workers have no observer, and then nothing is made for each job.
+        if self._observing is not None:
+            self._observing.tell(
+                self._observing.observer.attempt_ended,
+                attempt_of(lease.message),
+                label,
+                seconds,
+                error or error_of(lease.outcome),
+            )

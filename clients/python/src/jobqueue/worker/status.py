@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from jobqueue.observer import Observing
+
 from .clock import Clock
 from .logs import log
 
@@ -64,7 +66,7 @@ class StatusBook:
     Args:
         kinds: The kinds that have a handler.
         slots: How many jobs run at once.
-        changed: Gets the new status when state, session or unknown kinds have changed. None: nothing wants it.
+        observing: Tells the observer when state, session or unknown kinds have changed. None: there is none.
 
     Attributes:
         ttl: How long the worker may be silent, in seconds.
@@ -72,24 +74,22 @@ class StatusBook:
         failed: Whether the worker has ended with an error.
         heard: When the newest frame came, by `Clock.monotonic`. None: none yet.
         counts: Answers slots, running and orphans.
-        dropped: Answers how many calls of the observer were left out.
     """
 
     def __init__(
         self,
         kinds: Sequence[str],
         slots: int,
-        changed: Callable[[WorkerStatus], None] | None = None,
+        observing: Observing | None = None,
     ) -> None:
         self._value = WorkerStatus("starting", "", 0, Clock.now(), None, slots, 0, 0, tuple(kinds), (), "", 0)
-        self._changed = changed
+        self._observing = observing
         self._lost_at: float | None = None
         self.ttl = DEFAULT_TTL
         self.ticked = Clock.monotonic()
         self.failed = False
         self.heard: float | None = None
         self.counts: Callable[[], tuple[int, int, int]] = lambda: (slots, 0, 0)
-        self.dropped: Callable[[], int] = lambda: 0
 
     def status(self) -> WorkerStatus:
         """The status now."""
@@ -101,7 +101,7 @@ class StatusBook:
             slots=slots,
             running=running,
             orphans=orphans,
-            observer_dropped=self.dropped(),
+            observer_dropped=0 if self._observing is None else self._observing.dropped,
         )
 
     @property
@@ -165,8 +165,8 @@ class StatusBook:
             state = before.state  # a drain goes on over another stream
         since = before.since if state == before.state else Clock.now()
         self._value = replace(before, state=state, since=since, **more)
-        if self._changed is not None and _told(before) != _told(self._value):
-            self._changed(self.status())
+        if self._observing is not None and _told(before) != _told(self._value):
+            self._observing.tell(self._observing.observer.session_changed, self.status())
 
 
 def _told(status: WorkerStatus) -> tuple[object, ...]:

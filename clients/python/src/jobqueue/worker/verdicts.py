@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobqueue.observer import Attempt
 from jobqueue.v1 import lease_pb2 as pb
 from jobqueue.v1.job_pb2 import Job
 
@@ -30,6 +31,26 @@ def label_of(outcome: pb.Outcome | None, result: pb.SettleResult | None) -> str:
     if result is not None and result.status in _LABELS:
         return _LABELS[result.status]
     return "succeeded" if outcome is None else _BY_OUTCOME[outcome.WhichOneof("outcome") or "success"]
+
+
+def error_of(outcome: pb.Outcome | None) -> str:
+    """What a handler raised, in a line. Empty: nothing."""
+    if outcome is None or outcome.WhichOneof("outcome") != "failure":
+        return ""
+    return f"{outcome.failure.error_type}: {outcome.failure.error}"
+
+
+def attempt_of(message: pb.LeasedJob) -> Attempt:
+    """What an observer is told of an attempt."""
+    return Attempt(
+        id=message.id,
+        kind=message.kind,
+        queue=message.queue,
+        attempt=message.attempt,
+        failures=message.failures,
+        labels=dict(message.labels),
+        request_id=message.headers.get("x-request-id", ""),
+    )
 
 
 def log_applied(lease: Lease, result: pb.SettleResult | None) -> None:

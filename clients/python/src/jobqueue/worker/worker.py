@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 import grpc
 
 from jobqueue.channel import Access, Token
+from jobqueue.environment import from_environment
+from jobqueue.observer import Observer, Observing
 from jobqueue.traces import Traces, traces_of_worker
 
 from .engine import Engine
 from .handlers import HandlerFunction, Handlers, OnCancel, RunIn
 from .logs import log
-from .observer import Observer
 from .options import WorkerOptions, default_name
 from .status import StatusBook, WorkerStatus
 
@@ -34,6 +35,23 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=HandlerFunction)
 P = TypeVar("P")
 R = TypeVar("R")
+
+
+class WorkerSettings(TypedDict, total=False):
+    """The settings of a worker beside its server; `Worker` describes them."""
+
+    queues: Sequence[str]
+    concurrency: int
+    name: str | None
+    labels: Mapping[str, str] | None
+    session_ttl: timedelta | None
+    shutdown_grace: timedelta
+    stop_when_lost: bool
+    handlers: Mapping[str, HandlerFunction] | None
+    paused: bool
+    health: str | None
+    observer: Observer | None
+    traces: Traces | None
 
 
 class Worker:
@@ -67,7 +85,7 @@ class Worker:
         token: Sent as `authorization: Bearer <token>`. A function is called at every connect.
         paused: Whether the worker takes no jobs until `resume`.
         health: Where `/livez` and `/readyz` are served, as `host:port`, by a thread of its own. None: nowhere.
-        observer: Is told of starts and ends, for metrics.
+        observer: Is told of attempts and of the session, by a thread of its own.
         traces: Makes spans of handlers, `jobqueue.otel.OpenTelemetry`. None: as OpenTelemetry's variables say.
     """
 
@@ -104,15 +122,28 @@ class Worker:
             stop_when_lost=stop_when_lost,
             health=health,
         )
-        self._observer = observer or Observer()
+        self._observer = observer
         self._traces = traces
-        self._handlers = Handlers()
+        self._handlers = Handlers(queues)
         for kind, function in (handlers or {}).items():
             self._handlers.add(kind, function)
         self._engine: Engine | None = None
         self._stop_asked = False
         self._paused = paused
         self._book: StatusBook | None = None
+
+    @classmethod
+    def from_env(cls, **settings: Unpack[WorkerSettings]) -> Self:
+        """A worker for the server that the environment names, with these settings beside.
+
+        It reads the variables of the command: JOBQUEUE_SERVER (127.0.0.1:50051 if it is not set), JOBQUEUE_TOKEN,
+        JOBQUEUE_TLS_ROOTS, JOBQUEUE_TLS_CLIENT_CERT and JOBQUEUE_TLS_CLIENT_KEY.
+
+        Raises:
+            ValueError: As Worker; or a file can't be read, or a certificate or key is given without what it needs.
+        """
+        found = from_environment()
+        return cls(found.server, credentials=found.credentials, token=found.token, **settings)
 
     @overload
     def handler(
@@ -218,14 +249,15 @@ class Worker:
             except RuntimeError:
                 pass  # the loop is closed, so nothing waits
 
-        book = self._new_book()
+        observing = None if self._observer is None else Observing(self._observer)
+        book = self._new_book(observing)
         traces = traces_of_worker(self._traces)
         health = self._serve_health(book)
         self._book = book
         self._engine = Engine(
             self._options,
             self._handlers,
-            self._observer,
+            observing,
             loop,
             on_end,
             book,
@@ -247,6 +279,8 @@ class Worker:
             self._stop_asked = False
             if health is not None:
                 await asyncio.to_thread(health.close)
+            if observing is not None:
+                await asyncio.to_thread(observing.close)
             if traces is not None:
                 await asyncio.to_thread(traces.flush)
 
@@ -282,8 +316,9 @@ class Worker:
         book = self._book
         return (book or self._new_book()).status()
 
-    def _new_book(self) -> StatusBook:
-        return StatusBook(self._handlers.kinds(), 0 if self._paused else self._options.concurrency)
+    def _new_book(self, observing: Observing | None = None) -> StatusBook:
+        slots = 0 if self._paused else self._options.concurrency
+        return StatusBook(self._handlers.kinds(), slots, observing)
 
     def _serve_health(self, book: StatusBook) -> HealthServer | None:
         if self._options.health is None:
