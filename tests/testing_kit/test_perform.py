@@ -20,7 +20,7 @@ from .handlers import Answer, Ask, Unwilling, typed
 async def test_what_a_handler_returned_and_told_is_answered():
     def report(ctx: JobContext) -> Any:
         ctx.progress(0.5, "half")
-        ctx.checkpoint(b"7")
+        ctx.save_checkpoint(b"7")
         ctx.progress(message="nearly")
         ctx.follow_up(NewJob("next", {"a": 1}, headers={"x": "y"}))
         return {"attempt": ctx.job.attempt, "seen": ctx.job.payload, "was": ctx.job.checkpoint.decode()}
@@ -74,7 +74,7 @@ async def test_the_next_attempt_has_the_checkpoint_and_the_failures_of_those_bef
         seen.append(
             (ctx.job.attempt, ctx.job.failures, ctx.job.checkpoint, ctx.job.id, ctx.job.is_last_attempt)
         )
-        ctx.checkpoint(str(ctx.job.attempt).encode())
+        ctx.save_checkpoint(str(ctx.job.attempt).encode())
         if ctx.job.attempt < 3:
             raise Unwilling("again")
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobqueue import AUTO, Client, JobContext, NewJob, Status, Worker
+from jobqueue import AUTO, Client, JobContext, NewJob, PayloadInvalid, Status, Worker
 from jobqueue.typed.kind import VERSION_HEADER, JobKind, define_kind
 from tests.client.conftest import RunningServer
 
@@ -29,7 +29,7 @@ class Total:
 
 
 on_loop = define_kind("sum-on-loop", Sum, output=Total)
-in_thread = define_kind("sum-in-thread", Sum, output=Total, aliases=("sum-as-before",))
+in_thread = define_kind("sum-in-thread", Sum, output=Total, aliases=("sum-as-before",), max_attempts=7)
 in_process = define_kind("sum-in-process", Sum, output=Total)
 
 
@@ -71,6 +71,8 @@ async def test_a_payload_and_an_output_are_of_their_types_in_all_styles(
     serve: Callable[[Worker], None],
 ):
     serve(new_worker(server.address))
+    asked = await client.enqueue(in_thread, Sum([1, 2, 3]), priority=3, delay=timedelta(milliseconds=1))
+    assert (asked.payload, asked.priority, asked.max_attempts) == ({"numbers": [1, 2, 3]}, 3, 7)
     for kind in (on_loop, in_thread, in_process):
         (result,) = await client.enqueue_many([kind.new(Sum([1, 2, 3]), idempotency_key=AUTO)])
         assert kind.output_of(await client.wait(result.id, timeout=WITHIN)) == Total(6)
@@ -102,6 +104,13 @@ async def test_a_payload_that_can_not_be_read_ends_its_job_once_and_is_kept(
     assert job.last_error == "payload.numbers[0]: must be a whole number"
     assert job.failed_attempts[0].error_type == "PayloadUnreadable"
     assert job.payload_json == b'{"numbers":  ["secret"]}'
+
+
+async def test_a_payload_that_is_not_of_the_kinds_type_is_refused_before_a_call(client: Client):
+    with pytest.raises(PayloadInvalid, match=r"payload\.numbers\[1\]: must be a whole number"):
+        await client.enqueue(on_loop, Sum([1, "2"]))  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="a typed kind takes a payload of its type"):
+        await client.enqueue(on_loop, None, payload_json=b"{}")
 
 
 async def test_a_payload_of_a_later_version_waits_and_is_charged_nothing(

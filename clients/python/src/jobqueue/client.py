@@ -58,8 +58,10 @@ from .worker_sessions import WorkerSession, WorkerState, state_number, worker_se
 
 if TYPE_CHECKING:
     from .schedule_calls import Schedules
+    from .typed.kind import JobKind
 
 Answer = TypeVar("Answer")
+P = TypeVar("P")
 
 _JSON = job_pb2.PAYLOAD_FORMAT_JSON
 #: The longest that one call of WaitJob waits; more is done by calling again.
@@ -147,8 +149,8 @@ class Client:
 
     async def enqueue(
         self,
-        kind: str | NewJob,
-        payload: Any = None,
+        kind: str | NewJob | JobKind[P, Any],
+        payload: P | None = None,
         *,
         queue: str = "",
         priority: int = 0,
@@ -168,7 +170,8 @@ class Client:
     ) -> Job:
         """Enqueues a job. When it returns, the job is committed. The arguments are those of `NewJob`.
 
-        A `NewJob` may stand in the place of the kind, alone but for the deadline.
+        A `NewJob` may stand in the place of the kind, alone but for the deadline. A kind that `define_kind` made takes
+        a payload of its type; what is left out here is as the kind has it.
 
         Without a key, after an error it may be unknown whether the job was enqueued. With `idempotency_key=AUTO` the
         client can repeat the call safely. With a key of your own, you can repeat it too.
@@ -186,9 +189,10 @@ class Client:
             ServersDiffer: `hold` is set, and an older server runs, which would not hold the job back.
             TypeError: Other arguments stand beside a `NewJob`.
         """
+        typed = not isinstance(kind, str | NewJob)
         job = NewJob(
-            kind if isinstance(kind, str) else kind.kind,
-            payload,
+            kind if isinstance(kind, str) else kind.kind if isinstance(kind, NewJob) else kind.name,
+            None if typed else payload,
             queue=queue,
             priority=priority,
             run_at=run_at,
@@ -204,10 +208,12 @@ class Client:
             key=key,
             unique=unique,
         )
-        if not isinstance(kind, str):
+        if isinstance(kind, NewJob):
             if job != NewJob(kind.kind):
                 raise TypeError("enqueue takes a NewJob alone: set what stands beside it in the NewJob")
             job = kind
+        elif not isinstance(kind, str):
+            job = kind.as_said(payload, job)  # type: ignore[arg-type]
         once = key_of(job.idempotency_key)
         request = pb.EnqueueJobRequest(job=convert.new_job(job, once), payload_format=_JSON)
         answer = await self._enqueue(

@@ -164,6 +164,20 @@ class JobKind(Generic[P, R]):
             said["unique"] = self.unique(payload) if callable(self.unique) else self.unique
         return NewJob(self.name, payload_json=text, **said)
 
+    def as_said(self, payload: P, job: NewJob) -> NewJob:
+        """As `new`, with what a job says that has no payload: each option of it that is not the default.
+
+        Raises:
+            TypeError: It has a payload as JSON text.
+            PayloadInvalid: As `new`.
+        """
+        if job.payload_json is not None:
+            raise TypeError(f"payload_json beside {self!r}: a typed kind takes a payload of its type")
+        plain = NewJob(job.kind)
+        said = {name: getattr(job, name) for name in JobOptions.__annotations__}
+        given = {name: value for name, value in said.items() if value != getattr(plain, name)}
+        return self.new(payload, **cast(JobOptions, given))
+
     def payload_of(self, job: Job) -> P:
         """The payload of a job that was read.
 
