@@ -10,8 +10,8 @@ const add = (name, by) => counts.set(name, (counts.get(name) ?? 0) + by);
 
 // With a library of metrics it looks the same.
 const observer = {
-  started: (kind) => add(`jobs_running{kind="${kind}"}`, 1),
-  finished: (kind, outcome, tookMs) => {
+  attemptStarted: ({ kind }) => add(`jobs_running{kind="${kind}"}`, 1),
+  attemptEnded: ({ kind }, outcome, tookMs) => {
     add(`jobs_running{kind="${kind}"}`, -1);
     add(`jobs_finished_total{kind="${kind}",outcome="${outcome}"}`, 1);
     add(`jobs_seconds_total{kind="${kind}"}`, tookMs / 1000);

@@ -10,8 +10,11 @@ import type { AccessOptions, Connection } from "./access.js";
 import { batches, rebased } from "./batches.js";
 import { call } from "./calls.js";
 import type { Call } from "./calls.js";
+import { now } from "./clock.js";
 import * as convert from "./convert.js";
-import { WaitTimeout } from "./errors.js";
+import { JobQueueError, WaitTimeout } from "./errors.js";
+import { fromEnvironment } from "./environment.js";
+import { FirstUse } from "./firstUse.js";
 import { Insight } from "./gen/jobqueue/v1/insight_pb.js";
 import { JobView, PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
@@ -28,6 +31,8 @@ import { fromRpc } from "./rpcErrors.js";
 import { uniqueAction } from "./unique.js";
 import type { UniqueAction } from "./unique.js";
 import { Watch } from "./watch.js";
+import { Observations } from "./worker/observer.js";
+import type { Observer } from "./worker/observer.js";
 
 const JSON_FORMAT = PayloadFormat.JSON;
 // The longest that one call of WaitJob waits; more is done by calling again.
@@ -37,6 +42,8 @@ const ONE_WAIT_MS = 30_000;
 export interface ClientOptions extends AccessOptions {
   /** For calls without their own. Default 30 s. */
   deadlineMs?: number;
+  /** Is told of jobs that were enqueued, for metrics. */
+  observer?: Observer;
 }
 
 /** Which jobs to list. What is given must all match. */
@@ -120,6 +127,8 @@ export interface WatchOptions {
 export class Client {
   readonly #connection: Connection;
   readonly #deadlineMs: number;
+  readonly #firstUse: FirstUse;
+  readonly #observations: Observations | undefined;
   readonly #jobs: Stub<typeof JobQueue>;
   readonly #admin: Stub<typeof QueueAdmin>;
   readonly #insight: Stub<typeof Insight>;
@@ -128,9 +137,23 @@ export class Client {
   constructor(target: string, options: ClientOptions = {}) {
     this.#connection = connect(target, options);
     this.#deadlineMs = options.deadlineMs ?? 30_000;
+    this.#firstUse = new FirstUse(target);
+    this.#observations =
+      options.observer &&
+      new Observations(options.observer, (line) => console.error(`jobqueue: error: ${line}`));
     this.#jobs = createClient(JobQueue, this.#connection.transport);
     this.#admin = createClient(QueueAdmin, this.#connection.transport);
     this.#insight = createClient(Insight, this.#connection.transport);
+  }
+
+  /**
+   * A client by variables of the environment, as the command `jobqueue` reads them: JOBQUEUE_SERVER (default
+   * `127.0.0.1:50051`), JOBQUEUE_TOKEN, JOBQUEUE_TLS_ROOTS (a PEM file, or `public`), JOBQUEUE_TLS_CLIENT_CERT and
+   * JOBQUEUE_TLS_CLIENT_KEY. What the options say wins.
+   */
+  static fromEnv(options: ClientOptions = {}): Client {
+    const found = fromEnvironment(options);
+    return new Client(found.target, found.options);
   }
 
   /** Closes the connection, and ends what is under way. A later call opens it again. */
@@ -151,10 +174,21 @@ export class Client {
    * @throws IdempotencyKeyReused The key belongs to another request.
    * @throws Duplicate Another job holds the name, and `unique` has REJECT.
    */
-  async enqueue(kind: string, payload?: unknown, options: JobOptions & Call = {}): Promise<Job> {
-    const job = newJob({ ...options, kind, payload });
-    const answer = await this.#call(options, Boolean(job.idempotencyKey), (call) =>
-      this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),
+  async enqueue(kind: string, payload?: unknown, options?: JobOptions & Call): Promise<Job>;
+  /** Enqueues a job that is given as a whole, as `enqueueMany` takes it. */
+  async enqueue(job: NewJob, options?: Call): Promise<Job>;
+  async enqueue(
+    what: string | NewJob,
+    payloadOrOptions?: unknown,
+    options: JobOptions & Call = {},
+  ): Promise<Job> {
+    const whole = typeof what !== "string";
+    const given = whole ? ((payloadOrOptions ?? {}) as Call) : options;
+    const job = newJob(whole ? what : { ...options, kind: what, payload: payloadOrOptions });
+    const answer = await this.#observed([job], () =>
+      this.#call(given, Boolean(job.idempotencyKey), (call) =>
+        this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),
+      ),
     );
     return jobOf(answer.job, answer.replayed, uniqueAction(answer.uniqueAction));
   }
@@ -176,8 +210,8 @@ export class Client {
       // A batch of which each has a key is tried again where one without may not be.
       const keyed = batch.every((job) => job.idempotencyKey);
       try {
-        const answer = await this.#call(options, keyed, (call) =>
-          this.#jobs.batchEnqueueJobs({ jobs: batch }, call),
+        const answer = await this.#observed(batch, () =>
+          this.#call(options, keyed, (call) => this.#jobs.batchEnqueueJobs({ jobs: batch }, call)),
         );
         for (const each of answer.results) {
           results.push({
@@ -515,9 +549,31 @@ export class Client {
     return answer.blockedBy;
   }
 
-  #call<T>(options: Call, retry: boolean, method: (call: CallOptions) => Promise<T>): Promise<T> {
+  async #call<T>(options: Call, retry: boolean, method: (call: CallOptions) => Promise<T>): Promise<T> {
     const { deadlineMs = this.#deadlineMs, signal } = options;
-    return call(method, { deadlineMs, signal, retry });
+    try {
+      const answer = await call(method, { deadlineMs, signal, retry });
+      this.#firstUse.answered();
+      return answer;
+    } catch (error) {
+      if (error instanceof JobQueueError) this.#firstUse.failed(error);
+      throw error;
+    }
+  }
+
+  /** Tells the observer, if there is one, what became of an enqueue. */
+  async #observed<T>(jobs: readonly pb.NewJob[], enqueue: () => Promise<T>): Promise<T> {
+    const observations = this.#observations;
+    if (observations === undefined) return enqueue();
+    const began = now();
+    try {
+      const answer = await enqueue();
+      observations.enqueued(jobs, now() - began, undefined);
+      return answer;
+    } catch (error) {
+      observations.enqueued(jobs, now() - began, error);
+      throw error;
+    }
   }
 }
 

@@ -70,14 +70,31 @@ export class ScriptedStream {
     this.responses.put(create(LeaseResponseSchema, { frame: frame ?? { case: undefined } }));
   }
 
-  welcome(init: { heartbeatMs?: number; token?: string; revoked?: { leaseId: bigint }[] } = {}): void {
+  welcome(
+    init: {
+      heartbeatMs?: number;
+      token?: string;
+      revoked?: { leaseId: bigint }[];
+      ttlS?: number;
+      unknownKinds?: string[];
+    } = {},
+  ): void {
     const ms = init.heartbeatMs ?? 60_000;
     const heartbeatInterval = { seconds: BigInt(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1_000_000 };
-    const { token = "t1", revoked = [] } = init;
+    const { token = "t1", revoked = [], unknownKinds = [] } = init;
+    const sessionTtl = { seconds: BigInt(init.ttlS ?? 30), nanos: 0 };
     this.#welcomed = true;
     this.send({
       case: "welcome",
-      value: { sessionId: 7n, sessionToken: token, heartbeatInterval, revoked },
+      value: {
+        sessionId: 7n,
+        sessionToken: token,
+        server: "server-1",
+        heartbeatInterval,
+        sessionTtl,
+        revoked,
+        unknownKinds,
+      },
     });
   }
 

@@ -18,7 +18,7 @@ import {
   Stopped,
   Worker,
 } from "../src/index.js";
-import type { Handler, JobContext, Observer, WorkerOptions } from "../src/index.js";
+import type { Handler, JobContext, WorkerOptions } from "../src/index.js";
 import { Job_Status } from "../src/gen/jobqueue/v1/job_pb.js";
 import { LeaseResponseSchema, SettleResult_Verdict as Verdict } from "../src/gen/jobqueue/v1/lease_pb.js";
 import { ErrorInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
@@ -448,7 +448,7 @@ test("a checkpoint is sent before the outcome, progress is gathered", async (t) 
   const { stream } = await bench(t, (_job, ctx) => {
     ctx.progress(0.25, "begun");
     ctx.progress(0.5);
-    ctx.checkpoint(new Uint8Array([1, 2]));
+    ctx.saveCheckpoint(new Uint8Array([1, 2]));
     throw new Error("later");
   });
   stream.deliver(1n, { leaseId: BIG });
@@ -512,44 +512,4 @@ test("a worker without handlers, and options out of their range, are refused at 
   assert.throws(() => new Worker("127.0.0.1:1", { queues: [] }), /queues is empty/);
   assert.throws(() => new Worker("nowhere"), /no address of a server/);
   assert.throws(() => new Worker("127.0.0.1:1").handler("a", () => 1).handler("a", () => 1), /already/);
-});
-
-test("an observer is told of every start and of what became of it; what it throws is logged", async (t) => {
-  const told: string[] = [];
-  const observer: Observer = {
-    started: (kind) => void told.push(`started ${kind}`),
-    finished: (kind, outcome, tookMs) => {
-      told.push(`${outcome} ${kind}`);
-      assert.ok(tookMs >= 0);
-      throw new Error("no such gauge");
-    },
-  };
-  const handler: Handler = (job, ctx) => {
-    if (job.attempt === 2) throw new Error("no");
-    if (job.attempt === 3) return new Promise((_, reject) => ctx.signal.addEventListener("abort", reject));
-    return undefined;
-  };
-  const { stream, lines } = await bench(t, handler, { observer });
-  const answered = async (attempt: number, result?: object): Promise<void> => {
-    const leaseId = BigInt(told.length + 1);
-    stream.deliver(leaseId, { leaseId, attempt });
-    const { seq } = await stream.next("settle");
-    stream.send({ case: "settled", value: { seq, exceptions: result ? [{ leaseId, ...result }] : [] } });
-    while (told.length % 2 === 1 || told.length < leaseId) await sleep(1);
-  };
-  await answered(1);
-  await answered(2, { verdict: Verdict.APPLIED, status: Job_Status.RETRYING });
-  await answered(2, { verdict: Verdict.APPLIED, status: Job_Status.FAILED_PERMANENT });
-  await answered(1, { verdict: Verdict.STALE_LEASE });
-  stream.deliver(9n, { leaseId: 9n, attempt: 3 });
-  stream.send({
-    case: "control",
-    value: { action: { case: "revoke", value: { leaseIds: [9n], reason: "TIMED_OUT" } } },
-  });
-  while (told.length < 10) await sleep(1);
-  assert.deepEqual(told, [
-    ...["started work", "succeeded work", "started work", "retrying work"],
-    ...["started work", "failed_permanent work", "started work", "error work", "started work", "error work"],
-  ]);
-  assert.ok(lines.some((line) => line.includes("no such gauge")));
 });

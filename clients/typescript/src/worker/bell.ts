@@ -1,5 +1,7 @@
 /** Wakes what waits for a change. */
 
+import { timers } from "../clock.js";
+
 // What a timer can hold: 24 days.
 const LONGEST_MS = 2 ** 31 - 1;
 
@@ -16,11 +18,12 @@ export class Bell {
   wait(ms = Infinity): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
-        clearTimeout(timer);
+        timers.clearTimeout(timer);
         this.#waiters.delete(wake);
         resolve();
       };
-      const timer = ms === Infinity ? undefined : setTimeout(wake, Math.min(Math.max(0, ms), LONGEST_MS));
+      const timer =
+        ms === Infinity ? undefined : timers.setTimeout(wake, Math.min(Math.max(0, ms), LONGEST_MS));
       this.#waiters.add(wake);
     });
   }

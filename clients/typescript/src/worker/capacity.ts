@@ -31,7 +31,11 @@ export class CapacityBook {
       const slots = slotsByKind[message.kind];
       if (slots !== undefined) slotsByKind[message.kind] = Math.max(0, slots - 1);
     }
-    const slots = this.paused ? 0 : Math.max(0, this.#slots - this.orphans.size);
-    return create(CapacitySchema, { slots, slotsByKind });
+    return create(CapacitySchema, { slots: this.available, slotsByKind });
+  }
+
+  /** How many jobs of this session may run at once. */
+  get available(): number {
+    return this.paused ? 0 : Math.max(0, this.#slots - this.orphans.size);
   }
 }

@@ -122,10 +122,10 @@ export class JobContext {
    *
    * @param data In any form, at most 64 KiB. Empty: takes back what was left.
    */
-  checkpoint(data: Uint8Array): void {
+  saveCheckpoint(data: Uint8Array): void {
     if (data.length > CHECKPOINT_BYTES) {
       throw new RangeError(
-        `checkpoint() takes at most ${CHECKPOINT_BYTES} bytes, not ${data.length}: ` +
+        `saveCheckpoint() takes at most ${CHECKPOINT_BYTES} bytes, not ${data.length}: ` +
           "store it elsewhere and leave its address",
       );
     }

@@ -18,11 +18,23 @@ export interface HandlerOptions {
 /** The handlers of a worker. */
 export class Handlers {
   readonly #functions = new Map<string, Handler>();
+  readonly #queues: readonly string[];
   readonly slotsByKind: Record<string, number> = {};
 
+  /** @param queues The worker's, for words. */
+  constructor(queues: readonly string[]) {
+    this.#queues = queues;
+  }
+
   add(kind: string, handler: Handler, { slots }: HandlerOptions): void {
-    if (this.#functions.has(kind)) throw new Error(`${kind} has a handler already`);
     if (typeof handler !== "function") throw new TypeError(`the handler of ${kind} is no function`);
+    const first = this.#functions.get(kind);
+    if (first !== undefined) {
+      const where = `in the worker of queues ${JSON.stringify(this.#queues)}`;
+      throw new Error(
+        `${kind} has a handler already, ${nameOf(first)}, ${where}; ${nameOf(handler)} would be its second`,
+      );
+    }
     if (slots !== undefined) {
       if (!Number.isInteger(slots) || slots < 1 || slots > 10_000) {
         throw new RangeError(`slots is ${slots}; it is 1 to 10000`);
@@ -39,4 +51,8 @@ export class Handlers {
   kinds(): string[] {
     return [...this.#functions.keys()];
   }
+}
+
+function nameOf(handler: Handler): string {
+  return handler.name || "a function without a name";
 }

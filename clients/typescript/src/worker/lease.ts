@@ -2,10 +2,12 @@
 
 import { create } from "@bufbuild/protobuf";
 
+import { now } from "../clock.js";
 import { HeldLeaseSchema } from "../gen/jobqueue/v1/lease_pb.js";
 import type { HeldLease, LeasedJob as Message } from "../gen/jobqueue/v1/lease_pb.js";
 import type { JobContext } from "./context.js";
 import type { Ending } from "./ending.js";
+import type { Attempt } from "./observer.js";
 
 /** Where a lease stands on the way of its outcome. */
 export type Place =
@@ -28,9 +30,13 @@ export class Lease {
   place: Place = "running";
   /** Whether the handler still runs, and so takes up a slot, whatever became of the lease. */
   alive = true;
-  /** When it was delivered, as of performance.now(), and how long its handler ran, once it has ended. */
-  readonly startedAt = performance.now();
+  /** When it was delivered, as of `now()`, and how long its handler ran, once it has ended. */
+  readonly startedAt = now();
   tookMs = 0;
+  /** What the handler threw. */
+  error: unknown;
+  /** The attempt as an observer is told of it. Undefined: there is none. */
+  observed: Attempt | undefined;
   /** How often the server has called an outcome of it INVALID. */
   corrections = 0;
 

@@ -1,5 +1,6 @@
 /** Keeps a worker's session on a stream: connects, reconnects for ever, moves when it is asked to, and leaves. */
 
+import { now, timers } from "../clock.js";
 import { Backoff } from "../backoff.js";
 import {
   InvalidRequest,
@@ -13,10 +14,12 @@ import {
 import type { JobQueueError } from "../errors.js";
 import type { GoAway, Welcome } from "../gen/jobqueue/v1/lease_pb.js";
 import { msOf } from "../jobs.js";
+import { howToStart, nothingListens } from "../firstUse.js";
 import { fromRpc } from "../rpcErrors.js";
 import { Bell } from "./bell.js";
 import type { Settings } from "./options.js";
 import type { Session } from "./session.js";
+import type { StatusBook } from "./status.js";
 import { Stream } from "./stream.js";
 
 const WELCOME_WITHIN_MS = 10_000;
@@ -39,6 +42,7 @@ const HOPELESS = [InvalidRequest, NotAllowed, NotSupported];
 export class Link {
   readonly #settings: Settings;
   readonly #session: Session;
+  readonly #book: StatusBook;
   readonly #backoff = new Backoff(100, 5000);
   readonly #wake = new Bell();
   readonly #end = new Bell();
@@ -51,9 +55,10 @@ export class Link {
   #saidUnauthenticated = -Infinity;
   #graceEnds: number | undefined;
 
-  constructor(settings: Settings, session: Session) {
+  constructor(settings: Settings, session: Session, book: StatusBook) {
     this.#settings = settings;
     this.#session = session;
+    this.#book = book;
   }
 
   /**
@@ -72,7 +77,7 @@ export class Link {
 
   /** Drains, and lets `run` return. A second call can only shorten the grace. */
   leave(graceMs: number, reason: string): void {
-    const ends = performance.now() + graceMs;
+    const ends = now() + graceMs;
     if (this.#graceEnds !== undefined) {
       this.#graceEnds = Math.min(this.#graceEnds, ends);
       this.#session.changed();
@@ -109,10 +114,11 @@ export class Link {
   async #drain(reason: string): Promise<void> {
     const session = this.#session;
     const within = (ms: number): (() => number) => {
-      const ends = performance.now() + ms;
+      const ends = now() + ms;
       return () => ends;
     };
     session.drain(reason);
+    this.#book.draining();
     this.#wake.ring();
     // A session that is just being opened may have been given jobs: it is drained as well.
     await session.until(() => !session.opening, within(ANSWERS_WITHIN_MS));
@@ -141,7 +147,7 @@ export class Link {
   async #connect(): Promise<void> {
     const session = this.#session;
     if (this.#moveAt !== undefined) {
-      await this.#end.wait(this.#moveAt - performance.now());
+      await this.#end.wait(this.#moveAt - now());
       if (this.#ended || session.finished) return;
     }
     const { targets, access } = this.#settings;
@@ -160,6 +166,7 @@ export class Link {
     const how = session.opening ? "opened" : "resumed";
     this.#leaveStream();
     session.welcome(welcome, stream);
+    this.#book.welcomed(welcome.server, Number(welcome.sessionId), session.ttlMs, welcome.unknownKinds);
     this.#log.info(`session ${session.id} ${how} at ${stream.target} (${welcome.server})`);
     this.#welcomed = true;
     this.#saidLost = false;
@@ -170,7 +177,7 @@ export class Link {
   async #open(stream: Stream): Promise<Welcome> {
     stream.send(this.#session.hello());
     let late = false;
-    const timer = setTimeout(() => {
+    const timer = timers.setTimeout(() => {
       late = true;
       stream.cancel();
     }, WELCOME_WITHIN_MS);
@@ -186,7 +193,7 @@ export class Link {
       if (!late) throw error;
       throw new Unavailable(`no Welcome within ${WELCOME_WITHIN_MS} ms`, { code: "UNAVAILABLE" });
     } finally {
-      clearTimeout(timer);
+      timers.clearTimeout(timer);
     }
   }
 
@@ -197,7 +204,9 @@ export class Link {
       return;
     }
     this.#session.stay();
-    if (!this.#welcomed && HOPELESS.some((type) => error instanceof type)) throw error;
+    const hopeless = HOPELESS.some((type) => error instanceof type);
+    if (this.#session.stream === undefined) this.#book.failing(wordsOf(error), hopeless);
+    if (!this.#welcomed && hopeless) throw error;
     // One that still has its old stream soon tries again: a new token may be on its way.
     if (this.#session.stream === undefined) {
       if (error instanceof Unauthenticated) {
@@ -205,15 +214,17 @@ export class Link {
         await this.#end.wait(UNAUTHENTICATED_WAIT_MS);
         return;
       }
-      this.#sayLost(`can't reach ${stream.target}: ${error.message}`);
+      const first = !this.#welcomed && nothingListens(error);
+      const hint = first ? `; ${howToStart(stream.target)}` : "";
+      this.#sayLost(`can't reach ${stream.target}: ${error.message}${hint}`);
     }
     await this.#end.wait(this.#backoff.next());
   }
 
   #sayUnauthenticated(target: string, error: Unauthenticated): void {
-    const now = performance.now();
-    if (now - this.#saidUnauthenticated < SAY_UNAUTHENTICATED_EVERY_MS) return;
-    this.#saidUnauthenticated = now;
+    const at = now();
+    if (at - this.#saidUnauthenticated < SAY_UNAUTHENTICATED_EVERY_MS) return;
+    this.#saidUnauthenticated = at;
     const every = `trying again each ${UNAUTHENTICATED_WAIT_MS / 1000} s`;
     this.#log.warn(`${target} does not take the credentials: ${error.reason}: ${error.message}; ${every}`);
   }
@@ -221,20 +232,21 @@ export class Link {
   /** Hands the frames of one stream to the session, until it ends or another has taken its place. */
   async #pump(stream: Stream): Promise<void> {
     const session = this.#session;
-    const opened = performance.now();
-    const heart = setInterval(() => this.#beat(stream), session.heartbeatIntervalMs);
+    const opened = now();
+    const heart = timers.setInterval(() => this.#beat(stream), session.heartbeatIntervalMs);
     let why: JobQueueError;
     try {
       for (;;) {
         const response = await stream.receive();
         if (stream !== session.stream) continue;
+        this.#book.heard();
         const { frame } = response;
         if (frame.case === "goAway") {
           this.#move(frame.value);
         } else if (frame.case === "goodbye") {
           this.#endSession();
           // Or a server that always says so would be asked without a pause.
-          this.#moveAt = performance.now() + this.#backoff.next();
+          this.#moveAt = now() + this.#backoff.next();
         } else {
           session.handle(response);
         }
@@ -242,15 +254,15 @@ export class Link {
     } catch (raised) {
       why = fromRpc(raised);
     } finally {
-      clearInterval(heart);
+      timers.clearInterval(heart);
       stream.cancel();
     }
-    const good = performance.now() - opened > GOOD_AFTER_MS;
+    const good = now() - opened > GOOD_AFTER_MS;
     if (good) this.#backoff.reset();
     if (stream === session.stream && !this.#ended) {
       this.#streamEnded(why);
       // Or a server that welcomes and then hangs up, or knows no session, would be asked without a pause.
-      if (!good) this.#moveAt = performance.now() + this.#backoff.next();
+      if (!good) this.#moveAt = now() + this.#backoff.next();
     }
     this.#wake.ring();
   }
@@ -262,10 +274,11 @@ export class Link {
       return;
     }
     if (this.#moveAt === undefined) {
-      this.#lost(why.message);
+      this.#lost(wordsOf(why));
     } else {
       this.#log.info(`the stream that was to be left has ended: ${why.message}`);
       this.#dropStream();
+      this.#book.lost();
     }
     if (why instanceof TooLarge) this.#session.tooLarge(why);
   }
@@ -277,6 +290,7 @@ export class Link {
 
   #lost(why: string): void {
     this.#dropStream();
+    this.#book.lost(why);
     this.#sayLost(`the stream was lost: ${why}`);
   }
 
@@ -305,12 +319,13 @@ export class Link {
     this.#leaveStream();
     this.#moveAt = undefined;
     this.#session.over();
+    this.#book.lost();
     this.#wake.ring();
   }
 
   #move(goAway: GoAway): void {
     this.#log.info(`the server asks to connect elsewhere: ${goAway.reason || "no reason given"}`);
-    this.#moveAt = performance.now() + (msOf(goAway.reconnectAfter) ?? 0);
+    this.#moveAt = now() + (msOf(goAway.reconnectAfter) ?? 0);
     this.#wake.ring();
   }
 
@@ -325,4 +340,9 @@ export class Link {
   get #log(): Settings["logger"] {
     return this.#settings.logger;
   }
+}
+
+/** An error in a line, with the reason that a program would look for. */
+function wordsOf(error: JobQueueError): string {
+  return error.reason ? `${error.reason}: ${error.message}` : error.message;
 }

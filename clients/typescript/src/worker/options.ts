@@ -5,6 +5,7 @@ import { hostname } from "node:os";
 import { nodeTls, urlOf } from "../access.js";
 import type { AccessOptions } from "../access.js";
 import { tracesWanted } from "../traces.js";
+import { hostAndPort } from "./health.js";
 import type { Observer } from "./observer.js";
 
 /** Where a worker's own lines go. */
@@ -36,8 +37,15 @@ export interface WorkerOptions extends AccessOptions {
   stopWhenLost?: boolean;
   /** Where the worker's own lines go. Default: standard error. */
   logger?: Logger;
-  /** Is told of starts and ends, for metrics. */
+  /** Is told of attempts and of the worker's state, for metrics. */
   observer?: Observer;
+  /** Takes no jobs until `resume`. Default: false. */
+  paused?: boolean;
+  /**
+   * Where `/livez` and `/readyz` are served, as `host:port`, such as `127.0.0.1:8081`. A port that is taken keeps the
+   * worker from serving. Default: nowhere.
+   */
+  health?: string;
 }
 
 /** The settings, checked and with their defaults. */
@@ -52,7 +60,9 @@ export interface Settings {
   readonly shutdownGraceMs: number;
   readonly stopWhenLost: boolean;
   readonly logger: Logger;
-  readonly observer: Observer;
+  readonly observer: Observer | undefined;
+  readonly paused: boolean;
+  readonly health: string | undefined;
   readonly traces: boolean;
 }
 
@@ -83,6 +93,7 @@ export function settings(target: string | readonly string[], options: WorkerOpti
   // Here and not at the first connect, which would try again and again.
   for (const each of targets) urlOf(each, options.tls !== undefined);
   nodeTls(options.tls);
+  if (options.health !== undefined) hostAndPort(options.health);
   return {
     targets,
     // A stream belongs to no trace.
@@ -96,7 +107,9 @@ export function settings(target: string | readonly string[], options: WorkerOpti
     shutdownGraceMs,
     stopWhenLost: options.stopWhenLost ?? false,
     logger: options.logger ?? STANDARD_ERROR,
-    observer: options.observer ?? {},
+    observer: options.observer,
+    paused: options.paused ?? false,
+    health: options.health,
   };
 }
 

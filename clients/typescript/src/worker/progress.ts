@@ -2,6 +2,7 @@
 
 import { create } from "@bufbuild/protobuf";
 
+import { timers } from "../clock.js";
 import { ProgressSchema } from "../gen/jobqueue/v1/lease_pb.js";
 import type { Progress } from "../gen/jobqueue/v1/lease_pb.js";
 import { wholeCharacters } from "../text.js";
@@ -21,7 +22,7 @@ export class ProgressReports {
 
   /** Takes a report; what it does not say stays as it was. */
   put(leaseId: bigint, report: Report): void {
-    if (this.#newest.size === 0) setTimeout(() => this.#flush(), INTERVAL_MS);
+    if (this.#newest.size === 0) timers.setTimeout(() => this.#flush(), INTERVAL_MS);
     let progress = this.#newest.get(leaseId);
     if (progress === undefined) {
       progress = create(ProgressSchema, { leaseId });

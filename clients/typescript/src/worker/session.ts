@@ -3,6 +3,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 
+import { now, timers } from "../clock.js";
 import { duration } from "../convert.js";
 import type { TooLarge } from "../errors.js";
 import { Job_Status, PayloadFormat } from "../gen/jobqueue/v1/job_pb.js";
@@ -34,12 +35,13 @@ import type { Ending } from "./ending.js";
 import type { Handler, Handlers } from "./handlers.js";
 import { Lease } from "./lease.js";
 import { LeasedJob } from "../job.js";
-import { outcomeOf } from "./observer.js";
-import type { AttemptOutcome, Observer } from "./observer.js";
+import { attemptOf, outcomeOf } from "./observer.js";
+import type { AttemptOutcome, Observations } from "./observer.js";
 import type { Settings } from "./options.js";
 import { ProgressReports } from "./progress.js";
 import type { Traces } from "../traces.js";
 import { Settlements } from "./settlements.js";
+import type { Counts } from "./status.js";
 import { RECEIPT } from "./stream.js";
 import type { Frame, Stream } from "./stream.js";
 
@@ -60,10 +62,12 @@ export class Session {
   stream: Stream | undefined;
   id = 0n;
   heartbeatIntervalMs = DEFAULT_HEARTBEAT_MS;
+  ttlMs = DEFAULT_TTL_MS;
 
   readonly #settings: Settings;
   readonly #handlers: Handlers;
   readonly #traces: Traces | undefined;
+  readonly #observations: Observations | undefined;
   readonly #leases = new Map<bigint, Lease>();
   readonly #capacity: CapacityBook;
   readonly #settlements: Settlements;
@@ -78,17 +82,20 @@ export class Session {
   #pongSeq = 0n;
   #lastDelivery = 0n;
   #token = "";
-  // The server has heard of the session after the newest frame was sent that it has answered. As of performance.now().
-  #ttlMs = DEFAULT_TTL_MS;
+  // The server has heard of the session after the newest frame was sent that it has answered. As of `now()`.
   #heard = 0;
   #helloSent = 0;
   #beatsSent = new Map<bigint, number>();
   #losing: NodeJS.Timeout | undefined;
 
-  /** @param traces Makes spans of handlers. Undefined: there are none. */
-  constructor(settings: Settings, handlers: Handlers, traces?: Traces) {
+  /**
+   * @param traces Makes spans of handlers. Undefined: there are none.
+   * @param observations Takes the calls of the observer. Undefined: there is none.
+   */
+  constructor(settings: Settings, handlers: Handlers, traces?: Traces, observations?: Observations) {
     this.#settings = settings;
     this.#traces = traces;
+    this.#observations = observations;
     this.#handlers = handlers;
     this.#capacity = new CapacityBook(settings.concurrency, handlers.slotsByKind);
     this.#settlements = new Settlements(settings.concurrency, (value) =>
@@ -101,7 +108,7 @@ export class Session {
   /** The first frame of a stream: opens the session, or resumes it where there is one. From now on it moves. */
   hello(): Frame {
     this.#moving = true;
-    this.#helloSent = performance.now();
+    this.#helloSent = now();
     const { name, queues, labels, sessionTtlMs } = this.#settings;
     const kinds = this.#handlers.kinds();
     const hello = create(HelloSchema, {
@@ -133,10 +140,10 @@ export class Session {
     this.id = welcome.sessionId;
     this.#token = welcome.sessionToken;
     this.heartbeatIntervalMs = msOf(welcome.heartbeatInterval) || DEFAULT_HEARTBEAT_MS;
-    this.#ttlMs = msOf(welcome.sessionTtl) || DEFAULT_TTL_MS;
+    this.ttlMs = msOf(welcome.sessionTtl) || DEFAULT_TTL_MS;
     this.#heard = this.#helloSent;
     this.#beatsSent.clear();
-    if (this.#settings.stopWhenLost) this.#losing ??= this.#lookIn(this.#ttlMs);
+    if (this.#settings.stopWhenLost) this.#losing ??= this.#lookIn(this.ttlMs);
     this.#heartbeatSeq = this.#pongSeq = 0n;
     this.#lastDelivery = 0n;
     this.#revoke(
@@ -209,7 +216,7 @@ export class Session {
     if (this.#heartbeatSeq - this.#pongSeq >= 2n) return false;
     this.#settlements.flush();
     this.#heartbeatSeq += 1n;
-    this.#beatsSent.set(this.#heartbeatSeq, performance.now());
+    this.#beatsSent.set(this.#heartbeatSeq, now());
     // Those that are settled and wait for the answer alone are no longer held: they should free their slots.
     const held: bigint[] = [];
     for (const [id, lease] of this.#leases) if (lease.alive || lease.place !== "sent") held.push(id);
@@ -227,21 +234,21 @@ export class Session {
   }
 
   #lookIn(ms: number): NodeJS.Timeout {
-    return setTimeout(() => this.#stopIfLost(), ms).unref();
+    return timers.setTimeout(() => this.#stopIfLost(), ms).unref();
   }
 
   /** Stops the handlers if no server can have heard of the session for its ttl, and else looks again. */
   #stopIfLost(): void {
     this.#losing = undefined;
     if (!this.#token) return;
-    const left = this.#heard + this.#ttlMs - performance.now();
+    const left = this.#heard + this.ttlMs - now();
     if (left > 0) {
       this.#losing = this.#lookIn(left);
       return;
     }
     const lost = this.alive().filter((lease) => lease.place === "running");
     this.#log.warn(
-      `no server was heard for the session's ttl of ${this.#ttlMs} ms; ${lost.length} handlers are stopped`,
+      `no server was heard for the session's ttl of ${this.ttlMs} ms; ${lost.length} handlers are stopped`,
     );
     for (const lease of lost) this.#stop(lease, "lost", "the worker is cut off");
   }
@@ -282,15 +289,15 @@ export class Session {
       if (!lease.alive || lease.place !== "running") continue;
       this.#log.warn(`${lease}: the handler did not stop in time; its job goes back`);
       lease.ending = released();
-      lease.tookMs = performance.now() - lease.startedAt;
+      lease.tookMs = now() - lease.startedAt;
       this.#settlements.add(lease);
     }
   }
 
-  /** Waits until a condition on the session holds; false: it did not until `ends`, as of performance.now(). */
+  /** Waits until a condition on the session holds; false: it did not until `ends`, as of `now()`. */
   async until(condition: () => boolean, ends: () => number): Promise<boolean> {
     while (!condition()) {
-      const left = ends() - performance.now();
+      const left = ends() - now();
       if (left <= 0) return false;
       await this.#changed.wait(left);
     }
@@ -300,6 +307,12 @@ export class Session {
   /** Has `until` look again. */
   changed(): void {
     this.#changed.ring();
+  }
+
+  /** How many jobs it takes now, and how many handlers run. */
+  counts(): Counts {
+    const slots = this.#capacity.available;
+    return { slots, running: this.alive().length, orphans: this.#capacity.orphans.size };
   }
 
   /** Declares no capacity, or all of it again. */
@@ -334,7 +347,7 @@ export class Session {
     const stream = this.stream;
     if (stream === undefined) return;
     stream.lastDelivery = this.#lastDelivery = delivery.seq;
-    setTimeout(() => {
+    timers.setTimeout(() => {
       if (stream.receipted < stream.lastDelivery) stream.send(RECEIPT);
     }, RECEIPT_AFTER_MS);
     const later: (() => void)[] = [];
@@ -343,7 +356,7 @@ export class Session {
     const runAll = (): void => {
       for (const run of later.splice(0)) run();
     };
-    setTimeout(runAll, RECEIPT_WITHIN_MS);
+    timers.setTimeout(runAll, RECEIPT_WITHIN_MS);
     void stream.receipt().then(runAll);
   }
 
@@ -353,7 +366,10 @@ export class Session {
     const context = new JobContext(job, (report) => this.#report(lease, report));
     const lease = new Lease(message, context);
     this.#leases.set(lease.id, lease);
-    this.#observe((observer) => observer.started?.(message.kind));
+    if (this.#observations !== undefined) {
+      const attempt = (lease.observed = attemptOf(message));
+      this.#observations.tell((observer) => observer.attemptStarted?.(attempt));
+    }
     const handler = this.#handlers.get(message.kind);
     if (handler !== undefined && begin) {
       if (message.attempt === 1) void this.#run(lease, job, handler);
@@ -378,6 +394,7 @@ export class Session {
       ending = ofResult(await result, context);
     } catch (error) {
       ending = ofError(error, context.stopReason);
+      lease.error = error;
     }
     span?.ended(ending, context.stopReason === "revoked");
     this.#ended(lease, ending);
@@ -385,7 +402,7 @@ export class Session {
 
   #ended(lease: Lease, ending: Ending): void {
     lease.alive = false;
-    lease.tookMs = performance.now() - lease.startedAt;
+    lease.tookMs = now() - lease.startedAt;
     if (this.#capacity.orphans.delete(lease)) {
       this.#sayCapacity(); // of a session that is over: its slot is free again
     } else if (lease.place === "done") {
@@ -434,8 +451,8 @@ export class Session {
   #giveUp(lease: Lease, message: string): void {
     if (lease.place !== "done") {
       this.#settlements.drop(lease);
-      if (lease.alive) lease.tookMs = performance.now() - lease.startedAt;
-      this.#finish(lease, "error");
+      if (lease.alive) lease.tookMs = now() - lease.startedAt;
+      this.#finish(lease, "error", new Error(message));
     }
     if (lease.alive) this.#stop(lease, "revoked", message);
   }
@@ -466,7 +483,7 @@ export class Session {
     lease.corrections += 1;
     if (lease.corrections > 2) {
       this.#log.error(`${lease}: the server refuses every outcome of the lease: ${message}`);
-      this.#forget(lease, "error");
+      this.#forget(lease, "error", new Error(`the outcome was refused: ${message}`));
       return;
     }
     this.#log.error(`${lease}: the server refused the outcome: ${message}`);
@@ -486,33 +503,28 @@ export class Session {
 
   #finished(lease: Lease, result: SettleResult | undefined): void {
     if (result !== undefined) this.#tell(lease, result);
-    this.#forget(lease, outcomeOf(lease.ending?.outcome, result));
+    const outcome = outcomeOf(lease.ending?.outcome, result);
+    const error =
+      outcome === "error" ? new Error(`the outcome was not taken: ${verdictOf(result)}`) : failureOf(lease);
+    this.#forget(lease, outcome, error);
   }
 
-  #forget(lease: Lease, outcome: AttemptOutcome): void {
+  #forget(lease: Lease, outcome: AttemptOutcome, error: unknown): void {
     this.#settlements.drop(lease);
     if (!lease.alive) this.#leases.delete(lease.id);
-    this.#finish(lease, outcome);
+    this.#finish(lease, outcome, error);
   }
 
-  #finish(lease: Lease, outcome: AttemptOutcome): void {
-    this.#observe((observer) => observer.finished?.(lease.message.kind, outcome, lease.tookMs));
-  }
-
-  #observe(tell: (observer: Observer) => void): void {
-    try {
-      tell(this.#settings.observer);
-    } catch (error) {
-      this.#log.error(`the observer failed: ${String(error)}`);
-    }
+  #finish(lease: Lease, outcome: AttemptOutcome, error: unknown): void {
+    const { observed, tookMs } = lease;
+    if (observed === undefined) return;
+    this.#observations?.tell((observer) => observer.attemptEnded?.(observed, outcome, tookMs, error));
   }
 
   /** A line for what an operator wants to see: failures, with their stack, and outcomes that were not taken. */
   #tell(lease: Lease, result: SettleResult): void {
     if (result.verdict !== Verdict.APPLIED && result.verdict !== Verdict.ALREADY_APPLIED) {
-      // A verdict of a later version has no name here.
-      const name = (Verdict[result.verdict] as string | undefined) ?? `verdict ${result.verdict}`;
-      this.#log.warn(`${lease}: the outcome was not taken: ${name} ${result.message}`);
+      this.#log.warn(`${lease}: the outcome was not taken: ${verdictOf(result)}`);
       return;
     }
     const outcome = lease.ending?.outcome?.outcome;
@@ -530,4 +542,18 @@ export class Session {
   get #log(): Settings["logger"] {
     return this.#settings.logger;
   }
+}
+
+/** Why an attempt failed whose outcome was taken. Undefined: it did not fail. */
+function failureOf(lease: Lease): unknown {
+  const outcome = lease.ending?.outcome?.outcome;
+  if (outcome?.case !== "failure") return undefined;
+  return lease.corrections === 0 ? lease.error : new Error(outcome.value.error);
+}
+
+function verdictOf(result: SettleResult | undefined): string {
+  if (result === undefined) return "";
+  // A verdict of a later version has no name here.
+  const name = (Verdict[result.verdict] as string | undefined) ?? `verdict ${result.verdict}`;
+  return `${name} ${result.message}`;
 }

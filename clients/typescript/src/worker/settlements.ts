@@ -2,6 +2,7 @@
 
 import { create } from "@bufbuild/protobuf";
 
+import { timers } from "../clock.js";
 import { Backoff } from "../backoff.js";
 import { SettleSchema } from "../gen/jobqueue/v1/lease_pb.js";
 import type { Settle, SettleResult, Settled } from "../gen/jobqueue/v1/lease_pb.js";
@@ -99,7 +100,7 @@ export class Settlements {
   /** Sends outcomes again after a while that grows: the server could not commit them. */
   againLater(leases: Lease[]): void {
     for (const lease of leases) lease.place = "heldBack";
-    setTimeout(() => {
+    timers.setTimeout(() => {
       // A restart in between has sent it already; a revocation has dropped it.
       for (const lease of leases) if (lease.place === "heldBack") this.add(lease);
     }, this.#backoff.next());
@@ -135,10 +136,10 @@ export class Settlements {
   /** At once when idle, or rather after what else happens in this pass of the loop. */
   #flushSoon(): void {
     if (this.#frames.size > 0) {
-      const timer = setTimeout(() => this.flush(), LINGER_MS);
-      this.#cancelTimer = () => clearTimeout(timer);
+      const timer = timers.setTimeout(() => this.flush(), LINGER_MS);
+      this.#cancelTimer = () => timers.clearTimeout(timer);
     } else {
-      const timer = setImmediate(() => this.flush());
+      const timer = timers.setImmediate(() => this.flush());
       this.#cancelTimer = () => clearImmediate(timer);
     }
   }

@@ -1,12 +1,17 @@
 /** The Worker: what user code makes, gives handlers, and runs. */
 
+import { fromEnvironment } from "../environment.js";
 import { Handlers } from "./handlers.js";
 import type { Handler, HandlerOptions } from "./handlers.js";
+import { HealthServer } from "./health.js";
 import { Link } from "./link.js";
+import { Observations } from "./observer.js";
 import { settings } from "./options.js";
 import type { Settings, WorkerOptions } from "./options.js";
 import { tracesOfProcess } from "../traces.js";
 import { Session } from "./session.js";
+import { StatusBook } from "./status.js";
+import type { WorkerStatus } from "./status.js";
 
 /** How to stop. */
 export interface StopOptions {
@@ -26,7 +31,9 @@ export interface StopOptions {
  */
 export class Worker {
   readonly #settings: Settings;
-  readonly #handlers = new Handlers();
+  readonly #handlers: Handlers;
+  #paused: boolean;
+  #book: StatusBook | undefined;
   #session: Session | undefined;
   #link: Link | undefined;
   #stopAsked: StopOptions | undefined;
@@ -34,6 +41,18 @@ export class Worker {
   /** @param target The server's address, or several: a worker that loses one goes on with the next. */
   constructor(target: string | readonly string[], options: WorkerOptions = {}) {
     this.#settings = settings(target, options);
+    this.#handlers = new Handlers(this.#settings.queues);
+    this.#paused = this.#settings.paused;
+  }
+
+  /**
+   * A worker by variables of the environment, as the command `jobqueue` reads them: JOBQUEUE_SERVER (default
+   * `127.0.0.1:50051`), JOBQUEUE_TOKEN, JOBQUEUE_TLS_ROOTS (a PEM file, or `public`), JOBQUEUE_TLS_CLIENT_CERT and
+   * JOBQUEUE_TLS_CLIENT_KEY. What the options say wins.
+   */
+  static fromEnv(options: WorkerOptions = {}): Worker {
+    const found = fromEnvironment(options);
+    return new Worker(found.target, found.options);
   }
 
   /** Makes a function the handler of a kind. `P` is what it takes its payload to be. */
@@ -49,6 +68,7 @@ export class Worker {
    * second one ends the process at once.
    *
    * @throws JobQueueError The server refused the worker for what no other try will mend, such as a queue's name.
+   * @throws Error Nothing can listen at the address of `health`.
    */
   async run(): Promise<void> {
     const onSignal = (signal: NodeJS.Signals): void => {
@@ -80,14 +100,37 @@ export class Worker {
       this.#settings.logger.warn("traces are asked for: install @opentelemetry/api");
     }
     if (this.#link !== undefined) throw new Error("the worker serves already");
-    this.#session = new Session(this.#settings, this.#handlers, traces);
-    this.#link = new Link(this.#settings, this.#session);
-    const running = this.#link.run();
-    if (this.#stopAsked !== undefined) this.stop(this.#stopAsked);
+    const { observer, logger, health: address } = this.#settings;
+    const observations = observer && new Observations(observer, (line) => logger.error(line));
+    const session = new Session(this.#settings, this.#handlers, traces, observations);
+    const book = this.#newBook();
+    book.counts = () => session.counts();
+    if (observations !== undefined) {
+      book.dropped = () => observations.dropped;
+      book.changed = (status) => observations.tell((told) => told.sessionChanged?.(status));
+    }
+    this.#session = session;
+    this.#link = new Link(this.#settings, session, book);
+    session.pause(this.#paused);
+    let health: HealthServer | undefined;
     try {
+      if (address !== undefined) {
+        health = await HealthServer.listen(address, book);
+        book.tick();
+      }
+      this.#book = book;
+      const running = this.#link.run();
+      if (this.#stopAsked !== undefined) this.stop(this.#stopAsked);
       await running;
+      book.ended();
+    } catch (error) {
+      book.ended(error instanceof Error ? error : new Error(String(error)));
+      throw error;
     } finally {
+      this.#book = book;
       this.#link = this.#session = this.#stopAsked = undefined;
+      await observations?.end();
+      health?.close();
     }
   }
 
@@ -97,7 +140,12 @@ export class Worker {
     this.#link?.leave(options.graceMs ?? this.#settings.shutdownGraceMs, options.reason ?? "stopped");
   }
 
-  /** Takes no more jobs until `resume`; running ones run on. */
+  /** What the worker does now, by its own clock. Asks no server. */
+  status(): WorkerStatus {
+    return (this.#book ?? this.#newBook()).status();
+  }
+
+  /** Takes no more jobs until `resume`; running ones run on. A worker that does not serve yet keeps it. */
   pause(): void {
     this.#pause(true);
   }
@@ -108,8 +156,13 @@ export class Worker {
   }
 
   #pause(paused: boolean): void {
-    if (this.#session === undefined) throw new Error("the worker does not serve");
-    this.#session.pause(paused);
+    this.#paused = paused;
+    this.#session?.pause(paused);
+  }
+
+  #newBook(): StatusBook {
+    const slots = this.#paused ? 0 : this.#settings.concurrency;
+    return new StatusBook(this.#handlers.kinds(), slots, this.#settings.logger);
   }
 }
 

@@ -59,7 +59,7 @@ async function step(job, ctx, lease, said, onCancel) {
     case "progress":
       return ctx.progress(said.fraction, said.message);
     case "checkpoint":
-      return ctx.checkpoint(Buffer.from(said.data_base64, "base64"));
+      return ctx.saveCheckpoint(Buffer.from(said.data_base64, "base64"));
     case "die":
       return process.kill(process.pid, "SIGKILL");
     case "follow_up":
