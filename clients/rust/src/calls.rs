@@ -1,6 +1,7 @@
 //! Calls that are made again while that is safe and there is time.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
@@ -10,12 +11,46 @@ use crate::access::Access;
 use crate::backoff::Backoff;
 use crate::errors::{Error, ErrorKind};
 
+/// Whether a client has found a server; the first call that finds none says what to do about it.
+#[derive(Debug)]
+pub(crate) struct FirstUse {
+    target: String,
+    /// A server has answered, or it was said what to do where none does.
+    known: AtomicBool,
+}
+
+impl FirstUse {
+    pub(crate) fn new(target: String) -> Self {
+        Self { target, known: AtomicBool::new(false) }
+    }
+
+    fn answered(&self) {
+        if !self.known.load(Ordering::Relaxed) {
+            self.known.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn hinted(&self, failure: Error) -> Error {
+        if !failure.is(ErrorKind::Unavailable)
+            || !failure.reason().is_empty()
+            || self.known.swap(true, Ordering::Relaxed)
+        {
+            return failure;
+        }
+        let target = &self.target;
+        failure.noted(format!(
+            "nothing answers at {target}; start a server by \"make run\" or \"jobqueue-server\", or set JOBQUEUE_SERVER"
+        ))
+    }
+}
+
 /// Makes a call, again and again while it may be repeated and there is time.
 ///
 /// Repeated are UNAVAILABLE, and RESOURCE_EXHAUSTED where the server says when to come back. The limit is for all tries
 /// together.
 pub(crate) async fn make<Q, A, F, R>(
     access: &Access,
+    first: &FirstUse,
     limit: Duration,
     repeat: bool,
     request: Q,
@@ -34,24 +69,30 @@ where
         access.authorize(&mut message).await?;
         message.set_timeout(ends.saturating_duration_since(Instant::now()));
         let mut failure = match timeout_at(ends, send(message)).await {
-            Ok(Ok(answer)) => return Ok(answer.into_inner()),
+            Ok(Ok(answer)) => {
+                first.answered();
+                return Ok(answer.into_inner());
+            }
             Ok(Err(status)) => Error::from(status),
             Err(_) => Error::new(Code::DeadlineExceeded, format!("no answer within {limit:?}")),
         };
+        if !failure.is(ErrorKind::Unavailable) && !failure.is(ErrorKind::DeadlineExceeded) {
+            first.answered();
+        }
         if !repeat {
-            return Err(failure);
+            return Err(first.hinted(failure));
         }
         let late = failure.is(ErrorKind::DeadlineExceeded);
         let wait = pause_after(&failure, &mut waits);
         match before.take() {
             // The cause says more than "deadline exceeded" would.
             Some(cause) if late => failure = cause,
-            _ if wait.is_none() => return Err(failure),
+            _ if wait.is_none() => return Err(first.hinted(failure)),
             _ => {}
         }
         let wait = wait.unwrap_or_default();
         if late || Instant::now() + wait > ends {
-            return Err(failure.noted("tried again until the deadline"));
+            return Err(first.hinted(failure.noted("tried again until the deadline")));
         }
         before = Some(failure);
         sleep(wait).await;
@@ -64,7 +105,7 @@ macro_rules! call {
         call!($client.$stub.$method, $request, repeat: $repeat, within: $client.deadline)
     };
     ($client:ident.$stub:ident.$method:ident, $request:expr, repeat: $repeat:expr, within: $limit:expr) => {
-        $crate::calls::make(&$client.access, $limit, $repeat, $request, |request: ::tonic::Request<_>| {
+        $crate::calls::make(&$client.access, &$client.first, $limit, $repeat, $request, |request: ::tonic::Request<_>| {
             let mut stub = $client.$stub.clone();
             async move { stub.$method(request).await }
         })

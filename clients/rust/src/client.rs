@@ -1,6 +1,7 @@
 //! What producers and operators call.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -10,17 +11,20 @@ use tonic::transport::Channel;
 
 use crate::access::{Access, MESSAGE_BYTES};
 use crate::batches::{cut_batch, rebased};
-use crate::calls::call;
+use crate::calls::{FirstUse, call};
 use crate::convert::{duration_message, label_filter, status_message, view_of, whole};
+use crate::environment::{self, Environment};
 use crate::errors::Error;
 use crate::job::{Job, NewJob, job_of, new_job_message};
 use crate::jobs::{Cancellation, EnqueueResult, Filter, JobPage};
+use crate::telling::Telling;
 use crate::unique::unique_action;
 use crate::v1;
 use crate::v1::insight_client::InsightClient;
 use crate::v1::job_queue_client::JobQueueClient;
 use crate::v1::queue_admin_client::QueueAdminClient;
 use crate::watch::{Watch, WatchFilter};
+use crate::worker::Observer;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest that one call of WaitJob waits; more is done by calling again.
@@ -35,9 +39,17 @@ pub struct ClientBuilder {
     target: String,
     access: Access,
     deadline: Duration,
+    telling: Telling,
 }
 
 impl ClientBuilder {
+    /// Is told of enqueues, for metrics and reports of errors. Default: none.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.telling = Telling::new(Arc::new(observer));
+        self
+    }
+
     /// TLS and the token. Default: neither.
     #[must_use]
     pub fn access(mut self, access: Access) -> Self {
@@ -69,6 +81,8 @@ impl ClientBuilder {
             insight: InsightClient::new(channel),
             access: self.access,
             deadline: self.deadline,
+            telling: self.telling,
+            first: Arc::new(FirstUse::new(self.target)),
         })
     }
 }
@@ -85,6 +99,8 @@ pub struct Client {
     pub(crate) insight: InsightClient<Channel>,
     pub(crate) access: Access,
     pub(crate) deadline: Duration,
+    telling: Telling,
+    pub(crate) first: Arc<FirstUse>,
 }
 
 impl Client {
@@ -99,7 +115,47 @@ impl Client {
 
     /// The settings of a client, to be changed.
     pub fn builder(target: impl Into<String>) -> ClientBuilder {
-        ClientBuilder { target: target.into(), access: Access::default(), deadline: DEFAULT_DEADLINE }
+        ClientBuilder {
+            target: target.into(),
+            access: Access::default(),
+            deadline: DEFAULT_DEADLINE,
+            telling: Telling::default(),
+        }
+    }
+
+    /// The settings of a client as the environment has them, by the names of the command line: `JOBQUEUE_SERVER` (default
+    /// `127.0.0.1:50051`), `JOBQUEUE_TOKEN`, and for TLS `JOBQUEUE_TLS_ROOTS` (a PEM file, or `public`),
+    /// `JOBQUEUE_TLS_CLIENT_CERT` and `JOBQUEUE_TLS_CLIENT_KEY`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest`: a file can't be read, of a certificate and its key one is not set, or TLS is asked for without
+    /// the feature `tls`.
+    pub fn from_env() -> Result<ClientBuilder, Error> {
+        Self::of_environment(&environment::of_process())
+    }
+
+    fn of_environment<F: Fn(&str) -> Option<String>>(environment: &Environment<F>) -> Result<ClientBuilder, Error> {
+        Ok(Self::builder(environment.server()).access(environment.access()?))
+    }
+
+    /// Tells the observer how a call has ended that was to enqueue jobs of these kinds and queues.
+    fn tell(&self, began: Instant, jobs: BTreeMap<(String, String), usize>, error: Option<&Error>) {
+        let took = began.elapsed();
+        for ((kind, queue), count) in jobs {
+            let error = error.cloned();
+            self.telling.tell(move |observer| observer.enqueued(count, &kind, &queue, took, error.as_ref()));
+        }
+    }
+
+    /// How many jobs of each kind and queue there are; nothing where nothing is told.
+    fn counts(&self, jobs: &[v1::NewJob]) -> BTreeMap<(String, String), usize> {
+        let mut counts = BTreeMap::new();
+        for job in jobs.iter().filter(|_| self.telling.on()) {
+            let queue = if job.queue.is_empty() { "default" } else { &job.queue };
+            *counts.entry((job.kind.clone(), queue.to_owned())).or_default() += 1;
+        }
+        counts
     }
 
     /// Enqueues one job. Once it returns, the job is committed.
@@ -114,9 +170,12 @@ impl Client {
     /// `KindUnknown`, `PayloadInvalid`, `TooLarge`, `IdempotencyKeyReused`, `Duplicate`, `InvalidRequest`; `Overloaded`.
     pub async fn enqueue(&self, job: NewJob) -> Result<Job, Error> {
         let keyed = !job.idempotency_key.is_empty();
-        let request =
-            v1::EnqueueJobRequest { job: Some(new_job_message(job)), payload_format: v1::PayloadFormat::Json.into() };
-        let answer = call!(self.jobs.enqueue_job, request, repeat: keyed).await?;
+        let message = new_job_message(job);
+        let (began, counts) = (Instant::now(), self.counts(std::slice::from_ref(&message)));
+        let request = v1::EnqueueJobRequest { job: Some(message), payload_format: v1::PayloadFormat::Json.into() };
+        let answer = call!(self.jobs.enqueue_job, request, repeat: keyed).await;
+        self.tell(began, counts, answer.as_ref().err());
+        let answer = answer?;
         let action = unique_action(answer.unique_action);
         let mut enqueued = job_of(answer.job.unwrap_or_default());
         enqueued.replayed = answer.replayed;
@@ -137,9 +196,12 @@ impl Client {
         while !messages.is_empty() {
             let rest = messages.split_off(cut_batch(&messages));
             let keyed = messages.iter().all(|job| !job.idempotency_key.is_empty());
+            let (began, counts) = (Instant::now(), self.counts(&messages));
             let request = v1::BatchEnqueueJobsRequest { jobs: messages };
             messages = rest;
-            match call!(self.jobs.batch_enqueue_jobs, request, repeat: keyed).await {
+            let answer = call!(self.jobs.batch_enqueue_jobs, request, repeat: keyed).await;
+            self.tell(began, counts, answer.as_ref().err());
+            match answer {
                 Ok(answer) => results.extend(answer.results.into_iter().map(|each| EnqueueResult {
                     unique_action: unique_action(each.unique_action),
                     id: each.id,
@@ -212,13 +274,21 @@ impl Client {
         })
     }
 
-    /// Cancels a job: a waiting job at once; of a running one the server asks its worker. The reason is for people and may be
-    /// empty.
+    /// Cancels a job: a waiting job at once; of a running one the server asks its worker.
     ///
     /// # Errors
     ///
     /// `JobNotFound`, `JobTerminal`.
-    pub async fn cancel(&self, id: &str, reason: &str) -> Result<Cancellation, Error> {
+    pub async fn cancel(&self, id: &str) -> Result<Cancellation, Error> {
+        self.cancel_with(id, "").await
+    }
+
+    /// Cancels a job as [`cancel`](Self::cancel) does, for a reason that people read.
+    ///
+    /// # Errors
+    ///
+    /// `JobNotFound`, `JobTerminal`.
+    pub async fn cancel_with(&self, id: &str, reason: &str) -> Result<Cancellation, Error> {
         let request = v1::CancelJobRequest {
             id: id.to_owned(),
             reason: reason.to_owned(),
@@ -298,5 +368,57 @@ impl Client {
     /// then whenever it changes; without, what changes from `begin` on is told, for ever.
     pub fn watch(&self, filter: WatchFilter) -> Watch {
         Watch::new(self.clone(), filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+    use crate::ErrorKind;
+
+    /// Where nothing listens.
+    fn nowhere() -> String {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    }
+
+    #[tokio::test]
+    async fn the_first_call_that_finds_no_server_says_once_what_to_do() {
+        let address = nowhere();
+        let client = Client::new(&address).unwrap();
+        let first = client.enqueue(NewJob::new("k")).await.unwrap_err();
+        assert!(first.is(ErrorKind::Unavailable));
+        let hint = format!(
+            "; nothing answers at {address}; start a server by \"make run\" or \"jobqueue-server\", or set JOBQUEUE_SERVER"
+        );
+        assert!(first.to_string().ends_with(&hint), "{first}");
+        let again = client.clone().enqueue(NewJob::new("k")).await.unwrap_err();
+        assert!(!again.to_string().contains("nothing answers"), "{again}");
+        let repeated = Client::builder(&address).deadline(Duration::from_millis(300)).build().unwrap();
+        let read = repeated.get("j1").await.unwrap_err().to_string();
+        assert!(read.contains("tried again until the deadline") && read.ends_with(&hint), "{read}");
+    }
+
+    struct Told(Sender<String>);
+
+    impl Observer for Told {
+        fn enqueued(&self, count: usize, kind: &str, queue: &str, _: Duration, error: Option<&Error>) {
+            let kinds = error.map(Error::kind);
+            self.0.send(format!("{count} {kind} {queue} {kinds:?}")).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_observer_is_told_of_enqueues_by_kind_and_queue() {
+        let (told, tells) = channel();
+        let client = Client::builder(nowhere()).observer(Told(told)).build().unwrap();
+        let job = |queue: &str| NewJob::new("k").queue(queue);
+        client.enqueue_many([NewJob::new("k"), job("q"), job("q")]).await.unwrap_err();
+        client.enqueue(job("q")).await.unwrap_err();
+        for wanted in ["1 k default", "2 k q", "1 k q"] {
+            let line = tells.recv_timeout(Duration::from_secs(10)).unwrap();
+            assert_eq!(line, format!("{wanted} Some(Unavailable)"));
+        }
     }
 }

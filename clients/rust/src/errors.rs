@@ -263,7 +263,10 @@ impl Error {
     }
 
     pub(crate) fn noted(mut self, note: impl Into<String>) -> Self {
-        self.0.note = note.into();
+        if !self.0.note.is_empty() {
+            self.0.note.push_str("; ");
+        }
+        self.0.note.push_str(&note.into());
         self
     }
 

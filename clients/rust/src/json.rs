@@ -66,32 +66,46 @@ impl fmt::Debug for JsonText {
 
 /// What a handler may return: `()` and `None` are a success without output.
 ///
-/// For a type of your own return [`JsonText::of`].
+/// A type of your own goes in a [`Json`].
 pub trait IntoOutput {
     /// The output's text, if there is one.
-    fn into_output(self) -> Option<JsonText>;
+    ///
+    /// # Errors
+    ///
+    /// Where JSON has no form for it: the attempt has failed.
+    fn into_output(self) -> Result<Option<JsonText>, serde_json::Error>;
+}
+
+/// A value of a type of your own as a handler's output: `Ok(Json(value))`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoOutput for Json<T> {
+    fn into_output(self) -> Result<Option<JsonText>, serde_json::Error> {
+        JsonText::of(&self.0).map(Some)
+    }
 }
 
 impl IntoOutput for () {
-    fn into_output(self) -> Option<JsonText> {
-        None
+    fn into_output(self) -> Result<Option<JsonText>, serde_json::Error> {
+        Ok(None)
     }
 }
 
 impl IntoOutput for JsonText {
-    fn into_output(self) -> Option<JsonText> {
-        Some(self)
+    fn into_output(self) -> Result<Option<JsonText>, serde_json::Error> {
+        Ok(Some(self))
     }
 }
 
 impl IntoOutput for serde_json::Value {
-    fn into_output(self) -> Option<JsonText> {
-        Some(self.into())
+    fn into_output(self) -> Result<Option<JsonText>, serde_json::Error> {
+        Ok(Some(self.into()))
     }
 }
 
 impl<T: IntoOutput> IntoOutput for Option<T> {
-    fn into_output(self) -> Option<JsonText> {
-        self.and_then(T::into_output)
+    fn into_output(self) -> Result<Option<JsonText>, serde_json::Error> {
+        self.map_or(Ok(None), T::into_output)
     }
 }

@@ -18,16 +18,16 @@
 //!
 //! ```no_run
 //! # async fn work() -> Result<(), jobqueue::Error> {
-//! use jobqueue::{HandlerResult, JsonText, LeasedJob, Worker, discard};
+//! use jobqueue::{HandlerResult, Json, LeasedJob, Worker, discard};
 //!
 //! #[derive(serde::Deserialize)]
 //! struct Who {
 //!     name: String,
 //! }
 //!
-//! async fn hello(job: LeasedJob) -> HandlerResult<JsonText> {
+//! async fn hello(job: LeasedJob) -> HandlerResult<Json<String>> {
 //!     let who: Who = job.decode().map_err(discard)?;
-//!     Ok(JsonText::of(&format!("Hello {}", who.name))?)
+//!     Ok(Json(format!("Hello {}", who.name)))
 //! }
 //!
 //! let worker = Worker::builder("127.0.0.1:50051").handle("hello", hello).build()?;
@@ -36,7 +36,7 @@
 //! ```
 //!
 //! Payloads and outputs are JSON. A [`JsonText`] goes in and comes out byte for byte; `JsonText::of` writes whatever serde
-//! can, and `decode` reads it. What a server refuses is an [`Error`], whose [`ErrorKind`] says what to do about it.
+//! can, as `Json` does for a handler, and `decode` reads it. What a server refuses is an [`Error`], whose [`ErrorKind`] says what to do about it.
 //!
 //! Everything runs on tokio, with its time and IO drivers on.
 
@@ -47,6 +47,7 @@ mod batches;
 mod calls;
 mod client;
 mod convert;
+mod environment;
 mod errors;
 mod insight;
 mod job;
@@ -54,6 +55,7 @@ mod jobs;
 mod json;
 mod outcomes;
 mod queue_keys;
+mod telling;
 #[cfg(feature = "tls")]
 mod tls;
 mod unique;
@@ -73,7 +75,7 @@ pub use errors::{Error, ErrorKind, FieldViolation};
 pub use insight::{Estimate, Explanation, QueueDemand, Reason};
 pub use job::{FailedAttempt, Job, JobProgress, NewJob};
 pub use jobs::{Cancellation, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
-pub use json::{IntoOutput, JsonText};
+pub use json::{IntoOutput, Json, JsonText};
 pub use outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
 pub use queue_keys::{KeyFilter, KeyHolder, QueueKey, QueueKeyChange, QueueKeys};
 #[cfg(feature = "tls")]
@@ -82,7 +84,7 @@ pub use tls::Tls;
 pub use tonic::Code;
 pub use unique::{OnConflict, Unique, UniqueAction, UniqueField, UniqueScope, Until};
 pub use watch::{Watch, WatchFilter};
-pub use worker::{AttemptOutcome, LeasedJob, Observer, Worker, WorkerBuilder};
+pub use worker::{Attempt, AttemptOutcome, LeasedJob, Observer, Worker, WorkerBuilder, WorkerState, WorkerStatus};
 
 /// The version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

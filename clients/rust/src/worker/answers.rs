@@ -29,7 +29,8 @@ impl State {
                         let (verdict, message) = (verdict.as_str_name(), &result.message);
                         lease.span.in_scope(|| tracing::warn!(verdict, message, "the outcome was not taken"));
                     }
-                    self.forget(id, AttemptOutcome::Error);
+                    let words = format!("the outcome was not taken: {}", verdict.as_str_name());
+                    self.forget(id, AttemptOutcome::Error, &words);
                 }
             }
         }
@@ -47,7 +48,10 @@ impl State {
         let outcome = match lease.corrections {
             1 => failure("InvalidOutcome", &format!("the handler's outcome was refused: {message}")),
             2 => released(),
-            _ => return self.forget(id, AttemptOutcome::Error),
+            _ => {
+                let words = format!("the server refused the outcome: {message}");
+                return self.forget(id, AttemptOutcome::Error, &words);
+            }
         };
         lease.settle(Some(outcome));
         self.add_settlement(id);
@@ -67,13 +71,14 @@ impl State {
         if let Some(result) = result {
             lease.tell(result);
         }
-        self.forget(id, outcome);
+        let failed = if lease.attempt.is_some() { lease.failure() } else { String::new() };
+        self.forget(id, outcome, &failed);
     }
 
-    fn forget(&mut self, id: i64, outcome: AttemptOutcome) {
+    fn forget(&mut self, id: i64, outcome: AttemptOutcome, error: &str) {
         let Some(lease) = self.leases.get_mut(&id) else { return };
         lease.place = Place::Done;
-        self.settings.observer.finished(lease.job.kind(), outcome, lease.took());
+        lease.tell_end(&self.settings.telling, outcome, error);
         if !lease.alive {
             self.leases.remove(&id);
         }
@@ -81,6 +86,14 @@ impl State {
 }
 
 impl Lease {
+    /// What failed, where its outcome is a failure.
+    fn failure(&self) -> String {
+        match self.outcome.as_ref().and_then(|each| each.outcome.as_ref()) {
+            Some(Outcome::Failure(failed)) => format!("{}: {}", failed.error_type, failed.error),
+            _ => String::new(),
+        }
+    }
+
     /// A line for what an operator wants to see: failures.
     fn tell(&self, result: &v1::SettleResult) {
         let Some(Outcome::Failure(failed)) = self.outcome.as_ref().and_then(|each| each.outcome.as_ref()) else {

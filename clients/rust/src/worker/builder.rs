@@ -1,5 +1,6 @@
 //! A worker's settings and handlers.
 
+use std::any::type_name;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use futures_util::future::BoxFuture;
 
 use super::Worker;
 use super::leased_job::LeasedJob;
-use super::observer::{NoObserver, Observer};
+use super::observer::Observer;
 use crate::access::Access;
+use crate::environment::Environment;
 use crate::errors::Error;
 use crate::json::{IntoOutput, JsonText};
 use crate::outcomes::HandlerError;
+use crate::telling::Telling;
 use crate::v1;
 
 pub(super) type Handler =
@@ -33,7 +36,22 @@ pub(super) struct Settings {
     pub(super) session_ttl: Option<Duration>,
     pub(super) shutdown_grace: Duration,
     pub(super) stop_when_lost: bool,
-    pub(super) observer: Box<dyn Observer>,
+    pub(super) telling: Telling,
+    #[cfg(feature = "health")]
+    pub(super) health: Option<String>,
+}
+
+impl Settings {
+    /// Those that have a handler, sorted.
+    pub(super) fn kinds(&self) -> Vec<String> {
+        sorted(&self.handlers)
+    }
+}
+
+fn sorted(handlers: &HashMap<String, Handler>) -> Vec<String> {
+    let mut kinds: Vec<String> = handlers.keys().cloned().collect();
+    kinds.sort();
+    kinds
 }
 
 /// The settings of a [`Worker`]. By default it takes 8 jobs at once from the queue `default`.
@@ -44,13 +62,17 @@ pub struct WorkerBuilder {
     queues: Vec<String>,
     concurrency: u32,
     slots_by_kind: HashMap<String, u32>,
-    handlers: Vec<(String, Handler)>,
+    /// With what the code names each.
+    handlers: Vec<(String, Handler, &'static str)>,
     name: Option<String>,
     labels: HashMap<String, String>,
     session_ttl: Option<Duration>,
     shutdown_grace: Duration,
     stop_when_lost: bool,
-    observer: Box<dyn Observer>,
+    observer: Option<Arc<dyn Observer>>,
+    paused: bool,
+    #[cfg(feature = "health")]
+    health: Option<String>,
 }
 
 impl WorkerBuilder {
@@ -67,8 +89,28 @@ impl WorkerBuilder {
             session_ttl: None,
             shutdown_grace: Duration::from_secs(30),
             stop_when_lost: false,
-            observer: Box::new(NoObserver),
+            observer: None,
+            paused: false,
+            #[cfg(feature = "health")]
+            health: None,
         }
+    }
+
+    pub(super) fn of_environment<F: Fn(&str) -> Option<String>>(environment: &Environment<F>) -> Result<Self, Error> {
+        let mut made = Self::new(environment.server()).access(environment.access()?);
+        for queue in environment.get("JOBQUEUE_QUEUES").iter().flat_map(|queues| queues.split(',')) {
+            made = made.queue(queue.trim());
+        }
+        if let Some(name) = environment.get("JOBQUEUE_WORKER_NAME") {
+            made = made.name(name);
+        }
+        if let Some(jobs) = environment.get("WORKER_CONCURRENCY") {
+            let jobs = jobs
+                .parse()
+                .map_err(|_| Error::invalid("WORKER_CONCURRENCY", format!("is {jobs:?}; it is 1 to 10000")))?;
+            made = made.concurrency(jobs);
+        }
+        Ok(made)
     }
 
     /// Makes a function the handler of a kind; a panic in it is a failure like another. It runs in a task of its own;
@@ -79,8 +121,8 @@ impl WorkerBuilder {
         R: Future<Output = Result<T, HandlerError>> + Send + 'static,
         T: IntoOutput + 'static,
     {
-        let handler: Handler = Arc::new(move |job| handler(job).map(|ended| ended.map(T::into_output)).boxed());
-        self.handlers.push((kind.into(), handler));
+        let handler: Handler = Arc::new(move |job| handler(job).map(|ended| Ok(ended?.into_output()?)).boxed());
+        self.handlers.push((kind.into(), handler, type_name::<F>()));
         self
     }
 
@@ -146,9 +188,27 @@ impl WorkerBuilder {
         self
     }
 
-    /// Is told of starts and ends, for metrics. Default: none.
+    /// Whether the worker takes no jobs before [`Worker::resume`]. Default: false.
+    pub fn paused(mut self, paused: bool) -> Self {
+        self.paused = paused;
+        self
+    }
+
+    /// Is told of attempts and of the session, for metrics and reports of errors. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observer = Box::new(observer);
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Answers `/livez` and `/readyz` over HTTP at an address of this host, such as `127.0.0.1:8081`, while the worker
+    /// runs; after an error until the worker is dropped. In a thread of its own. Needs the feature `health`. Default: off.
+    ///
+    /// `/livez` is 200 unless the session has stood still for the longer of its ttl and 30 s, or has ended by an error;
+    /// never because a server is away. `/readyz` is 200 while the worker serves, or has been without a server for less
+    /// than the ttl; else 503. Both have [`Worker::status`] as JSON. Where the address is taken, `run` says so and ends.
+    #[cfg(feature = "health")]
+    pub fn health(mut self, address: impl Into<String>) -> Self {
+        self.health = Some(address.into());
         self
     }
 
@@ -161,11 +221,15 @@ impl WorkerBuilder {
         for target in &self.targets {
             self.access.endpoint(target)?;
         }
+        let queues = if self.queues.is_empty() { vec!["default".to_owned()] } else { self.queues };
         let mut handlers = HashMap::new();
-        for (kind, handler) in self.handlers {
-            if handlers.insert(kind.clone(), handler).is_some() {
-                return Err(Error::invalid("handle", format!("kind {kind:?} has two handlers")));
+        let mut names: HashMap<String, &str> = HashMap::new();
+        for (kind, handler, name) in self.handlers {
+            if let Some(first) = names.insert(kind.clone(), name) {
+                let what = format!("kind {kind:?} has a handler already: {first}, in the worker of queues {queues:?}");
+                return Err(Error::invalid("handle", what));
             }
+            handlers.insert(kind, handler);
         }
         if handlers.is_empty() {
             return Err(Error::invalid("handle", "the worker has no handler: add one"));
@@ -190,10 +254,17 @@ impl WorkerBuilder {
         {
             return Err(Error::invalid("session_ttl", format!("is {ttl:?}; it is 5 seconds to 1 hour")));
         }
-        Ok(Worker::new(Settings {
+        #[cfg(feature = "health")]
+        if let Some(address) = &self.health
+            && address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
+        {
+            let what = format!("is {address:?}; it is an address and a port, such as 127.0.0.1:8081");
+            return Err(Error::invalid("health", what));
+        }
+        let settings = Settings {
             targets: self.targets,
             access: self.access,
-            subscriptions: subscriptions(self.queues, &handlers),
+            subscriptions: subscriptions(queues, &handlers),
             concurrency: self.concurrency,
             slots_by_kind: self.slots_by_kind,
             handlers,
@@ -202,8 +273,11 @@ impl WorkerBuilder {
             session_ttl: self.session_ttl,
             shutdown_grace: self.shutdown_grace,
             stop_when_lost: self.stop_when_lost,
-            observer: self.observer,
-        }))
+            telling: self.observer.map(Telling::new).unwrap_or_default(),
+            #[cfg(feature = "health")]
+            health: self.health,
+        };
+        Ok(Worker::new(settings, self.paused))
     }
 }
 
@@ -215,8 +289,6 @@ fn default_name() -> String {
 
 /// The queues, each with all kinds that have a handler.
 fn subscriptions(queues: Vec<String>, handlers: &HashMap<String, Handler>) -> Vec<v1::Subscription> {
-    let queues = if queues.is_empty() { vec!["default".to_owned()] } else { queues };
-    let mut kinds: Vec<String> = handlers.keys().cloned().collect();
-    kinds.sort();
+    let kinds = sorted(handlers);
     queues.into_iter().map(|queue| v1::Subscription { queue, kinds: kinds.clone() }).collect()
 }

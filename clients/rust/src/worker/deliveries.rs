@@ -51,8 +51,8 @@ impl State {
         for message in delivery.jobs {
             let id = message.lease_id;
             let handler = self.settings.handlers.get(&message.kind).cloned();
-            let lease = self.lease(message);
-            self.settings.observer.started(lease.job.kind());
+            let mut lease = self.lease(message);
+            lease.tell_start(&self.settings.telling);
             if handler.is_none() {
                 lease.span.in_scope(|| {
                     tracing::error!("delivered, but its kind has no handler here; it goes back");
@@ -149,7 +149,7 @@ impl State {
             return; // it is said again as long as the handler runs
         }
         lease.span.in_scope(|| tracing::warn!(reason, "the lease was revoked"));
-        lease.give_up(&*self.settings.observer);
+        lease.give_up(&self.settings.telling, reason);
         if lease.alive {
             lease.stop(match reason {
                 "TIMED_OUT" => Stop::TimedOut,

@@ -6,6 +6,7 @@ use super::ending::released;
 use super::lease::Lease;
 use super::link::Link;
 use super::session::State;
+use super::status::WorkerState;
 use crate::outcomes::Stop;
 
 /// How long a handler that was told to stop at the end of the grace may take for it.
@@ -20,6 +21,7 @@ impl Link {
         {
             let mut state = session.lock();
             state.draining = true;
+            state.enter(WorkerState::Draining);
             state.send_drain();
         }
         self.poke();

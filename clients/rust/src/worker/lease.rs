@@ -1,12 +1,14 @@
 //! One lease in this process.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Span;
 
 use super::leased_job::LeasedJob;
-use super::observer::{AttemptOutcome, Observer};
+use super::observer::{Attempt, AttemptOutcome};
 use crate::outcomes::Stop;
+use crate::telling::Telling;
 use crate::v1;
 
 /// Where a lease stands on the way of its outcome.
@@ -40,6 +42,8 @@ pub(super) struct Lease {
     pub(super) took: Option<Duration>,
     /// How often the server has called an outcome of it INVALID.
     pub(super) corrections: u32,
+    /// What the observer is told of it. `None`: there is none.
+    pub(super) attempt: Option<Arc<Attempt>>,
 }
 
 impl Lease {
@@ -54,14 +58,30 @@ impl Lease {
             started: Instant::now(),
             took: None,
             corrections: 0,
+            attempt: None,
         }
     }
 
     /// Drops its outcome: it is no longer ours.
-    pub(super) fn give_up(&mut self, observer: &dyn Observer) {
+    pub(super) fn give_up(&mut self, telling: &Telling, why: &str) {
         if self.place != Place::Done {
             self.place = Place::Done;
-            observer.finished(self.job.kind(), AttemptOutcome::Error, self.took());
+            self.tell_end(telling, AttemptOutcome::Error, &format!("the lease was revoked: {why}"));
+        }
+    }
+
+    pub(super) fn tell_start(&mut self, telling: &Telling) {
+        if telling.on() {
+            let attempt = Arc::new(Attempt::of(&self.job));
+            self.attempt = Some(attempt.clone());
+            telling.tell(move |observer| observer.attempt_started(&attempt));
+        }
+    }
+
+    pub(super) fn tell_end(&self, telling: &Telling, outcome: AttemptOutcome, error: &str) {
+        if let Some(attempt) = self.attempt.clone() {
+            let (took, error) = (self.took(), error.to_owned());
+            telling.tell(move |observer| observer.attempt_ended(&attempt, outcome, took, &error));
         }
     }
 

@@ -95,6 +95,11 @@ impl LeasedJob {
         Ok(())
     }
 
+    /// Says what the attempt does, for people, at most 1 KiB; how far it is stays as it was said last. Returns at once.
+    pub fn progress_message(&self, message: &str) {
+        (self.inner.report)(v1::Progress { message: message.to_owned(), ..v1::Progress::default() });
+    }
+
     /// Stores data for the job's next attempt, which reads it as [`checkpoint`](Self::checkpoint); at most 64 KiB, in
     /// any form; empty: takes back what was left. Returns at once. The newest one counts. It is there for sure once the
     /// attempt ends by an outcome of this worker; where the worker is lost, the last tenths of a second may be lost with

@@ -152,8 +152,12 @@ impl Link {
             }
             state.stay();
             let mut course = self.course();
-            if !course.welcomed && HOPELESS.iter().any(|kind| error.is(*kind)) {
+            let hopeless = HOPELESS.iter().any(|kind| error.is(*kind));
+            if !course.welcomed && hopeless {
                 return Err(error);
+            }
+            if state.stream.is_none() {
+                state.broken(&error, hopeless);
             }
             if state.stream.is_some() {
                 // It goes on there, and soon tries again: a new token may be on its way.
@@ -180,6 +184,7 @@ impl Link {
             return;
         }
         state.lost();
+        state.broken(error, false);
         let mut course = self.course();
         if course.move_at.take().is_some() {
             tracing::info!(%error, "the stream that was to be left has ended");
@@ -194,6 +199,7 @@ impl Link {
 
     fn session_gone(&self, state: &mut State, error: &Error) {
         tracing::warn!(%error, "the server has no such session any more");
+        state.broken(error, false);
         self.end_session(state);
     }
 

@@ -11,6 +11,8 @@ mod capacity;
 mod deliveries;
 mod drain;
 mod ending;
+#[cfg(feature = "health")]
+mod health;
 mod lease;
 mod leased_job;
 mod link;
@@ -19,11 +21,13 @@ mod progress;
 mod pump;
 mod session;
 mod settlements;
+mod status;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tokio::signal;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +35,10 @@ use tonic::Code;
 
 pub use builder::WorkerBuilder;
 pub use leased_job::LeasedJob;
-pub use observer::{AttemptOutcome, Observer};
+pub use observer::{Attempt, AttemptOutcome, Observer};
+pub use status::{WorkerState, WorkerStatus};
 
+use crate::environment;
 use crate::errors::Error;
 use builder::Settings;
 use link::Link;
@@ -46,6 +52,7 @@ pub struct Worker {
 
 struct Inner {
     settings: Arc<Settings>,
+    made: SystemTime,
     state: Mutex<State>,
 }
 
@@ -53,6 +60,13 @@ struct Inner {
 struct State {
     session: Option<Arc<Session>>,
     paused: bool,
+    /// How the last session ended.
+    last: Option<WorkerStatus>,
+    /// It ended by an error.
+    #[cfg(feature = "health")]
+    failed: bool,
+    #[cfg(feature = "health")]
+    health: Option<health::Health>,
 }
 
 impl Worker {
@@ -61,8 +75,22 @@ impl Worker {
         WorkerBuilder::new(target.into())
     }
 
-    fn new(settings: Settings) -> Self {
-        let inner = Inner { settings: Arc::new(settings), state: Mutex::default() };
+    /// The settings of a worker as the environment has them, by the names of the command line: `JOBQUEUE_SERVER` (default
+    /// `127.0.0.1:50051`), `JOBQUEUE_TOKEN`, and for TLS `JOBQUEUE_TLS_ROOTS` (a PEM file, or `public`),
+    /// `JOBQUEUE_TLS_CLIENT_CERT` and `JOBQUEUE_TLS_CLIENT_KEY`. Of the worker service it reads `JOBQUEUE_QUEUES`, with
+    /// commas between them, `JOBQUEUE_WORKER_NAME` and `WORKER_CONCURRENCY`, where they are set.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest`: a value is no number, a file can't be read, of a certificate and its key one is not set, or
+    /// TLS is asked for without the feature `tls`.
+    pub fn from_env() -> Result<WorkerBuilder, Error> {
+        WorkerBuilder::of_environment(&environment::of_process())
+    }
+
+    fn new(settings: Settings, paused: bool) -> Self {
+        let state = State { paused, ..State::default() };
+        let inner = Inner { settings: Arc::new(settings), made: SystemTime::now(), state: Mutex::new(state) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -77,9 +105,38 @@ impl Worker {
     /// What no other try will mend: the first server refused the worker, for example for a queue's name. Or the worker
     /// runs already.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<(), Error> {
+        #[cfg(feature = "health")]
+        self.listen()?;
         let session = self.inner.open()?;
-        let _running = Running { worker: &self.inner, session: session.clone() };
-        Link::new(session).run(shutdown).await
+        let running = Running { worker: &self.inner, session: session.clone() };
+        #[cfg(feature = "health")]
+        if self.inner.settings.health.is_some() {
+            tokio::spawn(tick(Arc::downgrade(&session)));
+        }
+        let ended = Link::new(session.clone()).run(shutdown).await;
+        session.lock().end(ended.as_ref().err());
+        #[cfg(feature = "health")]
+        {
+            self.inner.lock().failed = ended.is_err();
+        }
+        drop(running);
+        self.inner.settings.telling.flush(Duration::from_secs(1)).await;
+        ended
+    }
+
+    /// Answers probes, unless it does already.
+    #[cfg(feature = "health")]
+    fn listen(&self) -> Result<(), Error> {
+        let mut state = self.inner.lock();
+        if let Some(address) = self.inner.settings.health.as_ref().filter(|_| state.health.is_none()) {
+            state.health = Some(health::Health::open(address, Arc::downgrade(&self.inner))?);
+        }
+        Ok(())
+    }
+
+    /// How the worker is now.
+    pub fn status(&self) -> WorkerStatus {
+        self.inner.status()
     }
 
     /// Serves until the process is told to end by SIGTERM or Ctrl-C, and then drains. A second one ends the process at
@@ -105,7 +162,7 @@ impl Worker {
         ended
     }
 
-    /// Takes no more jobs until `resume`; running ones run on.
+    /// Takes no more jobs until `resume`, also where it does not run yet; running ones run on.
     pub fn pause(&self) {
         self.inner.pause(true);
     }
@@ -132,9 +189,49 @@ impl Inner {
         if state.session.is_some() {
             return Err(Error::new(Code::FailedPrecondition, "the worker runs already"));
         }
-        let session = Session::new(self.settings.clone(), state.paused);
+        let unknown_kinds = state.last.as_ref().map(|last| last.unknown_kinds.clone()).unwrap_or_default();
+        let session = Session::new(self.settings.clone(), state.paused, unknown_kinds);
+        #[cfg(feature = "health")]
+        {
+            state.failed = false;
+        }
         state.session = Some(session.clone());
         Ok(session)
+    }
+
+    fn status(&self) -> WorkerStatus {
+        let state = self.lock();
+        match (&state.session, &state.last) {
+            (Some(session), _) => session.lock().status(),
+            (None, Some(last)) => last.clone(),
+            (None, None) => WorkerStatus {
+                state: WorkerState::Starting,
+                server: String::new(),
+                session: 0,
+                since: self.made,
+                last_heard: None,
+                slots: self.settings.concurrency,
+                running: 0,
+                orphans: 0,
+                kinds: self.settings.kinds(),
+                unknown_kinds: Vec::new(),
+                last_error: String::new(),
+                observer_dropped: 0,
+            },
+        }
+    }
+
+    /// What `/readyz` or `/livez` answers.
+    #[cfg(feature = "health")]
+    fn health(&self, readiness: bool) -> (bool, WorkerStatus) {
+        let (session, failed) = {
+            let state = self.lock();
+            (state.session.clone(), state.failed)
+        };
+        let Some(session) = session else { return (!readiness && !failed, self.status()) };
+        let state = session.lock();
+        let (condition, ttl) = (&state.condition, state.ttl());
+        (if readiness { condition.ready(ttl) } else { condition.live(ttl) }, state.status())
     }
 
     fn pause(&self, paused: bool) {
@@ -154,8 +251,20 @@ struct Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.session.lock().close();
-        self.worker.lock().session = None;
+        let last = {
+            let mut session = self.session.lock();
+            session.close();
+            // Where its future was dropped.
+            session.end(None);
+            session.status()
+        };
+        let mut worker = self.worker.lock();
+        worker.last = Some(last);
+        worker.session = None;
+        // After an error it goes on to say so. Otherwise it ends, and without the lock, which its answers take.
+        #[cfg(feature = "health")]
+        let _health = if worker.failed { None } else { worker.health.take() };
+        drop(worker);
     }
 }
 
@@ -182,5 +291,16 @@ impl Signals {
         }
         #[cfg(not(unix))]
         let _ = signal::ctrl_c().await;
+    }
+}
+
+/// Notes each second that the runtime runs the session.
+#[cfg(feature = "health")]
+async fn tick(session: std::sync::Weak<Session>) {
+    loop {
+        if !session.upgrade().is_some_and(|session| session.lock().tick()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -80,6 +80,10 @@ impl Link {
                 self.poke();
             }
             Frame::Goodbye(_) => {
+                if !state.draining {
+                    let over = Error::new(Code::Unavailable, "the server has ended the session");
+                    state.broken(&over, false);
+                }
                 self.end_session(&mut state);
                 // Or a server that always says so would be asked without a pause.
                 let mut course = self.course();

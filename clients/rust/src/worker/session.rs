@@ -12,6 +12,7 @@ use super::capacity::CapacityBook;
 use super::lease::{Lease, Place};
 use super::progress::ProgressReports;
 use super::settlements::Settlements;
+use super::status::Condition;
 use super::stream::Stream;
 use crate::convert::{duration_message, duration_of};
 use crate::outcomes::Stop;
@@ -20,7 +21,7 @@ use crate::v1::lease_request::Frame;
 
 // Where Welcome does not say them.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
-const DEFAULT_TTL: Duration = Duration::from_secs(30);
+pub(super) const DEFAULT_TTL: Duration = Duration::from_secs(30);
 
 /// The session, for those who hold it together.
 pub(super) struct Session {
@@ -30,10 +31,10 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(settings: Arc<Settings>, paused: bool) -> Arc<Self> {
+    pub(super) fn new(settings: Arc<Settings>, paused: bool, unknown_kinds: Vec<String>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             settings: settings.clone(),
-            state: Mutex::new(State::new(settings, me.clone(), paused)),
+            state: Mutex::new(State::new(settings, me.clone(), paused, unknown_kinds)),
             changed: Notify::new(),
         })
     }
@@ -90,6 +91,7 @@ pub(super) struct State {
     beat_seq: i64,
     pong_seq: i64,
     life: Life,
+    pub(super) condition: Condition,
     /// On the newest stream.
     pub(super) delivered: i64,
     /// Deliveries that came on the old stream after the Hello of a new one, which does not name their leases.
@@ -99,11 +101,11 @@ pub(super) struct State {
     /// While a new stream is opened nothing is settled on the old one, so that both sides know what was said.
     pub(super) moving: bool,
     /// The worker has left; timers that still run do nothing.
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 impl State {
-    fn new(settings: Arc<Settings>, me: Weak<Session>, paused: bool) -> Self {
+    fn new(settings: Arc<Settings>, me: Weak<Session>, paused: bool, unknown_kinds: Vec<String>) -> Self {
         let mut capacity = CapacityBook::default();
         capacity.paused = paused;
         Self {
@@ -127,6 +129,7 @@ impl State {
                 ttl: DEFAULT_TTL,
                 watched: false,
             },
+            condition: Condition::new(unknown_kinds),
             delivered: 0,
             crossed: Vec::new(),
             draining: false,
@@ -191,7 +194,7 @@ impl State {
         // Only now that another takes its place the old one ends.
         self.stream = Some(stream);
         self.moving = false;
-        self.id = welcome.session_id;
+        let before = std::mem::replace(&mut self.id, welcome.session_id);
         self.token = welcome.session_token;
         self.beat = duration_of(welcome.heartbeat_interval.as_ref())
             .filter(|interval| !interval.is_zero())
@@ -216,6 +219,7 @@ impl State {
         } else {
             self.say_capacity();
         }
+        self.serves(welcome.server, welcome.unknown_kinds, before);
         self.notify();
     }
 
@@ -245,6 +249,7 @@ impl State {
     pub(super) fn over(&mut self) {
         let turn = self.turn;
         self.turn += 1;
+        self.id = 0;
         self.token.clear();
         self.moving = false;
         self.stream = None;
@@ -257,7 +262,7 @@ impl State {
             // Those of revoked leases were told already.
             if lease.place != Place::Done {
                 lost += 1;
-                lease.give_up(&*self.settings.observer);
+                lease.give_up(&self.settings.telling, "the session is over");
                 if lease.alive {
                     lease.stop(Stop::LeaseRevoked("the session is over".to_owned()));
                 }
@@ -279,6 +284,12 @@ impl State {
         for lease in self.alive() {
             lease.stop(Stop::Shutdown);
         }
+    }
+
+    /// How long the worker may be silent, as the server has said last.
+    #[cfg(feature = "health")]
+    pub(super) fn ttl(&self) -> Duration {
+        self.life.ttl
     }
 
     /// A Welcome is awaited that would begin a session.
@@ -304,6 +315,7 @@ impl State {
     /// Does what a frame says. An unknown one is ignored.
     pub(super) fn handle(&mut self, frame: v1::lease_response::Frame) {
         use v1::lease_response::Frame;
+        self.condition.hears();
         match frame {
             Frame::Delivery(delivery) => self.deliver(delivery),
             Frame::Settled(settled) => self.settled(settled),

@@ -36,7 +36,7 @@ async fn a_kind_is_put_read_and_held_to_its_schema() -> Done {
     assert_eq!(refused.violations()[0].field, "job.payload.to");
     let job = client.enqueue(NewJob::new(&name).payload(json!({"to": "a"}))).await?;
     assert_eq!(job.max_attempts, 5);
-    client.cancel(&job.id, "").await?;
+    client.cancel(&job.id).await?;
 
     let broken = Kind { schema: Some(JsonText::new(r#"{"type": 7}"#)), ..Kind::new(&name) };
     assert!(client.put_kind(broken).await.unwrap_err().is(ErrorKind::InvalidRequest));
@@ -89,7 +89,7 @@ async fn a_job_is_explained_and_a_queues_demand_is_told() -> Done {
     assert_eq!((demand.paused, demand.runnable, demand.wanted_slots), (1, 0, 0));
     assert!(demand.read_at.is_some() && demand.oldest_runnable_age.is_none());
 
-    client.cancel(&job.id, "").await?;
+    client.cancel(&job.id).await?;
     assert_eq!(client.explain(&job.id).await?.reasons[0].code, "TERMINAL");
     let unknown = "00000000-0000-7000-8000-000000000000";
     assert_eq!(client.explain(unknown).await.unwrap_err().kind(), ErrorKind::JobNotFound);

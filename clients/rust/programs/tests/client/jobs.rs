@@ -103,7 +103,7 @@ async fn a_list_reads_all_pages_newest_first() -> Done {
     let next = client.list_page(&two, &page.next.ok_or("there is more")?).await?;
     assert_eq!(next.jobs[0].id, ids[2]);
 
-    client.cancel(&ids[0], "").await?;
+    client.cancel(&ids[0]).await?;
     let chosen = Filter {
         status: vec![Status::Queued, Status::Running],
         labels: HashMap::from([("odd".into(), "0".into())]),
@@ -128,15 +128,15 @@ async fn cancel_retry_and_delete_do_what_they_say_and_say_why_they_do_not() -> D
     let id = client.enqueue(NewJob::new("k").queue(&queue)).await?.id;
 
     assert_eq!(client.delete(&id).await.unwrap_err().kind(), ErrorKind::JobNotTerminal);
-    let cancelled = client.cancel(&id, "a test").await?;
+    let cancelled = client.cancel_with(&id, "a test").await?;
     assert_eq!((cancelled.job.status, cancelled.pending), (Status::Cancelled, false));
-    let over = client.cancel(&id, "").await.unwrap_err();
+    let over = client.cancel(&id).await.unwrap_err();
     assert_eq!((over.kind(), over.reason()), (ErrorKind::JobTerminal, "JOB_TERMINAL"));
     assert_eq!(over.metadata().get("status").map(String::as_str), Some("CANCELLED"));
 
     assert_eq!(client.retry(&id).await?.status, Status::Queued);
     assert_eq!(client.retry(&id).await.unwrap_err().kind(), ErrorKind::JobNotTerminal);
-    client.cancel(&id, "").await?;
+    client.cancel(&id).await?;
     client.delete(&id).await?;
     for gone in [client.get(&id).await.err(), client.delete(&id).await.err(), client.wait(&id, None).await.err()] {
         let gone = gone.ok_or("it is still there")?;
@@ -156,7 +156,7 @@ async fn a_held_job_says_so_until_it_is_released() -> Done {
     assert_eq!(client.release(&held.id).await?.hold, None);
     let again = client.release(&held.id).await.unwrap_err();
     assert_eq!((again.kind(), again.reason()), (ErrorKind::JobNotHeld, "JOB_NOT_HELD"));
-    client.cancel(&held.id, "").await?;
+    client.cancel(&held.id).await?;
     Ok(())
 }
 
@@ -281,7 +281,7 @@ async fn a_cancel_of_a_running_job_is_pending_and_its_handler_answers_it() -> Do
         let job = client.enqueue(NewJob::new("hold").queue(&queue)).await?;
         let mut watch = client.watch(WatchFilter { ids: vec![job.id.clone()], ..WatchFilter::default() });
         while told(&mut watch).await?.status != Status::Running {}
-        let cancelled = client.cancel(&job.id, "a test").await?;
+        let cancelled = client.cancel_with(&job.id, "a test").await?;
         assert_eq!((cancelled.job.status, cancelled.pending), (Status::Running, true));
         assert_eq!(cancelled.job.locked_by, "holds");
         release.send_replace(true);
@@ -340,7 +340,7 @@ async fn what_a_handler_leaves_behind_is_there_to_be_read() -> Done {
         release.send_replace(true);
         client.wait(&id, WITHIN).await
     });
-    let job = job.await?;
+    let job = Box::pin(job).await?;
     assert_eq!((job.status, job.attempts, job.failures), (Status::Succeeded, 2, 1));
     let [attempt] = &job.failed_attempts[..] else { return Err("not one".into()) };
     assert_eq!((attempt.attempt, attempt.reason.as_str()), (1, "HANDLER_FAILED"));
@@ -352,6 +352,6 @@ async fn what_a_handler_leaves_behind_is_there_to_be_read() -> Done {
     assert_eq!(next.len(), 1);
     assert_eq!(next[0].headers.get("x-request-id"), job.headers.get("x-request-id"));
     assert!(job.headers.contains_key("x-request-id"));
-    client.cancel(&next[0].id, "").await?;
+    client.cancel(&next[0].id).await?;
     Ok(())
 }

@@ -81,7 +81,7 @@ async fn a_read_is_repeated_and_a_cancel_a_retry_and_a_delete_are_not() -> Done 
     assert_eq!(read?.id, id);
     // Each is done, and its answer is lost.
     line.mute();
-    let (cancelled, status) = tokio::join!(client.cancel(&id, ""), async {
+    let (cancelled, status) = tokio::join!(client.cancel(&id), async {
         let job = told(&mut watch).await;
         line.cut();
         job.map(|job| job.status)
@@ -96,7 +96,7 @@ async fn a_read_is_repeated_and_a_cancel_a_retry_and_a_delete_are_not() -> Done 
     });
     assert_eq!(again.unwrap_err().kind(), ErrorKind::Unavailable);
 
-    direct.cancel(&id, "").await?;
+    direct.cancel(&id).await?;
     client.get(&id).await?;
     line.mute();
     let (deleted, ()) = tokio::join!(client.delete(&id), async {

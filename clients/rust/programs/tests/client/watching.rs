@@ -22,10 +22,10 @@ async fn a_watch_of_ids_ends_when_all_are_over_and_names_those_that_were_deleted
         let job = told(&mut watch).await?;
         assert_eq!((job.status, job.payload.is_some()), (Status::Queued, true));
     }
-    client.cancel(&one, "").await?;
+    client.cancel(&one).await?;
     assert_eq!(told(&mut watch).await?.id, one);
     client.delete(&one).await?;
-    client.cancel(&two, "").await?;
+    client.cancel(&two).await?;
     let last = told(&mut watch).await?;
     assert_eq!((last.id, last.status), (two, Status::Cancelled));
     assert!(timeout(WITHIN, watch.next()).await?.is_none());
@@ -76,7 +76,7 @@ async fn a_watch_goes_on_where_its_stream_broke_and_tells_nothing_twice() -> Don
         assert_eq!(told(&mut watch).await?.id, ids[turn]);
     }
     for id in &ids {
-        client.cancel(id, "").await?;
+        client.cancel(id).await?;
         line.cut();
         let job = told(&mut watch).await?;
         assert_eq!((&job.id, job.status), (id, Status::Cancelled));
