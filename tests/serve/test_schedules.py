@@ -365,6 +365,47 @@ async def test_a_unique_job_is_enqueued_once_and_the_run_says_which_job_holds_it
     assert await place.value("select count(*) from job") == 1
 
 
+async def missed(place: Place, hours: int) -> None:
+    """The last ticks of a schedule that is due each hour are due again, as after an outage."""
+    await place.sql(f"update schedule set next_at = next_at - interval '{hours} hours'")
+    place.app.schedule.firer.wake()
+
+
+HOURLY, ALL = spec(every=3600), SchedulePolicy.ALL
+REJECTED = job_pb2.Unique(key="u", until=job_pb2.Unique.ENDS, on_conflict=job_pb2.Unique.REJECT)
+
+
+async def test_of_ticks_due_together_whose_jobs_have_one_name_the_first_fires(place: Place) -> None:
+    late = policy(86400, overlap=Allow, catch_up=ALL)
+    await create(place, when=HOURLY, policy=late, unique=REJECTED)
+    await missed(place, 3)
+    assert await decided(place, 3) == ["FIRED", "REFUSED", "REFUSED"]
+    last, _, first = await runs(place)
+    assert first.job_id in last.note
+    shown = await get(place)
+    assert (list(shown.open_job_ids), shown.fired, shown.skipped_in_a_row) == ([first.job_id], 1, 2)
+    assert await place.value("select count(*) from job") == 1
+
+
+async def test_of_ticks_due_together_as_many_fire_as_their_key_has_room_for(place: Place) -> None:
+    policies = queue_admin_pb2.KeyPolicy(max_running=1, max_waiting=2)
+    queue = queue_admin_pb2.Queue(name="mail", key_policy=policies)
+    await place.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=queue, allow_missing=True))
+    late = policy(86400, overlap=Allow, catch_up=ALL)
+    await create(place, when=HOURLY, policy=late, queue="mail", key="k")
+    await missed(place, 5)
+    assert await decided(place, 5) == ["FIRED", "FIRED", "FIRED", "REFUSED", "REFUSED"]
+    assert (await get(place)).skipped_in_a_row == 2
+
+
+async def test_a_refused_tick_has_no_job_for_whose_end_a_later_one_waits(place: Place) -> None:
+    held = await place.enqueue(unique=job_pb2.Unique(key="u", until=job_pb2.Unique.ENDS))
+    await create(place, when=HOURLY, policy=policy(86400, catch_up=ALL), unique=REJECTED)
+    await missed(place, 3)
+    assert await decided(place, 3) == ["REFUSED"] * 3
+    assert all(held.id in each.note for each in await runs(place))
+
+
 async def test_after_failures_in_a_row_a_schedule_is_paused_and_says_why(place: Place) -> None:
     await create(place, policy=policy(overlap=Allow, pause_after_failures=2))
     for count in (1, 2):

@@ -20,10 +20,11 @@ from jobqueue_server.core.schedule.decisions import (
     due_ticks,
     kept_open,
     leave_out,
+    skipped_where_refused,
 )
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import NewJob
-from jobqueue_server.store.schedule.values import CatchUp, Outcome, Overlap, Policy, Schedule, Spec
+from jobqueue_server.store.schedule.values import CatchUp, Outcome, Overlap, Policy, Run, Schedule, Spec
 
 pytestmark = pytest.mark.unit
 
@@ -69,6 +70,35 @@ def test_a_tick_that_was_decided_is_not_decided_again() -> None:
     decision = decided(schedule(last_tick=NOW), NOW + timedelta(seconds=1))
     assert not decision.fires
     assert decision.schedule.next_at == NOW + MINUTE
+
+
+@pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.BUFFER_ONE, Overlap.ALLOW])
+def test_a_tick_whose_job_is_refused_has_no_job_that_a_later_tick_meets(overlap: Overlap) -> None:
+    given = schedule(Policy(overlap), timedelta(seconds=1))
+    now = NOW + timedelta(seconds=2)
+    due = due_ticks(given.spec, given.next_at, None, now, given.policy.catch_up_window)
+    decision = decide(given, due, {}, now, refused=True)
+    assert fired(decision) == [NOW, NOW + timedelta(seconds=1), now]
+    assert not decision.runs
+    assert decision.schedule.buffered is None
+    by_hand = decide_by_hand(given, [NOW, now], {}, None, refused=True)
+    assert fired(by_hand) == [NOW, now]
+    met = decide(replace(given, open=(JOB,)), due, {JOB: None}, now, refused=True)
+    assert len(fired(met)) == (3 if overlap is Overlap.ALLOW else 0)
+
+
+def test_ticks_that_were_refused_since_the_last_one_that_fired_are_counted() -> None:
+    decision = Decision(schedule(), skipped_before=7)
+    ticks = [NOW + MINUTE * number for number in range(5)]
+    runs = [
+        Run(ticks[0], Outcome.SKIPPED_CATCH_UP, ticks=4),
+        Run(ticks[1], Outcome.REFUSED),
+        Run(ticks[2], Outcome.BUFFERED),
+    ]
+    assert skipped_where_refused(decision, runs) == 12
+    runs += [Run(ticks[3], Outcome.FIRED, job_id=JOB), Run(ticks[4], Outcome.REFUSED)]
+    assert skipped_where_refused(decision, runs) == 1
+    assert skipped_where_refused(decision, [*runs, Run(ticks[4], Outcome.REFUSED, nth=1)]) == 1
 
 
 # ---- overlap

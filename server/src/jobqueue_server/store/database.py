@@ -145,6 +145,21 @@ class Session:
             row: Record | None = await self._connection.fetchrow(statement(name), *args)
             return row
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part of a transaction. An exception takes back what the part did, and the transaction can go on."""
+        with scrubbed():
+            await self._connection.execute("savepoint part")
+        try:
+            yield
+        except Exception:
+            # Where the connection is gone, so is the transaction.
+            with contextlib.suppress(*_AWAY):
+                await self._connection.execute("rollback to savepoint part")
+            raise
+        with scrubbed():
+            await self._connection.execute("release savepoint part")
+
 
 class Database:
     """Pools on one database: `hot` for statements that move jobs, another for reads, one connection for the heartbeat.

@@ -119,7 +119,14 @@ def due_ticks(
     return Due(found, old, last_old, many, None)
 
 
-def decide(schedule: Schedule, due: Due, jobs: Mapping[UUID, Status | None], now: datetime) -> Decision:
+def decide(
+    schedule: Schedule,
+    due: Due,
+    jobs: Mapping[UUID, Status | None],
+    now: datetime,
+    *,
+    refused: bool = False,
+) -> Decision:
     """What becomes of a schedule and its ticks.
 
     Args:
@@ -127,6 +134,7 @@ def decide(schedule: Schedule, due: Due, jobs: Mapping[UUID, Status | None], now
         due: Its ticks.
         jobs: Of `schedule.open`: None for a job that has not ended, else how it did.
         now: The time by the database's clock.
+        refused: Whether the jobs of all ticks that fire are going to be refused: none of them meets a later tick.
     """
     decision = Decision(_looked_at(schedule, jobs), skipped_before=schedule.skipped_in_a_row)
     policy = schedule.policy
@@ -148,7 +156,7 @@ def decide(schedule: Schedule, due: Due, jobs: Mapping[UUID, Status | None], now
     last = max((*due.ticks, *([due.last_old] if due.last_old else [])), default=None)
     if following is not None and last is not None and following <= last:
         last = firing[-1]
-    _pass(decision, firing)
+    _pass(decision, firing, refused=refused)
     left_out = sum(run.ticks for run in decision.runs if run.outcome is Outcome.SKIPPED_CATCH_UP)
     now_is = decision.schedule
     decision.becomes(
@@ -199,11 +207,20 @@ def kept_open(jobs: Sequence[UUID]) -> tuple[UUID, ...]:
 
 
 def skipped_where_refused(decision: Decision, runs: Iterable[Run]) -> int:
-    """How many ticks in a row have been left out, where the job of each that was to fire was refused."""
+    """How many ticks in a row have been left out, where jobs of ticks that were to fire were refused.
+
+    Args:
+        decision: What was to become of them.
+        runs: What became of them, in the order of ticks.
+    """
     waits = (Outcome.BUFFERED, Outcome.SKIPPED_PAUSED_BY_FAILURES)
-    return decision.skipped_before + sum(
-        run.ticks for run in runs if not run.nth and run.outcome not in waits
-    )
+    skipped = decision.skipped_before
+    for run in runs:
+        if run.outcome is Outcome.FIRED:
+            skipped = 0
+        elif not run.nth and run.outcome not in waits:
+            skipped += run.ticks
+    return skipped
 
 
 def fitting(schedule: Schedule, most: int) -> int:
@@ -212,7 +229,12 @@ def fitting(schedule: Schedule, most: int) -> int:
 
 
 def decide_by_hand(
-    schedule: Schedule, ticks: Iterable[datetime], jobs: Mapping[UUID, Status | None], overlap: Overlap | None
+    schedule: Schedule,
+    ticks: Iterable[datetime],
+    jobs: Mapping[UUID, Status | None],
+    overlap: Overlap | None,
+    *,
+    refused: bool = False,
 ) -> Decision:
     """What becomes of ticks that a caller asks for: of now, or of a backfill.
 
@@ -221,10 +243,11 @@ def decide_by_hand(
         ticks: The ticks.
         jobs: As in `decide`.
         overlap: What becomes of them beside a job that has not ended; None: as its policy says.
+        refused: As in `decide`.
     """
     skipped = schedule.skipped_in_a_row
     decision = Decision(_looked_at(schedule, jobs), skipped_before=skipped)
-    _pass(decision, ticks, NEXT_NTH, overlap)
+    _pass(decision, ticks, NEXT_NTH, overlap, refused=refused)
     decision.becomes(replace(decision.schedule, skipped_in_a_row=0 if decision.fires else skipped))
     return decision
 
@@ -260,7 +283,12 @@ def _caught_up(schedule: Schedule, due: Due, now: datetime) -> tuple[list[dateti
 
 
 def _pass(
-    decision: Decision, ticks: Iterable[datetime], nth: int = 0, overlap: Overlap | None = None
+    decision: Decision,
+    ticks: Iterable[datetime],
+    nth: int = 0,
+    overlap: Overlap | None = None,
+    *,
+    refused: bool = False,
 ) -> None:
     """Lets ticks fire, one after the other, as the overlap policy says; first the one that waits."""
     schedule = decision.schedule
@@ -282,11 +310,11 @@ def _pass(
     skipped = schedule.skipped_in_a_row
     if waiting is not None and not busy and not (by_hand and schedule.paused):
         decision.fires.append(waiting)
-        waiting, busy, skipped = None, True, 0
+        waiting, busy, skipped = None, not refused, 0
     for tick in ticks:
         if not busy or overlap is Overlap.ALLOW:
             decision.fires.append((tick, nth))
-            busy, skipped = True, 0
+            busy, skipped = busy or not refused, 0
         elif overlap is Overlap.SKIP:
             decision.runs.append(Run(tick, Outcome.SKIPPED_OVERLAP, nth, note=_beside(schedule)))
             skipped += 1

@@ -9,10 +9,9 @@ from datetime import datetime
 from uuid import UUID
 
 from ... import logs
-from ...errors import DatabaseAway, DatabaseFull, JobQueueError
+from ...errors import DatabaseAway, DatabaseFull
 from ...lifecycle import Status
-from ...store.database import DataError, Session
-from ...store.intake.intake import BacklogOfKeys
+from ...store.database import Session
 from ...store.schedule.fires import Advanced, FireStore, TickDecidedBefore
 from ...store.schedule.values import Cause, Outcome, Overlap, Run, Schedule
 from ..intake.keyed import KeyVanished
@@ -28,7 +27,7 @@ from .decisions import (
     leave_out,
     skipped_where_refused,
 )
-from .jobs import Fired, JobMaker, Planned
+from .jobs import APART, Fired, JobMaker, Planned
 from .zones import ZoneUnknown
 
 _log = logs.get(__name__)
@@ -39,10 +38,9 @@ MOST_TOGETHER = 200
 _COMPUTED_HERE = 10
 #: A note of a run has so many characters at most.
 MOST_NOTE_CHARS = 1024
-#: Why a job can't be stored beside others, in a transaction that is rolled back then.
-APART = (BacklogOfKeys, JobQueueError, *DataError)
-#: So often a fire is tried again whose idempotency keys or names changed hands.
-_TRIES = 3
+#: So often a fire is tried: with all of its jobs, with one after the other, and without those that do not fit. One more
+#: is for names that changed hands.
+TRIES = 4
 
 
 @dataclass(slots=True)
@@ -117,23 +115,25 @@ class Firing:
 
     async def alone(self, schedule_id: int) -> None:
         """Fires one schedule, by a transaction of its own. Where its job does not fit, its ticks are refused."""
-        refused = ""
-        for _ in range(_TRIES):
+        refused, one_by_one = "", False
+        for _ in range(TRIES):
             try:
-                await self._fire_alone(schedule_id, refused)
+                await self._fire_alone(schedule_id, refused, one_by_one=one_by_one)
                 return
             except KeyVanished:
                 continue
             except (DatabaseAway, DatabaseFull):
                 raise
             except APART as error:
-                refused = self._jobs.why(error)
+                if one_by_one:
+                    refused = self._jobs.why(error)
+                one_by_one = True
             except TickDecidedBefore:
                 _log.error("a tick was decided twice, and was not fired again", schedule=schedule_id)
                 return
         _log.warning("a schedule could not be fired, and is tried again", schedule=schedule_id, cause=refused)
 
-    async def _fire_alone(self, schedule_id: int, refused: str) -> None:
+    async def _fire_alone(self, schedule_id: int, refused: str, *, one_by_one: bool) -> None:
         prepared = refused
         if not refused:
             # What its job needs is made before its row is locked.
@@ -148,11 +148,11 @@ class Firing:
                 return
             schedule, at = row
             jobs = await self._store.open_jobs(session, schedule.open)
-            decision = next(iter(await _decisions([schedule], jobs, at)), None)
+            decision = next(iter(await _decisions([schedule], jobs, at, refused=bool(prepared))), None)
             if decision is None or not (decision.fires or decision.runs):
                 return
             plans = self._jobs.plan_alone(decision, prepared)
-            fired = await self._jobs.store(session, plans)
+            fired = await self._stored(session, plans, one_by_one=one_by_one)
             advanced = [_advanced(decision, plans, fired)]
             await self._store.write(session, advanced, zones.VERSION)
         self._jobs.announce(fired)
@@ -183,6 +183,8 @@ class Firing:
         refused: str,
         cause: Cause,
         request_id: str | None = None,
+        *,
+        one_by_one: bool = False,
     ) -> tuple[list[Run], Fired]:
         """Fires ticks within a transaction that has locked the schedule.
 
@@ -194,18 +196,23 @@ class Firing:
             refused: Why its job does not fit; empty: it does, as far as is known.
             cause: What they come from.
             request_id: That of the request, of one tick.
+            one_by_one: Whether those that find no room are to be refused, and no others.
 
         Returns:
             What became of them, and what `announced` is to be called with after the commit.
         """
         jobs = await self._store.open_jobs(session, schedule.open)
-        decision = decide_by_hand(schedule, ticks, jobs, overlap)
+        decision = decide_by_hand(schedule, ticks, jobs, overlap, refused=bool(refused))
         plans = self._jobs.plan_alone(decision, refused)
-        fired = await self._jobs.store(session, plans)
+        fired = await self._stored(session, plans, one_by_one=one_by_one)
         runs = await self._store.write(
             session, [_advanced(decision, plans, fired)], zones.VERSION, cause, request_id
         )
         return runs, fired
+
+    async def _stored(self, session: Session, plans: Sequence[Planned], *, one_by_one: bool) -> Fired:
+        store = self._jobs.store_one_by_one if one_by_one else self._jobs.store
+        return await store(session, plans)
 
     def announced(self, fired: Fired, runs: Sequence[Run]) -> None:
         """What `by_hand` did is committed."""
@@ -220,7 +227,7 @@ class Firing:
 
 
 async def _decisions(
-    schedules: Sequence[Schedule], jobs: Mapping[UUID, Status | None], at: datetime
+    schedules: Sequence[Schedule], jobs: Mapping[UUID, Status | None], at: datetime, *, refused: bool = False
 ) -> list[Decision]:
     """What becomes of each; computed beside the event loop where that may take milliseconds.
 
@@ -237,7 +244,7 @@ async def _decisions(
                     "a schedule has a time zone that is not known here", schedule=each.name, zone=str(error)
                 )
                 continue
-            found.append(decide(each, due, jobs, at))
+            found.append(decide(each, due, jobs, at, refused=refused))
         return found
 
     late = any(each.next_at is not None and (at - each.next_at).total_seconds() > 1 for each in schedules)
@@ -277,6 +284,7 @@ def _advanced(decision: Decision, plans: Sequence[Planned], fired: Fired) -> Adv
             open_ids.append(job_id)
             enqueued += 1
     now = replace(schedule, open=kept_open(open_ids))
-    if plans and all(plan.refused for plan in plans):
+    runs.sort(key=lambda run: run.tick)
+    if any(plan.refused for plan in plans):
         now = replace(now, skipped_in_a_row=skipped_where_refused(decision, runs))
-    return Advanced(now, sorted(runs, key=lambda run: run.tick), enqueued, decision.paused_for)
+    return Advanced(now, runs, enqueued, decision.paused_for)

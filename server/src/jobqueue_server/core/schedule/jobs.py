@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from ... import logs
 from ...errors import (
+    DatabaseAway,
+    DatabaseFull,
     Duplicate,
     FieldInvalid,
     JobQueueError,
@@ -22,7 +24,7 @@ from ...errors import (
 from ...metrics import Metrics
 from ...model import NewJob, NewJobs
 from ...scope import Scope
-from ...store.database import Session
+from ...store.database import DataError, Session
 from ...store.intake.intake import BacklogOfKeys
 from ...store.schedule.values import Run, Schedule
 from ..intake.batch import Batch
@@ -50,6 +52,8 @@ REFUSALS = (
     QueueBacklogFull,
     ServersDiffer,
 )
+#: Why a job can't be stored beside others, in a transaction that is rolled back then.
+APART = (BacklogOfKeys, JobQueueError, *DataError)
 
 
 @dataclass(slots=True, eq=False)
@@ -61,19 +65,22 @@ class Planned:
     batch: Batch | None = None
     refused: str = ""
 
+    def refuse(self, why: str) -> None:
+        """Its job is not to be stored."""
+        self.batch, self.refused = None, self.refused or why
+
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What was stored, in a transaction that is still open."""
+    """What was stored, in a transaction that is still open: batches, and what became of each."""
 
-    batch: Batch | None = None
-    how: StoredWithin = field(default_factory=StoredWithin)
+    parts: Sequence[tuple[Batch, StoredWithin]] = ()
 
     def job_of(self, plan: Planned) -> tuple[UUID, str]:
         """The job of a tick, and a note where it is not a new one."""
         assert plan.batch is not None
         row_id = plan.batch.rows[0].id
-        conflict = self.how.conflicts.get(row_id)
+        conflict = next((how.conflicts[row_id] for _, how in self.parts if row_id in how.conflicts), None)
         if conflict is None:
             return row_id, ""
         action = "KEPT" if conflict.action is None else conflict.action.name
@@ -147,18 +154,41 @@ class JobMaker:
         if not batches:
             return Fired()
         batch = Batch.joined(batches, _PATH)
-        return Fired(batch, await self._keyed_batches.store_within(_NOBODY, session, batch))
+        return Fired([(batch, await self._keyed_batches.store_within(_NOBODY, session, batch))])
+
+    async def store_one_by_one(self, session: Session, plans: Sequence[Planned]) -> Fired:
+        """As `store`, for the ticks of one schedule: their jobs are alike, and have one name and one key.
+
+        The jobs of the first ticks may leave no room for that of the next one. That one and those after it are refused.
+
+        Raises:
+            As `store`: there is no room for the first one either.
+        """
+        parts: list[tuple[Batch, StoredWithin]] = []
+        for index, plan in enumerate(plans):
+            try:
+                async with session.savepoint():
+                    parts += (await self.store(session, [plan])).parts
+            except (DatabaseAway, DatabaseFull):
+                raise
+            except APART as error:
+                if not parts:
+                    raise
+                why = self.why(error)
+                for each in plans[index:]:
+                    each.refuse(why)
+                break
+        return Fired(parts)
 
     def announce(self, fired: Fired) -> None:
         """What was stored is committed."""
-        if fired.batch is None:
-            return
-        self._placement.announce(fired.batch, fired.how)
-        for row, lane in zip(fired.batch.rows, fired.batch.lanes, strict=True):
-            if (conflict := fired.how.conflicts.get(row.id)) is not None:
-                self._metrics.duplicate(lane.kind, conflict.action)
-            elif lane.backlog is not None:
-                lane.backlog.came(len(row.ids))
+        for batch, how in fired.parts:
+            self._placement.announce(batch, how)
+            for row, lane in zip(batch.rows, batch.lanes, strict=True):
+                if (conflict := how.conflicts.get(row.id)) is not None:
+                    self._metrics.duplicate(lane.kind, conflict.action)
+                elif lane.backlog is not None:
+                    lane.backlog.came(len(row.ids))
 
     def count(self, runs: Sequence[Run], at: datetime | None) -> None:
         """Counts what became of ticks; `at` is when they were decided, of those of schedules themselves."""

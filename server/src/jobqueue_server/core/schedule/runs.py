@@ -23,8 +23,8 @@ from ...store.schedule.schedules import ScheduleStore
 from ...store.schedule.values import Cause, Outcome, Overlap, Run, Schedule
 from ..intake.keyed import KeyVanished
 from .decisions import fitting
-from .firing import APART, Firing
-from .jobs import Fired, JobMaker
+from .firing import TRIES, Firing
+from .jobs import APART, Fired, JobMaker
 from .schedules import ScheduleService
 from .ticks import ticks
 from .zones import ZoneUnknown
@@ -32,7 +32,6 @@ from .zones import ZoneUnknown
 #: Ticks of a backfill are counted up to here, and for so many seconds.
 MOST_COUNTED = 100_000
 _MOST_SECONDS = 2.0
-_TRIES = 3
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ANY = Permission.OPERATE | Permission.ENQUEUE
@@ -82,19 +81,29 @@ class ScheduleRuns:
         """
         found = await self._schedules.find(scope, name, _ANY, "run the schedule")
         refused = await self._jobs.prepare(found)
-        for _ in range(_TRIES):
+        one_by_one = False
+        for _ in range(TRIES):
             try:
-                return await self._run(scope, name, overlap, request_id, refused)
+                return await self._run(scope, name, overlap, request_id, refused, one_by_one=one_by_one)
             except KeyVanished:
                 continue
             except (DatabaseAway, DatabaseFull, ScheduleNotFound):
                 raise
             except APART as error:
-                refused = self._jobs.why(error)
+                if one_by_one:
+                    refused = self._jobs.why(error)
+                one_by_one = True
         raise Internal("the name of the job changed hands too often; try again")
 
     async def _run(
-        self, scope: Scope, name: str, overlap: Overlap | None, request_id: str | None, refused: str
+        self,
+        scope: Scope,
+        name: str,
+        overlap: Overlap | None,
+        request_id: str | None,
+        refused: str,
+        *,
+        one_by_one: bool,
     ) -> Run:
         async with self._store.locked(scope, name) as locked:
             if locked is None:
@@ -105,7 +114,14 @@ class ScheduleRuns:
                 if known is not None:
                     return known
             runs, fired = await self._firing.by_hand(
-                session, schedule, [locked.at], overlap, refused, Cause.BY_HAND, request_id
+                session,
+                schedule,
+                [locked.at],
+                overlap,
+                refused,
+                Cause.BY_HAND,
+                request_id,
+                one_by_one=one_by_one,
             )
             (run,) = [one for one in runs if one.tick == locked.at and one.nth]
             await session.tell(
@@ -169,16 +185,18 @@ class ScheduleRuns:
             raise
         except (*APART, KeyVanished) as error:
             refused = self._jobs.why(error)
-        # One of them is to blame, or this one: then it is refused.
+        # One of them is to blame, or this one: then it is refused. A tick that waited may fire with it.
         try:
-            return await self._step(operation.id, server_id, 1, "")
+            return await self._step(operation.id, server_id, 1, "", one_by_one=True)
         except (DatabaseAway, DatabaseFull):
             raise
         except (*APART, KeyVanished) as error:
             refused = self._jobs.why(error)
         return await self._step(operation.id, server_id, 1, refused)
 
-    async def _step(self, operation_id: UUID, server_id: int, most: int, refused: str) -> Step | None:
+    async def _step(
+        self, operation_id: UUID, server_id: int, most: int, refused: str, *, one_by_one: bool = False
+    ) -> Step | None:
         fired = Fired()
         runs: Sequence[Run] = ()
         async with self._fires.transaction() as session:
@@ -204,7 +222,7 @@ class ScheduleRuns:
                 refused = refused or await self._jobs.prepare(row[0])
                 overlap = Overlap(backfill.overlap)
                 runs, fired = await self._firing.by_hand(
-                    session, row[0], some, overlap, refused, Cause.BY_BACKFILL
+                    session, row[0], some, overlap, refused, Cause.BY_BACKFILL, one_by_one=one_by_one
                 )
             # A tick that waited may have fired with them: it is none of these.
             changed = sum(run.outcome is Outcome.FIRED and run.cause is Cause.BY_BACKFILL for run in runs)

@@ -1,18 +1,19 @@
 -- retention: names whose job is gone and whose time is over -> gone
 -- $1 after which digest bytea  $2 how many are looked at int4
 -- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
--- A name that an enqueue has locked is skipped. One that was taken over since this snapshot has another job, and stays.
+-- A name that an enqueue has locked is skipped. One that was taken since this snapshot is another version of its row, and
+-- stays: a retry that respects names takes it for the same job again.
 with looked as materialized (
-    select digest, job_id, holds_until from unique_hold where digest > $1::bytea order by digest limit $2::int4
+    select digest, job_id, holds_until, xmin as version from unique_hold where digest > $1::bytea order by digest limit $2::int4
 ),
 free as materialized (
-    select f.digest, f.job_id from looked f
+    select f.digest, f.version from looked f
     where coalesce(f.holds_until < now(), true)
         and not exists (select from live_job l where l.id = f.job_id)
         and now() between $3::timestamptz - interval '5 seconds' and $3::timestamptz + interval '5 seconds'
 ),
 locked as materialized (
-    select u.digest from unique_hold u join free f on f.digest = u.digest and f.job_id = u.job_id
+    select u.digest from unique_hold u join free f on f.digest = u.digest and f.version = u.xmin
     for update of u skip locked
 ),
 gone as (
