@@ -81,6 +81,17 @@ async def counts_are_those_of_the_rows(place: Place) -> None:
 # ---- what is changed
 
 
+async def test_a_job_that_is_moved_to_another_queue_keeps_its_name(place: Place) -> None:
+    unique = job_pb2.Unique(key="u", scope=job_pb2.Unique.QUEUE_AND_KIND)
+    (moved,) = await place.batch(1, queue="a", unique=unique)
+    (other,) = await place.batch(1, queue="b", unique=unique)
+    assert moved != other
+    assert (await updated(place, ids=[moved], to_queue="b")).changed == 1
+    assert (await place.get(moved)).queue == "b"
+    assert await place.batch(1, queue="a", unique=unique) == [moved]
+    assert await place.batch(1, queue="b", unique=unique) == [other]
+
+
 async def test_without_force_nothing_changes_and_the_answer_has_how_many_match(place: Place) -> None:
     ids = await place.batch(3)
     before = await place.sql("select id, xmin::text from live_job")
