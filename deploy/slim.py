@@ -3,12 +3,16 @@
 - what debuggers read of compiled modules: half of uvloop and of asyncpg;
 - sources of compiled modules, types for checkers, and tests;
 - what cffi compiles with: cryptography brings its module compiled, and asks for no more than cffi's own;
-- the first version of pydantic, which the second carries along, and the old interfaces of grpc;
+- the first version of pydantic, which the second carries along, its plugin for mypy, and the old interfaces of grpc;
+- h11, which uvicorn would parse HTTP with if httptools were not there;
+- lists of installed files, which pip reads, and no pip is there;
+- the indents of the OpenAPI documents;
 - the lexers, formatters and styles of pygments, by which rich would colour programs: no text of ours has one.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 import sys
@@ -17,7 +21,9 @@ from pathlib import Path
 
 SOURCES = {".c", ".h", ".proto", ".pxd", ".pxi", ".pyi", ".pyx"}
 TESTS = {"_testbase", "tests"}
-FOLDERS = ("cffi", "pycparser", "pydantic/v1", "grpc/beta", "grpc/framework")
+FOLDERS = ("cffi", "h11", "pycparser", "pydantic/v1", "grpc/beta", "grpc/framework")
+FILES = ("*.dist-info/RECORD", "pydantic/mypy.py", "pydantic/__pycache__/mypy.*")
+DOCUMENTS = "jobqueue_server/http/openapi/*.json"
 #: rich asks for the lexer of plain text, and for these styles.
 OF_PYGMENTS = {
     "lexers": {"__init__", "_mapping", "special"},
@@ -35,6 +41,9 @@ def main(folder: Path) -> None:
     for path in folder.rglob("*.so"):
         if not path.is_symlink():
             cut(path)
+    for path in folder.glob(f"lib/python*/site-packages/{DOCUMENTS}"):
+        # A space after each colon: by such lines the server finds the place that it fills in.
+        path.write_text(json.dumps(json.loads(path.read_text()), separators=(",", ": "), ensure_ascii=False))
     print(f"slim: {before / 1e6:.0f} MB, now {size(folder) / 1e6:.0f} MB")
 
 
@@ -47,6 +56,7 @@ def needless(folder: Path) -> Iterator[Path]:
             if not ours and (path.suffix in SOURCES or (path.is_dir() and path.name in TESTS)):
                 yield path
         yield from (packages / name for name in FOLDERS if (packages / name).exists())
+        yield from (path for pattern in FILES for path in packages.glob(pattern))
         for part, kept in OF_PYGMENTS.items():
             for path in packages.glob(f"pygments/{part}/**/*.py*"):
                 if path.name.partition(".")[0] not in kept:

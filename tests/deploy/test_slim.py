@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,15 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from jobqueue_server.http.docs import PLACES
+
 from .conftest import DEPLOY
 
 PACKAGES = Path("lib/python3.11/site-packages")
 #: Those with compiled modules, and those of which parts are taken out, with what they import.
 TAKEN = (
-    "asyncpg", "annotated-types", "cffi", "cryptography", "grpcio", "httptools", "joserfc", "jsonschema-rs",
-    "markdown-it-py", "mdurl", "protobuf", "pycparser", "pydantic", "pydantic-core", "pygments", "rich",
-    "typing-extensions", "typing-inspection", "uvloop",
+    "asyncpg", "annotated-types", "cffi", "click", "cryptography", "grpcio", "h11", "httptools", "joserfc",
+    "jsonschema-rs", "markdown-it-py", "mdurl", "protobuf", "pycparser", "pydantic", "pydantic-core", "pygments",
+    "rich", "typing-extensions", "typing-inspection", "uvicorn", "uvloop",
 )  # fmt: skip
+OPENAPI = DEPLOY.parent / "server/src/jobqueue_server/http/openapi"
 PROGRAM = """
 import asyncpg, grpc, httptools, jsonschema_rs, pydantic, uvloop
 from google.protobuf import struct_pb2
@@ -26,6 +30,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from rich.console import Console
 from rich.markdown import Markdown
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 async def works():
     return grpc.aio.insecure_channel("127.0.0.1:1")
@@ -51,6 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 target = made / PACKAGES / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
+    shutil.copytree(OPENAPI, made / PACKAGES / "jobqueue_server/http/openapi")
     return made
 
 
@@ -79,3 +85,12 @@ def test_what_is_left_works_and_is_a_third_smaller(folder: Path):
         [sys.executable, DEPLOY / "slim.py", folder], capture_output=True, text=True, check=True
     )
     assert again.stdout == f"slim: {after} MB, now {after} MB\n"
+
+
+def test_the_openapi_documents_say_the_same_and_the_server_finds_its_place_in_them(folder: Path):
+    subprocess.run([sys.executable, DEPLOY / "slim.py", folder], capture_output=True, check=True)
+    for name, (place, _) in PLACES.items():
+        whole, left = OPENAPI / name, folder / PACKAGES / "jobqueue_server/http/openapi" / name
+        assert json.loads(left.read_text()) == json.loads(whole.read_text())
+        assert left.stat().st_size < whole.stat().st_size * 4 / 5
+        assert left.read_bytes().count(place) == whole.read_bytes().count(place) == 1

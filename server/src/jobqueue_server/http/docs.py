@@ -61,8 +61,8 @@ _FILES: Mapping[str, _File] = {
     "/swagger.json": _File("jobqueue.swagger.json", JSON),
 }
 
-# The part of each document that names the path below which its paths begin, and its form if that is not the root.
-_PLACES = {
+#: The part of each document that names the path below which its paths begin, and its form if that is not the root.
+PLACES = {
     "openapi.json": (b'"url": "/"', b'"url": "%s/"'),
     "jobqueue.swagger.json": (b'"swagger": "2.0",', b'"swagger": "2.0",\n  "basePath": "%s",'),
 }
@@ -97,8 +97,8 @@ def _read(name: str, root: str) -> tuple[bytes, str]:
     """A file and its ETag, which is weak because the file may be sent as gzip. The file is read once."""
     folder = _HERE if (_HERE / name).exists() else _swagger_ui()
     body = (folder / name).read_bytes()
-    if root and name in _PLACES:
-        at_the_root, below = _PLACES[name]
+    if root and name in PLACES:
+        at_the_root, below = PLACES[name]
         body = body.replace(at_the_root, below % root.encode())
     return body, f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
 
