@@ -114,6 +114,8 @@ def _run(folder: Path, mutant: Mutant) -> tuple[bool, str]:
         "PYTHONPATH": os.pathsep.join(str(folder / package) for package in PACKAGES),
         # Python takes a file of the same length and second for the one whose bytecode it has.
         "PYTHONDONTWRITEBYTECODE": "1",
+        # The copy has none, and the upgrades want the version before.
+        "JOBQUEUE_HISTORY": str(ROOT),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--engine", mutant.engine, *mutant.tests]
     try:

@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -17,10 +17,33 @@ from tests.e2e.processes import PROGRAMS, Process
 _ROOT = Path(__file__).parents[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a process is of.
+
+    Attributes:
+        programs: Where its commands and its interpreter are.
+        source: The checkout of that version, with the worker program that fits its runtime.
+    """
+
+    programs: Path
+    source: Path
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What keeps an installed version from the packages of this checkout."""
+        return {} if self.source == _ROOT else {"PYTHONPATH": ""}
+
+
+THIS = Version(PROGRAMS, _ROOT)
+
+
 class FaultyProcess(Process):
     """A process that can be stopped and resumed. Each write to its log is forced to the disk (O_DSYNC)."""
 
-    def __init__(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], version: Version = THIS
+    ) -> None:
         self.log = log
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_DSYNC, 0o644)
         try:
@@ -29,8 +52,8 @@ class FaultyProcess(Process):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "NO_COLOR": "1", **environment},
-                cwd=_ROOT,
+                env={**os.environ, "NO_COLOR": "1", **version.environment, **environment},
+                cwd=version.source,
                 start_new_session=True,
             )
         finally:
@@ -54,14 +77,15 @@ class Server(FaultyProcess):
         address: Where gRPC answers, after `ready`.
     """
 
-    def __init__(self, name: str, dsn: str, folder: Path, **settings: str) -> None:
+    def __init__(
+        self, name: str, dsn: str, folder: Path, version: Version = THIS, /, **settings: str
+    ) -> None:
         self.name = name
         self.address = ""
         given = {"grpc_addr": "127.0.0.1:0", "metrics_addr": "off", "kinds": "open", "log_format": "json"}
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in {**given, **settings}.items()]
-        super().__init__(
-            [str(PROGRAMS / "jobqueue-server"), *flags], folder / f"{name}.log", {"DATABASE_URL": dsn}
-        )
+        command = [str(version.programs / "jobqueue-server"), *flags]
+        super().__init__(command, folder / f"{name}.log", {"DATABASE_URL": dsn}, version)
 
     async def ready(self) -> Self:
         """Waits until it serves."""
@@ -81,6 +105,7 @@ class FaultyWorker(FaultyProcess):
         ttl: Its session's, in seconds.
         grace: Its drain's, in seconds.
         language: A row of `tests/conformance/workers.toml`: its worker under test. Empty: our own program.
+        version: Whose runtime it is.
     """
 
     def __init__(
@@ -93,15 +118,16 @@ class FaultyWorker(FaultyProcess):
         ttl: float = 5,
         grace: float = 30,
         language: str = "",
+        version: Version = THIS,
     ) -> None:
         self.name = name
         program = "tests.faults.any_worker" if language else "tests.faults.worker_program"
-        arguments = [sys.executable, "-m", program, *addresses, "--name", name]
+        arguments = [str(version.programs / "python"), "-m", program, *addresses, "--name", name]
         if language:
             arguments += ["--language", language]
         arguments += ["--folder", str(folder), "--slots", str(slots)]
         arguments += ["--ttl", str(ttl), "--grace", str(grace)]
-        super().__init__(arguments, folder / f"{name}.log", {})
+        super().__init__(arguments, folder / f"{name}.log", {}, version)
 
     async def ready(self) -> Self:
         """Waits until its session is open."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -26,11 +26,12 @@ from .database import EndWatch, read_history
 from .frames import JournalledStub
 from .history import History
 from .journal import Event, Journal, Journals
-from .processes import FaultyProcess, FaultyWorker, Server
+from .processes import THIS, FaultyProcess, FaultyWorker, Server, Version
 from .producer import Producer
 from .proxy import Proxy
 
 LOOK = 0.02
+_Process = TypeVar("_Process", bound=FaultyProcess)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +137,27 @@ class Stage:
 
     # ---- processes
 
-    async def server(self, name: str, dsn: str | None = None, **settings: str) -> Server:
+    async def server(
+        self, name: str, dsn: str | None = None, version: Version = THIS, /, **settings: str
+    ) -> Server:
         """A server that serves."""
-        server = Server(name, dsn or self.dsn, self.folder, **settings)
-        self._processes.append(server)
-        return await server.ready()
+        server = Server(name, dsn or self.dsn, self.folder, version, **settings)
+        return await self.keep(server).ready()
 
     def worker(self, name: str, *addresses: str, **options: Any) -> FaultyWorker:
         """A worker that has just been started."""
-        worker = FaultyWorker(name, addresses, self.folder, **options)
-        self._processes.append(worker)
-        return worker
+        return self.keep(FaultyWorker(name, addresses, self.folder, **options))
 
     async def workers(self, names: Iterable[str], *addresses: str, **options: Any) -> list[FaultyWorker]:
         """Workers whose sessions are open."""
         return [
             await worker.ready() for worker in [self.worker(name, *addresses, **options) for name in names]
         ]
+
+    def keep(self, process: _Process) -> _Process:
+        """Kills a process at the end, where it still runs."""
+        self._processes.append(process)
+        return process
 
     # ---- connections
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.parallel import leave_out
 
-from .history import before_the_break
+from .environments import Environment, fresh
+from .history import before_the_break, lay_out, version_before
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"jobqueue": "clients/python", "jobqueue_server": "server", "jobqueue_worker": "worker"}
@@ -22,15 +23,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the upgrade where there is no version before, and says so."""
-    without = [
-        item
-        for item in items
-        if item.path.name == "test_upgrade.py" and item.path.parent == Path(__file__).parent
-    ]
-    if without and before_the_break() is None:
-        reason = "git: the history before migration 0012 is NOT here (an archive, or a shallow clone)"
-        leave_out(config, items, without, f"{reason}; {len(without)} tests of the upgrade were NOT run")
+    """Leaves out the upgrades where there is no version before, and says so."""
+    wanted = {
+        "test_upgrade.py": ("before migration 0012", before_the_break),
+        "test_rolling_upgrade.py": ("of the version before", version_before),
+    }
+    for file, (which, commit) in wanted.items():
+        without = [
+            item for item in items if item.path.name == file and item.path.parent == Path(__file__).parent
+        ]
+        if without and commit() is None:
+            reason = f"git: the history {which} is NOT here (an archive, or a shallow clone)"
+            leave_out(config, items, without, f"{reason}; {len(without)} tests of the upgrade were NOT run")
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,12 @@ def build(source: Path, folder: Path, *more: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def install(commit: str, source: Path, wheels: Path, environment: Path) -> Environment:
+    """Client and server of a commit, built as wheels and installed. Its files stay in `source`."""
+    lay_out(commit, source)
+    for package in ("clients/python", "server"):
+        build(source / package, wheels, "--target", "wheel")
+    found = [next(wheels.glob(f"{name}-[0-9]*.whl")) for name in ("jobqueue", "jobqueue_server")]
+    return fresh(environment, found)

@@ -1,26 +1,52 @@
-"""The version before the break, out of this checkout's own history."""
+"""Versions before this one, out of this checkout's own history."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tarfile
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-BREAK = "migrations/0012_break_*.sql"
+#: Where the history is: a copy of the checkout has none of its own.
+ROOT = Path(os.environ.get("JOBQUEUE_HISTORY") or Path(__file__).parents[2])
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
 @cache
 def before_the_break() -> str | None:
     """The commit before the one that brought migration 0012; None where git or that part of the history is not here."""
+    return _before("migrations/0012_break_*.sql")
+
+
+@cache
+def version_before() -> str | None:
+    """The version that is upgraded from; None where git or that part of the history is not here.
+
+    That is what BEFORE names, else the newest tagged version before this commit. While there is none, it is the commit
+    before the newest migration: servers of it meet a schema that they do not know.
+    """
+    named = os.environ.get("BEFORE", "")
+    if not (ROOT / ".git").exists():
+        return None
+    try:
+        return _commit(
+            named or _git("describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", "HEAD^").strip()
+        )
+    except (OSError, subprocess.CalledProcessError):
+        assert not named, f"BEFORE={named} is no revision here"
+    return _before(f"migrations/{max(MIGRATIONS.glob('[0-9]*.sql')).name}")
+
+
+def _before(migration: str) -> str | None:
+    """The commit before the one that brought a migration."""
     if not (ROOT / ".git").exists():
         return None
     try:
         # While the migration is not committed yet, it is the newest commit.
-        brought = _git("log", "--diff-filter=A", "--format=%H", "--reverse", "HEAD", "--", BREAK).split()
-        return _git("rev-parse", "--verify", "--quiet", f"{brought[0]}^" if brought else "HEAD").strip()
+        brought = _git("log", "--diff-filter=A", "--format=%H", "--reverse", "HEAD", "--", migration).split()
+        return _commit(f"{brought[0]}^" if brought else "HEAD")
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -30,6 +56,10 @@ def lay_out(commit: str, folder: Path) -> None:
     made = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True)
     with tarfile.open(fileobj=BytesIO(made.stdout)) as archive:
         archive.extractall(folder, filter="data")
+
+
+def _commit(revision: str) -> str:
+    return _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
 
 
 def _git(*arguments: str) -> str:

@@ -24,9 +24,9 @@ from tests.e2e.processes import PROGRAMS, Process, ServerProcess, WorkerProcess
 from tests.lease.hand_worker import PATIENCE, reason_of
 from tests.lease.place import Caller, Status
 
-from .conftest import ROOT, build
-from .environments import Environment, fresh
-from .history import before_the_break, lay_out
+from .conftest import ROOT, install
+from .environments import Environment
+from .history import before_the_break
 
 pytestmark = pytest.mark.package
 
@@ -41,12 +41,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Client and server of the version before the break, installed from wheels of that commit."""
     commit = before_the_break()
     assert commit is not None, "where it is not there, these tests are left out"
-    source, wheels = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
-    lay_out(commit, source)
-    for package in ("clients/python", "server"):
-        build(source / package, wheels, "--target", "wheel")
-    found = [next(wheels.glob(f"{name}-[0-9]*.whl")) for name in ("jobqueue", "jobqueue_server")]
-    return fresh(tmp_path_factory.mktemp("before"), found)
+    return install(commit, *(tmp_path_factory.mktemp(name) for name in ("source", "wheels", "before")))
 
 
 @pytest.fixture
