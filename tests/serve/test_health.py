@@ -150,6 +150,7 @@ async def test_sessions_that_end_are_told_apart_and_the_jobs_that_were_lost_with
     await becomes(place, 1, "jobqueue_jobs_lost_total", kind="work", outcome="retrying")
     assert value(place, "jobqueue_sessions_ended_total", how="goodbye") == 1
     assert value(place, "jobqueue_jobs_lost_total", kind="work", outcome="failed_permanent") is None
+    assert value(place, "jobqueue_lost_worker_late_seconds_count") == 1
 
 
 async def test_an_outcome_that_came_too_late_is_counted(place):

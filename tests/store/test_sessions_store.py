@@ -308,6 +308,22 @@ async def test_expired_sessions_are_bounded(s):
     assert len(await s.sessions.expired(server, 3)) == 3
 
 
+async def late(s, server=0):
+    (row,) = await s.sessions.expired(server, 100)
+    return row["late"]
+
+
+async def test_a_lost_session_says_for_how_long_it_could_have_been_reaped(s):
+    server, session = await opened(s, ttl=timedelta(seconds=5))
+    other = (await s.sessions.register_server("another", 1))["id"]
+    await heard_ago(s, 16, server)
+    assert await late(s, other) == pytest.approx(4, abs=2), "from 12 s after the last beat of its server on"
+    await silent_for(s, session, timedelta(seconds=65))
+    assert await late(s, other) == pytest.approx(60, abs=2), "from its ttl on"
+    await s.sql.execute("update amnesty set granted_at = now() - interval '42 s'")
+    assert await late(s, other) == pytest.approx(30, abs=2), "after an amnesty from 12 s after that on"
+
+
 # ---- leases that no receipt came for
 
 

@@ -20,6 +20,8 @@ ENDINGS = ("goodbye", "lost", "refused")
 
 # A loop that is well is late by less than a millisecond; one that is late by seconds has lost its workers' heartbeats.
 _LOOP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# The objective is 2 s, so one bucket ends there.
+_LATE_SECONDS = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _WATCH_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -62,6 +64,12 @@ class Health:
             "jobqueue_watch_lag_seconds",
             "How old the oldest change was that a look of a watch found.",
             buckets=_WATCH_SECONDS,
+            registry=self.registry,
+        )
+        self._late = Histogram(
+            "jobqueue_lost_worker_late_seconds",
+            "Workers that were lost: from the end of their session's ttl until their jobs were free for others.",
+            buckets=_LATE_SECONDS,
             registry=self.registry,
         )
         text = "Attempts whose worker was lost, by what became of the job."
@@ -119,6 +127,11 @@ class Health:
     def session_ended(self, how: str) -> None:
         """Counts a session that ended. `how` is one of ENDINGS."""
         self._ended[how].inc()
+
+    def session_lost(self, late: float) -> None:
+        """Counts a session that was lost. `late`: seconds from the end of its ttl until its jobs were free."""
+        self._ended["lost"].inc()
+        self._late.observe(max(0.0, late))
 
     def undelivered(self, jobs: int = 1) -> None:
         """Counts leases that went back unseen."""

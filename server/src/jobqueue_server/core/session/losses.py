@@ -44,10 +44,11 @@ class Losses:
         self._metrics = metrics
         self._tuning = tuning or Tuning()
 
-    async def reap(self, expired: Sequence[Record]) -> None:
+    async def reap(self, expired: Sequence[Record], read_at: float) -> None:
         """Ends sessions whose ttl is over, in one transaction.
 
-        What a worker was seen to hold is lost; the rest goes back as `Session.end_of` says.
+        What a worker was seen to hold is lost; the rest goes back as `Session.end_of` says. `read_at`, of
+        `time.monotonic`, is when it was asked which sessions these are.
         """
         silent: dict[int, Session | None] = {}
         for row in expired:
@@ -81,13 +82,14 @@ class Losses:
             )
 
         ended, rows = await self._store.reap({id: row["epoch"] for id, row in told.items()}, decide)
+        since_read = time.monotonic() - read_at
         for session_id in ended:
             session = silent[session_id]
             if session is not None:
                 self._sessions.forget(session)
             row = told[session_id]
             self._peers.tell_ended(session_id, row["epoch"])
-            self._metrics.session_ended("lost")
+            self._metrics.session_lost(row["late"] + since_read)
             _log.warning(
                 "session %d of worker %s is lost, with %d leases", session_id, row["name"], row["leases"]
             )

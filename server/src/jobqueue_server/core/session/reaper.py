@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from datetime import timedelta
 
 from ...errors import JobQueueError
@@ -85,17 +86,18 @@ class Reaper:
         """Ends the sessions whose ttl is over."""
         together: list[Record] = []
         leases = 0
+        read_at = time.monotonic()
         for row in await self._store.expired(self._server.id, self._tuning.reap_most):
             if together and (
                 len(together) >= self._tuning.reaped_at_once
                 or leases + row["leases"] > self._tuning.reap_most
             ):
-                await self._losses.reap(together)
+                await self._losses.reap(together, read_at)
                 together, leases = [], 0
             together.append(row)
             leases += row["leases"]
         if together:
-            await self._losses.reap(together)
+            await self._losses.reap(together, read_at)
 
     async def give_back_unseen(self) -> None:
         """Gives back the leases that no receipt came for, where they need not wait for the end of the session."""

@@ -5,9 +5,14 @@
 -- Without a fresh heartbeat no session is expired: server_heartbeat.sql decides by the first new one whether an amnesty is due.
 -- The server that had the session goes first, as in due.sql: only it knows which leases the worker never saw, and these
 -- go back uncharged. Another server waits a second for it.
+-- `late`: for how many seconds it could have been reaped by now.
 -- In no order: by id the planner would walk the primary key, past all the sessions that ended and wait for retention.
 select s.id, s.epoch, s.name,
-    (select count(*)::int4 from live_job l where l.state = 2 and l.session_id = s.id) as leases
+    (select count(*)::int4 from live_job l where l.state = 2 and l.session_id = s.id) as leases,
+    extract(epoch from now() - greatest(
+        coalesce(s.silent_since + s.ttl, coalesce(v.heartbeat_at, s.opened_at) + greatest(s.ttl, interval '12 seconds')),
+        a.granted_at + greatest(s.ttl, interval '12 seconds')
+    ))::float8 as late
 from worker_session s
 left join server v on v.id = s.server_id
 cross join amnesty a
