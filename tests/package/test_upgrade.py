@@ -207,8 +207,11 @@ async def freeze_between_transactions(server: ServerProcess, connection: asyncpg
         where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()"""
     while True:
         server.send(signal.SIGSTOP)
-        while "active" in (seen := {row["state"] for row in await connection.fetch(states)}):
+        seen = {row["state"] for row in await connection.fetch(states)}
+        # A statement ends by itself, unless it waits for a lock of a transaction that stands still as well.
+        while "active" in seen and "idle in transaction" not in seen:
             await asyncio.sleep(0.01)
+            seen = {row["state"] for row in await connection.fetch(states)}
         if seen == {"idle"}:
             return
         server.send(signal.SIGCONT)
