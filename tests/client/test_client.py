@@ -41,6 +41,7 @@ from jobqueue import (
     Rate,
     ReasonCode,
     RequestIdReused,
+    Retention,
     RetryPolicy,
     Status,
     TooLarge,
@@ -308,6 +309,20 @@ async def test_a_key_in_strict_order_is_blocked_by_a_job_that_ends_badly_and_unb
     with pytest.raises(KeyNotBlocked):
         await client.unblock_queue_key("ordered", "k")
     assert (await client.update_queue("ordered", None)).key_policy is None
+
+
+async def test_how_long_ended_jobs_stay_is_changed_whole_or_by_a_status_and_taken_back(client):
+    day = timedelta(days=1)
+    made = await client.update_queue("kept", retention=Retention(succeeded=day), allow_missing=True)
+    assert made.retention == Retention(succeeded=day)
+    both = Retention(failed_permanent=30 * day, cancelled=2 * day)
+    changed = await client.update_queue("kept", retention=both, retention_fields=["failed_permanent"])
+    assert changed.retention == Retention(succeeded=day, failed_permanent=30 * day)
+    limited = await client.update_queue("kept", max_waiting=5, etag=changed.etag)
+    assert (await client.get_queue("kept")).retention == limited.retention == changed.retention
+    assert (await client.update_queue("kept", retention=both)).retention == both
+    none = await client.update_queue("kept", retention=Retention())
+    assert (none.retention, none.max_waiting) == (None, 5)
 
 
 async def test_how_many_jobs_may_wait_is_changed_alone_or_with_the_policy(client):

@@ -106,6 +106,17 @@ def test_what_a_queue_allows_of_a_key_is_set_shown_and_taken_back(cli: Cli, queu
     assert "key_policy" not in cli.json("queues", "set", queue, *gone)
 
 
+def test_how_long_ended_jobs_stay_is_set_shown_and_taken_back(cli: Cli, queue: str):
+    made = cli.json("queues", "set", queue, "--keep-succeeded", "1d", "--keep-failed", "30d", "--make")
+    assert made["retention"] == {"succeeded": "86400s", "failed_permanent": "2592000s"}
+    shown = " ".join(cli("queues", "show", queue).stdout.split())
+    assert "kept after the end: succeeded 24h, failed_permanent 30d" in shown
+    changed = cli.json("queues", "set", queue, "--keep-failed", "default", "--keep-cancelled", "90m")
+    assert changed["retention"] == {"succeeded": "86400s", "cancelled": "5400s"}
+    gone = ("--keep-succeeded", "default", "--keep-cancelled", "default")
+    assert "retention" not in cli.json("queues", "set", queue, *gone)
+
+
 def test_a_key_of_a_queue_is_limited_paused_listed_and_set_back(cli: Cli, queue: str):
     assert cli("queues", "keys", queue).returncode == 3
     cli.json("queues", "set", queue, "--key-max-running", "1", "--make")
@@ -172,6 +183,8 @@ def test_a_queue_keeps_a_strict_order_of_its_keys_and_a_blocked_one_goes_on(cli:
         (("--key-rate", "none", "--key-rate-burst", "3"), "without a --key-rate"),
         (("--key-max-running", "-1"), "queue.key_policy.max_running: must be 1 to 1000000"),
         (("--key-rate", "10/2d"), "queue.key_policy.rate.period"),
+        (("--keep-failed", "soon"), "such as 1500ms, 30s"),
+        (("--keep-failed", "30s"), "queue.retention.failed_permanent: must be from 3600 s to 3650 days"),
         (("--max-waiting", "-1"), "queue.max_waiting: must be 1 to 1000000"),
         (("--max-running", "-1"), "queue.limits.max_running: must be 1 to 1000000"),
     ],
@@ -183,6 +196,8 @@ def test_a_queue_keeps_a_strict_order_of_its_keys_and_a_blocked_one_goes_on(cli:
         "a burst of none",
         "negative",
         "two days",
+        "no time",
+        "kept for seconds",
         "fewer than none wait",
         "fewer than none run",
     ],

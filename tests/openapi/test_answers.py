@@ -85,7 +85,12 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     await checked("PauseQueue", {"reason": "a test"}, name="later")
     await checked("ResumeQueue", {}, name="later")
     await checked(
-        "UpdateQueue", {"key_policy": {"rate": {"count": 1, "period": "1s"}, "fair": True}}, name="later"
+        "UpdateQueue",
+        {
+            "key_policy": {"rate": {"count": 1, "period": "1s"}, "fair": True},
+            "retention": {"succeeded": "3600s"},
+        },
+        name="later",
     )
     await checked("ListQueueKeys", only="WAITING", order_by="waiting desc", queue="later")
     await checked("UpdateQueueKey", {"max_running": 5, "paused": True}, queue="later", key="a%2Fb%20c%3Ad")

@@ -304,7 +304,7 @@ BASES: dict[str, list[Base]] = {
     "UpdateQueue": [
         Base(
             {"name": "mail"},
-            {"update_mask": "limits,keyPolicy,maxWaiting", "allow_missing": True},
+            {"update_mask": "limits,keyPolicy,maxWaiting,retention", "allow_missing": True},
             {
                 "max_waiting": 1,
                 "limits": {"max_running": 1, "rate": {"count": 1, "period": "1s", "burst": 1}},
@@ -317,6 +317,7 @@ BASES: dict[str, list[Base]] = {
                     "max_waiting": 1,
                     "require_key": False,
                 },
+                "retention": {"succeeded": "3600s", "failed_permanent": "3600s", "cancelled": "3600s"},
                 "etag": "",
             },
         )

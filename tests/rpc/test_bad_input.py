@@ -426,6 +426,11 @@ def a_key(*mask: str, queue: str = "mail", key: str = "ada", **fields: Any) -> d
     }
 
 
+def a_retention(*mask: str, **kept: Any) -> dict[str, Any]:
+    queue = queue_admin_pb2.Queue(name="mail", retention=queue_admin_pb2.Retention(**kept))
+    return {"queue": queue, "update_mask": FieldMask(paths=mask)}
+
+
 def a_total(most: int) -> dict[str, Any]:
     return {"queue": queue_admin_pb2.Queue(name="mail", limits=queue_admin_pb2.Limits(max_running=most))}
 
@@ -492,6 +497,15 @@ WRONG_ADMIN: list[tuple[str, str, dict[str, Any], str]] = [
     ("negative max_waiting", "UpdateQueue", a_policy(max_waiting=-1), "queue.key_policy.max_waiting"),
     ("negative max_waiting of a queue", "UpdateQueue", {"queue": a_limit(-1)}, "queue.max_waiting"),
     ("max_waiting 1000001 of a queue", "UpdateQueue", {"queue": a_limit(1_000_001)}, "queue.max_waiting"),
+    ("an end kept for 59 min", "UpdateQueue", a_retention(cancelled=of(3599)), "queue.retention.cancelled"),
+    ("an end kept for 0 s", "UpdateQueue", a_retention(succeeded=of()), "queue.retention.succeeded"),
+    (
+        "an end kept for 3651 days",
+        "UpdateQueue",
+        a_retention(failed_permanent=of(3651 * 86_400)),
+        "queue.retention.failed_permanent",
+    ),
+    ("mask of an end that is none", "UpdateQueue", a_retention("retention.running"), "update_mask"),
     ("negative max_running of a queue", "UpdateQueue", a_total(-1), "queue.limits.max_running"),
     ("max_running 1000001 of a queue", "UpdateQueue", a_total(1_000_001), "queue.limits.max_running"),
     ("mask of a part of a queue's rate", "UpdateQueue", a_policy("limits.rate.count"), "update_mask"),

@@ -12,9 +12,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
-from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT, KeyPolicy, Kind, Limits, Queue, Rate
+from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT, KeyPolicy, Kind, Limits, Queue, Rate, Retention
 from jobqueue_server.core.catalog.queues import KEY_POLICY_LEVEL
-from jobqueue_server.core.upkeep.levels import LIMITS_LEVEL
+from jobqueue_server.core.upkeep.levels import LIMITS_LEVEL, RETENTION_LEVEL
 from jobqueue_server.model import KeyPolicy as Policy
 from jobqueue_server.model import Rate as Starts
 from tests.lease.hand_worker import PATIENCE, HandWorker, reason_of
@@ -23,6 +23,7 @@ from tests.lease.place import Caller, Place, eventually
 pytestmark = pytest.mark.any_engine
 
 MINUTE = Duration(seconds=60)
+HOUR = Duration(seconds=3600)
 
 
 async def update(
@@ -184,8 +185,21 @@ async def test_a_policy_is_refused_while_an_older_server_lives_and_changes_nothi
         ({"key_policy": KeyPolicy(fair=True)}, "key_policy", LIMITS_LEVEL),
         ({"max_waiting": 3}, "max_waiting", KEY_POLICY_LEVEL),
         ({"max_waiting": 3, "limits": Limits(max_running=3)}, "limits", LIMITS_LEVEL),
+        ({"retention": Retention(succeeded=HOUR)}, "retention", RETENTION_LEVEL),
+        ({"retention": Retention(failed_permanent=HOUR)}, "retention.failed_permanent", RETENTION_LEVEL),
+        ({"max_waiting": 3, "retention": Retention(cancelled=HOUR)}, "retention", RETENTION_LEVEL),
     ],
-    ids=["max_running", "rate", "strict order", "turns", "max_waiting", "two of two levels"],
+    ids=[
+        "max_running",
+        "rate",
+        "strict order",
+        "turns",
+        "max_waiting",
+        "two of two levels",
+        "kept successes",
+        "kept failures",
+        "kept cancellations and a limit",
+    ],
 )
 async def test_a_limit_of_the_queue_is_refused_while_an_older_server_lives_and_changes_nothing(
     dsn: str, set_to: dict[str, Any], taken_back: str, level: int
@@ -197,7 +211,7 @@ async def test_a_limit_of_the_queue_is_refused_while_an_older_server_lives_and_c
             error = await refused(place.admin.UpdateQueue(asked, timeout=PATIENCE))
             assert reason_of(error) == "SERVERS_DIFFER"
             queue = await read(place)
-            assert not any(queue.HasField(field) for field in ("limits", "key_policy"))
+            assert not any(queue.HasField(field) for field in ("limits", "key_policy", "retention"))
             assert queue.max_waiting == 0
             assert await place.value("select min_level from requirement") < KEY_POLICY_LEVEL
             # A policy that limits nothing asks for no level.

@@ -12,8 +12,9 @@ from uuid import UUID, uuid4
 import asyncpg
 import grpc.aio
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
-from jobqueue.v1 import job_pb2, jobqueue_pb2
+from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.core.query import cursor as cursors
 from jobqueue_server.core.query import watch as watches
 from jobqueue_server.core.query import watching
@@ -446,6 +447,21 @@ async def test_a_token_is_good_for_half_of_the_retention_and_a_day_at_most(dsn, 
                 assert watcher.answers == 1
             old = at - good_for - timedelta(seconds=1)
             assert await refused(place, aged(watcher.token, at=old, since=old)) == "WATCH_TOKEN_EXPIRED"
+
+
+@pytest.mark.any_engine
+async def test_a_token_is_good_for_half_of_the_shortest_time_of_any_queue(place):
+    async with Watcher(place) as watcher:
+        at = cursors.cursor_of(watcher.token, watches._text(WatchFilter())).at
+    old = at - timedelta(hours=1, seconds=1)
+    aged_token = aged(watcher.token, at=old, since=old)
+    async with Watcher(place, token=aged_token) as watcher:
+        assert watcher.answers == 1
+    await place.enqueue(queue="mail")
+    kept = queue_admin_pb2.Retention(cancelled=Duration(seconds=7200))
+    queue = queue_admin_pb2.Queue(name="mail", retention=kept)
+    await place.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=queue))
+    assert await refused(place, aged_token) == "WATCH_TOKEN_EXPIRED"
 
 
 @pytest.mark.any_engine

@@ -48,9 +48,13 @@ def ago(**parts: float) -> datetime:
     return datetime.now(UTC) - timedelta(**parts)
 
 
-async def lane(connection: Any, kind: str = "send_email") -> int:
+async def lane(connection: Any, kind: str = "send_email", /, **kept: timedelta) -> int:
+    """Of a new queue, which keeps what ended so long: `succeeded`, `failed_permanent`, `cancelled`."""
     queue_id = await connection.fetchval(
-        "insert into queue (namespace_id, name) values (1, $1) returning id", uuid4().hex
+        "insert into queue (namespace_id, name, retention_succeeded, retention_failed_permanent, retention_cancelled) "
+        "values (1, $1, $2, $3, $4) returning id",
+        uuid4().hex,
+        *(kept.get(status) for status in ("succeeded", "failed_permanent", "cancelled")),
     )
     kind_id = await connection.fetchval(
         "insert into kind (namespace_id, name) values (1, $1) "
@@ -83,10 +87,16 @@ async def live(connection: Any, ids: Sequence[UUID], payload: bytes = b"{}") -> 
 
 
 async def finished(
-    connection: Any, ids: Sequence[UUID], finished_at: datetime, *, session_id: int | None = None
+    connection: Any,
+    ids: Sequence[UUID],
+    finished_at: datetime,
+    *,
+    session_id: int | None = None,
+    lane_id: int | None = None,
+    status: int = 3,
 ) -> None:
-    """Jobs that failed once, then succeeded, and said how far they were."""
-    lane_id = await lane(connection)
+    """Jobs that failed once, then ended, and said how far they were."""
+    lane_id = await lane(connection) if lane_id is None else lane_id
     async with connection.transaction():
         await connection.execute(
             "insert into job (id, run_at, lane_id, priority, max_attempts, payload) "
@@ -96,10 +106,11 @@ async def finished(
         )
         await connection.execute(
             "insert into finished_job (id, finished_at, started_at, session_id, attempts, status, failures, losses) "
-            "select id, $2, $2, $3, 2, 3, 1, 0 from unnest($1::uuid[]) id",
+            "select id, $2, $2, $3, 2, $4, 1, 0 from unnest($1::uuid[]) id",
             ids,
             finished_at,
             session_id,
+            status,
         )
         await connection.execute(
             "insert into attempt (job_id, attempt, started_at, ended_at, session_id, outcome, message) "

@@ -31,6 +31,7 @@ from jobqueue_server.model import (
     MAX_PRIORITY,
     MAX_RATE_COUNT,
     MAX_RATE_PERIOD,
+    MAX_RETENTION_OF_A_QUEUE,
     MAX_RUNNING_OF_A_KEY,
     MAX_RUNNING_OF_A_QUEUE,
     MAX_SESSION_TTL,
@@ -45,6 +46,7 @@ from jobqueue_server.model import (
     MIN_BACKOFF,
     MIN_PRIORITY,
     MIN_RATE_PERIOD,
+    MIN_RETENTION_OF_A_QUEUE,
     MIN_SESSION_TTL,
     MIN_TIMEOUT,
     MIN_UNIQUE_PERIOD,
@@ -148,6 +150,8 @@ BACKOFF = _span(MIN_BACKOFF, MAX_BACKOFF)
 TIMEOUT = _span(MIN_TIMEOUT, MAX_TIMEOUT)
 AHEAD = _span(timedelta(), MAX_AHEAD)
 WAIT = _span(timedelta(), MAX_WAIT)
+# How long a queue keeps jobs that ended.
+KEPT = _span(MIN_RETENTION_OF_A_QUEUE, MAX_RETENTION_OF_A_QUEUE)
 LEASES: Schema = {"maxItems": MAX_NAMED}
 SLOTS: Schema = {"minimum": 0, "maximum": MAX_SLOTS}
 KEY_ID: Schema = {"pattern": "^[0-9a-hjkmnp-tv-z]{10}$"}
@@ -320,6 +324,9 @@ LIMITS: dict[str, Schema] = {
     "Limits.max_running": {"minimum": 0, "maximum": MAX_RUNNING_OF_A_QUEUE},
     "Kind.slot_weight": {"minimum": 0, "maximum": MAX_SLOT_WEIGHT},
     "Queue.max_waiting": {"minimum": 0, "maximum": MAX_WAITING},
+    "Retention.succeeded": KEPT,
+    "Retention.failed_permanent": KEPT,
+    "Retention.cancelled": KEPT,
     "Queue.etag": {"maxLength": MAX_ETAG_CHARS, "pattern": _NO_NUL},
     "KeyPolicy.max_running": {"minimum": 0, "maximum": MAX_RUNNING_OF_A_KEY},
     "KeyPolicy.max_waiting": {"minimum": 0, "maximum": MAX_WAITING_OF_A_KEY},

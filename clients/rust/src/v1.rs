@@ -5824,8 +5824,8 @@ pub mod job_queue_client {
         }
     }
 }
-/// A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy` and
-/// `max_waiting`; the server sets every other field.
+/// A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy`, `max_waiting`
+/// and `retention`; the server sets every other field.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Queue {
     /// The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out.
@@ -5858,6 +5858,23 @@ pub struct Queue {
     /// Empty: whatever was changed since. At most 64 characters.
     #[prost(string, tag = "9")]
     pub etag: ::prost::alloc::string::String,
+    /// How long jobs of the queue can be read after their end. Unset: as long as those of every queue (JOBQUEUE_RETENTION).
+    #[prost(message, optional, tag = "10")]
+    pub retention: ::core::option::Option<Retention>,
+}
+/// How long jobs of a queue can be read after their end, by the status in which they ended. Unset: as long as those of every
+/// queue. A job stays at least that long. It goes up to a few hours later: with many others (docs/retention.md).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Retention {
+    /// Of jobs that ended as SUCCEEDED, 1 h to 3650 days.
+    #[prost(message, optional, tag = "1")]
+    pub succeeded: ::core::option::Option<::prost_types::Duration>,
+    /// Of jobs that ended as FAILED_PERMANENT, 1 h to 3650 days.
+    #[prost(message, optional, tag = "2")]
+    pub failed_permanent: ::core::option::Option<::prost_types::Duration>,
+    /// Of jobs that ended as CANCELLED, 1 h to 3650 days.
+    #[prost(message, optional, tag = "3")]
+    pub cancelled: ::core::option::Option<::prost_types::Duration>,
 }
 /// What a queue or a kind allows of all its jobs together. 0: no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6111,7 +6128,9 @@ pub struct UpdateQueueRequest {
     pub queue: ::core::option::Option<Queue>,
     /// What is changed: `max_waiting`; `limits`, or of it `limits.max_running` and `limits.rate`; `key_policy`, or of it
     /// `key_policy.max_running`, `key_policy.rate`, `key_policy.order`, `key_policy.on_failure`, `key_policy.fair`,
-    /// `key_policy.max_waiting` and `key_policy.require_key`. What it names and `queue` does not set is set back to no limit.
+    /// `key_policy.max_waiting` and `key_policy.require_key`; `retention`, or of it `retention.succeeded`,
+    /// `retention.failed_permanent` and `retention.cancelled`. What it names and `queue` does not set is set back to no limit, and
+    /// a retention to that of every queue.
     /// Empty: what is set in `queue`. Over REST its paths are written as `keyPolicy.maxRunning`.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,

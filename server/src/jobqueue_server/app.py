@@ -130,8 +130,8 @@ class App:
             stores, upkeep, events.server.count, events.peers, metrics, tuning, issuers=read_issuers(settings),
             revoked=revoked_of(self._tls), server_name=self.name, used=bool(settings.auth),
         )
-        self.query = query = QueryRoom(stores, upkeep, events, metrics, most_watches=settings.max_watches,
-                                       retention=retention)
+        self.query = query = QueryRoom(stores, upkeep, catalog, events, metrics,
+                                       most_watches=settings.max_watches, retention=retention)
         self.stats = stats = StatsRoom(stores, upkeep, catalog, events, metrics)
         self.lease = lease = LeaseRoom(stores, catalog, events, tuning, cancel_grace=cancel_grace)
         self.claim = claim = ClaimRoom(stores, upkeep, catalog, events, lease, metrics, tuning)

@@ -45,6 +45,8 @@ MAX_RUNNING_OF_A_KEY = 1_000_000
 MAX_RUNNING_OF_A_QUEUE = MAX_RUNNING_OF_A_KIND = 1_000_000
 MAX_SLOT_WEIGHT = 1_000
 MAX_WAITING = 1_000_000
+#: How long a queue may keep jobs that ended.
+MIN_RETENTION_OF_A_QUEUE, MAX_RETENTION_OF_A_QUEUE = timedelta(hours=1), timedelta(days=3650)
 MAX_WAITING_OF_A_KEY = 2**31 - 1
 MAX_RATE_COUNT = 1_000_000
 MIN_RATE_PERIOD, MAX_RATE_PERIOD = timedelta(milliseconds=1), timedelta(days=1)
@@ -548,6 +550,19 @@ class QueueKey:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueRetention:
+    """How long a queue keeps jobs after their end, by the status in which they ended. None: as long as every queue."""
+
+    succeeded: timedelta | None = None
+    failed_permanent: timedelta | None = None
+    cancelled: timedelta | None = None
+
+
+#: Of a queue that keeps jobs as long as every queue.
+NO_RETENTION = QueueRetention()
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """A queue with the depths of the statuses that are not terminal, and of the holds that jobs of it are in."""
 
@@ -562,3 +577,4 @@ class Queue:
     max_waiting: int | None = None
     max_running: int | None = None
     rate: Rate | None = None
+    retention: QueueRetention = NO_RETENTION

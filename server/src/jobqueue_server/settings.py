@@ -430,7 +430,9 @@ class Settings(BaseSettings):
         "Jobs", "declared", "`declared`: a job's kind must be known by PutKind; `open`: any kind is taken."
     )
     retention: Annotated[Duration, AfterValidator(_between("1h", "3650d"))] = _set(
-        "Jobs", timedelta(days=7), "How long a job can be read after its end."
+        "Jobs",
+        timedelta(days=7),
+        "How long a job can be read after its end, where its queue does not say otherwise (docs/retention.md).",
     )
     start: Literal["running", "paused"] = _set(
         "Jobs",

@@ -190,11 +190,11 @@ func (x ListQueueKeysRequest_Only) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ListQueueKeysRequest_Only.Descriptor instead.
 func (ListQueueKeysRequest_Only) EnumDescriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{18, 0}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{19, 0}
 }
 
-// A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy` and
-// `max_waiting`; the server sets every other field.
+// A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy`, `max_waiting`
+// and `retention`; the server sets every other field.
 type Queue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out.
@@ -217,7 +217,9 @@ type Queue struct {
 	MaxWaiting int32 `protobuf:"varint,8,opt,name=max_waiting,json=maxWaiting,proto3" json:"max_waiting,omitempty"`
 	// Stands for this version of what UpdateQueue changes. In UpdateQueue: the queue is changed only if it still has it.
 	// Empty: whatever was changed since. At most 64 characters.
-	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	// How long jobs of the queue can be read after their end. Unset: as long as those of every queue (JOBQUEUE_RETENTION).
+	Retention     *Retention `protobuf:"bytes,10,opt,name=retention,proto3" json:"retention,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +317,78 @@ func (x *Queue) GetEtag() string {
 	return ""
 }
 
+func (x *Queue) GetRetention() *Retention {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+// How long jobs of a queue can be read after their end, by the status in which they ended. Unset: as long as those of every
+// queue. A job stays at least that long. It goes up to a few hours later: with many others (docs/retention.md).
+type Retention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of jobs that ended as SUCCEEDED, 1 h to 3650 days.
+	Succeeded *durationpb.Duration `protobuf:"bytes,1,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
+	// Of jobs that ended as FAILED_PERMANENT, 1 h to 3650 days.
+	FailedPermanent *durationpb.Duration `protobuf:"bytes,2,opt,name=failed_permanent,json=failedPermanent,proto3" json:"failed_permanent,omitempty"`
+	// Of jobs that ended as CANCELLED, 1 h to 3650 days.
+	Cancelled     *durationpb.Duration `protobuf:"bytes,3,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retention) Reset() {
+	*x = Retention{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retention) ProtoMessage() {}
+
+func (x *Retention) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retention.ProtoReflect.Descriptor instead.
+func (*Retention) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Retention) GetSucceeded() *durationpb.Duration {
+	if x != nil {
+		return x.Succeeded
+	}
+	return nil
+}
+
+func (x *Retention) GetFailedPermanent() *durationpb.Duration {
+	if x != nil {
+		return x.FailedPermanent
+	}
+	return nil
+}
+
+func (x *Retention) GetCancelled() *durationpb.Duration {
+	if x != nil {
+		return x.Cancelled
+	}
+	return nil
+}
+
 // What a queue or a kind allows of all its jobs together. 0: no limit.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -330,7 +404,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +416,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +429,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{1}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Limits) GetMaxRunning() int32 {
@@ -399,7 +473,7 @@ type KeyPolicy struct {
 
 func (x *KeyPolicy) Reset() {
 	*x = KeyPolicy{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +485,7 @@ func (x *KeyPolicy) String() string {
 func (*KeyPolicy) ProtoMessage() {}
 
 func (x *KeyPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +498,7 @@ func (x *KeyPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyPolicy.ProtoReflect.Descriptor instead.
 func (*KeyPolicy) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{2}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *KeyPolicy) GetMaxRunning() int32 {
@@ -494,7 +568,7 @@ type Rate struct {
 
 func (x *Rate) Reset() {
 	*x = Rate{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +580,7 @@ func (x *Rate) String() string {
 func (*Rate) ProtoMessage() {}
 
 func (x *Rate) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +593,7 @@ func (x *Rate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rate.ProtoReflect.Descriptor instead.
 func (*Rate) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{3}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Rate) GetCount() int32 {
@@ -586,7 +660,7 @@ type QueueKey struct {
 
 func (x *QueueKey) Reset() {
 	*x = QueueKey{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +672,7 @@ func (x *QueueKey) String() string {
 func (*QueueKey) ProtoMessage() {}
 
 func (x *QueueKey) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +685,7 @@ func (x *QueueKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueKey.ProtoReflect.Descriptor instead.
 func (*QueueKey) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{4}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *QueueKey) GetQueue() string {
@@ -713,7 +787,7 @@ type HoldDepth struct {
 
 func (x *HoldDepth) Reset() {
 	*x = HoldDepth{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +799,7 @@ func (x *HoldDepth) String() string {
 func (*HoldDepth) ProtoMessage() {}
 
 func (x *HoldDepth) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +812,7 @@ func (x *HoldDepth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldDepth.ProtoReflect.Descriptor instead.
 func (*HoldDepth) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{5}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HoldDepth) GetHold() Job_Hold {
@@ -781,7 +855,7 @@ type QueueDepth struct {
 
 func (x *QueueDepth) Reset() {
 	*x = QueueDepth{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +867,7 @@ func (x *QueueDepth) String() string {
 func (*QueueDepth) ProtoMessage() {}
 
 func (x *QueueDepth) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +880,7 @@ func (x *QueueDepth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueDepth.ProtoReflect.Descriptor instead.
 func (*QueueDepth) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{6}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *QueueDepth) GetStatus() Job_Status {
@@ -870,7 +944,7 @@ type Kind struct {
 
 func (x *Kind) Reset() {
 	*x = Kind{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +956,7 @@ func (x *Kind) String() string {
 func (*Kind) ProtoMessage() {}
 
 func (x *Kind) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +969,7 @@ func (x *Kind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kind.ProtoReflect.Descriptor instead.
 func (*Kind) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{7}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Kind) GetName() string {
@@ -998,7 +1072,7 @@ type ListQueuesRequest struct {
 
 func (x *ListQueuesRequest) Reset() {
 	*x = ListQueuesRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1084,7 @@ func (x *ListQueuesRequest) String() string {
 func (*ListQueuesRequest) ProtoMessage() {}
 
 func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1097,7 @@ func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesRequest.ProtoReflect.Descriptor instead.
 func (*ListQueuesRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{8}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListQueuesRequest) GetPageSize() int32 {
@@ -1053,7 +1127,7 @@ type ListQueuesResponse struct {
 
 func (x *ListQueuesResponse) Reset() {
 	*x = ListQueuesResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1139,7 @@ func (x *ListQueuesResponse) String() string {
 func (*ListQueuesResponse) ProtoMessage() {}
 
 func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1152,7 @@ func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesResponse.ProtoReflect.Descriptor instead.
 func (*ListQueuesResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{9}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListQueuesResponse) GetQueues() []*Queue {
@@ -1106,7 +1180,7 @@ type GetQueueRequest struct {
 
 func (x *GetQueueRequest) Reset() {
 	*x = GetQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1192,7 @@ func (x *GetQueueRequest) String() string {
 func (*GetQueueRequest) ProtoMessage() {}
 
 func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1205,7 @@ func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{10}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetQueueRequest) GetName() string {
@@ -1152,7 +1226,7 @@ type GetQueueResponse struct {
 
 func (x *GetQueueResponse) Reset() {
 	*x = GetQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1238,7 @@ func (x *GetQueueResponse) String() string {
 func (*GetQueueResponse) ProtoMessage() {}
 
 func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1251,7 @@ func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{11}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetQueueResponse) GetQueue() *Queue {
@@ -1200,7 +1274,7 @@ type PauseQueueRequest struct {
 
 func (x *PauseQueueRequest) Reset() {
 	*x = PauseQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1286,7 @@ func (x *PauseQueueRequest) String() string {
 func (*PauseQueueRequest) ProtoMessage() {}
 
 func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1299,7 @@ func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueRequest.ProtoReflect.Descriptor instead.
 func (*PauseQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{12}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PauseQueueRequest) GetName() string {
@@ -1253,7 +1327,7 @@ type PauseQueueResponse struct {
 
 func (x *PauseQueueResponse) Reset() {
 	*x = PauseQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1339,7 @@ func (x *PauseQueueResponse) String() string {
 func (*PauseQueueResponse) ProtoMessage() {}
 
 func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1352,7 @@ func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueResponse.ProtoReflect.Descriptor instead.
 func (*PauseQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{13}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PauseQueueResponse) GetQueue() *Queue {
@@ -1299,7 +1373,7 @@ type ResumeQueueRequest struct {
 
 func (x *ResumeQueueRequest) Reset() {
 	*x = ResumeQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1311,7 +1385,7 @@ func (x *ResumeQueueRequest) String() string {
 func (*ResumeQueueRequest) ProtoMessage() {}
 
 func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1324,7 +1398,7 @@ func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueRequest.ProtoReflect.Descriptor instead.
 func (*ResumeQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{14}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResumeQueueRequest) GetName() string {
@@ -1345,7 +1419,7 @@ type ResumeQueueResponse struct {
 
 func (x *ResumeQueueResponse) Reset() {
 	*x = ResumeQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1431,7 @@ func (x *ResumeQueueResponse) String() string {
 func (*ResumeQueueResponse) ProtoMessage() {}
 
 func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1444,7 @@ func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueResponse.ProtoReflect.Descriptor instead.
 func (*ResumeQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{15}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResumeQueueResponse) GetQueue() *Queue {
@@ -1387,7 +1461,9 @@ type UpdateQueueRequest struct {
 	Queue *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
 	// What is changed: `max_waiting`; `limits`, or of it `limits.max_running` and `limits.rate`; `key_policy`, or of it
 	// `key_policy.max_running`, `key_policy.rate`, `key_policy.order`, `key_policy.on_failure`, `key_policy.fair`,
-	// `key_policy.max_waiting` and `key_policy.require_key`. What it names and `queue` does not set is set back to no limit.
+	// `key_policy.max_waiting` and `key_policy.require_key`; `retention`, or of it `retention.succeeded`,
+	// `retention.failed_permanent` and `retention.cancelled`. What it names and `queue` does not set is set back to no limit, and
+	// a retention to that of every queue.
 	// Empty: what is set in `queue`. Over REST its paths are written as `keyPolicy.maxRunning`.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Whether a queue that was never used is made. Default: QUEUE_NOT_FOUND.
@@ -1398,7 +1474,7 @@ type UpdateQueueRequest struct {
 
 func (x *UpdateQueueRequest) Reset() {
 	*x = UpdateQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[16]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1486,7 @@ func (x *UpdateQueueRequest) String() string {
 func (*UpdateQueueRequest) ProtoMessage() {}
 
 func (x *UpdateQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[16]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1499,7 @@ func (x *UpdateQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateQueueRequest.ProtoReflect.Descriptor instead.
 func (*UpdateQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{16}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UpdateQueueRequest) GetQueue() *Queue {
@@ -1458,7 +1534,7 @@ type UpdateQueueResponse struct {
 
 func (x *UpdateQueueResponse) Reset() {
 	*x = UpdateQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[17]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1546,7 @@ func (x *UpdateQueueResponse) String() string {
 func (*UpdateQueueResponse) ProtoMessage() {}
 
 func (x *UpdateQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[17]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1559,7 @@ func (x *UpdateQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateQueueResponse.ProtoReflect.Descriptor instead.
 func (*UpdateQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{17}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpdateQueueResponse) GetQueue() *Queue {
@@ -1513,7 +1589,7 @@ type ListQueueKeysRequest struct {
 
 func (x *ListQueueKeysRequest) Reset() {
 	*x = ListQueueKeysRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[18]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1601,7 @@ func (x *ListQueueKeysRequest) String() string {
 func (*ListQueueKeysRequest) ProtoMessage() {}
 
 func (x *ListQueueKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[18]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1614,7 @@ func (x *ListQueueKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueueKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListQueueKeysRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{18}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListQueueKeysRequest) GetQueue() string {
@@ -1592,7 +1668,7 @@ type ListQueueKeysResponse struct {
 
 func (x *ListQueueKeysResponse) Reset() {
 	*x = ListQueueKeysResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[19]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1680,7 @@ func (x *ListQueueKeysResponse) String() string {
 func (*ListQueueKeysResponse) ProtoMessage() {}
 
 func (x *ListQueueKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[19]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1693,7 @@ func (x *ListQueueKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueueKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListQueueKeysResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{19}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListQueueKeysResponse) GetKeys() []*QueueKey {
@@ -1654,7 +1730,7 @@ type GetQueueKeyRequest struct {
 
 func (x *GetQueueKeyRequest) Reset() {
 	*x = GetQueueKeyRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[20]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1742,7 @@ func (x *GetQueueKeyRequest) String() string {
 func (*GetQueueKeyRequest) ProtoMessage() {}
 
 func (x *GetQueueKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[20]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1755,7 @@ func (x *GetQueueKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueKeyRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{20}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetQueueKeyRequest) GetQueue() string {
@@ -1707,7 +1783,7 @@ type GetQueueKeyResponse struct {
 
 func (x *GetQueueKeyResponse) Reset() {
 	*x = GetQueueKeyResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[21]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1795,7 @@ func (x *GetQueueKeyResponse) String() string {
 func (*GetQueueKeyResponse) ProtoMessage() {}
 
 func (x *GetQueueKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[21]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1808,7 @@ func (x *GetQueueKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueKeyResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{21}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetQueueKeyResponse) GetQueueKey() *QueueKey {
@@ -1756,7 +1832,7 @@ type UpdateQueueKeyRequest struct {
 
 func (x *UpdateQueueKeyRequest) Reset() {
 	*x = UpdateQueueKeyRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[22]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1844,7 @@ func (x *UpdateQueueKeyRequest) String() string {
 func (*UpdateQueueKeyRequest) ProtoMessage() {}
 
 func (x *UpdateQueueKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[22]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +1857,7 @@ func (x *UpdateQueueKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateQueueKeyRequest.ProtoReflect.Descriptor instead.
 func (*UpdateQueueKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{22}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpdateQueueKeyRequest) GetQueueKey() *QueueKey {
@@ -1809,7 +1885,7 @@ type UpdateQueueKeyResponse struct {
 
 func (x *UpdateQueueKeyResponse) Reset() {
 	*x = UpdateQueueKeyResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[23]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1897,7 @@ func (x *UpdateQueueKeyResponse) String() string {
 func (*UpdateQueueKeyResponse) ProtoMessage() {}
 
 func (x *UpdateQueueKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[23]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1910,7 @@ func (x *UpdateQueueKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateQueueKeyResponse.ProtoReflect.Descriptor instead.
 func (*UpdateQueueKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{23}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpdateQueueKeyResponse) GetQueueKey() *QueueKey {
@@ -1858,7 +1934,7 @@ type UnblockQueueKeyRequest struct {
 
 func (x *UnblockQueueKeyRequest) Reset() {
 	*x = UnblockQueueKeyRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[24]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +1946,7 @@ func (x *UnblockQueueKeyRequest) String() string {
 func (*UnblockQueueKeyRequest) ProtoMessage() {}
 
 func (x *UnblockQueueKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[24]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +1959,7 @@ func (x *UnblockQueueKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockQueueKeyRequest.ProtoReflect.Descriptor instead.
 func (*UnblockQueueKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{24}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UnblockQueueKeyRequest) GetQueue() string {
@@ -1913,7 +1989,7 @@ type UnblockQueueKeyResponse struct {
 
 func (x *UnblockQueueKeyResponse) Reset() {
 	*x = UnblockQueueKeyResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[25]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +2001,7 @@ func (x *UnblockQueueKeyResponse) String() string {
 func (*UnblockQueueKeyResponse) ProtoMessage() {}
 
 func (x *UnblockQueueKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[25]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2014,7 @@ func (x *UnblockQueueKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockQueueKeyResponse.ProtoReflect.Descriptor instead.
 func (*UnblockQueueKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{25}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UnblockQueueKeyResponse) GetBlockedBy() string {
@@ -1968,7 +2044,7 @@ type PutKindRequest struct {
 
 func (x *PutKindRequest) Reset() {
 	*x = PutKindRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[26]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2056,7 @@ func (x *PutKindRequest) String() string {
 func (*PutKindRequest) ProtoMessage() {}
 
 func (x *PutKindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[26]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2069,7 @@ func (x *PutKindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKindRequest.ProtoReflect.Descriptor instead.
 func (*PutKindRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{26}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PutKindRequest) GetKind() *Kind {
@@ -2021,7 +2097,7 @@ type PutKindResponse struct {
 
 func (x *PutKindResponse) Reset() {
 	*x = PutKindResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[27]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2109,7 @@ func (x *PutKindResponse) String() string {
 func (*PutKindResponse) ProtoMessage() {}
 
 func (x *PutKindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[27]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2122,7 @@ func (x *PutKindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKindResponse.ProtoReflect.Descriptor instead.
 func (*PutKindResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{27}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PutKindResponse) GetKind() *Kind {
@@ -2072,7 +2148,7 @@ type ListKindsRequest struct {
 
 func (x *ListKindsRequest) Reset() {
 	*x = ListKindsRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[28]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2084,7 +2160,7 @@ func (x *ListKindsRequest) String() string {
 func (*ListKindsRequest) ProtoMessage() {}
 
 func (x *ListKindsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[28]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2097,7 +2173,7 @@ func (x *ListKindsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKindsRequest.ProtoReflect.Descriptor instead.
 func (*ListKindsRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{28}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListKindsRequest) GetPageSize() int32 {
@@ -2134,7 +2210,7 @@ type ListKindsResponse struct {
 
 func (x *ListKindsResponse) Reset() {
 	*x = ListKindsResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[29]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2222,7 @@ func (x *ListKindsResponse) String() string {
 func (*ListKindsResponse) ProtoMessage() {}
 
 func (x *ListKindsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[29]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2235,7 @@ func (x *ListKindsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKindsResponse.ProtoReflect.Descriptor instead.
 func (*ListKindsResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{29}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListKindsResponse) GetKinds() []*Kind {
@@ -2180,7 +2256,7 @@ var File_jobqueue_v1_queue_admin_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1djobqueue/v1/queue_admin.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x19jobqueue/v1/insight.proto\x1a\x15jobqueue/v1/job.proto\"\xfa\x02\n" +
+	"\x1djobqueue/v1/queue_admin.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x19jobqueue/v1/insight.proto\x1a\x15jobqueue/v1/job.proto\"\xb6\x03\n" +
 	"\x05Queue\x12\x19\n" +
 	"\x04name\x18\x01 \x01(\tB\x05\xe2A\x02\x02\bR\x04name\x12\x1c\n" +
 	"\x06paused\x18\x02 \x01(\bB\x04\xe2A\x01\x03R\x06paused\x125\n" +
@@ -2192,7 +2268,13 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"key_policy\x18\a \x01(\v2\x16.jobqueue.v1.KeyPolicyB\x04\xe2A\x01\x01R\tkeyPolicy\x12%\n" +
 	"\vmax_waiting\x18\b \x01(\x05B\x04\xe2A\x01\x01R\n" +
 	"maxWaiting\x12\x18\n" +
-	"\x04etag\x18\t \x01(\tB\x04\xe2A\x01\x01R\x04etag\"\\\n" +
+	"\x04etag\x18\t \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12:\n" +
+	"\tretention\x18\n" +
+	" \x01(\v2\x16.jobqueue.v1.RetentionB\x04\xe2A\x01\x01R\tretention\"\xd5\x01\n" +
+	"\tRetention\x12=\n" +
+	"\tsucceeded\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\tsucceeded\x12J\n" +
+	"\x10failed_permanent\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\x0ffailedPermanent\x12=\n" +
+	"\tcancelled\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\tcancelled\"\\\n" +
 	"\x06Limits\x12%\n" +
 	"\vmax_running\x18\x01 \x01(\x05B\x04\xe2A\x01\x01R\n" +
 	"maxRunning\x12+\n" +
@@ -2381,116 +2463,121 @@ func file_jobqueue_v1_queue_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_jobqueue_v1_queue_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_jobqueue_v1_queue_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_jobqueue_v1_queue_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_jobqueue_v1_queue_admin_proto_goTypes = []any{
 	(KeyOrder)(0),                   // 0: jobqueue.v1.KeyOrder
 	(OnKeyFailure)(0),               // 1: jobqueue.v1.OnKeyFailure
 	(ListQueueKeysRequest_Only)(0),  // 2: jobqueue.v1.ListQueueKeysRequest.Only
 	(*Queue)(nil),                   // 3: jobqueue.v1.Queue
-	(*Limits)(nil),                  // 4: jobqueue.v1.Limits
-	(*KeyPolicy)(nil),               // 5: jobqueue.v1.KeyPolicy
-	(*Rate)(nil),                    // 6: jobqueue.v1.Rate
-	(*QueueKey)(nil),                // 7: jobqueue.v1.QueueKey
-	(*HoldDepth)(nil),               // 8: jobqueue.v1.HoldDepth
-	(*QueueDepth)(nil),              // 9: jobqueue.v1.QueueDepth
-	(*Kind)(nil),                    // 10: jobqueue.v1.Kind
-	(*ListQueuesRequest)(nil),       // 11: jobqueue.v1.ListQueuesRequest
-	(*ListQueuesResponse)(nil),      // 12: jobqueue.v1.ListQueuesResponse
-	(*GetQueueRequest)(nil),         // 13: jobqueue.v1.GetQueueRequest
-	(*GetQueueResponse)(nil),        // 14: jobqueue.v1.GetQueueResponse
-	(*PauseQueueRequest)(nil),       // 15: jobqueue.v1.PauseQueueRequest
-	(*PauseQueueResponse)(nil),      // 16: jobqueue.v1.PauseQueueResponse
-	(*ResumeQueueRequest)(nil),      // 17: jobqueue.v1.ResumeQueueRequest
-	(*ResumeQueueResponse)(nil),     // 18: jobqueue.v1.ResumeQueueResponse
-	(*UpdateQueueRequest)(nil),      // 19: jobqueue.v1.UpdateQueueRequest
-	(*UpdateQueueResponse)(nil),     // 20: jobqueue.v1.UpdateQueueResponse
-	(*ListQueueKeysRequest)(nil),    // 21: jobqueue.v1.ListQueueKeysRequest
-	(*ListQueueKeysResponse)(nil),   // 22: jobqueue.v1.ListQueueKeysResponse
-	(*GetQueueKeyRequest)(nil),      // 23: jobqueue.v1.GetQueueKeyRequest
-	(*GetQueueKeyResponse)(nil),     // 24: jobqueue.v1.GetQueueKeyResponse
-	(*UpdateQueueKeyRequest)(nil),   // 25: jobqueue.v1.UpdateQueueKeyRequest
-	(*UpdateQueueKeyResponse)(nil),  // 26: jobqueue.v1.UpdateQueueKeyResponse
-	(*UnblockQueueKeyRequest)(nil),  // 27: jobqueue.v1.UnblockQueueKeyRequest
-	(*UnblockQueueKeyResponse)(nil), // 28: jobqueue.v1.UnblockQueueKeyResponse
-	(*PutKindRequest)(nil),          // 29: jobqueue.v1.PutKindRequest
-	(*PutKindResponse)(nil),         // 30: jobqueue.v1.PutKindResponse
-	(*ListKindsRequest)(nil),        // 31: jobqueue.v1.ListKindsRequest
-	(*ListKindsResponse)(nil),       // 32: jobqueue.v1.ListKindsResponse
-	(*durationpb.Duration)(nil),     // 33: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),   // 34: google.protobuf.Timestamp
-	(*KeyHolder)(nil),               // 35: jobqueue.v1.KeyHolder
-	(Job_Hold)(0),                   // 36: jobqueue.v1.Job.Hold
-	(Job_Status)(0),                 // 37: jobqueue.v1.Job.Status
-	(*structpb.Value)(nil),          // 38: google.protobuf.Value
-	(*RetryPolicy)(nil),             // 39: jobqueue.v1.RetryPolicy
-	(*fieldmaskpb.FieldMask)(nil),   // 40: google.protobuf.FieldMask
-	(PayloadFormat)(0),              // 41: jobqueue.v1.PayloadFormat
+	(*Retention)(nil),               // 4: jobqueue.v1.Retention
+	(*Limits)(nil),                  // 5: jobqueue.v1.Limits
+	(*KeyPolicy)(nil),               // 6: jobqueue.v1.KeyPolicy
+	(*Rate)(nil),                    // 7: jobqueue.v1.Rate
+	(*QueueKey)(nil),                // 8: jobqueue.v1.QueueKey
+	(*HoldDepth)(nil),               // 9: jobqueue.v1.HoldDepth
+	(*QueueDepth)(nil),              // 10: jobqueue.v1.QueueDepth
+	(*Kind)(nil),                    // 11: jobqueue.v1.Kind
+	(*ListQueuesRequest)(nil),       // 12: jobqueue.v1.ListQueuesRequest
+	(*ListQueuesResponse)(nil),      // 13: jobqueue.v1.ListQueuesResponse
+	(*GetQueueRequest)(nil),         // 14: jobqueue.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),        // 15: jobqueue.v1.GetQueueResponse
+	(*PauseQueueRequest)(nil),       // 16: jobqueue.v1.PauseQueueRequest
+	(*PauseQueueResponse)(nil),      // 17: jobqueue.v1.PauseQueueResponse
+	(*ResumeQueueRequest)(nil),      // 18: jobqueue.v1.ResumeQueueRequest
+	(*ResumeQueueResponse)(nil),     // 19: jobqueue.v1.ResumeQueueResponse
+	(*UpdateQueueRequest)(nil),      // 20: jobqueue.v1.UpdateQueueRequest
+	(*UpdateQueueResponse)(nil),     // 21: jobqueue.v1.UpdateQueueResponse
+	(*ListQueueKeysRequest)(nil),    // 22: jobqueue.v1.ListQueueKeysRequest
+	(*ListQueueKeysResponse)(nil),   // 23: jobqueue.v1.ListQueueKeysResponse
+	(*GetQueueKeyRequest)(nil),      // 24: jobqueue.v1.GetQueueKeyRequest
+	(*GetQueueKeyResponse)(nil),     // 25: jobqueue.v1.GetQueueKeyResponse
+	(*UpdateQueueKeyRequest)(nil),   // 26: jobqueue.v1.UpdateQueueKeyRequest
+	(*UpdateQueueKeyResponse)(nil),  // 27: jobqueue.v1.UpdateQueueKeyResponse
+	(*UnblockQueueKeyRequest)(nil),  // 28: jobqueue.v1.UnblockQueueKeyRequest
+	(*UnblockQueueKeyResponse)(nil), // 29: jobqueue.v1.UnblockQueueKeyResponse
+	(*PutKindRequest)(nil),          // 30: jobqueue.v1.PutKindRequest
+	(*PutKindResponse)(nil),         // 31: jobqueue.v1.PutKindResponse
+	(*ListKindsRequest)(nil),        // 32: jobqueue.v1.ListKindsRequest
+	(*ListKindsResponse)(nil),       // 33: jobqueue.v1.ListKindsResponse
+	(*durationpb.Duration)(nil),     // 34: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 35: google.protobuf.Timestamp
+	(*KeyHolder)(nil),               // 36: jobqueue.v1.KeyHolder
+	(Job_Hold)(0),                   // 37: jobqueue.v1.Job.Hold
+	(Job_Status)(0),                 // 38: jobqueue.v1.Job.Status
+	(*structpb.Value)(nil),          // 39: google.protobuf.Value
+	(*RetryPolicy)(nil),             // 40: jobqueue.v1.RetryPolicy
+	(*fieldmaskpb.FieldMask)(nil),   // 41: google.protobuf.FieldMask
+	(PayloadFormat)(0),              // 42: jobqueue.v1.PayloadFormat
 }
 var file_jobqueue_v1_queue_admin_proto_depIdxs = []int32{
-	9,  // 0: jobqueue.v1.Queue.depths:type_name -> jobqueue.v1.QueueDepth
-	8,  // 1: jobqueue.v1.Queue.held:type_name -> jobqueue.v1.HoldDepth
-	4,  // 2: jobqueue.v1.Queue.limits:type_name -> jobqueue.v1.Limits
-	5,  // 3: jobqueue.v1.Queue.key_policy:type_name -> jobqueue.v1.KeyPolicy
-	6,  // 4: jobqueue.v1.Limits.rate:type_name -> jobqueue.v1.Rate
-	6,  // 5: jobqueue.v1.KeyPolicy.rate:type_name -> jobqueue.v1.Rate
-	0,  // 6: jobqueue.v1.KeyPolicy.order:type_name -> jobqueue.v1.KeyOrder
-	1,  // 7: jobqueue.v1.KeyPolicy.on_failure:type_name -> jobqueue.v1.OnKeyFailure
-	33, // 8: jobqueue.v1.Rate.period:type_name -> google.protobuf.Duration
-	34, // 9: jobqueue.v1.QueueKey.paused_at:type_name -> google.protobuf.Timestamp
-	34, // 10: jobqueue.v1.QueueKey.next_start_at:type_name -> google.protobuf.Timestamp
-	35, // 11: jobqueue.v1.QueueKey.holders:type_name -> jobqueue.v1.KeyHolder
-	36, // 12: jobqueue.v1.HoldDepth.hold:type_name -> jobqueue.v1.Job.Hold
-	37, // 13: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
-	33, // 14: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
-	38, // 15: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
-	39, // 16: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
-	33, // 17: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
-	4,  // 18: jobqueue.v1.Kind.limits:type_name -> jobqueue.v1.Limits
-	3,  // 19: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
-	3,  // 20: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 21: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 22: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 23: jobqueue.v1.UpdateQueueRequest.queue:type_name -> jobqueue.v1.Queue
-	40, // 24: jobqueue.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 25: jobqueue.v1.UpdateQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	2,  // 26: jobqueue.v1.ListQueueKeysRequest.only:type_name -> jobqueue.v1.ListQueueKeysRequest.Only
-	7,  // 27: jobqueue.v1.ListQueueKeysResponse.keys:type_name -> jobqueue.v1.QueueKey
-	7,  // 28: jobqueue.v1.GetQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
-	7,  // 29: jobqueue.v1.UpdateQueueKeyRequest.queue_key:type_name -> jobqueue.v1.QueueKey
-	40, // 30: jobqueue.v1.UpdateQueueKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	7,  // 31: jobqueue.v1.UpdateQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
-	10, // 32: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
-	41, // 33: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	10, // 34: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
-	41, // 35: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	10, // 36: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
-	11, // 37: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
-	13, // 38: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
-	15, // 39: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
-	17, // 40: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
-	19, // 41: jobqueue.v1.QueueAdmin.UpdateQueue:input_type -> jobqueue.v1.UpdateQueueRequest
-	21, // 42: jobqueue.v1.QueueAdmin.ListQueueKeys:input_type -> jobqueue.v1.ListQueueKeysRequest
-	23, // 43: jobqueue.v1.QueueAdmin.GetQueueKey:input_type -> jobqueue.v1.GetQueueKeyRequest
-	25, // 44: jobqueue.v1.QueueAdmin.UpdateQueueKey:input_type -> jobqueue.v1.UpdateQueueKeyRequest
-	27, // 45: jobqueue.v1.QueueAdmin.UnblockQueueKey:input_type -> jobqueue.v1.UnblockQueueKeyRequest
-	29, // 46: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
-	31, // 47: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
-	12, // 48: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
-	14, // 49: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
-	16, // 50: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
-	18, // 51: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
-	20, // 52: jobqueue.v1.QueueAdmin.UpdateQueue:output_type -> jobqueue.v1.UpdateQueueResponse
-	22, // 53: jobqueue.v1.QueueAdmin.ListQueueKeys:output_type -> jobqueue.v1.ListQueueKeysResponse
-	24, // 54: jobqueue.v1.QueueAdmin.GetQueueKey:output_type -> jobqueue.v1.GetQueueKeyResponse
-	26, // 55: jobqueue.v1.QueueAdmin.UpdateQueueKey:output_type -> jobqueue.v1.UpdateQueueKeyResponse
-	28, // 56: jobqueue.v1.QueueAdmin.UnblockQueueKey:output_type -> jobqueue.v1.UnblockQueueKeyResponse
-	30, // 57: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
-	32, // 58: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
-	48, // [48:59] is the sub-list for method output_type
-	37, // [37:48] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	10, // 0: jobqueue.v1.Queue.depths:type_name -> jobqueue.v1.QueueDepth
+	9,  // 1: jobqueue.v1.Queue.held:type_name -> jobqueue.v1.HoldDepth
+	5,  // 2: jobqueue.v1.Queue.limits:type_name -> jobqueue.v1.Limits
+	6,  // 3: jobqueue.v1.Queue.key_policy:type_name -> jobqueue.v1.KeyPolicy
+	4,  // 4: jobqueue.v1.Queue.retention:type_name -> jobqueue.v1.Retention
+	34, // 5: jobqueue.v1.Retention.succeeded:type_name -> google.protobuf.Duration
+	34, // 6: jobqueue.v1.Retention.failed_permanent:type_name -> google.protobuf.Duration
+	34, // 7: jobqueue.v1.Retention.cancelled:type_name -> google.protobuf.Duration
+	7,  // 8: jobqueue.v1.Limits.rate:type_name -> jobqueue.v1.Rate
+	7,  // 9: jobqueue.v1.KeyPolicy.rate:type_name -> jobqueue.v1.Rate
+	0,  // 10: jobqueue.v1.KeyPolicy.order:type_name -> jobqueue.v1.KeyOrder
+	1,  // 11: jobqueue.v1.KeyPolicy.on_failure:type_name -> jobqueue.v1.OnKeyFailure
+	34, // 12: jobqueue.v1.Rate.period:type_name -> google.protobuf.Duration
+	35, // 13: jobqueue.v1.QueueKey.paused_at:type_name -> google.protobuf.Timestamp
+	35, // 14: jobqueue.v1.QueueKey.next_start_at:type_name -> google.protobuf.Timestamp
+	36, // 15: jobqueue.v1.QueueKey.holders:type_name -> jobqueue.v1.KeyHolder
+	37, // 16: jobqueue.v1.HoldDepth.hold:type_name -> jobqueue.v1.Job.Hold
+	38, // 17: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
+	34, // 18: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
+	39, // 19: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
+	40, // 20: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
+	34, // 21: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
+	5,  // 22: jobqueue.v1.Kind.limits:type_name -> jobqueue.v1.Limits
+	3,  // 23: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
+	3,  // 24: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 25: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 26: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 27: jobqueue.v1.UpdateQueueRequest.queue:type_name -> jobqueue.v1.Queue
+	41, // 28: jobqueue.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 29: jobqueue.v1.UpdateQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	2,  // 30: jobqueue.v1.ListQueueKeysRequest.only:type_name -> jobqueue.v1.ListQueueKeysRequest.Only
+	8,  // 31: jobqueue.v1.ListQueueKeysResponse.keys:type_name -> jobqueue.v1.QueueKey
+	8,  // 32: jobqueue.v1.GetQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
+	8,  // 33: jobqueue.v1.UpdateQueueKeyRequest.queue_key:type_name -> jobqueue.v1.QueueKey
+	41, // 34: jobqueue.v1.UpdateQueueKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // 35: jobqueue.v1.UpdateQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
+	11, // 36: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
+	42, // 37: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	11, // 38: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
+	42, // 39: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	11, // 40: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
+	12, // 41: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
+	14, // 42: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
+	16, // 43: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
+	18, // 44: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
+	20, // 45: jobqueue.v1.QueueAdmin.UpdateQueue:input_type -> jobqueue.v1.UpdateQueueRequest
+	22, // 46: jobqueue.v1.QueueAdmin.ListQueueKeys:input_type -> jobqueue.v1.ListQueueKeysRequest
+	24, // 47: jobqueue.v1.QueueAdmin.GetQueueKey:input_type -> jobqueue.v1.GetQueueKeyRequest
+	26, // 48: jobqueue.v1.QueueAdmin.UpdateQueueKey:input_type -> jobqueue.v1.UpdateQueueKeyRequest
+	28, // 49: jobqueue.v1.QueueAdmin.UnblockQueueKey:input_type -> jobqueue.v1.UnblockQueueKeyRequest
+	30, // 50: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
+	32, // 51: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
+	13, // 52: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
+	15, // 53: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
+	17, // 54: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
+	19, // 55: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
+	21, // 56: jobqueue.v1.QueueAdmin.UpdateQueue:output_type -> jobqueue.v1.UpdateQueueResponse
+	23, // 57: jobqueue.v1.QueueAdmin.ListQueueKeys:output_type -> jobqueue.v1.ListQueueKeysResponse
+	25, // 58: jobqueue.v1.QueueAdmin.GetQueueKey:output_type -> jobqueue.v1.GetQueueKeyResponse
+	27, // 59: jobqueue.v1.QueueAdmin.UpdateQueueKey:output_type -> jobqueue.v1.UpdateQueueKeyResponse
+	29, // 60: jobqueue.v1.QueueAdmin.UnblockQueueKey:output_type -> jobqueue.v1.UnblockQueueKeyResponse
+	31, // 61: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
+	33, // 62: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
+	52, // [52:63] is the sub-list for method output_type
+	41, // [41:52] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_queue_admin_proto_init() }
@@ -2501,8 +2588,8 @@ func file_jobqueue_v1_queue_admin_proto_init() {
 	file_jobqueue_v1_access_proto_init()
 	file_jobqueue_v1_insight_proto_init()
 	file_jobqueue_v1_job_proto_init()
-	file_jobqueue_v1_queue_admin_proto_msgTypes[2].OneofWrappers = []any{}
-	file_jobqueue_v1_queue_admin_proto_msgTypes[7].OneofWrappers = []any{
+	file_jobqueue_v1_queue_admin_proto_msgTypes[3].OneofWrappers = []any{}
+	file_jobqueue_v1_queue_admin_proto_msgTypes[8].OneofWrappers = []any{
 		(*Kind_Schema)(nil),
 		(*Kind_SchemaJson)(nil),
 	}
@@ -2512,7 +2599,7 @@ func file_jobqueue_v1_queue_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_queue_admin_proto_rawDesc), len(file_jobqueue_v1_queue_admin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -267,6 +267,9 @@ if TYPE_CHECKING:
         Rate as Rate,
     )
     from .jobs import (
+        Retention as Retention,
+    )
+    from .jobs import (
         RetryPolicy as RetryPolicy,
     )
     from .jobs import (
@@ -440,8 +443,8 @@ _HOME = {
     "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyDetail KeyHolder LineDetail NameDetail "
     "PauseDetail QueueDemand Reason ReasonCode TotalDetail WorkerSubscription WorkersDetail",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress KeyOrder KeyPolicy "
-    "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate RetryPolicy Status Unique UniqueAction "
-    "UniqueField UniqueScope Until",
+    "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate Retention RetryPolicy Status Unique "
+    "UniqueAction UniqueField UniqueScope Until",
     "observer": "Attempt Observer",
     "outcomes": "Cancelled Discard Retry Snooze",
     "overview": "Depth Flow GroupBy JobCount Overview OverviewWarning Point QueueOverview Series ServerInfo StatTotals "

@@ -36,6 +36,7 @@ from .jobs import (
     Limits,
     NewJob,
     Queue,
+    Retention,
     RetryPolicy,
     Same,
     Status,
@@ -965,6 +966,8 @@ class Client:
         max_waiting: int | None = None,
         limits: Limits | None = None,
         limit_fields: Iterable[str] = (),
+        retention: Retention | None = None,
+        retention_fields: Iterable[str] = (),
         etag: str = "",
         allow_missing: bool = False,
         deadline: timedelta | None = None,
@@ -980,6 +983,8 @@ class Client:
             max_waiting: How many jobs may wait before enqueues are refused, 1..1000000. 0: any number. None: as it is.
             limits: What it allows of all its jobs together; `Limits()`: anything. None: as it is.
             limit_fields: The attributes of `limits` that are changed, such as `rate`. Empty: all.
+            retention: How long its jobs can be read after their end; `Retention()`: as of every queue. None: as it is.
+            retention_fields: The attributes of `retention` that are changed, such as `succeeded`. Empty: all.
             etag: `Queue.etag`: the queue is changed only if it still has it. Empty: whatever was changed since.
             allow_missing: Whether a queue that was never used is made.
             deadline: For this call.
@@ -1002,6 +1007,9 @@ class Client:
         if limits is not None:
             paths += [f"limits.{each}" for each in limit_fields] or ["limits"]
             queue.limits.CopyFrom(convert.limits_message(limits))
+        if retention is not None:
+            paths += [f"retention.{each}" for each in retention_fields] or ["retention"]
+            queue.retention.CopyFrom(convert.retention_message(retention))
         request = admin_pb.UpdateQueueRequest(
             queue=queue, update_mask=FieldMask(paths=paths), allow_missing=allow_missing
         )

@@ -25,6 +25,7 @@ from .jobs import (
     Queue,
     QueueDepth,
     Rate,
+    Retention,
     RetryPolicy,
     Status,
     Unique,
@@ -230,6 +231,24 @@ def queue(message: queue_admin_pb2.Queue) -> Queue:
         message.etag,
         message.max_waiting,
         _limits(message.limits) if message.HasField("limits") else None,
+        _retention(message) if message.HasField("retention") else None,
+    )
+
+
+def _retention(message: queue_admin_pb2.Queue) -> Retention:
+    kept = message.retention
+    return Retention(
+        succeeded=_span(kept, "succeeded"),
+        failed_permanent=_span(kept, "failed_permanent"),
+        cancelled=_span(kept, "cancelled"),
+    )
+
+
+def retention_message(retention: Retention) -> queue_admin_pb2.Retention:
+    """How long a queue is to keep jobs that ended, as a message."""
+    given = {name: getattr(retention, name) for name in ("succeeded", "failed_permanent", "cancelled")}
+    return queue_admin_pb2.Retention(
+        **{name: duration(kept, f"retention.{name}") for name, kept in given.items() if kept is not None}
     )
 
 

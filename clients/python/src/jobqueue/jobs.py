@@ -562,6 +562,21 @@ class KeyPolicy:
     fair: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long jobs of a queue can be read after their end, by the status of that end. None: as those of every queue.
+
+    Attributes:
+        succeeded: Of those that ended as SUCCEEDED, 1 h to 3650 days.
+        failed_permanent: Of those that ended as FAILED_PERMANENT, 1 h to 3650 days.
+        cancelled: Of those that ended as CANCELLED, 1 h to 3650 days.
+    """
+
+    succeeded: timedelta | None = None
+    failed_permanent: timedelta | None = None
+    cancelled: timedelta | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """A queue, as it was when it was read.
@@ -576,6 +591,7 @@ class Queue:
         etag: Stands for this version of its limits, for `Client.update_queue`.
         max_waiting: How many of its jobs may wait before enqueues are refused. 0: any number.
         limits: What it allows of all its jobs together. None: they are limited by their workers alone.
+        retention: How long its jobs can be read after their end. None: as long as those of every queue.
     """
 
     name: str
@@ -587,3 +603,4 @@ class Queue:
     etag: str = ""
     max_waiting: int = 0
     limits: Limits | None = None
+    retention: Retention | None = None

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any, Literal, cast
 
 from jobqueue.v1 import queue_admin_pb2 as pb
 
 from ..model import (
     MAX_RATE_COUNT,
     MAX_RATE_PERIOD,
+    MAX_RETENTION_OF_A_QUEUE,
     MAX_RUNNING_OF_A_KEY,
     MAX_RUNNING_OF_A_QUEUE,
     MAX_WAITING,
     MAX_WAITING_OF_A_KEY,
     MIN_RATE_PERIOD,
+    MIN_RETENTION_OF_A_QUEUE,
+    NO_RETENTION,
     KeyPolicy,
     OnKeyFailure,
+    QueueRetention,
     Rate,
 )
 from . import checks
@@ -37,6 +42,10 @@ _LIMITS = "limits"
 _RUNNING = f"{_LIMITS}.max_running"
 _RATE = f"{_LIMITS}.rate"
 _PATHS = {f"{_WHOLE}.{name}": name for name in _FIELDS}
+_RETENTION = "retention"
+_Ended = Literal["succeeded", "failed_permanent", "cancelled"]
+_ENDED: tuple[_Ended, ...] = ("succeeded", "failed_permanent", "cancelled")
+_KEPT = {f"{_RETENTION}.{name}": name for name in _ENDED}
 
 
 def changes(
@@ -52,6 +61,7 @@ def changes(
         paths = [f"{_WHOLE}.{field.name}" for field, _ in policy.ListFields()]
         paths += [_WAITING] if request.queue.max_waiting else []
         paths += [f"{_LIMITS}.{field.name}" for field, _ in request.queue.limits.ListFields()]
+        paths += [f"{_RETENTION}.{field.name}" for field, _ in request.queue.retention.ListFields()]
         if not paths:
             problems.add("update_mask", f"must name what to change, such as {_WHOLE}, or `queue` must set it")
     found: dict[str, Any] = {}
@@ -65,6 +75,9 @@ def changes(
             continue
         if path in (_LIMITS, _RUNNING, _RATE):
             own.update(_limits(request.queue.limits, path, "queue.", problems))
+            continue
+        if path == _RETENTION or path in _KEPT:
+            own.update(_kept(request.queue.retention, path, problems))
             continue
         names = _FIELDS if path == _WHOLE else [_PATHS[path]] if path in _PATHS else []
         if not names:
@@ -95,11 +108,23 @@ def _limits(
         yield "rate", _read_rate(limits.rate, f"{of}{_RATE}.", problems) if has else None
 
 
+def _kept(retention: pb.Retention, path: str, problems: Problems) -> Iterator[tuple[str, timedelta | None]]:
+    """How long the queue keeps jobs that ended, as far as the path names it."""
+    for name in _ENDED if path == _RETENTION else [_KEPT[path]]:
+        kept, value = None, getattr(retention, name)
+        low, high = MIN_RETENTION_OF_A_QUEUE, MAX_RETENTION_OF_A_QUEUE
+        if retention.HasField(name) and checks.duration(
+            value, f"queue.{_RETENTION}.{name}", low, high, problems
+        ):
+            kept = span(value)
+        yield f"{_RETENTION}_{name}", kept
+
+
 def _unknown(path: str) -> str:
     for rate in (f"{_WHOLE}.rate", _RATE):
         if path.startswith(f"{rate}."):
             return f"names {path[:80]}, but a rate is changed as a whole: {rate}"
-    known = ", ".join([_WAITING, _LIMITS, _RUNNING, _RATE, _WHOLE, *_PATHS])
+    known = ", ".join([_WAITING, _LIMITS, _RUNNING, _RATE, _WHOLE, *_PATHS, _RETENTION, *_KEPT])
     if path == "paused":
         return "names paused, which PauseQueue and ResumeQueue change"
     return f"names {path[:80]}, but only these can be changed: {known}"
@@ -175,6 +200,15 @@ def limits_message(max_running: int | None, rate: Rate | None) -> pb.Limits:
     if rate is not None:
         _set_rate(message.rate, rate, rate.most_started_in_a_period)
     return message
+
+
+def set_retention(message: pb.Queue, retention: QueueRetention) -> None:
+    """Writes how long the queue keeps jobs that ended, where it says so."""
+    if retention == NO_RETENTION:
+        return
+    for name in _ENDED:
+        if (kept := getattr(retention, name)) is not None:
+            set_span(getattr(message.retention, name), kept)
 
 
 def _set_rate(message: pb.Rate, rate: Rate, most: int) -> None:

@@ -123,6 +123,7 @@ def _message(queue: Queue) -> admin_pb.Queue:
         message.limits.CopyFrom(key_policy.limits_message(queue.max_running, queue.rate))
     if queue.keys is not None:
         message.key_policy.CopyFrom(key_policy.policy_message(queue.keys))
+    key_policy.set_retention(message, queue.retention)
     return message
 
 

@@ -29,6 +29,7 @@ from jobqueue import (
     QueueKey,
     Rate,
     Reason,
+    Retention,
     RetryPolicy,
     Schedule,
     ScheduleRun,
@@ -145,6 +146,16 @@ def _key_policy(policy: KeyPolicy | None) -> dict[str, Any] | None:
     )
 
 
+def _retention(retention: Retention | None) -> dict[str, Any] | None:
+    if retention is None:
+        return None
+    return _set(
+        succeeded=_span(retention.succeeded),
+        failed_permanent=_span(retention.failed_permanent),
+        cancelled=_span(retention.cancelled),
+    )
+
+
 def queue(each: Queue) -> dict[str, Any]:
     """A queue."""
     depths = [
@@ -163,6 +174,7 @@ def queue(each: Queue) -> dict[str, Any]:
         **_set(limits=_limits(each.limits)),
         **_set(key_policy=_key_policy(each.key_policy)),
         "max_waiting": each.max_waiting,
+        **_set(retention=_retention(each.retention)),
         "etag": each.etag,
     }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from jobqueue import KeyFilter, KeyOrder, KeyPolicy, Limits, OnKeyFailure, Queue, QueueKey
+from jobqueue import KeyFilter, KeyOrder, KeyPolicy, Limits, OnKeyFailure, Queue, QueueKey, Retention
 from jobqueue.jobs import SAME
 
 from . import json_text, show, values
@@ -145,6 +146,22 @@ def set_queue(
     fair: Annotated[
         bool | None, typer.Option("--fair/--no-fair", help="Keys take turns, however many jobs each has.")
     ] = None,
+    succeeded: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-succeeded",
+            metavar="TIME",
+            help="How long jobs can be read after they succeeded: 1h to 3650d; default: as those of every queue.",
+        ),
+    ] = None,
+    failed: Annotated[
+        str | None,
+        typer.Option("--keep-failed", metavar="TIME", help="The same after they failed for good."),
+    ] = None,
+    cancelled: Annotated[
+        str | None,
+        typer.Option("--keep-cancelled", metavar="TIME", help="The same after they were cancelled."),
+    ] = None,
     etag: Annotated[
         str, typer.Option(help="Only if the queue still has it, as `queues show --json` told it.")
     ] = "",
@@ -153,7 +170,7 @@ def set_queue(
     deadline: Deadline = "10s",
     as_json: AsJson = False,
 ) -> None:
-    """Say how many jobs of a queue may wait, run and start, and what it allows of the jobs of one key.
+    """Say how many jobs of a queue may wait, run and start, what it allows of one key, and how long ended jobs stay.
 
     What is not said stays.
     The key of a job is given by `jobqueue enqueue --job-key`.
@@ -175,7 +192,9 @@ def set_queue(
         fields = [field for field, value in given.items() if value is not None]
         limit_fields = ["max_running"] if total is not None else []
         limit_fields += ["rate"] if total_rate is not None else []
-        if not fields and not limit_fields and most is None:
+        kept = {"succeeded": succeeded, "failed_permanent": failed, "cancelled": cancelled}
+        retention_fields = [field for field, value in kept.items() if value is not None]
+        if not fields and not limit_fields and not retention_fields and most is None:
             raise Refused("nothing is to be changed; see `jobqueue queues set --help`")
         policy = KeyPolicy(
             max_running=max_running or 0,
@@ -190,6 +209,11 @@ def set_queue(
             max_running=total or 0,
             rate=values.rate(total_rate, total_burst, "--rate") if total_rate not in (None, "none") else None,
         )
+        retention = Retention(
+            succeeded=_kept(succeeded, "--keep-succeeded"),
+            failed_permanent=_kept(failed, "--keep-failed"),
+            cancelled=_kept(cancelled, "--keep-cancelled"),
+        )
         queue = client.update_queue(
             name,
             policy if fields else SAME,
@@ -197,10 +221,17 @@ def set_queue(
             max_waiting=most,
             limits=limits if limit_fields else None,
             limit_fields=limit_fields,
+            retention=retention if retention_fields else None,
+            retention_fields=retention_fields,
             etag=etag,
             allow_missing=make,
         )
         _print([queue], as_json)
+
+
+def _kept(text: str | None, where: str) -> timedelta | None:
+    """`30d`; `default` takes back what was said."""
+    return None if text is None or text == "default" else values.duration(text, where)
 
 
 @app.command("keys")

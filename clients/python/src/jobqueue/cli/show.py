@@ -12,7 +12,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobqueue import Hold, Job, KeyOrder, KeyPolicy, Kind, Limits, OnKeyFailure, Queue, QueueKey, Rate, Status
+from jobqueue import (
+    Hold,
+    Job,
+    KeyOrder,
+    KeyPolicy,
+    Kind,
+    Limits,
+    OnKeyFailure,
+    Queue,
+    QueueKey,
+    Rate,
+    Retention,
+    Status,
+)
 
 # Output into a file or a program is not broken into lines.
 _PIPED = not sys.stdout.isatty() and "COLUMNS" not in os.environ
@@ -277,8 +290,16 @@ def _notes(each: Queue) -> Iterable[str]:
         yield f"{each.max_waiting:,} may wait"
     if each.key_policy is not None:
         yield _of_keys(each.key_policy)
+    if each.retention is not None:
+        yield f"kept after the end: {', '.join(_of_retention(each.retention))}"
     if held:
         yield f"{held:,}{'+' if any(depth.capped for depth in each.held.values()) else ''} held"
+
+
+def _of_retention(retention: Retention) -> Iterable[str]:
+    for name in ("succeeded", "failed_permanent", "cancelled"):
+        if (kept := getattr(retention, name)) is not None:
+            yield f"{name} {span(kept)}"
 
 
 _AFTER_FAILURE = {

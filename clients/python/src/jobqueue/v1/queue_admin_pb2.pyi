@@ -87,8 +87,8 @@ Global___OnKeyFailure: _TypeAlias = OnKeyFailure  # noqa: Y015
 
 @_typing.final
 class Queue(_message.Message):
-    """A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy` and
-    `max_waiting`; the server sets every other field.
+    """A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy`, `max_waiting`
+    and `retention`; the server sets every other field.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -102,6 +102,7 @@ class Queue(_message.Message):
     KEY_POLICY_FIELD_NUMBER: _builtins.int
     MAX_WAITING_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out."""
     paused: _builtins.bool
@@ -133,6 +134,10 @@ class Queue(_message.Message):
     def key_policy(self) -> Global___KeyPolicy:
         """What the queue allows of the jobs of one key (`NewJob.key`). Unset: keys are marks, and limit nothing."""
 
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """How long jobs of the queue can be read after their end. Unset: as long as those of every queue (JOBQUEUE_RETENTION)."""
+
     def __init__(
         self,
         *,
@@ -145,14 +150,53 @@ class Queue(_message.Message):
         key_policy: Global___KeyPolicy | None = ...,
         max_waiting: _builtins.int = ...,
         etag: _builtins.str = ...,
+        retention: Global___Retention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["key_policy", b"key_policy", "limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key_policy", b"key_policy", "limits", b"limits", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depths", b"depths", "etag", b"etag", "held", b"held", "key_policy", b"key_policy", "limits", b"limits", "max_waiting", b"max_waiting", "name", b"name", "paused", b"paused", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depths", b"depths", "etag", b"etag", "held", b"held", "key_policy", b"key_policy", "limits", b"limits", "max_waiting", b"max_waiting", "name", b"name", "paused", b"paused", "retention", b"retention", "running", b"running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Queue: _TypeAlias = Queue  # noqa: Y015
+
+@_typing.final
+class Retention(_message.Message):
+    """How long jobs of a queue can be read after their end, by the status in which they ended. Unset: as long as those of every
+    queue. A job stays at least that long. It goes up to a few hours later: with many others (docs/retention.md).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCEEDED_FIELD_NUMBER: _builtins.int
+    FAILED_PERMANENT_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def succeeded(self) -> _duration_pb2.Duration:
+        """Of jobs that ended as SUCCEEDED, 1 h to 3650 days."""
+
+    @_builtins.property
+    def failed_permanent(self) -> _duration_pb2.Duration:
+        """Of jobs that ended as FAILED_PERMANENT, 1 h to 3650 days."""
+
+    @_builtins.property
+    def cancelled(self) -> _duration_pb2.Duration:
+        """Of jobs that ended as CANCELLED, 1 h to 3650 days."""
+
+    def __init__(
+        self,
+        *,
+        succeeded: _duration_pb2.Duration | None = ...,
+        failed_permanent: _duration_pb2.Duration | None = ...,
+        cancelled: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "failed_permanent", b"failed_permanent", "succeeded", b"succeeded"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "failed_permanent", b"failed_permanent", "succeeded", b"succeeded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Retention: _TypeAlias = Retention  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
@@ -721,7 +765,9 @@ class UpdateQueueRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """What is changed: `max_waiting`; `limits`, or of it `limits.max_running` and `limits.rate`; `key_policy`, or of it
         `key_policy.max_running`, `key_policy.rate`, `key_policy.order`, `key_policy.on_failure`, `key_policy.fair`,
-        `key_policy.max_waiting` and `key_policy.require_key`. What it names and `queue` does not set is set back to no limit.
+        `key_policy.max_waiting` and `key_policy.require_key`; `retention`, or of it `retention.succeeded`,
+        `retention.failed_permanent` and `retention.cancelled`. What it names and `queue` does not set is set back to no limit, and
+        a retention to that of every queue.
         Empty: what is set in `queue`. Over REST its paths are written as `keyPolicy.maxRunning`.
         """
 

@@ -151,6 +151,7 @@ class Catalog:
         fair: Whether the keys of a queue take turns.
         on_change: Called, without arguments, when a lane was added, or a gate or a policy of keys changed.
         backlogs: How many jobs may wait in which queues.
+        shortest_retention: The shortest that a queue has for one of its statuses; None: none says so.
     """
 
     def __init__(self, store: CatalogStore, levels: Levels, *, open_kinds: bool) -> None:
@@ -166,6 +167,7 @@ class Catalog:
         self._interning = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self.limits = self.fair = False
+        self.shortest_retention: timedelta | None = None
         self.on_change: list[Callable[[], None]] = []
         self.backlogs = WaitingLimits(store)
 
@@ -230,6 +232,8 @@ class Catalog:
                 changed = True
             elif lane.take(row, backlog):
                 changed = True
+        said = [row.shortest_retention for row in rows if row.shortest_retention is not None]
+        self.shortest_retention = min(said, default=None)
         self.limits = any(lane.limits for lane in self._lanes.values())
         self.fair = any(lane.fair for lane in self._lanes.values())
         self._usable = {

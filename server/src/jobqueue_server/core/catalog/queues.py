@@ -19,7 +19,7 @@ from .. import tokens
 from ..access.checks import not_allowed
 from ..names import is_name, page_name
 from ..pages import page_size, page_token
-from ..upkeep.levels import LIMITS_LEVEL, Levels
+from ..upkeep.levels import LIMITS_LEVEL, RETENTION_LEVEL, Levels
 from .catalog import Catalog
 from .etags import etag_of, revision_of
 
@@ -28,8 +28,15 @@ KEY_POLICY_LEVEL = 4
 #: A server that lives reads the catalog again within this time after a commit.
 KNOWN_WITHIN = timedelta(seconds=2)
 
-# As the contract names them.
-_OWN = {"max_waiting": "max_waiting", "max_running": "limits.max_running", "rate": "limits.rate"}
+# Since which level servers keep to it, and how the contract names it.
+_OWN = {
+    "max_waiting": (KEY_POLICY_LEVEL, "max_waiting"),
+    "max_running": (LIMITS_LEVEL, "limits.max_running"),
+    "rate": (LIMITS_LEVEL, "limits.rate"),
+    "retention_succeeded": (RETENTION_LEVEL, "retention.succeeded"),
+    "retention_failed_permanent": (RETENTION_LEVEL, "retention.failed_permanent"),
+    "retention_cancelled": (RETENTION_LEVEL, "retention.cancelled"),
+}
 _STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
 
 
@@ -109,7 +116,8 @@ class QueueService:
             scope: Who asks.
             name: The queue's name.
             changes: New values of attributes of its `KeyPolicy`; the others stay.
-            own: `max_waiting`, `max_running` and `rate`, those of them that are changed; None: any number.
+            own: `max_waiting`, `max_running`, `rate`, and `retention_` with the name of a status, those of them that
+                are changed; None: any number, or the retention of every queue.
             etag: The one that the queue must have; empty: any.
             make: Whether a queue that was never used is made.
 
@@ -183,8 +191,8 @@ class QueueService:
             needs.append((LIMITS_LEVEL, "`key_policy.fair` of a queue"))
         for limit, value in own.items():
             if value:
-                level = KEY_POLICY_LEVEL if limit == "max_waiting" else LIMITS_LEVEL
-                needs.append((level, f"`{_OWN[limit]}` of a queue"))
+                level, path = _OWN[limit]
+                needs.append((level, f"`{path}` of a queue"))
         if needs:
             # The highest alone: a change that is refused for one has not raised the requirement for another.
             await self._levels.require(*max(needs))
@@ -248,6 +256,7 @@ def _queue(row: QueueRow, depths: list[LaneDepth]) -> Queue:
         max_waiting=row.max_waiting,
         max_running=row.max_running,
         rate=row.rate,
+        retention=row.retention,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from ...metrics import Metrics
 from ...store.stores import Stores
+from ..catalog.room import CatalogRoom
 from ..events.room import EventsRoom
 from ..upkeep.room import UpkeepRoom
 from .reads import JobReads
@@ -22,6 +23,7 @@ class QueryRoom:
         self,
         stores: Stores,
         upkeep: UpkeepRoom,
+        catalog: CatalogRoom,
         events: EventsRoom,
         metrics: Metrics,
         *,
@@ -33,7 +35,12 @@ class QueryRoom:
         self.reads = JobReads(stores.reads, self.waiters)
         self.watch_limit = WatchLimit(most_watches)
         self.watches = Watches(
-            stores.watch, upkeep.clock, metrics, ends, limit=self.watch_limit, retention=retention
+            stores.watch,
+            upkeep.clock,
+            metrics,
+            ends,
+            limit=self.watch_limit,
+            kept_for=lambda: min(retention, catalog.catalog.shortest_retention or retention),
         )
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

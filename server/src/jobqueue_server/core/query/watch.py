@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -25,7 +25,7 @@ SEARCHES_AT_ONCE = 2
 # A watch rests so many times as long as its search took, so that it takes a twentieth of a connection; all of them
 # together take one.
 RESTS_PER_SEARCH = 20
-# A day without a resume is long. Half of the retention at most: until its end, what ended is there to be told.
+# A day without a resume is long. Half of the shortest retention at most: until its end, what ended is there to be told.
 LONGEST_GAP = timedelta(days=1)
 
 
@@ -38,7 +38,7 @@ class Watches:
         metrics: Counts searches, and what was told.
         ends: Of jobs. Each wakes the watches of that job at once.
         limit: How many watches there may be.
-        retention: How long jobs are kept after their end.
+        kept_for: How long jobs are kept after their end, at least.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Watches:
         ends: Ends,
         *,
         limit: WatchLimit,
-        retention: timedelta,
+        kept_for: Callable[[], timedelta],
     ) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._limit = limit
-        self._good_for = min(LONGEST_GAP, retention / 2)
+        self._kept_for = kept_for
         self._searches = asyncio.Semaphore(SEARCHES_AT_ONCE)
         self._open: set[Watching] = set()
         self._of_all: set[Watching] = set()
@@ -111,7 +111,7 @@ class Watches:
             text,
             cursor_of(token, text) if token else None,
             full=full,
-            good_for=self._good_for,
+            good_for=min(LONGEST_GAP, self._kept_for() / 2),
             may_search=self._searches,
             rests=lambda: max(RESTS_PER_SEARCH, len(self._open)),
             on_look=lambda took, changes: self._metrics.observe_batch("watch", took, changes),

@@ -17,7 +17,8 @@ _log = logging.getLogger(__name__)
 # 7: jobs that take several slots of a worker; backfills of schedules, operations that servers of before would not know.
 # 8: workers that are drained; changes of jobs that wait, operations that servers of before would not know.
 # 9: a standstill, in which nothing is handed out.
-LEVEL = 9
+# 10: how long queues keep jobs that ended.
+LEVEL = 10
 #: Since this level servers keep to what is named at 5.
 LIMITS_LEVEL = 5
 #: Since this level servers count how many slots a job takes.
@@ -30,6 +31,8 @@ DRAIN_LEVEL = 8
 UPDATE_LEVEL = 8
 #: Since this level servers hand out nothing in a standstill.
 STANDSTILL_LEVEL = 9
+#: Since this level servers keep jobs that ended as long as their queue says.
+RETENTION_LEVEL = 10
 
 
 class Levels:

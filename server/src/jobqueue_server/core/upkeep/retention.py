@@ -23,6 +23,11 @@ EVERY = timedelta(minutes=1)
 # A sweep that is not done by then goes on in the next minute, perhaps on another server.
 SWEEP_FOR = timedelta(seconds=50)
 RETRY_SOON = timedelta(seconds=1)
+# How often a partition that is beyond the retention and can't be dropped is looked through.
+SWEEP_OLD_EVERY = timedelta(minutes=5)
+# The others, where a queue keeps jobs shorter: after a tenth of the shortest such time.
+SWEEPS_OVER_SHORTEST = 10
+MIN_SWEEP_EVERY = timedelta(minutes=10)
 PARTITIONS_OVER_RETENTION = 28
 MIN_RETENTION = timedelta(hours=1)
 MIN_WIDTH = timedelta(minutes=10)
@@ -52,6 +57,10 @@ class Retention:
     400 days ahead) or ended lately, it is given one more width of time; then those few are copied into one
     partition with the leftovers of older adjacent ones, and the rest is dropped. Where they are many, the others
     are deleted in small batches instead.
+
+    A queue may keep what ended in one status longer or shorter. What it keeps longer is kept like jobs that live. What
+    it keeps shorter is deleted in small batches, out of partitions whose jobs all were enqueued so long ago. That is
+    never the present one: new rows would take the room, and watches find them by pages written lately.
 
     Args:
         store: The statements.
@@ -102,7 +111,8 @@ class Retention:
             except LocksBusy as busy:
                 log.warning("partition stays for now", partition=partition.name, error=busy)
                 older = None
-        await self._relieve()
+        await self._relieve(until)
+        await self._thin(until)
         keys = await self._paced(self._store.sweep_keys(), until)
         names = await self._paced(self._store.sweep_names(), until)
         sessions = await self._paced(self._store.sweep_sessions(), until)
@@ -141,10 +151,12 @@ class Retention:
         if fate is Fate.DROPPED:
             log.info("partition dropped", partition=partition.name)
             return older
+        is_due = _is_due(partition, SWEEP_OLD_EVERY)
         if partition.leftover:
-            await self._paced(self._store.sweep_finished(partition), until)
+            if is_due:
+                await self._paced(self._store.sweep_finished(partition), until)
             return partition
-        if partition.ended_at > partition.read_at - self._retention - self._width:
+        if not is_due or partition.ended_at > partition.read_at - self._retention - self._width:
             return None
         for target in (older, partition):
             if target is not None and await self._merge(target, partition, MERGE_ROWS, MERGE_BYTES):
@@ -154,10 +166,29 @@ class Retention:
             log.info("jobs swept from a partition where many are kept", partition=partition.name, jobs=swept)
         return None
 
-    async def _relieve(self) -> None:
+    async def _thin(self, until: float) -> None:
+        """Sweeps what queues keep shorter than the retention, out of the partitions that stay."""
+        shortest = await self._store.shortest_retention()
+        if shortest == self._retention:
+            return
+        every = max(shortest / SWEEPS_OVER_SHORTEST, MIN_SWEEP_EVERY)
+        for partition in await self._store.list_partitions():
+            age = partition.read_at - partition.ended_at
+            if shortest <= age < self._retention and _is_due(partition, every):
+                swept = await self._paced(self._store.sweep_finished(partition), until)
+                if swept:
+                    log.info(
+                        "jobs swept that queues keep shorter than others",
+                        partition=partition.name,
+                        jobs=swept,
+                    )
+
+    async def _relieve(self, until: float) -> None:
         """Merges expired adjacent partitions, the smallest first and with more patience, while there are too many."""
         refused: set[tuple[str, str]] = set()
         while (excess := len(await self._store.list_partitions()) - MAX_PARTITIONS + self._ahead) > 0:
+            if time.monotonic() >= until:
+                return
             pairs = sorted(pairwise(await self._expired_partitions()), key=lambda p: p[0].bytes + p[1].bytes)
             for older, younger in pairs:
                 names = (older.name, younger.name)
@@ -197,6 +228,12 @@ class Retention:
                 await asyncio.sleep(time.monotonic() - began)
                 began = time.monotonic()
         return total
+
+
+def _is_due(partition: Partition, every: timedelta) -> bool:
+    """Whether a partition is to be swept: a sweep of it was stopped, or the last one is long ago."""
+    swept_at = partition.swept_at
+    return partition.swept_to is not None or swept_at is None or swept_at <= partition.read_at - every
 
 
 async def patiently(step: Callable[[], Awaitable[T]]) -> T:

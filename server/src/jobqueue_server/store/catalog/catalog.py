@@ -11,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from ...lifecycle import Hold, Status
-from ...model import NO_KEY_POLICY, KeyPolicy, Kind, OnKeyFailure, Rate, RetryPolicy
+from ...model import NO_KEY_POLICY, KeyPolicy, Kind, OnKeyFailure, QueueRetention, Rate, RetryPolicy
 from ...scope import Scope
 from ..access.audit import audited
 from ..database import Database, Record
 
 _BUILTIN_KINDS = "kinds"
+#: In the order of `QueueRetention`.
+_KEPT = ("retention_succeeded", "retention_failed_permanent", "retention_cancelled")
 #: `queue.key_order` of a queue whose keys have an order.
 _STRICT = 1
 
@@ -43,6 +45,7 @@ class LaneRow:
     kind_max_running: int | None
     kind_rate: Rate | None
     weight: int
+    shortest_retention: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class QueueRow:
     max_waiting: int | None
     max_running: int | None
     rate: Rate | None
+    retention: QueueRetention
 
 
 class RevisionDiffers(Exception):
@@ -144,6 +148,7 @@ class CatalogStore:
                 row["kind_max_running"],
                 _rate(row, "kind_"),
                 row["slot_weight"] or 1,
+                row["shortest_retention"],
             )
             for row in await self._database.fetch("catalog_lanes")
         ]
@@ -253,7 +258,8 @@ class CatalogStore:
             scope: Whose queue it is.
             queue: Its name.
             changes: New values of attributes of its `KeyPolicy`; the others stay.
-            own: `max_waiting`, `max_running` and `rate`, those of them that are changed; None: any number.
+            own: `max_waiting`, `max_running`, `rate`, and `retention_` with the name of a status, those of them that
+                are changed; None: any number, or the retention of every queue.
             revision: The one that the queue must have; None: any.
             make: Whether a queue that does not exist is made.
 
@@ -274,7 +280,10 @@ class CatalogStore:
                 raise RevisionDiffers(row["revision"])
             before = _key_policy(row) or NO_KEY_POLICY
             after = _agreed(replace(before, **changes), changes)
-            before_own = {**{name: row[name] for name in ("max_waiting", "max_running")}, "rate": _rate(row)}
+            before_own = {
+                **{name: row[name] for name in ("max_waiting", "max_running", *_KEPT)},
+                "rate": _rate(row),
+            }
             after_own = {**before_own, **(own or {})}
             if after != before or after_own != before_own:
                 await transaction.fetch("lock_kinds_of_queue", row["id"])
@@ -291,6 +300,7 @@ class CatalogStore:
                     after_own["max_running"],
                     *_stored_rate(after_own["rate"]),
                     after.fair or None,
+                    *(after_own[name] for name in _KEPT),
                 )
             details = {**_limits_of(after), **_rate_of(after_own.pop("rate")), **after_own}
             await transaction.tell(scope, "UpdateQueue", f"queue:{queue}", details=details)
@@ -397,6 +407,7 @@ def _queue(row: Record) -> QueueRow:
         row["max_waiting"],
         row["max_running"],
         _rate(row),
+        QueueRetention(*(row[name] for name in _KEPT)),
     )
 
 

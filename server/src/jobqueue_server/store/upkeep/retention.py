@@ -45,6 +45,8 @@ class Partition:
         ended_at: The time of `to_id`, by which all of its jobs were enqueued.
         read_at: When this was read, by the database's clock.
         bytes: What its bodies take on disk.
+        swept_to: How far the sweep that goes on has come; None: the next one begins anew.
+        swept_at: When the last sweep that came to its end ended; None: none did.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Partition:
     ended_at: datetime
     read_at: datetime
     bytes: int
+    swept_to: UUID | None = None
+    swept_at: datetime | None = None
 
 
 @contextmanager
@@ -103,7 +107,7 @@ class RetentionStore:
         return [Partition(**row) for row in await self._database.fetch("list_partitions")]
 
     async def drop_partition(self, name: str) -> Fate:
-        """Drops a partition without live jobs and without jobs that ended within the retention.
+        """Drops a partition without live jobs, and without jobs that ended within the longest retention of any queue.
 
         Returns:
             DROPPED, or why it was refused: LIVE, RECENT, PROGRESS (sweep that first), YOUNG, UNKNOWN or CLOCK.
@@ -116,7 +120,7 @@ class RetentionStore:
         return Fate.UNKNOWN if row is None else Fate(row["fate"])
 
     async def merge_partitions(self, older: str, younger: str, *, max_rows: int, max_bytes: int) -> Fate:
-        """Makes one partition of two adjacent ones, and keeps the jobs that live or ended within the retention.
+        """Makes one partition of two adjacent ones, and keeps the jobs that live or are within a retention.
 
         The same name twice rewrites only that partition. The result has the older one's name.
 
@@ -136,17 +140,38 @@ class RetentionStore:
         """Whether it is for this server to sweep now: once in `every`, over all servers."""
         return await self._database.fetchrow("claim_sweep", every) is not None
 
-    def sweep_finished(self, partition: Partition) -> AsyncGenerator[int, None]:
-        """Deletes the jobs of a partition that ended before the retention, with all that belongs to them."""
-        return self._sweep_range("sweep_finished", partition)
+    async def shortest_retention(self) -> timedelta:
+        """How long any job is kept at least: the retention, or the shortest of any queue and status."""
+        row = await self._database.fetchrow("shortest_retention")
+        assert row is not None
+        return self._retention if row["shortest"] is None else min(self._retention, row["shortest"])
 
-    def sweep_progress(self, partition: Partition) -> AsyncGenerator[int, None]:
-        """Deletes the progress of a partition's jobs that ended before the retention."""
-        return self._sweep_range("sweep_progress", partition)
+    async def sweep_finished(self, partition: Partition) -> AsyncGenerator[int, None]:
+        """Deletes the jobs of a partition that ended before the retention or their queue's, with all of theirs.
 
-    async def _sweep_range(self, name: str, partition: Partition) -> AsyncGenerator[int, None]:
+        It goes on where the last sweep of the partition was stopped, on any server. It is noted how far it came when it
+        is stopped, and that it came to the end.
+        """
+        reached = partition.swept_to
+        try:
+            async for swept, last in self._sweep_range("sweep_finished", partition, reached):
+                reached = last
+                yield swept
+        except GeneratorExit:
+            await self._database.fetch("mark_swept", partition.name, reached, self._expected())
+            raise
+        await self._database.fetch("mark_swept", partition.name, None, self._expected())
+
+    async def sweep_progress(self, partition: Partition) -> AsyncGenerator[int, None]:
+        """Deletes the progress of a partition's jobs that ended before the retention or their queue's."""
+        async for swept, _ in self._sweep_range("sweep_progress", partition, None):
+            yield swept
+
+    async def _sweep_range(
+        self, name: str, partition: Partition, after: UUID | None
+    ) -> AsyncGenerator[tuple[int, UUID], None]:
         # Each batch starts behind the last one: from the beginning it would pass over all that was just deleted.
-        after = UUID(int=max(partition.from_id.int - 1, 0))
+        after = after or UUID(int=max(partition.from_id.int - 1, 0))
         while True:
             row = await self._database.fetchrow(
                 name, after, partition.to_id, self._retention, self._batch, self._expected()
@@ -154,7 +179,7 @@ class RetentionStore:
             if row is None or row["last"] is None:
                 return
             after = row["last"]
-            yield row["swept"]
+            yield row["swept"], row["last"]
             if row["looked"] < self._batch:
                 return
 

@@ -19,11 +19,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/queue_admin.proto.
  */
 export const file_jobqueue_v1_queue_admin: GenFile = /*@__PURE__*/
-  fileDesc("Ch1qb2JxdWV1ZS92MS9xdWV1ZV9hZG1pbi5wcm90bxILam9icXVldWUudjEisAIKBVF1ZXVlEhMKBG5hbWUYASABKAlCBeJBAgIIEhQKBnBhdXNlZBgCIAEoCEIE4kEBAxItCgZkZXB0aHMYAyADKAsyFy5qb2JxdWV1ZS52MS5RdWV1ZURlcHRoQgTiQQEDEhUKB3J1bm5pbmcYBCABKAVCBOJBAQMSKgoEaGVsZBgFIAMoCzIWLmpvYnF1ZXVlLnYxLkhvbGREZXB0aEIE4kEBAxIpCgZsaW1pdHMYBiABKAsyEy5qb2JxdWV1ZS52MS5MaW1pdHNCBOJBAQESMAoKa2V5X3BvbGljeRgHIAEoCzIWLmpvYnF1ZXVlLnYxLktleVBvbGljeUIE4kEBARIZCgttYXhfd2FpdGluZxgIIAEoBUIE4kEBARISCgRldGFnGAkgASgJQgTiQQEBIkoKBkxpbWl0cxIZCgttYXhfcnVubmluZxgBIAEoBUIE4kEBARIlCgRyYXRlGAIgASgLMhEuam9icXVldWUudjEuUmF0ZUIE4kEBASKpAgoJS2V5UG9saWN5EhkKC21heF9ydW5uaW5nGAEgASgFQgTiQQEBEiUKBHJhdGUYAiABKAsyES5qb2JxdWV1ZS52MS5SYXRlQgTiQQEBEi8KBW9yZGVyGAMgASgOMhUuam9icXVldWUudjEuS2V5T3JkZXJCBOJBAQFIAIgBARI4Cgpvbl9mYWlsdXJlGAQgASgOMhkuam9icXVldWUudjEuT25LZXlGYWlsdXJlQgTiQQEBSAGIAQESFwoEZmFpchgFIAEoCEIE4kEBAUgCiAEBEhkKC21heF93YWl0aW5nGAYgASgFQgTiQQEBEhkKC3JlcXVpcmVfa2V5GAcgASgIQgTiQQEBQggKBl9vcmRlckINCgtfb25fZmFpbHVyZUIHCgVfZmFpciKBAQoEUmF0ZRITCgVjb3VudBgBIAEoBUIE4kEBAhIvCgZwZXJpb2QYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQISEwoFYnVyc3QYAyABKAVCBOJBAQESHgoQbW9zdF9pbl9hX3BlcmlvZBgEIAEoBUIE4kEBAyLuAgoIUXVldWVLZXkSEwoFcXVldWUYASABKAlCBOJBAQISEQoDa2V5GAIgASgJQgTiQQECEhkKC21heF9ydW5uaW5nGAMgASgFQgTiQQEBEhQKBnBhdXNlZBgEIAEoCEIE4kEBARIzCglwYXVzZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhcKCXBhdXNlZF9ieRgGIAEoCUIE4kEBAxITCgVsaW1pdBgHIAEoBUIE4kEBAxITCgV0YWtlbhgIIAEoBUIE4kEBAxIVCgd3YWl0aW5nGAkgASgFQgTiQQEDEjcKDW5leHRfc3RhcnRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEi0KB2hvbGRlcnMYCyADKAsyFi5qb2JxdWV1ZS52MS5LZXlIb2xkZXJCBOJBAQMSEgoEZXRhZxgMIAEoCUIE4kEBASJgCglIb2xkRGVwdGgSKQoEaG9sZBgBIAEoDjIVLmpvYnF1ZXVlLnYxLkpvYi5Ib2xkQgTiQQEDEhIKBGpvYnMYAiABKAVCBOJBAQMSFAoGY2FwcGVkGAMgASgIQgTiQQEDIpoBCgpRdWV1ZURlcHRoEi0KBnN0YXR1cxgBIAEoDjIXLmpvYnF1ZXVlLnYxLkpvYi5TdGF0dXNCBOJBAQMSEgoEam9icxgCIAEoBUIE4kEBAxIUCgZjYXBwZWQYAyABKAhCBOJBAQMSMwoKb2xkZXN0X2FnZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBAyK0AgoES2luZBITCgRuYW1lGAEgASgJQgXiQQICCBIoCgZzY2hlbWEYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIVCgtzY2hlbWFfanNvbhgDIAEoDEgAEjQKDHJldHJ5X3BvbGljeRgEIAEoCzIYLmpvYnF1ZXVlLnYxLlJldHJ5UG9saWN5QgTiQQEBEhoKDG1heF9hdHRlbXB0cxgFIAEoBUIE4kEBARIwCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEikKBmxpbWl0cxgHIAEoCzITLmpvYnF1ZXVlLnYxLkxpbWl0c0IE4kEBARIZCgtzbG90X3dlaWdodBgIIAEoBUIE4kEBAUIMCgpkZWZpbml0aW9uIkYKEUxpc3RRdWV1ZXNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBIlEKEkxpc3RRdWV1ZXNSZXNwb25zZRIiCgZxdWV1ZXMYASADKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJQoPR2V0UXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiNQoQR2V0UXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlIj0KEVBhdXNlUXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQISFAoGcmVhc29uGAIgASgJQgTiQQEBIjcKElBhdXNlUXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlIigKElJlc3VtZVF1ZXVlUmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECIjgKE1Jlc3VtZVF1ZXVlUmVzcG9uc2USIQoFcXVldWUYASABKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZSKRAQoSVXBkYXRlUXVldWVSZXF1ZXN0EicKBXF1ZXVlGAEgASgLMhIuam9icXVldWUudjEuUXVldWVCBOJBAQISNQoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQgTiQQEBEhsKDWFsbG93X21pc3NpbmcYAyABKAhCBOJBAQEiOAoTVXBkYXRlUXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlIvcBChRMaXN0UXVldWVLZXlzUmVxdWVzdBITCgVxdWV1ZRgBIAEoCUIE4kEBAhIXCglwYWdlX3NpemUYAiABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgDIAEoCUIE4kEBARI6CgRvbmx5GAQgASgOMiYuam9icXVldWUudjEuTGlzdFF1ZXVlS2V5c1JlcXVlc3QuT25seUIE4kEBARIWCghvcmRlcl9ieRgFIAEoCUIE4kEBASJDCgRPbmx5EhQKEE9OTFlfVU5TUEVDSUZJRUQQABIMCghBVF9MSU1JVBABEgoKBlBBVVNFRBACEgsKB1dBSVRJTkcQAyJlChVMaXN0UXVldWVLZXlzUmVzcG9uc2USIwoEa2V5cxgBIAMoCzIVLmpvYnF1ZXVlLnYxLlF1ZXVlS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIOCgZjYXBwZWQYAyABKAgiPAoSR2V0UXVldWVLZXlSZXF1ZXN0EhMKBXF1ZXVlGAEgASgJQgTiQQECEhEKA2tleRgCIAEoCUIE4kEBAiI/ChNHZXRRdWV1ZUtleVJlc3BvbnNlEigKCXF1ZXVlX2tleRgBIAEoCzIVLmpvYnF1ZXVlLnYxLlF1ZXVlS2V5In4KFVVwZGF0ZVF1ZXVlS2V5UmVxdWVzdBIuCglxdWV1ZV9rZXkYASABKAsyFS5qb2JxdWV1ZS52MS5RdWV1ZUtleUIE4kEBAhI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQEiQgoWVXBkYXRlUXVldWVLZXlSZXNwb25zZRIoCglxdWV1ZV9rZXkYASABKAsyFS5qb2JxdWV1ZS52MS5RdWV1ZUtleSJAChZVbmJsb2NrUXVldWVLZXlSZXF1ZXN0EhMKBXF1ZXVlGAEgASgJQgTiQQECEhEKA2tleRgCIAEoCUIE4kEBAiI+ChdVbmJsb2NrUXVldWVLZXlSZXNwb25zZRISCgpibG9ja2VkX2J5GAEgASgJEg8KB3dhaXRpbmcYAiABKAUicQoOUHV0S2luZFJlcXVlc3QSJQoEa2luZBgBIAEoCzIRLmpvYnF1ZXVlLnYxLktpbmRCBOJBAQISOAoOcGF5bG9hZF9mb3JtYXQYAiABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBIjIKD1B1dEtpbmRSZXNwb25zZRIfCgRraW5kGAEgASgLMhEuam9icXVldWUudjEuS2luZCJ/ChBMaXN0S2luZHNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBEjgKDnBheWxvYWRfZm9ybWF0GAMgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASJOChFMaXN0S2luZHNSZXNwb25zZRIgCgVraW5kcxgBIAMoCzIRLmpvYnF1ZXVlLnYxLktpbmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKjsKCEtleU9yZGVyEhkKFUtFWV9PUkRFUl9VTlNQRUNJRklFRBAAEhQKEEtFWV9PUkRFUl9TVFJJQ1QQASqEAQoMT25LZXlGYWlsdXJlEh4KGk9OX0tFWV9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASGwoXT05fS0VZX0ZBSUxVUkVfQ09OVElOVUUQARIXChNPTl9LRVlfRkFJTFVSRV9IT0xEEAISHgoaT05fS0VZX0ZBSUxVUkVfQ0FOQ0VMX1JFU1QQAzLUCwoKUXVldWVBZG1pbhJqCgpMaXN0UXVldWVzEh4uam9icXVldWUudjEuTGlzdFF1ZXVlc1JlcXVlc3QaHy5qb2JxdWV1ZS52MS5MaXN0UXVldWVzUmVzcG9uc2UiG4qAGQUKAQMQBYLT5JMCDBIKL3YxL3F1ZXVlcxJyCghHZXRRdWV1ZRIcLmpvYnF1ZXVlLnYxLkdldFF1ZXVlUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkdldFF1ZXVlUmVzcG9uc2UiKYqAGQUKAQMQAoLT5JMCGmIFcXVldWUSES92MS9xdWV1ZXMve25hbWV9EoMBCgpQYXVzZVF1ZXVlEh4uam9icXVldWUudjEuUGF1c2VRdWV1ZVJlcXVlc3QaHy5qb2JxdWV1ZS52MS5QYXVzZVF1ZXVlUmVzcG9uc2UiNIqAGQcKAQUQAhgBgtPkkwIjOgEqYgVxdWV1ZSIXL3YxL3F1ZXVlcy97bmFtZX06cGF1c2UShwEKC1Jlc3VtZVF1ZXVlEh8uam9icXVldWUudjEuUmVzdW1lUXVldWVSZXF1ZXN0GiAuam9icXVldWUudjEuUmVzdW1lUXVldWVSZXNwb25zZSI1ioAZBwoBBRACGAGC0+STAiQ6ASpiBXF1ZXVlIhgvdjEvcXVldWVzL3tuYW1lfTpyZXN1bWUSigEKC1VwZGF0ZVF1ZXVlEh8uam9icXVldWUudjEuVXBkYXRlUXVldWVSZXF1ZXN0GiAuam9icXVldWUudjEuVXBkYXRlUXVldWVSZXNwb25zZSI4ioAZBwoBBRACGAGC0+STAic6BXF1ZXVlYgVxdWV1ZTIXL3YxL3F1ZXVlcy97cXVldWUubmFtZX0SgAEKDUxpc3RRdWV1ZUtleXMSIS5qb2JxdWV1ZS52MS5MaXN0UXVldWVLZXlzUmVxdWVzdBoiLmpvYnF1ZXVlLnYxLkxpc3RRdWV1ZUtleXNSZXNwb25zZSIoioAZBQoBAxACgtPkkwIZEhcvdjEvcXVldWVzL3txdWV1ZX0va2V5cxKLAQoLR2V0UXVldWVLZXkSHy5qb2JxdWV1ZS52MS5HZXRRdWV1ZUtleVJlcXVlc3QaIC5qb2JxdWV1ZS52MS5HZXRRdWV1ZUtleVJlc3BvbnNlIjmKgBkFCgEDEAKC0+STAipiCXF1ZXVlX2tleRIdL3YxL3F1ZXVlcy97cXVldWV9L2tleXMve2tleX0StQEKDlVwZGF0ZVF1ZXVlS2V5EiIuam9icXVldWUudjEuVXBkYXRlUXVldWVLZXlSZXF1ZXN0GiMuam9icXVldWUudjEuVXBkYXRlUXVldWVLZXlSZXNwb25zZSJaioAZBwoBBRACGAGC0+STAkk6CXF1ZXVlX2tleWIJcXVldWVfa2V5MjEvdjEvcXVldWVzL3txdWV1ZV9rZXkucXVldWV9L2tleXMve3F1ZXVlX2tleS5rZXl9EpkBCg9VbmJsb2NrUXVldWVLZXkSIy5qb2JxdWV1ZS52MS5VbmJsb2NrUXVldWVLZXlSZXF1ZXN0GiQuam9icXVldWUudjEuVW5ibG9ja1F1ZXVlS2V5UmVzcG9uc2UiO4qAGQcKAQUQAhgBgtPkkwIqOgEqIiUvdjEvcXVldWVzL3txdWV1ZX0va2V5cy97a2V5fTp1bmJsb2NrEnoKB1B1dEtpbmQSGy5qb2JxdWV1ZS52MS5QdXRLaW5kUmVxdWVzdBocLmpvYnF1ZXVlLnYxLlB1dEtpbmRSZXNwb25zZSI0ioAZBwoBBRACGAGC0+STAiM6BGtpbmRiBGtpbmQaFS92MS9raW5kcy97a2luZC5uYW1lfRJoCglMaXN0S2luZHMSHS5qb2JxdWV1ZS52MS5MaXN0S2luZHNSZXF1ZXN0Gh4uam9icXVldWUudjEuTGlzdEtpbmRzUmVzcG9uc2UiHIqAGQcKAwMCBBAFgtPkkwILEgkvdjEva2luZHNCTAoPZGV2LmpvYnF1ZXVlLnYxQg9RdWV1ZUFkbWluUHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_insight, file_jobqueue_v1_job]);
+  fileDesc("Ch1qb2JxdWV1ZS92MS9xdWV1ZV9hZG1pbi5wcm90bxILam9icXVldWUudjEi4QIKBVF1ZXVlEhMKBG5hbWUYASABKAlCBeJBAgIIEhQKBnBhdXNlZBgCIAEoCEIE4kEBAxItCgZkZXB0aHMYAyADKAsyFy5qb2JxdWV1ZS52MS5RdWV1ZURlcHRoQgTiQQEDEhUKB3J1bm5pbmcYBCABKAVCBOJBAQMSKgoEaGVsZBgFIAMoCzIWLmpvYnF1ZXVlLnYxLkhvbGREZXB0aEIE4kEBAxIpCgZsaW1pdHMYBiABKAsyEy5qb2JxdWV1ZS52MS5MaW1pdHNCBOJBAQESMAoKa2V5X3BvbGljeRgHIAEoCzIWLmpvYnF1ZXVlLnYxLktleVBvbGljeUIE4kEBARIZCgttYXhfd2FpdGluZxgIIAEoBUIE4kEBARISCgRldGFnGAkgASgJQgTiQQEBEi8KCXJldGVudGlvbhgKIAEoCzIWLmpvYnF1ZXVlLnYxLlJldGVudGlvbkIE4kEBASKuAQoJUmV0ZW50aW9uEjIKCXN1Y2NlZWRlZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBARI5ChBmYWlsZWRfcGVybWFuZW50GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEjIKCWNhbmNlbGxlZBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBASJKCgZMaW1pdHMSGQoLbWF4X3J1bm5pbmcYASABKAVCBOJBAQESJQoEcmF0ZRgCIAEoCzIRLmpvYnF1ZXVlLnYxLlJhdGVCBOJBAQEiqQIKCUtleVBvbGljeRIZCgttYXhfcnVubmluZxgBIAEoBUIE4kEBARIlCgRyYXRlGAIgASgLMhEuam9icXVldWUudjEuUmF0ZUIE4kEBARIvCgVvcmRlchgDIAEoDjIVLmpvYnF1ZXVlLnYxLktleU9yZGVyQgTiQQEBSACIAQESOAoKb25fZmFpbHVyZRgEIAEoDjIZLmpvYnF1ZXVlLnYxLk9uS2V5RmFpbHVyZUIE4kEBAUgBiAEBEhcKBGZhaXIYBSABKAhCBOJBAQFIAogBARIZCgttYXhfd2FpdGluZxgGIAEoBUIE4kEBARIZCgtyZXF1aXJlX2tleRgHIAEoCEIE4kEBAUIICgZfb3JkZXJCDQoLX29uX2ZhaWx1cmVCBwoFX2ZhaXIigQEKBFJhdGUSEwoFY291bnQYASABKAVCBOJBAQISLwoGcGVyaW9kGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQECEhMKBWJ1cnN0GAMgASgFQgTiQQEBEh4KEG1vc3RfaW5fYV9wZXJpb2QYBCABKAVCBOJBAQMi7gIKCFF1ZXVlS2V5EhMKBXF1ZXVlGAEgASgJQgTiQQECEhEKA2tleRgCIAEoCUIE4kEBAhIZCgttYXhfcnVubmluZxgDIAEoBUIE4kEBARIUCgZwYXVzZWQYBCABKAhCBOJBAQESMwoJcGF1c2VkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIXCglwYXVzZWRfYnkYBiABKAlCBOJBAQMSEwoFbGltaXQYByABKAVCBOJBAQMSEwoFdGFrZW4YCCABKAVCBOJBAQMSFQoHd2FpdGluZxgJIAEoBUIE4kEBAxI3Cg1uZXh0X3N0YXJ0X2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxItCgdob2xkZXJzGAsgAygLMhYuam9icXVldWUudjEuS2V5SG9sZGVyQgTiQQEDEhIKBGV0YWcYDCABKAlCBOJBAQEiYAoJSG9sZERlcHRoEikKBGhvbGQYASABKA4yFS5qb2JxdWV1ZS52MS5Kb2IuSG9sZEIE4kEBAxISCgRqb2JzGAIgASgFQgTiQQEDEhQKBmNhcHBlZBgDIAEoCEIE4kEBAyKaAQoKUXVldWVEZXB0aBItCgZzdGF0dXMYASABKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzQgTiQQEDEhIKBGpvYnMYAiABKAVCBOJBAQMSFAoGY2FwcGVkGAMgASgIQgTiQQEDEjMKCm9sZGVzdF9hZ2UYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQMitAIKBEtpbmQSEwoEbmFtZRgBIAEoCUIF4kECAggSKAoGc2NoZW1hGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFQoLc2NoZW1hX2pzb24YAyABKAxIABI0CgxyZXRyeV9wb2xpY3kYBCABKAsyGC5qb2JxdWV1ZS52MS5SZXRyeVBvbGljeUIE4kEBARIaCgxtYXhfYXR0ZW1wdHMYBSABKAVCBOJBAQESMAoHdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBARIpCgZsaW1pdHMYByABKAsyEy5qb2JxdWV1ZS52MS5MaW1pdHNCBOJBAQESGQoLc2xvdF93ZWlnaHQYCCABKAVCBOJBAQFCDAoKZGVmaW5pdGlvbiJGChFMaXN0UXVldWVzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBASJRChJMaXN0UXVldWVzUmVzcG9uc2USIgoGcXVldWVzGAEgAygLMhIuam9icXVldWUudjEuUXVldWUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiUKD0dldFF1ZXVlUmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECIjUKEEdldFF1ZXVlUmVzcG9uc2USIQoFcXVldWUYASABKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZSI9ChFQYXVzZVF1ZXVlUmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECEhQKBnJlYXNvbhgCIAEoCUIE4kEBASI3ChJQYXVzZVF1ZXVlUmVzcG9uc2USIQoFcXVldWUYASABKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZSIoChJSZXN1bWVRdWV1ZVJlcXVlc3QSEgoEbmFtZRgBIAEoCUIE4kEBAiI4ChNSZXN1bWVRdWV1ZVJlc3BvbnNlEiEKBXF1ZXVlGAEgASgLMhIuam9icXVldWUudjEuUXVldWUikQEKElVwZGF0ZVF1ZXVlUmVxdWVzdBInCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlQgTiQQECEjUKC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IE4kEBARIbCg1hbGxvd19taXNzaW5nGAMgASgIQgTiQQEBIjgKE1VwZGF0ZVF1ZXVlUmVzcG9uc2USIQoFcXVldWUYASABKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZSL3AQoUTGlzdFF1ZXVlS2V5c1JlcXVlc3QSEwoFcXVldWUYASABKAlCBOJBAQISFwoJcGFnZV9zaXplGAIgASgFQgTiQQEBEhgKCnBhZ2VfdG9rZW4YAyABKAlCBOJBAQESOgoEb25seRgEIAEoDjImLmpvYnF1ZXVlLnYxLkxpc3RRdWV1ZUtleXNSZXF1ZXN0Lk9ubHlCBOJBAQESFgoIb3JkZXJfYnkYBSABKAlCBOJBAQEiQwoET25seRIUChBPTkxZX1VOU1BFQ0lGSUVEEAASDAoIQVRfTElNSVQQARIKCgZQQVVTRUQQAhILCgdXQUlUSU5HEAMiZQoVTGlzdFF1ZXVlS2V5c1Jlc3BvbnNlEiMKBGtleXMYASADKAsyFS5qb2JxdWV1ZS52MS5RdWV1ZUtleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSDgoGY2FwcGVkGAMgASgIIjwKEkdldFF1ZXVlS2V5UmVxdWVzdBITCgVxdWV1ZRgBIAEoCUIE4kEBAhIRCgNrZXkYAiABKAlCBOJBAQIiPwoTR2V0UXVldWVLZXlSZXNwb25zZRIoCglxdWV1ZV9rZXkYASABKAsyFS5qb2JxdWV1ZS52MS5RdWV1ZUtleSJ+ChVVcGRhdGVRdWV1ZUtleVJlcXVlc3QSLgoJcXVldWVfa2V5GAEgASgLMhUuam9icXVldWUudjEuUXVldWVLZXlCBOJBAQISNQoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQgTiQQEBIkIKFlVwZGF0ZVF1ZXVlS2V5UmVzcG9uc2USKAoJcXVldWVfa2V5GAEgASgLMhUuam9icXVldWUudjEuUXVldWVLZXkiQAoWVW5ibG9ja1F1ZXVlS2V5UmVxdWVzdBITCgVxdWV1ZRgBIAEoCUIE4kEBAhIRCgNrZXkYAiABKAlCBOJBAQIiPgoXVW5ibG9ja1F1ZXVlS2V5UmVzcG9uc2USEgoKYmxvY2tlZF9ieRgBIAEoCRIPCgd3YWl0aW5nGAIgASgFInEKDlB1dEtpbmRSZXF1ZXN0EiUKBGtpbmQYASABKAsyES5qb2JxdWV1ZS52MS5LaW5kQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIyCg9QdXRLaW5kUmVzcG9uc2USHwoEa2luZBgBIAEoCzIRLmpvYnF1ZXVlLnYxLktpbmQifwoQTGlzdEtpbmRzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARI4Cg5wYXlsb2FkX2Zvcm1hdBgDIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiTgoRTGlzdEtpbmRzUmVzcG9uc2USIAoFa2luZHMYASADKAsyES5qb2JxdWV1ZS52MS5LaW5kEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSo7CghLZXlPcmRlchIZChVLRVlfT1JERVJfVU5TUEVDSUZJRUQQABIUChBLRVlfT1JERVJfU1RSSUNUEAEqhAEKDE9uS2V5RmFpbHVyZRIeChpPTl9LRVlfRkFJTFVSRV9VTlNQRUNJRklFRBAAEhsKF09OX0tFWV9GQUlMVVJFX0NPTlRJTlVFEAESFwoTT05fS0VZX0ZBSUxVUkVfSE9MRBACEh4KGk9OX0tFWV9GQUlMVVJFX0NBTkNFTF9SRVNUEAMy1AsKClF1ZXVlQWRtaW4SagoKTGlzdFF1ZXVlcxIeLmpvYnF1ZXVlLnYxLkxpc3RRdWV1ZXNSZXF1ZXN0Gh8uam9icXVldWUudjEuTGlzdFF1ZXVlc1Jlc3BvbnNlIhuKgBkFCgEDEAWC0+STAgwSCi92MS9xdWV1ZXMScgoIR2V0UXVldWUSHC5qb2JxdWV1ZS52MS5HZXRRdWV1ZVJlcXVlc3QaHS5qb2JxdWV1ZS52MS5HZXRRdWV1ZVJlc3BvbnNlIimKgBkFCgEDEAKC0+STAhpiBXF1ZXVlEhEvdjEvcXVldWVzL3tuYW1lfRKDAQoKUGF1c2VRdWV1ZRIeLmpvYnF1ZXVlLnYxLlBhdXNlUXVldWVSZXF1ZXN0Gh8uam9icXVldWUudjEuUGF1c2VRdWV1ZVJlc3BvbnNlIjSKgBkHCgEFEAIYAYLT5JMCIzoBKmIFcXVldWUiFy92MS9xdWV1ZXMve25hbWV9OnBhdXNlEocBCgtSZXN1bWVRdWV1ZRIfLmpvYnF1ZXVlLnYxLlJlc3VtZVF1ZXVlUmVxdWVzdBogLmpvYnF1ZXVlLnYxLlJlc3VtZVF1ZXVlUmVzcG9uc2UiNYqAGQcKAQUQAhgBgtPkkwIkOgEqYgVxdWV1ZSIYL3YxL3F1ZXVlcy97bmFtZX06cmVzdW1lEooBCgtVcGRhdGVRdWV1ZRIfLmpvYnF1ZXVlLnYxLlVwZGF0ZVF1ZXVlUmVxdWVzdBogLmpvYnF1ZXVlLnYxLlVwZGF0ZVF1ZXVlUmVzcG9uc2UiOIqAGQcKAQUQAhgBgtPkkwInOgVxdWV1ZWIFcXVldWUyFy92MS9xdWV1ZXMve3F1ZXVlLm5hbWV9EoABCg1MaXN0UXVldWVLZXlzEiEuam9icXVldWUudjEuTGlzdFF1ZXVlS2V5c1JlcXVlc3QaIi5qb2JxdWV1ZS52MS5MaXN0UXVldWVLZXlzUmVzcG9uc2UiKIqAGQUKAQMQAoLT5JMCGRIXL3YxL3F1ZXVlcy97cXVldWV9L2tleXMSiwEKC0dldFF1ZXVlS2V5Eh8uam9icXVldWUudjEuR2V0UXVldWVLZXlSZXF1ZXN0GiAuam9icXVldWUudjEuR2V0UXVldWVLZXlSZXNwb25zZSI5ioAZBQoBAxACgtPkkwIqYglxdWV1ZV9rZXkSHS92MS9xdWV1ZXMve3F1ZXVlfS9rZXlzL3trZXl9ErUBCg5VcGRhdGVRdWV1ZUtleRIiLmpvYnF1ZXVlLnYxLlVwZGF0ZVF1ZXVlS2V5UmVxdWVzdBojLmpvYnF1ZXVlLnYxLlVwZGF0ZVF1ZXVlS2V5UmVzcG9uc2UiWoqAGQcKAQUQAhgBgtPkkwJJOglxdWV1ZV9rZXliCXF1ZXVlX2tleTIxL3YxL3F1ZXVlcy97cXVldWVfa2V5LnF1ZXVlfS9rZXlzL3txdWV1ZV9rZXkua2V5fRKZAQoPVW5ibG9ja1F1ZXVlS2V5EiMuam9icXVldWUudjEuVW5ibG9ja1F1ZXVlS2V5UmVxdWVzdBokLmpvYnF1ZXVlLnYxLlVuYmxvY2tRdWV1ZUtleVJlc3BvbnNlIjuKgBkHCgEFEAIYAYLT5JMCKjoBKiIlL3YxL3F1ZXVlcy97cXVldWV9L2tleXMve2tleX06dW5ibG9jaxJ6CgdQdXRLaW5kEhsuam9icXVldWUudjEuUHV0S2luZFJlcXVlc3QaHC5qb2JxdWV1ZS52MS5QdXRLaW5kUmVzcG9uc2UiNIqAGQcKAQUQAhgBgtPkkwIjOgRraW5kYgRraW5kGhUvdjEva2luZHMve2tpbmQubmFtZX0SaAoJTGlzdEtpbmRzEh0uam9icXVldWUudjEuTGlzdEtpbmRzUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkxpc3RLaW5kc1Jlc3BvbnNlIhyKgBkHCgMDAgQQBYLT5JMCCxIJL3YxL2tpbmRzQkwKD2Rldi5qb2JxdWV1ZS52MUIPUXVldWVBZG1pblByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_insight, file_jobqueue_v1_job]);
 
 /**
- * A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy` and
- * `max_waiting`; the server sets every other field.
+ * A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy`, `max_waiting`
+ * and `retention`; the server sets every other field.
  *
  * @generated from message jobqueue.v1.Queue
  */
@@ -93,6 +93,13 @@ export type Queue = Message<"jobqueue.v1.Queue"> & {
    * @generated from field: string etag = 9;
    */
   etag: string;
+
+  /**
+   * How long jobs of the queue can be read after their end. Unset: as long as those of every queue (JOBQUEUE_RETENTION).
+   *
+   * @generated from field: jobqueue.v1.Retention retention = 10;
+   */
+  retention?: Retention;
 };
 
 /**
@@ -101,6 +108,42 @@ export type Queue = Message<"jobqueue.v1.Queue"> & {
  */
 export const QueueSchema: GenMessage<Queue> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_queue_admin, 0);
+
+/**
+ * How long jobs of a queue can be read after their end, by the status in which they ended. Unset: as long as those of every
+ * queue. A job stays at least that long. It goes up to a few hours later: with many others (docs/retention.md).
+ *
+ * @generated from message jobqueue.v1.Retention
+ */
+export type Retention = Message<"jobqueue.v1.Retention"> & {
+  /**
+   * Of jobs that ended as SUCCEEDED, 1 h to 3650 days.
+   *
+   * @generated from field: google.protobuf.Duration succeeded = 1;
+   */
+  succeeded?: Duration;
+
+  /**
+   * Of jobs that ended as FAILED_PERMANENT, 1 h to 3650 days.
+   *
+   * @generated from field: google.protobuf.Duration failed_permanent = 2;
+   */
+  failedPermanent?: Duration;
+
+  /**
+   * Of jobs that ended as CANCELLED, 1 h to 3650 days.
+   *
+   * @generated from field: google.protobuf.Duration cancelled = 3;
+   */
+  cancelled?: Duration;
+};
+
+/**
+ * Describes the message jobqueue.v1.Retention.
+ * Use `create(RetentionSchema)` to create a new message.
+ */
+export const RetentionSchema: GenMessage<Retention> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 1);
 
 /**
  * What a queue or a kind allows of all its jobs together. 0: no limit.
@@ -130,7 +173,7 @@ export type Limits = Message<"jobqueue.v1.Limits"> & {
  * Use `create(LimitsSchema)` to create a new message.
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 1);
+  messageDesc(file_jobqueue_v1_queue_admin, 2);
 
 /**
  * What a queue allows of the jobs of one key. A key counts in its queue alone. 0 and unset: no limit.
@@ -197,7 +240,7 @@ export type KeyPolicy = Message<"jobqueue.v1.KeyPolicy"> & {
  * Use `create(KeyPolicySchema)` to create a new message.
  */
 export const KeyPolicySchema: GenMessage<KeyPolicy> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 2);
+  messageDesc(file_jobqueue_v1_queue_admin, 3);
 
 /**
  * How many jobs may start in a time, over all servers, by the database's clock.
@@ -240,7 +283,7 @@ export type Rate = Message<"jobqueue.v1.Rate"> & {
  * Use `create(RateSchema)` to create a new message.
  */
 export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 3);
+  messageDesc(file_jobqueue_v1_queue_admin, 4);
 
 /**
  * One key of a queue. UpdateQueueKey changes `max_running` and `paused`; the server sets every other field.
@@ -341,7 +384,7 @@ export type QueueKey = Message<"jobqueue.v1.QueueKey"> & {
  * Use `create(QueueKeySchema)` to create a new message.
  */
 export const QueueKeySchema: GenMessage<QueueKey> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 4);
+  messageDesc(file_jobqueue_v1_queue_admin, 5);
 
 /**
  * The number of a queue's jobs that are held back and wait for the same. Set by the server.
@@ -376,7 +419,7 @@ export type HoldDepth = Message<"jobqueue.v1.HoldDepth"> & {
  * Use `create(HoldDepthSchema)` to create a new message.
  */
 export const HoldDepthSchema: GenMessage<HoldDepth> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 5);
+  messageDesc(file_jobqueue_v1_queue_admin, 6);
 
 /**
  * The number of a queue's jobs in one status, and the age of the oldest. Set by the server.
@@ -420,7 +463,7 @@ export type QueueDepth = Message<"jobqueue.v1.QueueDepth"> & {
  * Use `create(QueueDepthSchema)` to create a new message.
  */
 export const QueueDepthSchema: GenMessage<QueueDepth> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 6);
+  messageDesc(file_jobqueue_v1_queue_admin, 7);
 
 /**
  * A sort of work, with the schema of its payload and the defaults of its jobs.
@@ -505,7 +548,7 @@ export type Kind = Message<"jobqueue.v1.Kind"> & {
  * Use `create(KindSchema)` to create a new message.
  */
 export const KindSchema: GenMessage<Kind> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 7);
+  messageDesc(file_jobqueue_v1_queue_admin, 8);
 
 /**
  * Which page of queues to list.
@@ -534,7 +577,7 @@ export type ListQueuesRequest = Message<"jobqueue.v1.ListQueuesRequest"> & {
  * Use `create(ListQueuesRequestSchema)` to create a new message.
  */
 export const ListQueuesRequestSchema: GenMessage<ListQueuesRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 8);
+  messageDesc(file_jobqueue_v1_queue_admin, 9);
 
 /**
  * One page of queues.
@@ -562,7 +605,7 @@ export type ListQueuesResponse = Message<"jobqueue.v1.ListQueuesResponse"> & {
  * Use `create(ListQueuesResponseSchema)` to create a new message.
  */
 export const ListQueuesResponseSchema: GenMessage<ListQueuesResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 9);
+  messageDesc(file_jobqueue_v1_queue_admin, 10);
 
 /**
  * The queue to read.
@@ -583,7 +626,7 @@ export type GetQueueRequest = Message<"jobqueue.v1.GetQueueRequest"> & {
  * Use `create(GetQueueRequestSchema)` to create a new message.
  */
 export const GetQueueRequestSchema: GenMessage<GetQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 10);
+  messageDesc(file_jobqueue_v1_queue_admin, 11);
 
 /**
  * The queue that was read.
@@ -604,7 +647,7 @@ export type GetQueueResponse = Message<"jobqueue.v1.GetQueueResponse"> & {
  * Use `create(GetQueueResponseSchema)` to create a new message.
  */
 export const GetQueueResponseSchema: GenMessage<GetQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 11);
+  messageDesc(file_jobqueue_v1_queue_admin, 12);
 
 /**
  * The queue to pause.
@@ -632,7 +675,7 @@ export type PauseQueueRequest = Message<"jobqueue.v1.PauseQueueRequest"> & {
  * Use `create(PauseQueueRequestSchema)` to create a new message.
  */
 export const PauseQueueRequestSchema: GenMessage<PauseQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 12);
+  messageDesc(file_jobqueue_v1_queue_admin, 13);
 
 /**
  * The queue that was paused.
@@ -653,7 +696,7 @@ export type PauseQueueResponse = Message<"jobqueue.v1.PauseQueueResponse"> & {
  * Use `create(PauseQueueResponseSchema)` to create a new message.
  */
 export const PauseQueueResponseSchema: GenMessage<PauseQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 13);
+  messageDesc(file_jobqueue_v1_queue_admin, 14);
 
 /**
  * The queue to resume.
@@ -674,7 +717,7 @@ export type ResumeQueueRequest = Message<"jobqueue.v1.ResumeQueueRequest"> & {
  * Use `create(ResumeQueueRequestSchema)` to create a new message.
  */
 export const ResumeQueueRequestSchema: GenMessage<ResumeQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 14);
+  messageDesc(file_jobqueue_v1_queue_admin, 15);
 
 /**
  * The queue that was resumed.
@@ -695,7 +738,7 @@ export type ResumeQueueResponse = Message<"jobqueue.v1.ResumeQueueResponse"> & {
  * Use `create(ResumeQueueResponseSchema)` to create a new message.
  */
 export const ResumeQueueResponseSchema: GenMessage<ResumeQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 15);
+  messageDesc(file_jobqueue_v1_queue_admin, 16);
 
 /**
  * What to change of a queue.
@@ -713,7 +756,9 @@ export type UpdateQueueRequest = Message<"jobqueue.v1.UpdateQueueRequest"> & {
   /**
    * What is changed: `max_waiting`; `limits`, or of it `limits.max_running` and `limits.rate`; `key_policy`, or of it
    * `key_policy.max_running`, `key_policy.rate`, `key_policy.order`, `key_policy.on_failure`, `key_policy.fair`,
-   * `key_policy.max_waiting` and `key_policy.require_key`. What it names and `queue` does not set is set back to no limit.
+   * `key_policy.max_waiting` and `key_policy.require_key`; `retention`, or of it `retention.succeeded`,
+   * `retention.failed_permanent` and `retention.cancelled`. What it names and `queue` does not set is set back to no limit, and
+   * a retention to that of every queue.
    * Empty: what is set in `queue`. Over REST its paths are written as `keyPolicy.maxRunning`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
@@ -733,7 +778,7 @@ export type UpdateQueueRequest = Message<"jobqueue.v1.UpdateQueueRequest"> & {
  * Use `create(UpdateQueueRequestSchema)` to create a new message.
  */
 export const UpdateQueueRequestSchema: GenMessage<UpdateQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 16);
+  messageDesc(file_jobqueue_v1_queue_admin, 17);
 
 /**
  * The queue that was changed.
@@ -754,7 +799,7 @@ export type UpdateQueueResponse = Message<"jobqueue.v1.UpdateQueueResponse"> & {
  * Use `create(UpdateQueueResponseSchema)` to create a new message.
  */
 export const UpdateQueueResponseSchema: GenMessage<UpdateQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 17);
+  messageDesc(file_jobqueue_v1_queue_admin, 18);
 
 /**
  * Which page of the keys of a queue to list.
@@ -804,7 +849,7 @@ export type ListQueueKeysRequest = Message<"jobqueue.v1.ListQueueKeysRequest"> &
  * Use `create(ListQueueKeysRequestSchema)` to create a new message.
  */
 export const ListQueueKeysRequestSchema: GenMessage<ListQueueKeysRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 18);
+  messageDesc(file_jobqueue_v1_queue_admin, 19);
 
 /**
  * Which keys to list. Expect more values than these.
@@ -845,7 +890,7 @@ export enum ListQueueKeysRequest_Only {
  * Describes the enum jobqueue.v1.ListQueueKeysRequest.Only.
  */
 export const ListQueueKeysRequest_OnlySchema: GenEnum<ListQueueKeysRequest_Only> = /*@__PURE__*/
-  enumDesc(file_jobqueue_v1_queue_admin, 18, 0);
+  enumDesc(file_jobqueue_v1_queue_admin, 19, 0);
 
 /**
  * One page of the keys of a queue.
@@ -881,7 +926,7 @@ export type ListQueueKeysResponse = Message<"jobqueue.v1.ListQueueKeysResponse">
  * Use `create(ListQueueKeysResponseSchema)` to create a new message.
  */
 export const ListQueueKeysResponseSchema: GenMessage<ListQueueKeysResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 19);
+  messageDesc(file_jobqueue_v1_queue_admin, 20);
 
 /**
  * The key to read.
@@ -909,7 +954,7 @@ export type GetQueueKeyRequest = Message<"jobqueue.v1.GetQueueKeyRequest"> & {
  * Use `create(GetQueueKeyRequestSchema)` to create a new message.
  */
 export const GetQueueKeyRequestSchema: GenMessage<GetQueueKeyRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 20);
+  messageDesc(file_jobqueue_v1_queue_admin, 21);
 
 /**
  * The key that was read.
@@ -930,7 +975,7 @@ export type GetQueueKeyResponse = Message<"jobqueue.v1.GetQueueKeyResponse"> & {
  * Use `create(GetQueueKeyResponseSchema)` to create a new message.
  */
 export const GetQueueKeyResponseSchema: GenMessage<GetQueueKeyResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 21);
+  messageDesc(file_jobqueue_v1_queue_admin, 22);
 
 /**
  * What to change of a key.
@@ -959,7 +1004,7 @@ export type UpdateQueueKeyRequest = Message<"jobqueue.v1.UpdateQueueKeyRequest">
  * Use `create(UpdateQueueKeyRequestSchema)` to create a new message.
  */
 export const UpdateQueueKeyRequestSchema: GenMessage<UpdateQueueKeyRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 22);
+  messageDesc(file_jobqueue_v1_queue_admin, 23);
 
 /**
  * The key that was changed.
@@ -980,7 +1025,7 @@ export type UpdateQueueKeyResponse = Message<"jobqueue.v1.UpdateQueueKeyResponse
  * Use `create(UpdateQueueKeyResponseSchema)` to create a new message.
  */
 export const UpdateQueueKeyResponseSchema: GenMessage<UpdateQueueKeyResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 23);
+  messageDesc(file_jobqueue_v1_queue_admin, 24);
 
 /**
  * The key to unblock.
@@ -1009,7 +1054,7 @@ export type UnblockQueueKeyRequest = Message<"jobqueue.v1.UnblockQueueKeyRequest
  * Use `create(UnblockQueueKeyRequestSchema)` to create a new message.
  */
 export const UnblockQueueKeyRequestSchema: GenMessage<UnblockQueueKeyRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 24);
+  messageDesc(file_jobqueue_v1_queue_admin, 25);
 
 /**
  * The key that goes on.
@@ -1037,7 +1082,7 @@ export type UnblockQueueKeyResponse = Message<"jobqueue.v1.UnblockQueueKeyRespon
  * Use `create(UnblockQueueKeyResponseSchema)` to create a new message.
  */
 export const UnblockQueueKeyResponseSchema: GenMessage<UnblockQueueKeyResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 25);
+  messageDesc(file_jobqueue_v1_queue_admin, 26);
 
 /**
  * The kind to put.
@@ -1065,7 +1110,7 @@ export type PutKindRequest = Message<"jobqueue.v1.PutKindRequest"> & {
  * Use `create(PutKindRequestSchema)` to create a new message.
  */
 export const PutKindRequestSchema: GenMessage<PutKindRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 26);
+  messageDesc(file_jobqueue_v1_queue_admin, 27);
 
 /**
  * The kind that was put.
@@ -1086,7 +1131,7 @@ export type PutKindResponse = Message<"jobqueue.v1.PutKindResponse"> & {
  * Use `create(PutKindResponseSchema)` to create a new message.
  */
 export const PutKindResponseSchema: GenMessage<PutKindResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 27);
+  messageDesc(file_jobqueue_v1_queue_admin, 28);
 
 /**
  * Which page of kinds to list.
@@ -1122,7 +1167,7 @@ export type ListKindsRequest = Message<"jobqueue.v1.ListKindsRequest"> & {
  * Use `create(ListKindsRequestSchema)` to create a new message.
  */
 export const ListKindsRequestSchema: GenMessage<ListKindsRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 28);
+  messageDesc(file_jobqueue_v1_queue_admin, 29);
 
 /**
  * One page of kinds.
@@ -1150,7 +1195,7 @@ export type ListKindsResponse = Message<"jobqueue.v1.ListKindsResponse"> & {
  * Use `create(ListKindsResponseSchema)` to create a new message.
  */
 export const ListKindsResponseSchema: GenMessage<ListKindsResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 29);
+  messageDesc(file_jobqueue_v1_queue_admin, 30);
 
 /**
  * In what order jobs of one key start. Expect more values than these.

@@ -1,5 +1,6 @@
 -- retention: progress of jobs that ended long ago -> gone
--- $1 after uuid, excluded  $2 before uuid, excluded: ids of one partition  $3 retention interval  $4 how many int4
+-- $1 after uuid, excluded  $2 before uuid, excluded: ids of one partition
+-- $3 interval: the retention of what no queue says otherwise  $4 how many int4
 -- $5 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- Goes before its partition is dropped or merged, which would otherwise have to delete all of it under a lock.
 -- It reads $4 rows and deletes those of them that are not needed. To ask of each row in the range whether its job lives
@@ -15,9 +16,13 @@ with looked as materialized (
 kept as materialized (
     select l.id from live_job l where l.id = any(array(select job_id from looked))
     union all
-    select f.id from finished_job f
+    select f.id
+    from finished_job f
+    left join job j on j.id = f.id and j.id > $1::uuid and j.id < $2::uuid
+    left join lane l on l.id = j.lane_id
+    left join queue q on q.id = l.queue_id
     where f.id = any(array(select job_id from looked)) and f.id > $1::uuid and f.id < $2::uuid
-        and f.finished_at >= now() - $3::interval
+        and f.finished_at >= now() - coalesce(retention_of(q, f.status), $3::interval)
 ),
 gone as (
     delete from job_progress
