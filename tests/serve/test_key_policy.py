@@ -305,6 +305,26 @@ async def test_a_follow_up_without_a_key_makes_its_outcome_invalid(mail: Place) 
 # ---- over REST
 
 
+async def test_how_long_ended_jobs_stay_is_patched_over_rest_and_audited(dsn: str) -> None:
+    async with Place(dsn, http_addr="127.0.0.1:0") as place, aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{place.app.http_port}/v1/queues/mail"
+        kept = {"succeeded": "3600s", "failed_permanent": "2592000s"}
+        async with session.patch(f"{url}?allow_missing=true", json={"retention": kept}) as answer:
+            assert (await answer.json())["retention"] == kept
+        body = {"retention": {"cancelled": "7200s"}}
+        async with session.patch(f"{url}?update_mask=retention.failedPermanent", json=body) as answer:
+            assert (await answer.json())["retention"] == {"succeeded": "3600s"}
+        async with session.patch(url, json=body) as answer:
+            assert (await answer.json())["retention"] == {"succeeded": "3600s", "cancelled": "7200s"}
+        async with session.get(url) as answer:
+            assert (await answer.json())["retention"] == {"succeeded": "3600s", "cancelled": "7200s"}
+        told = await place.value("select details::text from audit order by id desc limit 1")
+        assert all(each in told for each in ("retention_succeeded", "retention_cancelled"))
+        assert "retention_failed_permanent" not in told
+        async with session.patch(f"{url}?update_mask=retention", json={}) as answer:
+            assert "retention" not in await answer.json()
+
+
 async def test_a_policy_is_patched_over_rest(dsn: str) -> None:
     async with Place(dsn, http_addr="127.0.0.1:0") as place, aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{place.app.http_port}/v1/queues/mail"
