@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, settings
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.conformance.languages import languages
+from tests.logged import Logged
 from tests.memory import use_memory
 from tests.parallel import Parallel, leave_out
 from tests.pgbouncer import PROGRAM as PGBOUNCER
@@ -91,6 +92,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[FAST_PATH] = "off"
     config.pluginmanager.register(Parallel(config.option.markexpr), "parallel")
     config.pluginmanager.register(Pure(), "pure")
+    config.pluginmanager.register(Logged(), "logged")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

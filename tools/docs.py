@@ -1,5 +1,5 @@
-"""Writes what is made from code: docs/errors.md, docs/settings.md, docs/metrics.md, docs/logs.md, a part of
-docs/hardening.md, the chart's values.
+"""Writes what is made from code: docs/errors.md, docs/settings.md, docs/metrics.md, docs/logs.md and its
+schema, a part of docs/hardening.md, the chart's values.
 
 python -m tools.docs            write them
 python -m tools.docs --check    write nothing; fail if one is not up to date
@@ -22,7 +22,7 @@ from jobqueue_server.settings import Settings, default_text, environment_name
 from jobqueue_worker import cli as worker_cli
 from jobqueue_worker.settings import WorkerSettings
 from jobqueue_worker.settings import environment_name as of_worker
-from tools.logs import logs
+from tools.logs import logs, schema
 from tools.metrics import metrics
 
 from .chart import made as chart
@@ -168,6 +168,7 @@ def documents() -> dict[str, str]:
         "docs/settings.md": settings(),
         "docs/metrics.md": metrics(),
         "docs/logs.md": logs(),
+        "docs/log.schema.json": schema(),
     } | chart.documents()
 
 

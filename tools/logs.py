@@ -1,11 +1,12 @@
 """The log lines of server, worker and client, as the code has them: docs/logs.md, and what a line must look like.
 
-python -m tools.docs writes the document.
+python -m tools.docs writes the document, and docs/log.schema.json, the form of a line for who reads many.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -56,13 +57,24 @@ SPREAD = {
 OBJECTS = {("jobqueue_server.audit", "details")}
 #: The text of a line of which the code does not say it.
 ANY = "..."
+_SCALAR = {"type": ["string", "number", "boolean", "null"]}
 
 _AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*")
+#: What no line may hold, by what it is called. A key that is hidden ends with `***`.
+SECRETS = {
+    "an API key": re.compile(r"jq_[0-9a-hjkmnp-tv-z]{10}_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}"),
+    "a signed token": re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"),
+    "credentials of a request": re.compile(r"(?i)\b(?:bearer|basic) [\w.~+/=-]{16,}"),
+    "a password of an address": re.compile(r"\b\w+://[^\s/:@'\"]*:[^\s/@'\"]+@"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"),
+}
+_MAY_LOG = re.compile(rf"log(ger)?\s*\.({'|'.join(LEVELS)})\(")
 INTRODUCTION = """\
 With `JOBQUEUE_LOG_FORMAT=json` each line is one JSON object. Its values are texts, numbers, true, false or null, never
 objects or lists, but for `details` of the audit log; names of fields are small letters with `_`. Each line of ours is
-one of these.
+one of these: tests hold what they make a server log to this list, and look for passwords, tokens and keys in it. Of an
+API key that an exception quotes `jq_..._***` is written. [log.schema.json](log.schema.json) is the form as JSON Schema.
 
 Lines to alert on, with what to do, are in the [runbook](runbook.md#log-lines-to-alert-on). Lines of libraries come from
 the level `warning` on, in the same form.
@@ -78,10 +90,14 @@ class Line:
     fields: tuple[str, ...]
     logger: str = ""
 
-    @property
-    def pattern(self) -> re.Pattern[str]:
-        """What matches its message."""
-        return re.compile(".*".join(map(re.escape, self.text.split("..."))), re.DOTALL)
+    def matches(self, message: str) -> bool:
+        """Whether this is its message."""
+        return _pattern(self.text).fullmatch(message) is not None
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, text.split(ANY))), re.DOTALL)
 
 
 @cache
@@ -90,7 +106,9 @@ def lines() -> Mapping[str, tuple[Line, ...]]:
     found: dict[str, set[Line]] = defaultdict(set)
     for source in SOURCES:
         for path in sorted((ROOT / source).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = path.read_text(encoding="utf-8")
+            # Most files log nothing, and to parse all of them takes two seconds.
+            for node in ast.walk(ast.parse(text)) if _MAY_LOG.search(text) else ():
                 if line := _line(node):
                     if line.text == ANY:
                         line = replace(line, logger=_module(path))
@@ -151,8 +169,10 @@ def wrong_with(line: Mapping[str, Any]) -> list[str]:
         if not isinstance(value, str | int | float | bool | None) and (line["logger"], name) not in OBJECTS:
             wrong.append(f"the field {name} is a {type(value).__name__}")
     package = line["logger"].partition(".")[0]
-    if package in lines():
+    if package in OURS and package in lines():
         wrong += _unknown(line, package)
+    text = "\n".join(str(value) for value in line.values())
+    wrong += [f"it has {what}" for what, pattern in SECRETS.items() if pattern.search(text)]
     return wrong
 
 
@@ -163,12 +183,31 @@ def _unknown(line: Mapping[str, Any], package: str) -> list[str]:
         for each in lines()[package]
         if each.level == line["level"]
         and each.logger in ("", line["logger"])
-        and each.pattern.fullmatch(line["message"])
+        and each.matches(line["message"])
     ]
     if not alike:
         return [f"no line of {package} of the level {line['level']} has this text"]
     own = {*REQUIRED, *COMMON}.union(*(each.fields for each in alike))
     return [f"the field {name} is none of this line" for name in sorted(line.keys() - own)]
+
+
+def schema() -> str:
+    """The text of docs/log.schema.json."""
+    made: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A log line of JobQueue",
+        "description": "Made by `make generate`. docs/logs.md lists the lines and the fields of each.",
+        "type": "object",
+        "required": list(REQUIRED),
+        "propertyNames": {"pattern": f"^{_FIELD.pattern}$"},
+        "properties": {name: {"type": "string", "description": text} for name, text in REQUIRED.items()}
+        | {name: {"description": text, **_SCALAR} for name, text in COMMON.items()}
+        | {name: {"description": "Of the audit log: as it is stored."} for _, name in sorted(OBJECTS)},
+        "additionalProperties": _SCALAR,
+    }
+    made["properties"]["at"]["pattern"] = f"^{_AT.pattern}$"
+    made["properties"]["level"]["enum"] = [*dict.fromkeys(LEVELS.values()), "critical"]
+    return json.dumps(made, indent=2) + "\n"
 
 
 def logs() -> str:

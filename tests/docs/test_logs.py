@@ -8,12 +8,15 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from jobqueue_server import logs as of_server
 from jobqueue_worker import logs as of_worker
 from tests.logged import wrong_lines
 from tools import logs
+
+from .markdown import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -59,6 +62,23 @@ def restored() -> Iterator[None]:
 )  # fmt: skip
 def test_a_line_is_held_to_its_form_its_text_and_its_fields(change: dict[str, Any], wrong: list[str]) -> None:
     assert logs.wrong_with(READY | change) == wrong
+
+
+@pytest.mark.parametrize(
+    ("change", "valid"),
+    [
+        ({}, True),
+        ({"request_id": "r1", "more": 1.5, "share": None, "details": {"a": [1]}}, True),
+        ({"at": "2026-11-28 09:30:00"}, False),
+        ({"level": "notice"}, False),
+        ({"message": 5}, False),
+        ({"port": {"grpc": 5}}, False),
+        ({"Port": 5}, False),
+    ],
+)  # fmt: skip
+def test_the_schema_is_the_form_of_a_line(change: dict[str, Any], valid: bool) -> None:
+    schema = json.loads((ROOT / "docs/log.schema.json").read_text())
+    assert jsonschema_rs.is_valid(schema, READY | change) == valid
 
 
 def test_what_is_no_line_of_a_log_is_left_alone() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests import orphans
+from tests import logged, orphans
 
 PROGRAMS = Path(sys.executable).parent
 WORKER_PROGRAM = Path(__file__).parent / "worker_program.py"
@@ -115,6 +115,8 @@ class ServerProcess(Process):
         flags = {**given, **settings}
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
         super().__init__([str(programs / "jobqueue-server"), *arguments], log, {"DATABASE_URL": dsn})
+        if programs == PROGRAMS:
+            logged.will_be_read(log, lambda: self.runs)
         self.address = ""
         self.http_address = ""
 

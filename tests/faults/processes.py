@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests import orphans
+from tests import logged, orphans
 from tests.e2e.processes import PROGRAMS, Process
 
 _ROOT = Path(__file__).parents[2]
@@ -86,6 +86,8 @@ class Server(FaultyProcess):
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in {**given, **settings}.items()]
         command = [str(version.programs / "jobqueue-server"), *flags]
         super().__init__(command, folder / f"{name}.log", {"DATABASE_URL": dsn}, version)
+        if version is THIS:
+            logged.will_be_read(self.log, lambda: self.runs)
 
     async def ready(self) -> Self:
         """Waits until it serves."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.conftest import Cluster
+from tests.logged import wrong_lines
 
 from .case import CASES, Case, Result
 from .cases import load
@@ -115,6 +116,8 @@ async def _run(
     finally:
         await stage.end()
         result.figures = stage.figures
+    said = [line for log in folder.glob("*.log") for line in log.read_text(errors="replace").splitlines()]
+    result.trouble += [f"logged, and not as docs/logs.md says: {line}" for line in wrong_lines(said)][:_SHOWN]
 
 
 def _where(error: BaseException) -> str:

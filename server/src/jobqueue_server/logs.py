@@ -93,12 +93,7 @@ def context() -> dict[str, object]:
 
 def configure(level: str, form: Literal["human", "json"], stream: TextIO | None = None) -> None:
     """Sends every line of the process, lines of libraries included, to one stream (default stderr) in one form."""
-    stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
-    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
-    handler.setFormatter(_Json() if form == "json" else _Human(coloured=coloured))
-    handler.addFilter(_add_context)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[writer(form, stream or sys.stderr)], force=True)
     # Libraries log from WARNING on: their other lines are about the libraries themselves.
     for ours in ("jobqueue_server", "grpc_http2"):
         logging.getLogger(ours).setLevel(level.upper())
@@ -109,6 +104,15 @@ def configure(level: str, form: Literal["human", "json"], stream: TextIO | None 
     # grpcio logs each metadata value that is not UTF-8, credentials as well.
     logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_no_metadata)
     logging.captureWarnings(True)
+
+
+def writer(form: Literal["human", "json"], stream: TextIO) -> logging.Handler:
+    """What writes lines in one form: with the fields of their task, and with no secret part of a key."""
+    handler = logging.StreamHandler(stream)
+    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    handler.setFormatter(_Json() if form == "json" else _Human(coloured=coloured))
+    handler.addFilter(_add_context)
+    return handler
 
 
 def _quotes_no_metadata(record: logging.LogRecord) -> bool:

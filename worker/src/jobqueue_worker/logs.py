@@ -21,16 +21,21 @@ _OURS = ("jobqueue", "jobqueue_worker")
 
 def configure(level: str, form: Literal["human", "json"], stream: TextIO | None = None) -> None:
     """Sends every line of the process to one stream (stderr) in one form."""
-    stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
-    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
-    handler.setFormatter(_Json() if form == "json" else _Human(coloured=coloured))
-    handler.addFilter(JobLogFilter())
+    handler = writer(form, stream or sys.stderr)
     chosen = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(level=max(chosen, logging.INFO), handlers=[handler], force=True)
     for name in _OURS:
         logging.getLogger(name).setLevel(chosen)
     logging.captureWarnings(True)
+
+
+def writer(form: Literal["human", "json"], stream: TextIO) -> logging.Handler:
+    """What writes lines in one form, those of a handler with its job."""
+    handler = logging.StreamHandler(stream)
+    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    handler.setFormatter(_Json() if form == "json" else _Human(coloured=coloured))
+    handler.addFilter(JobLogFilter())
+    return handler
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
