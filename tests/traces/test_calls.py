@@ -107,6 +107,23 @@ async def test_the_span_of_a_sampled_enqueue_names_job_queue_and_kind_on_both_pa
     assert place.spans.traces.live == {}
 
 
+async def test_a_sampled_call_is_the_exemplar_of_its_bucket_where_metrics_are_read_as_openmetrics(place):
+    def exemplars(accept):
+        page, _ = place.app.metrics.exposition(accept)
+        buckets = [line for line in page.decode().splitlines() if "handling_seconds_bucket" in line]
+        assert buckets
+        return [line.partition(" # ")[2] for line in buckets if " # " in line]
+
+    await call(place, "EnqueueJob", rpc_pb.EnqueueJobRequest(job=job()), ("traceparent", UNSAMPLED))
+    assert exemplars("application/openmetrics-text") == []
+    await call(place, "EnqueueJob", rpc_pb.EnqueueJobRequest(job=job()), ("traceparent", SAMPLED))
+    [span] = place.spans.of(SpanKind.SERVER)
+    [exemplar] = exemplars("application/openmetrics-text")
+    assert f'trace_id="{TRACE}"' in exemplar
+    assert f'span_id="{span.context.span_id:016x}"' in exemplar
+    assert exemplars("") == []
+
+
 async def test_an_answer_for_a_key_that_was_used_names_the_job_that_there_is(place):
     request = rpc_pb.EnqueueJobRequest(job=job(idempotency_key="k"))
     first = await call(place, "EnqueueJob", request)

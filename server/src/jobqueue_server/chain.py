@@ -149,8 +149,18 @@ class Call:
 class CallObserver(Protocol):
     """The metrics step reports to this."""
 
-    def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
-        """Counts a call that ended with `code`, the name of its google.rpc.Code, after so many seconds."""
+    def call_handled(
+        self, method: str, transport: str, code: str, seconds: float, ids: Mapping[str, str] | None = None
+    ) -> None:
+        """Counts a call that ended with `code`, the name of its google.rpc.Code, after so many seconds.
+
+        Args:
+            method: Its full name.
+            transport: `grpc` or `http`.
+            code: OK, or that of its error.
+            seconds: From its begin to its answer.
+            ids: `trace_id` and `span_id` of its span; None: it is not sampled.
+        """
 
     def rate_limited(self) -> None:
         """Counts a call that was refused since its caller calls too often."""
@@ -396,7 +406,10 @@ class Chain:
         self._handled(call, error.code, 0.0)
 
     def _handled(self, call: Call, code: str, seconds: float) -> None:
-        self._observer.call_handled(call.method, call.transport, code, seconds)
+        span = call.span
+        self._observer.call_handled(
+            call.method, call.transport, code, seconds, None if span is None else span.ids
+        )
         if _log.says_debug:
             _log.debug(
                 "call handled",

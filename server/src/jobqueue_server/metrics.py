@@ -351,10 +351,15 @@ class Metrics(_WhereUsed):
         answer: Pages = make_wsgi_app(self.registry)
         return answer
 
-    def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
-        """Counts a call that ended. `method` is its full name, `code` the name of its google.rpc.Code."""
+    def call_handled(
+        self, method: str, transport: str, code: str, seconds: float, ids: Mapping[str, str] | None = None
+    ) -> None:
+        """Counts a call that ended. `method` is its full name, `code` the name of its google.rpc.Code.
+
+        `ids`, of a sampled call, are the exemplar of its bucket, which readers of OpenMetrics are shown.
+        """
         _, service, name = method.split("/")
-        self._calls[service, name, transport].observe(seconds)
+        self._calls[service, name, transport].observe(seconds, None if ids is None else dict(ids))
         self._handled[service, name, transport, code].inc()
 
     def observe_batch(self, op: str, seconds: float, jobs: int) -> None:
