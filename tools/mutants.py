@@ -115,7 +115,7 @@ def _run(folder: Path, mutant: Mutant) -> tuple[bool, str]:
         # Python takes a file of the same length and second for the one whose bytecode it has.
         "PYTHONDONTWRITEBYTECODE": "1",
         # The copy has none, and the upgrades want the version before.
-        "JOBQUEUE_HISTORY": str(ROOT),
+        "CHECKOUT_WITH_HISTORY": str(ROOT),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--engine", mutant.engine, *mutant.tests]
     try:

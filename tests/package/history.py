@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 #: Where the history is: a copy of the checkout has none of its own.
-ROOT = Path(os.environ.get("JOBQUEUE_HISTORY") or Path(__file__).parents[2])
+ROOT = Path(os.environ.get("CHECKOUT_WITH_HISTORY") or Path(__file__).parents[2])
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
