@@ -91,6 +91,23 @@ async def test_what_a_queue_keeps_longer_survives_the_drop_of_its_partition_unti
         assert await partition_of(store, kept[end]) is None
 
 
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_drop_refuses_what_any_queue_keeps_longer_by_its_end_and_goes_after_that_time(dsn, end):
+    async with opened(dsn) as database, connected(dsn) as connection:
+        store, _ = sweeper(database)
+        await store.ensure_partitions(WIDTH, behind=60, ahead=2)
+        longer = await lane(connection, **{end: timedelta(days=10)})
+        at = ago(days=9)
+        await finished(connection, [id_at(at)], at, lane_id=longer, status=ENDS[end])
+        # It said nothing of how far it was, which would be a reason of its own.
+        await connection.execute("delete from job_progress")
+        partition = await partition_of(store, id_at(at))
+        assert partition is not None
+        assert await store.drop_partition(partition.name) is Fate.RECENT
+        await connection.execute("update finished_job set finished_at = now() - interval '10 days 1 minute'")
+        assert await store.drop_partition(partition.name) is Fate.DROPPED
+
+
 async def test_many_that_are_kept_longer_stay_in_their_partition_and_the_others_are_swept_out_of_it(
     dsn, monkeypatch
 ):
