@@ -13,6 +13,8 @@ from .rules import RULES
 DOCUMENT = ROOT / "docs" / "conformance.md"
 _RULES = ("<!-- rules: made by `make conformance` -->\n", "<!-- /rules -->")
 _CASES = ("<!-- cases: made by `make conformance` -->\n", "<!-- /cases -->")
+#: The mark of a case that a language lacks.
+NOT_YET = "not yet"
 Results = Mapping[str, Mapping[str, str]]
 
 
@@ -52,9 +54,9 @@ def write(results: Results) -> None:
     }
     known = {**marks_told(), **ran}
     marks = {
-        language: {id: known[language].get(id, "not run") for id in CASES}
-        for language in languages()
-        if language in known
+        name: {id: NOT_YET if id in language.lacks else known[name].get(id, "not run") for id in CASES}
+        for name, language in languages().items()
+        if name in known
     }
     text = replaced(DOCUMENT.read_text(), _RULES, rules())
     DOCUMENT.write_text(replaced(text, _CASES, table(marks)))

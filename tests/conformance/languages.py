@@ -41,6 +41,7 @@ class Language:
         build: What makes both programs, before they are started. Empty: nothing.
         command: Starts the worker under test.
         program: Starts the producer and worker.
+        lacks: The cases that ask for what its library does not have yet. They are not run.
         optimised: With the `build` and the `program` that are measured, where those that are tested were built to be
             built soon.
     """
@@ -50,6 +51,7 @@ class Language:
     build: tuple[str, ...]
     command: tuple[str, ...]
     program: tuple[str, ...]
+    lacks: tuple[str, ...] = ()
     optimised: Language | None = None
 
     def missing(self) -> list[str]:
@@ -77,7 +79,7 @@ def languages() -> dict[str, Language]:
 
 def _language(name: str, row: dict[str, Any]) -> Language:
     build, command, program = (_command(row[each]) for each in ("build", "command", "program"))
-    found = Language(name, tuple(row["needs"]), build, command, program)
+    found = Language(name, tuple(row["needs"]), build, command, program, tuple(row.get("lacks", ())))
     if (fast := row.get("optimised")) is None:
         return found
     optimised = replace(found, build=_command(fast["build"]), program=_command(fast["program"]))

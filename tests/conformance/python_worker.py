@@ -118,6 +118,8 @@ def listen(worker: Worker, handlers: Handlers) -> None:
                 worker.pause()
             case "resume":
                 worker.resume()
+            case "status":
+                say("status", **worker.status().as_json())
     os._exit(3)  # no driver, no worker
 
 

@@ -69,7 +69,7 @@ _JSON = job_pb2.PAYLOAD_FORMAT_JSON
 _ONE_WAIT = timedelta(seconds=30)
 
 
-class ClientSettings(TypedDict, total=False):
+class ClientKeywords(TypedDict, total=False):
     """The settings of a client beside its server; `Client` describes them."""
 
     deadline: timedelta
@@ -122,7 +122,7 @@ class Client:
         self._observing = None if observer is None else Observing(observer)
 
     @classmethod
-    def from_env(cls, **settings: Unpack[ClientSettings]) -> Self:
+    def from_env(cls, **settings: Unpack[ClientKeywords]) -> Self:
         """A client of the server that the environment names, with these settings beside.
 
         It reads the variables of the command: JOBQUEUE_SERVER (127.0.0.1:50051 if it is not set), JOBQUEUE_TOKEN,

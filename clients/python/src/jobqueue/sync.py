@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, T
 import grpc
 
 from .channel import Token
-from .client import Client, ClientSettings
+from .client import Client, ClientKeywords
 from .environment import from_environment
 from .jobs import Job
 from .observer import Observer
@@ -181,7 +181,7 @@ class SyncClient:
         )
 
     @classmethod
-    def from_env(cls, **settings: Unpack[ClientSettings]) -> Self:
+    def from_env(cls, **settings: Unpack[ClientKeywords]) -> Self:
         """A client of the server that the environment names. As `Client.from_env`."""
         found = from_environment()
         return cls(found.server, credentials=found.credentials, token=found.token, **settings)

@@ -124,7 +124,12 @@ class StatusBook:
         self._lost_at = None
         unknown = tuple(unknown_kinds)
         if unknown and unknown != self._value.unknown_kinds:
-            log.warning("%s", _words_of_unknown(unknown))
+            log.warning(
+                "the server knows no kind %s: no job of it can be enqueued; "
+                "declare it by PutKind (jobqueue kinds put %s)",
+                ", ".join(f'"{kind}"' for kind in unknown),
+                unknown[0],
+            )
         self._set("serving", server=server, session=session, unknown_kinds=unknown)
 
     def lost(self) -> None:
@@ -175,16 +180,3 @@ def _told(status: WorkerStatus) -> tuple[object, ...]:
 
 def _ago(seconds: float) -> datetime:
     return Clock.of(Clock.time() - seconds)
-
-
-def _words_of_unknown(kinds: Sequence[str]) -> str:
-    names = ", ".join(f'"{kind}"' for kind in kinds)
-    if len(kinds) == 1:
-        return (
-            f"the server knows no kind {names}: no job of it can be enqueued; "
-            f"declare it by PutKind (jobqueue kinds put {kinds[0]})"
-        )
-    return (
-        f"the server knows no kinds {names}: no job of them can be enqueued; "
-        f"declare each by PutKind (jobqueue kinds put {kinds[0]})"
-    )

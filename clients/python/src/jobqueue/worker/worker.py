@@ -37,7 +37,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 
-class WorkerSettings(TypedDict, total=False):
+class WorkerKeywords(TypedDict, total=False):
     """The settings of a worker beside its server; `Worker` describes them."""
 
     queues: Sequence[str]
@@ -133,7 +133,7 @@ class Worker:
         self._book: StatusBook | None = None
 
     @classmethod
-    def from_env(cls, **settings: Unpack[WorkerSettings]) -> Self:
+    def from_env(cls, **settings: Unpack[WorkerKeywords]) -> Self:
         """A worker for the server that the environment names, with these settings beside.
 
         It reads the variables of the command: JOBQUEUE_SERVER (127.0.0.1:50051 if it is not set), JOBQUEUE_TOKEN,
