@@ -188,8 +188,23 @@ func listen(lines *bufio.Reader, worker *jobqueue.Worker, holds *holds) {
 			worker.Pause()
 		case "resume":
 			worker.Resume()
+		case "status":
+			say("status", statusOf(worker))
 		}
 	}
+}
+
+// statusOf is the status, with the names that it has as JSON.
+func statusOf(worker *jobqueue.Worker) event {
+	text, err := json.Marshal(worker.Status())
+	if err != nil {
+		panic(err)
+	}
+	var fields event
+	if err := json.Unmarshal(text, &fields); err != nil {
+		panic(err)
+	}
+	return fields
 }
 
 func run() error {

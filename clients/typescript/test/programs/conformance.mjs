@@ -115,6 +115,13 @@ function end(error, code) {
   process.stdout.write(`${JSON.stringify({ event: "ended", error })}\n`, () => process.exit(code));
 }
 
+/** The status, with the names of the lines. */
+function statusOf(status) {
+  const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const fields = Object.entries({ ...status, lastHeard: status.lastHeard ?? null });
+  return Object.fromEntries(fields.map(([name, value]) => [snake(name), value]));
+}
+
 let worker;
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (text) => {
@@ -123,5 +130,6 @@ lines.on("line", (text) => {
   else if (line.do === "release") hold(line.job).release();
   else if (line.do === "pause") worker.pause();
   else if (line.do === "resume") worker.resume();
+  else if (line.do === "status") say("status", statusOf(worker.status()));
 });
 lines.on("close", () => process.exit(3)); // no driver, no worker
