@@ -315,3 +315,31 @@ func TestServerTokenAndTLSComeFromTheEnvironmentAndWhatIsGivenWins(t *testing.T)
 	}
 	_ = client.Close()
 }
+
+// logged is the lines of a log.
+type logged chan string
+
+func (l logged) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+func TestAWorkerThatFindsNoServerSaysWhatToDo(t *testing.T) {
+	lines := make(logged, 10)
+	address := unused(t)
+	worker, err := jobqueue.NewWorker(address, jobqueue.WorkerOptions{Logger: slog.New(slog.NewTextHandler(lines, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker.Handle("k", nothing)
+	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(stop)
+	go func() { _ = worker.Run(ctx) }()
+
+	if line := receive(t, "a line", lines); !strings.Contains(line, "nothing answers at "+address+"; start a server by") {
+		t.Error(line)
+	}
+	if status := worker.Status(); status.State != jobqueue.WorkerStarting || !strings.Contains(status.LastError, "refused") {
+		t.Errorf("%+v", status)
+	}
+}

@@ -364,3 +364,16 @@ test("time that a test tool freezes stops neither heartbeats nor receipts nor se
   assert.equal(Date.now(), 0);
   assert.ok(worker.status().since.getTime() > 0);
 });
+
+test("a worker that finds no server says what to do", async () => {
+  const address = await unused();
+  const lines = new Queue<string>();
+  const log = (line: string): void => lines.put(line);
+  const worker = new Worker(address, { logger: { info: log, warn: log, error: log } });
+  const served = worker.handler("work", () => undefined).serve();
+  assert.match(await lines.take("line"), new RegExp(`nothing answers at ${address}; start a server by`));
+  assert.equal(worker.status().state, "starting");
+  assert.match(worker.status().lastError, /ECONNREFUSED/);
+  worker.stop({ graceMs: 0 });
+  await served;
+});
