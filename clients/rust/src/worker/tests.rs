@@ -549,9 +549,12 @@ mod health {
         scene.welcomed(v1::Welcome { session_ttl: ttl, ..v1::Welcome::default() });
         scene.session.lock().broken(&Error::new(Code::Unavailable, "gone"), false);
         assert_eq!(answers(&address).await, (200, 200));
-        while ask(&address, "GET /readyz").await.0 == 200 {
-            tokio::task::yield_now().await;
-        }
+        let unready = async {
+            while ask(&address, "GET /readyz").await.0 == 200 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), unready).await.expect("it is ready for longer than its ttl");
         assert_eq!(answers(&address).await, (200, 503));
         // As where the runtime has stood still.
         let still = std::time::Instant::now().checked_sub(Duration::from_secs(31)).unwrap();
