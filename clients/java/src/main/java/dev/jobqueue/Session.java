@@ -252,7 +252,7 @@ final class Session {
                 server.isEmpty()
                         ? Optional.empty()
                         : Optional.of(Instant.now().minusNanos(System.nanoTime() - lastFrame)),
-                settings.concurrency(),
+                capacity.message().getSlots(),
                 runs.size(),
                 capacity.orphans.size(),
                 handlers.kinds(),
@@ -316,7 +316,6 @@ final class Session {
     void over() {
         var held = List.copyOf(leases.values());
         leases.clear();
-        id = 0;
         token = "";
         moving = false;
         crossed.clear();

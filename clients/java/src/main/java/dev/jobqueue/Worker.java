@@ -235,8 +235,10 @@ public final class Worker implements AutoCloseable {
             return ended;
         }
         List<String> kinds;
+        boolean idle;
         synchronized (guard) {
             kinds = handlers.kinds();
+            idle = paused;
         }
         return new WorkerStatus(
                 WorkerStatus.State.STARTING,
@@ -244,7 +246,7 @@ public final class Worker implements AutoCloseable {
                 0,
                 made,
                 Optional.empty(),
-                settings.concurrency(),
+                idle ? 0 : settings.concurrency(),
                 0,
                 0,
                 kinds,
@@ -257,14 +259,14 @@ public final class Worker implements AutoCloseable {
     Health.Answer health(boolean readiness, Duration within) {
         var running = session;
         if (running == null) {
-            return new Health.Answer(!readiness && !failed, idle().json());
+            return new Health.Answer(!readiness && !failed, idle().asJson().text() + "\n");
         }
         try {
             if (running.lock.tryLock(within.toNanos(), TimeUnit.NANOSECONDS)) {
                 try {
                     return new Health.Answer(
                             readiness ? running.ready() : running.live(),
-                            running.status().json());
+                            running.status().asJson().text() + "\n");
                 } finally {
                     running.lock.unlock();
                 }

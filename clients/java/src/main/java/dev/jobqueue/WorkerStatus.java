@@ -11,10 +11,10 @@ import java.util.StringJoiner;
  *
  * @param state what it does
  * @param server the name of the server that holds its session, or held it last; empty: none has welcomed it
- * @param session the number of its session; 0: it has none
+ * @param session the number of its newest session; 0: it has had none
  * @param since since when it is in this state
  * @param lastHeard when the newest frame of a server came; empty: none has come
- * @param slots how many jobs it runs at once at most
+ * @param slots how many jobs it takes at most now; 0 while it is paused
  * @param running how many handlers run, those of {@code orphans} included
  * @param orphans how many handlers run on though their session is over
  * @param kinds the kinds that it has handlers for, sorted
@@ -63,13 +63,14 @@ public record WorkerStatus(
         unknownKinds = List.copyOf(unknownKinds);
     }
 
-    /** As the body of {@code /livez} and {@code /readyz}; what is empty is null. */
-    String json() {
-        return "{\"state\":" + text(state.toString())
+    /** As the body of {@code /livez} and {@code /readyz}: times are RFC 3339, null where there is none. */
+    public Json asJson() {
+        return Json.of("{\"state\":" + text(state.toString())
                 + ",\"server\":" + text(server)
-                + ",\"session\":" + (session == 0 ? "null" : Long.toString(session))
+                + ",\"session\":" + session
                 + ",\"since\":" + text(since.toString())
-                + ",\"last_heard\":" + text(lastHeard.map(Instant::toString).orElse(""))
+                + ",\"last_heard\":"
+                + lastHeard.map(each -> text(each.toString())).orElse("null")
                 + ",\"slots\":" + slots
                 + ",\"running\":" + running
                 + ",\"orphans\":" + orphans
@@ -77,7 +78,7 @@ public record WorkerStatus(
                 + ",\"unknown_kinds\":" + texts(unknownKinds)
                 + ",\"last_error\":" + text(lastError)
                 + ",\"observer_dropped\":" + observerDropped
-                + "}\n";
+                + "}");
     }
 
     private static String texts(List<String> values) {
@@ -87,9 +88,6 @@ public record WorkerStatus(
     }
 
     private static String text(String value) {
-        if (value.isEmpty()) {
-            return "null";
-        }
         var quoted = new StringBuilder("\"");
         for (var i = 0; i < value.length(); i++) {
             var each = value.charAt(i);

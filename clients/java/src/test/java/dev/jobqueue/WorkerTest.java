@@ -516,12 +516,14 @@ class WorkerTest {
     @Test
     void aPauseBeforeServingIsKept() throws Exception {
         var made = builder().paused(true).build().handle("k", (job, context) -> null);
+        assertEquals(0, made.status().slots());
         serve(made);
         var stream = server.open();
         assertEquals(0, stream.hello.getCapacity().getSlots());
         assertEquals(0, stream.next(FrameCase.CAPACITY).getCapacity().getSlots());
         made.resume();
         assertEquals(8, stream.next(FrameCase.CAPACITY).getCapacity().getSlots());
+        assertEquals(8, made.status().slots());
 
         var other = builder().build().handle("k", (job, context) -> null);
         other.pause();

@@ -91,6 +91,8 @@ public final class Conformance {
                     case "release" -> gate(said.get("job").asText()).complete(null);
                     case "pause" -> worker.pause();
                     case "resume" -> worker.resume();
+                    case "status" -> say("status", (ObjectNode)
+                            MAPPER.readTree(worker.status().asJson().bytes()));
                     default -> {}
                 }
             }
