@@ -68,7 +68,7 @@ LANGUAGES: dict[str, tuple[tuple[str, ...], tuple[Step, ...]]] = {
             npm("test"),
         ),
     ),
-    "Java": (("mvn", "javac"), (Step(("mvn", "-B", "-q", "-f", "clients/java/pom.xml", "verify")),)),
+    "Java": (("mvn", "javac"), (Step(("mvn", "-B", "-q", "-f", "clients/java/reactor/pom.xml", "verify")),)),
     "Rust": (
         ("cargo",),
         (

@@ -45,6 +45,10 @@ PLACES = (
     Place("clients/typescript/package-lock.json", rf'"name": "@jobqueue/client",\n +"version": "({FORM})"'),
     Place("clients/typescript/src/version.ts", rf'VERSION = "({FORM})"'),
     Place("clients/java/pom.xml", rf"<artifactId>jobqueue-client</artifactId>\n  <version>({FORM})<"),
+    Place(
+        "clients/java/opentelemetry/pom.xml",
+        rf"<artifactId>jobqueue-opentelemetry</artifactId>\n  <version>({FORM})<",
+    ),
     Place("clients/java/src/main/java/dev/jobqueue/Worker.java", rf'VERSION = "({FORM})"'),
     Place("clients/rust/Cargo.toml", _TOML),
     Place("clients/rust/versions.lock", rf'^name = "(?:jobqueue|programs|stubs)"\nversion = "({FORM})"'),

@@ -23,7 +23,8 @@ TARGET = PROJECT / "target"
 @pytest.fixture(scope="module")
 def verified() -> None:
     """The jars as they would be published, formatted, documented and tested."""
-    done = subprocess.run(["mvn", "-B", "-q", "verify"], cwd=PROJECT, capture_output=True, text=True)
+    command = ["mvn", "-B", "-q", "-f", "reactor/pom.xml", "verify"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -43,8 +44,23 @@ def test_the_jars_have_the_library_its_sources_and_its_documentation_and_nothing
     assert any(name.endswith("dev/jobqueue/Worker.html") for name in names("-javadoc"))
 
 
-def test_the_project_names_versions_and_no_addresses() -> None:
-    pom = (PROJECT / "pom.xml").read_text()
+@pytest.mark.usefixtures("verified")
+def test_traces_are_an_artifact_of_their_own_and_who_has_the_client_alone_has_no_opentelemetry() -> None:
+    def names(suffix: str) -> set[str]:
+        folder = PROJECT / "opentelemetry/target"
+        [jar] = folder.glob(f"jobqueue-opentelemetry-*[0-9]{suffix}.jar")
+        return set(zipfile.ZipFile(jar).namelist())
+
+    tracer = "dev/jobqueue/opentelemetry/OpenTelemetryTracer"
+    assert {f"{tracer}.class", "META-INF/LICENSE"} <= names("")
+    assert f"{tracer}.java" in names("-sources")
+    assert any(name.endswith(f"{tracer}.html") for name in names("-javadoc"))
+    assert not [jar for jar in (TARGET / "lib").iterdir() if "opentelemetry" in jar.name]
+
+
+@pytest.mark.parametrize("project", ["", "opentelemetry"])
+def test_the_project_names_versions_and_no_addresses(project: str) -> None:
+    pom = (PROJECT / project / "pom.xml").read_text()
     addresses = set(re.findall(r"https?://[^\s\"<]+", pom))
     assert all(
         address.startswith(("http://maven.apache.org/", "http://www.w3.org/")) for address in addresses

@@ -38,12 +38,37 @@ def built_in_typescript(_folder: Path) -> list[str]:
     return ["node", str(CLIENT / "test/programs/traced.mjs")]
 
 
+def built_in_java(_folder: Path) -> list[str]:
+    command = ["mvn", "-B", "-q", "-f", "clients/java/reactor/pom.xml", "process-test-classes"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    java = "clients/java/"
+    places = [f"{java}opentelemetry/target/{name}" for name in ("test-classes", "classes", "lib/*")]
+    path = ":".join(str(ROOT / place) for place in [*places, f"{java}target/classes"])
+    return [
+        "java",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-cp",
+        path,
+        "dev.jobqueue.programs.Traced",
+    ]
+
+
+def built_in_rust(_folder: Path) -> list[str]:
+    trouble = languages()["rust"].make()
+    assert not trouble, trouble
+    return [str(ROOT / ".cache/rust/debug/traced")]
+
+
 @pytest.mark.parametrize("parent", ["", "parent"])
 @pytest.mark.parametrize(
     "build",
     [
         pytest.param(built_in_go, marks=pytest.mark.language("go"), id="go"),
         pytest.param(built_in_typescript, marks=pytest.mark.language("typescript"), id="typescript"),
+        pytest.param(built_in_java, marks=pytest.mark.language("java"), id="java"),
+        pytest.param(built_in_rust, marks=pytest.mark.language("rust"), id="rust"),
     ],
 )
 async def test_a_worker_goes_on_with_the_trace_of_its_jobs(

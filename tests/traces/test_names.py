@@ -55,7 +55,15 @@ def test_they_are_opentelemetrys_own():
     assert {name for name in SERVERS | WORKERS if not name.startswith("jobqueue.")} <= theirs
 
 
-@pytest.mark.parametrize("path", ["clients/go/otel/names.go", "clients/typescript/src/worker/traceNames.ts"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "clients/go/otel/names.go",
+        "clients/typescript/src/worker/traceNames.ts",
+        "clients/java/opentelemetry/src/main/java/dev/jobqueue/opentelemetry/Names.java",
+        "clients/rust/src/trace_names.rs",
+    ],
+)
 def test_workers_in_all_languages_have_the_same(path):
     found = set(re.findall(r'"([a-z]+(?:\.[a-z_]+)+)"', (ROOT / path).read_text()))
     assert found == WORKERS

@@ -24,6 +24,8 @@ pub struct Access {
     token: Token,
     #[cfg(feature = "tls")]
     tls: Option<crate::tls::Tls>,
+    #[cfg(feature = "otel")]
+    traces: Option<crate::otel::OpenTelemetry>,
 }
 
 #[derive(Clone, Default)]
@@ -66,8 +68,29 @@ impl Access {
         self
     }
 
-    /// Adds the token to the metadata of a call.
+    /// Makes spans of a worker's attempts, where a job's producer was sampled, and sends the trace of the current span with
+    /// each call. Default: no traces, and OpenTelemetry is not called.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn traces(mut self, traces: crate::otel::OpenTelemetry) -> Self {
+        self.traces = Some(traces);
+        self
+    }
+
+    /// The span of an attempt; `None`: it has none.
+    #[cfg(feature = "otel")]
+    pub(crate) fn begin(&self, job: &crate::worker::LeasedJob, lease: i64) -> Option<crate::otel::HandlerSpan> {
+        self.traces.as_ref().and_then(|traces| traces.begin(job, lease))
+    }
+
+    /// Adds the token to the metadata of a call, and the trace that it belongs to.
     pub(crate) async fn authorize<T>(&self, request: &mut tonic::Request<T>) -> Result<(), Error> {
+        #[cfg(feature = "otel")]
+        if self.traces.is_some()
+            && let Some(value) = crate::otel::traceparent().and_then(|text| AsciiMetadataValue::try_from(text).ok())
+        {
+            request.metadata_mut().insert(crate::otel::HEADER, value);
+        }
         let token = match &self.token {
             Token::None => return Ok(()),
             Token::Fixed(token) => token.clone(),

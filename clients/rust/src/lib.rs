@@ -53,11 +53,15 @@ mod insight;
 mod job;
 mod jobs;
 mod json;
+#[cfg(feature = "otel")]
+mod otel;
 mod outcomes;
 mod queue_keys;
 mod telling;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "otel")]
+mod trace_names;
 mod unique;
 #[allow(missing_docs, clippy::all, clippy::pedantic, rustdoc::all)]
 #[rustfmt::skip]
@@ -76,6 +80,8 @@ pub use insight::{Estimate, Explanation, QueueDemand, Reason};
 pub use job::{FailedAttempt, Job, JobProgress, NewJob};
 pub use jobs::{Cancellation, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
 pub use json::{IntoOutput, Json, JsonText};
+#[cfg(feature = "otel")]
+pub use otel::OpenTelemetry;
 pub use outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
 pub use queue_keys::{KeyFilter, KeyHolder, QueueKey, QueueKeyChange, QueueKeys};
 #[cfg(feature = "tls")]

@@ -91,6 +91,8 @@ impl State {
 
     fn start(&self, lease: &Lease, handler: Handler) {
         let (turn, id, me, job) = (self.turn, lease.id, self.me.clone(), lease.job.clone());
+        #[cfg(feature = "otel")]
+        let (access, traced) = (self.settings.access.clone(), lease.job.clone());
         let attempt = async move {
             if job.attempt() > 1 {
                 sleep(WRITTEN_AFTER).await;
@@ -102,9 +104,20 @@ impl State {
             outcome_of(&job, ended)
         };
         let run = async move {
+            #[cfg(feature = "otel")]
+            let span = access.begin(&traced, id);
+            #[cfg(feature = "otel")]
+            let attempt = opentelemetry::context::FutureExt::with_context(
+                attempt,
+                span.as_ref().map_or_else(opentelemetry::Context::current, |span| span.context.clone()),
+            );
             // All of the handler's own code is in there, also that which writes its errors.
             let outcome =
                 AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|panic| Some(outcome_of_panic(&*panic)));
+            #[cfg(feature = "otel")]
+            if let Some(span) = span {
+                span.ended(&traced, outcome.as_ref());
+            }
             if let Some(session) = me.upgrade() {
                 session.lock().ended(turn, id, outcome);
             }

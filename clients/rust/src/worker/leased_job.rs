@@ -35,6 +35,9 @@ pub(crate) struct Inner {
     stop: OnceLock<Stop>,
     report: Report,
     follow_ups: Mutex<FollowUps>,
+    /// That of its handler's span, which follow-ups carry.
+    #[cfg(feature = "otel")]
+    traceparent: OnceLock<String>,
 }
 
 #[derive(Default)]
@@ -56,6 +59,8 @@ impl LeasedJob {
             stop: OnceLock::new(),
             report,
             follow_ups: Mutex::default(),
+            #[cfg(feature = "otel")]
+            traceparent: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -128,6 +133,10 @@ impl LeasedJob {
     ///
     /// `InvalidRequest`: they are too many or too large.
     pub fn follow_up(&self, mut job: NewJob) -> Result<(), Error> {
+        #[cfg(feature = "otel")]
+        if let Some(value) = self.inner.traceparent.get() {
+            job.headers.entry(INHERITED[1].to_owned()).or_insert_with(|| value.clone());
+        }
         for name in INHERITED {
             if let Some(value) = self.headers().get(name) {
                 job.headers.entry(name.to_owned()).or_insert_with(|| value.clone());
@@ -160,6 +169,11 @@ impl LeasedJob {
     pub(super) fn stop(&self, why: Stop) {
         let _ = self.inner.stop.set(why);
         self.inner.token.cancel();
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn follow(&self, traceparent: String) {
+        let _ = self.inner.traceparent.set(traceparent);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, FollowUps> {

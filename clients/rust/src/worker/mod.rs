@@ -25,6 +25,8 @@ mod status;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "otel"))]
+mod trace_tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};

@@ -24,13 +24,13 @@ use crate::v1::outcome::Outcome;
 use crate::v1::settle_result::Verdict;
 
 /// A session on a stream whose other end is the test.
-struct Scene {
+pub(super) struct Scene {
     session: Arc<Session>,
     sent: UnboundedReceiver<v1::LeaseRequest>,
 }
 
 impl Scene {
-    fn new(worker: &Worker) -> Self {
+    pub(super) fn new(worker: &Worker) -> Self {
         let session = worker.inner.open().unwrap();
         let mut scene = Self { session, sent: unbounded_channel().1 };
         scene.welcomed(v1::Welcome::default());
@@ -46,18 +46,25 @@ impl Scene {
         self.sent = sent;
     }
 
-    fn says(&self, frame: Said) {
+    pub(super) fn says(&self, frame: Said) {
         self.session.lock().handle(frame);
     }
 
     /// Hands over a job of the kind `k`, by the number of its lease.
     fn delivers(&self, lease_id: i64) {
+        self.delivers_with(lease_id, &[]);
+    }
+
+    /// The same with headers.
+    pub(super) fn delivers_with(&self, lease_id: i64, headers: &[(&str, &str)]) {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let job = v1::LeasedJob {
+            headers,
             lease_id,
             id: format!("job-{lease_id}"),
             attempt: 1,
             kind: "k".into(),
-            queue: "q".into(),
+            queue: "default".into(),
             failures: 2,
             labels: [("team".into(), "a".into())].into(),
             headers: [("x-request-id".into(), "r1".into())].into(),
@@ -72,7 +79,7 @@ impl Scene {
         self.session.lock().leases[&lease_id].job.clone()
     }
 
-    async fn settle(&mut self) -> v1::Settle {
+    pub(super) async fn settle(&mut self) -> v1::Settle {
         let found = async {
             loop {
                 if let Some(Frame::Settle(settle)) = self.sent.recv().await.unwrap().frame {
@@ -84,7 +91,7 @@ impl Scene {
     }
 
     /// The one outcome of the next frame.
-    async fn outcome(&mut self) -> Outcome {
+    pub(super) async fn outcome(&mut self) -> Outcome {
         let settle = self.settle().await;
         self.says(Said::Settled(v1::Settled { seq: settle.seq, exceptions: Vec::new() }));
         assert_eq!((settle.succeeded.len(), settle.outcomes.len()), (0, 1));

@@ -1,6 +1,7 @@
 package dev.jobqueue;
 
 import io.grpc.CallCredentials;
+import io.grpc.CallOptions;
 import io.grpc.ChannelCredentials;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
@@ -25,6 +26,7 @@ public abstract sealed class Access<B extends Access<B>> permits Client.Builder,
     private Codec codec = NoCodec.INSTANCE;
     private Consumer<ManagedChannelBuilder<?>> channels = builder -> {};
     private Observer observer;
+    private Tracer tracer;
 
     Access() {}
 
@@ -93,6 +95,12 @@ public abstract sealed class Access<B extends Access<B>> permits Client.Builder,
         return self();
     }
 
+    /** Makes spans of a worker's attempts, and says which trace each call belongs to. Default: no traces. */
+    public B tracer(Tracer tracer) {
+        this.tracer = Objects.requireNonNull(tracer, "tracer");
+        return self();
+    }
+
     Codec codec() {
         return codec;
     }
@@ -103,11 +111,21 @@ public abstract sealed class Access<B extends Access<B>> permits Client.Builder,
     }
 
     Connection connection() {
-        return new Connection(transport, token, channels);
+        return new Connection(transport, token, channels, tracer);
     }
 
-    /** How to speak to a server, as it was when it was built; the token may be null. */
-    record Connection(ChannelCredentials transport, CallCredentials token, Consumer<ManagedChannelBuilder<?>> adjust) {
+    /** How to speak to a server, as it was when it was built; token and tracer may be null. */
+    record Connection(
+            ChannelCredentials transport,
+            CallCredentials token,
+            Consumer<ManagedChannelBuilder<?>> adjust,
+            Tracer tracer) {
+        /** Of each call of a client. */
+        CallOptions options() {
+            var options = CallOptions.DEFAULT.withCallCredentials(token);
+            return tracer == null ? options : options.withOption(Calls.TRACER, tracer);
+        }
+
         /** A connection of its own; nothing is sent before the first call. */
         ManagedChannel channel(String target) {
             var builder = Grpc.newChannelBuilder(target, transport)

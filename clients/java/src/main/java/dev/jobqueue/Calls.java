@@ -6,6 +6,7 @@ import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
@@ -16,6 +17,12 @@ import java.util.concurrent.TimeUnit;
  * together. Cancelling the future cancels the call.
  */
 final class Calls {
+    /** What says which trace a call belongs to; null: nothing does. */
+    static final CallOptions.Key<Tracer> TRACER = CallOptions.Key.create("jobqueue-tracer");
+
+    private static final Metadata.Key<String> TRACEPARENT =
+            Metadata.Key.of("traceparent", Metadata.ASCII_STRING_MARSHALLER);
+
     final ManagedChannel channel;
     final CallOptions options;
     private final String target;
@@ -51,6 +58,19 @@ final class Calls {
         return new Repeated<>(method, request, retry, limit).begin();
     }
 
+    /** The trace that a call made here belongs to. Empty: none. */
+    static Optional<String> trace(CallOptions options) {
+        var tracer = options.getOption(TRACER);
+        return tracer == null ? Optional.empty() : tracer.traceparent();
+    }
+
+    /** What a call of this trace says first. */
+    static Metadata headers(Optional<String> trace) {
+        var headers = new Metadata();
+        trace.ifPresent(text -> headers.put(TRACEPARENT, text));
+        return headers;
+    }
+
     /** How long to wait before another try, in nanoseconds; negative: one is of no use. */
     static long pauseAfter(JobQueueException failure, Backoff waits) {
         var asked = failure.retryAfter();
@@ -67,6 +87,8 @@ final class Calls {
         private final Q request;
         private final boolean retry;
         private final long ends;
+        // Later tries are made in other threads.
+        private final Optional<String> trace = trace(options);
         private final Backoff waits = new Backoff(Duration.ofMillis(50), Duration.ofSeconds(2));
         private final CompletableFuture<A> result = new CompletableFuture<>();
         private volatile ClientCall<Q, A> current;
@@ -121,7 +143,7 @@ final class Calls {
                             }
                         }
                     },
-                    new Metadata());
+                    headers(trace));
             call.sendMessage(request);
             call.halfClose();
             call.request(2);

@@ -1,6 +1,5 @@
 package dev.jobqueue;
 
-import io.grpc.CallOptions;
 import java.time.Duration;
 import java.util.Collection;
 import java.util.Iterator;
@@ -321,8 +320,7 @@ public final class Client implements AutoCloseable {
         /** The client; it connects at the first call. */
         public Client build() {
             var access = connection();
-            var options = CallOptions.DEFAULT.withCallCredentials(access.token());
-            var calls = new Calls(access.channel(target), options, target);
+            var calls = new Calls(access.channel(target), access.options(), target);
             return new Client(calls, codec(), new Telling(observer()), deadline);
         }
     }

@@ -13,6 +13,8 @@ final class HandlerRun implements Runnable {
     private Thread thread;
     /** What it has answered, and may be cancelled. */
     private CompletableFuture<?> stage;
+    /** Null: it has none. */
+    private Tracer.Span span;
 
     HandlerRun(Lease lease, Worker.Settings settings, BiConsumer<Lease, Outcome.Builder> ended) {
         this.lease = lease;
@@ -21,11 +23,12 @@ final class HandlerRun implements Runnable {
     }
 
     @Override
+    @SuppressWarnings("try") // The scope is only closed.
     public void run() {
         begin(Thread.currentThread());
         Outcome.Builder outcome = null;
         CompletableFuture<?> answered = null;
-        try {
+        try (var scope = traced()) {
             if (lease.job.attempt() > 1) {
                 lease.context.throwIfCancelled(); // told to stop while its receipt was on its way
             }
@@ -40,9 +43,30 @@ final class HandlerRun implements Runnable {
         }
         pass(answered);
         if (answered == null) {
-            ended.accept(lease, outcome);
+            finish(outcome);
         } else {
-            answered.whenComplete((output, error) -> ended.accept(lease, answer(output, error)));
+            answered.whenComplete((output, error) -> finish(answer(output, error)));
+        }
+    }
+
+    /** The span of its attempt becomes the current one. Null: it has none. */
+    private Tracer.Scope traced() {
+        var tracer = settings.connection().tracer();
+        span = tracer == null ? null : tracer.begin(lease.job, lease.id).orElse(null);
+        if (span == null) {
+            return null;
+        }
+        lease.context.follow(span.traceparent());
+        return span.enter();
+    }
+
+    private void finish(Outcome.Builder outcome) {
+        try {
+            if (span != null) {
+                span.end(Tracer.End.of(outcome, lease.context.stop().orElse(null)));
+            }
+        } finally {
+            ended.accept(lease, outcome);
         }
     }
 

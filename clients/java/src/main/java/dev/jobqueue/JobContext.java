@@ -20,6 +20,8 @@ public final class JobContext {
     // One id from the first caller to the last handler.
     private static final List<String> INHERITED = List.of("x-request-id", "traceparent");
 
+    private static final String TRACEPARENT = INHERITED.get(1);
+
     private final LeasedJob job;
     private final Codec codec;
     private final Executor executor;
@@ -29,6 +31,8 @@ public final class JobContext {
     // Made when it is asked for: most handlers never look.
     private CompletableFuture<Stop> cancelled;
     private volatile Stop stop;
+    // That of the handler's span, where it has one.
+    private volatile String traceparent;
     private final List<dev.jobqueue.v1.NewJob> followUps = new ArrayList<>(0);
     private int followUpBytes;
 
@@ -133,7 +137,9 @@ public final class JobContext {
     public void followUp(NewJob next) {
         var message = next.message(codec, "follow_up", false).toBuilder();
         for (var name : INHERITED) {
-            var value = job.headers().get(name);
+            var value = traceparent != null && name.equals(TRACEPARENT)
+                    ? traceparent
+                    : job.headers().get(name);
             if (value != null && !message.containsHeaders(name)) {
                 message.putHeaders(name, value);
             }
@@ -151,6 +157,11 @@ public final class JobContext {
             followUpBytes = bytes;
             followUps.add(made);
         }
+    }
+
+    /** Follow-ups go on with the handler's span. */
+    void follow(String traceparent) {
+        this.traceparent = traceparent;
     }
 
     Codec codec() {

@@ -199,7 +199,7 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
 
         Reader(WatchJobsRequest request) {
             call = channel.newCall(JobQueueGrpc.getWatchJobsMethod(), options);
-            call.start(this, new Metadata());
+            call.start(this, Calls.headers(Calls.trace(options)));
             call.sendMessage(request);
             call.halfClose();
         }

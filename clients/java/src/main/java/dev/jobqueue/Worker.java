@@ -23,7 +23,9 @@ import java.util.concurrent.TimeUnit;
  * what no other try will mend: the first server refused the worker, for example for a queue's name.
  */
 public final class Worker implements AutoCloseable {
-    static final String VERSION = "0.1.0";
+    /** The version of this library. */
+    public static final String VERSION = "0.1.0";
+
     static final System.Logger LOG = System.getLogger("dev.jobqueue");
 
     /** What a worker was told at its making. */

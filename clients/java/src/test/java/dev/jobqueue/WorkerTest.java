@@ -17,6 +17,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -251,6 +252,77 @@ class WorkerTest {
         stream.cancel(3);
         assertEquals(OutcomeCase.CANCELLATION, stream.outcome().getOutcomeCase());
         assertTrue(stage.isCancelled());
+    }
+
+    /** Notes what it is told; of leases above 100 there are no spans. */
+    private static final class NotedTracer implements Tracer {
+        final BlockingQueue<String> notes = new LinkedBlockingQueue<>();
+
+        @Override
+        public Optional<Tracer.Span> begin(LeasedJob job, long lease) {
+            if (lease > 100) {
+                return Optional.empty();
+            }
+            return Optional.of(new Tracer.Span() {
+                @Override
+                public String traceparent() {
+                    return "span of " + lease;
+                }
+
+                @Override
+                public Tracer.Scope enter() {
+                    notes.add("enter");
+                    return () -> notes.add("leave");
+                }
+
+                @Override
+                public void end(Tracer.End how) {
+                    notes.add(how.outcome() + " " + how.error());
+                }
+            });
+        }
+
+        @Override
+        public Optional<String> traceparent() {
+            return Optional.empty();
+        }
+    }
+
+    @Test
+    void aHandlerRunsInItsSpanWhichEndsWithItsStageAndFollowUpsCarryIt() throws Exception {
+        var tracer = new NotedTracer();
+        var stages = new LinkedBlockingQueue<CompletableFuture<Object>>();
+        serve(builder().tracer(tracer).build().handleAsync("k", (job, context) -> {
+            tracer.notes.add("handler");
+            context.followUp(NewJob.builder("next").build());
+            var stage = new CompletableFuture<Object>();
+            stages.add(stage);
+            return stage;
+        }));
+        var stream = server.open();
+        stream.deliver(job(1));
+        var stage = stages.take();
+        for (var note : List.of("enter", "handler", "leave")) {
+            assertEquals(note, tracer.notes.take());
+        }
+        assertTrue(tracer.notes.isEmpty());
+        stage.complete(null);
+        assertEquals("succeeded ", tracer.notes.take());
+        var next = stream.outcome().getSuccess().getFollowUps(0);
+        assertEquals("span of 1", next.getHeadersOrThrow("traceparent"));
+
+        stream.deliver(job(2));
+        stages.take().completeExceptionally(new IOException("no disk"));
+        assertEquals("no disk", stream.outcome().getFailure().getError());
+        for (var note : List.of("enter", "handler", "leave", "failed no disk")) {
+            assertEquals(note, tracer.notes.take());
+        }
+
+        stream.deliver(job(101).putHeaders("traceparent", "the producer's"));
+        stages.take().complete(null);
+        next = stream.outcome().getSuccess().getFollowUps(0);
+        assertEquals("the producer's", next.getHeadersOrThrow("traceparent"));
+        assertEquals(List.of("handler"), List.copyOf(tracer.notes));
     }
 
     @Test
