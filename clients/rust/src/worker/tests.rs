@@ -287,7 +287,7 @@ async fn an_observer_is_told_of_every_start_and_of_what_became_of_it() {
     assert_eq!(ends, wanted);
     assert_eq!(told.0.lock().unwrap().iter().filter(|line| *line == "started k").count(), 6);
     let first = told.1.lock().unwrap()[0].clone();
-    assert_eq!((first.id.as_str(), first.queue.as_str(), first.attempt, first.failures), ("job-100", "q", 1, 2));
+    assert_eq!((first.id.as_str(), first.queue.as_str(), first.attempt, first.failures), ("job-100", "default", 1, 2));
     assert_eq!((first.labels["team"].as_str(), first.request_id.as_str()), ("a", "r1"));
 }
 
