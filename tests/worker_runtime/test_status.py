@@ -137,9 +137,8 @@ def test_an_orphan_is_counted(server, serve, worker):
     peer.deliver(job(1, "hold"))
     peer.expect("heartbeat", where=lambda beat: list(beat.held) == [1])
     peer.fail(grpc.StatusCode.NOT_FOUND, "SESSION_UNKNOWN")
-    wait_for(lambda: worker.status().orphans == 1)
-    now = worker.status()
-    assert (now.running, now.slots) == (1, 2)
+    now = state_of(worker, "reconnecting")
+    assert (now.orphans, now.running, now.slots) == (1, 1, 2)
 
 
 def test_a_refusal_that_no_retry_mends_is_told(server, serve, worker, address):
