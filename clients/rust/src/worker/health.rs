@@ -4,16 +4,14 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Weak;
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use prost_types::Timestamp;
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, WorkerStatus};
+use super::Inner;
 use crate::errors::Error;
 
 /// A probe is read and answered in so long, or is left.
@@ -96,7 +94,7 @@ fn answer(request: &str, worker: &Weak<Inner>) -> String {
     }
     let (good, status) = worker.health(readiness);
     let words = if good { "200 OK" } else { "503 Service Unavailable" };
-    response(words, "Content-Type: application/json\r\n", &format!("{}\n", body(&status)))
+    response(words, "Content-Type: application/json\r\n", &format!("{}\n", status.as_json()))
 }
 
 fn response(status: &str, headers: &str, body: &str) -> String {
@@ -105,24 +103,4 @@ fn response(status: &str, headers: &str, body: &str) -> String {
         "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nCache-Control: no-store\r\nConnection: \
          close\r\n\r\n{body}"
     )
-}
-
-/// What is empty is null.
-fn body(status: &WorkerStatus) -> Value {
-    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let time = |time: SystemTime| Timestamp::from(time).to_string();
-    json!({
-        "state": status.state.as_str(),
-        "server": text(&status.server),
-        "session": Some(status.session).filter(|session| *session != 0),
-        "since": time(status.since),
-        "last_heard": status.last_heard.map(time),
-        "slots": status.slots,
-        "running": status.running,
-        "orphans": status.orphans,
-        "kinds": status.kinds,
-        "unknown_kinds": status.unknown_kinds,
-        "last_error": text(&status.last_error),
-        "observer_dropped": status.observer_dropped,
-    })
 }

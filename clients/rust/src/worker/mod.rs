@@ -212,7 +212,7 @@ impl Inner {
                 session: 0,
                 since: self.made,
                 last_heard: None,
-                slots: self.settings.concurrency,
+                slots: if state.paused { 0 } else { self.settings.concurrency },
                 running: 0,
                 orphans: 0,
                 kinds: self.settings.kinds(),

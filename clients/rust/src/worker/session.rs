@@ -249,7 +249,6 @@ impl State {
     pub(super) fn over(&mut self) {
         let turn = self.turn;
         self.turn += 1;
-        self.id = 0;
         self.token.clear();
         self.moving = false;
         self.stream = None;

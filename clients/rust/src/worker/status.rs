@@ -5,9 +5,13 @@ use std::fmt;
 use std::time::Duration;
 use std::time::{Instant, SystemTime};
 
+use prost_types::Timestamp;
+use serde_json::{Value, json};
+
 #[cfg(feature = "health")]
 use super::session::DEFAULT_TTL;
 use super::session::State;
+use crate::convert::count;
 use crate::errors::Error;
 
 /// What a worker does.
@@ -56,13 +60,13 @@ pub struct WorkerStatus {
     pub state: WorkerState,
     /// The name of the server that holds its session, or held it last. Empty: none has welcomed it.
     pub server: String,
-    /// The number of its session. 0: it has none.
+    /// The number of its newest session. 0: it has had none.
     pub session: i64,
     /// Since when it is in this state.
     pub since: SystemTime,
     /// When the newest frame of a server came. `None`: none has come.
     pub last_heard: Option<SystemTime>,
-    /// How many jobs it runs at once at most.
+    /// How many jobs it takes at most now. 0 while it is paused.
     pub slots: u32,
     /// How many handlers run, those of `orphans` included.
     pub running: usize,
@@ -76,6 +80,27 @@ pub struct WorkerStatus {
     pub last_error: String,
     /// How many events its [`Observer`](crate::Observer) was not told of, because 10,000 waited already.
     pub observer_dropped: u64,
+}
+
+impl WorkerStatus {
+    /// As the body of `/livez` and `/readyz`: times are RFC 3339, null where there is none.
+    pub fn as_json(&self) -> Value {
+        let time = |time: SystemTime| Timestamp::from(time).to_string();
+        json!({
+            "state": self.state.as_str(),
+            "server": self.server,
+            "session": self.session,
+            "since": time(self.since),
+            "last_heard": self.last_heard.map(time),
+            "slots": self.slots,
+            "running": self.running,
+            "orphans": self.orphans,
+            "kinds": self.kinds,
+            "unknown_kinds": self.unknown_kinds,
+            "last_error": self.last_error,
+            "observer_dropped": self.observer_dropped,
+        })
+    }
 }
 
 /// The session's part of it.
@@ -142,7 +167,7 @@ impl State {
             session: self.id,
             since: condition.since,
             last_heard: condition.heard.map(|heard| SystemTime::now() - heard.elapsed()),
-            slots: self.settings.concurrency,
+            slots: count(self.capacity.message(&self.settings).slots),
             running: self.alive().count(),
             orphans: self.capacity.orphans().count(),
             kinds: self.settings.kinds(),

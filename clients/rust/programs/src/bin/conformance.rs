@@ -173,6 +173,11 @@ fn listen(worker: &Worker, holds: &Holds) {
             "release" => holds.gate(&command.job).cancel(),
             "pause" => worker.pause(),
             "resume" => worker.resume(),
+            "status" => {
+                let mut status = worker.status().as_json();
+                status["event"] = json!("status");
+                say(&status);
+            }
             _ => {}
         }
     }
