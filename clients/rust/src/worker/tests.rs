@@ -52,7 +52,7 @@ impl Scene {
 
     /// Hands over a job of the kind `k`, by the number of its lease.
     fn delivers(&self, lease_id: i64) {
-        self.delivers_with(lease_id, &[]);
+        self.delivers_with(lease_id, &[("x-request-id", "r1")]);
     }
 
     /// The same with headers.
@@ -67,7 +67,6 @@ impl Scene {
             queue: "default".into(),
             failures: 2,
             labels: [("team".into(), "a".into())].into(),
-            headers: [("x-request-id".into(), "r1".into())].into(),
             content: Some(v1::leased_job::Content::PayloadJson("7".into())),
             ..v1::LeasedJob::default()
         };
