@@ -25,7 +25,8 @@ from .postgres import Cluster
 JOBS = 1_000_000
 DAY = timedelta(days=1)
 _STATEMENTS = """
-select substring(query from 'sweep_\\w+|\\w+_partitions?|looked') as statement, calls, mean_exec_time, max_exec_time
+select substring(query from 'merge_partitions|drop_partition|shortest|looked') as statement,
+    calls, mean_exec_time, max_exec_time
 from pg_stat_statements
 where query ~ 'retention|merge_partitions|drop_partition' and query !~ 'pg_stat_statements'
 order by max_exec_time desc limit 4
