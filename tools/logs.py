@@ -69,7 +69,8 @@ SECRETS = {
     "a password of an address": re.compile(r"\b\w+://[^\s/:@'\"]*:[^\s/@'\"]+@"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"),
 }
-_MAY_LOG = re.compile(rf"log(ger)?\s*\.({'|'.join(LEVELS)})\(")
+_MAY_LOG = re.compile(rf"(log(ger)?|JobLog\(.*\))\s*\.({'|'.join(LEVELS)})\(")
+_LOG = re.compile(r"(\b_?log(ger)?|(?P<job>\bjob_log|\bJobLog\(.*\)))$", re.DOTALL)
 INTRODUCTION = """\
 With `JOBQUEUE_LOG_FORMAT=json` each line is one JSON object. Its values are texts, numbers, true, false or null, never
 objects or lists, but for `details` of the audit log; names of fields are small letters with `_`. Each line of ours is
@@ -124,11 +125,13 @@ def _line(node: ast.AST) -> Line | None:
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in LEVELS
-        and re.search(r"\b_?log(ger)?$", ast.unparse(node.func.value))
+        and (by := _LOG.search(ast.unparse(node.func.value)))
         and node.args
     ):
         return None
-    return Line(LEVELS[node.func.attr], _text(node.args[0]), tuple(_fields(node)))
+    # A line about a job of a worker begins with its kind, id, attempt and request.
+    text = f"{ANY}: {_text(node.args[0])}" if by["job"] else _text(node.args[0])
+    return Line(LEVELS[node.func.attr], text, tuple(_fields(node)))
 
 
 def _text(node: ast.expr) -> str:
