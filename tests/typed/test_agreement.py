@@ -43,19 +43,23 @@ LEAVES: list[Any] = [
 ]
 
 
+def _or_none(of: Any) -> Any:
+    return list[None] if of is None else of | None
+
+
 def types_of(inner: Any) -> Any:
     @st.composite
     def made(draw: st.DrawFn) -> Any:
         names = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True))
         # A field with a default comes after those without one.
         fields: list[Any] = [(name, draw(inner)) for name in names[:1]]
-        fields += [(name, draw(inner), dataclasses.field(default=None)) for name in names[1:]]
+        fields += [(name, _or_none(draw(inner)), dataclasses.field(default=None)) for name in names[1:]]
         return dataclasses.make_dataclass("Made", fields)
 
     return st.one_of(
         inner.map(lambda of: list[of]),  # type: ignore[valid-type]
         inner.map(lambda of: dict[str, of]),  # type: ignore[valid-type]
-        inner.map(lambda of: of | None if of is not None else list[None]),
+        inner.map(_or_none),
         st.tuples(inner, inner).map(lambda pair: tuple.__class_getitem__(pair)),
         st.tuples(inner, inner).map(lambda pair: list.__class_getitem__(pair[0]) | pair[1]),
         made(),
