@@ -44,7 +44,7 @@ LEAVES: list[Any] = [
 
 
 def _or_none(of: Any) -> Any:
-    return list[None] if of is None else of | None
+    return of if of is None else of | None
 
 
 def types_of(inner: Any) -> Any:
