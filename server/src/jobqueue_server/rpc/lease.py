@@ -16,7 +16,7 @@ from .. import logs
 from ..chain import Call
 from ..core.attempt.outcome import Outcome, SettleReply
 from ..core.attempt.settler import Settler
-from ..core.catalog.catalog import Catalog
+from ..core.catalog.undeclared import Undeclared
 from ..core.lease.progress import ProgressReports
 from ..core.lease.session import Session
 from ..core.lease.states import SessionState
@@ -58,7 +58,7 @@ class LeaseServicer:
         settler: Settler,
         progress: ProgressReports,
         drains: Drains,
-        catalog: Catalog,
+        undeclared: Undeclared,
         clock: Clock,
         *,
         default_ttl: timedelta,
@@ -69,7 +69,7 @@ class LeaseServicer:
         self._settler = settler
         self._progress = progress
         self._drains = drains
-        self._catalog = catalog
+        self._undeclared = undeclared
         self._clock = clock
         self._default_ttl = default_ttl
         self._max_streams = max_streams
@@ -125,7 +125,7 @@ class LeaseServicer:
         """Opens or resumes the session, and serves it to the end of its stream."""
         takes = takes_text(hello.subscriptions, capacity.slots)
         told = Told(hello.worker, hello.labels, hello.client, call.address, takes)
-        undeclared = await self._catalog.undeclared(call.scope, hello.kinds)
+        undeclared = await self._undeclared.among(call.scope, hello.kinds)
         opened = await self._session(call.scope, hello, told)
         session = opened.session
         stream = LeaseStream(context, session, as_value=hello.as_value)

@@ -77,24 +77,7 @@ def services_of(
     job_queue = ServicerUnion(
         JobQueueServicer(intake.enqueuer, query.reads, operate.changes, clock),
         WatchServicer(query.watches),
-        LeaseServicer(
-            session.sessions,
-            attempt.settler,
-            lease.progress,
-            session.drains,
-            catalog.catalog,
-            clock,
-            default_ttl=settings.session_ttl,
-            max_streams=settings.max_streams,
-            server_name=server_name,
-        ),
-        UnarySessionServicer(
-            session.unary,
-            catalog.catalog,
-            clock,
-            default_ttl=settings.session_ttl,
-            server_name=server_name,
-        ),
+        *_of_workers(settings, catalog, lease, attempt, session, upkeep, server_name),
         *([FastPathServicer(intake.enqueuer)] if settings.fast_path == "on" else []),
     )
     access_admin = ServicerUnion(
@@ -128,3 +111,31 @@ def _insight(insight: InsightRoom, stats: StatsRoom) -> ServicerUnion:
         StatsServicer(stats.histories, stats.counts),
         WorkerServicer(insight.workers),
     )
+
+
+def _of_workers(
+    settings: Settings,
+    catalog: CatalogRoom,
+    lease: LeaseRoom,
+    attempt: AttemptRoom,
+    session: SessionRoom,
+    upkeep: UpkeepRoom,
+    server_name: str,
+) -> tuple[LeaseServicer, UnarySessionServicer]:
+    """The stream, and the calls of workers without one."""
+    ttl = settings.session_ttl
+    stream = LeaseServicer(
+        session.sessions,
+        attempt.settler,
+        lease.progress,
+        session.drains,
+        catalog.undeclared,
+        upkeep.clock,
+        default_ttl=ttl,
+        max_streams=settings.max_streams,
+        server_name=server_name,
+    )
+    calls = UnarySessionServicer(
+        session.unary, catalog.undeclared, upkeep.clock, default_ttl=ttl, server_name=server_name
+    )
+    return stream, calls

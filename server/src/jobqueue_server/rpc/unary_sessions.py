@@ -8,7 +8,7 @@ from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
 from ..core.attempt.outcome import Answer, Outcome
-from ..core.catalog.catalog import Catalog
+from ..core.catalog.undeclared import Undeclared
 from ..core.lease.lease import Named
 from ..core.session.unary import UnarySessionOptions, UnarySessions
 from ..core.upkeep.clock import Clock
@@ -31,14 +31,14 @@ class UnarySessionServicer:
     def __init__(
         self,
         calls: UnarySessions,
-        catalog: Catalog,
+        undeclared: Undeclared,
         clock: Clock,
         *,
         default_ttl: timedelta,
         server_name: str,
     ) -> None:
         self._calls = calls
-        self._catalog = catalog
+        self._undeclared = undeclared
         self._clock = clock
         self._default_ttl = default_ttl
         self._server_name = server_name
@@ -57,7 +57,7 @@ class UnarySessionServicer:
             opening.as_value,
         )
         told = Told(opening.worker, opening.labels, opening.client, call.address)
-        undeclared = await self._catalog.undeclared(call.scope, opening.kinds)
+        undeclared = await self._undeclared.among(call.scope, opening.kinds)
         if opening.token is None:
             ttl = opening.ttl or self._default_ttl
             opened = await self._calls.open(call.scope, told, ttl, options)

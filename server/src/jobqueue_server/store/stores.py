@@ -14,6 +14,7 @@ from .attempt.attempts import AttemptStore
 from .bulk.jobs import BulkStore
 from .bulk.operations import OperationStore
 from .catalog.catalog import CatalogStore
+from .catalog.undeclared import UndeclaredStore
 from .claim.claims import ClaimStore
 from .connect import Connector
 from .database import Database
@@ -98,6 +99,7 @@ class Stores:
         self.slices = SliceStore(database, expected=expiry)
         self.counts = CountStore(database)
         self.catalog = CatalogStore(database)
+        self.undeclared = UndeclaredStore(database)
         self.clock = ClockStore(database)
         self.levels = LevelStore(database)
         self.role = RoleStore(database)

@@ -232,8 +232,7 @@ class Catalog:
                 changed = True
             elif lane.take(row, backlog):
                 changed = True
-        said = [row.shortest_retention for row in rows if row.shortest_retention is not None]
-        self.shortest_retention = min(said, default=None)
+        self.shortest_retention = min(filter(None, (row.shortest_retention for row in rows)), default=None)
         self.limits = any(lane.limits for lane in self._lanes.values())
         self.fair = any(lane.fair for lane in self._lanes.values())
         self._usable = {
@@ -267,13 +266,13 @@ class Catalog:
                 and not await self._store.is_declared(scope, kind)
             ):
                 raise _unknown(
-                    [name for name in self._named(scope) if scope.grants.sees_kind(name)], kind, path
+                    [name for name in self.named(scope) if scope.grants.sees_kind(name)], kind, path
                 )
             await self._store.intern_lane(scope, queue, kind, make_kind=self._open_kinds)
             await self.refresh()
             return self._usable[scope.namespace, queue, kind]
 
-    def _named(self, scope: Scope) -> dict[str, Kind]:
+    def named(self, scope: Scope) -> dict[str, Kind]:
         """The caller's kinds, by name."""
         rows = (known.row for known in self._kinds.values())
         return {row.kind.name: row.kind for row in rows if row.namespace == scope.namespace}
@@ -288,19 +287,7 @@ class Catalog:
 
     def kind(self, scope: Scope, name: str) -> Kind | None:
         """What is declared of the kind; None if it is not known."""
-        return self._named(scope).get(name)
-
-    async def undeclared(self, scope: Scope, names: Collection[str]) -> list[str]:
-        """Which of these kinds can't be enqueued until they are declared, in order: none, where kinds are open.
-
-        Raises:
-            DatabaseAway: Some are not known here, and could not be looked up.
-        """
-        if self._open_kinds:
-            return []
-        named = self._named(scope)
-        missing = {name for name in names if name not in named}
-        return sorted(await self._store.undeclared(scope, missing)) if missing else []
+        return self.named(scope).get(name)
 
     def kind_of(self, lane: Lane) -> Kind:
         """What is declared of the kind of a lane that `lane` or `known_lane` has just found."""

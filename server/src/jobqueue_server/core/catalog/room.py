@@ -9,6 +9,7 @@ from ..upkeep.room import UpkeepRoom
 from .catalog import Catalog
 from .depths import Depths
 from .queues import QueueService
+from .undeclared import Undeclared
 
 
 class CatalogRoom:
@@ -16,6 +17,7 @@ class CatalogRoom:
 
     def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, open_kinds: bool) -> None:
         self.catalog = Catalog(stores.catalog, upkeep.levels, open_kinds=open_kinds)
+        self.undeclared = Undeclared(self.catalog, stores.undeclared, open_kinds=open_kinds)
         self.depths = Depths(self.catalog)
         self.queues = QueueService(self.catalog, stores.catalog, upkeep.levels)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -167,11 +167,6 @@ class CatalogStore:
         row = await self._database.fetchrow("find_kind", scope.namespace, kind)
         return row is not None and row["declared"]
 
-    async def undeclared(self, scope: Scope, kinds: Collection[str]) -> list[str]:
-        """Which of these kinds are not declared now."""
-        rows = await self._database.fetch("undeclared_kinds", scope.namespace, list(kinds))
-        return [row["name"] for row in rows]
-
     async def list_kinds(self, scope: Scope, after: str, limit: int, *, seen_too: bool) -> list[Kind]:
         """At most `limit` kinds whose names come after `after`; `seen_too`: also those never declared."""
         rows = await self._database.fetch(
@@ -287,21 +282,7 @@ class CatalogStore:
             after_own = {**before_own, **(own or {})}
             if after != before or after_own != before_own:
                 await transaction.fetch("lock_kinds_of_queue", row["id"])
-                await transaction.fetch(
-                    "set_key_policy",
-                    row["id"],
-                    after.max_running,
-                    *_stored_rate(after.rate),
-                    after.max_waiting,
-                    after.require_key or None,
-                    after_own["max_waiting"],
-                    _STRICT if after.strict else None,
-                    _stored_failure(after.on_failure),
-                    after_own["max_running"],
-                    *_stored_rate(after_own["rate"]),
-                    after.fair or None,
-                    *(after_own[name] for name in _KEPT),
-                )
+                await transaction.fetch("set_key_policy", row["id"], *_stored(after, after_own))
             details = {**_limits_of(after), **_rate_of(after_own.pop("rate")), **after_own}
             await transaction.tell(scope, "UpdateQueue", f"queue:{queue}", details=details)
             return True
@@ -408,6 +389,23 @@ def _queue(row: Record) -> QueueRow:
         row["max_running"],
         _rate(row),
         QueueRetention(*(row[name] for name in _KEPT)),
+    )
+
+
+def _stored(keys: KeyPolicy, own: Mapping[str, Any]) -> tuple[object, ...]:
+    """The columns of a queue that say what it allows of its keys, and of all its jobs."""
+    return (
+        keys.max_running,
+        *_stored_rate(keys.rate),
+        keys.max_waiting,
+        keys.require_key or None,
+        own["max_waiting"],
+        _STRICT if keys.strict else None,
+        _stored_failure(keys.on_failure),
+        own["max_running"],
+        *_stored_rate(own["rate"]),
+        keys.fair or None,
+        *(own[name] for name in _KEPT),
     )
 
 
