@@ -164,8 +164,7 @@ class Catalog:
         # By number.
         self._kinds: dict[int, _Known] = {}
         self._newest = _LONG_AGO
-        self._interning = asyncio.Lock()
-        self._refreshing = asyncio.Lock()
+        self._interning, self._refreshing = asyncio.Lock(), asyncio.Lock()
         self.limits = self.fair = False
         self.shortest_retention: timedelta | None = None
         self.on_change: list[Callable[[], None]] = []
