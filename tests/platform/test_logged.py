@@ -1,4 +1,4 @@
-"""A test that logs what docs/logs.md does not list, or a secret, fails; whoever logs it, and wherever."""
+"""A test fails that makes our code log what docs/logs.md does not list, or a secret, also in a server of its own."""
 
 from __future__ import annotations
 
