@@ -120,6 +120,9 @@ class Retrying:
             return
         began = time.monotonic()
         name = await retry(servers[0], self.per_second)
+        async with asyncio.timeout(_COMES_WITHIN):
+            while not (await changed(servers[0], name))[1]:
+                await asyncio.sleep(0.05)
 
         async def ended() -> dict[str, Any]:
             done, count = await changed(servers[0], name)
