@@ -13,19 +13,69 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from jobqueue import Discard, NewJob, Retry, Snooze, Worker
+from jobqueue import Discard, NewJob, Retry, Snooze, Worker, define_kind
 from jobqueue.worker.context import JobContext, Stop
 
 _REASONS = {Stop.CANCEL: "cancel", Stop.REVOKED: "revoked", Stop.SHUTDOWN: "shutdown", Stop.LOST: "lost"}
+
+
+@dataclass
+class Amount:
+    """The payload of the typed kind."""
+
+    number: int
+    unit: str = "one"
+
+
+@dataclass
+class Doubled:
+    """Its output."""
+
+    number: int
+    unit: str
+
+
+TYPED = define_kind(
+    "typed",
+    Amount,
+    output=Doubled,
+    version=2,
+    aliases=["typed-old"],
+    upcasters={1: lambda older: {"number": older["count"]}},
+)
 
 
 def say(event: str, **fields: object) -> None:
     """One line for the driver, at once and whole."""
     sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
     sys.stdout.flush()
+
+
+def started(ctx: JobContext) -> dict[str, Any]:
+    """Says that a handler begins; what names its lease in every line."""
+    lease = {"job": ctx.job.id, "attempt": ctx.job.attempt}
+    raw = ctx.job.payload_json
+    say(
+        "handler_started",
+        **lease,
+        kind=ctx.job.kind,
+        queue=ctx.job.queue,
+        payload_sha256=hashlib.sha256(raw).hexdigest(),
+        payload_bytes=len(raw),
+        checkpoint_base64=base64.b64encode(ctx.job.checkpoint).decode(),
+    )
+    return lease
+
+
+async def double(amount: Amount, ctx: JobContext) -> Doubled:
+    """One attempt of the typed kind."""
+    lease = started(ctx)
+    say("handler_ended", **lease)
+    return Doubled(2 * amount.number, amount.unit)
 
 
 class Handlers:
@@ -43,17 +93,7 @@ class Handlers:
     async def handle(self, ctx: JobContext) -> Any:
         """One attempt."""
         self._loop = asyncio.get_running_loop()
-        lease = {"job": ctx.job.id, "attempt": ctx.job.attempt}
-        raw = ctx.job.payload_json
-        say(
-            "handler_started",
-            **lease,
-            kind=ctx.job.kind,
-            queue=ctx.job.queue,
-            payload_sha256=hashlib.sha256(raw).hexdigest(),
-            payload_bytes=len(raw),
-            checkpoint_base64=base64.b64encode(ctx.job.checkpoint).decode(),
-        )
+        lease = started(ctx)
         try:
             output = None
             for step in ctx.job.payload.get("steps", ()):
@@ -145,6 +185,8 @@ def run(start: dict[str, Any]) -> None:
     handlers = Handlers()
     for kind in start["kinds"]:
         worker.handler(kind, slots=start["slots_by_kind"].get(kind))(handlers.handle)
+    if start["typed"]:
+        worker.handler(TYPED)(double)
     threading.Thread(target=listen, args=(worker, handlers), daemon=True).start()
     worker.run()
 

@@ -58,6 +58,7 @@ class Stage:
             "shutdown_grace_s": 30,
             "stop_when_lost": False,
             "tokens": False,
+            "typed": False,
             **settings,
         }
         self.ledger.slots = given["slots"]
