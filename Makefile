@@ -24,7 +24,7 @@ PARALLEL := -n $(or $(JOBS),$(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))) --max
 TESTS := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests $(PARALLEL)
 
 # What `make test` leaves to `make check`: each test says by its marker why.
-QUICK := not (browser or chart or curl or faults or fuzz or ha or image or language or network or package or pgbouncer or pitr or prometheus or slow)
+QUICK := not (browser or chart or curl or faults or fuzz or ha or image or language or network or older or package or pgbouncer or pitr or prometheus or slow)
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
@@ -106,9 +106,9 @@ rules: install ## The alert rules in deploy/prometheus: checked, and their unit 
 	@$(BIN)/python -m tools.prometheus --fetch
 	@$(BIN)/python -m tools.prometheus
 
-pitr: install ## A backup, a disaster, a restore to a time and what operators do then; fetches Debian's pgbackrest where it is not installed
+pitr: install ## A backup, a disaster, a restore to a time and what operators do then; a move to a newer PostgreSQL; fetches Debian's where it is not installed
 	@$(BIN)/python -m tools.pgbackrest --fetch
-	@$(BIN)/python -m pytest tests/platform/test_pitr.py -m pitr
+	@$(BIN)/python -m pytest tests/platform/test_pitr.py tests/e2e/test_move.py -m "pitr or older"
 
 check: install browser $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(TESTS) -m "not ha and not network" --engine both --fast-path both

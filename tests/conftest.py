@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, settings
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.conformance.languages import languages
+from tests.debian import has_older
 from tests.logged import Logged
 from tests.memory import use_memory
 from tests.parallel import Parallel, leave_out
@@ -62,6 +63,7 @@ PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "chart": (lambda: importlib.util.find_spec("helm_python"), "Helm's library is"),
     "ha": (packages_of_patroni_are_there, "Patroni (`make ha` fetches it) is"),
     "image": (lambda: all(map(shutil.which, ("buildah", "podman"))), "buildah or podman is"),
+    "older": (has_older, "a PostgreSQL older than the embedded one (Debian's; `make pitr` fetches it) is"),
     "pgbouncer": (lambda: PGBOUNCER, "pgbouncer is"),
     "pitr": (pgbackrest.are_there, "pgbackrest or Debian's PostgreSQL is"),
     "systemd": (lambda: shutil.which("systemd-analyze"), "systemd-analyze is"),

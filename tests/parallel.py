@@ -31,6 +31,7 @@ _ELSEWHERE = (
     "chart",
     "language",
     "network",
+    "older",
     "package",
     "faults",
     "fuzz",

@@ -15,6 +15,7 @@ import pytest
 from jobqueue import Client, JobQueueError, NewJob, Status
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
+from tests.debian import DebianPostgres
 
 from .conftest import Bench, ends, select
 from .processes import PROGRAMS, Process, ServerProcess
@@ -22,12 +23,25 @@ from .processes import PROGRAMS, Process, ServerProcess
 pytestmark = pytest.mark.slow
 
 
+_SEQUENCES = "select sequencename::text, last_value from pg_sequences where schemaname = current_schema()"
+_LOGICAL = {"wal_level": "logical"}
+
+
 @pytest.fixture
 def databases() -> Iterator[tuple[str, str]]:
     """Two PostgreSQLs, the first of which can be moved away from."""
     with ExitStack() as up:
-        source = up.enter_context(EmbeddedPostgres(settings={"wal_level": "logical"}))
+        source = up.enter_context(EmbeddedPostgres(settings=_LOGICAL))
         target = up.enter_context(EmbeddedPostgres())
+        yield source.dsn, target.dsn
+
+
+@pytest.fixture
+def versions() -> Iterator[tuple[str, str]]:
+    """The same, of an older and of a newer major version."""
+    with ExitStack() as up:
+        source = up.enter_context(DebianPostgres(_LOGICAL))
+        target = up.enter_context(EmbeddedPostgres(settings=_LOGICAL))
         yield source.dsn, target.dsn
 
 
@@ -59,10 +73,40 @@ async def execute(dsn: str, sql: str) -> None:
         await connection.close()
 
 
+async def numbers_went_on(source: str, target: str, newest: str) -> None:
+    """Ids and sequences of the target are beyond all that the source has given out."""
+    assert await select(source, "select 1 from jobs where id >= $1::text::uuid", newest) == []
+    lasts = [dict(await select(dsn, _SEQUENCES)) for dsn in (source, target)]
+    assert lasts[0].keys() == lasts[1].keys()
+    assert [name for name, last in lasts[0].items() if last is not None and lasts[1][name] <= last] == []
+
+
 async def test_a_cell_moves_under_load_loses_no_job_and_charges_none(
     bench: Bench, databases: tuple[str, str]
 ) -> None:
-    source, target = databases
+    await moves_under_load(bench, *databases)
+
+
+@pytest.mark.older
+async def test_a_cell_moves_under_load_to_a_newer_major_version_of_postgresql(
+    bench: Bench, versions: tuple[str, str]
+) -> None:
+    source, target = versions
+    [[old]], [[new]] = [
+        await select(dsn, "select current_setting('server_version_num')::int4 / 10000") for dsn in versions
+    ]
+    assert old < new
+    await moves_under_load(bench, source, target)
+
+    # There is no way to the older one, which is said before anything is done.
+    back = move(bench, target, source)
+    assert await back.ended() == 1
+    assert f"the target is PostgreSQL {old}, older than the source's {new}" in back.tail()
+    assert await select(target, "select count(*) from pg_publication") == [(0,)]
+
+
+async def moves_under_load(bench: Bench, source: str, target: str) -> None:
+    """The story of both: workers and producers at work from the first to the last step."""
     await migrate.up(source)
     old = await bench.server(source)
     there = free_address()
@@ -119,6 +163,7 @@ async def test_a_cell_moves_under_load_loses_no_job_and_charges_none(
             runs = Counter(entry.id for entry in bench.journals.read() if entry.event in ("ran", "ended"))
             assert {id: times for id, times in runs.items() if times > 1} == {}
             assert set(runs) == ids
+            await numbers_went_on(source, target, str((await second.enqueue("count", 1)).id))
 
             # Once more: it is done, and says so; there is no way back.
             assert "The target is the cell's database" in await moved(bench, source, target, "--cut-over")
