@@ -18,6 +18,13 @@
 //	})
 //	err = worker.Run(ctx)
 //
+// A kind can be declared once, with the types of its payload and its output; producers, workers and readers share it:
+//
+//	var SendMail = jobqueue.DefineKind[Mail, Sent]("send-mail", jobqueue.Defaults(jobqueue.NewJob{MaxAttempts: 5}))
+//	jobqueue.HandleKind(worker, SendMail, func(ctx context.Context, job *jobqueue.LeasedJob, mail Mail) (Sent, error) {
+//	job, err := client.Enqueue(ctx, SendMail.New(Mail{To: "ada@example.org"}))
+//	sent, err := SendMail.OutputOf(job)
+//
 // Payloads and outputs are JSON. A [encoding/json.RawMessage] goes in and comes out byte for byte; whatever else is
 // given is marshalled. What a server refuses is an [*Error]; [errors.Is] with ErrJobNotFound and its like says what to
 // do about it.

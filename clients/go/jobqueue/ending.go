@@ -101,6 +101,10 @@ func typeOf(err error) string {
 		switch each.(type) {
 		case *PanicError:
 			return "panic"
+		case *PayloadUnreadableError:
+			return "PayloadUnreadable"
+		case *PayloadTooNewError:
+			return "PayloadTooNew"
 		case *RetryError, *DiscardError:
 			continue
 		}

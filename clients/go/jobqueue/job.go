@@ -3,6 +3,8 @@ package jobqueue
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"strconv"
 	"sync"
 	"time"
 
@@ -46,13 +48,20 @@ type NewJob struct {
 	Key string
 	// Unique is the name of the job's work, if it is to be done once. nil: the job is not unique.
 	Unique *Unique
+
+	// typed is the kind that made it. nil: it is of a name alone.
+	typed typedJob
 }
 
 // newJobMessage is a job to enqueue, as a message; path is where it stands in the request.
 func newJobMessage(job *NewJob, path string) (*pb.NewJob, error) {
 	text, err := encode(job.Payload)
 	if err != nil {
-		return nil, invalid(path+".payload", "can't be written as JSON: %v", err)
+		refused := invalid(path+".payload", "can't be written as JSON: %v", err)
+		if job.typed != nil {
+			refused.Reason, refused.sentinels = "PAYLOAD_INVALID", sentinelsByReason["PAYLOAD_INVALID"]
+		}
+		return nil, refused
 	}
 	message := &pb.NewJob{
 		Kind:           job.Kind,
@@ -63,7 +72,7 @@ func newJobMessage(job *NewJob, path string) (*pb.NewJob, error) {
 		RetryPolicy:    policyMessage(job.RetryPolicy),
 		IdempotencyKey: job.IdempotencyKey,
 		Labels:         job.Labels,
-		Headers:        job.Headers,
+		Headers:        job.headers(),
 		Hold:           job.Hold,
 		Key:            job.Key,
 		Unique:         uniqueMessage(job.Unique),
@@ -80,6 +89,17 @@ func newJobMessage(job *NewJob, path string) (*pb.NewJob, error) {
 		message.Start = &pb.NewJob_Delay{Delay: durationpb.New(job.Delay)}
 	}
 	return message, nil
+}
+
+// headers are those of the job, and the version of its payload where a typed kind says one.
+func (j *NewJob) headers() map[string]string {
+	if j.typed == nil || j.typed.Version() == 1 {
+		return j.Headers
+	}
+	headers := make(map[string]string, len(j.Headers)+1)
+	maps.Copy(headers, j.Headers)
+	headers[versionHeader] = strconv.Itoa(j.typed.Version())
+	return headers
 }
 
 // FailedAttempt is one attempt that did not succeed.

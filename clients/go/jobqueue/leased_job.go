@@ -74,7 +74,7 @@ func (j *LeasedJob) FollowUp(job NewJob) error {
 	if j.traceparent != "" {
 		headers[traceparentHeader] = j.traceparent
 	}
-	for name, value := range job.Headers {
+	for name, value := range message.Headers {
 		headers[name] = value
 	}
 	message.Headers = headers

@@ -69,6 +69,8 @@ func Slots(slots int) KindOption {
 type kindHandler struct {
 	run   Handler
 	slots int
+	// name is what the function is called in its program.
+	name string
 }
 
 // Worker runs jobs: holds one stream to a server, is handed jobs over it, and runs a handler for each in a goroutine of
@@ -125,19 +127,22 @@ func NewWorker(target string, options WorkerOptions) (*Worker, error) {
 // Handle makes a function the handler of a kind. It panics where the program is wrong: the kind has a handler already,
 // there is no function, or the worker runs.
 func (w *Worker) Handle(kind string, handler Handler, options ...KindOption) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if handler == nil {
 		panic(fmt.Sprintf("jobqueue: the handler of kind %q is nil", kind))
 	}
+	w.add(kind, kindHandler{run: handler, name: nameOf(handler)}, options)
+}
+
+func (w *Worker) add(kind string, made kindHandler, options []KindOption) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if first, ok := w.handlers[kind]; ok {
 		panic(fmt.Sprintf("jobqueue: kind %q already has a handler, %s, in the worker of queues %q; %s would be its second",
-			kind, nameOf(first.run), w.options.Queues, nameOf(handler)))
+			kind, first.name, w.options.Queues, made.name))
 	}
 	if w.session != nil {
 		panic("jobqueue: Handle was called while the worker runs")
 	}
-	made := kindHandler{run: handler}
 	for _, option := range options {
 		option(&made)
 	}
@@ -146,8 +151,8 @@ func (w *Worker) Handle(kind string, handler Handler, options ...KindOption) {
 }
 
 // nameOf is what a function is called in its program.
-func nameOf(handler Handler) string {
-	return runtime.FuncForPC(reflect.ValueOf(handler).Pointer()).Name()
+func nameOf(function any) string {
+	return runtime.FuncForPC(reflect.ValueOf(function).Pointer()).Name()
 }
 
 // Run serves until the context ends, and then drains: no new jobs, running ones finish within ShutdownGrace, others go
