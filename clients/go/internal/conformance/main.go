@@ -32,6 +32,7 @@ type start struct {
 	ShutdownGraceS float64 `json:"shutdown_grace_s"`
 	StopWhenLost   bool    `json:"stop_when_lost"`
 	Tokens         bool
+	Typed          bool
 }
 
 type command struct{ Do, Job string }
@@ -91,13 +92,46 @@ func (h *holds) release(job string) {
 	}
 }
 
-func (h *holds) handle(ctx context.Context, job *jobqueue.LeasedJob) (output any, err error) {
+// began says that a handler has started, and returns what says that it has ended.
+func began(job *jobqueue.LeasedJob) func() {
 	say("handler_started", event{
 		"job": job.ID, "attempt": job.Attempt, "kind": job.Kind, "queue": job.Queue,
 		"payload_sha256": fmt.Sprintf("%x", sha256.Sum256(job.Payload)), "payload_bytes": len(job.Payload),
 		"checkpoint_base64": base64.StdEncoding.EncodeToString(job.Checkpoint),
 	})
-	defer say("handler_ended", event{"job": job.ID, "attempt": job.Attempt})
+	return func() { say("handler_ended", event{"job": job.ID, "attempt": job.Attempt}) }
+}
+
+// amount is the payload of the typed kind; without a unit it is of `one`.
+type amount struct {
+	Number int64   `json:"number"`
+	Unit   *string `json:"unit,omitempty"`
+}
+
+type doubled struct {
+	Number int64  `json:"number"`
+	Unit   string `json:"unit"`
+}
+
+type counted struct {
+	Count int64 `json:"count"`
+}
+
+var typed = jobqueue.DefineKind[amount, doubled](
+	"typed", jobqueue.PayloadVersion(2), jobqueue.Aliases("typed-old"),
+	jobqueue.Upcast(1, func(old counted) (amount, error) { return amount{Number: old.Count}, nil }))
+
+func double(_ context.Context, job *jobqueue.LeasedJob, of amount) (doubled, error) {
+	defer began(job)()
+	unit := "one"
+	if of.Unit != nil {
+		unit = *of.Unit
+	}
+	return doubled{2 * of.Number, unit}, nil
+}
+
+func (h *holds) handle(ctx context.Context, job *jobqueue.LeasedJob) (output any, err error) {
+	defer began(job)()
 	var payload struct {
 		Steps    []step
 		OnCancel string `json:"on_cancel"`
@@ -245,6 +279,9 @@ func run() error {
 			options = append(options, jobqueue.Slots(slots))
 		}
 		worker.Handle(kind, holds.handle, options...)
+	}
+	if start.Typed {
+		jobqueue.HandleKind(worker, typed, double)
 	}
 	go listen(lines, worker, holds)
 	return worker.Run(ctx)
