@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -23,11 +24,10 @@ MODULE = ROOT / "clients" / "go"
 ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false"}
 
 
-def go(*arguments: str) -> str:
+def go(*arguments: str, folder: Path = MODULE, **environment: str) -> str:
     """What a command of the Go toolchain prints, in the module's folder."""
-    done = subprocess.run(
-        ["go", *arguments], cwd=MODULE, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
-    )
+    given = {**os.environ, **ENVIRONMENT, **environment}
+    done = subprocess.run(["go", *arguments], cwd=folder, env=given, capture_output=True, text=True)
     assert done.returncode == 0, f"go {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -85,6 +85,13 @@ async def test_the_example_with_metrics_counts_what_became_of_its_jobs(
     await shown(
         f"http://{page}/debug/vars", '"running": {"double": 0}', '"finished": {"double.succeeded": 1}'
     )
+
+
+async def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker_of_a_server(address: str) -> None:
+    test = "TestAHandlerComesToTheSameByItselfAndByAWorkerOfAServer"
+    command = ["test", "-count=1", "-v", "-run", f"^{test}$", "./jobqueue/jobqueuetest"]
+    said = await asyncio.to_thread(go, *command, JOBQUEUE_TEST_SERVER=address)
+    assert f"--- PASS: {test}" in said
 
 
 async def produce(processes: list[Process], folder: Path, address: str) -> None:

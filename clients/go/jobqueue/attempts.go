@@ -3,7 +3,6 @@ package jobqueue
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	pb "jobqueue.dev/go/jobqueue/v1"
@@ -67,40 +66,19 @@ func (s *session) take(delivery *pb.Delivery, begin bool) {
 
 // start runs a handler, once the channel is closed if there is one.
 func (s *session) start(l *lease, handler Handler, receipted <-chan struct{}) {
-	base, stop := context.WithCancelCause(s.values)
-	l.stop = stop
-	ctx := base
-	if timeout := l.job.Timeout; timeout > 0 {
-		ctx = deadlined{base, time.Now().Add(timeout)}
-	}
-	go func() {
-		// Stays where the handler neither returns nor panics.
-		var failure error = &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
-		outcome := outcomeOfError(failure, nil)
-		var span Span
-		defer func() {
-			if value := recover(); value != nil {
-				failure = &PanicError{value, string(debug.Stack())}
-				outcome = outcomeOfError(failure, nil)
-			}
-			if span != nil {
-				span.End(endOf(outcome, context.Cause(base)))
-			}
-			stop(nil)
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.ended(l, outcome, failure)
-		}()
+	made := newAttempt(s.values, l.job)
+	l.stop = made.stop
+	var span Span
+	run := func(ctx context.Context) (any, error) {
 		if receipted != nil {
 			select {
 			case <-receipted:
 				time.Sleep(writtenAfter)
-			case <-base.Done():
+			case <-ctx.Done():
 			case <-time.After(receiptWithin):
 			}
-			if cause := context.Cause(base); cause != nil {
-				outcome, failure = outcomeOfError(cause, cause), cause
-				return
+			if cause := context.Cause(ctx); cause != nil {
+				return nil, cause
 			}
 		}
 		if tracer := s.options.Tracer; tracer != nil {
@@ -109,10 +87,17 @@ func (s *session) start(l *lease, handler Handler, receipted <-chan struct{}) {
 				l.job.traceparent = span.Traceparent()
 			}
 		}
-		output, err := handler(ctx, l.job)
-		// In here, because an output's MarshalJSON and an error's Error may panic as well.
-		outcome, failure = outcomeOf(l.job, output, err, context.Cause(base)), err
-	}()
+		return handler(ctx, l.job)
+	}
+	go made.run(run, func(outcome *pb.Outcome, failure error) {
+		if span != nil {
+			span.End(endOf(outcome, context.Cause(made.base)))
+		}
+		made.stop(nil)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.ended(l, outcome, failure)
+	})
 }
 
 // ended: a handler has ended; the error is what it returned. With the lock held.

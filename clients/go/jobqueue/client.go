@@ -46,6 +46,15 @@ type Client struct {
 	firstUse   firstUse
 }
 
+// Enqueuer is what code needs that enqueues, and does no more: a [*Client], or in a unit test a RecordingClient of
+// package jobqueuetest.
+type Enqueuer interface {
+	Enqueue(ctx context.Context, job NewJob) (*Job, error)
+	EnqueueMany(ctx context.Context, jobs []NewJob) ([]EnqueueResult, error)
+}
+
+var _ Enqueuer = (*Client)(nil)
+
 // NewClient makes a client; it connects at the first call. The target is the server's address, for example
 // `127.0.0.1:50051` or `dns:///jobs.internal:50051`.
 func NewClient(target string, options ClientOptions) (*Client, error) {

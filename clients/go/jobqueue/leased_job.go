@@ -10,6 +10,7 @@ import (
 )
 
 const (
+	progressBytes   = 1024
 	checkpointBytes = 64 * 1024
 	followUps       = 100
 	// With an output of 1 MiB the outcome still fits into a message of 4 MiB.
@@ -38,12 +39,14 @@ func (j *LeasedJob) Progress(fraction float64, message string) error {
 	if !(fraction >= 0 && fraction <= 1) {
 		return invalid("fraction", "is %v; it is 0..1, of the whole", fraction)
 	}
-	j.report(&pb.Progress{Fraction: &fraction, Message: message})
+	j.report(&pb.Progress{Fraction: &fraction, Message: cut(message, progressBytes, "")})
 	return nil
 }
 
 // ProgressMessage says what the attempt does, as [LeasedJob.Progress] does, where no fraction of the whole is known.
-func (j *LeasedJob) ProgressMessage(message string) { j.report(&pb.Progress{Message: message}) }
+func (j *LeasedJob) ProgressMessage(message string) {
+	j.report(&pb.Progress{Message: cut(message, progressBytes, "")})
+}
 
 // SaveCheckpoint leaves something for the job's next attempt, which reads it as Checkpoint; at most 64 KiB, in any form.
 // Returns at once. The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where

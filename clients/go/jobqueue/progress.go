@@ -6,10 +6,7 @@ import (
 	pb "jobqueue.dev/go/jobqueue/v1"
 )
 
-const (
-	progressInterval = 100 * time.Millisecond
-	progressBytes    = 1024
-)
+const progressInterval = 100 * time.Millisecond
 
 // progressReports gathers what handlers say, so that a chatty one costs no more than a quiet one: the newest of each
 // lease, ten times a second at most. The session's lock guards it.
@@ -33,7 +30,7 @@ func (p *progressReports) put(id int64, report *pb.Progress) {
 		kept.Fraction = report.Fraction
 	}
 	if report.Message != "" {
-		kept.Message = cut(report.Message, progressBytes, "")
+		kept.Message = report.Message
 	}
 	if report.Checkpoint != nil {
 		kept.Checkpoint = report.Checkpoint

@@ -118,3 +118,23 @@ func uniqueMessage(unique *Unique) *pb.Unique {
 	}
 	return message
 }
+
+// uniqueOf is nil for one that is unset.
+func uniqueOf(message *pb.Unique) *Unique {
+	if message == nil {
+		return nil
+	}
+	unique := &Unique{
+		Key:           message.GetKey(),
+		PayloadFields: message.GetPayloadFields(),
+		Scope:         UniqueScope(message.GetScope()),
+		Until:         UniqueUntil(message.GetUntil()),
+		Period:        message.GetPeriod().AsDuration(),
+		OnConflict:    OnConflict(message.GetOnConflict()),
+		MaxDelay:      message.GetMaxDelay().AsDuration(),
+	}
+	for _, field := range message.GetReplace() {
+		unique.Replace = append(unique.Replace, UniqueField(field))
+	}
+	return unique
+}

@@ -150,6 +150,13 @@ func (w *Worker) add(kind string, made kindHandler, options []KindOption) {
 	w.idle.Kinds = kindsOf(w.handlers)
 }
 
+// HandlerOf is the handler of a kind, for tests. nil: it has none.
+func (w *Worker) HandlerOf(kind string) Handler {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.handlers[kind].run
+}
+
 // nameOf is what a function is called in its program.
 func nameOf(function any) string {
 	return runtime.FuncForPC(reflect.ValueOf(function).Pointer()).Name()

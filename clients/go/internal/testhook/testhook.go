@@ -1,0 +1,44 @@
+// Package testhook leads from package jobqueuetest to what package jobqueue keeps to itself, and fills in. What is any
+// here is a type of that package, which this one can't name.
+package testhook
+
+import (
+	"context"
+
+	"google.golang.org/grpc/codes"
+
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+// Attempt is one that runs.
+type Attempt struct {
+	// Stop ends the handler's context, for a cause.
+	Stop context.CancelCauseFunc
+	// Ended gets the end, once.
+	Ended <-chan End
+}
+
+// End is how an attempt has ended.
+type End struct {
+	// Outcome as a worker sends it. nil: a success without output.
+	Outcome *pb.Outcome
+	// How is the outcome in a word, as a span has it.
+	How string
+	// Err is what the handler returned or panicked with.
+	Err error
+}
+
+var (
+	// Message is that of a jobqueue.NewJob, which a worker of its kind could read; the path is for errors.
+	Message func(job any, path string) (*pb.NewJob, error)
+	// NewJob is the jobqueue.NewJob of a message.
+	NewJob func(message *pb.NewJob) any
+	// Job is the *jobqueue.Job of a message.
+	Job func(message *pb.Job) any
+	// LeasedJob is the *jobqueue.LeasedJob of a message. It reports to the function.
+	LeasedJob func(message *pb.LeasedJob, report func(*pb.Progress)) any
+	// Start begins an attempt of a *jobqueue.LeasedJob by a jobqueue.Handler. Of the context its values count.
+	Start func(ctx context.Context, job, handler any) Attempt
+	// Refused is the *jobqueue.Error of a reason, as a server makes it. An empty field: no single one is wrong.
+	Refused func(code codes.Code, reason, field, words string, metadata map[string]string) error
+)

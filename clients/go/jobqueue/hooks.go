@@ -1,0 +1,75 @@
+package jobqueue
+
+import (
+	"context"
+	"encoding/json"
+
+	"google.golang.org/grpc/codes"
+
+	"jobqueue.dev/go/internal/testhook"
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+// What package jobqueuetest runs of this one.
+func init() {
+	testhook.Message = func(job any, path string) (*pb.NewJob, error) {
+		made := job.(NewJob)
+		message, err := newJobMessage(&made, path)
+		if err == nil && made.typed != nil {
+			if wrong := made.typed.accepts(message.GetPayloadJson()); wrong != nil {
+				return nil, refused(codes.InvalidArgument, "PAYLOAD_INVALID", path+".payload", wrong.Error(), nil)
+			}
+		}
+		return message, err
+	}
+	testhook.NewJob = func(message *pb.NewJob) any { return newJobOf(message) }
+	testhook.Job = func(message *pb.Job) any { return jobOf(message) }
+	testhook.LeasedJob = func(message *pb.LeasedJob, report func(*pb.Progress)) any { return leasedJob(message, report) }
+	testhook.Refused = refused
+	testhook.Start = func(ctx context.Context, job, handler any) testhook.Attempt {
+		leased, run := job.(*LeasedJob), handler.(Handler)
+		made := newAttempt(context.WithoutCancel(ctx), leased)
+		ended := make(chan testhook.End, 1)
+		go made.run(
+			func(ctx context.Context) (any, error) { return run(ctx, leased) },
+			func(outcome *pb.Outcome, err error) {
+				ended <- testhook.End{Outcome: outcome, How: endOf(outcome, context.Cause(made.base)).Outcome, Err: err}
+				made.stop(nil)
+			})
+		return testhook.Attempt{Stop: made.stop, Ended: ended}
+	}
+}
+
+func refused(code codes.Code, reason, field, words string, metadata map[string]string) error {
+	made := newError(code, words)
+	made.Reason, made.Metadata, made.sentinels = reason, metadata, sentinelsByReason[reason]
+	if field != "" {
+		made.Message = field + ": " + words
+		made.Violations = []FieldViolation{{field, words}}
+	}
+	return made
+}
+
+// newJobOf is the job that a message enqueues.
+func newJobOf(message *pb.NewJob) NewJob {
+	job := NewJob{
+		Kind:           message.GetKind(),
+		Queue:          message.GetQueue(),
+		Priority:       int(message.GetPriority()),
+		RunAt:          timeOf(message.GetRunAt()),
+		Delay:          message.GetDelay().AsDuration(),
+		MaxAttempts:    int(message.GetMaxAttempts()),
+		Timeout:        message.GetTimeout().AsDuration(),
+		RetryPolicy:    policyOf(message.GetRetryPolicy()),
+		IdempotencyKey: message.GetIdempotencyKey(),
+		Labels:         message.GetLabels(),
+		Headers:        message.GetHeaders(),
+		Hold:           message.GetHold(),
+		Key:            message.GetKey(),
+		Unique:         uniqueOf(message.GetUnique()),
+	}
+	if text := message.GetPayloadJson(); text != nil {
+		job.Payload = json.RawMessage(text)
+	}
+	return job
+}
