@@ -366,6 +366,7 @@ export class Client {
     return new Watch((message, call) => this.#jobs.watchJobs(message, call), request, {
       deadlineMs: options.deadlineMs ?? this.#deadlineMs,
       signal: options.signal,
+      firstUse: this.#firstUse,
     });
   }
 

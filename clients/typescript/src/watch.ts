@@ -4,8 +4,10 @@ import type { CallOptions } from "@connectrpc/connect";
 
 import { Backoff } from "./backoff.js";
 import { givenUp, pause, pauseAfter } from "./calls.js";
+import { now, timers } from "./clock.js";
 import { Unavailable, WatchTokenExpired } from "./errors.js";
 import type { JobQueueError } from "./errors.js";
+import type { FirstUse } from "./firstUse.js";
 import type { WatchJobsRequest, WatchJobsResponse } from "./gen/jobqueue/v1/jobqueue_pb.js";
 import { Job } from "./job.js";
 import { fromRpc } from "./rpcErrors.js";
@@ -31,6 +33,7 @@ export class Watch implements AsyncIterableIterator<Job> {
   readonly #request: WatchJobsRequest;
   readonly #deadlineMs: number;
   readonly #signal: AbortSignal | undefined;
+  readonly #firstUse: FirstUse;
   readonly #backoff = new Backoff(50, 2000);
   #call: { answers: AsyncIterator<WatchJobsResponse>; end: AbortController } | undefined;
   #first: WatchJobsResponse | undefined;
@@ -40,12 +43,13 @@ export class Watch implements AsyncIterableIterator<Job> {
   constructor(
     method: Method,
     request: WatchJobsRequest,
-    options: { deadlineMs: number; signal: AbortSignal | undefined },
+    options: { deadlineMs: number; signal: AbortSignal | undefined; firstUse: FirstUse },
   ) {
     this.#method = method;
     this.#request = request;
     this.#deadlineMs = options.deadlineMs;
     this.#signal = options.signal;
+    this.#firstUse = options.firstUse;
     this.resumeToken = request.resumeToken;
   }
 
@@ -109,7 +113,7 @@ export class Watch implements AsyncIterableIterator<Job> {
       this.#call = { answers, end };
     }
     const { answers, end } = this.#call;
-    const silence = setTimeout(() => {
+    const silence = timers.setTimeout(() => {
       const words = `nothing was heard of the server for ${SILENCE_MS} ms`;
       end.abort(new Unavailable(words, { code: "UNAVAILABLE" }));
     }, SILENCE_MS);
@@ -117,11 +121,12 @@ export class Watch implements AsyncIterableIterator<Job> {
       const { done, value } = await answers.next();
       this.#awaySince = undefined;
       this.#backoff.reset();
+      this.#firstUse.answered();
       if (!done) return value;
       this.#over = true;
       return undefined;
     } finally {
-      clearTimeout(silence);
+      timers.clearTimeout(silence);
     }
   }
 
@@ -138,10 +143,12 @@ export class Watch implements AsyncIterableIterator<Job> {
       return;
     }
     const wait = pauseAfter(error, this.#backoff);
-    if (wait === undefined) throw error;
-    this.#awaySince ??= performance.now();
-    if (performance.now() + wait >= this.#awaySince + this.#deadlineMs)
-      throw givenUp(error, this.#deadlineMs);
+    this.#awaySince ??= now();
+    if (wait === undefined || now() + wait >= this.#awaySince + this.#deadlineMs) {
+      if (wait !== undefined) givenUp(error, this.#deadlineMs);
+      this.#firstUse.failed(error);
+      throw error;
+    }
     await pause(wait, this.#signal);
   }
 }

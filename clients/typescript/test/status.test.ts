@@ -316,6 +316,17 @@ test("where nothing listens the first error says what to do, and no later one", 
   assert.ok(!(await failure()).message.includes("nothing answers"));
 });
 
+test("where nothing listens a watch says what to do too, once of its client", async (t) => {
+  const address = await unused();
+  const client = new Client(address, { deadlineMs: 50 });
+  t.after(() => client.close());
+  const hint = new RegExp(`ECONNREFUSED.*tried again.*; nothing answers at ${address}; start a server by`);
+  await assert.rejects(client.watch({ queue: "q" }).begun(), hint);
+  await assert.rejects(client.watch({ queue: "q" }).next(), (error: Unavailable) => {
+    return /ECONNREFUSED/.test(error.message) && !error.message.includes("nothing answers");
+  });
+});
+
 test("server, token and TLS come from the environment, and what is given wins", async (t) => {
   const names = ["SERVER", "TOKEN", "TLS_ROOTS", "TLS_CLIENT_CERT", "TLS_CLIENT_KEY"].map(
     (each) => `JOBQUEUE_${each}`,
