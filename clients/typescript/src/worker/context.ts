@@ -129,7 +129,8 @@ export class JobContext {
           "store it elsewhere and leave its address",
       );
     }
-    this.#report({ checkpoint: data.slice() });
+    // A copy, which `slice` of a Buffer is not.
+    this.#report({ checkpoint: new Uint8Array(data) });
   }
 
   /**
