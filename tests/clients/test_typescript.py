@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,35 @@ def npm(*arguments: str) -> str:
 def test_the_package_is_typed_and_formatted_and_passes_its_own_tests() -> None:
     npm("run", "lint")
     npm("test")
+
+
+def built(page: str, folder: Path) -> list[Path]:
+    """The programs of a page, compiled, in its order."""
+    # An import by the package's own name is found from within its folder only, and so is zod.
+    place = PACKAGE / ".build" / "pages" / folder.name
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    names = []
+    for name, text in re.findall(r"```ts (\w+(?:\.test)?)\.ts\n(.*?)```", page, re.DOTALL):
+        (place / f"{name}.ts").write_text(text)
+        names.append(name)
+    flags = ("--strict", "--noUncheckedIndexedAccess", "--module", "nodenext", "--target", "es2022")
+    npm("exec", "--", "tsc", *flags, "--types", "node", *(str(place / f"{name}.ts") for name in names))
+    return [place / f"{name}.js" for name in names]
+
+
+async def test_the_programs_of_the_page_on_kinds_compile_and_do_what_it_says(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    page = (ROOT / "docs" / "kinds.md").read_text().replace("127.0.0.1:50051", address)
+    _, worker, producer = built(page, tmp_path)
+    for program in (worker, producer):
+        processes.append(Process(["node", str(program)], tmp_path / f"{program.stem}.log", {}))
+    await processes[1].line("1 for ada@example.org")
+    await processes[1].line("payload.to: Invalid email address")
+    assert await processes[1].ended() == 0
+    processes[0].terminate()
+    assert await processes[0].ended() == 0
 
 
 def test_the_stubs_are_what_the_contract_makes() -> None:

@@ -22,9 +22,13 @@ import { JobQueue, ListJobsRequestSchema, WatchJobsRequestSchema } from "./gen/j
 import { ListQueueKeysRequest_Only, QueueAdmin } from "./gen/jobqueue/v1/queue_admin_pb.js";
 import { demandOf, explanationOf } from "./insight.js";
 import type { Explanation, QueueDemand } from "./insight.js";
+import { wanted } from "./enqueuer.js";
 import { Job, newJob } from "./job.js";
 import type { JobOptions, NewJob } from "./job.js";
 import type { Cancellation, EnqueueResult, JobPage, KeyPolicy, Kind, Limits, Queue, Status } from "./jobs.js";
+import type { JobKind, NamedOptions, PayloadOf, TypedJobOptions } from "./kinds/kind.js";
+import { isPromise } from "./kinds/maybe.js";
+import type { JsonText } from "./payload.js";
 import { queueKeyOf } from "./queueKeys.js";
 import type { KeyFilter, QueueKey, QueueKeyChange } from "./queueKeys.js";
 import { fromRpc } from "./rpcErrors.js";
@@ -170,21 +174,36 @@ export class Client {
    * @returns The job as it was enqueued; if the key was used before, the job as it is now, with `replayed` set;
    *     if another job holds the name of `unique`, that job with `uniqueAction` set, or its id alone if it may not be read.
    * @throws KindUnknown The kind is not declared.
-   * @throws PayloadInvalid The payload does not satisfy the kind's schema.
+   * @throws PayloadInvalid The payload does not satisfy the kind's schema, or is not of the type of a typed kind.
    * @throws IdempotencyKeyReused The key belongs to another request.
    * @throws Duplicate Another job holds the name, and `unique` has REJECT.
    */
   async enqueue(kind: string, payload?: unknown, options?: JobOptions & Call): Promise<Job>;
   /** Enqueues a job that is given as a whole, as `enqueueMany` takes it. */
   async enqueue(job: NewJob, options?: Call): Promise<Job>;
+  /** Enqueues a job of a typed kind. What the call says wins over what the kind says. */
+  async enqueue<K extends JobKind>(
+    kind: K,
+    payload: PayloadOf<K> | JsonText,
+    options?: TypedJobOptions & Call,
+  ): Promise<Job>;
+  /**
+   * Enqueues a job of a typed kind of which the program has the type alone: `enqueue<typeof sendMail>("send-mail", ...)`,
+   * with `import type { sendMail }`. Nothing of the kind's module is loaded, and nothing checked when the program runs;
+   * what the kind says of its jobs is left out.
+   */
+  async enqueue<K extends JobKind>(
+    name: K["name"],
+    payload: PayloadOf<K> | JsonText,
+    ...options: NamedOptions<K, JobOptions & Call>
+  ): Promise<Job>;
   async enqueue(
-    what: string | NewJob,
+    what: string | NewJob | JobKind,
     payloadOrOptions?: unknown,
-    options: JobOptions & Call = {},
+    options?: JobOptions & Call,
   ): Promise<Job> {
-    const whole = typeof what !== "string";
-    const given = whole ? ((payloadOrOptions ?? {}) as Call) : options;
-    const job = newJob(whole ? what : { ...options, kind: what, payload: payloadOrOptions });
+    const { job: asked, given } = wanted(what, payloadOrOptions, options);
+    const job = newJob(isPromise(asked) ? await asked : asked);
     const answer = await this.#observed([job], () =>
       this.#call(given, Boolean(job.idempotencyKey), (call) =>
         this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),

@@ -11,11 +11,24 @@ export type {
   UpdateQueueOptions,
   WatchOptions,
 } from "./client.js";
+export type { Enqueuer } from "./enqueuer.js";
 export * from "./errors.js";
 export type { Estimate, Explanation, QueueDemand, Reason, ReasonCode } from "./insight.js";
 export { AUTO, Job } from "./job.js";
 export type { FailedAttempt, JobOptions, JobProgress, LeasedJob, NewJob } from "./job.js";
 export type * from "./jobs.js";
+export * from "./kinds/errors.js";
+export { JobKind, defineKind } from "./kinds/kind.js";
+export type {
+  KindDeclaration,
+  KindDefaults,
+  KindOptions,
+  PayloadOf,
+  TypedHandler,
+  TypedJobOptions,
+} from "./kinds/kind.js";
+export type { InputOf, JsonSchema, OutputOf, StandardSchema } from "./kinds/standardSchema.js";
+export type { Upcast, Upcaster } from "./kinds/versions.js";
 export { Cancelled, Discard, Retry, Snooze } from "./outcomes.js";
 export { JsonText } from "./payload.js";
 export type { KeyFilter, KeyHolder, QueueKey, QueueKeyChange } from "./queueKeys.js";

@@ -22,7 +22,12 @@ export class JsonText {
  * @throws TypeError It holds a bigint, a function at its top, or itself.
  */
 export function encode(value: unknown, what: string): Uint8Array {
-  if (value instanceof JsonText) return value.bytes;
+  return value instanceof JsonText ? value.bytes : encoder.encode(encodeText(value, what));
+}
+
+/** The same as a string. Throws as `encode`. */
+export function encodeText(value: unknown, what: string): string {
+  if (value instanceof JsonText) return textOf(value.bytes);
   let text: string | undefined;
   try {
     text = JSON.stringify(value);
@@ -31,7 +36,7 @@ export function encode(value: unknown, what: string): Uint8Array {
     throw new TypeError(`${what} is no JSON: ${(error as Error).message}${advice}`);
   }
   if (text === undefined) throw new TypeError(`${what} is no JSON: it is a ${typeof value}`);
-  return encoder.encode(text);
+  return text;
 }
 
 /** The text of JSON bytes. */

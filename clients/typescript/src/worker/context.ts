@@ -68,6 +68,11 @@ export class JobContext {
     this.deadline = timeoutMs === undefined ? undefined : new Date(Date.now() + timeoutMs);
   }
 
+  /** The job, for handlers of typed kinds, which get its payload and not itself. */
+  get job(): LeasedJob {
+    return this.#job;
+  }
+
   /**
    * Aborts when the handler should stop; its reason is a `Stopped`, which says why. Hand it on to `fetch`, timers and
    * whatever else takes one: what these throw then ends the attempt as it was asked to.

@@ -2,6 +2,7 @@
 
 import type { JobContext } from "./context.js";
 import type { LeasedJob } from "../job.js";
+import type { JobKind, TypedHandler } from "../kinds/kind.js";
 
 /**
  * Runs one attempt. What it returns, if not undefined, is the job's output. What it throws is a failure, but for
@@ -11,7 +12,10 @@ export type Handler<P = any> = (job: LeasedJob<P>, ctx: JobContext) => unknown;
 
 /** What can be said of a handler. */
 export interface HandlerOptions {
-  /** How many jobs of this kind run at once, within the worker's concurrency. Default: no bound. */
+  /**
+   * How many jobs of this kind run at once, within the worker's concurrency; of each of its aliases as many. Default: no
+   * bound.
+   */
   slots?: number;
 }
 
@@ -26,22 +30,25 @@ export class Handlers {
     this.#queues = queues;
   }
 
-  add(kind: string, handler: Handler, { slots }: HandlerOptions): void {
-    if (typeof handler !== "function") throw new TypeError(`the handler of ${kind} is no function`);
-    const first = this.#functions.get(kind);
-    if (first !== undefined) {
+  add(kind: string | JobKind, handler: Handler | TypedHandler<JobKind>, { slots }: HandlerOptions): void {
+    const names = typeof kind === "string" ? [kind] : [kind.name, ...kind.aliases];
+    if (typeof handler !== "function") throw new TypeError(`the handler of ${names[0]} is no function`);
+    for (const name of names) {
+      const first = this.#functions.get(name);
+      if (first === undefined) continue;
       const where = `in the worker of queues ${JSON.stringify(this.#queues)}`;
       throw new Error(
-        `${kind} has a handler already, ${nameOf(first)}, ${where}; ${nameOf(handler)} would be its second`,
+        `${name} has a handler already, ${nameOf(first)}, ${where}; ${nameOf(handler)} would be its second`,
       );
     }
-    if (slots !== undefined) {
-      if (!Number.isInteger(slots) || slots < 1 || slots > 10_000) {
-        throw new RangeError(`slots is ${slots}; it is 1 to 10000`);
-      }
-      this.slotsByKind[kind] = slots;
+    if (slots !== undefined && (!Number.isInteger(slots) || slots < 1 || slots > 10_000)) {
+      throw new RangeError(`slots is ${slots}; it is 1 to 10000`);
     }
-    this.#functions.set(kind, handler);
+    const taking = typeof kind === "string" ? (handler as Handler) : takingAJob(kind, handler);
+    for (const name of names) {
+      if (slots !== undefined) this.slotsByKind[name] = slots;
+      this.#functions.set(name, taking);
+    }
   }
 
   get(kind: string): Handler | undefined {
@@ -53,6 +60,12 @@ export class Handlers {
   }
 }
 
-function nameOf(handler: Handler): string {
+/** A handler, which takes a payload and a context, as one that takes a job. */
+function takingAJob(kind: JobKind, handler: TypedHandler<JobKind>): Handler {
+  const taking: Handler = async (job, ctx) => kind.outputText(await handler(await kind.payloadIn(job), ctx));
+  return Object.defineProperty(taking, "name", { value: handler.name });
+}
+
+function nameOf(handler: Handler | TypedHandler<JobKind>): string {
   return handler.name || "a function without a name";
 }

@@ -1,6 +1,7 @@
 /** The Worker: what user code makes, gives handlers, and runs. */
 
 import { fromEnvironment } from "../environment.js";
+import type { JobKind, TypedHandler } from "../kinds/kind.js";
 import { Handlers } from "./handlers.js";
 import type { Handler, HandlerOptions } from "./handlers.js";
 import { HealthServer } from "./health.js";
@@ -56,7 +57,17 @@ export class Worker {
   }
 
   /** Makes a function the handler of a kind. `P` is what it takes its payload to be. */
-  handler<P = any>(kind: string, handler: Handler<P>, options: HandlerOptions = {}): this {
+  handler<P = any>(kind: string, handler: Handler<P>, options?: HandlerOptions): this;
+  /**
+   * Makes a function the handler of a typed kind, and of its aliases: it takes the payload and the context, and returns the
+   * output. A payload that can't be read does not get to it.
+   */
+  handler<K extends JobKind>(kind: K, handler: TypedHandler<K>, options?: HandlerOptions): this;
+  handler(
+    kind: string | JobKind,
+    handler: Handler | TypedHandler<JobKind>,
+    options: HandlerOptions = {},
+  ): this {
     this.#handlers.add(kind, handler, options);
     return this;
   }

@@ -1,0 +1,434 @@
+/** A kind, declared once: its name, the types of its payload and output, and the defaults of its jobs. */
+
+import { PayloadInvalid } from "../errors.js";
+import type { FieldViolation } from "../errors.js";
+import type { Job, JobOptions, LeasedJob, NewJob } from "../job.js";
+import type { RetryPolicy } from "../jobs.js";
+import { JsonText, encodeText, textOf } from "../payload.js";
+import type { Unique } from "../unique.js";
+import type { JobContext } from "../worker/context.js";
+import { JobNotSucceeded, PayloadUnreadable } from "./errors.js";
+import { violationOf } from "./issues.js";
+import { anyVersion, described } from "./jsonSchema.js";
+import { isPromise, then } from "./maybe.js";
+import type { Maybe } from "./maybe.js";
+import { isStandardSchema } from "./standardSchema.js";
+import type { InputOf, JsonSchema, OutputOf, StandardResult, StandardSchema } from "./standardSchema.js";
+import { VERSION_HEADER, endingOf, jsonOf, upcasted } from "./versions.js";
+import type { Upcast, Upcaster } from "./versions.js";
+
+/** What can be said of one job of a typed kind. Its payload is not among it. */
+export type TypedJobOptions = Omit<JobOptions, "payloadJson">;
+
+/** What a kind says for all its jobs. What one job says wins over it. */
+export interface KindDefaults {
+  /** The queue in which its jobs wait. Default: `default`. */
+  readonly queue?: string | undefined;
+  /** -10..10, higher first. Default 0. */
+  readonly priority?: number | undefined;
+  /** After how many failures a job ends as FAILED_PERMANENT, 1..1000. Default: what the server has of the kind, else 3. */
+  readonly maxAttempts?: number | undefined;
+  /** How long one attempt may run, 1 s to 7 days. Default: what the server has of the kind, else no limit. */
+  readonly timeoutMs?: number | undefined;
+  /** The wait between attempts. Default: what the server has of the kind, else the default one. */
+  readonly retryPolicy?: RetryPolicy | undefined;
+}
+
+/** What can be said of a kind besides its name and its types. */
+export interface KindOptions<P = any> extends KindDefaults {
+  /** Of its payload, from 1: one more with each change that makes older payloads unreadable. Default 1. */
+  readonly version?: number | undefined;
+  /** By the version from which each leads to the next one: what makes a newer payload of an older one. */
+  readonly upcasters?: Readonly<Record<number, Upcast | Upcaster>> | undefined;
+  /** Older names of the kind, whose jobs its handler gets as well. */
+  readonly aliases?: readonly string[] | undefined;
+  /** The key of a job, by its payload as it was given. */
+  readonly key?: ((payload: P) => string | undefined) | undefined;
+  /** What makes its jobs unique, or answers that by the payload as it was given. */
+  readonly unique?: Unique | ((payload: P) => Unique | undefined) | undefined;
+  /**
+   * Whether `schema()` keeps the words by which a library refuses fields that are not known, such as those of
+   * `z.strictObject`. Default false: a server lets them in, so that a producer may add a field before its workers know it.
+   */
+  readonly strict?: boolean | undefined;
+  /** The JSON Schema of the payload, where its library can't say it. */
+  readonly jsonSchema?: JsonSchema | undefined;
+}
+
+/** A kind whose types are those of schemas. */
+export interface KindDeclaration<
+  Name extends string,
+  PS extends StandardSchema,
+  OS extends StandardSchema,
+  Version extends number,
+> extends KindOptions<InputOf<PS>> {
+  readonly name: Name;
+  /** The schema of its payloads. Default: any JSON. */
+  readonly payload?: PS | undefined;
+  /** The schema of its outputs. Default: it has none. */
+  readonly output?: OS | undefined;
+  readonly version?: Version | undefined;
+}
+
+/**
+ * A kind, as `defineKind` makes it. It knows no client and no worker, and all of them take it.
+ *
+ * On the wire is what schemas take: producers give `P`, and handlers return `O`. What schemas make of it is given to code:
+ * handlers get `Parsed`, and readers of outputs get `Read`.
+ */
+export class JobKind<
+  P = any,
+  O = any,
+  Parsed = P,
+  Read = O,
+  Name extends string = string,
+  Version extends number = number,
+> {
+  /** The types; no value is there. */
+  declare readonly "~types": {
+    readonly payload: P;
+    readonly output: O;
+    readonly parsed: Parsed;
+    readonly read: Read;
+    readonly name: Name;
+    readonly version: Version;
+  };
+
+  readonly name: Name;
+  /** Of its payload, from 1. */
+  readonly version: Version;
+  /** Older names, whose jobs its handler gets as well. */
+  readonly aliases: readonly string[];
+
+  readonly #options: KindOptions<P>;
+  readonly #upcasters: ReadonlyMap<number, Upcast>;
+  readonly #payload: StandardSchema<P, Parsed> | undefined;
+  readonly #output: StandardSchema<O, Read> | undefined;
+  // Of a kind without schemas nobody can tell whether it has an output.
+  readonly #checked: boolean;
+  #warned = false;
+
+  /** For `defineKind`, which says what is thrown. */
+  constructor(
+    name: Name,
+    options: KindOptions<P>,
+    schemas: { payload?: StandardSchema | undefined; output?: StandardSchema | undefined } | undefined,
+  ) {
+    const { version = 1, upcasters = {}, aliases = [] } = options;
+    if (typeof name !== "string")
+      throw new TypeError(`the name of a kind is ${String(name)}; it is a string`);
+    if (!Number.isInteger(version) || version < 1) {
+      throw new RangeError(`version is ${version}, of kind ${name}; it is a whole number from 1 on`);
+    }
+    if (!Array.isArray(aliases)) {
+      throw new TypeError(`aliases is ${JSON.stringify(aliases)}, of kind ${name}; it is a list`);
+    }
+    for (const from of Object.keys(upcasters).map(Number)) {
+      if (Number.isInteger(from) && from >= 1 && from < version) continue;
+      throw new RangeError(
+        `an upcaster of kind ${name} is from version ${from} on: each leads from a version below ${version} to the ` +
+          "next one",
+      );
+    }
+    for (const [what, schema] of Object.entries(schemas ?? {})) {
+      if (schema === undefined || isStandardSchema(schema)) continue;
+      throw new TypeError(
+        `${what} of kind ${name} is no Standard Schema: give a schema of zod, valibot or arktype, for example`,
+      );
+    }
+    this.name = name;
+    this.version = version as Version;
+    this.aliases = [...aliases];
+    this.#options = options;
+    this.#upcasters = new Map(
+      Object.entries(upcasters).map(([from, each]) => [
+        Number(from),
+        typeof each === "function" ? { upcast: each } : each,
+      ]),
+    );
+    this.#payload = schemas?.payload;
+    this.#output = schemas?.output;
+    this.#checked = schemas !== undefined;
+  }
+
+  /**
+   * A job of this kind, for `enqueue`, `enqueueMany` and `ctx.followUp`. It holds what was given, not what the schema
+   * makes of that.
+   *
+   * @param payload Of the kind's type; or a `JsonText` of such a one, for numbers that JavaScript can't hold.
+   * @param options What is given wins over what the kind says.
+   * @throws PayloadInvalid The payload does not fit; `violations` says where, and what would be right. It is the error with
+   *     which a server refuses what does not satisfy its schema.
+   * @throws TypeError The schema checks asynchronously: use `newAsync`.
+   */
+  new(payload: P | JsonText, options: TypedJobOptions = {}): NewJob {
+    const job = this.made(payload, options);
+    if (!isPromise(job)) return job;
+    job.catch(() => undefined);
+    throw new TypeError(
+      `the schema of kind ${this.name} checks asynchronously: use newAsync, and wait for it`,
+    );
+  }
+
+  /** As `new`, of a schema that checks asynchronously. */
+  async newAsync(payload: P | JsonText, options: TypedJobOptions = {}): Promise<NewJob> {
+    return this.made(payload, options);
+  }
+
+  /** As `new`, at once or later, for the client: the payload is read at once. */
+  made(payload: P | JsonText, options: JobOptions): Maybe<NewJob> {
+    if (options.payloadJson !== undefined) {
+      throw new TypeError(`payloadJson, of the typed kind ${this.name}: give a payload of its type`);
+    }
+    const whole = payload instanceof JsonText;
+    const text = whole ? textOf(payload.bytes) : encodeText(payload ?? null, "the payload");
+    // What is checked is what a worker will read: a Date is a string by then.
+    const value: unknown = whole || this.#payload !== undefined ? checkedJson(text) : payload;
+    const job = this.#job((whole ? value : payload) as P, whole ? payload.bytes : text, options);
+    if (this.#payload === undefined) return job;
+    return then(this.#payload["~standard"].validate(value), (result) => {
+      if (result.issues === undefined) return job;
+      throw invalid(violationOf(result.issues, "payload", value));
+    });
+  }
+
+  /**
+   * The payload of a job that was read.
+   *
+   * @throws TypeError The job is of another kind, or was read without its payload: use `get`, or `full`.
+   * @throws PayloadUnreadable It is not of its type.
+   * @throws PayloadTooNew It is of a version that this program does not know.
+   */
+  async payloadOf(job: Job): Promise<Parsed> {
+    this.#check(job, "payload");
+    return this.#read(textOf(job.payloadJson ?? new Uint8Array()), job.headers);
+  }
+
+  /**
+   * The output of a job that has succeeded. Undefined: the kind has none.
+   *
+   * @throws JobNotSucceeded It ended otherwise, or has not ended.
+   * @throws TypeError The job is of another kind, or was read without its output: use `get`, or `full`.
+   * @throws PayloadUnreadable The output is not of its type.
+   */
+  async outputOf(job: Job): Promise<Read> {
+    if (job.status !== "SUCCEEDED") {
+      this.#checkKind(job);
+      throw new JobNotSucceeded(job);
+    }
+    this.#check(job, "output");
+    return this.readOutput(job.outputJson);
+  }
+
+  /** The output of its JSON text. Undefined: there is none. */
+  async readOutput(json: Uint8Array | undefined): Promise<Read> {
+    if (this.#checked && this.#output === undefined) return undefined as Read;
+    const value = json === undefined ? undefined : jsonOf(textOf(json), "output");
+    if (this.#output === undefined) return value as Read;
+    return valueOf(await this.#output["~standard"].validate(value), "output", value);
+  }
+
+  /**
+   * The payload of an attempt, for the worker.
+   *
+   * @throws Discard It is not of its type; caused by a PayloadUnreadable. The job keeps its payload.
+   * @throws Snooze It is of a later version: a worker that knows it may come.
+   * @throws PayloadTooNew The same, and none has come for long.
+   */
+  async payloadIn(job: LeasedJob): Promise<Parsed> {
+    try {
+      return await this.#read(job.payloadText, job.headers);
+    } catch (error) {
+      throw endingOf(error, job);
+    }
+  }
+
+  /**
+   * What a handler returned, as JSON text; undefined: nothing. It is what was returned, not what the schema makes of it.
+   *
+   * @throws TypeError It is not of its type.
+   */
+  async outputText(output: O): Promise<JsonText | undefined> {
+    if (output === undefined && this.#output === undefined) return undefined;
+    if (this.#checked && this.#output === undefined) {
+      throw new TypeError(
+        `the handler of ${this.name} returned a ${typeof output}; the kind has no output: return nothing, or declare ` +
+          "output",
+      );
+    }
+    const text = output === undefined ? undefined : encodeText(output, "the handler's output");
+    if (this.#output !== undefined) {
+      const value = text === undefined ? undefined : JSON.parse(text);
+      const { issues } = await this.#output["~standard"].validate(value);
+      if (issues !== undefined) {
+        const { field, description } = violationOf(issues, "output", value);
+        throw new TypeError(
+          `the handler of ${this.name} returned a ${typeof output}: ${field}: ${description}`,
+        );
+      }
+    }
+    return text === undefined ? undefined : new JsonText(text);
+  }
+
+  /**
+   * The JSON Schema of its payloads: of this version, or of an older one for which there is an upcaster. So producers of an
+   * older version are not refused while programs of both run.
+   *
+   * It is of what the schema takes, which is what is on the wire, and lets in fields that are not known, unless the kind is
+   * `strict`.
+   *
+   * @returns For `putKind`. Undefined: the kind has no schema, or one whose library can't say it; then it is said once on
+   *     standard error, and `jsonSchema` is a way to give it.
+   * @throws TypeError The schema has a part that JSON Schema has no words for.
+   */
+  schema(): JsonSchema | undefined {
+    const newest = this.#describe(this.#options.jsonSchema ?? this.#payload);
+    if (newest === undefined) return undefined;
+    const branches: [number, JsonSchema][] = [[this.version, newest]];
+    for (const from of [...this.#upcasters.keys()].sort((a, b) => b - a)) {
+      branches.push([from, this.#describe(this.#upcasters.get(from)?.of) ?? { type: "object" }]);
+    }
+    return anyVersion(branches);
+  }
+
+  /** The JSON Schema of its outputs. Undefined: as of `schema`, or it has none. */
+  outputSchema(): JsonSchema | undefined {
+    return this.#describe(this.#output);
+  }
+
+  /** For people. */
+  toString(): string {
+    return `kind ${this.name}, version ${this.version}`;
+  }
+
+  #job(payload: P, payloadJson: string | Uint8Array, options: TypedJobOptions): NewJob {
+    const { queue, priority, maxAttempts, timeoutMs, retryPolicy, key, unique } = this.#options;
+    const job: NewJob = {
+      kind: this.name,
+      ...given({ queue, priority, maxAttempts, timeoutMs, retryPolicy }),
+      ...given(options),
+      payloadJson,
+    };
+    if (this.version > 1) job.headers = { ...job.headers, [VERSION_HEADER]: String(this.version) };
+    const said = given({
+      key: job.key ?? key?.(payload),
+      unique: job.unique ?? (typeof unique === "function" ? unique(payload) : unique),
+    });
+    return Object.assign(job, said);
+  }
+
+  #describe(of: StandardSchema | JsonSchema | undefined): JsonSchema | undefined {
+    if (of === undefined) return undefined;
+    const found = described(of, this.name, this.#options.strict ?? false);
+    if (found === undefined && !this.#warned) {
+      this.#warned = true;
+      console.error(
+        `jobqueue: warning: the library of a schema of kind ${this.name} can't say it as JSON Schema, so that the server ` +
+          "gets none: use a newer version of it, or give jsonSchema",
+      );
+    }
+    return found;
+  }
+
+  #checkKind(job: Job): void {
+    if (job.kind === this.name || this.aliases.includes(job.kind)) return;
+    throw new TypeError(`the job ${job.id} is of the kind ${job.kind}, not ${this.name}`);
+  }
+
+  #check(job: Job, what: string): void {
+    this.#checkKind(job);
+    // Both are left out together; a job may have no output.
+    if (job.payloadJson !== undefined) return;
+    throw new TypeError(`the job ${job.id} was read without its ${what}: use get, or full`);
+  }
+
+  async #read(text: string, headers: Readonly<Record<string, string>>): Promise<Parsed> {
+    const value = upcasted(text, headers, this.version, this.#upcasters);
+    if (this.#payload === undefined) return value as Parsed;
+    return valueOf(await this.#payload["~standard"].validate(value), "payload", value);
+  }
+}
+
+/** What a producer of the kind gives. */
+export type PayloadOf<K extends JobKind> = K["~types"]["payload"];
+
+/** What a handler of the kind is. It gets what the schema makes of the payload, and returns what that of the output takes. */
+export type TypedHandler<K extends JobKind> = (
+  payload: K["~types"]["parsed"],
+  ctx: JobContext,
+) => Maybe<K["~types"]["output"]>;
+
+/** What a call says that has the kind as a type alone: where its version is above 1, the header that says so. */
+export type NamedOptions<K extends JobKind, Options> = K["~types"]["version"] extends 1
+  ? [options?: Options]
+  : [options: Options & { headers: { readonly [VERSION_HEADER]: `${K["~types"]["version"]}` } }];
+
+/**
+ * Declares a kind by types alone: nothing is checked when a program runs. It knows no server, and is registered nowhere.
+ *
+ * A version above 1 is a type as well: `defineKind<Mail, Sent, 2>("send-mail", { version: 2 })`.
+ *
+ * @throws RangeError A version is out of its range.
+ * @throws TypeError An option is not what it is to be.
+ */
+export function defineKind<P = any, O = void, Version extends number = 1>(
+  name: string,
+  options?: KindOptions<P> & { readonly version?: Version | undefined },
+): JobKind<P, O, P, O, string, Version>;
+/**
+ * Declares a kind, for its producers and its workers, with schemas of zod, valibot, arktype or any other library of
+ * Standard Schema v1. It knows no server, and is registered nowhere.
+ *
+ *     export const sendMail = defineKind({
+ *       name: "send-mail",
+ *       payload: z.object({ to: z.email() }),
+ *       output: z.object({ messageId: z.string() }),
+ *     });
+ *     await client.enqueue(sendMail, { to: "ada@example.org" });
+ *
+ * @throws RangeError A version is out of its range.
+ * @throws TypeError An option is not what it is to be.
+ */
+export function defineKind<
+  Name extends string,
+  PS extends StandardSchema = StandardSchema,
+  OS extends StandardSchema = StandardSchema<void, void>,
+  Version extends number = 1,
+>(
+  declaration: KindDeclaration<Name, PS, OS, Version>,
+): JobKind<InputOf<PS>, InputOf<OS>, OutputOf<PS>, OutputOf<OS>, Name, Version>;
+export function defineKind(
+  what: string | KindDeclaration<string, StandardSchema, StandardSchema, number>,
+  options: KindOptions = {},
+): JobKind {
+  if (typeof what === "string") return new JobKind(what, options, undefined);
+  const { name, payload, output, ...rest } = what;
+  return new JobKind(name, rest, { payload, output });
+}
+
+function checkedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw invalid({ field: "payload", description: "must be JSON" });
+  }
+}
+
+function invalid(violation: FieldViolation): PayloadInvalid {
+  return new PayloadInvalid(`${violation.field}: ${violation.description}`, {
+    code: "INVALID_ARGUMENT",
+    reason: "PAYLOAD_INVALID",
+    violations: [violation],
+  });
+}
+
+/** What is not undefined. */
+function given<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
+}
+
+function valueOf<T>(result: StandardResult<T>, what: string, value: unknown): T {
+  if (result.issues === undefined) return result.value;
+  const { field, description } = violationOf(result.issues, what, value);
+  throw new PayloadUnreadable(`${field}: ${description}`);
+}
