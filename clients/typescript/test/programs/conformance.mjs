@@ -3,7 +3,17 @@
 import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
 
-import { Discard, Retry, Snooze, Worker } from "@jobqueue/client";
+import { Discard, Retry, Snooze, Worker, defineKind } from "@jobqueue/client";
+import * as z from "zod";
+
+const typed = defineKind({
+  name: "typed",
+  payload: z.object({ number: z.int(), unit: z.string().default("one") }),
+  output: z.object({ number: z.int(), unit: z.string() }),
+  version: 2,
+  aliases: ["typed-old"],
+  upcasters: { 1: ({ count }) => ({ number: count }) },
+});
 
 const holds = new Map();
 
@@ -23,7 +33,8 @@ function hold(job) {
   return found;
 }
 
-async function handle(job, ctx) {
+/** Says that a handler has started; answers how its other lines name the attempt. */
+function started(job) {
   const lease = { job: job.id, attempt: job.attempt };
   say("handler_started", {
     ...lease,
@@ -33,6 +44,17 @@ async function handle(job, ctx) {
     payload_bytes: job.payloadJson.length,
     checkpoint_base64: Buffer.from(job.checkpoint).toString("base64"),
   });
+  return lease;
+}
+
+function double({ number, unit }, ctx) {
+  const lease = started(ctx.job);
+  say("handler_ended", lease);
+  return { number: 2 * number, unit };
+}
+
+async function handle(job, ctx) {
+  const lease = started(job);
   try {
     const { steps = [], on_cancel = "stop" } = job.payload;
     let output;
@@ -104,6 +126,7 @@ function begin(start) {
     token: start.tokens ? nextToken : undefined,
   });
   for (const kind of start.kinds) worker.handler(kind, handle, { slots: start.slots_by_kind[kind] });
+  if (start.typed) worker.handler(typed, double);
   worker.run().then(
     () => end(null, 0),
     (error) => end(`${error.name}: ${error.message}`, 1),
