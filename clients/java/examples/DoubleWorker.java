@@ -1,5 +1,4 @@
-import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.jobqueue.Codec;
+import dev.jobqueue.Codecs;
 import dev.jobqueue.Worker;
 import java.util.Map;
 
@@ -9,10 +8,9 @@ class DoubleWorker {
 
     public static void main(String[] arguments) {
         var server = arguments.length > 0 ? arguments[0] : "127.0.0.1:50051";
-        var json = new ObjectMapper();
-        var codec = Codec.of(json::writeValueAsBytes, (text, type) -> json.readValue(text, json.constructType(type)));
 
-        var worker = Worker.builder(server).codec(codec).concurrency(16).build();
+        var worker =
+                Worker.builder(server).codec(Codecs.jackson()).concurrency(16).build();
         worker.handle("double", (job, context) -> {
             var input = job.payload(Input.class);
             return Map.of("doubled", 2 * input.number());

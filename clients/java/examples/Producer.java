@@ -1,6 +1,5 @@
-import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.jobqueue.Client;
-import dev.jobqueue.Codec;
+import dev.jobqueue.Codecs;
 import dev.jobqueue.Kind;
 import dev.jobqueue.NewJob;
 import java.time.Duration;
@@ -10,10 +9,8 @@ import java.util.Map;
 class Producer {
     public static void main(String[] arguments) {
         var server = arguments.length > 0 ? arguments[0] : "127.0.0.1:50051";
-        var json = new ObjectMapper();
-        var codec = Codec.of(json::writeValueAsBytes, (text, type) -> json.readValue(text, json.constructType(type)));
 
-        try (var client = Client.builder(server).codec(codec).build()) {
+        try (var client = Client.builder(server).codec(Codecs.jackson()).build()) {
             client.putKind(Kind.of("double"));
             var job = client.enqueue(NewJob.builder("double")
                     .payload(Map.of("number", 21))

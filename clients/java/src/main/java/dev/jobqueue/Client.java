@@ -19,7 +19,7 @@ import java.util.stream.StreamSupport;
  * an interrupt cancels the call and throws {@link java.util.concurrent.CancellationException}, and the thread stays
  * interrupted. {@link #async} has the same methods without waiting.
  */
-public final class Client implements AutoCloseable {
+public final class Client implements Enqueuer, AutoCloseable {
     private final Calls calls;
     private final Codec codec;
     private final Telling telling;
@@ -80,11 +80,6 @@ public final class Client implements AutoCloseable {
         calls.channel.shutdownNow();
     }
 
-    /** {@link #enqueue(NewJob)} of a kind and a payload: a {@link Json}, or what the codec writes. */
-    public Job enqueue(String kind, Object payload) {
-        return enqueue(NewJob.of(kind, payload));
-    }
-
     /**
      * Enqueues one job. Once it returns, the job is committed.
      *
@@ -92,6 +87,7 @@ public final class Client implements AutoCloseable {
      * and so may you. The job is as it was enqueued; if the key was used before, as it is now, and {@code replayed()};
      * if another job holds the name of {@link NewJob.Builder#unique}, that job, and {@code uniqueAction()} says what was done with it.
      */
+    @Override
     public Job enqueue(NewJob job) {
         return Futures.await(async.enqueue(job));
     }
@@ -104,6 +100,7 @@ public final class Client implements AutoCloseable {
      * @throws JobQueueException {@code enqueued()} has the jobs of the batches before, which are committed; the paths in
      *     {@code violations()} count from the first job of all
      */
+    @Override
     public List<EnqueueResult> enqueueMany(Collection<NewJob> jobs) {
         return Futures.await(async.enqueueMany(jobs));
     }

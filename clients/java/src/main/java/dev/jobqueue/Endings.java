@@ -64,7 +64,7 @@ final class Endings {
         var told = error instanceof Retry || error instanceof Discard;
         var cause = told && error.getCause() != null ? error.getCause() : error;
         var failure = Failure.newBuilder()
-                .setErrorType(Text.cut(cause.getClass().getName(), TYPE_CHARACTERS))
+                .setErrorType(Text.cut(name(cause), TYPE_CHARACTERS))
                 .setError(Text.cutAndSay(words(error), ERROR_BYTES))
                 .setPermanent(error instanceof Discard);
         if (cause != error || !told) {
@@ -74,6 +74,14 @@ final class Endings {
             failure.setRetryAfter(Times.message(retry.after()));
         }
         return Outcome.newBuilder().setFailure(failure);
+    }
+
+    /** The same name in every language where jobs are found by it. */
+    private static String name(Throwable error) {
+        var type = error.getClass();
+        return error instanceof PayloadUnreadable || error instanceof PayloadTooNew
+                ? type.getSimpleName()
+                : type.getName();
     }
 
     private static boolean givesBack(Stop.Reason reason) {

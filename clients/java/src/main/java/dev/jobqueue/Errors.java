@@ -150,6 +150,14 @@ final class Errors {
         return new JobQueueException.InvalidRequest(facts, cause);
     }
 
+    /** A typed payload that this side refuses, as a server refuses what does not satisfy the kind's schema. */
+    static JobQueueException payloadInvalid(String field, String description) {
+        var violations = List.of(new FieldViolation(field, description));
+        var facts = new Facts(
+                field + ": " + description, Code.INVALID_ARGUMENT, "PAYLOAD_INVALID", Map.of(), violations, null, "");
+        return new JobQueueException.PayloadInvalid(facts, null);
+    }
+
     /** The same error with other paths. */
     static JobQueueException withViolations(JobQueueException error, List<FieldViolation> violations) {
         var was = error.facts();

@@ -7,11 +7,11 @@ import java.util.Objects;
 
 /** Handlers by kind. */
 final class Handlers {
-    /** One of two is set. */
-    record Entry(Handler plain, AsyncHandler async, HandlerOptions options) {
+    /** One of the first two is set; the source is what the program gave. */
+    record Entry(Handler plain, AsyncHandler async, HandlerOptions options, Object source) {
         /** Where it is written: its class, or that of its lambda. */
         String name() {
-            var type = (plain == null ? async : plain).getClass();
+            var type = source.getClass();
             var name = type.getName();
             var lambda = name.indexOf("$$Lambda");
             return lambda < 0 ? name : "a lambda of " + name.substring(0, lambda);
@@ -28,14 +28,17 @@ final class Handlers {
         this.byKind = byKind;
     }
 
-    /** Adds one to the handlers of a worker of these queues. */
-    void add(String kind, Entry entry, List<String> queues) {
-        Objects.requireNonNull(kind, "kind");
-        var first = byKind.putIfAbsent(kind, entry);
-        if (first != null) {
-            throw new IllegalArgumentException("the kind \"%s\" has a handler already: %s, in the worker of queues %s"
-                    .formatted(kind, first.name(), queues));
+    /** Adds one, by all names of its kind, to the handlers of a worker of these queues. */
+    void add(List<String> names, Entry entry, List<String> queues) {
+        for (var name : names) {
+            var first = byKind.get(Objects.requireNonNull(name, "kind"));
+            if (first != null) {
+                throw new IllegalArgumentException(
+                        "the kind \"%s\" has a handler already: %s, in the worker of queues %s"
+                                .formatted(name, first.name(), queues));
+            }
         }
+        names.forEach(name -> byKind.put(name, entry));
     }
 
     /** As they are now. */

@@ -124,6 +124,10 @@ public final class Job {
         return output().map(text -> read("output", text, type));
     }
 
+    Codec codec() {
+        return codec;
+    }
+
     private <T> T read(String what, Json text, Type type) {
         try {
             return codec.read(text.bytes(), type);

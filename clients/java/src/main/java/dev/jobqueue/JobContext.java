@@ -44,6 +44,11 @@ public final class JobContext {
         deadline = job.timeout().map(Instant.now()::plus).orElse(null);
     }
 
+    /** The job, whose attempt this is. */
+    public LeasedJob job() {
+        return job;
+    }
+
     /** Whether the handler should stop: cancelled by a caller, lease revoked, or the worker's grace is over. */
     public boolean isCancelled() {
         return stop != null;

@@ -124,6 +124,10 @@ public final class LeasedJob {
         return message.getCheckpoint().toByteArray();
     }
 
+    Codec codec() {
+        return codec;
+    }
+
     /** Its kind, id and attempt, for logs. */
     @Override
     public String toString() {

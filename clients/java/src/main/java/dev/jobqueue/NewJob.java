@@ -13,7 +13,7 @@ public final class NewJob {
     private final boolean idempotent;
 
     private NewJob(Builder builder) {
-        message = builder.message.build();
+        message = builder.versioned();
         payload = builder.payload;
         idempotent = builder.idempotent;
     }
@@ -68,6 +68,7 @@ public final class NewJob {
         private final dev.jobqueue.v1.NewJob.Builder message = dev.jobqueue.v1.NewJob.newBuilder();
         private Object payload;
         private boolean idempotent;
+        private int version = 1;
 
         private Builder(String kind) {
             message.setKind(Objects.requireNonNull(kind, "kind"));
@@ -169,6 +170,19 @@ public final class NewJob {
         public Builder unique(Unique unique) {
             message.setUnique(unique.message());
             return this;
+        }
+
+        /** The version of a typed payload; 1 goes without saying. */
+        Builder version(int version) {
+            this.version = version;
+            return this;
+        }
+
+        private dev.jobqueue.v1.NewJob versioned() {
+            if (version > 1) {
+                message.putHeaders(JobKind.VERSION_HEADER, Integer.toString(version));
+            }
+            return message.build();
         }
 
         /** The job. */
