@@ -3,9 +3,11 @@ package dev.jobqueue.programs;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.jobqueue.Codecs;
 import dev.jobqueue.Discard;
 import dev.jobqueue.HandlerOptions;
 import dev.jobqueue.JobContext;
+import dev.jobqueue.JobKind;
 import dev.jobqueue.Json;
 import dev.jobqueue.LeasedJob;
 import dev.jobqueue.NewJob;
@@ -36,6 +38,22 @@ public final class Conformance {
     private static final PrintStream OUT = System.out;
     private static final Map<String, CompletableFuture<Void>> GATES = new ConcurrentHashMap<>();
 
+    /** The payload of the typed kind. */
+    record Amount(int number, String unit) {
+        Amount {
+            unit = unit == null ? "one" : unit;
+        }
+    }
+
+    /** Its output. */
+    record Doubled(int number, String unit) {}
+
+    private static final JobKind<Amount, Doubled> TYPED = JobKind.define("typed", Amount.class, Doubled.class)
+            .version(2)
+            .upcast(1, old -> Map.of("number", old.get("count")))
+            .aliases("typed-old")
+            .build();
+
     private Conformance() {}
 
     /** Runs until the driver says SIGTERM, or is gone. */
@@ -62,6 +80,7 @@ public final class Conformance {
                 .queues(texts(start.get("queues")).toArray(String[]::new))
                 .concurrency(start.get("slots").asInt())
                 .name(start.get("name").asText())
+                .codec(Codecs.jackson())
                 .labels(MAPPER.convertValue(
                         start.get("labels"),
                         MAPPER.getTypeFactory().constructMapType(Map.class, String.class, String.class)))
@@ -78,6 +97,9 @@ public final class Conformance {
         for (var kind : texts(start.get("kinds"))) {
             var slots = start.path("slots_by_kind").path(kind).asInt(0);
             worker.handle(kind, HandlerOptions.slots(slots), Conformance::handle);
+        }
+        if (start.path("typed").asBoolean()) {
+            worker.handle(TYPED, Conformance::doubled);
         }
         return worker;
     }
@@ -102,7 +124,13 @@ public final class Conformance {
         Runtime.getRuntime().halt(3); // no driver, no worker
     }
 
-    private static Object handle(LeasedJob job, JobContext context) throws Exception {
+    private static Doubled doubled(Amount amount, JobContext context) throws Exception {
+        sayStarted(context.job());
+        say("handler_ended", lease(context.job()));
+        return new Doubled(2 * amount.number(), amount.unit());
+    }
+
+    private static void sayStarted(LeasedJob job) throws Exception {
         say(
                 "handler_started",
                 lease(job)
@@ -115,6 +143,10 @@ public final class Conformance {
                                                 .digest(job.payload().bytes())))
                         .put("payload_bytes", job.payload().size())
                         .put("checkpoint_base64", Base64.getEncoder().encodeToString(job.checkpoint())));
+    }
+
+    private static Object handle(LeasedJob job, JobContext context) throws Exception {
+        sayStarted(job);
         try {
             var payload = MAPPER.readTree(job.payload().bytes());
             Json output = null;
