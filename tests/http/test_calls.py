@@ -80,6 +80,13 @@ async def test_a_schema_goes_in_as_it_was_written(served: Served) -> None:
     (kind,) = [call[1] for call in served.core.calls if call[0] == "put_kind"]
     assert isinstance(kind, Kind)
     assert '"schema":{"maximum": 100000000000000000000}' in answer.text
+    path = "/v1/kinds/mail?update_mask=outputSchema,limits.maxRunning&only_newer=true"
+    answer = await served.call("PUT", path, b'{"version": 3, "output_schema": {"maximum": 10.50}}')
+    assert answer.status == 200, answer.text
+    _, kind, fields, only_newer = served.core.calls[-1]
+    assert (kind.version, kind.output_schema) == (3, '{"maximum": 10.50}')
+    assert (fields, only_newer) == ({"output_schema", "max_running"}, True)
+    assert '"output_schema":{"maximum": 10.50}' in answer.text
 
 
 @pytest.mark.parametrize("reason", sorted(registry()))

@@ -66,6 +66,10 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
         ["", "spec", "labels,policy.catchUpWindow,job"],
         ["policy.catch_up_window", "spec,", "paused", "spec.cron"],
     ),
+    limits.LIMITS["PutKindRequest.update_mask"]["pattern"]: (
+        ["", "outputSchema", "schema,version,limits.maxRunning"],
+        ["output_schema", "schema,", "name", "limits.rate.count"],
+    ),
     FIELD_MASK["pattern"]: (
         ["", "keyPolicy", "keyPolicy.maxRunning,keyPolicy.rate"],
         ["key_policy", "keyPolicy,", "keyPolicy maxRunning"],
@@ -73,6 +77,7 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
 }
 #: Of names in maps.
 NAME_PATTERNS: dict[str, tuple[list[str], list[str]]] = {
+    limits.ANNOTATIONS["propertyNames"]["pattern"]: (["A/b", "a" * 64], ["", "a b", "-a", "a" * 65]),
     limits.LABELS["propertyNames"]["pattern"]: (["A/b", "a" * 63], ["", "a b", "-a", "a" * 64]),
     limits.LIMITS["NewJob.headers"]["propertyNames"]["pattern"]: (["A-b!"], ["", "a b", "é"]),
 }

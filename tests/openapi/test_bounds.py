@@ -82,6 +82,7 @@ UNBOUNDED = {
     "JobToEnqueue.payload": "bytes of JSON text; PAYLOAD_TOO_LARGE says so",
     "Success.output": "bytes of JSON text",
     "PutKindBody.schema": "bytes of JSON text; an object or a boolean, which is said by what it is not",
+    "PutKindBody.output_schema": "as `schema`",
     "Failure.error_type": "what is longer is cut, and not refused",
     "Failure.error": "what is longer is cut, and not refused",
     "Failure.stack": "what is longer is cut, and not refused",
@@ -92,6 +93,7 @@ UNBOUNDED = {
     "Unique.cancel_running": "a boolean, which must be false",
     "KeyPolicy.require_key": "a boolean",
     "allow_missing": "a boolean",
+    "only_newer": "a boolean",
     "RetryJobsRequest.force": "a boolean",
     "RetryJobsRequest.reset_checkpoint": "a boolean",
     "RetryJobsRequest.respect_unique": "a boolean",
@@ -337,7 +339,7 @@ BASES: dict[str, list[Base]] = {
     "PutKind": [
         Base(
             {"name": "work"},
-            FORM,
+            {**FORM, "update_mask": "schema", "only_newer": False},
             {
                 "schema": True,
                 "max_attempts": 1,
@@ -345,6 +347,9 @@ BASES: dict[str, list[Base]] = {
                 "retry_policy": JOB["retry_policy"],
                 "limits": {"max_running": 1, "rate": {"count": 1, "period": "1s", "burst": 1}},
                 "slot_weight": 1,
+                "version": 1,
+                "output_schema": True,
+                "annotations": {"owner": "post"},
             },
         )
     ],

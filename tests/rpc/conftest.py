@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -138,9 +138,11 @@ class Core:
         await self._called("resume_queue", name)
         return Queue(name, False)
 
-    async def put_kind(self, scope: Scope, kind: Kind) -> Kind:
-        await self._called("put_kind", kind)
-        return kind
+    async def put_kind(
+        self, scope: Scope, kind: Kind, fields: Collection[str] | None = None, *, only_newer: bool = False
+    ) -> tuple[Kind, bool]:
+        await self._called("put_kind", kind, fields, only_newer)
+        return kind, True
 
     async def list_kinds(self, scope: Scope, size: int, token: str) -> tuple[Sequence[Kind], str]:
         await self._called("list_kinds", size, token)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import Parse
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -339,16 +340,38 @@ async def test_a_kind_comes_back_as_it_was_put(served: Served, given: str) -> No
         max_attempts=5,
         timeout=Duration(seconds=30),
         retry_policy=job_pb2.RetryPolicy(min_backoff=Duration(seconds=1), max_backoff=Duration(seconds=9)),
+        version=2,
+        annotations={"owner": "post"},
     )
     if given == "schema":
         sent.schema.CopyFrom(value_of(text))
+        sent.output_schema.CopyFrom(value_of('{"type":"string"}'))
     else:
         sent.schema_json = text.encode()
+        sent.output_schema_json = b'{"type": "string"}'
     form = job_pb2.PAYLOAD_FORMAT_JSON if given == "schema_json" else job_pb2.PAYLOAD_FORMAT_VALUE
     answer = await served.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=sent, payload_format=form))
-    assert answer.kind == sent
-    _, kind = served.core.calls[0]
+    assert answer == queue_admin_pb2.PutKindResponse(kind=sent)
+    _, kind, fields, only_newer = served.core.calls[0]
     assert json.loads(kind.schema) == schema
+    assert json.loads(kind.output_schema) == {"type": "string"}
+    assert (kind.version, kind.annotations, fields, only_newer) == (2, {"owner": "post"}, None, False)
+
+
+async def test_a_mask_names_what_of_a_kind_is_changed(served: Served) -> None:
+    sent = queue_admin_pb2.Kind(name="send_email", version=2, output_schema_json=b"true")
+    every = ["schema", "retry_policy", "max_attempts", "timeout", "limits", "slot_weight"]
+    for paths, fields in (
+        (["version", "output_schema_json"], {"version", "output_schema"}),
+        (["limits.rate"], {"rate"}),
+        (every, {*every, "max_running", "rate"} - {"limits"}),
+        (["annotations", "schema_json"], {"annotations", "schema"}),
+    ):
+        request = queue_admin_pb2.PutKindRequest(
+            kind=sent, update_mask=FieldMask(paths=paths), only_newer=True
+        )
+        await served.admin.PutKind(request)
+        assert served.core.calls[-1][2:] == (fields, True)
 
 
 def test_a_kind_without_anything_declared_shows_nothing() -> None:

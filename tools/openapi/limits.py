@@ -16,6 +16,8 @@ from jobqueue_server.fields import FIELDS
 from jobqueue_server.grants import MAX_GRANTS, MAX_PATTERNS
 from jobqueue_server.model import (
     MAX_AHEAD,
+    MAX_ANNOTATION_BYTES,
+    MAX_ANNOTATIONS,
     MAX_ATTEMPTS_LIMIT,
     MAX_BACKOFF,
     MAX_BATCH_JOBS,
@@ -23,6 +25,7 @@ from jobqueue_server.model import (
     MAX_FOLLOW_UPS,
     MAX_HEADERS_BYTES,
     MAX_KEY_CHARS,
+    MAX_KIND_VERSION,
     MAX_LABEL_NAME,
     MAX_LABEL_VALUE,
     MAX_LABELS,
@@ -73,6 +76,8 @@ from jobqueue_server.rpc.hello import MAX_CLIENT, MAX_NAMED, MAX_SLOTS, MAX_SUBS
 from jobqueue_server.rpc.identities import KINDS as KINDS_OF_IDENTITIES
 from jobqueue_server.rpc.identities import MAX_CLAIM_CHARS, MAX_ISSUER_CHARS, MAX_PATTERN_CHARS
 from jobqueue_server.rpc.key_policy import MAX_ETAG_CHARS
+from jobqueue_server.rpc.kind_values import ANNOTATION_NAME
+from jobqueue_server.rpc.kind_values import PATHS as KIND_PATHS
 from jobqueue_server.rpc.queue_keys import BY_NAME, BY_WAITING
 from jobqueue_server.rpc.queue_keys import MAX_TOKEN_CHARS as MAX_KEYS_TOKEN_CHARS
 from jobqueue_server.rpc.schedule_values import (
@@ -138,6 +143,11 @@ LABELS: Schema = {
         "maxLength": MAX_LABEL_VALUE,
         "pattern": f"^{_NO_CONTROL}*$",
     },
+}
+ANNOTATIONS: Schema = {
+    "maxProperties": MAX_ANNOTATIONS,
+    "propertyNames": {"pattern": f"^{ANNOTATION_NAME}$"},
+    "additionalProperties": {"type": "string", "maxLength": MAX_ANNOTATION_BYTES, "pattern": _NO_NUL},
 }
 LABEL_FILTER: Schema = {
     "maxItems": MAX_LABELS,
@@ -397,6 +407,13 @@ LIMITS: dict[str, Schema] = {
     "Kind.max_attempts": MAX_ATTEMPTS,
     "Kind.timeout": TIMEOUT,
     "Kind.schema": JSON_SCHEMA,
+    "Kind.output_schema": JSON_SCHEMA,
+    "Kind.version": {"minimum": 0, "maximum": MAX_KIND_VERSION},
+    "Kind.annotations": ANNOTATIONS,
+    "PutKindRequest.update_mask": {
+        "pattern": "^(({paths})(,({paths}))*)?$".format(paths="|".join(map(_in_json, KIND_PATHS))),
+        "examples": ["schema,maxAttempts"],
+    },
     "Grant.permissions": {"minItems": 1},
     "Grant.queues": PATTERNS,
     "Grant.kinds": PATTERNS,

@@ -6032,11 +6032,27 @@ pub struct Kind {
     /// Every other limit counts jobs.
     #[prost(int32, tag = "8")]
     pub slot_weight: i32,
+    /// The version of the payload's form, as the programs of the kind count it, 1..1000000. A producer says the version of one
+    /// payload by the header `x-payload-version`. The server compares it for `only_newer`, and checks no payload by it. 0: it has
+    /// none.
+    #[prost(int32, tag = "9")]
+    pub version: i32,
+    /// What else its owners say of it, such as who they are. At most 16. A name has 1..64 characters, a value at most 1024
+    /// bytes. The server does nothing by them.
+    #[prost(map = "string, string", tag = "12")]
+    pub annotations: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
     /// A JSON Schema (2020-12) that payloads must satisfy when they are enqueued. At most 256 KiB as text, and without
     /// references to other documents. If a payload breaks a rule such as a pattern, the error shows the `title` or the
     /// `description` of the schema with that rule. Neither set: every JSON value is valid.
     #[prost(oneof = "kind::Definition", tags = "2, 3")]
     pub definition: ::core::option::Option<kind::Definition>,
+    /// A JSON Schema (2020-12) of the kind's outputs, for people and for tools that generate types. At most 256 KiB as text, and
+    /// without references to other documents. No output is checked by it. Neither set: nothing is said of outputs.
+    #[prost(oneof = "kind::OutputDefinition", tags = "10, 11")]
+    pub output_definition: ::core::option::Option<kind::OutputDefinition>,
 }
 /// Nested message and enum types in `Kind`.
 pub mod kind {
@@ -6052,6 +6068,18 @@ pub mod kind {
         /// The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte.
         #[prost(bytes, tag = "3")]
         SchemaJson(::prost::bytes::Bytes),
+    }
+    /// A JSON Schema (2020-12) of the kind's outputs, for people and for tools that generate types. At most 256 KiB as text, and
+    /// without references to other documents. No output is checked by it. Neither set: nothing is said of outputs.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum OutputDefinition {
+        /// The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
+        /// it was sent.
+        #[prost(message, tag = "10")]
+        OutputSchema(::prost_types::Value),
+        /// The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte.
+        #[prost(bytes, tag = "11")]
+        OutputSchemaJson(::prost::bytes::Bytes),
     }
 }
 /// Which page of queues to list.
@@ -6288,12 +6316,22 @@ pub struct UnblockQueueKeyResponse {
 /// The kind to put.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PutKindRequest {
-    /// The kind as a whole.
+    /// The kind: as a whole, or its name and what `update_mask` names.
     #[prost(message, optional, tag = "1")]
     pub kind: ::core::option::Option<Kind>,
-    /// The form of the schema in the answer. Default PAYLOAD_FORMAT_VALUE.
+    /// The form of the schemas in the answer. Default PAYLOAD_FORMAT_VALUE.
     #[prost(enumeration = "PayloadFormat", tag = "2")]
     pub payload_format: i32,
+    /// What is changed: `schema`, `retry_policy`, `max_attempts`, `timeout`, `slot_weight`, `version`, `output_schema`,
+    /// `annotations`; `limits`, or of it `limits.max_running` and `limits.rate`. What it names and `kind` does not set gets its
+    /// default; all else stays as it is, or gets its default where the kind is new. Empty: all of it. Over REST its paths are
+    /// written as `maxAttempts`.
+    #[prost(message, optional, tag = "3")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// Whether nothing is changed where the kind has a higher `version` than this one: programs of an older version that start
+    /// later do not undo what newer ones declared.
+    #[prost(bool, tag = "4")]
+    pub only_newer: bool,
 }
 /// The kind that was put.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6301,6 +6339,9 @@ pub struct PutKindResponse {
     /// The kind as it is stored.
     #[prost(message, optional, tag = "1")]
     pub kind: ::core::option::Option<Kind>,
+    /// Whether nothing was changed: the kind was so before, or `only_newer` kept it. REST does not tell it.
+    #[prost(bool, tag = "2")]
+    pub unchanged: bool,
 }
 /// Which page of kinds to list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6774,13 +6815,15 @@ pub mod queue_admin_client {
                 .insert(GrpcMethod::new("jobqueue.v1.QueueAdmin", "UnblockQueueKey"));
             self.inner.unary(req, path, codec).await
         }
-        /// Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+        /// Declares a kind, or replaces it as a whole: a field that is not set gets its default. With `update_mask` it changes what
+        /// that names, and leaves the rest. To put what is there changes nothing, and is not audited. Jobs that were enqueued
         /// before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
         ///
         /// Errors:
-        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
-        ///   the violation says where.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
+        ///   names what can't be changed here; the violation says where.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
+        ///   what `update_mask` does not name.
         pub async fn put_kind(
             &mut self,
             request: impl tonic::IntoRequest<super::PutKindRequest>,

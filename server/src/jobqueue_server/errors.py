@@ -84,7 +84,7 @@ class BodyTooLarge(JobQueueError):
 
 
 class KindUnknown(JobQueueError):
-    """The kind is not declared. Check its spelling, or declare it with PutKind or `jobqueue kinds put`."""
+    """The kind is not declared. Check its spelling, or declare it: by PutKind, `jobqueue kinds put` or sync_kinds."""
 
     reason, code = "KIND_UNKNOWN", "INVALID_ARGUMENT"
 

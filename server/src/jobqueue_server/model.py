@@ -44,6 +44,9 @@ DEFAULT_WAIT, MAX_WAIT = timedelta(seconds=30), timedelta(seconds=60)
 MAX_RUNNING_OF_A_KEY = 1_000_000
 MAX_RUNNING_OF_A_QUEUE = MAX_RUNNING_OF_A_KIND = 1_000_000
 MAX_SLOT_WEIGHT = 1_000
+MAX_KIND_VERSION = 1_000_000
+#: How many annotations a kind has, and how long their names are, in characters, and their values, in bytes.
+MAX_ANNOTATIONS, MAX_ANNOTATION_NAME, MAX_ANNOTATION_BYTES = 16, 64, 1 << 10
 MAX_WAITING = 1_000_000
 #: How long a queue may keep jobs that ended.
 MIN_RETENTION_OF_A_QUEUE, MAX_RETENTION_OF_A_QUEUE = timedelta(hours=1), timedelta(days=3650)
@@ -476,6 +479,7 @@ class Kind:
 
     `max_running` and `rate`: how many of its jobs run at once and start in a time; None: any number.
     `slot_weight`: how many slots of a worker each of its jobs takes, 1 to MAX_SLOT_WEIGHT.
+    `version`, `output_schema` and `annotations` are for its owners: the catalog does not read them. `version` 0: none.
     """
 
     name: str
@@ -486,6 +490,9 @@ class Kind:
     max_running: int | None = None
     rate: Rate | None = None
     slot_weight: int = 1
+    version: int = 0
+    output_schema: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,52 @@ def test_the_built_in_kinds_say_their_rules_in_words(kind, field, value, words):
     assert found[f"job.payload.{field}"].startswith(words)
 
 
+def versions(*numbers: int | None) -> PayloadSchema:
+    """A schema of versions as typed kinds have it: each has its own field, of a type that all share."""
+    branches = [
+        {
+            "type": "object",
+            "required": [f"field_{number}"],
+            "properties": {f"field_{number}": {"$ref": "#/$defs/Text"}},
+            **({} if number is None else {"x-payload-version": number}),
+        }
+        for number in numbers
+    ]
+    return PayloadSchema(json.dumps({"anyOf": branches, "$defs": {"Text": {"type": "string"}}}))
+
+
+@pytest.mark.parametrize(
+    ("headers", "payload", "found"),
+    [
+        ("3", b"{}", {"job.payload.field_3": "is required"}),
+        ("2", b'{"field_2": 7}', {"job.payload.field_2": 'the value is not of type "string"'}),
+        # A job without the header has a payload of version 1; of a version that has no branch, the first one's words.
+        ("1", b"{}", {"job.payload.field_3": "is required"}),
+        ("9", b"{}", {"job.payload.field_3": "is required"}),
+    ],
+    ids=["newest", "older", "no branch", "too new"],
+)
+def test_a_payload_that_fits_no_version_gets_the_words_of_its_own(headers, payload, found):
+    schema = versions(3, 2)
+    schema.check(b'{"field_2": "x"}', "job.payload", "3")
+    for _ in range(2):
+        with pytest.raises(PayloadInvalid) as caught:
+            schema.check(payload, "job.payload", headers)
+        assert {each.field: each.description for each in caught.value.violations} == found
+
+
+def test_a_choice_that_is_not_of_versions_keeps_its_own_words():
+    (words,) = _violations(versions(2, None), b"{}").values()
+    assert "anyOf" in words
+    # Nor can a version be told from the others whose rules are elsewhere than in the definitions.
+    elsewhere = [
+        {"x-payload-version": 1, "$ref": "#/properties/a"},
+        {"x-payload-version": 2, "type": "string"},
+    ]
+    (words,) = _violations(_schema(anyOf=elsewhere, properties={"a": {"type": "string"}}), b"7").values()
+    assert "anyOf" in words
+
+
 def test_at_most_ten_violations_are_told():
     assert len(_violations(_schema(items={"type": "string"}), b"[" + b",".join([b"1"] * 50) + b"]")) == 10
 

@@ -937,7 +937,22 @@ type Kind struct {
 	// How many of a worker's slots (`Capacity.slots`) each of its jobs takes, 1..1000. 0: 1. A job that takes more than a worker
 	// has is never given to that worker. A change counts for jobs that start from then on, on each server within about a second.
 	// Every other limit counts jobs.
-	SlotWeight    int32 `protobuf:"varint,8,opt,name=slot_weight,json=slotWeight,proto3" json:"slot_weight,omitempty"`
+	SlotWeight int32 `protobuf:"varint,8,opt,name=slot_weight,json=slotWeight,proto3" json:"slot_weight,omitempty"`
+	// The version of the payload's form, as the programs of the kind count it, 1..1000000. A producer says the version of one
+	// payload by the header `x-payload-version`. The server compares it for `only_newer`, and checks no payload by it. 0: it has
+	// none.
+	Version int32 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
+	// A JSON Schema (2020-12) of the kind's outputs, for people and for tools that generate types. At most 256 KiB as text, and
+	// without references to other documents. No output is checked by it. Neither set: nothing is said of outputs.
+	//
+	// Types that are valid to be assigned to OutputDefinition:
+	//
+	//	*Kind_OutputSchema
+	//	*Kind_OutputSchemaJson
+	OutputDefinition isKind_OutputDefinition `protobuf_oneof:"output_definition"`
+	// What else its owners say of it, such as who they are. At most 16. A name has 1..64 characters, a value at most 1024
+	// bytes. The server does nothing by them.
+	Annotations   map[string]string `protobuf:"bytes,12,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1039,6 +1054,45 @@ func (x *Kind) GetSlotWeight() int32 {
 	return 0
 }
 
+func (x *Kind) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Kind) GetOutputDefinition() isKind_OutputDefinition {
+	if x != nil {
+		return x.OutputDefinition
+	}
+	return nil
+}
+
+func (x *Kind) GetOutputSchema() *structpb.Value {
+	if x != nil {
+		if x, ok := x.OutputDefinition.(*Kind_OutputSchema); ok {
+			return x.OutputSchema
+		}
+	}
+	return nil
+}
+
+func (x *Kind) GetOutputSchemaJson() []byte {
+	if x != nil {
+		if x, ok := x.OutputDefinition.(*Kind_OutputSchemaJson); ok {
+			return x.OutputSchemaJson
+		}
+	}
+	return nil
+}
+
+func (x *Kind) GetAnnotations() map[string]string {
+	if x != nil {
+		return x.Annotations
+	}
+	return nil
+}
+
 type isKind_Definition interface {
 	isKind_Definition()
 }
@@ -1057,6 +1111,25 @@ type Kind_SchemaJson struct {
 func (*Kind_Schema) isKind_Definition() {}
 
 func (*Kind_SchemaJson) isKind_Definition() {}
+
+type isKind_OutputDefinition interface {
+	isKind_OutputDefinition()
+}
+
+type Kind_OutputSchema struct {
+	// The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
+	// it was sent.
+	OutputSchema *structpb.Value `protobuf:"bytes,10,opt,name=output_schema,json=outputSchema,proto3,oneof"`
+}
+
+type Kind_OutputSchemaJson struct {
+	// The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte.
+	OutputSchemaJson []byte `protobuf:"bytes,11,opt,name=output_schema_json,json=outputSchemaJson,proto3,oneof"`
+}
+
+func (*Kind_OutputSchema) isKind_OutputDefinition() {}
+
+func (*Kind_OutputSchemaJson) isKind_OutputDefinition() {}
 
 // Which page of queues to list.
 type ListQueuesRequest struct {
@@ -2034,10 +2107,18 @@ func (x *UnblockQueueKeyResponse) GetWaiting() int32 {
 // The kind to put.
 type PutKindRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The kind as a whole.
+	// The kind: as a whole, or its name and what `update_mask` names.
 	Kind *Kind `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The form of the schema in the answer. Default PAYLOAD_FORMAT_VALUE.
+	// The form of the schemas in the answer. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,2,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
+	// What is changed: `schema`, `retry_policy`, `max_attempts`, `timeout`, `slot_weight`, `version`, `output_schema`,
+	// `annotations`; `limits`, or of it `limits.max_running` and `limits.rate`. What it names and `kind` does not set gets its
+	// default; all else stays as it is, or gets its default where the kind is new. Empty: all of it. Over REST its paths are
+	// written as `maxAttempts`.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Whether nothing is changed where the kind has a higher `version` than this one: programs of an older version that start
+	// later do not undo what newer ones declared.
+	OnlyNewer     bool `protobuf:"varint,4,opt,name=only_newer,json=onlyNewer,proto3" json:"only_newer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2086,11 +2167,27 @@ func (x *PutKindRequest) GetPayloadFormat() PayloadFormat {
 	return PayloadFormat_PAYLOAD_FORMAT_UNSPECIFIED
 }
 
+func (x *PutKindRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *PutKindRequest) GetOnlyNewer() bool {
+	if x != nil {
+		return x.OnlyNewer
+	}
+	return false
+}
+
 // The kind that was put.
 type PutKindResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The kind as it is stored.
-	Kind          *Kind `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Kind *Kind `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Whether nothing was changed: the kind was so before, or `only_newer` kept it. REST does not tell it.
+	Unchanged     bool `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2130,6 +2227,13 @@ func (x *PutKindResponse) GetKind() *Kind {
 		return x.Kind
 	}
 	return nil
+}
+
+func (x *PutKindResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
 }
 
 // Which page of kinds to list.
@@ -2324,7 +2428,7 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\x04jobs\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\x04jobs\x12\x1c\n" +
 	"\x06capped\x18\x03 \x01(\bB\x04\xe2A\x01\x03R\x06capped\x12>\n" +
 	"\n" +
-	"oldest_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x03R\toldestAge\"\x85\x03\n" +
+	"oldest_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x03R\toldestAge\"\xb5\x05\n" +
 	"\x04Kind\x12\x19\n" +
 	"\x04name\x18\x01 \x01(\tB\x05\xe2A\x02\x02\bR\x04name\x120\n" +
 	"\x06schema\x18\x02 \x01(\v2\x16.google.protobuf.ValueH\x00R\x06schema\x12!\n" +
@@ -2335,9 +2439,18 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\atimeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\atimeout\x121\n" +
 	"\x06limits\x18\a \x01(\v2\x13.jobqueue.v1.LimitsB\x04\xe2A\x01\x01R\x06limits\x12%\n" +
 	"\vslot_weight\x18\b \x01(\x05B\x04\xe2A\x01\x01R\n" +
-	"slotWeightB\f\n" +
+	"slotWeight\x12\x1e\n" +
+	"\aversion\x18\t \x01(\x05B\x04\xe2A\x01\x01R\aversion\x12=\n" +
+	"\routput_schema\x18\n" +
+	" \x01(\v2\x16.google.protobuf.ValueH\x01R\foutputSchema\x12.\n" +
+	"\x12output_schema_json\x18\v \x01(\fH\x01R\x10outputSchemaJson\x12J\n" +
+	"\vannotations\x18\f \x03(\v2\".jobqueue.v1.Kind.AnnotationsEntryB\x04\xe2A\x01\x01R\vannotations\x1a>\n" +
+	"\x10AnnotationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
-	"definition\"[\n" +
+	"definitionB\x13\n" +
+	"\x11output_definition\"[\n" +
 	"\x11ListQueuesRequest\x12!\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x04\xe2A\x01\x01R\bpageSize\x12#\n" +
 	"\n" +
@@ -2399,12 +2512,17 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\x17UnblockQueueKeyResponse\x12\x1d\n" +
 	"\n" +
 	"blocked_by\x18\x01 \x01(\tR\tblockedBy\x12\x18\n" +
-	"\awaiting\x18\x02 \x01(\x05R\awaiting\"\x86\x01\n" +
+	"\awaiting\x18\x02 \x01(\x05R\awaiting\"\xee\x01\n" +
 	"\x0ePutKindRequest\x12+\n" +
 	"\x04kind\x18\x01 \x01(\v2\x11.jobqueue.v1.KindB\x04\xe2A\x01\x02R\x04kind\x12G\n" +
-	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"8\n" +
+	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\x12A\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
+	"updateMask\x12#\n" +
+	"\n" +
+	"only_newer\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\tonlyNewer\"V\n" +
 	"\x0fPutKindResponse\x12%\n" +
-	"\x04kind\x18\x01 \x01(\v2\x11.jobqueue.v1.KindR\x04kind\"\xa3\x01\n" +
+	"\x04kind\x18\x01 \x01(\v2\x11.jobqueue.v1.KindR\x04kind\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\bR\tunchanged\"\xa3\x01\n" +
 	"\x10ListKindsRequest\x12!\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x04\xe2A\x01\x01R\bpageSize\x12#\n" +
 	"\n" +
@@ -2463,7 +2581,7 @@ func file_jobqueue_v1_queue_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_jobqueue_v1_queue_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_jobqueue_v1_queue_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_jobqueue_v1_queue_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_jobqueue_v1_queue_admin_proto_goTypes = []any{
 	(KeyOrder)(0),                   // 0: jobqueue.v1.KeyOrder
 	(OnKeyFailure)(0),               // 1: jobqueue.v1.OnKeyFailure
@@ -2499,15 +2617,16 @@ var file_jobqueue_v1_queue_admin_proto_goTypes = []any{
 	(*PutKindResponse)(nil),         // 31: jobqueue.v1.PutKindResponse
 	(*ListKindsRequest)(nil),        // 32: jobqueue.v1.ListKindsRequest
 	(*ListKindsResponse)(nil),       // 33: jobqueue.v1.ListKindsResponse
-	(*durationpb.Duration)(nil),     // 34: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),   // 35: google.protobuf.Timestamp
-	(*KeyHolder)(nil),               // 36: jobqueue.v1.KeyHolder
-	(Job_Hold)(0),                   // 37: jobqueue.v1.Job.Hold
-	(Job_Status)(0),                 // 38: jobqueue.v1.Job.Status
-	(*structpb.Value)(nil),          // 39: google.protobuf.Value
-	(*RetryPolicy)(nil),             // 40: jobqueue.v1.RetryPolicy
-	(*fieldmaskpb.FieldMask)(nil),   // 41: google.protobuf.FieldMask
-	(PayloadFormat)(0),              // 42: jobqueue.v1.PayloadFormat
+	nil,                             // 34: jobqueue.v1.Kind.AnnotationsEntry
+	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 36: google.protobuf.Timestamp
+	(*KeyHolder)(nil),               // 37: jobqueue.v1.KeyHolder
+	(Job_Hold)(0),                   // 38: jobqueue.v1.Job.Hold
+	(Job_Status)(0),                 // 39: jobqueue.v1.Job.Status
+	(*structpb.Value)(nil),          // 40: google.protobuf.Value
+	(*RetryPolicy)(nil),             // 41: jobqueue.v1.RetryPolicy
+	(*fieldmaskpb.FieldMask)(nil),   // 42: google.protobuf.FieldMask
+	(PayloadFormat)(0),              // 43: jobqueue.v1.PayloadFormat
 }
 var file_jobqueue_v1_queue_admin_proto_depIdxs = []int32{
 	10, // 0: jobqueue.v1.Queue.depths:type_name -> jobqueue.v1.QueueDepth
@@ -2515,69 +2634,72 @@ var file_jobqueue_v1_queue_admin_proto_depIdxs = []int32{
 	5,  // 2: jobqueue.v1.Queue.limits:type_name -> jobqueue.v1.Limits
 	6,  // 3: jobqueue.v1.Queue.key_policy:type_name -> jobqueue.v1.KeyPolicy
 	4,  // 4: jobqueue.v1.Queue.retention:type_name -> jobqueue.v1.Retention
-	34, // 5: jobqueue.v1.Retention.succeeded:type_name -> google.protobuf.Duration
-	34, // 6: jobqueue.v1.Retention.failed_permanent:type_name -> google.protobuf.Duration
-	34, // 7: jobqueue.v1.Retention.cancelled:type_name -> google.protobuf.Duration
+	35, // 5: jobqueue.v1.Retention.succeeded:type_name -> google.protobuf.Duration
+	35, // 6: jobqueue.v1.Retention.failed_permanent:type_name -> google.protobuf.Duration
+	35, // 7: jobqueue.v1.Retention.cancelled:type_name -> google.protobuf.Duration
 	7,  // 8: jobqueue.v1.Limits.rate:type_name -> jobqueue.v1.Rate
 	7,  // 9: jobqueue.v1.KeyPolicy.rate:type_name -> jobqueue.v1.Rate
 	0,  // 10: jobqueue.v1.KeyPolicy.order:type_name -> jobqueue.v1.KeyOrder
 	1,  // 11: jobqueue.v1.KeyPolicy.on_failure:type_name -> jobqueue.v1.OnKeyFailure
-	34, // 12: jobqueue.v1.Rate.period:type_name -> google.protobuf.Duration
-	35, // 13: jobqueue.v1.QueueKey.paused_at:type_name -> google.protobuf.Timestamp
-	35, // 14: jobqueue.v1.QueueKey.next_start_at:type_name -> google.protobuf.Timestamp
-	36, // 15: jobqueue.v1.QueueKey.holders:type_name -> jobqueue.v1.KeyHolder
-	37, // 16: jobqueue.v1.HoldDepth.hold:type_name -> jobqueue.v1.Job.Hold
-	38, // 17: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
-	34, // 18: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
-	39, // 19: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
-	40, // 20: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
-	34, // 21: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
+	35, // 12: jobqueue.v1.Rate.period:type_name -> google.protobuf.Duration
+	36, // 13: jobqueue.v1.QueueKey.paused_at:type_name -> google.protobuf.Timestamp
+	36, // 14: jobqueue.v1.QueueKey.next_start_at:type_name -> google.protobuf.Timestamp
+	37, // 15: jobqueue.v1.QueueKey.holders:type_name -> jobqueue.v1.KeyHolder
+	38, // 16: jobqueue.v1.HoldDepth.hold:type_name -> jobqueue.v1.Job.Hold
+	39, // 17: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
+	35, // 18: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
+	40, // 19: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
+	41, // 20: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
+	35, // 21: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
 	5,  // 22: jobqueue.v1.Kind.limits:type_name -> jobqueue.v1.Limits
-	3,  // 23: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
-	3,  // 24: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 25: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 26: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 27: jobqueue.v1.UpdateQueueRequest.queue:type_name -> jobqueue.v1.Queue
-	41, // 28: jobqueue.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 29: jobqueue.v1.UpdateQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	2,  // 30: jobqueue.v1.ListQueueKeysRequest.only:type_name -> jobqueue.v1.ListQueueKeysRequest.Only
-	8,  // 31: jobqueue.v1.ListQueueKeysResponse.keys:type_name -> jobqueue.v1.QueueKey
-	8,  // 32: jobqueue.v1.GetQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
-	8,  // 33: jobqueue.v1.UpdateQueueKeyRequest.queue_key:type_name -> jobqueue.v1.QueueKey
-	41, // 34: jobqueue.v1.UpdateQueueKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	8,  // 35: jobqueue.v1.UpdateQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
-	11, // 36: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
-	42, // 37: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	11, // 38: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
-	42, // 39: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	11, // 40: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
-	12, // 41: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
-	14, // 42: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
-	16, // 43: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
-	18, // 44: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
-	20, // 45: jobqueue.v1.QueueAdmin.UpdateQueue:input_type -> jobqueue.v1.UpdateQueueRequest
-	22, // 46: jobqueue.v1.QueueAdmin.ListQueueKeys:input_type -> jobqueue.v1.ListQueueKeysRequest
-	24, // 47: jobqueue.v1.QueueAdmin.GetQueueKey:input_type -> jobqueue.v1.GetQueueKeyRequest
-	26, // 48: jobqueue.v1.QueueAdmin.UpdateQueueKey:input_type -> jobqueue.v1.UpdateQueueKeyRequest
-	28, // 49: jobqueue.v1.QueueAdmin.UnblockQueueKey:input_type -> jobqueue.v1.UnblockQueueKeyRequest
-	30, // 50: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
-	32, // 51: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
-	13, // 52: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
-	15, // 53: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
-	17, // 54: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
-	19, // 55: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
-	21, // 56: jobqueue.v1.QueueAdmin.UpdateQueue:output_type -> jobqueue.v1.UpdateQueueResponse
-	23, // 57: jobqueue.v1.QueueAdmin.ListQueueKeys:output_type -> jobqueue.v1.ListQueueKeysResponse
-	25, // 58: jobqueue.v1.QueueAdmin.GetQueueKey:output_type -> jobqueue.v1.GetQueueKeyResponse
-	27, // 59: jobqueue.v1.QueueAdmin.UpdateQueueKey:output_type -> jobqueue.v1.UpdateQueueKeyResponse
-	29, // 60: jobqueue.v1.QueueAdmin.UnblockQueueKey:output_type -> jobqueue.v1.UnblockQueueKeyResponse
-	31, // 61: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
-	33, // 62: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
-	52, // [52:63] is the sub-list for method output_type
-	41, // [41:52] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	40, // 23: jobqueue.v1.Kind.output_schema:type_name -> google.protobuf.Value
+	34, // 24: jobqueue.v1.Kind.annotations:type_name -> jobqueue.v1.Kind.AnnotationsEntry
+	3,  // 25: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
+	3,  // 26: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 27: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 28: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 29: jobqueue.v1.UpdateQueueRequest.queue:type_name -> jobqueue.v1.Queue
+	42, // 30: jobqueue.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 31: jobqueue.v1.UpdateQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	2,  // 32: jobqueue.v1.ListQueueKeysRequest.only:type_name -> jobqueue.v1.ListQueueKeysRequest.Only
+	8,  // 33: jobqueue.v1.ListQueueKeysResponse.keys:type_name -> jobqueue.v1.QueueKey
+	8,  // 34: jobqueue.v1.GetQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
+	8,  // 35: jobqueue.v1.UpdateQueueKeyRequest.queue_key:type_name -> jobqueue.v1.QueueKey
+	42, // 36: jobqueue.v1.UpdateQueueKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // 37: jobqueue.v1.UpdateQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
+	11, // 38: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
+	43, // 39: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	42, // 40: jobqueue.v1.PutKindRequest.update_mask:type_name -> google.protobuf.FieldMask
+	11, // 41: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
+	43, // 42: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	11, // 43: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
+	12, // 44: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
+	14, // 45: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
+	16, // 46: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
+	18, // 47: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
+	20, // 48: jobqueue.v1.QueueAdmin.UpdateQueue:input_type -> jobqueue.v1.UpdateQueueRequest
+	22, // 49: jobqueue.v1.QueueAdmin.ListQueueKeys:input_type -> jobqueue.v1.ListQueueKeysRequest
+	24, // 50: jobqueue.v1.QueueAdmin.GetQueueKey:input_type -> jobqueue.v1.GetQueueKeyRequest
+	26, // 51: jobqueue.v1.QueueAdmin.UpdateQueueKey:input_type -> jobqueue.v1.UpdateQueueKeyRequest
+	28, // 52: jobqueue.v1.QueueAdmin.UnblockQueueKey:input_type -> jobqueue.v1.UnblockQueueKeyRequest
+	30, // 53: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
+	32, // 54: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
+	13, // 55: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
+	15, // 56: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
+	17, // 57: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
+	19, // 58: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
+	21, // 59: jobqueue.v1.QueueAdmin.UpdateQueue:output_type -> jobqueue.v1.UpdateQueueResponse
+	23, // 60: jobqueue.v1.QueueAdmin.ListQueueKeys:output_type -> jobqueue.v1.ListQueueKeysResponse
+	25, // 61: jobqueue.v1.QueueAdmin.GetQueueKey:output_type -> jobqueue.v1.GetQueueKeyResponse
+	27, // 62: jobqueue.v1.QueueAdmin.UpdateQueueKey:output_type -> jobqueue.v1.UpdateQueueKeyResponse
+	29, // 63: jobqueue.v1.QueueAdmin.UnblockQueueKey:output_type -> jobqueue.v1.UnblockQueueKeyResponse
+	31, // 64: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
+	33, // 65: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
+	55, // [55:66] is the sub-list for method output_type
+	44, // [44:55] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_queue_admin_proto_init() }
@@ -2592,6 +2714,8 @@ func file_jobqueue_v1_queue_admin_proto_init() {
 	file_jobqueue_v1_queue_admin_proto_msgTypes[8].OneofWrappers = []any{
 		(*Kind_Schema)(nil),
 		(*Kind_SchemaJson)(nil),
+		(*Kind_OutputSchema)(nil),
+		(*Kind_OutputSchemaJson)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2599,7 +2723,7 @@ func file_jobqueue_v1_queue_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_queue_admin_proto_rawDesc), len(file_jobqueue_v1_queue_admin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -117,13 +117,15 @@ type QueueAdminClient interface {
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	// - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
 	UnblockQueueKey(ctx context.Context, in *UnblockQueueKeyRequest, opts ...grpc.CallOption) (*UnblockQueueKeyResponse, error)
-	// Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+	// Declares a kind, or replaces it as a whole: a field that is not set gets its default. With `update_mask` it changes what
+	// that names, and leaves the rest. To put what is there changes nothing, and is not audited. Jobs that were enqueued
 	// before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 	//
 	// Errors:
-	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
-	//     the violation says where.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
+	//     names what can't be changed here; the violation says where.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
+	//     what `update_mask` does not name.
 	PutKind(ctx context.Context, in *PutKindRequest, opts ...grpc.CallOption) (*PutKindResponse, error)
 	// Lists the kinds, ordered by name.
 	//
@@ -336,13 +338,15 @@ type QueueAdminServer interface {
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	// - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
 	UnblockQueueKey(context.Context, *UnblockQueueKeyRequest) (*UnblockQueueKeyResponse, error)
-	// Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+	// Declares a kind, or replaces it as a whole: a field that is not set gets its default. With `update_mask` it changes what
+	// that names, and leaves the rest. To put what is there changes nothing, and is not audited. Jobs that were enqueued
 	// before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 	//
 	// Errors:
-	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
-	//     the violation says where.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
+	//     names what can't be changed here; the violation says where.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
+	//     what `update_mask` does not name.
 	PutKind(context.Context, *PutKindRequest) (*PutKindResponse, error)
 	// Lists the kinds, ordered by name.
 	//

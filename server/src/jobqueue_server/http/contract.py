@@ -56,7 +56,7 @@ OPTIONS = Options(
         "jobqueue.v1.Job": (_PAYLOAD, _OUTPUT),
         "jobqueue.v1.LeasedJob": _PAYLOAD,
         "jobqueue.v1.Success": _OUTPUT,
-        "jobqueue.v1.Kind": ("schema", "schema_json"),
+        "jobqueue.v1.Kind": (("schema", "schema_json"), ("output_schema", "output_schema_json")),
     },
     # Its .proto file has `operations/**`, which also answers at `operations` itself, and gives WaitOperation none.
     rules={

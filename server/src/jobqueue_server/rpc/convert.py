@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import cast
+from typing import Literal, cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Value
@@ -34,7 +34,7 @@ from ..model import (
     UniqueScope,
     Until,
 )
-from . import checks
+from . import checks, kind_values
 from .values import TooDeep, ValueInvalid, fill, text_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -234,7 +234,10 @@ def kind(message: admin_pb.Kind, problems: checks.Problems) -> Kind:
     if retried:
         checks.retry_policy(message.retry_policy, "kind.", problems)
     checks.slot_weight(message.slot_weight, "kind.slot_weight", problems)
-    schema = _schema(message, problems)
+    kind_values.check_version(message.version, "kind.version", problems)
+    kind_values.check_annotations(message.annotations, "kind.annotations", problems)
+    schema = _schema(message, "schema", "definition", problems)
+    output_schema = _schema(message, "output_schema", "output_definition", problems)
     usable = not problems
     return Kind(
         message.name,
@@ -243,19 +246,28 @@ def kind(message: admin_pb.Kind, problems: checks.Problems) -> Kind:
         message.max_attempts or None,
         span(message.timeout) if timed and usable else None,
         slot_weight=message.slot_weight or 1,
+        version=message.version,
+        output_schema=output_schema,
+        annotations=dict(message.annotations),
     )
 
 
-def _schema(message: admin_pb.Kind, problems: checks.Problems) -> str | None:
-    definition = message.WhichOneof("definition")
+def _schema(
+    message: admin_pb.Kind,
+    field: str,
+    oneof: Literal["definition", "output_definition"],
+    problems: checks.Problems,
+) -> str | None:
+    definition = message.WhichOneof(oneof)
     if definition is None:
         return None
+    given = getattr(message, definition)
     try:
-        return (message.schema_json if definition == "schema_json" else text_of(message.schema)).decode()
+        return str((text_of(given) if definition == field else given).decode())
     except UnicodeDecodeError:
-        problems.add("kind.schema_json", "must be JSON text in UTF-8")
+        problems.add(f"kind.{field}_json", "must be JSON text in UTF-8")
     except ValueInvalid as error:
-        problems.add("kind.schema", str(error))
+        problems.add(f"kind.{field}", str(error))
     return None
 
 
@@ -330,14 +342,23 @@ def filled(value: Value, text: bytes) -> bool:
 
 
 def kind_message(kind: Kind, payload_format: int) -> admin_pb.Kind:
-    """The message of a kind. The schema is a Value, unless JSON text is asked for."""
-    message = admin_pb.Kind(name=kind.name, max_attempts=kind.max_attempts or 0)
+    """The message of a kind. Schemas are Values, unless JSON text is asked for."""
+    message = admin_pb.Kind(
+        name=kind.name,
+        max_attempts=kind.max_attempts or 0,
+        version=kind.version,
+        annotations=kind.annotations,
+    )
     if kind.slot_weight > 1:
         message.slot_weight = kind.slot_weight
     if kind.schema is not None:
         text = kind.schema.encode()
         if payload_format == pb.PAYLOAD_FORMAT_JSON or not filled(message.schema, text):
             message.schema_json = text
+    if kind.output_schema is not None:
+        text = kind.output_schema.encode()
+        if payload_format == pb.PAYLOAD_FORMAT_JSON or not filled(message.output_schema, text):
+            message.output_schema_json = text
     if kind.retry_policy is not None:
         _set_retry_policy(message.retry_policy, kind.retry_policy)
     if kind.timeout is not None:

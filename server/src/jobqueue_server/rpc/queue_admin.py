@@ -12,7 +12,7 @@ from ..core.catalog.catalog import Catalog
 from ..core.catalog.etags import etag_of
 from ..core.catalog.queues import QueueService
 from ..model import Kind, Queue
-from . import checks, convert, key_policy
+from . import checks, convert, key_policy, kind_values
 from .checks import Problems
 
 _FORMATS = dict(pb.PayloadFormat.items())
@@ -91,7 +91,7 @@ class QueueAdminServicer:
         return admin_pb.UnblockQueueKeyResponse(blocked_by=str(blocked_by), waiting=waiting)
 
     async def PutKind(self, request: admin_pb.PutKindRequest, call: Call) -> admin_pb.PutKindResponse:
-        """Declares a kind, or replaces it as a whole."""
+        """Declares a kind, or changes it: as a whole, or what the mask names."""
         problems = Problems()
         checks.enum(request.payload_format, _FORMATS, "payload_format", problems)
         if not request.HasField("kind"):
@@ -99,9 +99,14 @@ class QueueAdminServicer:
             problems.raise_if_any()
         kind = convert.kind(request.kind, problems)
         limits = key_policy.limits_of(request.kind, problems)
+        fields = kind_values.fields_named(request, problems)
         problems.raise_if_any()
-        kind = await self._catalog.put_kind(call.scope, replace(kind, **limits))
-        return admin_pb.PutKindResponse(kind=_kind_message(kind, request.payload_format))
+        kind, changed = await self._catalog.put_kind(
+            call.scope, replace(kind, **limits), fields, only_newer=request.only_newer
+        )
+        return admin_pb.PutKindResponse(
+            kind=_kind_message(kind, request.payload_format), unchanged=not changed
+        )
 
     async def ListKinds(self, request: admin_pb.ListKindsRequest, call: Call) -> admin_pb.ListKindsResponse:
         """Reads a page of kinds by name."""

@@ -487,6 +487,26 @@ class Kind(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AnnotationsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     SCHEMA_FIELD_NUMBER: _builtins.int
     SCHEMA_JSON_FIELD_NUMBER: _builtins.int
@@ -495,6 +515,10 @@ class Kind(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     SLOT_WEIGHT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    OUTPUT_SCHEMA_JSON_FIELD_NUMBER: _builtins.int
+    ANNOTATIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The kind's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out."""
     schema_json: _builtins.bytes
@@ -506,6 +530,13 @@ class Kind(_message.Message):
     has is never given to that worker. A change counts for jobs that start from then on, on each server within about a second.
     Every other limit counts jobs.
     """
+    version: _builtins.int
+    """The version of the payload's form, as the programs of the kind count it, 1..1000000. A producer says the version of one
+    payload by the header `x-payload-version`. The server compares it for `only_newer`, and checks no payload by it. 0: it has
+    none.
+    """
+    output_schema_json: _builtins.bytes
+    """The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte."""
     @_builtins.property
     def schema(self) -> _struct_pb2.Value:
         """The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
@@ -526,6 +557,18 @@ class Kind(_message.Message):
     def limits(self) -> Global___Limits:
         """What the kind allows of all its jobs together, over all queues. Unset: they are limited by their queues and workers alone."""
 
+    @_builtins.property
+    def output_schema(self) -> _struct_pb2.Value:
+        """The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
+        it was sent.
+        """
+
+    @_builtins.property
+    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What else its owners say of it, such as who they are. At most 16. A name has 1..64 characters, a value at most 1024
+        bytes. The server does nothing by them.
+        """
+
     def __init__(
         self,
         *,
@@ -537,14 +580,23 @@ class Kind(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         limits: Global___Limits | None = ...,
         slot_weight: _builtins.int = ...,
+        version: _builtins.int = ...,
+        output_schema: _struct_pb2.Value | None = ...,
+        output_schema_json: _builtins.bytes = ...,
+        annotations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "limits", b"limits", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "limits", b"limits", "output_definition", b"output_definition", "output_schema", b"output_schema", "output_schema_json", b"output_schema_json", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "limits", b"limits", "max_attempts", b"max_attempts", "name", b"name", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "slot_weight", b"slot_weight", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "definition", b"definition", "limits", b"limits", "max_attempts", b"max_attempts", "name", b"name", "output_definition", b"output_definition", "output_schema", b"output_schema", "output_schema_json", b"output_schema_json", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "slot_weight", b"slot_weight", "timeout", b"timeout", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_definition: _TypeAlias = _typing.Literal["schema", "schema_json"]  # noqa: Y015
     _WhichOneofArgType_definition: _TypeAlias = _typing.Literal["definition", b"definition"]  # noqa: Y015
+    _WhichOneofReturnType_output_definition: _TypeAlias = _typing.Literal["output_schema", "output_schema_json"]  # noqa: Y015
+    _WhichOneofArgType_output_definition: _TypeAlias = _typing.Literal["output_definition", b"output_definition"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_definition) -> _WhichOneofReturnType_definition | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_output_definition) -> _WhichOneofReturnType_output_definition | None: ...
 
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
@@ -1079,21 +1131,37 @@ class PutKindRequest(_message.Message):
 
     KIND_FIELD_NUMBER: _builtins.int
     PAYLOAD_FORMAT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ONLY_NEWER_FIELD_NUMBER: _builtins.int
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of the schema in the answer. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of the schemas in the answer. Default PAYLOAD_FORMAT_VALUE."""
+    only_newer: _builtins.bool
+    """Whether nothing is changed where the kind has a higher `version` than this one: programs of an older version that start
+    later do not undo what newer ones declared.
+    """
     @_builtins.property
     def kind(self) -> Global___Kind:
-        """The kind as a whole."""
+        """The kind: as a whole, or its name and what `update_mask` names."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What is changed: `schema`, `retry_policy`, `max_attempts`, `timeout`, `slot_weight`, `version`, `output_schema`,
+        `annotations`; `limits`, or of it `limits.max_running` and `limits.rate`. What it names and `kind` does not set gets its
+        default; all else stays as it is, or gets its default where the kind is new. Empty: all of it. Over REST its paths are
+        written as `maxAttempts`.
+        """
 
     def __init__(
         self,
         *,
         kind: Global___Kind | None = ...,
         payload_format: _job_pb2.PayloadFormat.ValueType = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        only_newer: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "payload_format", b"payload_format"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "only_newer", b"only_newer", "payload_format", b"payload_format", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1106,6 +1174,9 @@ class PutKindResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    unchanged: _builtins.bool
+    """Whether nothing was changed: the kind was so before, or `only_newer` kept it. REST does not tell it."""
     @_builtins.property
     def kind(self) -> Global___Kind:
         """The kind as it is stored."""
@@ -1114,10 +1185,11 @@ class PutKindResponse(_message.Message):
         self,
         *,
         kind: Global___Kind | None = ...,
+        unchanged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

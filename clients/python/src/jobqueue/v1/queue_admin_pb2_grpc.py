@@ -224,13 +224,15 @@ class QueueAdminServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PutKind(self, request, context):
-        """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+        """Declares a kind, or replaces it as a whole: a field that is not set gets its default. With `update_mask` it changes what
+        that names, and leaves the rest. To put what is there changes nothing, and is not audited. Jobs that were enqueued
         before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
-        the violation says where.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
+        names what can't be changed here; the violation says where.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
+        what `update_mask` does not name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -123,13 +123,15 @@ class QueueAdminStub:
     - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
     """
     PutKind: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.PutKindRequest, _queue_admin_pb2.PutKindResponse]
-    """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+    """Declares a kind, or replaces it as a whole: a field that is not set gets its default. With `update_mask` it changes what
+    that names, and leaves the rest. To put what is there changes nothing, and is not audited. Jobs that were enqueued
     before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
-      the violation says where.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
+      names what can't be changed here; the violation says where.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
+      what `update_mask` does not name.
     """
     ListKinds: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ListKindsRequest, _queue_admin_pb2.ListKindsResponse]
     """Lists the kinds, ordered by name.
@@ -234,13 +236,15 @@ class QueueAdminAsyncStub(QueueAdminStub):
     - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
     """
     PutKind: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.PutKindRequest, _queue_admin_pb2.PutKindResponse]  # type: ignore[assignment]
-    """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+    """Declares a kind, or replaces it as a whole: a field that is not set gets its default. With `update_mask` it changes what
+    that names, and leaves the rest. To put what is there changes nothing, and is not audited. Jobs that were enqueued
     before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
-      the violation says where.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
+      names what can't be changed here; the violation says where.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
+      what `update_mask` does not name.
     """
     ListKinds: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ListKindsRequest, _queue_admin_pb2.ListKindsResponse]  # type: ignore[assignment]
     """Lists the kinds, ordered by name.
@@ -402,13 +406,15 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_admin_pb2.PutKindRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.PutKindResponse, _abc.Awaitable[_queue_admin_pb2.PutKindResponse]]:
-        """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+        """Declares a kind, or replaces it as a whole: a field that is not set gets its default. With `update_mask` it changes what
+        that names, and leaves the rest. To put what is there changes nothing, and is not audited. Jobs that were enqueued
         before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
-          the violation says where.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
+          names what can't be changed here; the violation says where.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
+          what `update_mask` does not name.
         """
 
     @_abc_1.abstractmethod

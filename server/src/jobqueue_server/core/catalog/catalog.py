@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,9 +19,9 @@ from .. import tokens
 from ..access.checks import not_allowed
 from ..names import page_name
 from ..pages import page_size, page_token
-from ..upkeep.levels import LIMITS_LEVEL, WEIGHT_LEVEL, Levels
+from ..upkeep.levels import LIMITS_LEVEL, MASK_LEVEL, WEIGHT_LEVEL, Levels
 from .kinds import check_kind
-from .schema import PayloadSchema, SchemaInvalid
+from .schema import VERSION_HEADER, PayloadSchema, SchemaInvalid
 from .waiting_limits import WaitingLimit, WaitingLimits
 
 _log = logging.getLogger(__name__)
@@ -297,13 +297,16 @@ class Catalog:
         known = self._kinds[lane.kind_id]
         return known.schema is None and known.broken is None
 
-    def check_payload(self, lane: Lane, payload: bytes, path: str = "job.payload") -> None:
+    def check_payload(
+        self, lane: Lane, payload: bytes, path: str = "job.payload", headers: Mapping[str, str] | None = None
+    ) -> None:
         """Checks a payload, well-formed JSON as `check_json` has it, against the schema of its kind.
 
         Args:
             lane: As in `kind_of`.
             payload: The JSON text.
             path: Where it stood in the request.
+            headers: Of its job: they say of which version it is, for the words of the error.
 
         Raises:
             PayloadInvalid: It does not fit. At most ten violations, each with its path below `path`.
@@ -311,31 +314,45 @@ class Catalog:
         """
         known = self._kinds[lane.kind_id]
         if known.schema is not None:
-            known.schema.check(payload, path)
+            known.schema.check(payload, path, (headers or {}).get(VERSION_HEADER, "1"))
         elif known.broken is not None:
             words = f"the schema stored for the kind {lane.kind!r} is not one ({known.broken}); put the kind again"
             raise FieldInvalid.of(_beside(path), words)
 
-    async def put_kind(self, scope: Scope, kind: Kind) -> Kind:
-        """Declares the kind, or replaces all that is declared of it. Other servers follow within about a second.
+    async def put_kind(
+        self, scope: Scope, kind: Kind, fields: Collection[str] | None = None, *, only_newer: bool = False
+    ) -> tuple[Kind, bool]:
+        """Declares the kind, or changes what is declared of it. Other servers follow within about a second.
 
         Its limits hold from the commit on, whatever a server knows.
 
+        Args:
+            scope: Whose kind it is.
+            kind: The new values.
+            fields: Attributes of `Kind` that are changed; the others stay. None: all.
+            only_newer: Whether nothing is changed where a higher version is stored.
+
+        Returns:
+            The kind as it is stored, and whether it was changed.
+
         Raises:
-            FieldInvalid: The name, the schema or a bound breaks its rule.
-            ServersDiffer: An older server runs, which would not keep to its limits or its weight.
+            FieldInvalid: The name, a schema or a bound breaks its rule.
+            ServersDiffer: An older server runs, which would not keep to its limits or its weight, or would replace what
+                the mask does not name.
             NotAllowed: The principal may not declare it: that takes OPERATE on the kind in all queues.
         """
         check_kind(kind)
         if not scope.grants.may_kind(Permission.OPERATE, kind.name):
             raise not_allowed("OPERATE", "declare the kind", queue="*", kind=kind.name)
+        if fields is not None or only_newer:
+            await self._levels.require(MASK_LEVEL, "`update_mask` and `only_newer` of a kind")
         if kind.max_running is not None or kind.rate is not None:
             await self._levels.require(LIMITS_LEVEL, "`limits` of a kind")
         if kind.slot_weight > 1:
             await self._levels.require(WEIGHT_LEVEL, "`slot_weight` of a kind")
-        await self._store.put_kind(scope, kind)
+        put = await self._store.put_kind(scope, kind, fields, only_newer=only_newer)
         await self.refresh()
-        return kind
+        return put
 
     async def list_kinds(self, scope: Scope, asked_size: int, token: str) -> tuple[list[Kind], str]:
         """A page of kinds by name, and the token of the next one ("" after the last).
@@ -401,7 +418,8 @@ def _unknown(names: Sequence[str], kind: str, path: str) -> KindUnknown:
     meant = f" (did you mean {' or '.join(near)}?)" if near else ""
     description = f"the kind {kind!r} is not declared{meant}"
     return KindUnknown(
-        f"{path}: {description}; declare it with PutKind or `jobqueue kinds put {kind}`",
+        f"{path}: {description}; declare it with PutKind or `jobqueue kinds put {kind}`, or from its program with "
+        "sync_kinds or `jobqueue kinds sync`",
         metadata={"kind": kind, "nearest": ",".join(near)},
         violations=[FieldViolation(path, description)],
     )

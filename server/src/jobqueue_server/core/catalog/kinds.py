@@ -36,17 +36,9 @@ def check_kind(kind: Kind, path: str = "kind") -> None:
         wrong(
             "name", "must be 1 to 128 of a-z 0-9 _ . - and begin with a letter or digit, such as send_email"
         )
-    if kind.schema is not None:
-        size = len(kind.schema.encode("utf-8", "surrogatepass"))
-        if size > MAX_SCHEMA_BYTES:
-            wrong("schema", f"has {size} bytes; at most {MAX_SCHEMA_BYTES} are allowed")
-        elif "\x00" in kind.schema:
-            wrong("schema", "is not JSON: it holds a NUL character")
-        else:
-            try:
-                PayloadSchema(kind.schema)
-            except SchemaInvalid as error:
-                wrong("schema", f"is not a JSON Schema (2020-12): {error}")
+    for field, schema in (("schema", kind.schema), ("output_schema", kind.output_schema)):
+        if schema is not None and (trouble := _trouble(schema)):
+            wrong(field, trouble)
     if kind.max_attempts is not None and not 1 <= kind.max_attempts <= MAX_ATTEMPTS_LIMIT:
         wrong("max_attempts", f"must be from 1 to {MAX_ATTEMPTS_LIMIT}, or unset")
     if kind.timeout is not None and not MIN_TIMEOUT <= kind.timeout <= MAX_TIMEOUT:
@@ -64,6 +56,20 @@ def check_kind(kind: Kind, path: str = "kind") -> None:
             wrong("retry_policy.max_backoff", "must not be less than min_backoff")
     if violations:
         raise FieldInvalid(f"{violations[0].field}: {violations[0].description}", violations=violations)
+
+
+def _trouble(schema: str) -> str:
+    """What is wrong with a schema; empty: nothing."""
+    size = len(schema.encode("utf-8", "surrogatepass"))
+    if size > MAX_SCHEMA_BYTES:
+        return f"has {size} bytes; at most {MAX_SCHEMA_BYTES} are allowed"
+    if "\x00" in schema:
+        return "is not JSON: it holds a NUL character"
+    try:
+        PayloadSchema(schema)
+    except SchemaInvalid as error:
+        return f"is not a JSON Schema (2020-12): {error}"
+    return ""
 
 
 def _words(duration: timedelta) -> str:

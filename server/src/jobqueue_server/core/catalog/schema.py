@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import jsonschema_rs
@@ -13,6 +13,8 @@ from jsonschema_rs import ValidationErrorKind as Broken
 from ...errors import FieldViolation, PayloadInvalid
 
 MAX_VIOLATIONS = 10
+#: By this header a job says of which version its payload is, and by this word a branch of a schema for which it is.
+VERSION_HEADER = "x-payload-version"
 _MAX_WORDS = 300
 # Rules whose own words are a regular expression, or a piece of the schema.
 _OBSCURE = (Broken.Pattern, Broken.AnyOf, Broken.OneOfNotValid, Broken.OneOfMultipleValid, Broken.Not)
@@ -34,6 +36,7 @@ class PayloadSchema:
         Raises:
             SchemaInvalid: The text is not JSON, not a schema, or refers to something outside itself.
         """
+        self._branches: dict[int, tuple[object, jsonschema_rs.Draft202012Validator] | None] = {}
         try:
             self._schema = schema = _loads(text)
         except (ValueError, RecursionError) as error:
@@ -43,8 +46,11 @@ class PayloadSchema:
         except ValueError:
             raise SchemaInvalid(_why(schema)) from None
 
-    def check(self, payload: bytes, path: str) -> None:
+    def check(self, payload: bytes, path: str, version: str = "1") -> None:
         """Checks a payload that is well-formed JSON.
+
+        Where the schema is `anyOf` of versions, the error is that of the payload's version, as its job's header has it;
+        of the first branch, where there is none for it.
 
         Raises:
             PayloadInvalid: It does not fit; at most ten violations, with their paths below `path`.
@@ -53,13 +59,38 @@ class PayloadSchema:
         if self._validator.is_valid(value):
             return
         violations: list[FieldViolation] = []
-        for error in self._validator.iter_errors(value):
+        for error, schema in self._errors(value, version):
             if len(violations) == MAX_VIOLATIONS:
                 break
-            violations.append(_violation(error, path, self._schema))
+            violations.append(_violation(error, path, schema))
         first = violations[0]
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
         raise PayloadInvalid(f"{first.field}: {first.description}{more}", violations=violations)
+
+    def _errors(self, value: object, version: str) -> Iterator[tuple[jsonschema_rs.ValidationError, object]]:
+        """What is wrong, each with the schema that says so."""
+        for error in self._validator.iter_errors(value):
+            branch = self._branch(version) if list(error.schema_path) == ["anyOf"] else None
+            if branch is None:
+                yield error, self._schema
+            else:
+                yield from ((each, branch[0]) for each in branch[1].iter_errors(value))
+
+    def _branch(self, version: str) -> tuple[object, jsonschema_rs.Draft202012Validator] | None:
+        """The schema of a version alone, compiled at its first error; None: this one is not of versions."""
+        branches: Any = self._schema["anyOf"]
+        numbers = [each.get(VERSION_HEADER) if isinstance(each, dict) else None for each in branches]
+        if not all(isinstance(number, int) for number in numbers):
+            return None
+        wanted = next((at for at, number in enumerate(numbers) if str(number) == version), 0)
+        if wanted not in self._branches:
+            alone = {**branches[wanted], "$defs": self._schema.get("$defs", {})}
+            try:
+                self._branches[wanted] = alone, _validator(alone, mask="the value")
+            except ValueError:
+                # Its references lead elsewhere than to the definitions.
+                self._branches[wanted] = None
+        return self._branches[wanted]
 
 
 def _validator(schema: object, *, mask: str | None) -> jsonschema_rs.Draft202012Validator:

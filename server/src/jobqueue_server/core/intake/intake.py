@@ -69,7 +69,8 @@ class Intake:
                 _check_order(some.new, lane, place(path, first))
             if not catalog.takes_any_json(lane):
                 for index, payload in enumerate(some.payloads, first):
-                    catalog.check_payload(lane, payload, f"{place(path, index)}.payload")
+                    at = f"{place(path, index)}.payload"
+                    catalog.check_payload(lane, payload, at, some.new.headers)
             rows.append(self._row(scope, some, lane))
             lanes.append(lane)
             if lane.backlog is not None:

@@ -18,7 +18,8 @@ _log = logging.getLogger(__name__)
 # 8: workers that are drained; changes of jobs that wait, operations that servers of before would not know.
 # 9: a standstill, in which nothing is handed out.
 # 10: how long queues keep jobs that ended.
-LEVEL = 10
+# 11: changes of what is named of a kind, which servers of before would take for the whole of it.
+LEVEL = 11
 #: Since this level servers keep to what is named at 5.
 LIMITS_LEVEL = 5
 #: Since this level servers count how many slots a job takes.
@@ -33,6 +34,8 @@ UPDATE_LEVEL = 8
 STANDSTILL_LEVEL = 9
 #: Since this level servers keep jobs that ended as long as their queue says.
 RETENTION_LEVEL = 10
+#: Since this level servers leave of a kind what a mask does not name.
+MASK_LEVEL = 11
 
 
 class Levels:

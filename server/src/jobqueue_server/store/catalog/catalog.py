@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 from uuid import UUID
 
 from ...lifecycle import Hold, Status
-from ...model import NO_KEY_POLICY, KeyPolicy, Kind, OnKeyFailure, QueueRetention, Rate, RetryPolicy
+from ...model import NO_KEY_POLICY, KeyPolicy, Kind, OnKeyFailure, QueueRetention, Rate
 from ...scope import Scope
 from ..access.audit import audited
 from ..database import Database, Record
+from .declarations import a_kind, put, whole_kind
+from .rates import rate_of, stored_rate, told_rate
 
 _BUILTIN_KINDS = "kinds"
 #: In the order of `QueueRetention`.
@@ -144,9 +145,9 @@ class CatalogStore:
                 row["max_waiting"],
                 row["says_of_keys"],
                 row["max_running"],
-                _rate(row),
+                rate_of(row),
                 row["kind_max_running"],
-                _rate(row, "kind_"),
+                rate_of(row, "kind_"),
                 row["slot_weight"] or 1,
                 row["shortest_retention"],
             )
@@ -157,7 +158,7 @@ class CatalogStore:
         """Every kind of every namespace, by id; with the schemas of those written at `schemas_since` or later."""
         return [
             KindRow(
-                row["id"], row["namespace_id"], _kind(row), row["declared"], row["updated_at"], row["sent"]
+                row["id"], row["namespace_id"], a_kind(row), row["declared"], row["updated_at"], row["sent"]
             )
             for row in await self._database.fetch("catalog_kinds", schemas_since)
         ]
@@ -172,33 +173,13 @@ class CatalogStore:
         rows = await self._database.fetch(
             "list_kinds", scope.namespace, after, seen_too, limit, scope.grants.kinds_seen()
         )
-        return [_kind(row) for row in rows]
+        return [whole_kind(row) for row in rows]
 
-    async def put_kind(self, scope: Scope, kind: Kind) -> None:
-        """Declares the kind, or replaces all that is declared of it, with the gates of its lanes."""
-        policy = kind.retry_policy
-        async with audited(self._database) as transaction:
-            row = await transaction.fetchrow(
-                "put_kind",
-                scope.namespace,
-                kind.name,
-                kind.schema,
-                _milliseconds(policy.min_backoff) if policy else None,
-                _milliseconds(policy.max_backoff) if policy else None,
-                kind.max_attempts,
-                _milliseconds(kind.timeout) if kind.timeout is not None else None,
-                kind.max_running,
-                *_stored_rate(kind.rate),
-                kind.slot_weight if kind.slot_weight > 1 else None,
-            )
-            assert row is not None
-            await transaction.fetch("gate_lanes_of_kind", row["id"])
-            await transaction.tell(
-                scope,
-                "PutKind",
-                f"kind:{kind.name}",
-                details=_put(kind),
-            )
+    async def put_kind(
+        self, scope: Scope, kind: Kind, fields: Collection[str] | None = None, *, only_newer: bool = False
+    ) -> tuple[Kind, bool]:
+        """Declares the kind, or changes what is declared of it, with the gates of its lanes: as `declarations.put`."""
+        return await put(self._database, scope, kind, fields, only_newer=only_newer)
 
     async def declare_builtin_kinds(self, namespace: int | None = None) -> None:
         """Declares the kinds that come with the package where a namespace has declared none of that name.
@@ -277,13 +258,13 @@ class CatalogStore:
             after = _agreed(replace(before, **changes), changes)
             before_own = {
                 **{name: row[name] for name in ("max_waiting", "max_running", *_KEPT)},
-                "rate": _rate(row),
+                "rate": rate_of(row),
             }
             after_own = {**before_own, **(own or {})}
             if after != before or after_own != before_own:
                 await transaction.fetch("lock_kinds_of_queue", row["id"])
                 await transaction.fetch("set_key_policy", row["id"], *_stored(after, after_own))
-            details = {**_limits_of(after), **_rate_of(after_own.pop("rate")), **after_own}
+            details = {**_limits_of(after), **told_rate(after_own.pop("rate")), **after_own}
             await transaction.tell(scope, "UpdateQueue", f"queue:{queue}", details=details)
             return True
 
@@ -359,25 +340,6 @@ class CatalogStore:
         return depths
 
 
-def _kind(row: Record) -> Kind:
-    policy = None
-    if row["min_backoff_ms"] is not None:
-        policy = RetryPolicy(
-            timedelta(milliseconds=row["min_backoff_ms"]), timedelta(milliseconds=row["max_backoff_ms"])
-        )
-    timeout = None if row["timeout_ms"] is None else timedelta(milliseconds=row["timeout_ms"])
-    return Kind(
-        row["name"],
-        row["schema"],
-        policy,
-        row["max_attempts"],
-        timeout,
-        row["max_running"],
-        _rate(row),
-        row["slot_weight"] or 1,
-    )
-
-
 def _queue(row: Record) -> QueueRow:
     return QueueRow(
         row["name"],
@@ -387,7 +349,7 @@ def _queue(row: Record) -> QueueRow:
         row["revision"],
         row["max_waiting"],
         row["max_running"],
-        _rate(row),
+        rate_of(row),
         QueueRetention(*(row[name] for name in _KEPT)),
     )
 
@@ -396,49 +358,24 @@ def _stored(keys: KeyPolicy, own: Mapping[str, Any]) -> tuple[object, ...]:
     """The columns of a queue that say what it allows of its keys, and of all its jobs."""
     return (
         keys.max_running,
-        *_stored_rate(keys.rate),
+        *stored_rate(keys.rate),
         keys.max_waiting,
         keys.require_key or None,
         own["max_waiting"],
         _STRICT if keys.strict else None,
         _stored_failure(keys.on_failure),
         own["max_running"],
-        *_stored_rate(own["rate"]),
+        *stored_rate(own["rate"]),
         keys.fair or None,
         *(own[name] for name in _KEPT),
     )
-
-
-def _put(kind: Kind) -> dict[str, int | str | timedelta | None]:
-    """What the audit log has of a kind that was put."""
-    digest = sha256((kind.schema or "").encode("utf-8", "surrogatepass")).hexdigest()
-    policy = kind.retry_policy
-    return {
-        "schema_sha256": None if kind.schema is None else digest,
-        "min_backoff": policy.min_backoff if policy else None,
-        "max_backoff": policy.max_backoff if policy else None,
-        "max_attempts": kind.max_attempts,
-        "timeout": kind.timeout,
-        "max_running": kind.max_running,
-        **_rate_of(kind.rate),
-        "slot_weight": kind.slot_weight if kind.slot_weight > 1 else None,
-    }
-
-
-def _rate_of(rate: Rate | None, of: str = "") -> dict[str, int | timedelta | None]:
-    """What the audit log has of a rate."""
-    return {
-        f"{of}rate_count": rate.count if rate else None,
-        f"{of}rate_period": rate.period if rate else None,
-        f"{of}rate_burst": rate.burst if rate else None,
-    }
 
 
 def _limits_of(keys: KeyPolicy) -> dict[str, int | bool | str | timedelta | None]:
     """What the audit log has of the limits of a queue's keys."""
     return {
         "key_max_running": keys.max_running,
-        **_rate_of(keys.rate, "key_"),
+        **told_rate(keys.rate, "key_"),
         "key_max_waiting": keys.max_waiting,
         "require_key": keys.require_key or None,
         "key_order": "strict" if keys.strict else None,
@@ -451,7 +388,7 @@ def _key_policy(row: Record) -> KeyPolicy | None:
     """None where nothing is said of the queue's keys."""
     policy = KeyPolicy(
         row["key_max_running"],
-        _rate(row, "key_"),
+        rate_of(row, "key_"),
         row["key_max_waiting"],
         bool(row["require_key"]),
         row["key_order"] is not None,
@@ -459,17 +396,6 @@ def _key_policy(row: Record) -> KeyPolicy | None:
         bool(row["key_fair"]),
     )
     return None if policy == NO_KEY_POLICY else policy
-
-
-def _rate(row: Record, of: str = "") -> Rate | None:
-    if row[f"{of}rate_count"] is None:
-        return None
-    period = timedelta(milliseconds=row[f"{of}rate_period_ms"])
-    return Rate(row[f"{of}rate_count"], period, row[f"{of}rate_burst"])
-
-
-def _stored_rate(rate: Rate | None) -> tuple[int | None, ...]:
-    return (rate.count, _milliseconds(rate.period), rate.burst) if rate else (None, None, None)
 
 
 def _agreed(policy: KeyPolicy, changes: Mapping[str, Any]) -> KeyPolicy:
@@ -496,7 +422,3 @@ def _agreed(policy: KeyPolicy, changes: Mapping[str, Any]) -> KeyPolicy:
 
 def _stored_failure(on_failure: OnKeyFailure) -> int | None:
     return None if on_failure is OnKeyFailure.CONTINUE else int(on_failure)
-
-
-def _milliseconds(duration: timedelta) -> int:
-    return duration // timedelta(milliseconds=1)
