@@ -45,7 +45,7 @@ COMMANDS = [
             "whoami",
         ]
     ],
-    *[("kinds", name) for name in ("list", "put")],
+    *[("kinds", name) for name in ("list", "put", "get", "set", "diff", "sync", "export")],
     *[("queues", name) for name in ("list", "show", "pause", "resume", "set", "keys", "key", "unblock")],
     *[
         ("schedules", name)

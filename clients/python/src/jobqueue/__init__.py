@@ -276,6 +276,9 @@ if TYPE_CHECKING:
         Status as Status,
     )
     from .jobs import (
+        SyncedKind as SyncedKind,
+    )
+    from .jobs import (
         Unique as Unique,
     )
     from .jobs import (
@@ -443,7 +446,7 @@ _HOME = {
     "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyDetail KeyHolder LineDetail NameDetail "
     "PauseDetail QueueDemand Reason ReasonCode TotalDetail WorkerSubscription WorkersDetail",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress KeyOrder KeyPolicy "
-    "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate Retention RetryPolicy Status Unique "
+    "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate Retention RetryPolicy Status SyncedKind Unique "
     "UniqueAction UniqueField UniqueScope Until",
     "observer": "Attempt Observer",
     "outcomes": "Cancelled Discard Retry Snooze",

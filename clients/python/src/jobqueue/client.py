@@ -22,7 +22,7 @@ from .calls import FirstUse, call
 from .channel import Access, Token
 from .connections import Connections
 from .environment import from_environment
-from .errors import DeadlineExceeded, JobQueueError, WaitTimeout
+from .errors import DeadlineExceeded, JobQueueError, NotSupported, WaitTimeout
 from .insight import Explanation, QueueDemand, demand, explanation
 from .jobs import (
     SAME,
@@ -40,7 +40,9 @@ from .jobs import (
     RetryPolicy,
     Same,
     Status,
+    SyncedKind,
     Unique,
+    no_kind,
 )
 from .observer import Observer, Observing
 from .overview import GroupBy, JobCount, Overview, ServerInfo, Stats
@@ -188,9 +190,11 @@ class Client:
             IdempotencyKeyReused: The key belongs to another request.
             Duplicate: Another job holds the name, and `unique` has REJECT.
             ServersDiffer: `hold` is set, and an older server runs, which would not hold the job back.
-            TypeError: Other arguments stand beside a `NewJob`.
+            TypeError: Other arguments stand beside a `NewJob`, or the kind is none.
         """
         typed = not isinstance(kind, str | NewJob)
+        if typed and not hasattr(kind, "as_said"):
+            raise no_kind(kind)
         job = NewJob(
             kind if isinstance(kind, str) else kind.kind if isinstance(kind, NewJob) else kind.name,
             None if typed else payload,
@@ -818,16 +822,83 @@ class Client:
 
     # --- kinds and queues ---
 
-    async def put_kind(self, kind: Kind, *, deadline: timedelta | None = None) -> Kind:
-        """Declares a kind, or replaces it as a whole.
+    async def put_kind(
+        self,
+        kind: Kind,
+        *,
+        fields: Sequence[str] | None = None,
+        only_newer: bool = False,
+        deadline: timedelta | None = None,
+    ) -> Kind:
+        """Declares a kind, or changes it.
+
+        Args:
+            kind: The kind.
+            fields: What of it is changed: names of attributes of `Kind`, also `limits.max_running` and `limits.rate`.
+                The rest stays as it is. Default: it is replaced as a whole.
+            only_newer: Whether nothing is changed where the server has a higher `version` of it.
+            deadline: For the call.
+
+        Returns:
+            The kind as the server has it now.
 
         Raises:
-            InvalidRequest: A field is out of its range, or the schema is no JSON Schema.
-            ServersDiffer: An older server runs, which would not keep to its limits or its slot weight.
+            InvalidRequest: A field is out of its range, or a schema is no JSON Schema.
+            ServersDiffer: An older server runs, which would not keep to its limits or its slot weight, or would replace
+                what `fields` does not name.
         """
-        request = admin_pb.PutKindRequest(kind=convert.kind_message(kind), payload_format=_JSON)
+        request = admin_pb.PutKindRequest(
+            kind=convert.kind_message(kind),
+            payload_format=_JSON,
+            update_mask=None if fields is None else FieldMask(paths=fields),
+            only_newer=only_newer,
+        )
         answer = await self._admin("PutKind", request, admin_pb.PutKindResponse, deadline)
         return convert.kind(answer.kind)
+
+    async def sync_kinds(
+        self, kinds: Iterable[JobKind[Any, Any]], *, deadline: timedelta | None = None
+    ) -> builtins.list[SyncedKind]:
+        """Tells the server what kinds that `define_kind` made are: for each one its schemas and its version.
+
+        Of the rest it says `max_attempts`, `timeout` and `retry_policy` where the declaration has them; what it does
+        not name stays as an operator set it. A kind of which the server has a higher version stays as it is. One that
+        the server does not know is made. It takes a call for each kind, one after the other.
+
+        Args:
+            kinds: The kinds.
+            deadline: For each call.
+
+        Returns:
+            What was done, in the same order.
+
+        Raises:
+            InvalidRequest: A schema is no JSON Schema, or too large.
+            NotAllowed: The caller may not declare a kind: that takes OPERATE on it in all queues. Those before it are
+                declared.
+            ServersDiffer: An older server runs, which would replace what is not named.
+            NotSupported: The server is older, and has done so.
+        """
+        synced = []
+        for each in kinds:
+            kind, fields = each.declaration()
+            request = admin_pb.PutKindRequest(
+                kind=convert.kind_message(kind),
+                payload_format=_JSON,
+                update_mask=FieldMask(paths=fields),
+                only_newer=True,
+            )
+            answer = await self._admin("PutKind", request, admin_pb.PutKindResponse, deadline)
+            stored = convert.kind(answer.kind)
+            if stored.version < kind.version:
+                raise NotSupported(
+                    f"the server is older than sync_kinds: it replaced all that was declared of the kind {kind.name}; "
+                    "upgrade it, and set its settings again",
+                    code="UNIMPLEMENTED",
+                )
+            newer = answer.unchanged and stored.version > kind.version
+            synced.append(SyncedKind(stored, not answer.unchanged, newer))
+        return synced
 
     async def list_kinds(self, *, deadline: timedelta | None = None) -> builtins.list[Kind]:
         """Reads all kinds, in order of their names."""

@@ -144,6 +144,10 @@ def kind_message(kind: Kind) -> queue_admin_pb2.Kind:
         message.limits.CopyFrom(limits_message(kind.limits))
     if kind.slot_weight != 1:
         message.slot_weight = kind.slot_weight
+    message.version = kind.version
+    if kind.output_schema is not None:
+        message.output_schema_json = encode(kind.output_schema, "output_schema")
+    message.annotations.update(kind.annotations)
     return message
 
 
@@ -210,6 +214,9 @@ def kind(message: queue_admin_pb2.Kind) -> Kind:
         timeout=_span(message, "timeout"),
         limits=_limits(message.limits) if message.HasField("limits") else None,
         slot_weight=message.slot_weight or 1,
+        version=message.version,
+        output_schema=decode(message.output_schema_json) if message.output_schema_json else None,
+        annotations=dict(message.annotations),
     )
 
 

@@ -460,7 +460,7 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of jobs. `put_kind` replaces a kind as a whole.
+    """A kind of jobs.
 
     Attributes:
         name: Its name.
@@ -470,6 +470,11 @@ class Kind:
         timeout: For jobs without their own value. None: no limit.
         limits: What it allows of all its jobs together, over all queues. None: no limit.
         slot_weight: How many slots of a worker each of its jobs takes, 1 to 1000.
+        version: Of its payloads, 1 to 1,000,000. 0: it has none.
+        output_schema: The JSON Schema of its outputs, as a Python value. No output is checked by it. None: nothing is
+            said of them.
+        annotations: What else its owners say of it: at most 16, with names of 1 to 64 characters and values of at most
+            1024 bytes.
     """
 
     name: str
@@ -479,6 +484,30 @@ class Kind:
     timeout: timedelta | None = None
     limits: Limits | None = None
     slot_weight: int = 1
+    version: int = 0
+    output_schema: Mapping[str, Any] | bool | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def no_kind(given: object) -> TypeError:
+    """The error of what stands in the place of a kind and is none."""
+    what = f"the class {given.__name__}" if isinstance(given, type) else f"of type {type(given).__name__}"
+    return TypeError(f"the kind is {what}; it must be the name of a kind, what define_kind made, or a NewJob")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedKind:
+    """What `sync_kinds` did with one kind.
+
+    Attributes:
+        kind: The kind as the server has it now.
+        changed: Whether it was changed.
+        newer: Whether the server has a higher version of it, declared by a newer program, and so nothing was changed.
+    """
+
+    kind: Kind
+    changed: bool
+    newer: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,18 +115,19 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
 class Refused(Exception):
     """What was given can't be used, as this command sees already. `where` names it, for example a line of a file."""
 
-    def __init__(self, message: str, *, where: str = "") -> None:
+    def __init__(self, message: str, *, where: str = "", code: Exit = Exit.USAGE) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
+        self.code = code
 
 
 def fail(error: JobQueueError | Refused, *, as_json: bool, server: str = "", hint: str = "") -> NoReturn:
     """Says what was wrong, where, and what to do; then ends the command."""
     if isinstance(error, Refused):
-        code, advice = Exit.USAGE, ""
+        code, advice = error.code, ""
         message = f"{error.where}: {error.message}" if error.where else error.message
-        name, facts = "USAGE", {}
+        name, facts = error.code.name, {}
         violations: Iterable[FieldViolation] = ()
         request_id = ""
     else:

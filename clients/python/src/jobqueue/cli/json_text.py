@@ -114,6 +114,11 @@ def kind(each: Kind) -> dict[str, Any]:
         timeout=_span(each.timeout),
         limits=_limits(each.limits),
         slot_weight=each.slot_weight if each.slot_weight > 1 else 0,
+        version=each.version,
+        output_schema=Raw(json.dumps(each.output_schema, ensure_ascii=False))
+        if each.output_schema is not None
+        else None,
+        annotations=dict(each.annotations),
     )
 
 

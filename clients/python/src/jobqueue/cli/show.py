@@ -264,6 +264,23 @@ def kinds(found: Sequence[Kind]) -> None:
     out.print(table)
 
 
+def kind(each: Kind) -> None:
+    """One kind: its row, and what a table has no room for."""
+    kinds([each])
+    for name, value in (
+        ("version", str(each.version) if each.version else ""),
+        *sorted(each.annotations.items()),
+        ("schema", _document(each.schema)),
+        ("output schema", _document(each.output_schema)),
+    ):
+        if value:
+            line(f"{name}: {value}")
+
+
+def _document(schema: object) -> str:
+    return "" if schema is None else json.dumps(schema, indent=2, ensure_ascii=False)
+
+
 def _schema(each: Kind) -> Text:
     if not isinstance(each.schema, dict):
         return Text("any JSON" if each.schema is None else str(each.schema))

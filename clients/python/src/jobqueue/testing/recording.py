@@ -13,7 +13,7 @@ from ..batches import key_of
 from ..convert import job as job_of
 from ..convert import new_job
 from ..errors import FieldViolation, IdempotencyKeyReused, InvalidRequest
-from ..jobs import Auto, EnqueueResult, Job, NewJob
+from ..jobs import Auto, EnqueueResult, Job, NewJob, no_kind
 from ..v1 import job_pb2
 from .performed import new_job_of
 
@@ -41,8 +41,10 @@ class _Recorder:
             job = kind
         elif isinstance(kind, str):
             job = NewJob(kind, payload, **options)
-        else:
+        elif hasattr(kind, "as_said"):
             job = kind.new(payload, **options)
+        else:
+            raise no_kind(kind)
         return self._kept(job, "job")
 
     def enqueued_many(self, jobs: Iterable[NewJob]) -> list[EnqueueResult]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast, overload
 
 from ..errors import FieldViolation, PayloadInvalid
-from ..jobs import Auto, Job, LeasedJob, NewJob, RetryPolicy, Status, Unique
+from ..jobs import Auto, Job, Kind, LeasedJob, NewJob, RetryPolicy, Status, Unique
 from ..outcomes import Discard, Snooze
 from ..payload import JsonText
 from ..payload import decode as read
@@ -25,8 +25,9 @@ VERSION_HEADER = "x-payload-version"
 MOST_SNOOZES = 20
 _SNOOZE = timedelta(seconds=15)
 _LONGEST_SNOOZES = 8
-#: What a kind says for all its jobs.
-_DEFAULTS = ("max_attempts", "timeout", "retry_policy", "queue", "priority")
+#: What a kind says for all its jobs. The first are settings of the server, which `sync_kinds` tells it.
+_SYNCED = ("max_attempts", "timeout", "retry_policy")
+_DEFAULTS = (*_SYNCED, "queue", "priority")
 
 
 class PayloadUnreadable(Exception):
@@ -273,6 +274,20 @@ class JobKind(Generic[P, R]):
     def output_schema(self) -> Schema | None:
         """The JSON Schema of its outputs; None: it has none."""
         return None if self.output is None else self.output.schema()
+
+    def declaration(self) -> tuple[Kind, list[str]]:
+        """What `sync_kinds` says of the kind, and the names of what it says; the server leaves the rest as it is."""
+        said: dict[str, Any] = {
+            name: value for name in _SYNCED if (value := self.defaults.get(name)) is not None
+        }
+        kind = Kind(
+            name=self.name,
+            schema=self.schema(),
+            version=self.version,
+            output_schema=self.output_schema(),
+            **said,
+        )
+        return kind, ["schema", "output_schema", "version", *said]
 
     def _check(self, job: Job) -> None:
         if job.kind != self.name and job.kind not in self.aliases:

@@ -30,6 +30,7 @@ class Handler:
         function: The handler, which takes a context.
         source: What was registered: the same, or for a typed kind a function that takes a payload and a context.
         kind_name: What the module of `source` calls the typed kind, of those that run in a process. Empty: none.
+        typed: The typed kind; None: it is known by its name alone.
         run_in: `loop`: on the loop that serves; `thread`; or `process`.
         slots: How many run at once at most. None: bounded by the worker's concurrency alone.
         cancel: What a request to cancel does to an async handler: `raise` CancelledError in it, or the `flag` alone.
@@ -42,6 +43,7 @@ class Handler:
     cancel: OnCancel
     source: Callable[..., Any] = _nothing
     kind_name: str = ""
+    typed: JobKind[Any, Any] | None = None
 
 
 #: Of a kind that the worker did not ask for.
@@ -113,7 +115,7 @@ class Handlers:
             adapted = taking_a_context(typed, function, is_async=is_async)
             kind_name = name_in_module(typed, function) if where == "process" else ""
         for name in names:
-            self._by_kind[name] = Handler(name, adapted, where, slots, on_cancel, function, kind_name)
+            self._by_kind[name] = Handler(name, adapted, where, slots, on_cancel, function, kind_name, typed)
 
     def adopt(self, handler: Handler) -> None:
         """Adds a handler of another worker, as it is.
@@ -135,6 +137,10 @@ class Handlers:
     def get(self, kind: str) -> Handler | None:
         """The handler of a kind."""
         return self._by_kind.get(kind)
+
+    def typed(self) -> list[JobKind[Any, Any]]:
+        """The typed kinds that have one, in the order in which they got it."""
+        return list(dict.fromkeys(each.typed for each in self._by_kind.values() if each.typed is not None))
 
     def kinds(self) -> list[str]:
         """The kinds that have one, in order."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jobqueue.typed.handler import AddsTyped
     from jobqueue.typed.kind import JobKind
 
+    from .declaring import Declaring
     from .health import HealthServer
 
 F = TypeVar("F", bound=HandlerFunction)
@@ -49,6 +50,7 @@ class WorkerKeywords(TypedDict, total=False):
     stop_when_lost: bool
     handlers: Mapping[str, HandlerFunction] | None
     paused: bool
+    sync_kinds: bool
     health: str | None
     observer: Observer | None
     traces: Traces | None
@@ -84,6 +86,9 @@ class Worker:
         credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`. A function is called at every connect.
         paused: Whether the worker takes no jobs until `resume`.
+        sync_kinds: Whether the worker tells the server what its typed kinds are, as `Client.sync_kinds` does, before it
+            takes jobs. Its key then needs OPERATE on them in all queues. It waits for a server as it does for its
+            session.
         health: Where `/livez` and `/readyz` are served, as `host:port`, by a thread of its own. None: nowhere.
         observer: Is told of attempts and of the session, by a thread of its own.
         traces: Makes spans of handlers, `jobqueue.otel.OpenTelemetry`. None: as OpenTelemetry's variables say.
@@ -104,6 +109,7 @@ class Worker:
         credentials: grpc.ChannelCredentials | None = None,
         token: Token | None = None,
         paused: bool = False,
+        sync_kinds: bool = False,
         health: str | None = None,
         observer: Observer | None = None,
         traces: Traces | None = None,
@@ -130,6 +136,8 @@ class Worker:
         self._engine: Engine | None = None
         self._stop_asked = False
         self._paused = paused
+        self._sync_kinds = sync_kinds
+        self._declaring: Declaring | None = None
         self._book: StatusBook | None = None
 
     @classmethod
@@ -238,7 +246,7 @@ class Worker:
         """
         if not len(self._handlers):
             raise RuntimeError('the worker has no handlers: add one with @worker.handler("kind")')
-        if self._engine is not None:
+        if self._engine is not None or self._declaring is not None:
             raise RuntimeError("the worker serves already")
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
@@ -254,28 +262,27 @@ class Worker:
         traces = traces_of_worker(self._traces)
         health = self._serve_health(book)
         self._book = book
-        self._engine = Engine(
-            self._options,
-            self._handlers,
-            observing,
-            loop,
-            on_end,
-            book,
-            traces,
-            paused=self._paused,
-            ticking=health is not None,
-        )
-        self._engine.start()
-        if self._stop_asked:
-            self.stop()
         try:
-            await asyncio.shield(ended)
-        except asyncio.CancelledError:
-            self._engine.stop(0, "cancelled")
-            await ended
-            raise
+            if self._sync_kinds and not await self._declare(book):
+                book.ended(None)
+                return
+            engine = self._engine = Engine(
+                self._options,
+                self._handlers,
+                observing,
+                loop,
+                on_end,
+                book,
+                traces,
+                paused=self._paused,
+                ticking=health is not None,
+            )
+            engine.start()
+            if self._stop_asked:
+                self.stop()
+            await _ended(engine, ended)
         finally:
-            self._engine = None
+            self._engine = self._declaring = None
             self._stop_asked = False
             if health is not None:
                 await asyncio.to_thread(health.close)
@@ -292,6 +299,8 @@ class Worker:
             reason: Why, for the server's log.
         """
         self._stop_asked = True
+        if (declaring := self._declaring) is not None:
+            declaring.stop()
         engine = self._engine
         if engine is not None:
             seconds = (self._options.shutdown_grace if grace is None else grace).total_seconds()
@@ -315,6 +324,21 @@ class Worker:
         """What the worker does now, by its own clock. For any thread; asks no server."""
         book = self._book
         return (book or self._new_book()).status()
+
+    async def _declare(self, book: StatusBook) -> bool:
+        # Loaded here: a worker that syncs nothing does not wait for the import.
+        from .declaring import Declaring
+
+        self._declaring = declaring = Declaring(self._options, self._handlers.typed(), book)
+        if self._stop_asked:
+            declaring.stop()
+        try:
+            synced = await declaring.run()
+        except BaseException as error:
+            book.ended(error)
+            raise
+        self._declaring = None
+        return synced and not self._stop_asked
 
     def _new_book(self, observing: Observing | None = None) -> StatusBook:
         slots = 0 if self._paused else self._options.concurrency
@@ -358,6 +382,15 @@ class Worker:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+async def _ended(engine: Engine, ended: asyncio.Future[None]) -> None:
+    try:
+        await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        engine.stop(0, "cancelled")
+        await ended
+        raise
 
 
 def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
