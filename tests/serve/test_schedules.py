@@ -524,6 +524,23 @@ async def test_as_many_runs_are_kept_as_the_policy_says(place: Place) -> None:
     assert (await get(place)).fired == 5
 
 
+async def test_the_job_of_each_tick_is_as_the_schedule_was_last_changed(place: Place) -> None:
+    await create(place, policy=policy(overlap=Allow), payload=b'{"a": 1}', labels={"team": "a"})
+    await due_now(place)
+    await fired(place, 1)
+    job = (await get(place)).job
+    job.payload_json, job.priority = b'{"a": 2}', 7
+    await update(place, "job", job=job)
+    await due_now(place)
+    await fired(place, 2)
+    job.priority = 8
+    await update(place, "job", job=job)
+    await due_now(place)
+    await fired(place, 3)
+    rows = await place.sql("select convert_from(payload, 'UTF8') as payload, priority from job order by id")
+    assert [tuple(row) for row in rows] == [('{"a": 1}', 0), ('{"a": 2}', 7), ('{"a": 2}', 8)]
+
+
 # ---- by hand
 
 

@@ -174,13 +174,19 @@ async def test_servers_that_fire_at_once_fire_each_tick_once(dsn: str) -> None:
         assert await here.value("select count(*) from schedule_run where outcome = 1") == 500
 
 
-async def test_a_tick_has_one_run_whatever_went_wrong_before(place: Place) -> None:
-    """The second line of defence: without the lock and with `next_at` set back, the primary key holds."""
+@pytest.mark.parametrize("again", ["next_at", "buffered_at"])
+async def test_a_tick_has_one_run_whatever_went_wrong_before(place: Place, again: str) -> None:
+    """The second line of defence: without the lock and with `next_at` set back, the primary key holds.
+
+    A tick that waited is written by another statement.
+    """
     await create(place, when=spec(every=3600), policy=policy(overlap=SchedulePolicy.ALLOW))
     await place.sql("update schedule set next_at = now()")
     place.app.schedule.firer.wake()
     await eventually(lambda: fired(place, 1))
-    await place.sql("update schedule set next_at = (select tick from schedule_run), last_tick = null")
+    await place.sql(
+        f"update schedule set {again} = (select tick from schedule_run), last_tick = null, open = '{{}}'"
+    )
     place.app.schedule.firer.wake()
     await asyncio.sleep(1)
     assert await place.value("select count(*) from job") == 1

@@ -59,6 +59,16 @@ def test_a_tick_fires_and_the_next_one_is_told() -> None:
     assert (decision.schedule.next_at, decision.schedule.last_tick) == (NOW + MINUTE, NOW)
 
 
+def test_what_is_decided_leaves_the_schedule_as_it_was_read() -> None:
+    given = schedule(open=(JOB,), skipped_in_a_row=2, failures_in_a_row=1)
+    before = given.copied()
+    decided(given, jobs={})
+    decide_by_hand(given, [NOW], {}, None)
+    due = due_ticks(given.spec, given.next_at, given.last_tick, NOW, given.policy.catch_up_window)
+    leave_out(given, due, NOW, "why")
+    assert given == before
+
+
 def test_what_is_not_due_is_left_alone() -> None:
     decision = decided(schedule(), NOW - timedelta(microseconds=1))
     assert not decision.fires

@@ -50,6 +50,7 @@ _FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
 _BACKLOG = "JQ001"
 
 Record: TypeAlias = asyncpg.Record
+UniqueViolation = asyncpg.UniqueViolationError
 DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 
 
@@ -286,13 +287,23 @@ class Database:
             await pool.release(connection, timeout=1)
 
     @asynccontextmanager
-    async def transaction(self, *, hot: bool = False) -> AsyncIterator[Session]:
-        """A connection in a transaction, committed at the end and rolled back by an exception."""
+    async def transaction(
+        self, *, hot: bool = False, most_silent: timedelta | None = None
+    ) -> AsyncIterator[Session]:
+        """A connection in a transaction, committed at the end and rolled back by an exception.
+
+        `most_silent`: for how long this server may be silent in it before the database ends it.
+        """
+        begin = "begin"
+        if most_silent is not None:
+            # In the same round trip.
+            ms = most_silent // timedelta(milliseconds=1)
+            begin = f"begin; set local idle_in_transaction_session_timeout = {ms}"
         async with self.session(hot=hot) as session:
             connection = session._connection
             try:
                 with scrubbed():
-                    await connection.execute("begin")
+                    await connection.execute(begin)
                 yield session
                 with scrubbed():
                     await connection.execute("commit")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from json.encoder import encode_basestring
+from json.encoder import encode_basestring, encode_basestring_ascii
 
 from ...errors import FieldInvalid, FieldViolation
 from ...fields import milliseconds
@@ -127,7 +126,7 @@ class Intake:
             new,
             new.max_attempts if new.max_attempts is not None else kind.max_attempts,
             None if timeout is None else milliseconds(timeout),
-            json.dumps(dict(new.labels)) if new.labels else None,
+            encode_labels(new.labels) if new.labels else None,
             self._encode_headers(new.headers) if new.headers else None,
         )
         if new.idempotency_key is not None:
@@ -158,6 +157,17 @@ class Intake:
             )
             self._last_headers = headers, f"{{{text}}}".encode()
         return self._last_headers[1]
+
+
+def encode_labels(labels: Mapping[str, str]) -> str:
+    """As JSON. `json.dumps` takes four times as long."""
+    text = ", ".join(
+        [
+            f"{encode_basestring_ascii(name)}: {encode_basestring_ascii(value)}"
+            for name, value in labels.items()
+        ]
+    )
+    return f"{{{text}}}"
 
 
 def _check_order(new: NewJob, lane: Lane, path: str) -> None:

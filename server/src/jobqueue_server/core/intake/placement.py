@@ -173,12 +173,23 @@ class Placement:
         self._changed(how.changed)
         if how.later and batch.limited:
             self._key_calls.ripe()
+        counts: dict[Lane, int] = defaultdict(int)
+        ready: set[tuple[int, int]] = set()
         for row, lane in zip(batch.rows, batch.lanes, strict=True):
-            if row.id not in how.replays and row.id not in how.conflicts:
-                if not (how.later and row.stiles is not None) and not _all_kept(row, how.kept):
-                    self._waits(row, lane)
-                self._metrics.enqueued(lane.kind, len(row.ids))
-                self._flows.arrived(lane.id, len(row.ids))
+            if row.id in how.replays or row.id in how.conflicts:
+                continue
+            counts[lane] += len(row.ids)
+            if (how.later and row.stiles is not None) or _all_kept(row, how.kept):
+                continue
+            if row.new.run_at is None and row.new.delay is None and row.new.hold is None:
+                ready.add((lane.id, row.new.priority))
+            else:
+                self._waits(row, lane)
+        for lane_id, priority in ready:
+            self._hand_off.lines.ready(lane_id, priority)
+        for lane, count in counts.items():
+            self._metrics.enqueued(lane.kind, count)
+            self._flows.arrived(lane.id, count)
 
     def _changed(self, jobs: Sequence[Changed]) -> None:
         """Jobs were changed by later ones of their names, and may start at another time."""
@@ -199,8 +210,6 @@ class Placement:
             lines.due_at(lane.id, new.priority, new.run_at)
         elif new.delay is not None:
             lines.due_at(lane.id, new.priority, self._clock.now() + new.delay)
-        else:
-            lines.ready(lane.id, new.priority)
 
 
 def _waits_for_rate(lane: Lane) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
 from uuid import UUID
@@ -50,11 +50,12 @@ class Decision:
     """What is to become of a schedule.
 
     Attributes:
-        schedule: As it is to be, but for the jobs that are enqueued now.
+        schedule: As it is to be, but for the jobs that are enqueued now. A copy that is its own.
         runs: What became of ticks, without those that fire.
         fires: The ticks that fire, in order, each with its `Run.nth`.
         paused_for: Why it is to be paused; None: it is not.
         skipped_before: How many ticks in a row had been left out before these.
+        waited: Whether a tick had been waiting before these.
     """
 
     schedule: Schedule
@@ -62,10 +63,13 @@ class Decision:
     fires: list[tuple[datetime, int]] = field(default_factory=list)
     paused_for: str | None = None
     skipped_before: int = 0
+    waited: bool = False
 
-    def becomes(self, schedule: Schedule) -> None:
-        """The schedule is to be so."""
-        self.schedule = schedule
+    @classmethod
+    def on(cls, schedule: Schedule) -> Decision:
+        """Begins with the schedule as it is stored."""
+        skipped, waits = schedule.skipped_in_a_row, schedule.buffered is not None
+        return cls(schedule.copied(), skipped_before=skipped, waited=waits)
 
     def pause(self, why: str) -> None:
         """The schedule is to be paused."""
@@ -136,7 +140,8 @@ def decide(
         now: The time by the database's clock.
         refused: Whether the jobs of all ticks that fire are going to be refused: none of them meets a later tick.
     """
-    decision = Decision(_looked_at(schedule, jobs), skipped_before=schedule.skipped_in_a_row)
+    decision = Decision.on(schedule)
+    _look_at(decision.schedule, jobs)
     policy = schedule.policy
     following = due.following
     firing, missed = _caught_up(schedule, due, now)
@@ -153,22 +158,16 @@ def decide(
     if missed:
         note = f"missed, and catch_up is {policy.catch_up.name}"
         decision.runs.append(Run(missed[-1], Outcome.SKIPPED_CATCH_UP, note=note, ticks=len(missed)))
-    last = max((*due.ticks, *([due.last_old] if due.last_old else [])), default=None)
+    last = due.ticks[-1] if due.ticks else due.last_old
     if following is not None and last is not None and following <= last:
         last = firing[-1]
     _pass(decision, firing, refused=refused)
     left_out = sum(run.ticks for run in decision.runs if run.outcome is Outcome.SKIPPED_CATCH_UP)
     now_is = decision.schedule
-    decision.becomes(
-        replace(
-            now_is,
-            next_at=following,
-            last_tick=last or schedule.last_tick,
-            skipped_in_a_row=now_is.skipped_in_a_row
-            if decision.fires
-            else now_is.skipped_in_a_row + left_out,
-        )
-    )
+    now_is.next_at = following
+    now_is.last_tick = last or schedule.last_tick
+    if not decision.fires:
+        now_is.skipped_in_a_row += left_out
     return decision
 
 
@@ -184,16 +183,18 @@ def leave_out(schedule: Schedule, due: Due, now: datetime, why: str) -> Decision
     following, many = due.following, due.many
     if following is not None and following <= now:
         following, many = next_tick(schedule.spec, now), True
+    decision = Decision.on(schedule)
+    now_is = decision.schedule
+    now_is.next_at = following
     last = due.ticks[-1] if due.ticks else due.last_old
     if last is None:
-        return Decision(replace(schedule, next_at=following))
+        return decision
     left_out = due.old + len(due.ticks)
     note = f"{why}; there were more than are counted" if many else why
-    skipped = schedule.skipped_in_a_row + left_out
-    return Decision(
-        replace(schedule, next_at=following, last_tick=last, skipped_in_a_row=skipped),
-        [Run(last, Outcome.SKIPPED_CATCH_UP, note=note, ticks=left_out)],
-    )
+    now_is.last_tick = last
+    now_is.skipped_in_a_row += left_out
+    decision.runs.append(Run(last, Outcome.SKIPPED_CATCH_UP, note=note, ticks=left_out))
+    return decision
 
 
 def kept_open(jobs: Sequence[UUID]) -> tuple[UUID, ...]:
@@ -245,15 +246,15 @@ def decide_by_hand(
         overlap: What becomes of them beside a job that has not ended; None: as its policy says.
         refused: As in `decide`.
     """
-    skipped = schedule.skipped_in_a_row
-    decision = Decision(_looked_at(schedule, jobs), skipped_before=skipped)
+    decision = Decision.on(schedule)
+    _look_at(decision.schedule, jobs)
     _pass(decision, ticks, NEXT_NTH, overlap, refused=refused)
-    decision.becomes(replace(decision.schedule, skipped_in_a_row=0 if decision.fires else skipped))
+    decision.schedule.skipped_in_a_row = 0 if decision.fires else schedule.skipped_in_a_row
     return decision
 
 
-def _looked_at(schedule: Schedule, jobs: Mapping[UUID, Status | None]) -> Schedule:
-    """The schedule with the jobs that are open still, and with how many failed in a row."""
+def _look_at(schedule: Schedule, jobs: Mapping[UUID, Status | None]) -> None:
+    """From then on it has the jobs that are open still, and says how many failed in a row."""
     failures = schedule.failures_in_a_row
     for job_id in schedule.open if schedule.policy.pause_after_failures else ():
         match jobs.get(job_id):
@@ -261,8 +262,8 @@ def _looked_at(schedule: Schedule, jobs: Mapping[UUID, Status | None]) -> Schedu
                 failures += 1
             case Status.SUCCEEDED:
                 failures = 0
-    left = tuple(job_id for job_id in schedule.open if job_id in jobs and jobs[job_id] is None)
-    return replace(schedule, open=left, failures_in_a_row=failures)
+    schedule.open = tuple([job_id for job_id in schedule.open if job_id in jobs and jobs[job_id] is None])
+    schedule.failures_in_a_row = failures
 
 
 def _fails_too_often(schedule: Schedule) -> bool:
@@ -324,10 +325,8 @@ def _pass(
                 skipped += 1
             waiting = tick, nth
             decision.runs.append(Run(tick, Outcome.BUFFERED, nth, note=_beside(schedule)))
-    buffered, buffered_nth = waiting or (None, 0)
-    decision.becomes(
-        replace(schedule, buffered=buffered, buffered_nth=buffered_nth, skipped_in_a_row=skipped)
-    )
+    schedule.buffered, schedule.buffered_nth = waiting or (None, 0)
+    schedule.skipped_in_a_row = skipped
 
 
 def _replace(decision: Decision, waiting: tuple[datetime, int], by: datetime) -> None:

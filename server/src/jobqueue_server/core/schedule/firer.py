@@ -30,7 +30,7 @@ LOOK_AT_BUFFERED_EVERY = 0.25
 #: How soon it looks again when a tick is due by its own clock and not by the database's, or another server fires it.
 _AGAIN_AFTER, _AGAIN_AT_MOST = 0.002, 0.25
 #: Ticks that follow each other gather so long, in seconds: a transaction for each of them costs several times as much.
-_GATHER = 0.025
+_GATHER = 0.05
 _TRY_AGAIN_AFTER = 1.0
 _COUNT_EVERY = 10.0
 _RETIME_EVERY = 60.0

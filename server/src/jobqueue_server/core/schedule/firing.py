@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -34,7 +34,7 @@ _log = logs.get(__name__)
 
 #: So many schedules are fired by one transaction.
 MOST_TOGETHER = 200
-#: Above so many the ticks are computed beside the event loop.
+#: Above so many with lines of cron their ticks are computed beside the event loop: a line takes ten times as long.
 _COMPUTED_HERE = 10
 #: A note of a run has so many characters at most.
 MOST_NOTE_CHARS = 1024
@@ -170,7 +170,7 @@ class Firing:
             except ZoneUnknown:
                 # Which ticks it has is for a server to say that knows its time zone.
                 return
-            advanced = [Advanced((left := leave_out(schedule, due, at, why)).schedule, left.runs, 0)]
+            advanced = [_advanced(leave_out(schedule, due, at, why), (), Fired())]
             await self._store.write(session, advanced, zones.VERSION)
         self._tell(advanced, at)
 
@@ -248,7 +248,8 @@ async def _decisions(
         return found
 
     late = any(each.next_at is not None and (at - each.next_at).total_seconds() > 1 for each in schedules)
-    return await asyncio.to_thread(decided) if late or len(schedules) > _COMPUTED_HERE else decided()
+    lines = sum([bool(each.spec.cron) for each in schedules])
+    return await asyncio.to_thread(decided) if late or lines > _COMPUTED_HERE else decided()
 
 
 def _due(schedule: Schedule, at: datetime) -> Due:
@@ -283,8 +284,9 @@ def _advanced(decision: Decision, plans: Sequence[Planned], fired: Fired) -> Adv
         if not note:
             open_ids.append(job_id)
             enqueued += 1
-    now = replace(schedule, open=kept_open(open_ids))
-    runs.sort(key=lambda run: run.tick)
+    schedule.open = kept_open(open_ids)
+    if len(runs) > 1:
+        runs.sort(key=lambda run: run.tick)
     if any(plan.refused for plan in plans):
-        now = replace(now, skipped_in_a_row=skipped_where_refused(decision, runs))
-    return Advanced(now, runs, enqueued, decision.paused_for)
+        schedule.skipped_in_a_row = skipped_where_refused(decision, runs)
+    return Advanced(schedule, runs, enqueued, decision.paused_for, decision.waited)

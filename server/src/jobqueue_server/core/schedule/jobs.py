@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 from ... import logs
@@ -32,8 +33,8 @@ from ..intake.intake import Intake
 from ..intake.keyed import KeyedBatches
 from ..intake.placement import Placement, StoredWithin
 from .decisions import Decision
-from .ticks import spread, told
-from .zones import ZoneUnknown
+from .ticks import spread
+from .zones import ZoneUnknown, zone
 
 _log = logs.get(__name__)
 
@@ -80,11 +81,12 @@ class Fired:
         """The job of a tick, and a note where it is not a new one."""
         assert plan.batch is not None
         row_id = plan.batch.rows[0].id
-        conflict = next((how.conflicts[row_id] for _, how in self.parts if row_id in how.conflicts), None)
-        if conflict is None:
-            return row_id, ""
-        action = "KEPT" if conflict.action is None else conflict.action.name
-        return conflict.job_id, f"{action}: this job holds the name of the work, and nothing was enqueued"
+        for _, how in self.parts:
+            if (conflict := how.conflicts.get(row_id)) is not None:
+                action = "KEPT" if conflict.action is None else conflict.action.name
+                note = f"{action}: this job holds the name of the work, and nothing was enqueued"
+                return conflict.job_id, note
+        return row_id, ""
 
 
 class JobMaker:
@@ -111,7 +113,7 @@ class JobMaker:
     async def prepare(self, schedule: Schedule) -> str:
         """Makes what the job of a schedule needs. Why it does not fit; empty: it does."""
         try:
-            await self.check(_scope(schedule), schedule.job, _PATH)
+            await self.check(_scope(schedule.namespace), schedule.job, _PATH)
         except REFUSALS as error:
             return self.why(error)
         return ""
@@ -135,7 +137,7 @@ class JobMaker:
         """None: something has to be made for the job first."""
         try:
             job = job_of(schedule, tick, spreads=not nth)
-            batch = self._intake.rows(_scope(schedule), [NewJobs.of(job)], _PATH)
+            batch = self._intake.rows(_scope(schedule.namespace), [NewJobs.of(job)], _PATH)
         except REFUSALS as error:
             return Planned(tick, nth, refused=self.why(error))
         if batch is not None and (full := batch.full_limit) is not None:
@@ -211,19 +213,23 @@ def job_of(schedule: Schedule, tick: datetime, *, spreads: bool) -> NewJob:
     """The job of a tick; `spreads`: its start is drawn from the jitter."""
     job, jitter = schedule.job, schedule.spec.jitter
     try:
-        local = told(schedule.spec, tick).local
+        local = tick.astimezone(zone(schedule.spec.time_zone))
     except ZoneUnknown:
         # By hand, on a server with older time zones.
         local = tick
     headers = {**job.headers, NAME_HEADER: schedule.name, TICK_HEADER: local.isoformat()}
     labels = {**job.labels, NAME_LABEL: schedule.name}
     run_at = tick + spread(schedule.id, tick, jitter) if jitter and spreads else None
-    return replace(job, headers=headers, labels=labels, run_at=run_at)
+    return NewJob(
+        job.kind, job.payload, job.queue, job.priority, run_at, job.delay, job.max_attempts, job.timeout,
+        job.retry_policy, job.idempotency_key, labels, headers, job.hold, job.key, job.unique,
+    )  # fmt: skip
 
 
-def _scope(schedule: Schedule) -> Scope:
-    """Who made the schedule was asked for permissions then."""
-    return Scope(schedule.namespace, f"schedule:{schedule.name}")
+@lru_cache(maxsize=1024)
+def _scope(namespace: int) -> Scope:
+    """That of all schedules there: who made one was asked for permissions then."""
+    return Scope(namespace, "schedules")
 
 
 #: Scopes are for idempotency keys, which jobs of schedules don't have.

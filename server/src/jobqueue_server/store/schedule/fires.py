@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from ...lifecycle import Status
-from ..database import Database, Session
+from ...model import NOTHING
+from ..database import Database, Record, Session, UniqueViolation
+from . import values
 from .schedules import run_of, schedule_of
 from .values import Cause, Run, Schedule
 
@@ -39,12 +41,23 @@ class Advanced:
         runs: What became of its ticks, in order.
         enqueued: How many jobs it has enqueued now.
         paused_for: Why it is paused now; None: it is not, or was before.
+        waited: Whether one of its ticks was waiting, which has a run already.
     """
 
     schedule: Schedule
     runs: Sequence[Run]
     enqueued: int
     paused_for: str | None = None
+    waited: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether one tick of its own fired, and there is nothing else to write down."""
+        now, runs = self.schedule, self.runs
+        if self.waited or now.buffered is not None or len(runs) != 1 or self.paused_for is not None:
+            return False
+        run = runs[0]
+        return self.enqueued == 1 and not run.nth and run.tick == now.last_tick and not now.skipped_in_a_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +81,7 @@ class FireStore:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """A transaction that the database ends where this server is silent in it."""
-        async with self._database.transaction(hot=True) as session:
-            await session.fetchrow("bound_fire", str(MOST_SILENT // timedelta(milliseconds=1)))
+        async with self._database.transaction(hot=True, most_silent=MOST_SILENT) as session:
             yield session
 
     async def soonest(self) -> Soonest:
@@ -87,7 +99,7 @@ class FireStore:
         if buffered:
             known = {row["id"] for row in rows}
             rows += [row for row in await session.fetch("freed_schedules", most) if row["id"] not in known]
-        return [(schedule_of(row), row["at"]) for row in rows]
+        return [(_due_of(row), row["at"]) for row in rows]
 
     async def lock(self, session: Session, schedule_id: int) -> tuple[Schedule, datetime] | None:
         """Locks one schedule; None: it is gone."""
@@ -129,9 +141,20 @@ class FireStore:
             cause: What the ticks come from that are not those of the schedules themselves.
             request_id: Of the one run by hand.
 
+        Returns:
+            The runs, but for those of schedules of which there is no more to say than that a tick of theirs fired.
+
         Raises:
             TickDecidedBefore: One of the ticks has a run already.
         """
+        if plain := [each for each in advanced if each.plain]:
+            try:
+                await session.fetch("fire_schedules", *_columns_of_plain(plain), time_zones)
+            except UniqueViolation as error:
+                raise TickDecidedBefore from error
+            advanced = [each for each in advanced if not each.plain]
+            if not advanced:
+                return []
         written: list[Run] = []
         rows = [
             (each.schedule.id, run, each.schedule.runs + number)
@@ -184,6 +207,30 @@ class FireStore:
         )
 
 
+def _due_of(row: Record) -> Schedule:
+    """A schedule that is due, without what its fire does not ask for."""
+    return Schedule(
+        row["id"],
+        row["namespace_id"],
+        row["name"],
+        values.spec_from_json(row["spec"]),
+        values.job_from_json(row["job"], row["queue"], row["kind"], row["payload"]),
+        values.policy_from_json(row["policy"]),
+        NOTHING,
+        False,
+        "",
+        row["next_at"],
+        row["last_tick"],
+        tuple(row["open"]),
+        row["buffered_at"],
+        row["buffered_nth"],
+        0,
+        row["skipped_in_a_row"],
+        row["failures_in_a_row"],
+        row["runs"],
+    )
+
+
 def _placed(each: Advanced, places: Mapping[tuple[int, datetime, int], int]) -> Advanced:
     """The same, where the database has said which run of its tick waits."""
     schedule = each.schedule
@@ -196,6 +243,19 @@ def _placed(each: Advanced, places: Mapping[tuple[int, datetime, int], int]) -> 
     ]
     nth = places[schedule.id, schedule.buffered, number]
     return replace(each, schedule=replace(schedule, buffered_nth=nth))
+
+
+def _columns_of_plain(advanced: Sequence[Advanced]) -> tuple[list[object], ...]:
+    now = [each.schedule for each in advanced]
+    return (
+        [one.id for one in now],
+        [one.last_tick for one in now],
+        [each.runs[0].job_id for each in advanced],
+        [one.next_at for one in now],
+        ["{" + ",".join(map(str, one.open)) + "}" for one in now],
+        [one.failures_in_a_row for one in now],
+        [one.policy.keep_runs for one in now],
+    )
 
 
 def _columns(advanced: Sequence[Advanced]) -> tuple[list[object], ...]:
