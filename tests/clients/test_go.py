@@ -56,12 +56,55 @@ def test_the_stubs_are_what_the_contract_makes() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_shows_the_examples_as_they_are() -> None:
+async def test_the_readme_leads_from_an_empty_folder_to_a_worker_a_producer_and_a_green_test(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
     readme = (MODULE / "README.md").read_text()
-    shown = re.findall(r"```go (\S+)\n(.*?)```", readme, re.DOTALL)
-    assert [name for name, _ in shown] == ["examples/producer/main.go", "examples/worker/main.go"]
-    for name, text in shown:
-        assert (MODULE / name).read_text() == text
+    assert len(readme.splitlines()) <= 150
+    app = program_of([readme], tmp_path / "app", address)
+    assert sorted(str(path.relative_to(app)) for path in app.rglob("*.go")) == [
+        "mail/mail.go", "mail/mail_test.go", "producer/main.go", "worker/main.go",
+    ]  # fmt: skip
+    assert "ok" in go("test", "-mod=mod", "./mail", folder=app)
+    go("build", "-mod=mod", "-o", f"{tmp_path}/", "./worker", "./producer", folder=app)
+    processes.append(Process([str(tmp_path / "worker")], tmp_path / "worker.log", {}))
+    producer = Process([str(tmp_path / "producer")], tmp_path / "producer.log", {})
+    processes.append(producer)
+    (said,) = re.findall(r"prints `(.*)`:", readme)
+    await producer.line(said)
+    assert await producer.ended() == 0
+
+
+async def test_the_programs_of_the_pages_run_as_they_stand(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    pages = [(ROOT / "docs" / name).read_text() for name in ("kinds.md", "testing.md")]
+    app = program_of(pages, tmp_path / "app", address)
+    said = go("test", "-mod=mod", "-v", ".", folder=app)
+    assert said.count("--- PASS") == 2
+    go("build", "-mod=mod", "-o", f"{tmp_path}/program", ".", folder=app)
+    program = Process([str(tmp_path / "program")], tmp_path / "program.log", {})
+    processes.append(program)
+    (wanted,) = re.findall(r"fmt\.Println\(sent\.MessageID\) // (.*)", pages[0])
+    await program.line(wanted)
+    assert await program.ended() == 0
+
+
+def program_of(pages: list[str], folder: Path, address: str) -> Path:
+    """A module of the files that pages show, which needs nothing but what ours needs."""
+    for name, text in re.findall(r"```go (\S+\.go)\n(.*?)```", "\n".join(pages), re.DOTALL):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("127.0.0.1:50051", address))
+    unformatted = subprocess.run(["gofmt", "-l", "."], cwd=folder, capture_output=True, text=True)
+    assert unformatted.stdout == ""
+    (folder / "go.sum").write_text((MODULE / "go.sum").read_text())
+    needs = (MODULE / "go.mod").read_text().replace("module jobqueue.dev/go\n", "module example.org/app\n")
+    (folder / "go.mod").write_text(needs)
+    ours = f"-replace=jobqueue.dev/go={MODULE}"
+    go("mod", "edit", "-require=jobqueue.dev/go@v0.0.0", ours, folder=folder)
+    go("vet", "-mod=mod", "./...", folder=folder)
+    return folder
 
 
 async def test_the_examples_double_a_number(processes: list[Process], tmp_path: Path, address: str) -> None:
