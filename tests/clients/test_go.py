@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
+from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from tests.e2e.processes import Process
@@ -22,6 +26,25 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "clients" / "go"
 # The Go that is there: another one would have to be downloaded.
 ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false"}
+
+
+#: A value of each type of clients/go/internal/shapes.
+_TREE = {"name": "a", "parent": None, "children": [{"name": "b", "children": None}]}
+VALUES: dict[str, Any] = {
+    "tree": _TREE,
+    "strict": _TREE,
+    "list": [{"a": 1, "b": 255}, None],
+    "scalars": {
+        "Shared": "s", "hidden": "h", "small": -128, "large": 2**63 - 1, "natural": 2**64 - 1, "any": [1], "float": 0.5,
+        "big": 2**63, "at": "2026-11-28T17:02:31.5+01:00", "bytes": "YWI=", "pair": [True, False],
+        "labels": {"a": "b"}, "exact": 1.5,
+    },
+}  # fmt: skip
+#: What such a value may have in it, and what it may not.
+ODD: list[Any] = [
+    None, True, 0, -1, 1.5, 2.0, 127, 128, 256, 2**63, -(2**63), 1e30, "", "a", "YQ==", "YQ=", "2026-11-28T17:02:31Z",
+    "2026-11-28", "2026-13-28T17:02:31Z", [], [1], [None], [False, False], {}, {"a": 1}, {"a": "b"}, {"name": "c"},
+]  # fmt: skip
 
 
 def go(*arguments: str, folder: Path = MODULE, **environment: str) -> str:
@@ -128,6 +151,52 @@ async def test_the_example_with_metrics_counts_what_became_of_its_jobs(
     await shown(
         f"http://{page}/debug/vars", '"running": {"double": 0}', '"finished": {"double.succeeded": 1}'
     )
+
+
+def test_a_type_takes_what_its_schema_takes_and_nothing_else() -> None:
+    program = ROOT / ".cache" / "conformance" / "go" / "shapes"
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shapes:
+        assert shapes.stdin is not None
+        assert shapes.stdout is not None
+        schemas = json.loads(shapes.stdout.readline())
+        validators = {name: jsonschema_rs.validator_for(schema) for name, schema in schemas.items()}
+        assert validators.keys() == VALUES.keys()
+        random, taken = Random(1), 0
+        for number in range(3000):
+            name = random.choice(sorted(VALUES))
+            value = json.loads(json.dumps(VALUES[name]))
+            for _ in range(number % 3):
+                value = changed(value, random)
+            shapes.stdin.write(json.dumps({"type": name, "text": json.dumps(value)}) + "\n")
+            shapes.stdin.flush()
+            took = json.loads(shapes.stdout.readline())
+            assert took == validators[name].is_valid(value), (name, value)
+            taken += took
+        shapes.stdin.close()
+    assert 1000 < taken < 2500
+
+
+def changed(value: Any, random: Random) -> Any:
+    """A value like it, but for one part that is another, left out, or added."""
+    if isinstance(value, dict) and value and random.random() < 0.8:
+        key = random.choice(sorted(value))
+        match random.randrange(5):
+            case 0:
+                return {name: each for name, each in value.items() if name != key}
+            case 1:
+                return {**value, "unknown": random.choice(ODD)}
+            case _:
+                return {**value, key: changed(value[key], random)}
+    if isinstance(value, list) and value and random.random() < 0.8:
+        at = random.randrange(len(value))
+        match random.randrange(4):
+            case 0:
+                return value[:at] + value[at + 1 :]
+            case 1:
+                return [*value, value[at]]
+            case _:
+                return [*value[:at], changed(value[at], random), *value[at + 1 :]]
+    return random.choice(ODD)
 
 
 async def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker_of_a_server(address: str) -> None:
