@@ -34,12 +34,17 @@ def test_the_package_is_typed_and_formatted_and_passes_its_own_tests() -> None:
     npm("test")
 
 
-def built(page: str, folder: Path) -> list[Path]:
-    """The programs of a page, compiled, in its order."""
-    # An import by the package's own name is found from within its folder only, and so is zod.
+def new_place(folder: Path) -> Path:
+    """A folder for programs: an import by the package's own name is found from within its own only, and so is zod."""
     place = PACKAGE / ".build" / "pages" / folder.name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
+    return place
+
+
+def built(page: str, folder: Path) -> list[Path]:
+    """The programs of a page, compiled, in its order."""
+    place = new_place(folder)
     names = []
     for name, text in re.findall(r"```ts (\w+(?:\.test)?)\.ts\n(.*?)```", page, re.DOTALL):
         (place / f"{name}.ts").write_text(text)
@@ -63,6 +68,36 @@ async def test_the_programs_of_the_page_on_kinds_compile_and_do_what_it_says(
     assert await processes[0].ended() == 0
 
 
+def test_the_tests_of_the_page_on_testing_compile_and_pass(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text()
+    programs = built(page, tmp_path)
+    done = subprocess.run(["node", "--test", *map(str, programs)], capture_output=True, text=True)
+    assert "# pass 3" in done.stdout, done.stdout + done.stderr
+
+
+async def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker(
+    processes: list[Process], tmp_path: Path, address: str, queue: str
+) -> None:
+    program = str(PACKAGE / "test" / "programs" / "agreement.mjs")
+    processes.append(Process(["node", program, address, queue], tmp_path / "agreement.log", {}))
+    await processes[0].line("20 handlers came to the same", within=120)
+    assert await processes[0].ended() == 0
+
+
+def test_a_program_loads_nothing_of_the_test_kit() -> None:
+    seen: set[Path] = set()
+    waiting = [PACKAGE / "dist" / "index.js"]
+    while waiting:
+        module = waiting.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        names = re.findall(r"from \"(\..*?)\"", module.read_text())
+        waiting += [(module.parent / name).resolve() for name in names]
+    assert PACKAGE / "dist" / "worker" / "worker.js" in seen
+    assert not [path for path in seen if "testing" in path.parts]
+
+
 def test_the_stubs_are_what_the_contract_makes() -> None:
     command = [sys.executable, "-m", "tools.typescript_stubs", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -73,7 +108,14 @@ def test_the_stubs_are_what_the_contract_makes() -> None:
 def test_the_package_ships_what_it_exports_and_nothing_else() -> None:
     [package] = json.loads(npm("pack", "--dry-run", "--json", "--ignore-scripts"))
     paths = {file["path"] for file in package["files"]}
-    assert {"dist/index.js", "dist/index.d.ts", "dist/v1.js", "README.md", "LICENSE"} <= paths
+    assert {
+        "dist/index.js",
+        "dist/index.d.ts",
+        "dist/testing/index.js",
+        "dist/v1.js",
+        "README.md",
+        "LICENSE",
+    } <= paths
     assert all(path.startswith("dist/") for path in paths - {"README.md", "LICENSE", "package.json"})
     assert '"resolved"' not in (PACKAGE / "package-lock.json").read_text()
 

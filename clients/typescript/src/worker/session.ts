@@ -26,11 +26,12 @@ import type {
 } from "../gen/jobqueue/v1/lease_pb.js";
 import { msOf } from "../jobs.js";
 import { CLIENT_NAME } from "../version.js";
+import { attempted } from "./attempt.js";
 import { Bell } from "./bell.js";
 import { CapacityBook } from "./capacity.js";
 import { JobContext } from "./context.js";
 import type { Report, Stop } from "./context.js";
-import { failed, ofError, ofResult, released } from "./ending.js";
+import { failed, released } from "./ending.js";
 import type { Ending } from "./ending.js";
 import type { Handler, Handlers } from "./handlers.js";
 import { Lease } from "./lease.js";
@@ -387,15 +388,8 @@ export class Session {
     const context = lease.context;
     const span = this.#traces?.begin(job, lease.id);
     if (span !== undefined) context.traceparent = span.traceparent;
-    let ending: Ending;
-    try {
-      context.throwIfCancelled(); // told to stop before it began
-      const result = span === undefined ? handler(job, context) : span.run(() => handler(job, context));
-      ending = ofResult(await result, context);
-    } catch (error) {
-      ending = ofError(error, context.stopReason);
-      lease.error = error;
-    }
+    const { ending, error } = await attempted(handler, job, context, span && ((call) => span.run(call)));
+    lease.error = error;
     span?.ended(ending, context.stopReason === "revoked");
     this.#ended(lease, ending);
   }

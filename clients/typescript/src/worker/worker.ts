@@ -14,6 +14,9 @@ import { Session } from "./session.js";
 import { StatusBook } from "./status.js";
 import type { WorkerStatus } from "./status.js";
 
+/** The handlers of a worker, for the test kit. */
+export let handlersOf: (worker: Worker) => Handlers;
+
 /** How to stop. */
 export interface StopOptions {
   /** How long handlers may run on. Default: the worker's `shutdownGraceMs`. */
@@ -38,6 +41,10 @@ export class Worker {
   #session: Session | undefined;
   #link: Link | undefined;
   #stopAsked: StopOptions | undefined;
+
+  static {
+    handlersOf = (worker) => worker.#handlers;
+  }
 
   /** @param target The server's address, or several: a worker that loses one goes on with the next. */
   constructor(target: string | readonly string[], options: WorkerOptions = {}) {

@@ -1,0 +1,140 @@
+/** A client that has no server: it checks what is enqueued, and keeps it. */
+
+import { create, toBinary } from "@bufbuild/protobuf";
+
+import { Client } from "../client.js";
+import { today } from "../clock.js";
+import { timestamp } from "../convert.js";
+import { wanted } from "../enqueuer.js";
+import type { Enqueuer } from "../enqueuer.js";
+import { IdempotencyKeyReused, InvalidRequest } from "../errors.js";
+import type { FieldViolation } from "../errors.js";
+import { JobSchema, Job_Status, NewJobSchema } from "../gen/jobqueue/v1/job_pb.js";
+import type * as pb from "../gen/jobqueue/v1/job_pb.js";
+import { AUTO, Job, newJob } from "../job.js";
+import type { JobOptions, NewJob } from "../job.js";
+import type { Call } from "../calls.js";
+import type { EnqueueResult } from "../jobs.js";
+import type { JobKind } from "../kinds/kind.js";
+import { newJobOf } from "./performed.js";
+
+const NAME = /^[a-z0-9][a-z0-9_.-]{0,127}$/;
+const PAYLOAD_BYTES = 1024 * 1024;
+
+/**
+ * Stands for a `Client` in a unit test of code that enqueues.
+ *
+ * It checks names, ranges, JSON and typed payloads, answers a QUEUED job with a new id, and replays idempotency keys. A
+ * server checks more: schemas, permissions, limits, unique names. Each other method of a client throws: it would have to
+ * guess what a server does.
+ */
+export class RecordingClient implements Enqueuer {
+  /**
+   * What was enqueued, in order; a replay is no second one. Each says what was said of it, with its payload as JSON text
+   * (`payloadJson`), and so compares with `kind.new(...)`.
+   */
+  readonly jobs: NewJob[] = [];
+  readonly #keyed = new Map<string, { said: Uint8Array; job: pb.Job }>();
+
+  /** As `Client.enqueue`. */
+  readonly enqueue: Enqueuer["enqueue"] = async (
+    what: string | NewJob | JobKind,
+    payloadOrOptions?: unknown,
+    options?: JobOptions & Call,
+  ): Promise<Job> => this.#kept(await wanted(what, payloadOrOptions, options).job, "job");
+
+  /** As `Client.enqueueMany`. */
+  readonly enqueueMany: Enqueuer["enqueueMany"] = async (jobs) => {
+    const results: EnqueueResult[] = [];
+    for await (const each of jobs) {
+      const { id, replayed } = this.#kept(each, `jobs[${results.length}]`);
+      results.push({ id, replayed, uniqueAction: undefined });
+    }
+    return results;
+  };
+
+  /** Does nothing. */
+  close(): void {}
+
+  static {
+    for (const name of Object.getOwnPropertyNames(Client.prototype)) {
+      if (name in this.prototype || name === "enqueue" || name === "enqueueMany") continue;
+      const value = (): never => {
+        throw new Error(
+          `${name}: the recording client has no server and does not guess what one would do; use a real one`,
+        );
+      };
+      Object.defineProperty(this.prototype, name, { value });
+    }
+  }
+
+  #kept(asked: NewJob, path: string): Job {
+    const message = newJob(asked);
+    check(message, path);
+    const own = asked.idempotencyKey === AUTO ? "" : message.idempotencyKey;
+    const said = digestOf(message);
+    const before = this.#keyed.get(own);
+    if (before !== undefined) {
+      if (Buffer.compare(before.said, said) === 0) return new Job(before.job, true);
+      throw new IdempotencyKeyReused(
+        `the key was used for another request, whose job is ${before.job.id}; choose a new key for this one`,
+        { code: "ALREADY_EXISTS", reason: "IDEMPOTENCY_KEY_REUSED", metadata: { job_id: before.job.id } },
+      );
+    }
+    const now = timestamp(today(), "now");
+    const job = create(JobSchema, {
+      id: crypto.randomUUID(),
+      kind: message.kind,
+      status: Job_Status.QUEUED,
+      queue: message.queue || "default",
+      priority: message.priority,
+      maxAttempts: message.maxAttempts || 3,
+      content: message.content as pb.Job["content"],
+      labels: message.labels,
+      headers: message.headers,
+      idempotencyKey: own,
+      key: message.key,
+      createdAt: now,
+      updatedAt: now,
+      runAt: now,
+    });
+    if (own) this.#keyed.set(own, { said, job });
+    const kept = newJobOf(message);
+    this.jobs.push(asked.idempotencyKey === AUTO ? { ...kept, idempotencyKey: AUTO } : kept);
+    return new Job(job);
+  }
+}
+
+/** What makes two requests of one key the same. Headers are not part of it. */
+function digestOf(message: pb.NewJob): Uint8Array {
+  const labels = Object.fromEntries(Object.entries(message.labels).sort());
+  return toBinary(NewJobSchema, create(NewJobSchema, { ...message, labels, headers: {} }));
+}
+
+/** Refuses what a server refuses whatever it has been told of the kind. */
+function check(message: pb.NewJob, path: string): void {
+  const wrong: FieldViolation[] = [];
+  for (const field of ["kind", "queue"] as const) {
+    if ((message[field] === "" && field === "queue") || NAME.test(message[field])) continue;
+    const description = "must be 1 to 128 of a-z 0-9 _ . - and begin with a letter or digit";
+    wrong.push({ field: `${path}.${field}`, description });
+  }
+  if (message.priority < -10 || message.priority > 10) {
+    wrong.push({ field: `${path}.priority`, description: "must be from -10 to 10" });
+  }
+  if (message.maxAttempts > 1000) {
+    wrong.push({ field: `${path}.max_attempts`, description: "must be 1 to 1000" });
+  }
+  const bytes = message.content.case === "payloadJson" ? message.content.value.length : 0;
+  if (bytes > PAYLOAD_BYTES) {
+    const description = `has ${bytes} bytes; at most ${PAYLOAD_BYTES} are allowed`;
+    wrong.push({ field: `${path}.payload`, description });
+  }
+  const [first] = wrong;
+  if (first === undefined) return;
+  throw new InvalidRequest(`${first.field}: ${first.description}`, {
+    code: "INVALID_ARGUMENT",
+    reason: "FIELD_INVALID",
+    violations: wrong,
+  });
+}
