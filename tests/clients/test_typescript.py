@@ -120,22 +120,22 @@ def test_the_package_ships_what_it_exports_and_nothing_else() -> None:
     assert '"resolved"' not in (PACKAGE / "package-lock.json").read_text()
 
 
-async def test_producer_and_worker_of_the_readme_do_what_it_says(
+async def test_the_programs_of_the_readme_do_what_it_says(
     processes: list[Process], tmp_path: Path, address: str
 ) -> None:
-    producer, worker = re.findall(r"```js\n(.*?)```", (PACKAGE / "README.md").read_text(), re.DOTALL)
-    # An import by the package's own name is found from within its folder only.
-    built = {"@jobqueue/client": (PACKAGE / "dist" / "index.js").as_uri(), "127.0.0.1:50051": address}
-    for name, text in (("worker", worker), ("producer", producer)):
-        for said, meant in built.items():
-            text = text.replace(said, meant)
-        program = tmp_path / f"{name}.mjs"
-        program.write_text(text)
-        processes.append(Process(["node", str(program)], tmp_path / f"{name}.log", {}))
-    await processes[1].line("SUCCEEDED { greeting: 'Hello Ada' }")
+    place = new_place(tmp_path)
+    page = (PACKAGE / "README.md").read_text().replace("127.0.0.1:50051", address)
+    for name, text in re.findall(r"```js ([\w.]+)\n(.*?)```", page, re.DOTALL):
+        (place / name).write_text(text)
+    for name in ("worker", "producer"):
+        processes.append(Process(["node", str(place / f"{name}.js")], tmp_path / f"{name}.log", {}))
+    await processes[1].line("Hello Ada")
     assert await processes[1].ended() == 0
     processes[0].terminate()
     assert await processes[0].ended() == 0
+    test = ["node", "--test", str(place / "handlers.test.js")]
+    processes.append(Process(test, tmp_path / "test.log", {}))
+    await processes[2].line("# pass 1")
 
 
 async def test_the_example_with_metrics_counts_what_became_of_its_jobs(
