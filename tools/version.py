@@ -49,6 +49,9 @@ PLACES = (
         "clients/java/opentelemetry/pom.xml",
         rf"<artifactId>jobqueue-opentelemetry</artifactId>\n  <version>({FORM})<",
     ),
+    Place(
+        "clients/java/testing/pom.xml", rf"<artifactId>jobqueue-testing</artifactId>\n  <version>({FORM})<"
+    ),
     Place("clients/java/src/main/java/dev/jobqueue/Worker.java", rf'VERSION = "({FORM})"'),
     Place("clients/rust/Cargo.toml", _TOML),
     Place("clients/rust/versions.lock", rf'^name = "(?:jobqueue|programs|stubs)"\nversion = "({FORM})"'),

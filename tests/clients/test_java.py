@@ -36,7 +36,8 @@ def test_the_jars_have_the_library_its_sources_and_its_documentation_and_nothing
 
     classes = names("")
     assert {"dev/jobqueue/Worker.class", "dev/jobqueue/v1/JobQueueGrpc.class", "META-INF/LICENSE"} <= classes
-    assert not [name for name in classes if "Test" in name or "programs" in name]
+    hooks = [name for name in classes if name.startswith("dev/jobqueue/internal/TestHooks")]
+    assert not [name for name in classes - {*hooks} if "Test" in name or "programs" in name]
     assert {"dev/jobqueue/Worker.java", "dev/jobqueue/v1/JobQueueGrpc.java", "META-INF/LICENSE"} <= names(
         "-sources"
     )
@@ -58,7 +59,35 @@ def test_traces_are_an_artifact_of_their_own_and_who_has_the_client_alone_has_no
     assert not [jar for jar in (TARGET / "lib").iterdir() if "opentelemetry" in jar.name]
 
 
-@pytest.mark.parametrize("project", ["", "opentelemetry"])
+@pytest.mark.usefixtures("verified")
+def test_the_test_kit_is_an_artifact_of_its_own_and_the_client_alone_has_nothing_of_it() -> None:
+    def names(suffix: str) -> set[str]:
+        [jar] = (PROJECT / "testing/target").glob(f"jobqueue-testing-*[0-9]{suffix}.jar")
+        return set(zipfile.ZipFile(jar).namelist())
+
+    assert {"dev/jobqueue/testing/Testing.class", "META-INF/LICENSE"} <= names("")
+    assert not [name for name in names("") if "Test." in name or "programs" in name]
+    assert "dev/jobqueue/testing/Testing.java" in names("-sources")
+    assert any(name.endswith("dev/jobqueue/testing/Testing.html") for name in names("-javadoc"))
+    [jar] = TARGET.glob("jobqueue-client-*[0-9].jar")
+    assert not [name for name in zipfile.ZipFile(jar).namelist() if name.startswith("dev/jobqueue/testing")]
+    [pages] = TARGET.glob("jobqueue-client-*[0-9]-javadoc.jar")
+    assert not [name for name in zipfile.ZipFile(pages).namelist() if "internal" in name]
+
+
+@pytest.mark.usefixtures("verified")
+def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker(address: str) -> None:
+    places = [f"{folder}/target/{each}" for folder in ("testing", ".") for each in ("classes", "lib/*")]
+    places = ["testing/target/test-classes", *places]
+    program = "dev.jobqueue.testing.programs.Agreement"
+    done = subprocess.run(
+        ["java", "-cp", ":".join(places), program, "--server", address],
+        cwd=PROJECT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.stdout == "agree on 35\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("project", ["", "opentelemetry", "testing"])
 def test_the_project_names_versions_and_no_addresses(project: str) -> None:
     pom = (PROJECT / project / "pom.xml").read_text()
     addresses = set(re.findall(r"https?://[^\s\"<]+", pom))

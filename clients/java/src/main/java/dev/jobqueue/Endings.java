@@ -105,7 +105,7 @@ final class Endings {
     }
 
     /** What is within those that only carry another one between threads and through interfaces. */
-    private static Throwable unwrapped(Throwable error) {
+    static Throwable unwrapped(Throwable error) {
         while (error.getCause() != null
                 && (error instanceof CompletionException
                         || error instanceof ExecutionException

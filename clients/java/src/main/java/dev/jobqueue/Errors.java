@@ -158,6 +158,11 @@ final class Errors {
         return new JobQueueException.PayloadInvalid(facts, null);
     }
 
+    /** The exception of what is known of a failed call. */
+    static JobQueueException of(Facts facts) {
+        return BY_REASON.getOrDefault(facts.reason(), byCode(facts.code())).apply(facts, null);
+    }
+
     /** The same error with other paths. */
     static JobQueueException withViolations(JobQueueException error, List<FieldViolation> violations) {
         var was = error.facts();

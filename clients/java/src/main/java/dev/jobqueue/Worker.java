@@ -44,10 +44,10 @@ public final class Worker implements AutoCloseable {
             boolean stopWhenLost,
             InetSocketAddress health) {}
 
-    private final Settings settings;
+    final Settings settings;
     private final Telling telling;
     private final Instant made = Instant.now();
-    private final Handlers handlers = new Handlers();
+    final Handlers handlers = new Handlers();
     private final Object guard = new Object();
     private volatile Session session;
     /** How the last session ended; null: none has. */
@@ -447,6 +447,7 @@ public final class Worker implements AutoCloseable {
         private Duration shutdownGrace = Duration.ofSeconds(30);
         private boolean stopWhenLost;
         private ThreadFactory threads;
+        private Executor executor;
         private boolean paused;
         private InetSocketAddress health;
 
@@ -522,6 +523,19 @@ public final class Worker implements AutoCloseable {
             return this;
         }
 
+        /** Runs handlers in these threads. */
+        Builder executor(Executor executor) {
+            this.executor = executor;
+            return this;
+        }
+
+        private Executor executor() {
+            if (executor != null) {
+                return executor;
+            }
+            return threads == null ? Threads.perTask() : Threads.perTask(threads);
+        }
+
         /** Whether the worker takes no jobs before {@link Worker#resume}. Default: false. */
         public Builder paused(boolean paused) {
             this.paused = paused;
@@ -551,7 +565,7 @@ public final class Worker implements AutoCloseable {
                             List.copyOf(targets),
                             connection(),
                             codec(),
-                            threads == null ? Threads.perTask() : Threads.perTask(threads),
+                            executor(),
                             queues,
                             concurrency,
                             name == null ? defaultName() : name,

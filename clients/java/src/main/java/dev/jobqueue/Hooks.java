@@ -1,0 +1,150 @@
+package dev.jobqueue;
+
+import dev.jobqueue.internal.TestHooks;
+import dev.jobqueue.v1.Outcome;
+import dev.jobqueue.v1.Progress;
+import dev.jobqueue.v1.Success;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.function.Consumer;
+
+/** Opens what the test kit needs: the worker's own way from a leased job to an outcome. */
+final class Hooks extends TestHooks {
+    private static final Executor SHARED = Threads.perTask();
+
+    private Hooks() {}
+
+    /** Found by its name. */
+    static TestHooks hooks() {
+        return new Hooks();
+    }
+
+    @Override
+    public Set<String> kinds(Worker worker) {
+        return Set.copyOf(worker.handlers.kinds());
+    }
+
+    @Override
+    public Codec codec(Worker worker) {
+        return worker.settings.codec();
+    }
+
+    @Override
+    public Worker worker(Codec codec) {
+        return Worker.builder("127.0.0.1:1")
+                .name("test")
+                .codec(codec)
+                .executor(SHARED)
+                .build();
+    }
+
+    @Override
+    public Attempt attempt(Worker worker, dev.jobqueue.v1.LeasedJob message, Consumer<Progress> report) {
+        return new One(worker, message, report);
+    }
+
+    @Override
+    public JobContext context(dev.jobqueue.v1.LeasedJob message, Codec codec) {
+        return new JobContext(new LeasedJob(message, codec), codec, SHARED, report -> {});
+    }
+
+    @Override
+    public dev.jobqueue.v1.NewJob message(NewJob job, Codec codec, String path) {
+        return job.message(codec, path, false);
+    }
+
+    @Override
+    public Job job(dev.jobqueue.v1.Job message, Codec codec, boolean replayed) {
+        return new Job(message, codec, replayed, null);
+    }
+
+    @Override
+    public JobQueueException refused(
+            io.grpc.Status.Code code,
+            String reason,
+            String words,
+            Map<String, String> metadata,
+            List<FieldViolation> violations) {
+        return Errors.of(new JobQueueException.Facts(words, code, reason, metadata, violations, null, ""));
+    }
+
+    /** One attempt. */
+    private static final class One implements Attempt {
+        private final Lease lease;
+        private final Worker.Settings settings;
+        private final CompletableFuture<Outcome> ended = new CompletableFuture<>();
+        private volatile Throwable thrown;
+
+        One(Worker worker, dev.jobqueue.v1.LeasedJob message, Consumer<Progress> report) {
+            settings = worker.settings;
+            lease = new Lease(message.getLeaseId(), new LeasedJob(message, settings.codec()));
+            lease.handler = watched(worker.handlers.get(message.getKind()));
+            lease.context = new JobContext(
+                    lease.job, settings.codec(), settings.executor(), each -> report.accept(each.build()));
+            lease.run = new HandlerRun(lease, settings, (of, outcome) -> {
+                of.settle(outcome);
+                ended.complete(
+                        of.outcome == null
+                                ? Outcome.newBuilder()
+                                        .setSuccess(Success.getDefaultInstance())
+                                        .build()
+                                : of.outcome);
+            });
+        }
+
+        /** The handler; what it throws is kept, since the outcome has but its words. */
+        private Handlers.Entry watched(Handlers.Entry entry) {
+            if (entry.async() != null) {
+                AsyncHandler async = (job, context) -> {
+                    try {
+                        return seen(entry.async().run(job, context).toCompletableFuture());
+                    } catch (Throwable error) {
+                        thrown = error;
+                        throw error;
+                    }
+                };
+                return new Handlers.Entry(null, async, entry.options(), entry.source());
+            }
+            Handler plain = (job, context) -> {
+                try {
+                    return entry.plain().run(job, context);
+                } catch (Throwable error) {
+                    thrown = error;
+                    throw error;
+                }
+            };
+            return new Handlers.Entry(plain, null, entry.options(), entry.source());
+        }
+
+        private <T> CompletableFuture<T> seen(CompletableFuture<T> stage) {
+            var seen = stage.whenComplete((output, error) -> thrown = error);
+            Futures.cancelWith(seen, stage);
+            return seen;
+        }
+
+        @Override
+        public JobContext context() {
+            return lease.context;
+        }
+
+        @Override
+        public CompletableFuture<Outcome> start() {
+            settings.executor().execute(lease.run);
+            return ended;
+        }
+
+        @Override
+        public void stop(Stop why) {
+            lease.context.tell(why);
+            lease.run.interrupt();
+        }
+
+        @Override
+        public Throwable thrown() {
+            return thrown == null ? null : Endings.unwrapped(thrown);
+        }
+    }
+}
