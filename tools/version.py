@@ -52,6 +52,7 @@ PLACES = (
     Place(
         "clients/java/testing/pom.xml", rf"<artifactId>jobqueue-testing</artifactId>\n  <version>({FORM})<"
     ),
+    Place("clients/java/examples/pom.xml", rf"<jobqueue\.version>({FORM})<"),
     Place("clients/java/src/main/java/dev/jobqueue/Worker.java", rf'VERSION = "({FORM})"'),
     Place("clients/rust/Cargo.toml", _TOML),
     Place("clients/rust/versions.lock", rf'^name = "(?:jobqueue|programs|stubs)"\nversion = "({FORM})"'),

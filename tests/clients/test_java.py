@@ -87,7 +87,7 @@ def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker(address: str) -> 
     assert done.stdout == "agree on 35\n", done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("project", ["", "opentelemetry", "testing"])
+@pytest.mark.parametrize("project", ["", "opentelemetry", "testing", "examples"])
 def test_the_project_names_versions_and_no_addresses(project: str) -> None:
     pom = (PROJECT / project / "pom.xml").read_text()
     addresses = set(re.findall(r"https?://[^\s\"<]+", pom))
@@ -99,23 +99,52 @@ def test_the_project_names_versions_and_no_addresses(project: str) -> None:
     assert all("<version>" in each for each in plugins)
 
 
-def test_the_readme_shows_the_examples_as_they_are() -> None:
+def test_the_readme_shows_the_examples_as_they_are_on_150_lines() -> None:
     readme = (PROJECT / "README.md").read_text()
+    assert len(readme.splitlines()) <= 150
     shown = re.findall(r"```java (\S+)\n(.*?)```", readme, re.DOTALL)
-    assert [name for name, _ in shown] == ["examples/Producer.java", "examples/DoubleWorker.java"]
+    programs = ["Doubling", "DoubleWorker", "Producer"]
+    assert [name for name, _ in shown] == [
+        *(f"examples/src/main/java/{name}.java" for name in programs),
+        "examples/src/test/java/DoublingTest.java",
+    ]
     for name, text in shown:
         assert (PROJECT / name).read_text() == text
 
 
+@pytest.mark.parametrize("page", ["kinds", "testing"])
+def test_the_pages_show_programs_and_tests_that_the_build_runs_as_they_are(page: str) -> None:
+    shown = re.findall(r"```java (\w+\.java)\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL)
+    assert len(shown) == {"kinds": 2, "testing": 1}[page]
+    for name, text in shown:
+        [file] = (PROJECT / "examples/src").rglob(name)
+        assert file.read_text() == text
+
+
+@pytest.mark.usefixtures("verified")
+async def test_the_program_of_the_page_of_kinds_prints_what_it_says(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    command = ["java", "-cp", "target/classes:target/lib/*", "MailJobs", address]
+    program = Process(
+        ["sh", "-c", f"cd {shlex.quote(str(PROJECT / 'examples'))} && exec {shlex.join(command)}"],
+        tmp_path / "MailJobs.log", {},
+    )  # fmt: skip
+    processes.append(program)
+    await program.line("2 for ada@example.org")
+    await program.line("1 for eve@example.org")
+    assert await program.ended() == 0
+
+
 @pytest.mark.usefixtures("verified")
 async def test_the_examples_double_a_number(processes: list[Process], tmp_path: Path, address: str) -> None:
-    # As the README says to start them, in the project's folder.
-    [java] = re.findall(r"`(java -cp .*) examples/DoubleWorker.java`", (PROJECT / "README.md").read_text())
+    # As the README says to start them, in their folder.
+    [java] = re.findall(r"`(java -cp .*) DoubleWorker`", (PROJECT / "README.md").read_text())
     for name in ("DoubleWorker", "Producer"):
-        command = f"cd {shlex.quote(str(PROJECT))} && exec {java} examples/{name}.java {address}"
+        command = f"cd {shlex.quote(str(PROJECT / 'examples'))} && exec {java} {name} {address}"
         processes.append(Process(["sh", "-c", command], tmp_path / f"{name}.log", {}))
     worker, producer = processes
-    await producer.line('SUCCEEDED {"doubled":42}')
+    await producer.line("42")
     assert await producer.ended() == 0
     worker.terminate()
     assert await worker.ended() == 0
