@@ -46,6 +46,10 @@ def test_the_crate_is_formatted_and_linted_and_passes_its_own_tests() -> None:
     cargo("test", *ALL)
 
 
+def test_the_crate_is_linted_without_its_features_too() -> None:
+    cargo("clippy", "--package", "jobqueue", "--all-targets", "--quiet", "--", "-D", "warnings")
+
+
 def promises() -> list[str]:
     """The tests in Rust that want a server, as cargo names them."""
     found = re.compile(r"^async fn (\w+)\(\) -> Done", re.MULTILINE)
@@ -103,12 +107,19 @@ def test_no_address_is_in_the_versions_that_are_tested() -> None:
     assert "://" not in (CRATE / "versions.lock").read_text()
 
 
-def test_the_readme_shows_the_examples_as_they_are() -> None:
-    readme = (CRATE / "README.md").read_text()
-    shown = re.findall(r"```rust (\S+)\n(.*?)```", readme, re.DOTALL)
-    assert [name for name, _ in shown] == ["examples/producer.rs", "examples/worker.rs"]
+@pytest.mark.parametrize(
+    ("page", "folder", "names"),
+    [
+        (CRATE / "README.md", CRATE, ["examples/producer.rs", "examples/worker.rs"]),
+        (ROOT / "docs" / "kinds.md", CRATE, ["examples/mail.rs"]),
+    ],
+    ids=["readme", "kinds"],
+)
+def test_a_page_shows_programs_as_they_are(page: Path, folder: Path, names: list[str]) -> None:
+    shown = re.findall(r"```rust (\S+)\n(.*?)```", page.read_text(), re.DOTALL)
+    assert [name for name, _ in shown] == names
     for name, text in shown:
-        assert (CRATE / name).read_text() == text
+        assert (folder / name).read_text() == text
 
 
 async def test_the_examples_double_a_number(processes: list[Process], tmp_path: Path, address: str) -> None:
@@ -119,6 +130,15 @@ async def test_the_examples_double_a_number(processes: list[Process], tmp_path: 
     assert await producer.ended() == 0
     worker.terminate()
     assert await worker.ended() == 0
+
+
+async def test_the_example_of_a_typed_kind_sends_a_mail(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    mail = Process([str(BUILT / "examples" / "mail"), address], tmp_path / "mail.log", {})
+    processes.append(mail)
+    await mail.line("2 for ada@example.org 5")
+    assert await mail.ended() == 0
 
 
 async def test_a_handler_that_panics_fails_its_job_and_the_worker_goes_on(

@@ -62,6 +62,7 @@ impl Access {
 
     /// Speaks TLS.
     #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     #[must_use]
     pub fn tls(mut self, tls: crate::tls::Tls) -> Self {
         self.tls = Some(tls);
@@ -71,6 +72,7 @@ impl Access {
     /// Makes spans of a worker's attempts, where a job's producer was sampled, and sends the trace of the current span with
     /// each call. Default: no traces, and OpenTelemetry is not called.
     #[cfg(feature = "otel")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
     #[must_use]
     pub fn traces(mut self, traces: crate::otel::OpenTelemetry) -> Self {
         self.traces = Some(traces);
@@ -106,6 +108,7 @@ impl Access {
     }
 
     /// The address of a server with everything that a connection to it needs; nothing is sent yet.
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "without TLS it is the same for all"))]
     pub(crate) fn endpoint(&self, target: &str) -> Result<Endpoint, Error> {
         #[cfg(feature = "tls")]
         let scheme = if self.tls.is_some() { "https" } else { "http" };

@@ -39,7 +39,7 @@ impl Backoff {
 }
 
 /// 0..1. A system without random numbers has no spread, and works.
-fn random_fraction() -> f64 {
+pub(crate) fn random_fraction() -> f64 {
     f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX)
 }
 

@@ -86,6 +86,13 @@ pub enum ErrorKind {
     Unauthenticated,
     /// The namespace of the credentials was disabled: an administrator can enable it. Is a `NotAllowed` too.
     NamespaceDisabled,
+    /// A payload, or an output, is of a version that is known here, and is not what that version says. No server said so.
+    PayloadUnreadable,
+    /// A payload is of a version that this program does not know. No server said so.
+    PayloadTooNew,
+    /// The job has no output, since it has not ended as SUCCEEDED: `status` in [`Error::metadata`] says what it is. No
+    /// server said so.
+    JobNotSucceeded,
     /// The server does not have this method: it is older than the client, or no JobQueue server.
     NotSupported,
     /// Give the server's operator [`Error::request_id`], or `error_id` in [`Error::metadata`].
@@ -205,6 +212,13 @@ impl Error {
         let mut made = Self::new(Code::InvalidArgument, format!("{field}: {description}"));
         made.0.violations.push(FieldViolation { field, description });
         made
+    }
+
+    /// As another kind of error, with the reason that a server would give.
+    pub(crate) fn named(mut self, kind: ErrorKind, reason: &str) -> Self {
+        self.0.kind = kind;
+        reason.clone_into(&mut self.0.reason);
+        self
     }
 
     /// What to do about it.

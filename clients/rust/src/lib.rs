@@ -39,6 +39,9 @@
 //! can, as `Json` does for a handler, and `decode` reads it. What a server refuses is an [`Error`], whose [`ErrorKind`] says what to do about it.
 //!
 //! Everything runs on tokio, with its time and IO drivers on.
+//!
+//! A kind can be declared once, by the type of its payload ([`JobKind`]).
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
 mod admin;
@@ -62,6 +65,7 @@ mod telling;
 mod tls;
 #[cfg(feature = "otel")]
 mod trace_names;
+mod typed;
 mod unique;
 #[allow(missing_docs, clippy::all, clippy::pedantic, rustdoc::all)]
 #[rustfmt::skip]
@@ -81,13 +85,19 @@ pub use job::{FailedAttempt, Job, JobProgress, NewJob};
 pub use jobs::{Cancellation, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
 pub use json::{IntoOutput, Json, JsonText};
 #[cfg(feature = "otel")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
 pub use otel::OpenTelemetry;
 pub use outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
 pub use queue_keys::{KeyFilter, KeyHolder, QueueKey, QueueKeyChange, QueueKeys};
 #[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use tls::Tls;
 /// gRPC's own, for [`Error::code`].
 pub use tonic::Code;
+#[cfg(feature = "schema")]
+#[cfg_attr(docsrs, doc(cfg(feature = "schema")))]
+pub use typed::schema_of;
+pub use typed::{JobKind, UpcastError};
 pub use unique::{OnConflict, Unique, UniqueAction, UniqueField, UniqueScope, Until};
 pub use watch::{Watch, WatchFilter};
 pub use worker::{Attempt, AttemptOutcome, LeasedJob, Observer, Worker, WorkerBuilder, WorkerState, WorkerStatus};

@@ -33,6 +33,21 @@ pub(crate) struct Failed {
     pub(crate) retry_after: Option<Duration>,
 }
 
+impl HandlerError {
+    /// A failure by the name that it has in all languages.
+    pub(crate) fn failing(error: impl Into<Boxed>, error_type: &'static str, permanent: bool) -> Self {
+        Self(Ending::Failed(Failed { error: error.into(), error_type, permanent, retry_after: None }))
+    }
+
+    /// The error that the attempt failed by, if it is of this type.
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        match &self.0 {
+            Ending::Failed(failed) => failed.error.downcast_ref(),
+            Ending::Snoozed(_) | Ending::Cancelled => None,
+        }
+    }
+}
+
 /// The attempt failed: for errors that have no type of their own, such as words, boxes and those of anyhow.
 pub fn failed(error: impl Into<Boxed>) -> HandlerError {
     HandlerError(Ending::Failed(Failed {

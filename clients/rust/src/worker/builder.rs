@@ -18,10 +18,35 @@ use crate::errors::Error;
 use crate::json::{IntoOutput, JsonText};
 use crate::outcomes::HandlerError;
 use crate::telling::Telling;
+use crate::typed::{JobKind, output_text, payload_in};
 use crate::v1;
 
-pub(super) type Handler =
+pub(crate) type Handler =
     Arc<dyn Fn(LeasedJob) -> BoxFuture<'static, Result<Option<JsonText>, HandlerError>> + Send + Sync>;
+
+/// A function of a job as a handler.
+pub(crate) fn of_job<F, R, T>(handler: F) -> Handler
+where
+    F: Fn(LeasedJob) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<T, HandlerError>> + Send + 'static,
+    T: IntoOutput + 'static,
+{
+    Arc::new(move |job| handler(job).map(|ended| Ok(ended?.into_output()?)).boxed())
+}
+
+/// A function of a payload and its job as a handler.
+pub(crate) fn of_kind<K, F, R>(handler: F) -> Handler
+where
+    K: JobKind,
+    F: Fn(K, LeasedJob) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<K::Output, HandlerError>> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    Arc::new(move |job| {
+        let handler = handler.clone();
+        async move { output_text::<K>(&handler(payload_in::<K>(&job)?, job).await?) }.boxed()
+    })
+}
 
 /// What the builder has made.
 pub(super) struct Settings {
@@ -121,8 +146,25 @@ impl WorkerBuilder {
         R: Future<Output = Result<T, HandlerError>> + Send + 'static,
         T: IntoOutput + 'static,
     {
-        let handler: Handler = Arc::new(move |job| handler(job).map(|ended| Ok(ended?.into_output()?)).boxed());
-        self.handlers.push((kind.into(), handler, type_name::<F>()));
+        self.handlers.push((kind.into(), of_job(handler), type_name::<F>()));
+        self
+    }
+
+    /// Makes a function the handler of a typed kind, which is that of its first argument. It gets the payload and the job,
+    /// and answers the kind's output. It handles the kind's older names as well. In all else it is as [`handle`](Self::handle).
+    ///
+    /// A payload of an older version is made one of this version. One of a later version puts its job off by 15 s to 2 min,
+    /// up to 20 times, and then fails with `PayloadTooNew`; one that can't be read ends its job with `PayloadUnreadable`.
+    pub fn handle_kind<K, F, R>(mut self, handler: F) -> Self
+    where
+        K: JobKind,
+        F: Fn(K, LeasedJob) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<K::Output, HandlerError>> + Send + 'static,
+    {
+        let handler = of_kind(handler);
+        for kind in std::iter::once(&K::NAME).chain(K::ALIASES) {
+            self.handlers.push(((*kind).to_owned(), handler.clone(), type_name::<F>()));
+        }
         self
     }
 
@@ -207,6 +249,7 @@ impl WorkerBuilder {
     /// never because a server is away. `/readyz` is 200 while the worker serves, or has been without a server for less
     /// than the ttl; else 503. Both have [`Worker::status`] as JSON. Where the address is taken, `run` says so and ends.
     #[cfg(feature = "health")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
     pub fn health(mut self, address: impl Into<String>) -> Self {
         self.health = Some(address.into());
         self

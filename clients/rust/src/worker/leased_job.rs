@@ -20,7 +20,7 @@ const FOLLOW_UPS_BYTES: usize = 2 * 1024 * 1024;
 /// One id from the first caller to the last handler.
 const INHERITED: [&str; 2] = ["x-request-id", "traceparent"];
 
-pub(super) type Report = Box<dyn Fn(v1::Progress) + Send + Sync>;
+pub(crate) type Report = Box<dyn Fn(v1::Progress) + Send + Sync>;
 
 /// One attempt of a job, as its handler sees it. Clones are the same attempt.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ struct FollowUps {
 }
 
 impl LeasedJob {
-    pub(super) fn new(mut message: v1::LeasedJob, report: Report) -> Self {
+    pub(crate) fn new(mut message: v1::LeasedJob, report: Report) -> Self {
         let payload = match message.content.take() {
             Some(v1::leased_job::Content::PayloadJson(text)) => text,
             _ => Bytes::from_static(b"null"),

@@ -6,6 +6,7 @@ mod jobs;
 mod line;
 mod repeated;
 mod tokens;
+mod typed;
 mod watching;
 
 use std::env;
