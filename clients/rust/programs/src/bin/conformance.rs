@@ -9,9 +9,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jobqueue::{
-    Access, HandlerError, HandlerResult, JsonText, LeasedJob, NewJob, Stop, Worker, discard, failed, retry, snooze,
+    Access, HandlerError, HandlerResult, JobKind, JsonText, LeasedJob, NewJob, Stop, UpcastError, Worker, discard,
+    failed, retry, snooze,
 };
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,40 @@ struct Start {
     shutdown_grace_s: f64,
     stop_when_lost: bool,
     tokens: bool,
+    #[serde(default)]
+    typed: bool,
+}
+
+/// The payload of the typed kind, and its output.
+#[derive(Serialize, Deserialize)]
+struct Amount {
+    number: i64,
+    #[serde(default = "one")]
+    unit: String,
+}
+
+fn one() -> String {
+    "one".to_owned()
+}
+
+impl JobKind for Amount {
+    const NAME: &'static str = "typed";
+    type Output = Self;
+    const VERSION: u32 = 2;
+    const ALIASES: &'static [&'static str] = &["typed-old"];
+
+    fn upcast(from: u32, payload: JsonText) -> Result<JsonText, UpcastError> {
+        match from {
+            1 => Ok(json!({"number": payload.decode::<Value>()?["count"]}).into()),
+            _ => Err(UpcastError::none()),
+        }
+    }
+}
+
+async fn double(amount: Amount, job: LeasedJob) -> HandlerResult<Amount> {
+    say_started(&job);
+    say(&json!({"event": "handler_ended", "job": job.id(), "attempt": job.attempt()}));
+    Ok(Amount { number: 2 * amount.number, ..amount })
 }
 
 #[derive(Deserialize)]
@@ -101,13 +136,17 @@ impl Holds {
     }
 }
 
-async fn handle(holds: Arc<Holds>, job: LeasedJob) -> HandlerResult<Option<JsonText>> {
+fn say_started(job: &LeasedJob) {
     let text = job.payload().as_bytes();
     say(&json!({
         "event": "handler_started", "job": job.id(), "attempt": job.attempt(), "kind": job.kind(),
         "queue": job.queue(), "payload_sha256": format!("{:x}", Sha256::digest(text)), "payload_bytes": text.len(),
         "checkpoint_base64": STANDARD.encode(job.checkpoint()),
     }));
+}
+
+async fn handle(holds: Arc<Holds>, job: LeasedJob) -> HandlerResult<Option<JsonText>> {
+    say_started(&job);
     let ended = steps(&holds, &job).await;
     say(&json!({"event": "handler_ended", "job": job.id(), "attempt": job.attempt()}));
     ended
@@ -218,6 +257,9 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     for kind in start.kinds {
         let holds = holds.clone();
         builder = builder.handle(kind, move |job| handle(holds.clone(), job));
+    }
+    if start.typed {
+        builder = builder.handle_kind(double);
     }
     let worker = builder.build()?;
     let told = worker.clone();
