@@ -55,7 +55,9 @@ PLACES = (
     Place("clients/java/examples/pom.xml", rf"<jobqueue\.version>({FORM})<"),
     Place("clients/java/src/main/java/dev/jobqueue/Worker.java", rf'VERSION = "({FORM})"'),
     Place("clients/rust/Cargo.toml", _TOML),
-    Place("clients/rust/versions.lock", rf'^name = "(?:jobqueue|programs|stubs)"\nversion = "({FORM})"'),
+    Place(
+        "clients/rust/versions.lock", rf'^name = "(?:doubling|jobqueue|programs|stubs)"\nversion = "({FORM})"'
+    ),
     Place("clients/go/jobqueue/doc.go", rf'^const Version = "({FORM})"'),
     Place("deploy/helm/jobqueue/Chart.yaml", rf"^(?:version|appVersion): ({FORM})$"),
     Place("deploy/Dockerfile", rf"org\.opencontainers\.image\.version=({FORM})"),

@@ -97,8 +97,9 @@ def test_the_package_holds_what_a_user_needs_and_nothing_else() -> None:
         "README.md",
         "examples",
         "src",
+        "tests",
     } | ({".cargo_vcs_info.json"} & top)
-    assert {"src/v1.rs", "examples/producer.rs", "examples/worker.rs"} <= listed
+    assert {"src/v1.rs", "examples/mail.rs", "tests/reports.rs"} <= listed
     about = tomllib.loads((CRATE / "Cargo.toml").read_text())["package"]
     assert {"description", "readme", "license", "rust-version", "keywords", "categories"} <= about.keys()
 
@@ -110,10 +111,11 @@ def test_no_address_is_in_the_versions_that_are_tested() -> None:
 @pytest.mark.parametrize(
     ("page", "folder", "names"),
     [
-        (CRATE / "README.md", CRATE, ["examples/producer.rs", "examples/worker.rs"]),
+        (CRATE / "README.md", CRATE / "doubling", ["src/lib.rs", "src/bin/worker.rs", "src/bin/producer.rs"]),
         (ROOT / "docs" / "kinds.md", CRATE, ["examples/mail.rs"]),
+        (ROOT / "docs" / "testing.md", CRATE, ["tests/reports.rs"]),
     ],
-    ids=["readme", "kinds"],
+    ids=["readme", "kinds", "testing"],
 )
 def test_a_page_shows_programs_as_they_are(page: Path, folder: Path, names: list[str]) -> None:
     shown = re.findall(r"```rust (\S+)\n(.*?)```", page.read_text(), re.DOTALL)
@@ -122,11 +124,17 @@ def test_a_page_shows_programs_as_they_are(page: Path, folder: Path, names: list
         assert (folder / name).read_text() == text
 
 
-async def test_the_examples_double_a_number(processes: list[Process], tmp_path: Path, address: str) -> None:
-    worker = Process([str(BUILT / "examples" / "worker"), address], tmp_path / "worker.log", {})
-    producer = Process([str(BUILT / "examples" / "producer"), address], tmp_path / "producer.log", {})
+def test_the_readme_has_150_lines_at_most() -> None:
+    assert len((CRATE / "README.md").read_text().splitlines()) <= 150
+
+
+async def test_the_project_of_the_readme_doubles_a_number(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    worker = Process([str(BUILT / "worker"), address], tmp_path / "worker.log", {})
+    producer = Process([str(BUILT / "producer"), address], tmp_path / "producer.log", {})
     processes += [worker, producer]
-    await producer.line('SUCCEEDED {"doubled":42}')
+    await producer.line("SUCCEEDED 42")
     assert await producer.ended() == 0
     worker.terminate()
     assert await worker.ended() == 0

@@ -16,7 +16,7 @@ use crate::v1;
 use crate::worker::LeasedJob;
 
 /// A job to enqueue. Only the kind must be given.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewJob {
     /// The job's kind, which decides the handler.

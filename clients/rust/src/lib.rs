@@ -40,7 +40,8 @@
 //!
 //! Everything runs on tokio, with its time and IO drivers on.
 //!
-//! A kind can be declared once, by the type of its payload ([`JobKind`]).
+//! A kind can be declared once, by the type of its payload ([`JobKind`]). With the feature `testing` a handler is performed
+//! without a server.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
@@ -50,6 +51,7 @@ mod batches;
 mod calls;
 mod client;
 mod convert;
+mod enqueue;
 mod environment;
 mod errors;
 mod insight;
@@ -61,6 +63,9 @@ mod otel;
 mod outcomes;
 mod queue_keys;
 mod telling;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "otel")]
@@ -79,6 +84,7 @@ mod worker;
 pub use access::Access;
 pub use admin::{HoldDepth, KeyOrder, KeyPolicy, Kind, Limits, OnKeyFailure, Queue, QueueChange, QueueDepth, Rate};
 pub use client::{Client, ClientBuilder, JobStream};
+pub use enqueue::Enqueue;
 pub use errors::{Error, ErrorKind, FieldViolation};
 pub use insight::{Estimate, Explanation, QueueDemand, Reason};
 pub use job::{FailedAttempt, Job, JobProgress, NewJob};

@@ -1,14 +1,13 @@
 //! The session's part that runs handlers and stops them.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::time::sleep;
 use tracing::Instrument;
 
+use super::attempt::{attempt, caught};
 use super::builder::Handler;
-use super::ending::{outcome_of, outcome_of_panic, released};
+use super::ending::{outcome_of, released};
 use super::lease::{Lease, Place};
 use super::leased_job::LeasedJob;
 use super::session::State;
@@ -93,27 +92,24 @@ impl State {
         let (turn, id, me, job) = (self.turn, lease.id, self.me.clone(), lease.job.clone());
         #[cfg(feature = "otel")]
         let (access, traced) = (self.settings.access.clone(), lease.job.clone());
-        let attempt = async move {
+        let attempted = async move {
             if job.attempt() > 1 {
                 sleep(WRITTEN_AFTER).await;
                 if let Some(stop) = job.stop_reason() {
-                    return outcome_of(&job, Err(stop.clone().into())); // told to stop before it began
+                    return outcome_of(&job, &Err(stop.clone().into())); // told to stop before it began
                 }
             }
-            let ended = handler(job.clone()).await;
-            outcome_of(&job, ended)
+            attempt(job, handler, drop).await
         };
         let run = async move {
             #[cfg(feature = "otel")]
             let span = access.begin(&traced, id);
             #[cfg(feature = "otel")]
-            let attempt = opentelemetry::context::FutureExt::with_context(
-                attempt,
+            let attempted = opentelemetry::context::FutureExt::with_context(
+                attempted,
                 span.as_ref().map_or_else(opentelemetry::Context::current, |span| span.context.clone()),
             );
-            // All of the handler's own code is in there, also that which writes its errors.
-            let outcome =
-                AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|panic| Some(outcome_of_panic(&*panic)));
+            let outcome = caught(attempted, drop).await;
             #[cfg(feature = "otel")]
             if let Some(span) = span {
                 span.ended(&traced, outcome.as_ref());

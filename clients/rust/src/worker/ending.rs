@@ -17,9 +17,9 @@ const ERROR_BYTES: usize = 8 * 1024;
 const OUTPUT_BYTES: usize = 1024 * 1024;
 
 /// The outcome of a handler that has returned. `None`: a success without output, which travels as a bare number.
-pub(super) fn outcome_of(job: &LeasedJob, ended: Result<Option<JsonText>, HandlerError>) -> Option<v1::Outcome> {
+pub(super) fn outcome_of(job: &LeasedJob, ended: &Result<Option<JsonText>, HandlerError>) -> Option<v1::Outcome> {
     match ended {
-        Ok(output) => success(job, output),
+        Ok(output) => success(job, output.clone()),
         Err(HandlerError(ending)) => Some(otherwise(ending, job.stop_reason())),
     }
 }
@@ -49,12 +49,12 @@ fn success(job: &LeasedJob, output: Option<JsonText>) -> Option<v1::Outcome> {
     })))
 }
 
-fn otherwise(ending: Ending, told: Option<&Stop>) -> v1::Outcome {
+fn otherwise(ending: &Ending, told: Option<&Stop>) -> v1::Outcome {
     let failed = match ending {
         Ending::Cancelled if matches!(told, Some(Stop::Shutdown | Stop::Lost)) => return released(),
         Ending::Cancelled => return made(Outcome::Cancellation(v1::Cancellation {})),
         Ending::Snoozed(delay) => {
-            let delay = Some(duration_message(delay));
+            let delay = Some(duration_message(*delay));
             return made(Outcome::Snooze(v1::Snooze { delay }));
         }
         Ending::Failed(failed) => failed,
@@ -62,7 +62,7 @@ fn otherwise(ending: Ending, told: Option<&Stop>) -> v1::Outcome {
     match failed.error.downcast_ref::<Stop>() {
         Some(Stop::Shutdown | Stop::Lost) => released(),
         Some(Stop::CancelRequested(_)) => made(Outcome::Cancellation(v1::Cancellation {})),
-        _ => failure_of(&failed),
+        _ => failure_of(failed),
     }
 }
 

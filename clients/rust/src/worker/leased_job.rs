@@ -166,7 +166,7 @@ impl LeasedJob {
         self.headers().get(INHERITED[0]).map_or("", String::as_str)
     }
 
-    pub(super) fn stop(&self, why: Stop) {
+    pub(crate) fn stop(&self, why: Stop) {
         let _ = self.inner.stop.set(why);
         self.inner.token.cancel();
     }

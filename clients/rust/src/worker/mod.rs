@@ -6,6 +6,7 @@
 //! tell the server. `Link` keeps it on a `Stream`: connects, moves, and leaves by `drain`.
 
 mod answers;
+mod attempt;
 mod builder;
 mod capacity;
 mod deliveries;
@@ -45,6 +46,11 @@ use crate::errors::Error;
 use builder::Settings;
 use link::Link;
 use session::Session;
+#[cfg(feature = "testing")]
+pub(crate) use {
+    attempt::{attempt, caught},
+    builder::{Handler, of_job, of_kind},
+};
 
 /// Runs jobs, each in a task of its own. Clones are the same worker.
 #[derive(Clone)]
@@ -162,6 +168,12 @@ impl Worker {
         let ended = self.run(shutdown).await;
         listening.abort();
         ended
+    }
+
+    /// The handler of a kind, or the kinds that have one.
+    #[cfg(feature = "testing")]
+    pub(crate) fn handler_of(&self, kind: &str) -> Result<Handler, Vec<String>> {
+        self.inner.settings.handlers.get(kind).cloned().ok_or_else(|| self.inner.settings.kinds())
     }
 
     /// Takes no more jobs until `resume`, also where it does not run yet; running ones run on.

@@ -5,6 +5,7 @@ mod admin;
 mod jobs;
 mod line;
 mod repeated;
+mod testing;
 mod tokens;
 mod typed;
 mod watching;

@@ -1,0 +1,179 @@
+//! One attempt in this process: the worker's own way from a leased job to an outcome.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::job::{StopAt, TestJob};
+use super::performed::{Outcome, Performed, Report, Told};
+use crate::errors::Error;
+use crate::json::IntoOutput;
+use crate::outcomes::{HandlerError, HandlerResult};
+use crate::typed::JobKind;
+use crate::worker::{Handler, LeasedJob, Worker, attempt as run, caught, of_job, of_kind};
+
+/// A handler has not ended in the time that the test gives it. It is dropped; what it has spawned runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StillRunning {
+    /// The job's kind.
+    pub kind: String,
+    /// The time.
+    pub within: Duration,
+    /// Whether it was told to stop.
+    pub told: bool,
+}
+
+impl fmt::Display for StillRunning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the handler of {} still runs after {:?}", self.kind, self.within)?;
+        if self.told { f.write_str(", though it was told to stop") } else { Ok(()) }
+    }
+}
+
+impl StdError for StillRunning {}
+
+/// What [`perform`] takes: a function of a [`LeasedJob`], one of a [`JobKind`] and a [`LeasedJob`], or a [`Worker`] that has
+/// a handler of the job's kind. `M` tells them apart, and is never written.
+pub trait Handles<M> {
+    #[doc(hidden)]
+    fn handler(self, kind: &str) -> Result<Made, Error>;
+}
+
+#[doc(hidden)]
+pub struct Made(Handler);
+
+impl<F, R, T> Handles<(R, T)> for F
+where
+    F: Fn(LeasedJob) -> R + Send + Sync + 'static,
+    R: Future<Output = HandlerResult<T>> + Send + 'static,
+    T: IntoOutput + 'static,
+{
+    fn handler(self, _: &str) -> Result<Made, Error> {
+        Ok(Made(of_job(self)))
+    }
+}
+
+impl<K, F, R> Handles<(K, R, K::Output)> for F
+where
+    K: JobKind,
+    F: Fn(K, LeasedJob) -> R + Send + Sync + 'static,
+    R: Future<Output = HandlerResult<K::Output>> + Send + 'static,
+{
+    fn handler(self, _: &str) -> Result<Made, Error> {
+        Ok(Made(of_kind(self)))
+    }
+}
+
+impl Handles<()> for &Worker {
+    fn handler(self, kind: &str) -> Result<Made, Error> {
+        self.handler_of(kind).map(Made).map_err(|kinds| {
+            Error::invalid("kind", format!("the worker has no handler of kind {kind:?}; it has: {}", kinds.join(", ")))
+        })
+    }
+}
+
+/// Performs one attempt of a job, by the code that a worker runs, without a server. Within a tokio runtime.
+///
+/// The payload goes through JSON, the handler runs in a task of its own, and the limits of outputs, checkpoints and
+/// follow-ups hold.
+///
+/// # Errors
+///
+/// What the handler failed with, itself, where that is an ordinary failure: [`TestJob::catch`] answers it. What
+/// [`retry`](crate::retry), [`discard`](crate::discard), [`snooze`](crate::snooze) and [`cancelled`](crate::cancelled) make
+/// are outcomes. [`StillRunning`], by [`HandlerError::downcast_ref`]: it has not ended in time. [`Error`]: the worker has no
+/// handler of the kind.
+///
+/// # Panics
+///
+/// Where the handler panics, unless that is caught.
+pub async fn perform<M>(handler: impl Handles<M>, job: TestJob) -> HandlerResult<Performed> {
+    let Made(handler) = handler.handler(&job.kind)?;
+    let (leased, told) = watched(&job);
+    let raised = Arc::new(Mutex::new(None));
+    let (keeps_error, keeps_panic) = (raised.clone(), raised.clone());
+    if job.stop_at == Some(StopAt::Start) {
+        leased.stop(job.stop.clone());
+    }
+    let attempt = run(leased.clone(), handler, move |error| *lock(&keeps_error) = Some(Raised::Error(error)));
+    let task = tokio::spawn(caught(attempt, move |panic| *lock(&keeps_panic) = Some(Raised::Panic(panic))));
+    let ends = task.abort_handle();
+    let stops = async {
+        if let Some(StopAt::After(wait)) = job.stop_at {
+            sleep(wait).await;
+            leased.stop(job.stop.clone());
+        }
+        std::future::pending::<()>().await;
+    };
+    let ended = async {
+        tokio::select! {
+            ended = task => ended,
+            () = stops => unreachable!("it waits for ever"),
+        }
+    };
+    let Ok(ended) = timeout(job.within, ended).await else {
+        ends.abort();
+        let told = leased.stop_reason().is_some();
+        return Err(StillRunning { kind: job.kind, within: job.within, told }.into());
+    };
+    let outcome = match ended {
+        Ok(outcome) => outcome,
+        Err(error) => return Err(error.into()), // the runtime shuts down
+    };
+    let told = std::mem::take(&mut *lock(&told));
+    let catch = job.catch;
+    let done = Performed::new(job, outcome, told);
+    if catch || done.outcome != Outcome::Failed || done.retry_after.is_some() {
+        return Ok(done);
+    }
+    match lock(&raised).take() {
+        Some(Raised::Error(error)) => Err(error),
+        Some(Raised::Panic(panic)) => resume_unwind(panic),
+        // Its output was refused.
+        None => Err(crate::failed(format!("{}: {}", done.error_type, done.error))),
+    }
+}
+
+/// The attempt of a job alone, for code that is called with one. What it reports is dropped; [`perform`] keeps it.
+pub fn attempt(job: &TestJob) -> LeasedJob {
+    watched(job).0
+}
+
+enum Raised {
+    Error(HandlerError),
+    Panic(Box<dyn Any + Send>),
+}
+
+/// The attempt, and what it tells.
+fn watched(job: &TestJob) -> (LeasedJob, Arc<Mutex<Told>>) {
+    let told = Arc::new(Mutex::new(Told::default()));
+    let itself: Arc<OnceLock<Weak<_>>> = Arc::default();
+    let (keeps, found, stop, stop_at) = (told.clone(), itself.clone(), job.stop.clone(), job.stop_at);
+    let report = move |report: crate::v1::Progress| {
+        let mut told = lock(&keeps);
+        if let Some(data) = report.checkpoint {
+            told.checkpoints.push(data);
+            return;
+        }
+        told.progress.push(Report { fraction: report.fraction, message: report.message });
+        if stop_at == Some(StopAt::Progress(told.progress.len()))
+            && let Some(inner) = found.get().and_then(Weak::upgrade)
+        {
+            LeasedJob { inner }.stop(stop.clone());
+        }
+    };
+    let leased = LeasedJob::new(job.message(), Box::new(report));
+    let _ = itself.set(Arc::downgrade(&leased.inner));
+    (leased, told)
+}
+
+fn lock<T>(kept: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
