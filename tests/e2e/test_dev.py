@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue_server.dev.run import plain
+from jobqueue_server.settings import without_settings
 from tests.client_cli.programs import PROGRAMS, plain_environment
 
 from .test_demo import Watched, children, said_until
@@ -130,4 +130,4 @@ def test_killed_without_warning_it_leaves_no_process_and_no_folder(open_to_all: 
 
 def test_settings_of_other_servers_are_not_passed_on():
     given = {"DATABASE_URL": "a", "API_BIND_ADDR": "b", "JOBQUEUE_ANYTHING": "c", "PATH": "d"}
-    assert plain(given) == {"PATH": "d", "PYTHONUNBUFFERED": "1"}
+    assert without_settings(given) == {"PATH": "d"}

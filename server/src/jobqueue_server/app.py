@@ -282,6 +282,10 @@ class App:
         if self._outdated is not None:
             raise self._outdated
 
+    def leave(self) -> None:
+        """Has `run` drain and return, as a first signal does."""
+        self._asked_to_leave.set()
+
     def _hang_up(self) -> None:
         if self._tls is not None:
             self._tls.look()

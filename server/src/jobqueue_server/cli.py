@@ -23,7 +23,7 @@ from .bootstrap import BootstrapRefused, first_key
 from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir, running_dsn
 from .errors import JobQueueError
 from .security import check
-from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt
+from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt, without_settings
 from .store import migrate
 from .store.pooler import OTHERS_STATEMENT, PoolerUnusable
 from .store.upkeep.levels import LevelTooLow
@@ -193,6 +193,25 @@ def dev(
     # Not on uvloop: it starts processes by a fork, of which gRPC would say that threads of its own run.
     if code := asyncio.run(Dev(Ports(usual=not free_ports)).run()):
         raise typer.Exit(code)
+
+
+@app.command()
+def ephemeral() -> None:
+    """Serve for tests: a database of its own on free ports of loopback, all of which ends when stdin does.
+
+    When it answers, it prints one line of JSON: `grpc` and `http` (HOST:PORT), `key` (permits everything), `version`,
+    `pid`. It reads no settings. Jobs don't outlive a crash. The test kits of the clients start it (docs/testing.md).
+    """
+    for name in set(os.environ) - set(without_settings(os.environ)):
+        del os.environ[name]
+    logs.configure("error", "human")
+
+    async def work() -> None:
+        from .ephemeral import Ephemeral
+
+        await Ephemeral(sys.stdout).run()
+
+    run(work)
 
 
 _DATABASE = ("config", "database_url", "migrate_database_url", "data_dir", "log_level", "log_format")

@@ -538,6 +538,16 @@ def environment_name(setting: str) -> str:
     return alias if isinstance(alias, str) else f"JOBQUEUE_{setting.upper()}"
 
 
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without the settings of servers, clients and workers, above all without a database."""
+    settings = {environment_name(name) for name in Settings.model_fields}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in settings and not name.startswith(_PREFIX)
+    }
+
+
 def misspelt(environment: Iterable[str]) -> dict[str, str]:
     """Variables whose names are similar to a setting's, each with the name that was probably meant.
 

@@ -44,7 +44,7 @@ def _background_loop() -> asyncio.AbstractEventLoop:
         return _loop
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine on the background loop and waits for it; an interrupt (Ctrl-C) cancels it."""
     future: Future[T] = asyncio.run_coroutine_threadsafe(work, _background_loop())
     try:
@@ -67,7 +67,7 @@ def blocking(
 
     @wraps(method)
     def waiting(self: _Waiting[Of], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return _run(method(self._client, *args, **kwargs))
+        return run(method(self._client, *args, **kwargs))
 
     return waiting
 
@@ -82,7 +82,7 @@ def iterating(
         found = method(self._client, *args, **kwargs)
         while True:
             try:
-                yield _run(_next(found))
+                yield run(_next(found))
             except StopAsyncIteration:
                 return
 
@@ -122,7 +122,7 @@ class SyncWatch:
         return self._watch.deleted
 
     def __enter__(self) -> Self:
-        _run(self._watch.__aenter__())
+        run(self._watch.__aenter__())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -130,7 +130,7 @@ class SyncWatch:
 
     def close(self) -> None:
         """Ends the stream. A later `for` goes on where it was."""
-        _run(self._watch.aclose())
+        run(self._watch.aclose())
 
     def __iter__(self) -> Self:
         return self
@@ -138,7 +138,7 @@ class SyncWatch:
     def __next__(self) -> Job:
         """The next change. As `Watch.__anext__`, with StopIteration at the end."""
         try:
-            return _run(self._watch.__anext__())
+            return run(self._watch.__anext__())
         except StopAsyncIteration:
             raise StopIteration from None
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from jobqueue import Client, JobQueueError
 
 from ..embedded import EmbeddedPostgresError
 from ..embedded.binaries import Account, binaries
-from ..settings import Settings, environment_name
+from ..settings import without_settings
 from . import jobs, worker
 from .children import Child, ChildDied, Children
 from .ports import HOST, Ports
@@ -50,7 +50,9 @@ class Dev:
         self._root = Path(tempfile.mkdtemp(prefix="jobqueue-dev-"))
         logs = self._root / "logs"
         logs.mkdir(mode=0o700)
-        self._children = Children(logs, plain(os.environ), leftovers=[self._root])
+        self._children = Children(
+            logs, without_settings(os.environ) | {"PYTHONUNBUFFERED": "1"}, leftovers=[self._root]
+        )
         self._interrupted = asyncio.Event()
 
     async def run(self) -> int:
@@ -175,17 +177,6 @@ class Dev:
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, on_signal)
-
-
-def plain(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without the settings of other servers, above all without their database."""
-    settings = {environment_name(name) for name in Settings.model_fields}
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if name not in settings and not name.startswith("JOBQUEUE_")
-    }
-    return kept | {"PYTHONUNBUFFERED": "1"}
 
 
 async def until_it_answers(server: Child, target: str) -> None:

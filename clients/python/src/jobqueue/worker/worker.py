@@ -213,6 +213,16 @@ class Worker:
         """The worker's handlers with their options, for programs that host the handlers of others."""
         return self._handlers
 
+    @property
+    def queues(self) -> Sequence[str]:
+        """The queues that it takes jobs from."""
+        return self._options.queues
+
+    @property
+    def concurrency(self) -> int:
+        """How many jobs run at the same time."""
+        return self._options.concurrency
+
     def run(self) -> None:
         """Serves until a signal or `stop`; blocks.
 
