@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue import Kind, SyncClient, Unauthenticated
+from jobqueue import Kind, KindUnknown, SyncClient, Unauthenticated
 from tests.client_cli.programs import PROGRAMS, plain_environment
 
 from .test_demo import Watched, children
@@ -68,6 +68,8 @@ def test_it_says_where_it_answers_lets_its_key_in_alone_and_ends_with_its_input(
             client.put_kind(Kind(name="greet"))
             job = client.enqueue("greet", {"name": "Ada"})
             assert client.get(job.id).payload == {"name": "Ada"}
+            with pytest.raises(KindUnknown):
+                client.enqueue("undeclared")
         with SyncClient(said["grpc"]) as stranger, pytest.raises(Unauthenticated):
             stranger.list_kinds()
         watched = Watched(children(process.pid))

@@ -173,7 +173,8 @@ class Working:
                     await self._scope.make_due(*later)
                 continue
             ours = [job for job in live if job.kind in self._kinds and job.queue in self._queues]
-            if not any(job.status is Status.RUNNING for job in ours) and not await self._any_starts(ours):
+            waiting = [job for job in ours if job.status is not Status.RUNNING]
+            if len(waiting) == len(ours) and not await self._any_starts(waiting):
                 return
             await asyncio.sleep(_POLL)
 
