@@ -144,8 +144,8 @@ FAULTS = {
                       "insert into server (name, heartbeat_at) values ('gone', now() - interval '5 minutes')",
                       "delete from server"),
     "two versions": ("servers", "warning", "servers of 2 versions run",
-                     ("insert into server (name, version, level, heartbeat_at) select name, version, level, now() + '1 min'"
-                     " from (values ('a', '0.1.0', 8), ('b', '0.2.0', 9)) s (name, version, level)"),
+                     ("insert into server (name, version, level, heartbeat_at) select name, version, level,"
+                     " now() + '1 min' from (values ('a', '0.1.0', 8), ('b', '0.2.0', 9)) s (name, version, level)"),
                      "delete from server"),
     "partitions": ("partitions", "broken", "every enqueue fails",
                    "create table kept as table job_partition; delete from job_partition where uuid_time(to_id) > now()",
