@@ -181,8 +181,10 @@ impl Client {
                 timeout: kind.timeout.map(duration_message),
                 limits: kind.limits.map(limits_message),
                 slot_weight: whole(kind.slot_weight),
+                ..Default::default()
             }),
             payload_format: v1::PayloadFormat::Json.into(),
+            ..Default::default()
         };
         let answer = call!(self.admin.put_kind, request, repeat: true).await?;
         Ok(kind_of(answer.kind.unwrap_or_default()))
