@@ -195,6 +195,8 @@ def test_what_is_no_schema_is_refused_in_the_validators_words(schema, words):
         PayloadSchema(schema)
     with pytest.raises(FieldInvalid, match="kind.schema: is not a JSON Schema"):
         check_kind(Kind("a", schema))
+    with pytest.raises(FieldInvalid, match="kind.output_schema: is not a JSON Schema"):
+        check_kind(Kind("a", output_schema=schema))
 
 
 GOOD = Kind("a", "{}", RetryPolicy(timedelta(milliseconds=1), timedelta(days=7)), 1000, timedelta(seconds=1))
