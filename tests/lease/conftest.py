@@ -18,6 +18,7 @@ _TABLES = [
     "queue_key",
     "queue_rate",
     "kind_rate",
+    "kind_declaration",
     "turnstile",
     "job",
     "finished_job",
