@@ -18,7 +18,7 @@ export { AUTO, Job } from "./job.js";
 export type { FailedAttempt, JobOptions, JobProgress, LeasedJob, NewJob } from "./job.js";
 export type * from "./jobs.js";
 export * from "./kinds/errors.js";
-export { JobKind, defineKind } from "./kinds/kind.js";
+export { defineKind } from "./kinds/declaration.js";
 export type {
   KindDeclaration,
   KindDefaults,
@@ -26,7 +26,8 @@ export type {
   PayloadOf,
   TypedHandler,
   TypedJobOptions,
-} from "./kinds/kind.js";
+} from "./kinds/declaration.js";
+export { JobKind } from "./kinds/kind.js";
 export type { InputOf, JsonSchema, OutputOf, StandardSchema } from "./kinds/standardSchema.js";
 export type { Upcast, Upcaster } from "./kinds/versions.js";
 export { Cancelled, Discard, Retry, Snooze } from "./outcomes.js";

@@ -38,7 +38,7 @@ function holds(words: string, value: unknown): boolean {
     return Object.values(value).some((each) => holds(words, each));
   }
   const text = typeof value === "string" ? value.trim() : String(value);
-  if (text === "" || value === undefined || value === null) return false;
+  if (text === "" || text.length > words.length || value === undefined || value === null) return false;
   const escaped = text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   return new RegExp(`(^|[^\\p{L}\\p{N}])${escaped}($|[^\\p{L}\\p{N}])`, "u").test(words);
 }

@@ -2,7 +2,8 @@
 
 import type { JobContext } from "./context.js";
 import type { LeasedJob } from "../job.js";
-import type { JobKind, TypedHandler } from "../kinds/kind.js";
+import type { TypedHandler } from "../kinds/declaration.js";
+import type { JobKind } from "../kinds/kind.js";
 
 /**
  * Runs one attempt. What it returns, if not undefined, is the job's output. What it throws is a failure, but for

@@ -1,7 +1,8 @@
 /** The Worker: what user code makes, gives handlers, and runs. */
 
 import { fromEnvironment } from "../environment.js";
-import type { JobKind, TypedHandler } from "../kinds/kind.js";
+import type { TypedHandler } from "../kinds/declaration.js";
+import type { JobKind } from "../kinds/kind.js";
 import { Handlers } from "./handlers.js";
 import type { Handler, HandlerOptions } from "./handlers.js";
 import { HealthServer } from "./health.js";
