@@ -204,7 +204,7 @@ async def test_demand_finds_the_jobs_of_each_priority(dsn: str) -> None:
         for state in (1, 4):
             await connection.execute(
                 "insert into live_job (id, run_at, lane_id, priority, max_attempts, state, losses)"
-                " select uuidv7(), now() - (p + 20) * interval '1 minute', 3, p, 3, $1::int2, $1::int2 / 2"
+                " select gen_random_uuid(), now() - (p + 20) * interval '1 minute', 3, p, 3, $1::int2, $1::int2 / 2"
                 " from generate_series(-10, 10) p",
                 state,
             )

@@ -293,6 +293,21 @@ if TYPE_CHECKING:
     from .jobs import (
         Until as Until,
     )
+    from .middleware import (
+        Middleware as Middleware,
+    )
+    from .middleware import (
+        NextEnqueue as NextEnqueue,
+    )
+    from .middleware import (
+        Skip as Skip,
+    )
+    from .middleware import (
+        for_kinds as for_kinds,
+    )
+    from .middleware import (
+        with_headers as with_headers,
+    )
     from .observer import Attempt as Attempt
     from .observer import Observer as Observer
     from .outcomes import Cancelled as Cancelled
@@ -448,6 +463,7 @@ _HOME = {
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress KeyOrder KeyPolicy "
     "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate Retention RetryPolicy Status SyncedKind Unique "
     "UniqueAction UniqueField UniqueScope Until",
+    "middleware": "Middleware NextEnqueue Skip for_kinds with_headers",
     "observer": "Attempt Observer",
     "outcomes": "Cancelled Discard Retry Snooze",
     "overview": "Depth Flow GroupBy JobCount Overview OverviewWarning Point QueueOverview Series ServerInfo StatTotals "

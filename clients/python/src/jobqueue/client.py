@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import copy
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -60,6 +61,7 @@ from .window import Turn
 from .worker_sessions import WorkerSession, WorkerState, state_number, worker_session
 
 if TYPE_CHECKING:
+    from .middleware import Middleware
     from .schedule_calls import Schedules
     from .typed.kind import JobKind
 
@@ -78,6 +80,7 @@ class ClientKeywords(TypedDict, total=False):
     adaptive: bool
     traces: Traces | None
     observer: Observer | None
+    middleware: Sequence[Middleware]
 
 
 class Client:
@@ -103,6 +106,7 @@ class Client:
         traces: Says which trace a call belongs to, `jobqueue.otel.OpenTelemetry`: that of the current span. None: as
             OpenTelemetry's variables say.
         observer: Is told of each enqueue, by a thread of its own.
+        middleware: What goes around enqueues, the outermost first.
     """
 
     def __init__(
@@ -115,6 +119,7 @@ class Client:
         adaptive: bool = False,
         traces: Traces | None = None,
         observer: Observer | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self._adaptive = adaptive
         self._access = Access(credentials, token, traces or traces_of_environment())
@@ -122,6 +127,13 @@ class Client:
         self._connections = Connections(target, self._access)
         self._first_use = FirstUse(target)
         self._observing = None if observer is None else Observing(observer)
+        self._middleware: Sequence[Middleware] = ()
+        if middleware:
+            from .middleware import listed
+
+            # The same client without, which the innermost calls.
+            self._bare = copy.copy(self)
+            self._middleware = listed(middleware)
 
     @classmethod
     def from_env(cls, **settings: Unpack[ClientKeywords]) -> Self:
@@ -219,6 +231,8 @@ class Client:
             job = kind
         elif not isinstance(kind, str):
             job = kind.as_said(payload, job)  # type: ignore[arg-type]
+        if self._middleware:
+            return await self._one_through(job, deadline)
         once = key_of(job.idempotency_key)
         request = pb.EnqueueJobRequest(job=convert.new_job(job, once), payload_format=_JSON)
         answer = await self._enqueue(
@@ -232,7 +246,8 @@ class Client:
         """Enqueues many jobs, in batches of up to 1000 jobs and 3 MiB. Of each batch all jobs are enqueued, or none.
 
         Args:
-            jobs: Any iterable of jobs. The client repeats a batch only if each of its jobs has a key.
+            jobs: Any iterable of jobs. The client repeats a batch only if each of its jobs has a key. With middleware
+                all are read before the first is sent.
             deadline: For each batch.
 
         Returns:
@@ -242,6 +257,8 @@ class Client:
             JobQueueError: A batch was refused. `enqueued` holds the results of the batches before it, and the paths in
                 `violations` count from the first job of all.
         """
+        if self._middleware:
+            return await self._many_through(builtins.list(jobs), deadline)
         results: builtins.list[EnqueueResult] = []
         for batch in batches(jobs):
             keyed = all(job.idempotency_key for job in batch)
@@ -1198,6 +1215,35 @@ class Client:
         from .schedule_calls import Schedules
 
         return Schedules(self._call)
+
+    # --- middleware ---
+
+    async def _one_through(self, job: NewJob, deadline: timedelta | None) -> Job:
+        from .middleware import enqueue_through
+
+        sent: builtins.list[Job] = []
+
+        async def send(jobs: Sequence[NewJob]) -> Sequence[EnqueueResult]:
+            sent.append(await self._bare.enqueue(jobs[0], deadline=deadline))
+            return [EnqueueResult(sent[0].id, sent[0].replayed, sent[0].unique_action)]
+
+        await enqueue_through(self._middleware, [job], send)
+        return sent[0]
+
+    async def _many_through(
+        self, jobs: Sequence[NewJob], deadline: timedelta | None
+    ) -> builtins.list[EnqueueResult]:
+        from .middleware import enqueue_through
+
+        sent: builtins.list[EnqueueResult] = []
+
+        async def send(jobs: Sequence[NewJob]) -> Sequence[EnqueueResult]:
+            sent.extend(await self._bare.enqueue_many(jobs, deadline=deadline))
+            return sent
+
+        if jobs:
+            await enqueue_through(self._middleware, jobs, send)
+        return sent
 
     # --- calls ---
 

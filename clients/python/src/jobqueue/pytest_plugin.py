@@ -27,12 +27,12 @@ def jobqueue_server() -> Iterator[TestServer]:
 @pytest.fixture
 def jobqueue_scope(jobqueue_server: TestServer) -> Iterator[TestScope]:
     """A namespace of that server for this test, for tests with asyncio."""
-    from jobqueue.sync import run
+    from jobqueue.sync import run_waiting
     from jobqueue.testing import TestScope
 
     scope = TestScope(jobqueue_server)
     yield scope
-    run(scope.close())
+    run_waiting(scope.close())
 
 
 @pytest.fixture

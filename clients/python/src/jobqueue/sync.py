@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import wraps
@@ -22,6 +22,7 @@ from .traces import Traces
 from .watch import Watch
 
 if TYPE_CHECKING:
+    from .middleware import Middleware
     from .sync_schedules import SyncSchedules
 
 P = ParamSpec("P")
@@ -44,7 +45,7 @@ def _background_loop() -> asyncio.AbstractEventLoop:
         return _loop
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run_waiting(work: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine on the background loop and waits for it; an interrupt (Ctrl-C) cancels it."""
     future: Future[T] = asyncio.run_coroutine_threadsafe(work, _background_loop())
     try:
@@ -67,7 +68,7 @@ def blocking(
 
     @wraps(method)
     def waiting(self: _Waiting[Of], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return run(method(self._client, *args, **kwargs))
+        return run_waiting(method(self._client, *args, **kwargs))
 
     return waiting
 
@@ -82,7 +83,7 @@ def iterating(
         found = method(self._client, *args, **kwargs)
         while True:
             try:
-                yield run(_next(found))
+                yield run_waiting(_next(found))
             except StopAsyncIteration:
                 return
 
@@ -122,7 +123,7 @@ class SyncWatch:
         return self._watch.deleted
 
     def __enter__(self) -> Self:
-        run(self._watch.__aenter__())
+        run_waiting(self._watch.__aenter__())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -130,7 +131,7 @@ class SyncWatch:
 
     def close(self) -> None:
         """Ends the stream. A later `for` goes on where it was."""
-        run(self._watch.aclose())
+        run_waiting(self._watch.aclose())
 
     def __iter__(self) -> Self:
         return self
@@ -138,7 +139,7 @@ class SyncWatch:
     def __next__(self) -> Job:
         """The next change. As `Watch.__anext__`, with StopIteration at the end."""
         try:
-            return run(self._watch.__anext__())
+            return run_waiting(self._watch.__anext__())
         except StopAsyncIteration:
             raise StopIteration from None
 
@@ -157,6 +158,7 @@ class SyncClient:
         adaptive: As of `Client`, for all threads together.
         traces: As of `Client`.
         observer: As of `Client`.
+        middleware: As of `Client`. Its `enqueue` runs on the client's loop, with the caller's context variables.
     """
 
     def __init__(
@@ -169,6 +171,7 @@ class SyncClient:
         adaptive: bool = False,
         traces: Traces | None = None,
         observer: Observer | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self._client = Client(
             target,
@@ -178,6 +181,7 @@ class SyncClient:
             adaptive=adaptive,
             traces=traces,
             observer=observer,
+            middleware=middleware,
         )
 
     @classmethod
@@ -229,7 +233,6 @@ class SyncClient:
     count_jobs = blocking(Client.count_jobs)
     list_servers = blocking(Client.list_servers)
     put_kind = blocking(Client.put_kind)
-    sync_kinds = blocking(Client.sync_kinds)
     list_kinds = blocking(Client.list_kinds)
     list_queues = blocking(Client.list_queues)
     get_queue = blocking(Client.get_queue)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..jobs import LeasedJob
+from ..new_jobs import new_job_of
 from ..payload import JsonText, decode, encode
 from ..v1 import lease_pb2 as pb
 from ..worker.context import JobContext, Stop
@@ -21,9 +22,10 @@ from ..worker.process_runner import ProcessRunner
 from ..worker.runner import Runner
 from ..worker.thread_runner import ThreadRunner
 from ..worker.worker import Worker
-from .performed import Ending, Performed, Report, new_job_of
+from .performed import Ending, Performed, Report
 
 if TYPE_CHECKING:
+    from ..middleware import Middleware
     from ..typed.kind import JobKind
 
 #: A job whose kind nothing names.
@@ -209,6 +211,7 @@ async def perform(
     *,
     kind: str | JobKind[Any, Any] | None = None,
     run_in: RunIn | None = None,
+    middleware: Sequence[Middleware] = (),
     stop: Stop = Stop.CANCEL,
     stop_at: _StopAt = None,
     within: timedelta = timedelta(seconds=10),
@@ -229,6 +232,7 @@ async def perform(
         payload: Of a typed kind, of its type; `JsonText` goes as it is, as if another program had enqueued it.
         kind: The kind: its name, or what `define_kind` made. A worker needs it. Default: an untyped one.
         run_in: As in `Worker.handler`; of a worker, as was said there.
+        middleware: What goes around the handler, the outermost first. A worker has its own.
         stop: Why the handler is to stop, with `stop_at`.
         stop_at: When it is told to: "start", at the nth call of `ctx.progress`, or after a time. None: never.
         within: How long it may take.
@@ -245,14 +249,14 @@ async def perform(
         ValueError: The worker has no handler of the kind.
         TypeError: An argument is not known, or the function can't run where it is to run.
     """
-    entry = _entry(handler, kind, run_in)
+    entry = _entry(handler, kind, run_in, middleware)
     job = _Given(payload, **given)
     message = job.message(kind if kind is not None else _KIND)
     attempt = _Attempt(entry, message, stop, stop_at)
     outcome = await attempt.run(within.total_seconds())
 
     async def following(before: Performed, changes: dict[str, Any]) -> Performed:
-        options = {"run_in": run_in, "within": within, "catch": catch}
+        options = {"run_in": run_in, "middleware": middleware, "within": within, "catch": catch}
         next_given = {
             **given,
             "id": message.id,
@@ -284,14 +288,19 @@ def attempt(payload: Any = None, *, kind: str | JobKind[Any, Any] = _KIND, **giv
 
 
 def _entry(
-    handler: Worker | Callable[..., Any], kind: str | JobKind[Any, Any] | None, run_in: RunIn | None
+    handler: Worker | Callable[..., Any],
+    kind: str | JobKind[Any, Any] | None,
+    run_in: RunIn | None,
+    middleware: Sequence[Middleware],
 ) -> Handler:
     name = _KIND if kind is None else kind if isinstance(kind, str) else kind.name
     if not isinstance(handler, Worker):
-        handlers = Handlers()
+        handlers = Handlers(middleware=middleware)
         handlers.add(_KIND if kind is None else kind, handler, run_in=run_in)
         (found, *_) = handlers
         return found
+    if middleware:
+        raise TypeError("middleware beside a worker: a worker has its own")
     entry = handler.handlers.get(name) if kind is not None else None
     if entry is None:
         has = ", ".join(handler.handlers.kinds()) or "none"

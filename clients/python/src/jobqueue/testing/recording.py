@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,8 +14,10 @@ from ..convert import job as job_of
 from ..convert import new_job
 from ..errors import FieldViolation, IdempotencyKeyReused, InvalidRequest
 from ..jobs import Auto, EnqueueResult, Job, NewJob, no_kind
+from ..middleware import Middleware, enqueue_through, listed
+from ..new_jobs import new_job_of
+from ..sync import run_waiting
 from ..v1 import job_pb2
-from .performed import new_job_of
 
 if TYPE_CHECKING:
     from ..typed.kind import JobKind
@@ -27,15 +29,21 @@ _PAYLOAD_BYTES = 1024 * 1024
 class _Recorder:
     """What both clients share.
 
+    Args:
+        middleware: What goes around enqueues, the outermost first.
+
     Attributes:
         jobs: What was enqueued, in order, as a server would have stored it; a replay is no second one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, middleware: Sequence[Middleware] = ()) -> None:
         self.jobs: list[NewJob] = []
+        self._middleware = listed(middleware)
         self._keyed: dict[str, tuple[bytes, Job]] = {}
 
-    def enqueued(self, kind: str | JobKind[Any, Any] | NewJob, payload: Any, options: dict[str, Any]) -> Job:
+    async def enqueued(
+        self, kind: str | JobKind[Any, Any] | NewJob, payload: Any, options: dict[str, Any]
+    ) -> Job:
         """Keeps a job."""
         if isinstance(kind, NewJob):
             job = kind
@@ -45,12 +53,24 @@ class _Recorder:
             job = kind.new(payload, **options)
         else:
             raise no_kind(kind)
-        return self._kept(job, "job")
+        (kept,) = await self._through([job], "job")
+        return kept
 
-    def enqueued_many(self, jobs: Iterable[NewJob]) -> list[EnqueueResult]:
+    async def enqueued_many(self, jobs: Iterable[NewJob]) -> list[EnqueueResult]:
         """Keeps jobs."""
-        kept = [self._kept(job, f"jobs[{number}]") for number, job in enumerate(jobs)]
+        kept = await self._through(list(jobs), "jobs[{}]")
         return [EnqueueResult(job.id, job.replayed) for job in kept]
+
+    async def _through(self, jobs: Sequence[NewJob], path: str) -> Sequence[Job]:
+        kept: list[Job] = []
+
+        async def send(jobs: Sequence[NewJob]) -> Sequence[EnqueueResult]:
+            for number, job in enumerate(jobs):
+                kept.append(self._kept(job, path.format(number)))
+            return [EnqueueResult(job.id, job.replayed) for job in kept]
+
+        await enqueue_through(self._middleware, jobs, send)
+        return kept
 
     def _kept(self, new: NewJob, path: str) -> Job:
         message = new_job(new, key_of(new.idempotency_key))
@@ -103,6 +123,9 @@ class RecordingClient(_Recorder):
     server checks more: schemas, permissions, limits, unique names. Each other method of a client raises
     NotImplementedError: it would have to guess what a server does.
 
+    Args:
+        middleware: As of `Client`.
+
     Attributes:
         jobs: What was enqueued, in order. It compares with `kind.new(...)` and `NewJob(...)` of JSON text.
     """
@@ -112,11 +135,11 @@ class RecordingClient(_Recorder):
     ) -> Job:
         """As `Client.enqueue`."""
         options.pop("deadline", None)
-        return self.enqueued(kind, payload, options)
+        return await self.enqueued(kind, payload, options)
 
     async def enqueue_many(self, jobs: Iterable[NewJob], **_: Any) -> list[EnqueueResult]:
         """As `Client.enqueue_many`."""
-        return self.enqueued_many(jobs)
+        return await self.enqueued_many(jobs)
 
     async def __aenter__(self) -> RecordingClient:
         return self
@@ -137,11 +160,11 @@ class SyncRecordingClient(_Recorder):
     def enqueue(self, kind: str | JobKind[Any, Any] | NewJob, payload: Any = None, **options: Any) -> Job:
         """As `SyncClient.enqueue`."""
         options.pop("deadline", None)
-        return self.enqueued(kind, payload, options)
+        return run_waiting(self.enqueued(kind, payload, options))
 
     def enqueue_many(self, jobs: Iterable[NewJob], **_: Any) -> list[EnqueueResult]:
         """As `SyncClient.enqueue_many`."""
-        return self.enqueued_many(jobs)
+        return run_waiting(self.enqueued_many(jobs))
 
     def __enter__(self) -> SyncRecordingClient:
         return self

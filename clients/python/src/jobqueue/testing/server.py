@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from ..calls import call
 from ..channel import Access
-from ..sync import run
+from ..sync import run_waiting
 from ..v1 import access_admin_pb2 as pb
 from ..v1 import access_pb2
 from ..v1.access_admin_pb2_grpc import AccessAdminStub
@@ -124,11 +124,11 @@ class TestServer:
         Raises:
             JobQueueError: The server refuses it, such as for a key that is no administrator's of `default`.
         """
-        return run(self._open_scope())
+        return run_waiting(self._open_scope())
 
     def close_scope(self, namespace: str) -> None:
         """Disables a namespace: its workers and clients are refused from then on. It stays until the server ends."""
-        run(self._ask(pb.DisableNamespaceRequest(name=namespace), pb.DisableNamespaceResponse))
+        run_waiting(self._ask(pb.DisableNamespaceRequest(name=namespace), pb.DisableNamespaceResponse))
 
     async def _open_scope(self) -> ScopeKey:
         name = f"t-{uuid.uuid4().hex}"

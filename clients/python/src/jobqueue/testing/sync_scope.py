@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Self, Unpack
 
 from ..jobs import Job
-from ..sync import SyncClient, blocking, run
+from ..sync import SyncClient, blocking, run_waiting
 from ..worker.worker import Worker, WorkerKeywords
 from .idle import Failures, Idle
 from .scope import TestScope
@@ -42,7 +42,7 @@ class SyncTestScope:
     def close(self) -> None:
         """Closes the client and disables the namespace."""
         self.client.close()
-        run(self._client.close())
+        run_waiting(self._client.close())
 
     @property
     def target(self) -> str:
@@ -77,13 +77,13 @@ class SyncTestScope:
     def recorded(self) -> Iterator[list[Job]]:
         """As of `TestScope`."""
         recording = self._client.recorded()
-        jobs = run(recording.__aenter__())
+        jobs = run_waiting(recording.__aenter__())
         try:
             yield jobs
         except BaseException as error:
-            run(recording.__aexit__(type(error), error, error.__traceback__))
+            run_waiting(recording.__aexit__(type(error), error, error.__traceback__))
             raise
-        run(recording.__aexit__(None, None, None))
+        run_waiting(recording.__aexit__(None, None, None))
 
     def run_until_idle(
         self,

@@ -18,10 +18,11 @@ from jobqueue.v1 import lease_pb2 as pb
 
 from .context import JobContext, Stop
 from .ending import failed
+from .handlers import NamedMiddleware
 from .runner import run_plain
 
 # What goes over the pipe, as tuples:
-#   parent to child   ("run", module, name, kind's name there or "", LeasedJob as bytes, traceparent)
+#   parent to child   ("run", module, name, kind's name there or "", LeasedJob as bytes, traceparent, middleware)
 #                     ("stop", Stop's value, reason)
 #   child to parent   ("progress", fraction, message, checkpoint)   ("done", Outcome as bytes, None for no output)
 
@@ -35,11 +36,15 @@ def main(pipe: Connection) -> None:
     child.run()
 
 
+#: What runs: its module, its name there, its kind's name there, and the middleware around it.
+_Wanted = tuple[str, str, str, tuple[NamedMiddleware, ...]]
+
+
 class _Child:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._sending = threading.Lock()
-        self._jobs: queue.SimpleQueue[tuple[str, str, str, JobContext]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[_Wanted, JobContext]] = queue.SimpleQueue()
         self._current: JobContext | None = None
 
     def listen(self) -> None:
@@ -48,11 +53,11 @@ class _Child:
             while True:
                 message = self._pipe.recv()
                 if message[0] == "run":
-                    _, module, name, kind, raw, traceparent = message
+                    _, module, name, kind, raw, traceparent, middleware = message
                     context = JobContext(LeasedJob(pb.LeasedJob.FromString(raw)), self._progress)
                     context.traceparent = traceparent
                     self._current = context
-                    self._jobs.put((module, name, kind, context))
+                    self._jobs.put(((module, name, kind, middleware), context))
                 elif self._current is not None:
                     self._current.cancel_reason = message[2]
                     self._current.stop_reason = Stop(message[1])
@@ -62,9 +67,9 @@ class _Child:
     def run(self) -> None:
         """Runs one job after the other on the process's main thread, as libraries with signals want it."""
         while True:
-            module, name, kind, context = self._jobs.get()
+            wanted, context = self._jobs.get()
             # In a context of its own: a job that is not sampled must not find the span of the one before it.
-            outcome = copy_context().run(_run, module, name, kind, context)
+            outcome = copy_context().run(_run, wanted, context)
             self._send("done", outcome.SerializeToString() if outcome is not None else None)
 
     def _progress(
@@ -77,7 +82,8 @@ class _Child:
             self._pipe.send(message)
 
 
-def _run(module: str, name: str, kind: str, context: JobContext) -> pb.Outcome | None:
+def _run(wanted: _Wanted, context: JobContext) -> pb.Outcome | None:
+    module, name, kind, middleware = wanted
     if context.traceparent and (traces := traces_of_environment()) is not None:
         traces.enter(context.traceparent)
     try:
@@ -87,6 +93,10 @@ def _run(module: str, name: str, kind: str, context: JobContext) -> pb.Outcome |
             from jobqueue.typed.handler import taking_a_context
 
             function = taking_a_context(getattr(home, kind), function, is_async=False)
+        if middleware:
+            from .around import imported
+
+            function = imported(function, middleware)
     except (ImportError, AttributeError) as error:
         return failed(
             type(error).__qualname__,

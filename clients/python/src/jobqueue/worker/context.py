@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,6 +59,7 @@ class JobContext:
         follow_ups: The jobs given to `follow_up`, as messages.
         lease_id: The lease's number, for the runtime.
         traceparent: What follow-ups carry. Empty: what the job has.
+        ended_in: The context variables with which the attempt ended. Only there where middleware was around it.
     """
 
     # One is made for each job: nothing in here that few handlers look at is made before it is looked at.
@@ -65,6 +67,7 @@ class JobContext:
         "_begun",
         "_report",
         "cancel_reason",
+        "ended_in",
         "follow_ups",
         "job",
         "lease_id",
@@ -75,6 +78,7 @@ class JobContext:
     def __init__(
         self, job: LeasedJob, report: ProgressReport, lease_id: int = 0, begun: float | None = None
     ) -> None:
+        self.ended_in: Context
         self.job = job
         self.lease_id = lease_id
         self.cancel_reason = ""
@@ -172,7 +176,17 @@ class JobContext:
                 message.headers[name] = self.job.headers[name]
         if len(self.follow_ups) >= _FOLLOW_UPS:
             raise ValueError(f"a job has at most {_FOLLOW_UPS} follow-ups")
-        size = message.ByteSize() + sum(each.ByteSize() for each in self.follow_ups)
-        if size > _FOLLOW_UPS_BYTES:
-            raise ValueError(f"the follow-ups of a job may have {_FOLLOW_UPS_BYTES} bytes in all, not {size}")
-        self.follow_ups = [*self.follow_ups, message]
+        follow_ups = [*self.follow_ups, message]
+        check_size(follow_ups)
+        self.follow_ups = follow_ups
+
+
+def check_size(follow_ups: Sequence[job_pb2.NewJob]) -> None:
+    """Returns if follow-ups fit into the outcome.
+
+    Raises:
+        ValueError: They don't.
+    """
+    size = sum(each.ByteSize() for each in follow_ups)
+    if size > _FOLLOW_UPS_BYTES:
+        raise ValueError(f"the follow-ups of a job may have {_FOLLOW_UPS_BYTES} bytes in all, not {size}")

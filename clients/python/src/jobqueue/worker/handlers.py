@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from jobqueue.middleware import Middleware
     from jobqueue.typed.kind import JobKind
 
 #: A handler: takes a JobContext; returns what JSON has a form for, None for no output, or an awaitable of it.
 HandlerFunction = Callable[[Any], Any]
+#: Middleware as a process finds it: its module, its name there, the kinds of each `for_kinds` from the outside in, and
+#: whether it goes around the handler.
+NamedMiddleware = tuple[str, str, tuple[frozenset[str], ...], bool]
 RunIn = Literal["loop", "thread", "process"]
 OnCancel = Literal["raise", "flag"]
 
@@ -34,6 +38,7 @@ class Handler:
         run_in: `loop`: on the loop that serves; `thread`; or `process`.
         slots: How many run at once at most. None: bounded by the worker's concurrency alone.
         cancel: What a request to cancel does to an async handler: `raise` CancelledError in it, or the `flag` alone.
+        middleware: What is around `function`, of those that run in a process.
     """
 
     kind: str
@@ -44,6 +49,7 @@ class Handler:
     source: Callable[..., Any] = _nothing
     kind_name: str = ""
     typed: JobKind[Any, Any] | None = None
+    middleware: tuple[NamedMiddleware, ...] = ()
 
 
 #: Of a kind that the worker did not ask for.
@@ -55,10 +61,19 @@ class Handlers:
 
     Args:
         queues: The worker's queues, by which errors tell it from other workers.
+        middleware: What goes around them, the outermost first.
+
+    Raises:
+        TypeError: Something of it is no `Middleware`.
     """
 
-    def __init__(self, queues: Sequence[str] = ()) -> None:
+    def __init__(self, queues: Sequence[str] = (), middleware: Sequence[Middleware] = ()) -> None:
         self._queues = tuple(queues)
+        self._middleware: tuple[Middleware, ...] = ()
+        if middleware:
+            from jobqueue.middleware import listed
+
+            self._middleware = listed(middleware)
         self._by_kind: dict[str, Handler] = {}
 
     def add(
@@ -74,7 +89,7 @@ class Handlers:
 
         Raises:
             ValueError: The kind has a handler already, or an option is out of its range.
-            TypeError: The function can't run where it is to run.
+            TypeError: The function can't run where it is to run, or middleware not around it.
         """
         names: tuple[str, ...] = (kind,) if isinstance(kind, str) else (kind.name, *kind.aliases)
         typed = None if isinstance(kind, str) else kind
@@ -114,8 +129,16 @@ class Handlers:
 
             adapted = taking_a_context(typed, function, is_async=is_async)
             kind_name = name_in_module(typed, function) if where == "process" else ""
+        named: tuple[NamedMiddleware, ...] = ()
+        if self._middleware:
+            # Nor does who has no middleware: the function stays what it is.
+            from .around import added
+
+            adapted, named = added(adapted, self._middleware, names, function, where)
         for name in names:
-            self._by_kind[name] = Handler(name, adapted, where, slots, on_cancel, function, kind_name, typed)
+            self._by_kind[name] = Handler(
+                name, adapted, where, slots, on_cancel, function, kind_name, typed, named
+            )
 
     def adopt(self, handler: Handler) -> None:
         """Adds a handler of another worker, as it is.
@@ -129,9 +152,9 @@ class Handlers:
 
     def _taken(self, kind: str, function: Callable[..., Any]) -> ValueError:
         return ValueError(
-            f"kind {kind!r} already has a handler, {_name(self._by_kind[kind].source)}"
+            f"kind {kind!r} already has a handler, {name_of(self._by_kind[kind].source)}"
             + (f", in the worker of queues {list(self._queues)}" if self._queues else "")
-            + f"; {_name(function)} can't be another one"
+            + f"; {name_of(function)} can't be another one"
         )
 
     def get(self, kind: str) -> Handler | None:
@@ -157,7 +180,8 @@ class Handlers:
         return len(self._by_kind)
 
 
-def _name(function: HandlerFunction) -> str:
+def name_of(function: HandlerFunction) -> str:
+    """What a handler is called, for errors."""
     while isinstance(function, functools.partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)

@@ -121,7 +121,7 @@ class ProcessRunner:
         message = lease.message.SerializeToString()
         source = handler.source
         name = (source.__module__, source.__qualname__, handler.kind_name)
-        running.send("run", *name, message, lease.context.traceparent)
+        running.send("run", *name, message, lease.context.traceparent, handler.middleware)
         if lease.context.stop_reason is not None:  # told between the delivery and now
             self._tell(lease, running)
         try:

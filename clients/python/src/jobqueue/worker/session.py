@@ -25,7 +25,7 @@ from .runner import Runner
 from .settlements import Settlements, size_of
 from .status import DEFAULT_TTL, StatusBook
 from .stream import Stream
-from .verdicts import attempt_of, error_of, label_of, log_applied
+from .verdicts import attempt_of, error_of, in_context_of, label_of, log_applied
 
 # A receipt is due within 20 ms of a delivery. Some of that is for other threads that hold the interpreter (5 ms each);
 # the rest is for a Settle, which carries it as well: a frame for it alone costs as much as a hundred jobs.
@@ -494,7 +494,7 @@ class Session:
         # Most workers have no observer, and then nothing is made for each job.
         if self._observing is not None:
             self._observing.tell(
-                self._observing.observer.attempt_ended,
+                in_context_of(lease, self._observing.observer.attempt_ended),
                 attempt_of(lease.message),
                 label,
                 seconds,

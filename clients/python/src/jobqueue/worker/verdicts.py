@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from jobqueue.observer import Attempt
 from jobqueue.v1 import lease_pb2 as pb
 from jobqueue.v1.job_pb2 import Job
@@ -58,6 +61,16 @@ def log_applied(lease: Lease, result: pb.SettleResult | None) -> None:
     outcome = lease.outcome
     if outcome is None or outcome.WhichOneof("outcome") != "failure":
         return
+    in_context_of(lease, _log_failure)(lease, outcome, result)
+
+
+def in_context_of(lease: Lease, function: Callable[..., None]) -> Callable[..., None]:
+    """The function, with the context variables that middleware has set for an attempt. They last for one call."""
+    ended_in = getattr(lease.context, "ended_in", None)
+    return function if ended_in is None else partial(ended_in.copy().run, function)
+
+
+def _log_failure(lease: Lease, outcome: pb.Outcome, result: pb.SettleResult | None) -> None:
     failure = outcome.failure
     what = f"{failure.error_type}: {failure.error}"
     stack = f"\n{failure.stack.rstrip()}" if failure.stack else ""

@@ -27,6 +27,7 @@ from .options import WorkerOptions, default_name
 from .status import StatusBook, WorkerStatus
 
 if TYPE_CHECKING:
+    from jobqueue.middleware import Middleware
     from jobqueue.typed.handler import AddsTyped
     from jobqueue.typed.kind import JobKind
 
@@ -54,6 +55,7 @@ class WorkerKeywords(TypedDict, total=False):
     health: str | None
     observer: Observer | None
     traces: Traces | None
+    middleware: Sequence[Middleware]
 
 
 class Worker:
@@ -92,6 +94,7 @@ class Worker:
         health: Where `/livez` and `/readyz` are served, as `host:port`, by a thread of its own. None: nowhere.
         observer: Is told of attempts and of the session, by a thread of its own.
         traces: Makes spans of handlers, `jobqueue.otel.OpenTelemetry`. None: as OpenTelemetry's variables say.
+        middleware: What goes around handlers and their follow-ups, the outermost first.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class Worker:
         health: str | None = None,
         observer: Observer | None = None,
         traces: Traces | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         if isinstance(queues, str):
             raise TypeError(f"queues is {queues!r}; it must be a list, for example [{queues!r}]")
@@ -130,7 +134,7 @@ class Worker:
         )
         self._observer = observer
         self._traces = traces
-        self._handlers = Handlers(queues)
+        self._handlers = Handlers(queues, middleware)
         for kind, function in (handlers or {}).items():
             self._handlers.add(kind, function)
         self._engine: Engine | None = None
@@ -199,7 +203,7 @@ class Worker:
 
         Raises:
             ValueError: The kind has a handler already, or an option is out of its range.
-            TypeError: The function can't run in the way that `run_in` says.
+            TypeError: The function can't run in the way that `run_in` says, or a middleware can't go around it.
         """
 
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
