@@ -233,6 +233,7 @@ class SyncClient:
     count_jobs = blocking(Client.count_jobs)
     list_servers = blocking(Client.list_servers)
     put_kind = blocking(Client.put_kind)
+    sync_kinds = blocking(Client.sync_kinds)
     list_kinds = blocking(Client.list_kinds)
     list_queues = blocking(Client.list_queues)
     get_queue = blocking(Client.get_queue)
