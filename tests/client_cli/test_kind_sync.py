@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,9 @@ class Program:
 
 @pytest.fixture
 def program(cli: Cli, tmp_path: Path, queue: str, monkeypatch: pytest.MonkeyPatch) -> Program:
-    # The path makes it no fork, whose folder would be another one.
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return Program(Cli(cli.address, PYTHONPATH=str(tmp_path)), tmp_path, queue, monkeypatch)
+    # The path makes it no fork, whose folder would be another one. What is in it already goes first.
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(tmp_path)]))
+    return Program(Cli(cli.address, PYTHONPATH=path), tmp_path, queue, monkeypatch)
 
 
 def test_a_forgotten_flag_resets_nothing(cli: Cli, queue: str, tmp_path: Path):
