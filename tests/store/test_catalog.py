@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue_server.core.catalog.catalog import Catalog
+from jobqueue_server.core.catalog.depths import Depths
 from jobqueue_server.errors import KindUnknown, PageTokenInvalid, QueueNotFound
 from jobqueue_server.lifecycle import Hold, Status
 from jobqueue_server.model import Kind, RetryPolicy
@@ -182,7 +183,7 @@ async def test_a_queue_tells_its_depths_and_ages_by_status(dsn):
         assert timedelta(hours=1) <= oldest < timedelta(hours=1, minutes=2)
         rows = {
             (lane.queue, lane.kind, status): tuple(counted)
-            for lane, status, *counted in (await s.catalog.depths())[0]
+            for lane, status, *counted in (await Depths(s.catalog, s.catalog_store).read()).waiting
         }
         assert rows["q", "second", Status.QUEUED][0] == 1
         assert rows["q", "second", Status.RUNNING] == (0, False, 0.0)

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from jobqueue_server.core.catalog.depths import Depths
 from jobqueue_server.errors import JobNotFound, JobNotHeld
 from jobqueue_server.lifecycle import Hold, State, Status
 from jobqueue_server.model import HoldDepth, JobFilter, NewJob, WatchFilter
@@ -248,7 +249,7 @@ async def test_depths_count_held_jobs_in_their_status_and_by_their_hold(s: Store
     assert age is not None
     assert age < timedelta(minutes=1), "what is held back is not late"
     assert depths[Status.RETRYING].oldest_age is None
-    _, metrics = await s.catalog.depths()
+    metrics = (await Depths(s.catalog, s.catalog_store).read()).held
     assert {(lane.queue, hold): jobs for lane, hold, jobs in metrics} == {
         ("q", Hold.HAND): 3,
         ("other", Hold.HAND): 1,
@@ -272,4 +273,4 @@ async def test_counts_of_held_jobs_stop_at_their_bound_and_say_so(s: Stored) -> 
 async def test_queues_without_held_jobs_have_no_holds(s: Stored) -> None:
     await s.queued()
     assert (await s.queues.get_queue(SCOPE, "default")).held == ()
-    assert (await s.catalog.depths())[1] == []
+    assert (await Depths(s.catalog, s.catalog_store).read()).held == []

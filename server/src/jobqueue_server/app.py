@@ -74,6 +74,7 @@ class App:
         grpc_port: Where gRPC answers, after `start`.
         http_port: Where HTTP answers, after `start`; 0 where it is off.
         metrics_port: Where Prometheus reads, after `start`; 0 where it is off.
+        asked_to_leave: Set, it has `run` drain and return.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class App:
         self._tls: Tls | None = None
         self._traces: Traces | None = None
         self.leaving: Drain | None = None
-        self._asked_to_leave = asyncio.Event()
+        self.asked_to_leave = asyncio.Event()
         self._outdated: LevelTooLow | None = None
 
     # ---- the parts, from the bottom up: each is made of those above it
@@ -259,14 +260,14 @@ class App:
                 _log.warning("a second signal: ending at once")
                 if self.leaving is not None:
                     self.leaving.now.set()
-            self._asked_to_leave.set()
+            self.asked_to_leave.set()
 
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, on_signal)
         if self.settings.tls_cert is not None:
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         starting = asyncio.create_task(self.start())
-        waiting = asyncio.create_task(self._asked_to_leave.wait())
+        waiting = asyncio.create_task(self.asked_to_leave.wait())
         try:
             await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
@@ -282,10 +283,6 @@ class App:
         if self._outdated is not None:
             raise self._outdated
 
-    def leave(self) -> None:
-        """Has `run` drain and return, as a first signal does."""
-        self._asked_to_leave.set()
-
     def _hang_up(self) -> None:
         if self._tls is not None:
             self._tls.look()
@@ -295,7 +292,7 @@ class App:
         self._outdated = error
         if self.leaving is not None:
             self.leaving.begin()
-        self._asked_to_leave.set()
+        self.asked_to_leave.set()
 
     async def drain(self) -> None:
         """Leaves: no new calls and no new claims; settlements are taken until nothing is held or the grace ends."""

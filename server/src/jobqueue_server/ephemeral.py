@@ -67,7 +67,7 @@ class Ephemeral:
             key = await first_key(postgres.dsn, "ephemeral", force=False)
             settings = Settings.load({**_SETTINGS, "database_url": postgres.dsn})
             app = App(settings, on_ready=lambda app: self._tell(app, key.text))
-            leave = partial(asyncio.get_running_loop().call_soon_threadsafe, app.leave)
+            leave = partial(asyncio.get_running_loop().call_soon_threadsafe, app.asked_to_leave.set)
             threading.Thread(target=_at_end_of_input, args=[leave], name="end of input", daemon=True).start()
             await app.run()
 

@@ -49,7 +49,7 @@ export class JobKind<
   readonly #upcasters: ReadonlyMap<number, Upcast>;
   readonly #payload: StandardSchema<P, Parsed> | undefined;
   readonly #output: StandardSchema<O, Read> | undefined;
-  // Of a kind without schemas nobody can tell whether it has an output.
+  // Of a kind without schemas it is not known whether it has an output.
   readonly #checked: boolean;
   #warned = false;
 

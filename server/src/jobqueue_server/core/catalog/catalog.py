@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from ...errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
 from ...grants import Permission
-from ...lifecycle import Hold, Status
-from ...model import DEFAULT_NAMESPACE_NAME, KeyPolicy, Kind, OnKeyFailure, Rate
+from ...model import DEFAULT_NAMESPACE_NAME, KeyPolicy, Kind, Rate
 from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
 from .. import tokens
@@ -36,7 +35,6 @@ MAX_COUNTED_PER_LANE = 10_000
 _MAX_COUNTED = 200_000
 _MIN_COUNTED_PER_LANE = 100
 _MAX_COUNTED_RUNNING = 100_000
-_WAITING_STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
 
 
 @dataclass(slots=True, eq=False)
@@ -374,42 +372,6 @@ class Catalog:
             _MIN_COUNTED_PER_LANE, min(MAX_COUNTED_PER_LANE, _MAX_COUNTED // max(1, len(lane_ids)))
         )
         return await self._store.depths(list(lane_ids), per_lane=per_lane, running=_MAX_COUNTED_RUNNING)
-
-    async def depths(
-        self,
-    ) -> tuple[list[tuple[Lane, Status, int, bool, float]], list[tuple[Lane, Hold, int]]]:
-        """For the metrics: (lane, status, jobs, capped, oldest age in seconds) of every lane and waiting status.
-
-        Zeros are told too, so that a gauge falls. The age is since the job was due, or since its attempt began.
-        Then (lane, hold, jobs) of every lane and hold that a job is in.
-        """
-        depths = await self.lane_depths(self._lanes)
-        counted = {(depth.lane_id, depth.status): depth for depth in depths}
-        rows = []
-        for lane in self._lanes.values():
-            for status in _WAITING_STATUSES:
-                depth = counted.get((lane.id, status))
-                if depth is None:
-                    rows.append((lane, status, 0, False, 0.0))
-                else:
-                    age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
-                    rows.append((lane, status, depth.jobs, depth.capped, age))
-        held: list[tuple[Lane, Hold, int]] = [
-            (self._lanes[depth.lane_id], depth.hold, depth.jobs) for depth in depths if depth.hold is not None
-        ]
-        return rows, held
-
-    async def blocked_keys(self) -> list[tuple[Lane, int]]:
-        """For the metrics: how many keys are blocked in each queue that holds keys after a failure, by a lane of it."""
-        queues = {
-            lane.queue_id: lane
-            for lane in self._lanes.values()
-            if lane.keys is not None and lane.keys.on_failure is OnKeyFailure.HOLD
-        }
-        if not queues:
-            return []
-        blocked = await self._store.blocked_keys(MAX_COUNTED_PER_LANE)
-        return [(lane, blocked.get(queue_id, 0)) for queue_id, lane in queues.items()]
 
 
 def _unknown(names: Sequence[str], kind: str, path: str) -> KindUnknown:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ...lifecycle import Hold, Status
-from .catalog import Catalog, Lane
+from ...model import OnKeyFailure
+from ...store.catalog.catalog import CatalogStore
+from .catalog import MAX_COUNTED_PER_LANE, Catalog, Lane
+
+_STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
 class DepthsRead:
-    """What was counted, as `Catalog.depths` and `Catalog.blocked_keys` answer it."""
+    """What was counted. Zeros are told too, so that a gauge falls.
+
+    Attributes:
+        waiting: (lane, status, jobs, capped, oldest age in seconds) of every lane and status of jobs that have not
+            ended. The age is since the job was due, or since its attempt began.
+        held: (lane, hold, jobs) of every lane and hold that a job is in.
+        blocked: How many keys are blocked in each queue that holds keys after a failure, by a lane of it.
+    """
 
     waiting: Sequence[tuple[Lane, Status, int, bool, float]] = ()
     held: Sequence[tuple[Lane, Hold, int]] = ()
@@ -25,8 +36,9 @@ class Depths:
         latest: As they were counted last. Without any lane before they were counted at all.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, store: CatalogStore) -> None:
         self._catalog = catalog
+        self._store = store
         self.latest = DepthsRead()
 
     async def read(self) -> DepthsRead:
@@ -35,6 +47,29 @@ class Depths:
         Raises:
             DatabaseAway: What was counted last stays.
         """
-        waiting, held = await self._catalog.depths()
-        self.latest = DepthsRead(waiting, held, await self._catalog.blocked_keys())
+        lanes = {lane.id: lane for lane in self._catalog.lanes()}
+        depths = await self._catalog.lane_depths(lanes)
+        counted = {(depth.lane_id, depth.status): depth for depth in depths}
+        waiting = []
+        for lane in lanes.values():
+            for status in _STATUSES:
+                depth = counted.get((lane.id, status))
+                if depth is None:
+                    waiting.append((lane, status, 0, False, 0.0))
+                else:
+                    age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
+                    waiting.append((lane, status, depth.jobs, depth.capped, age))
+        held = [(lanes[depth.lane_id], depth.hold, depth.jobs) for depth in depths if depth.hold is not None]
+        self.latest = DepthsRead(waiting, held, await self._blocked(lanes.values()))
         return self.latest
+
+    async def _blocked(self, lanes: Collection[Lane]) -> list[tuple[Lane, int]]:
+        queues = {
+            lane.queue_id: lane
+            for lane in lanes
+            if lane.keys is not None and lane.keys.on_failure is OnKeyFailure.HOLD
+        }
+        if not queues:
+            return []
+        blocked = await self._store.blocked_keys(MAX_COUNTED_PER_LANE)
+        return [(lane, blocked.get(queue_id, 0)) for queue_id, lane in queues.items()]

@@ -18,7 +18,7 @@ class CatalogRoom:
     def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, open_kinds: bool) -> None:
         self.catalog = Catalog(stores.catalog, upkeep.levels, open_kinds=open_kinds)
         self.undeclared = Undeclared(self.catalog, stores.undeclared, open_kinds=open_kinds)
-        self.depths = Depths(self.catalog)
+        self.depths = Depths(self.catalog, stores.catalog)
         self.queues = QueueService(self.catalog, stores.catalog, upkeep.levels)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
