@@ -185,7 +185,7 @@ def run(start: dict[str, Any]) -> None:
     handlers = Handlers()
     for kind in start["kinds"]:
         worker.handler(kind, slots=start["slots_by_kind"].get(kind))(handlers.handle)
-    if start["typed"]:
+    if start.get("typed", False):
         worker.handler(TYPED)(double)
     threading.Thread(target=listen, args=(worker, handlers), daemon=True).start()
     worker.run()
