@@ -40,7 +40,7 @@ public final class Calls {
 
         found.put("health", new OpsApi(client).health(null).getStatus());
 
-        admin.putKind("generated", new PutKindBody().schema(true), null, null, null, null);
+        admin.putKind("generated", new PutKindBody().schema(true), null, null, null, null, null, null);
         for (Kind kind : admin.listKinds(null, null, null, null, null, null).getKinds()) {
             if (kind.getName().equals("generated")) {
                 found.put("schema", kind.getSchema());
