@@ -358,6 +358,13 @@ async def test_a_kind_comes_back_as_it_was_put(served: Served, given: str) -> No
     assert (kind.version, kind.annotations, fields, only_newer) == (2, {"owner": "post"}, None, False)
 
 
+async def test_a_schema_that_is_null_is_one_that_is_not_set(served: Served) -> None:
+    sent = queue_admin_pb2.Kind(name="send_email", schema=value_of("null"), output_schema=value_of("null"))
+    await served.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=sent))
+    _, kind, _, _ = served.core.calls[0]
+    assert (kind.schema, kind.output_schema) == (None, None)
+
+
 async def test_a_mask_names_what_of_a_kind_is_changed(served: Served) -> None:
     sent = queue_admin_pb2.Kind(name="send_email", version=2, output_schema_json=b"true")
     every = ["schema", "retry_policy", "max_attempts", "timeout", "limits", "slot_weight"]

@@ -6062,7 +6062,7 @@ pub mod kind {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Definition {
         /// The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
-        /// it was sent.
+        /// it was sent. null: as if it were not set.
         #[prost(message, tag = "2")]
         Schema(::prost_types::Value),
         /// The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte.
@@ -6074,7 +6074,7 @@ pub mod kind {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum OutputDefinition {
         /// The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
-        /// it was sent.
+        /// it was sent. null: as if it were not set.
         #[prost(message, tag = "10")]
         OutputSchema(::prost_types::Value),
         /// The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte.

@@ -1099,7 +1099,7 @@ type isKind_Definition interface {
 
 type Kind_Schema struct {
 	// The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
-	// it was sent.
+	// it was sent. null: as if it were not set.
 	Schema *structpb.Value `protobuf:"bytes,2,opt,name=schema,proto3,oneof"`
 }
 
@@ -1118,7 +1118,7 @@ type isKind_OutputDefinition interface {
 
 type Kind_OutputSchema struct {
 	// The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
-	// it was sent.
+	// it was sent. null: as if it were not set.
 	OutputSchema *structpb.Value `protobuf:"bytes,10,opt,name=output_schema,json=outputSchema,proto3,oneof"`
 }
 

@@ -540,7 +540,7 @@ class Kind(_message.Message):
     @_builtins.property
     def schema(self) -> _struct_pb2.Value:
         """The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
-        it was sent.
+        it was sent. null: as if it were not set.
         """
 
     @_builtins.property
@@ -560,7 +560,7 @@ class Kind(_message.Message):
     @_builtins.property
     def output_schema(self) -> _struct_pb2.Value:
         """The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
-        it was sent.
+        it was sent. null: as if it were not set.
         """
 
     @_builtins.property

@@ -488,7 +488,7 @@ export type Kind = Message<"jobqueue.v1.Kind"> & {
   definition: {
     /**
      * The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
-     * it was sent.
+     * it was sent. null: as if it were not set.
      *
      * @generated from field: google.protobuf.Value schema = 2;
      */
@@ -560,7 +560,7 @@ export type Kind = Message<"jobqueue.v1.Kind"> & {
   outputDefinition: {
     /**
      * The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
-     * it was sent.
+     * it was sent. null: as if it were not set.
      *
      * @generated from field: google.protobuf.Value output_schema = 10;
      */
