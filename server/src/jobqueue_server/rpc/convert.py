@@ -265,7 +265,7 @@ def _schema(
     try:
         text = str((text_of(given) if definition == field else given).decode())
         # Clients that were made from the document send null for what is not set.
-        return None if definition == field and text.strip() == "null" else text
+        return None if text.strip() == "null" else text
     except UnicodeDecodeError:
         problems.add(f"kind.{field}_json", "must be JSON text in UTF-8")
     except ValueInvalid as error:
