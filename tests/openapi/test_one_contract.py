@@ -130,7 +130,7 @@ def test_a_body_is_told_where_one_is_taken(name: str, document: Document) -> Non
     whole = binding.method.input_type
     kind = whole if binding.body == "*" else whole.fields_by_name[binding.body].message_type
     assert kind is not None
-    hidden = {"payload_json", "output_json", "schema_json"}
+    hidden = {"payload_json", "output_json", "schema_json", "output_schema_json"}
     bound = set(binding.variables) if binding.body == "*" else set()
     assert set(schema["properties"]) == {field.name for field in kind.fields} - hidden - bound
 
