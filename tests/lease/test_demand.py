@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobqueue.v1 import insight_pb2
 from jobqueue_server import gauges
-from jobqueue_server.core.catalog.catalog import Catalog
+from jobqueue_server.core.catalog.depths import Depths
 from jobqueue_server.core.upkeep import duty_cycle
 from jobqueue_server.store.insight.insight import InsightStore
 
@@ -154,7 +154,7 @@ async def test_metrics_tell_what_queues_want_and_read_it_only_while_somebody_rea
     # On a busy machine a slow round would be followed by a long rest.
     monkeypatch.setattr(duty_cycle, "_SHARE", 0)
     reads = Count(monkeypatch, InsightStore, "queue_demand")
-    rounds = Count(monkeypatch, Catalog, "depths")
+    rounds = Count(monkeypatch, Depths, "read")
     async with Place(dsn, metrics_addr="127.0.0.1:0") as place:
 
         async def told() -> dict[str, float]:

@@ -27,6 +27,18 @@ class Primary:
     async def waits_for(self, standby: str) -> None:
         await run(self.dsn, f"alter system set synchronous_standby_names = '{standby}'")
         await run(self.dsn, "select pg_reload_conf()")
+        # It is the checkpointer that tells the backends, a moment later.
+        while standby and await self._commits():
+            pass
+
+    async def _commits(self) -> bool:
+        """Whether a commit does not wait."""
+        try:
+            async with asyncio.timeout(0.5):
+                await run(self.dsn, "select pg_logical_emit_message(true, 'test', '')")
+        except TimeoutError:
+            return False
+        return True
 
 
 @pytest.fixture

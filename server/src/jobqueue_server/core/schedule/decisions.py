@@ -164,10 +164,9 @@ def decide(
     _pass(decision, firing, refused=refused)
     left_out = sum(run.ticks for run in decision.runs if run.outcome is Outcome.SKIPPED_CATCH_UP)
     now_is = decision.schedule
-    now_is.next_at = following
-    now_is.last_tick = last or schedule.last_tick
+    now_is.goes_on(following, last or schedule.last_tick)
     if not decision.fires:
-        now_is.skipped_in_a_row += left_out
+        now_is.skips(now_is.skipped_in_a_row + left_out)
     return decision
 
 
@@ -185,14 +184,13 @@ def leave_out(schedule: Schedule, due: Due, now: datetime, why: str) -> Decision
         following, many = next_tick(schedule.spec, now), True
     decision = Decision.on(schedule)
     now_is = decision.schedule
-    now_is.next_at = following
     last = due.ticks[-1] if due.ticks else due.last_old
+    now_is.goes_on(following, last or schedule.last_tick)
     if last is None:
         return decision
     left_out = due.old + len(due.ticks)
     note = f"{why}; there were more than are counted" if many else why
-    now_is.last_tick = last
-    now_is.skipped_in_a_row += left_out
+    now_is.skips(now_is.skipped_in_a_row + left_out)
     decision.runs.append(Run(last, Outcome.SKIPPED_CATCH_UP, note=note, ticks=left_out))
     return decision
 
@@ -249,7 +247,7 @@ def decide_by_hand(
     decision = Decision.on(schedule)
     _look_at(decision.schedule, jobs)
     _pass(decision, ticks, NEXT_NTH, overlap, refused=refused)
-    decision.schedule.skipped_in_a_row = 0 if decision.fires else schedule.skipped_in_a_row
+    decision.schedule.skips(0 if decision.fires else schedule.skipped_in_a_row)
     return decision
 
 
@@ -262,8 +260,8 @@ def _look_at(schedule: Schedule, jobs: Mapping[UUID, Status | None]) -> None:
                 failures += 1
             case Status.SUCCEEDED:
                 failures = 0
-    schedule.open = tuple([job_id for job_id in schedule.open if job_id in jobs and jobs[job_id] is None])
-    schedule.failures_in_a_row = failures
+    left = tuple([job_id for job_id in schedule.open if job_id in jobs and jobs[job_id] is None])
+    schedule.sees(left, failures)
 
 
 def _fails_too_often(schedule: Schedule) -> bool:
@@ -325,8 +323,8 @@ def _pass(
                 skipped += 1
             waiting = tick, nth
             decision.runs.append(Run(tick, Outcome.BUFFERED, nth, note=_beside(schedule)))
-    schedule.buffered, schedule.buffered_nth = waiting or (None, 0)
-    schedule.skipped_in_a_row = skipped
+    schedule.buffers(*(waiting or (None, 0)))
+    schedule.skips(skipped)
 
 
 def _replace(decision: Decision, waiting: tuple[datetime, int], by: datetime) -> None:

@@ -284,9 +284,9 @@ def _advanced(decision: Decision, plans: Sequence[Planned], fired: Fired) -> Adv
         if not note:
             open_ids.append(job_id)
             enqueued += 1
-    schedule.open = kept_open(open_ids)
+    schedule.opens(kept_open(open_ids))
     if len(runs) > 1:
         runs.sort(key=lambda run: run.tick)
     if any(plan.refused for plan in plans):
-        schedule.skipped_in_a_row = skipped_where_refused(decision, runs)
+        schedule.skips(skipped_where_refused(decision, runs))
     return Advanced(schedule, runs, enqueued, decision.paused_for, decision.waited)

@@ -206,6 +206,31 @@ class Schedule:
             self.last_run,
         )  # fmt: skip
 
+    # ---- what a fire changes of its copy
+
+    def goes_on(self, next_at: datetime | None, last_tick: datetime | None) -> None:
+        """Its next tick, and the last one that was decided."""
+        self.next_at = next_at
+        self.last_tick = last_tick
+
+    def sees(self, open: tuple[UUID, ...], failures_in_a_row: int) -> None:
+        """The jobs that have not ended, and how many of its jobs in a row have failed."""
+        self.open = open
+        self.failures_in_a_row = failures_in_a_row
+
+    def opens(self, open: tuple[UUID, ...]) -> None:
+        """The jobs that have not ended, with those that are enqueued now."""
+        self.open = open
+
+    def buffers(self, tick: datetime | None, nth: int) -> None:
+        """The tick that waits; None: none does."""
+        self.buffered = tick
+        self.buffered_nth = nth
+
+    def skips(self, in_a_row: int) -> None:
+        """How many ticks in a row were left out by now."""
+        self.skipped_in_a_row = in_a_row
+
 
 def spec_to_json(spec: Spec) -> str:
     """As it is stored."""
