@@ -13,7 +13,7 @@ from jobqueue.v1 import lease_pb2 as pb
 from ..case import case
 from ..stage import Stage, id_of, job
 
-# No word of an error may have it: payloads hold what is nobody else's business.
+# No word of an error may have it: who may read errors may not always read payloads.
 _SECRET = "s3cret-7f2a"
 
 
