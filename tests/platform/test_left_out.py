@@ -16,7 +16,7 @@ _WITHOUT = """
 import sys
 sys.modules |= dict.fromkeys(["axe_playwright_python", "playwright"])
 import pytest
-sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "tests/ui"]))
+sys.exit(pytest.main(["--collect-only", "-q", "tests/ui"]))
 """
 
 
