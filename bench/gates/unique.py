@@ -29,8 +29,8 @@ class UniqueNames:
     name = "unique"
     title = "gRPC unary with unique"
     method = (
-        "By G3 of the same round. All new: G3's jobs with a name each, from the first enqueue to the last end, so "
-        "with their claims, since no unique job is handed off. All taken: calls a second that are answered one of "
+        "By G3 of the same round. All new: G3's jobs with a name each, from the first enqueue to the last end. "
+        "All taken: calls a second that are answered one of "
         f"{_NAMES:,} jobs, which wait and have no worker; their names go round. The client builds each message anew, "
         "which that of G3 does not."
     )

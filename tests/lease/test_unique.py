@@ -18,9 +18,11 @@ from jobqueue_server.core.intake.digest import name_digest
 from jobqueue_server.core.intake.intake import UNIQUE_LEVEL
 from jobqueue_server.core.upkeep.levels import LEVEL
 from jobqueue_server.model import NewJob, Unique
+from jobqueue_server.store.claim.claims import ClaimStore
+from jobqueue_server.store.intake.intake import IntakeStore
 
 from .hand_worker import reason_of, span
-from .place import Caller, Place, Status, eventually
+from .place import Caller, Held, Place, Status, eventually
 
 pytestmark = pytest.mark.any_engine
 
@@ -66,6 +68,11 @@ async def jobs(place: Place) -> int:
     return int(count)
 
 
+async def waiting(place: Place, jobs: int) -> bool:
+    """Whether so many jobs wait to be stored."""
+    return place.app.metrics.registry.get_sample_value("jobqueue_enqueue_waiting") == jobs
+
+
 async def test_a_job_whose_name_is_held_is_answered_by_the_one_that_holds_it(place):
     first = await ask(place, new(payload=b'{"n": 1}'))
     assert first.unique_action == U.ACTION_UNSPECIFIED
@@ -97,6 +104,40 @@ async def test_until_it_starts_one_waits_beside_one_that_runs(place):
     second = (await ask(place, new())).job.id
     assert second != first
     assert (await ask(place, new())).job.id == second
+
+
+async def test_a_job_whose_name_is_free_runs_as_soon_as_it_is_stored(place, monkeypatch):
+    worker = await place.worker(slots=1)
+    claims = Held(monkeypatch, ClaimStore, "claim")
+    first = (await ask(place, new())).job.id
+    leased = await worker.job()
+    assert leased.id == first
+    # The statement that stores the next one takes its name over; that one waits for a slot.
+    second = (await ask(place, new())).job.id
+    assert await place.value("select job_id::text from unique_hold") == second
+    await worker.succeed(leased)
+    claims.go_on.set()
+    assert (await worker.job()).id == second
+
+
+async def test_of_one_name_in_one_insert_the_first_has_its_slot_and_the_next_gives_it_back(
+    place, monkeypatch
+):
+    inserts = Held(monkeypatch, IntakeStore, "enqueue_named")
+    claims = Held(monkeypatch, ClaimStore, "claim")
+    worker = await place.worker(slots=3)
+    other = asyncio.create_task(ask(place, new("user-8")))
+    await inserts.one_waits()
+    both = [asyncio.create_task(ask(place, new())) for _ in range(2)]
+    # They share the next insert. The first one starts in it, so the other one takes its name over, and waits.
+    await eventually(lambda: waiting(place, 3))
+    inserts.go_on.set()
+    ids = [(await call).job.id for call in (other, *both)]
+    assert len(set(ids)) == 3
+    running = await worker.jobs(2)
+    assert await place.value("select count(*) from live_job where state = 2") == 2
+    claims.go_on.set()
+    assert {job.id for job in [*running, await worker.job()]} == set(ids)
 
 
 async def test_until_it_ends_a_name_is_held_while_its_job_runs(place):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from jobqueue_server.core.catalog.catalog import Lane
+from jobqueue_server.core.intake.names import UniqueNames
 from jobqueue_server.fields import milliseconds
 from jobqueue_server.model import NewJob
 from jobqueue_server.store.claim.claims import ClaimTarget
-from jobqueue_server.store.intake.intake import NewRows
+from jobqueue_server.store.intake.intake import Conflict, NewRows
+from jobqueue_server.store.intake.intake import Stored as StoredRows
 
 from .stored import SCOPE, Stored
 
@@ -52,6 +55,22 @@ def new_row(
     if slot is not None:
         row.slots = [(Slot(*slot), len(payloads))]
     return row
+
+
+async def store_named(names: UniqueNames, rows: Sequence[NewRows]) -> StoredRows:
+    """Stores or answers unique jobs in the ways that there are now: what the last way did, with all conflicts."""
+    left, stored = list(rows), None
+    conflicts: dict[UUID, Conflict] = {}
+    for way in names.ways():
+        done = await way.store(left)
+        left = [row for row in left if row.id in done.left]
+        if done.stored is not None:
+            stored = done.stored
+            conflicts.update(stored.conflicts)
+        if not left:
+            break
+    assert stored is not None
+    return replace(stored, conflicts=conflicts, lost_keys=frozenset(conflicts))
 
 
 def key_digest(key: str) -> bytes:

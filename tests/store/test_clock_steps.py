@@ -27,7 +27,7 @@ from jobqueue_server.store.upkeep.retention import Fate, RetentionStore
 from tests.clock_step import make_settable, set_clock
 from tests.conftest import Cluster, run_apart
 
-from .factories import keyed_row, lease, look, new_row
+from .factories import keyed_row, lease, look, new_row, store_named
 from .past import RETENTION, WIDTH, ago, finished, id_at, partition_of
 from .stored import SCOPE, Stored
 from .test_bulk import OTHER, opened
@@ -257,10 +257,10 @@ async def name_held_until(scene: Scene) -> Watched:
         made.of_name(Name(b"n" * 16, Unique("n", until=Until.PERIOD, period=LATER * SECOND)))
         return made
 
-    await names.enqueue([row()])
+    await store_named(names, [row()])
 
     async def over() -> bool:
-        return not (await names.enqueue([row()])).conflicts
+        return not (await store_named(names, [row()])).conflicts
 
     return Watched(over, LATER)
 

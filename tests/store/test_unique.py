@@ -16,7 +16,7 @@ from jobqueue_server.model import REPLACED, OnConflict, Unique, UniqueField, Unt
 from jobqueue_server.store.intake.intake import Name, NameHolder, NewRows
 from jobqueue_server.store.upkeep.retention import RetentionStore
 
-from .factories import key_digest, look, new_row, until_waiting_for_a_lock
+from .factories import key_digest, look, new_row, store_named, until_waiting_for_a_lock
 from .stored import SCOPE, Stored, right
 from .test_fields import views
 
@@ -38,9 +38,9 @@ def wants(row: NewRows) -> dict[bytes, NewRows]:
     return {name_of(row).digest: row}
 
 
-@pytest.fixture(params=[False, True], ids=["locked", "read"])
+@pytest.fixture(params=[False, True], ids=["free", "read"])
 def read_first(request: pytest.FixtureRequest) -> bool:
-    """Whether names are read before they are locked."""
+    """Whether names are read first, or taken first where they are free."""
     return bool(request.param)
 
 
@@ -55,7 +55,7 @@ def s(s: Stored, read_first: bool) -> Stored:
 async def enqueue(s: Any, *rows: NewRows) -> list[UUID]:
     """The job that stands for each of the rows afterwards."""
     read_first = s.names._mostly_held
-    stored = await s.names.enqueue(rows)
+    stored = await store_named(s.names, rows)
     s.names._mostly_held = read_first
     assert set(stored.conflicts) == stored.lost_keys
     return [stored.conflicts[row.id].job_id if row.id in stored.conflicts else row.id for row in rows]
@@ -103,11 +103,11 @@ async def test_a_job_keeps_its_name_and_another_one_keeps_nothing(s):
 async def test_where_names_were_held_before_no_lock_is_waited_for(s):
     lane, names = await s.lane(), UniqueNames(s.intake)
     rows = [named(s, lane) for _ in range(3)]
-    await names.enqueue(rows[:1])
-    await names.enqueue(rows[1:2])  # which is refused, so that the next call looks first
+    await store_named(names, rows[:1])
+    await store_named(names, rows[1:2])  # which is refused, so that the next call looks first
     async with s.intake.transaction() as session:
         await s.intake.take_names(wants(rows[0]), session)
-        stored = await asyncio.wait_for(names.enqueue(rows[2:]), 30)
+        stored = await asyncio.wait_for(store_named(names, rows[2:]), 30)
     assert stored.conflicts[rows[2].id].job_id == rows[0].id
     assert stored.lost_keys == {rows[2].id}
     assert abs(stored.at - right()) < timedelta(minutes=1)

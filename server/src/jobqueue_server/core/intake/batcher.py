@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from ...errors import JobQueueError, QueueFull
 from ...metrics import Metrics
 from ...store.database import DataError
-from ...store.intake.intake import BacklogOfKeys, IntakeStore
+from ...store.intake.intake import BacklogOfKeys, IntakeStore, NewRows, Stored
 from ...traces.calls import Traces
 from ..claim.handoff import HandOff, SlotReservation
 from ..claim.load import Load
 from ..tuning import Tuning
 from .batch import Batch, backlog_full
 from .callers import FairLine
-from .names import UniqueNames
+from .names import Parted, UniqueNames, Way
 from .placement import Placement
 from .waiting import Waiting
 from .window import BatchingWindow
@@ -30,7 +30,7 @@ class Batcher:
 
     In one line either every row has an idempotency key, or none has. Batches with a job whose queue limits its key have
     lines of their own (`limited`), so that others do not wait for the locks of keys; and so have unique jobs.
-    `names`: of unique jobs, which are not handed off. `traces`: is told of inserts while sampled calls are handled.
+    `names`: of unique jobs. `traces`: is told of inserts while sampled calls are handled.
     """
 
     def __init__(
@@ -131,6 +131,20 @@ class Batcher:
         return batches
 
     async def _insert(self, batches: list[Batch]) -> None:
+        if self._names is None:
+            await self._insert_by(Way(self._store_all, hands_off=True), batches)
+            return
+        for way in self._names.ways(limited=any(batch.limited for batch in batches)):
+            batches = await self._insert_by(way, batches)
+            if not batches:
+                break
+
+    async def _store_all(self, rows: Sequence[NewRows]) -> Parted:
+        enqueue = self._store.enqueue_limited if self._limited else self._store.enqueue
+        return Parted(await enqueue(rows))
+
+    async def _insert_by(self, way: Way, batches: list[Batch]) -> list[Batch]:
+        """Stores and answers batches in one way: those that it left."""
         loop = asyncio.get_running_loop()
         rows = [row for batch in batches for row in batch.rows]
         lanes = [lane for batch in batches for lane in batch.lanes]
@@ -138,26 +152,39 @@ class Batcher:
         traced = self._traces.now() if self._traces is not None and self._traces.live else 0
         kept: list[SlotReservation] = []
         try:
-            if self._names is not None:
-                stored = await self._names.enqueue(rows)
-            else:
+            if way.hands_off:
                 self._placement.reserve(rows, lanes, kept)
                 with self._hand_off.handing_off():
-                    enqueue = self._store.enqueue_limited if self._limited else self._store.enqueue
-                    stored = await enqueue(rows)
+                    done = await way.store(rows)
+            else:
+                done = await way.store(rows)
         except Exception as error:
             if traced:
                 self._trace(traced, batches, error)
             await self._failed(batches, error)
-            return
+            return []
         finally:
             for slots in kept:
                 slots.release()
+        left: list[Batch] = []
+        if done.left:
+            left = [batch for batch in batches if batch.rows[0].id in done.left]
+            batches = [batch for batch in batches if batch.rows[0].id not in done.left]
+            for batch in left:
+                # They are given back.
+                batch.rows[0].slots.clear()
+        if done.stored is not None:
+            self._answer(batches, done.stored, loop.time() - started, traced)
+        return left
+
+    def _answer(self, batches: list[Batch], stored: Stored, seconds: float, traced: int) -> None:
+        """Batches are stored, or answered by what holds their names."""
+        rows = [row for batch in batches for row in batch.rows]
+        lanes = [lane for batch in batches for lane in batch.lanes]
         jobs = sum(batch.jobs for batch in batches)
         if traced:
             self._trace(traced, batches)
         self._hand_off.brought(jobs)
-        seconds = loop.time() - started
         self._metrics.observe_batch("enqueue", seconds, jobs)
         pressure = self._waiting.stored(jobs, seconds)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -49,14 +49,41 @@ class Judgement:
     changes: Mapping[UUID, Mapping[UniqueField, NewRows]]
 
 
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """What one way of storing jobs did.
+
+    Attributes:
+        stored: Of the jobs that it stored or answered; None: there are none.
+        left: The jobs that it left to the next way.
+    """
+
+    stored: Stored | None
+    left: frozenset[UUID] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way of storing jobs.
+
+    Attributes:
+        store: Stores or answers jobs, each the only one of its row.
+        hands_off: Whether what it stores may be handed to workers in the same statement.
+    """
+
+    store: Callable[[Sequence[NewRows]], Awaitable[Parted]]
+    hands_off: bool = False
+
+
 class UniqueNames:
     """Decides which jobs get the names that they want.
 
-    A name is first locked and then judged, by two statements: the second one sees what those had stored for whose end
-    the first one waited. Names lock in the order of their digests, before all else that a transaction locks and waits
-    for. Of jobs with the same name in one transaction the first one counts. None of them is handed off, so the first
-    one still waits when the others are answered. Jobs that are to be changed lock after names, in the order of their
-    ids, and before idempotency keys and turnstiles.
+    Single jobs whose names are free take them in the statement that stores them (`ways`). Else a name is first locked
+    and then judged, by two statements: the second one sees what those had stored for whose end the first one waited.
+    Names lock in the order of their digests, before all else that a transaction locks and waits for. Of jobs with the
+    same name in one transaction the first one counts. None of them is handed off, so the first one still waits when
+    the others are answered. Jobs that are to be changed lock after names, in the order of their ids, and before
+    idempotency keys and turnstiles.
     """
 
     def __init__(self, store: IntakeStore) -> None:
@@ -122,37 +149,50 @@ class UniqueNames:
         """Changes the jobs that hold names, once those that take them now are stored."""
         return await self._store.change_jobs(judgement.changes, session) if judgement.changes else ()
 
-    async def enqueue(self, rows: Sequence[NewRows]) -> Stored:
-        """Stores jobs without idempotency keys whose names are free, in a transaction of their own.
+    def ways(self, *, limited: bool = False) -> Sequence[Way]:
+        """The ways in which jobs are stored that have no idempotency key; each takes what the one before it left.
 
-        Where most names of the last call were held, it first looks for those that are, without a lock.
+        Mostly one is enough: one statement stores those whose names are free. Where most names of the call before were
+        held, those that are held are looked for first.
+
+        Args:
+            limited: Whether the queue of one of the jobs limits its key.
+        """
+        ways = (Way(self._answer_held), Way(self._store_locked))
+        return ways if limited or self._mostly_held else (Way(self._store_free, hands_off=True), *ways)
+
+    async def _store_free(self, rows: Sequence[NewRows]) -> Parted:
+        """Stores those whose names are free."""
+        stored, left = await self._store.enqueue_named(rows)
+        self._mostly_held = 2 * len(left) > len(rows)
+        return Parted(stored if len(left) < len(rows) else None, left)
+
+    async def _answer_held(self, rows: Sequence[NewRows]) -> Parted:
+        """Answers those whose names are held, and that change nothing then, without a lock.
+
+        They are answered jobs that held the names after their callers came.
+        """
+        wanted = [(row.id, name_of(row)) for row in rows]
+        some = [(job_id, name) for job_id, name in wanted if not name.unique.on_conflict.changes]
+        at, holders = (
+            await self._store.held_names(list({name.digest for _, name in some})) if some else (None, {})
+        )
+        held = {
+            job_id: _unchanged(name, holders[name.digest]) for job_id, name in some if name.digest in holders
+        }
+        if 2 * len(held) <= len(rows):
+            self._mostly_held = False
+        left = frozenset(row.id for row in rows if row.id not in held)
+        if at is None:
+            return Parted(None, left)
+        return Parted(Stored(at, frozenset(held), frozenset(), conflicts=held), left)
+
+    async def _store_locked(self, rows: Sequence[NewRows]) -> Parted:
+        """Locks their names, looks at who holds them, and stores or answers all, in a transaction of their own.
 
         Raises:
             BacklogOfKeys: As `IntakeStore.enqueue_limited`.
         """
-        at, held = await self._held(rows) if self._mostly_held else (None, {})
-        left = [row for row in rows if row.id not in held]
-        if left or at is None:
-            stored = await self._enqueue(left)
-        else:
-            stored = Stored(at, frozenset(), frozenset())
-        conflicts = {**held, **stored.conflicts}
-        self._mostly_held = 2 * len(conflicts) > len(rows)
-        return replace(stored, lost_keys=frozenset(conflicts), conflicts=conflicts)
-
-    async def _held(self, rows: Sequence[NewRows]) -> tuple[datetime | None, dict[UUID, Conflict]]:
-        """Those of the jobs that would change nothing and whose names are held, and when they were.
-
-        No name has to be locked for them: they are answered jobs that held the names after their callers came.
-        """
-        some = [(row.id, name_of(row)) for row in rows]
-        some = [(job_id, name) for job_id, name in some if not name.unique.on_conflict.changes]
-        at, holders = await self._store.held_names(list({name.digest for _, name in some}))
-        return at, {
-            job_id: _unchanged(name, holders[name.digest]) for job_id, name in some if name.digest in holders
-        }
-
-    async def _enqueue(self, rows: Sequence[NewRows]) -> Stored:
         async with self._store.transaction() as session:
             taken = await self._take(session, rows, {})
             judgement = await self.judge(session, taken)
@@ -164,7 +204,7 @@ class UniqueNames:
                 enqueue = self._store.enqueue_limited if limited else self._store.enqueue
                 stored = await enqueue(left, session)
             changed = await self.change(session, judgement)
-        return replace(stored, conflicts=conflicts, changed=changed)
+        return Parted(replace(stored, lost_keys=frozenset(conflicts), conflicts=conflicts, changed=changed))
 
 
 def _changing(taken: Taken) -> list[bytes]:

@@ -177,6 +177,8 @@ class BacklogOfKeys(Exception):
         self.stiles = stiles
 
 
+#: The arguments of enqueue.sql before those of idempotency keys; enqueue_named.sql has those of names there.
+_KEYS_FROM = 8
 #: No session has this number.
 _NO_SESSION = 0
 
@@ -269,6 +271,28 @@ class IntakeStore:
             "enqueue", session, *arguments, _column([run.new.hold for run in runs]), *_columns_of(rows, runs)
         )
         return _stored(record, ids, keyed, limited=False)
+
+    async def enqueue_named(self, rows: Sequence[NewRows]) -> tuple[Stored, frozenset[UUID]]:
+        """Stores the jobs whose names no job holds, by one statement: what it did, and the jobs that it left.
+
+        Each row has one job that wants a name, and has no idempotency key and no turnstile. Of jobs with one name the
+        first one counts. A name may be free although its job is left: where another enqueue wrote it a moment ago.
+        """
+        ids, runs, arguments = self._arguments(rows, keyed=False)
+        wanted: dict[bytes, NewRows] = {}
+        for row in rows:
+            if row.name is not None:
+                wanted.setdefault(row.name.digest, row)
+        record = await self._run(
+            "enqueue_named",
+            None,
+            *arguments[:_KEYS_FROM],
+            *_names(wanted),
+            _column([run.new.hold for run in runs]),
+            *_columns_of(rows, runs),
+        )
+        left = frozenset(ids).difference(record["stored"] or ())
+        return _stored(record, ids, keyed=False, limited=False), left
 
     async def enqueue_limited(
         self, rows: Sequence[NewRows], session: Session | None = None, *, later: bool = False

@@ -1,0 +1,116 @@
+-- enqueue: - -> queued, held back, or leased in the same statement (hand-off), of jobs that take names which no job holds
+-- $1 .. $8 and from $13 on as in enqueue.sql. Each job is a run of its own.
+-- $9 digest bytea[]: the names that they want, each once, and sorted: two inserts in opposite order deadlock
+-- For each: $10 job_id uuid[]  $11 until int2[] (model.Until; null: 1)  $12 period interval[] (null: none)
+-- An array of $7, $8, or from $11 on that is empty gives nulls.
+-- A name is taken where no job holds it, by the rule of judge_names.sql, but in the snapshot of this statement. What it shows
+-- of a holder counts as long as the row of the name has not been written since, which `ctid` says. A job whose name is not taken
+-- is not stored, and not among `stored`: another job holds it, or an enqueue wrote it a moment ago.
+with named as (
+    insert into unique_hold as u (digest, job_id, until, holds_until)
+    select n.digest, n.job_id, coalesce(n.until, 1), now() + n.period
+    from unnest($9::bytea[], $10::uuid[], $11::int2[], $12::interval[]) as n (digest, job_id, until, period)
+    on conflict (digest) do update
+        set job_id = excluded.job_id, until = excluded.until, holds_until = excluded.holds_until
+        where u.ctid = (select s.ctid from unique_hold s where s.digest = u.digest)
+            and not coalesce(u.holds_until > now(), false)
+            and not exists (
+                select from live_job l
+                where l.id = u.job_id and (u.until = 2 or (u.until = 1 and l.state <> 2))
+            )
+    returning job_id
+),
+present as materialized (
+    select s.id, s.epoch from worker_session s where s.id = any($5::int8[]) and s.ended_at is null
+),
+gate as materialized (
+    select id from lane where id = any($4::int4[]) and gated
+),
+run as materialized (
+    select
+        array_agg(
+            case
+                when (r.session_id, r.epoch) in (select id, epoch from present) and r.lane_id not in (select id from gate)
+                    then r.session_id
+                else 0
+            end order by r.number
+        ) as holder,
+        array_agg(
+            greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
+            order by r.number
+        ) as starts_at
+    from unnest($4::int4[], $5::int8[], $6::int4[], $7::timestamptz[], $8::int8[])
+        with ordinality as r (lane_id, session_id, epoch, run_at, delay_ms, number)
+),
+placed as materialized (
+    select
+        a.id,
+        a.payload,
+        -- fields: of each job from a,
+        a.key,
+        -- end of fields
+        width_bucket(a.number, $3::int8[]) as run,
+        ((select starts_at from run))[width_bucket(a.number, $3::int8[])] as starts_at,
+        nullif(((select holder from run))[width_bucket(a.number, $3::int8[])], 0) as holder
+    from unnest(
+        $1::uuid[], $2::bytea[],
+        -- fields: arguments of each job
+        $22::text[]
+        -- end of fields
+    ) with ordinality as a (
+        id, payload,
+        -- fields: of each job,
+        key,
+        -- end of fields
+        number
+    )
+    where a.id in (select job_id from named)
+),
+body as (
+    insert into job (
+        id, run_at, lane_id,
+        -- fields: columns,
+        priority, max_attempts, timeout_ms, min_backoff_ms, max_backoff_ms, labels, headers, idempotency_key, key,
+        unique_name,
+        -- end of fields
+        payload
+    )
+    select
+        id, starts_at, ($4::int4[])[run],
+        -- fields: values,
+        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run], ($17::int4[])[run],
+        ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run], key,
+        ($23::text[])[run]::jsonb,
+        -- end of fields
+        payload
+    from placed
+),
+live as (
+    insert into live_job (
+        id, run_at, lane_id,
+        -- fields: columns of live_job,
+        priority, max_attempts, timeout_ms,
+        -- end of fields
+        state, hold, attempts, session_id, deadline
+    )
+    select
+        id, starts_at, ($4::int4[])[run],
+        -- fields: values of live_job,
+        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run],
+        -- end of fields
+        case when holder is not null then 2 when ($13::int2[])[run] is null then 1 else 3 end, ($13::int2[])[run],
+        case when holder is null then 0 else 1 end, holder,
+        case when holder is not null then now() + interval '1 millisecond' *
+            -- fields: timeout
+            ($16::int4[])[run]
+            -- end of fields
+        end
+    from placed
+)
+select
+    now() as at,
+    (select array_agg(id) from placed) as stored,
+    case
+        when (select holder from run) <> $5::int8[]
+            then (select array_agg(id) from placed where holder is null and ($5::int8[])[run] <> 0)
+    end as refused
