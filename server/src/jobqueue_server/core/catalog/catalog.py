@@ -157,7 +157,8 @@ class Catalog:
         self._levels = levels
         self._open_kinds = open_kinds
         self._lanes: dict[int, Lane] = {}
-        # By namespace, queue and kind.
+        # By namespace, queue and kind: all, and those whose kind may be enqueued.
+        self._at: dict[tuple[int, str, str], Lane] = {}
         self._usable: dict[tuple[int, str, str], Lane] = {}
         # By number.
         self._kinds: dict[int, _Known] = {}
@@ -225,7 +226,8 @@ class Catalog:
             backlog = self.backlogs.of_queue(row.queue_id)
             lane = self._lanes.get(row.id)
             if lane is None:
-                self._lanes[row.id] = Lane.of(row, backlog)
+                lane = self._lanes[row.id] = Lane.of(row, backlog)
+                self._at[lane.namespace, lane.queue, lane.kind] = lane
                 changed = True
             elif lane.take(row, backlog):
                 changed = True
@@ -277,6 +279,10 @@ class Catalog:
     def lane_by_id(self, lane_id: int) -> Lane | None:
         """The lane with this number, if this server has seen it."""
         return self._lanes.get(lane_id)
+
+    def lane_at(self, namespace: int, queue: str, kind: str) -> Lane | None:
+        """The lane of this queue and kind, if this server has seen it, also where the kind may not be enqueued."""
+        return self._at.get((namespace, queue, kind))
 
     def lanes(self) -> Collection[Lane]:
         """Every lane that this server has seen."""

@@ -68,10 +68,18 @@ class Flows:
 
     def last_minute(self) -> Iterator[tuple[int, Flow]]:
         """Each lane with jobs in it, with their number."""
+        self._catch_up()
+        return iter(self._summed.items())
+
+    def of(self, lane_id: int) -> Flow | None:
+        """The jobs of one lane in the last minute; None: there were none. It may change until it is asked for again."""
+        self._catch_up()
+        return self._summed.get(lane_id)
+
+    def _catch_up(self) -> None:
         now = int(self._clock())
         if self._seconds and self._seconds[-1][0] < now:
             self._begin(now)
-        return iter(self._summed.items())
 
     def _ended(self, ended: Sequence[Ended]) -> None:
         for each in ended:

@@ -33,7 +33,7 @@ class InsightRoom:
         stats: StatsRoom,
         session: SessionRoom,
     ) -> None:
-        self.fleet = Fleet(stores.insight, session.load, events.server)
+        self.fleet = Fleet(stores.insight, session.loads.now, events.server)
         self.explain = Explain(stores.insight, catalog.catalog, self.fleet, upkeep.standstill)
         self.demands = Demands(
             stores.insight, stores.catalog, catalog.catalog, self.fleet, upkeep.clock, upkeep.standstill

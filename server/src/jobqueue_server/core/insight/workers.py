@@ -15,7 +15,8 @@ from ...store.database import Record
 from ...store.insight.insight import InsightStore
 from ..cached import Cached
 from ..events.this_server import ThisServer
-from ..session.load import ANY_SIZE, ANY_SLOTS, Load, Workers, places_of, read
+from ..session.load import ANY_SIZE, ANY_SLOTS, Load, Loaded, Workers, places_of, read
+from ..session.own_load import OwnLoad
 from ..session.unary import UnarySessionOptions
 
 #: Others' heartbeats come each 2 s; to read them more often brings little.
@@ -76,7 +77,7 @@ class AllWorkers:
         read_at: When the others were read, by the database's clock; None: there is no row of a server.
     """
 
-    loads: Sequence[Load]
+    loads: Sequence[Loaded]
     unknown: tuple[str, ...] = ()
     servers: tuple[ServerSeen, ...] = ()
     read_at: datetime | None = None
@@ -136,11 +137,13 @@ class AllWorkers:
 class Fleet:
     """Answers what the workers of all servers take, at most about 3 s old; of this server, 1 s, and mostly a few ms."""
 
-    def __init__(self, store: InsightStore, own: Callable[[], Awaitable[Load]], server: ThisServer) -> None:
+    def __init__(
+        self, store: InsightStore, own: Callable[[], Awaitable[OwnLoad]], server: ThisServer
+    ) -> None:
         self._store = store
         self._own = own
         self._server = server
-        self._measured_last: Load = {}
+        self._measured_last: OwnLoad | None = None
         self._totals: Mapping[int, Workers] = {}
         self._measure_from = 0.0
         self._others: Cached[AllWorkers] = Cached(READ_EVERY)
@@ -154,12 +157,12 @@ class Fleet:
         )
         return AllWorkers((own, *others.loads), others.unknown, servers, others.read_at)
 
-    async def _measured(self) -> Load:
-        """That of this server. To measure ten thousand sessions takes milliseconds, so many calls share that."""
+    async def _measured(self) -> OwnLoad:
+        """That of this server. To count ten thousand sessions takes milliseconds, so many calls share that."""
         began = time.monotonic()
-        if began >= self._measure_from:
+        if self._measured_last is None or began >= self._measure_from:
             self._measured_last = await self._own()
-            self._totals = _totals(self._measured_last)
+            self._totals = self._measured_last.totals()
             ended = time.monotonic()
             self._measure_from = ended + min(MEASURE_AGAIN_AFTER * (ended - began), READ_EVERY)
         return self._measured_last

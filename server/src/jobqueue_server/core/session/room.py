@@ -20,8 +20,8 @@ from .audit import Audit
 from .cancels import Cancels
 from .credentials import Credentials
 from .drains import Drains
-from .load import Load, add_flows, mark_weighed, measured, written
 from .losses import Losses
+from .own_load import OwnLoads
 from .reaper import Reaper
 from .registry import Sessions
 from .resumption import Resumption
@@ -55,8 +55,6 @@ class SessionRoom:
         cancel_grace: timedelta,
     ) -> None:
         peers, server, database, store = events.peers, events.server, events.database, stores.sessions
-        self._takers = claim.takers
-        self._flows, self._lanes = events.flows, catalog.catalog
         attempts, early = lease.attempts, lease.early_cancels
         silences = Silences(store)
         self.sessions = Sessions(
@@ -79,6 +77,7 @@ class SessionRoom:
             store, self.sessions, claim.takers, claim.delivery, attempt.settler, attempts,
             catalog.catalog, self.drains, server,
         )  # fmt: skip
+        self.loads = OwnLoads(self.sessions, claim.takers, events.flows, catalog.catalog)
         self.heartbeat = ServerHeartbeat(
             store,
             server,
@@ -88,20 +87,9 @@ class SessionRoom:
             upkeep.expected,
             upkeep.levels,
             upkeep.standstill,
-            self.load_text,
+            self.loads.text,
             metrics,
         )
-
-    async def load(self) -> Load:
-        """What the workers that are connected here take, now, and what passed this server in the last minute."""
-        load = await measured(self.sessions, self._takers.groups)
-        add_flows(load, self._flows.last_minute(), self._lanes.lane_by_id)
-        mark_weighed(load, self._lanes.lanes())
-        return load
-
-    async def load_text(self) -> str:
-        """The same, as it is written."""
-        return written(await self.load())
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
