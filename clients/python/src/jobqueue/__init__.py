@@ -23,6 +23,33 @@ if TYPE_CHECKING:
     )
     from .channel import tls_credentials as tls_credentials
     from .client import Client as Client
+    from .encoded import (
+        Encoded as Encoded,
+    )
+    from .encoded import (
+        EncodingRequired as EncodingRequired,
+    )
+    from .encoded import (
+        EncodingUnknown as EncodingUnknown,
+    )
+    from .encoded import (
+        KeyUnknown as KeyUnknown,
+    )
+    from .encoded import (
+        Undecodable as Undecodable,
+    )
+    from .encodings import (
+        AesGcm as AesGcm,
+    )
+    from .encodings import (
+        Encoding as Encoding,
+    )
+    from .encodings import (
+        Encodings as Encodings,
+    )
+    from .encodings import (
+        Zstd as Zstd,
+    )
     from .errors import (
         DeadlineExceeded as DeadlineExceeded,
     )
@@ -458,6 +485,8 @@ _HOME = {
     "SessionSuperseded SessionUnknown TooLarge Unauthenticated Unavailable WaitTimeout WatchTokenExpired "
     "WorkerNotFound",
     "bulk": "BulkState JobFilter Operation",
+    "encoded": "Encoded EncodingRequired EncodingUnknown KeyUnknown Undecodable",
+    "encodings": "AesGcm Encoding Encodings Zstd",
     "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyDetail KeyHolder LineDetail NameDetail "
     "PauseDetail QueueDemand Reason ReasonCode TotalDetail WorkerSubscription WorkersDetail",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress KeyOrder KeyPolicy "

@@ -6,12 +6,17 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .payload import decode
 
 if TYPE_CHECKING:
     from .v1 import lease_pb2
+
+
+#: Whether payloads are encoded: never, where a program has encodings, or only encrypted. Empty: as "allowed", and
+#: nothing is said of it to the server.
+EncodingRule: TypeAlias = Literal["", "never", "allowed", "required"]
 
 
 class Status(enum.StrEnum):
@@ -219,6 +224,7 @@ class NewJob:
         key: What the job is about, for example a customer: its queue may limit how many jobs of one key run. Empty:
             none.
         unique: The name of the job's work, if it is to be done once. None: the job is not unique.
+        encodings: Whether its payload is encoded, as `define_kind` says it. Empty: where the client has encodings.
     """
 
     kind: str
@@ -237,6 +243,7 @@ class NewJob:
     hold: bool = field(default=False, kw_only=True)
     key: str = field(default="", kw_only=True)
     unique: Unique | None = field(default=None, kw_only=True)
+    encodings: EncodingRule = field(default="", kw_only=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,6 @@ _FIELDS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     **{
         name: (name, _converter(hint))
         for name, hint in get_type_hints(NewJob).items()
-        if name not in ("kind", "payload", "payload_json")
+        if name not in ("kind", "payload", "payload_json", "encodings")
     },
 }

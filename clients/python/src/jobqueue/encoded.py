@@ -1,0 +1,94 @@
+"""What is encoded and was not decoded, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+#: The member by which an envelope is known; its value is the version of its form.
+MARK = "$jobqueue.encoded"
+
+
+class Encoded(Exception):
+    """A payload or an output that was not decoded. It stands where the value would be, and is raised where it is used.
+
+    Attributes:
+        encodings: The names of what it was encoded by, in that order.
+        key_id: The name of the key that it was encrypted with. Empty: it was not encrypted.
+        why: Why it was not decoded, in words.
+    """
+
+    def __init__(
+        self, encodings: tuple[str, ...] = (), key_id: str = "", why: str = "this program has no encodings"
+    ) -> None:
+        self.encodings = encodings
+        self.key_id = key_id
+        self.why = why
+        how = " + ".join(encodings) or "by nothing that it names"
+        super().__init__(f"encoded, {how}" + (f", key {key_id}" if key_id else "") + f": {why}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Encoded) and self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash(self.args)
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise self
+
+    __getitem__ = __iter__ = __len__ = __bool__ = __contains__ = _refuse
+
+
+class EncodingRequired(ValueError):
+    """A kind takes encrypted payloads alone, and this program has nothing to encrypt them with."""
+
+
+class KeyUnknown(Exception):
+    """Nothing has the key.
+
+    Attributes:
+        key_id: Its name.
+    """
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"nothing here has the key {key_id!r}: give it to `keys` of AesGcm")
+        self.key_id = key_id
+
+
+class EncodingUnknown(Exception):
+    """Something was encoded by what this program does not have."""
+
+
+class Undecodable(Exception):
+    """An envelope is damaged, was made for another kind, job or purpose, or by another key of the same name."""
+
+
+def shown(value: Any) -> Any:
+    """A JSON value that was read: `Encoded` where it is an envelope.
+
+    Args:
+        value: As `json.loads` has it.
+    """
+    return encoded(value) if type(value) is dict and MARK in value else value
+
+
+def encoded(value: Mapping[str, Any], why: str = "this program has no encodings") -> Encoded:
+    """What an envelope says of itself."""
+    names, key_id = value.get("encodings"), value.get("key_id")
+    return Encoded(
+        tuple(str(each) for each in names) if isinstance(names, list) else (),
+        key_id if isinstance(key_id, str) else "",
+        why,
+    )
+
+
+def is_envelope(text: bytes) -> bool:
+    """Whether a JSON text is an envelope. One that is no JSON is none."""
+    if MARK.encode() not in text:
+        return False
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return type(value) is dict and MARK in value

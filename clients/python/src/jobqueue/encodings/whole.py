@@ -1,0 +1,222 @@
+"""A list of encodings, as clients and workers take it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..encoded import MARK, EncodingRequired, EncodingUnknown, Undecodable, encoded
+from ..payload import encode
+from . import envelope
+from .base import Encoding, Place
+from .envelope import Envelope
+
+if TYPE_CHECKING:
+    from ..jobs import NewJob
+    from ..v1 import job_pb2
+
+_CHECKPOINT_TYPE = "application/octet-stream"
+
+
+class Encodings:
+    """What payloads, outputs and checkpoints go through before they are sent, and back when they are read::
+
+        encodings = Encodings([Zstd(over=2048), AesGcm({"2026-10": key}, primary="2026-10")])
+        client = Client("127.0.0.1:50051", encodings=encodings)
+        worker = Worker("127.0.0.1:50051", encodings=encodings)
+
+    The same object may be given to clients and workers. What is there in plain text is read as it is.
+
+    Args:
+        encodings: Applied from left to right. One that encrypts is the last one.
+        keyed_compression: Whether jobs with an idempotency key of their own are compressed too. The same call again is
+            then another request (`IdempotencyKeyReused`) as soon as another version of the library makes other bytes.
+
+    Raises:
+        ValueError: There is none, two have the same name, or something comes after one that encrypts.
+        TypeError: Something of it is no `Encoding`.
+    """
+
+    def __init__(self, encodings: Sequence[Encoding], *, keyed_compression: bool = False) -> None:
+        self._steps = tuple(encodings)
+        for each in self._steps:
+            if not isinstance(each, Encoding):
+                raise TypeError(
+                    f"encodings: {each!r} must be an object of a class that inherits jobqueue.Encoding"
+                )
+            if not each.name:
+                raise ValueError(f"encodings: the name of {each!r} is empty")
+        self._by_name = {each.name: each for each in self._steps}
+        if not self._steps or len(self._by_name) != len(self._steps):
+            raise ValueError("encodings must be a list of different ones, and not empty")
+        if any(each.key_id for each in self._steps[:-1]):
+            raise ValueError("encodings: what encrypts is the last one, since nothing compresses its output")
+        self._keyed_compression = keyed_compression
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether one of them encrypts."""
+        return bool(self._steps[-1].key_id)
+
+    @property
+    def asks(self) -> bool:
+        """Whether keys come from a function, for which is waited."""
+        return any(each.asks for each in self._steps)
+
+    async def sealer(self) -> Sealer:
+        """What encodes with the key that is the primary one now. It waits for nothing more.
+
+        Raises:
+            KeyUnknown: Nothing has the primary key.
+        """
+        last = self._steps[-1]
+        key = await last.key(last.key_id) if last.key_id else b""
+        return Sealer(self._steps, key, self._keyed_compression)
+
+    async def jobs(self, jobs: Sequence[NewJob], keyed_by: str = "") -> list[NewJob]:
+        """Jobs to enqueue, with their payloads encoded, but for those of kinds that are never.
+
+        Args:
+            jobs: As they were given.
+            keyed_by: Stands for the idempotency key of those without one.
+
+        Raises:
+            EncodingRequired: A kind wants encrypted payloads, and nothing here encrypts.
+            KeyUnknown: Nothing has the primary key.
+            TypeError, ValueError: A payload is no JSON, or makes the job unique.
+        """
+        sealer = await self.sealer()
+        return [job if job.encodings == "never" else self._job(sealer, job, keyed_by) for job in jobs]
+
+    def _job(self, sealer: Sealer, job: NewJob, keyed_by: str) -> NewJob:
+        if job.encodings == "required" and not self.encrypts:
+            raise EncodingRequired(
+                f"the kind {job.kind} takes encrypted payloads alone; these encodings don't encrypt"
+            )
+        if job.unique is not None and not job.unique.key:
+            raise ValueError(
+                f"the payload makes the job of kind {job.kind} unique, and the server can't look into one that is "
+                "encoded: give unique.key, which the kind may compute"
+            )
+        if job.payload_json is not None and job.payload is not None:
+            raise ValueError("payload and payload_json are both given; one of them is the payload")
+        text = job.payload_json if job.payload_json is not None else encode(job.payload, "payload")
+        key = job.idempotency_key if isinstance(job.idempotency_key, str) else keyed_by
+        sealed = sealer.sealed(text, Place("payload", job.kind), key or None)
+        return replace(job, payload=None, payload_json=sealed, encodings="")
+
+    async def opened(self, text: bytes, place: Place) -> bytes:
+        """What was encoded; a text that is no envelope, as it is.
+
+        Raises:
+            Undecodable: It is damaged, or was made for another place.
+            KeyUnknown: Nothing has its key.
+            EncodingUnknown: It was encoded by something else.
+        """
+        value = _envelope_in(text, place)
+        return text if value is None else await self._open(value, place)
+
+    async def _open(self, value: dict[str, Any], place: Place) -> bytes:
+        found = envelope.read(value)
+        if found.content_type != place.content_type:
+            raise Undecodable(f"the envelope's content_type must be {place.content_type}")
+        for name in found.encodings:
+            if name not in self._by_name:
+                raise EncodingUnknown(f"it was encoded by {name!r}, which these encodings don't have")
+        last = self._by_name[found.encodings[-1]]
+        if any(self._by_name[name].key_id for name in found.encodings[:-1]):
+            raise Undecodable("what encrypts must be the last of the envelope's encodings")
+        if bool(found.key_id) != bool(last.key_id):
+            raise Undecodable("the envelope must have a key_id if it is encrypted, and none else")
+        key = await last.key(found.key_id) if found.key_id else b""
+        data = found.data
+        authenticated = place.authenticated(found.encodings, found.key_id)
+        for name in reversed(found.encodings):
+            data = self._by_name[name].decode(data, key, authenticated)
+        return data
+
+    async def open_job(self, message: job_pb2.Job) -> dict[str, Any]:
+        """Decodes the payload and the output of a job in its message; by name, those that can't be, as `Encoded`."""
+        refused: dict[str, Any] = {}
+        for name, place in (
+            ("payload", Place("payload", message.kind)),
+            ("output", Place("output", message.kind, message.id)),
+        ):
+            text = getattr(message, f"{name}_json")
+            value = _envelope_in(text, place) if text else None
+            if value is None:
+                continue
+            try:
+                opened = await self._open(value, place)
+            except Exception as error:
+                refused[name] = encoded(value, f"{type(error).__name__}: {error}")
+            else:
+                setattr(message, f"{name}_json", opened)
+        return refused
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """Encodes, with one key.
+
+    Attributes:
+        steps: The encodings.
+        key: Of the last one, if that encrypts.
+        keyed_compression: As of `Encodings`.
+    """
+
+    steps: tuple[Encoding, ...]
+    key: bytes
+    keyed_compression: bool = False
+
+    def sealed(self, data: bytes, place: Place, idempotency_key: str | None = None) -> bytes:
+        """The envelope of some data; the data itself, where no encoding has anything to do with it.
+
+        Raises:
+            Exception: What an encoding raises. Then nothing may be sent.
+        """
+        names: list[str] = []
+        key_id = ""
+        for step in self.steps:
+            if idempotency_key is not None and not step.key_id and not self.keyed_compression:
+                continue
+            # Whoever encrypts is the last one, so these are all the names of the envelope.
+            authenticated = place.authenticated([*names, step.name], step.key_id) if step.key_id else b""
+            done = step.encode(data, self.key, authenticated, idempotency_key)
+            if done is None:
+                if step.key_id:
+                    raise ValueError(f"the encoding {step.name} has left something unencrypted")
+                continue
+            data, key_id = done, step.key_id
+            names.append(step.name)
+        return Envelope(tuple(names), key_id, data, place.content_type).text() if names else data
+
+    def output(self, text: bytes, kind: str, job_id: str) -> bytes:
+        """An output, encoded."""
+        return self.sealed(text, Place("output", kind, job_id))
+
+    def checkpoint(self, data: bytes, kind: str, job_id: str) -> bytes:
+        """A checkpoint, encoded. An empty one stays so: it takes away what is stored."""
+        return self.sealed(data, checkpoint_place(kind, job_id)) if data else data
+
+
+def checkpoint_place(kind: str, job_id: str) -> Place:
+    """Where a checkpoint belongs."""
+    return Place("checkpoint", kind, job_id, _CHECKPOINT_TYPE)
+
+
+def _envelope_in(text: bytes, place: Place) -> dict[str, Any] | None:
+    if place.purpose == "checkpoint":
+        if not text.startswith(envelope.PREFIX):
+            return None
+    elif MARK.encode() not in text:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        if place.purpose == "checkpoint":
+            raise Undecodable("the envelope of the checkpoint is cut off") from None
+        return None
+    return value if type(value) is dict and MARK in value else None

@@ -1,0 +1,225 @@
+"""The list of encodings: what it refuses, what it compresses, and whom it asks for keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobqueue import (
+    AesGcm,
+    Encoded,
+    Encoding,
+    EncodingRequired,
+    Encodings,
+    KeyUnknown,
+    NewJob,
+    Undecodable,
+    Unique,
+    Zstd,
+)
+from jobqueue.encoded import is_envelope
+from jobqueue.encodings import Place, aesgcm, zstd
+
+pytestmark = pytest.mark.unit
+
+KEY, NEXT = bytes(range(32)), bytes(range(1, 33))
+PAYLOAD = Place("payload", "mail")
+LONG = b'"' + b"to be or not to be " * 200 + b'"'
+
+
+def of(*given: Encoding, **options: bool) -> Encodings:
+    return Encodings(given or [Zstd(), AesGcm({"a": KEY}, primary="a")], **options)
+
+
+async def sealed(encodings: Encodings, data: bytes, key: str | None = None, place: Place = PAYLOAD) -> bytes:
+    return (await encodings.sealer()).sealed(data, place, key)
+
+
+async def test_two_calls_without_an_idempotency_key_have_other_bytes_and_with_one_the_same():
+    encodings = of()
+    assert await sealed(encodings, b"{}") != await sealed(encodings, b"{}")
+    assert await sealed(encodings, b"{}", "k") == await sealed(encodings, b"{}", "k")
+
+
+async def test_a_keyed_job_is_compressed_where_that_is_asked_for_and_its_nonce_is_of_the_compressed_bytes():
+    plain, packed = of(), of(keyed_compression=True)
+    other = of(Zstd(level=19), AesGcm({"a": KEY}, primary="a"), keyed_compression=True)
+    first, second = await sealed(packed, LONG, "k"), await sealed(other, LONG, "k")
+    assert len(first) < len(LONG) / 10 < len(await sealed(plain, LONG, "k"))
+    assert first != second
+
+    def nonce(text: bytes) -> str:
+        return str(json.loads(text)["data"])[:16]
+
+    # The same text, compressed in another way: with one nonce for both, their difference would be readable.
+    assert nonce(first) != nonce(second)
+    for each in (first, second):
+        assert await plain.opened(each, PAYLOAD) == LONG
+
+
+async def test_what_is_short_or_does_not_shrink_is_not_compressed():
+    encodings = of(Zstd(over=10))
+    assert await sealed(encodings, b'"short"') == b'"short"'
+    noise = bytes(range(32, 127))
+    assert await sealed(encodings, noise) == noise
+    assert is_envelope(await sealed(encodings, LONG))
+
+
+async def test_more_than_zstd_takes_is_refused_on_both_sides():
+    small = of(Zstd(over=10, most=1000))
+    with pytest.raises(ValueError, match="more than Zstd"):
+        await sealed(small, LONG)
+    with pytest.raises(Undecodable, match="at most 1000"):
+        await small.opened(await sealed(of(Zstd()), LONG), PAYLOAD)
+
+
+async def test_each_envelope_that_a_key_decrypts_is_read_also_where_another_one_is_the_primary():
+    old, new = of(AesGcm({"a": KEY}, primary="a")), of(AesGcm({"a": KEY, "b": NEXT}, primary="b"))
+    text = await sealed(old, b"1")
+    assert await new.opened(text, PAYLOAD) == b"1"
+    with pytest.raises(KeyUnknown, match="'b'") as raised:
+        await old.opened(await sealed(new, b"1"), PAYLOAD)
+    assert raised.value.key_id == "b"
+
+
+async def test_a_function_is_asked_for_a_key_once_by_all_that_wait_for_it():
+    asked = []
+
+    async def ask(name: str) -> bytes:
+        asked.append(name)
+        await asyncio.sleep(0.01)
+        return KEY
+
+    encodings = of(AesGcm(ask, primary="a"))
+    assert encodings.asks
+    waiting = [asyncio.create_task(sealed(encodings, b"1")) for _ in range(50)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    done = await asyncio.gather(*waiting, return_exceptions=True)
+    assert asked == ["a"]
+    assert [isinstance(each, bytes) for each in done] == [False] + [True] * 49
+
+
+async def test_a_key_of_a_function_is_asked_for_again_after_a_while(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    encodings = of(AesGcm(lambda name: asked.append(name) or KEY, primary="a"))  # type: ignore[func-returns-value]
+    await sealed(encodings, b"1")
+    await sealed(encodings, b"1")
+    assert asked == ["a"]
+    now = time.monotonic()
+    monkeypatch.setattr("jobqueue.encodings.keys.time.monotonic", lambda: now + 301)
+    await sealed(encodings, b"1")
+    assert asked == ["a", "a"]
+
+
+async def test_a_key_that_is_missing_is_asked_for_again_and_may_have_arrived():
+    known: dict[str, bytes] = {}
+    encodings = of(AesGcm(known.get, primary="a"))
+    with pytest.raises(KeyUnknown):
+        await sealed(encodings, b"1")
+    known["a"] = KEY
+    assert is_envelope(await sealed(encodings, b"1"))
+
+
+async def test_what_a_function_for_keys_raises_is_raised_and_a_key_is_never_told():
+    async def away(name: str) -> bytes:
+        raise OSError("the key service is away")
+
+    with pytest.raises(OSError, match="away"):
+        await sealed(of(AesGcm(away, primary="a")), b"1")
+    with pytest.raises(ValueError, match="5 bytes") as raised:
+        AesGcm({"a": b"12345"}, primary="a")
+    assert "12345" not in str(raised.value)
+
+
+class Forgetful(Encoding):
+    """Encrypts nothing."""
+
+    name, key_id = "forgetful", "a"
+
+    def encode(self, data: bytes, key: bytes, authenticated: bytes, idempotency_key: str | None) -> None:
+        return None
+
+
+async def test_an_encoding_that_should_encrypt_and_leaves_plain_text_is_an_error():
+    with pytest.raises(ValueError, match="unencrypted"):
+        await sealed(of(Forgetful()), b"1")
+
+
+async def test_a_job_that_its_payload_makes_unique_is_refused():
+    for unique in (Unique(), Unique(payload_fields=["/to"])):
+        with pytest.raises(ValueError, match=r"unique\.key"):
+            await of().jobs([NewJob("mail", {"to": "a"}, unique=unique)])
+    (job,) = await of().jobs([NewJob("mail", {"to": "a"}, unique=Unique("a"))])
+    assert job.payload_json is not None
+    assert is_envelope(job.payload_json)
+
+
+async def test_a_job_says_whether_it_is_encoded():
+    never, required = NewJob("a", 1, encodings="never"), NewJob("a", 1, encodings="required")
+    assert await of().jobs([never]) == [never]
+    with pytest.raises(EncodingRequired):
+        await of(Zstd()).jobs([required])
+    (job,) = await of().jobs([required])
+    assert await of().opened(job.payload_json or b"", Place("payload", "a")) == b"1"
+
+
+async def test_an_envelope_that_a_producer_gives_is_encoded_as_any_payload_is():
+    inner = await sealed(of(Zstd()), LONG)
+    (job,) = await of().jobs([NewJob("mail", payload_json=inner)])
+    assert await of().opened(job.payload_json or b"", PAYLOAD) == inner
+
+
+def test_lists_that_make_no_sense_are_refused():
+    cipher = AesGcm({"a": KEY}, primary="a")
+    for given, words in (
+        ([], "not empty"),
+        ([Zstd(), Zstd()], "different"),
+        ([cipher, Zstd()], "last"),
+        ([Encoding()], "name"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Encodings(given)
+    with pytest.raises(TypeError, match="inherits"):
+        Encodings(["zstd"])  # type: ignore[list-item]
+    with pytest.raises(KeyUnknown):
+        AesGcm({"a": KEY}, primary="b")
+    with pytest.raises(ValueError, match="primary"):
+        AesGcm({"a": KEY}, primary="")
+
+
+def test_no_two_places_are_authenticated_as_the_same():
+    found = {
+        Place(purpose, kind, job_id).authenticated(names, key_id)
+        for purpose in ("payload", "output")
+        for kind in ("a", "ab", "abc")
+        for job_id in ("", "b", "bc", "c")
+        for key_id in ("", "b", "c")
+        for names in (("a",), ("a", "b"), ("ab",))
+    }
+    assert len(found) == 2 * 3 * 4 * 3 * 3
+
+
+def test_without_the_libraries_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    for module in ("zstandard", "compression", "cryptography.hazmat.primitives.ciphers.aead"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r"jobqueue\[zstd\]"):
+        zstd.Zstd()
+    with pytest.raises(ImportError, match=r"jobqueue\[encryption\]"):
+        aesgcm.AesGcm({"a": KEY}, primary="a")
+
+
+def test_what_was_not_decoded_says_so_and_is_raised_where_it_is_used():
+    value: Any = Encoded(("zstd", "aes256gcm"), "2026-10")
+    assert str(value) == "encoded, zstd + aes256gcm, key 2026-10: this program has no encodings"
+    assert value == Encoded(("zstd", "aes256gcm"), "2026-10") != Encoded(("zstd",))
+    uses: list[Callable[[], object]] = [lambda: value["to"], lambda: list(value), lambda: "to" in value]
+    for use in (*uses, lambda: not value):
+        with pytest.raises(Encoded):
+            use()
