@@ -17,14 +17,15 @@ from jobqueue_server.settings import Settings
 class RunningServer:
     """A server in a thread of its own, as far from the caller's loop as another process."""
 
-    def __init__(self, dsn: str, address: str = "127.0.0.1:0") -> None:
+    def __init__(self, dsn: str, address: str = "127.0.0.1:0", **more: str) -> None:
         settings = {"database_url": dsn, "grpc_addr": address, "metrics_addr": "off", "kinds": "open"}
-        self._settings = Settings.load({**settings, "shutdown_grace": "2s"})
+        self._settings = Settings.load({**settings, "shutdown_grace": "2s", **more})
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self.address = ""
+        self.http_port = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         assert self._ready.wait(60), "the server did not start"
@@ -37,6 +38,7 @@ class RunningServer:
             try:
                 await app.start()
                 self.address = f"127.0.0.1:{app.grpc_port}"
+                self.http_port = app.http_port
                 self._ready.set()
                 await self._stop.wait()
             finally:

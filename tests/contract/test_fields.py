@@ -212,7 +212,8 @@ def test_each_client_has_each_field(source: Source) -> None:
 
 
 def test_the_client_in_python_has_each_field() -> None:
-    new, told = of_dataclass(jobqueue.NewJob), of_dataclass(jobqueue.Job)
+    # What a client does with a payload before it is sent is its own, and a kind says it.
+    new, told = of_dataclass(jobqueue.NewJob) - {"encodings"}, of_dataclass(jobqueue.Job)
     assert {name.removesuffix("_json") for name in new} == names(asked)
     assert {name.removesuffix("_json") for name in told} == names(shown) | {"replayed", "unique_action"}
     given = inspect.signature(jobqueue.Client.enqueue).parameters.keys() - {"self", "deadline"}

@@ -43,6 +43,7 @@ from .jobs import (
     Status,
     SyncedKind,
     Unique,
+    UniqueAction,
     no_kind,
 )
 from .observer import Observer, Observing
@@ -61,6 +62,7 @@ from .window import Turn
 from .worker_sessions import WorkerSession, WorkerState, state_number, worker_session
 
 if TYPE_CHECKING:
+    from .encodings import Encodings
     from .middleware import Middleware
     from .schedule_calls import Schedules
     from .typed.kind import JobKind
@@ -81,6 +83,7 @@ class ClientKeywords(TypedDict, total=False):
     traces: Traces | None
     observer: Observer | None
     middleware: Sequence[Middleware]
+    encodings: Encodings | None
 
 
 class Client:
@@ -107,6 +110,8 @@ class Client:
             OpenTelemetry's variables say.
         observer: Is told of each enqueue, by a thread of its own.
         middleware: What goes around enqueues, the outermost first.
+        encodings: What payloads go through before they are sent, within all middleware; payloads and outputs that are
+            read are decoded. What can't be is an `Encoded` in the job. None: nothing is encoded or decoded.
     """
 
     def __init__(
@@ -120,7 +125,9 @@ class Client:
         traces: Traces | None = None,
         observer: Observer | None = None,
         middleware: Sequence[Middleware] = (),
+        encodings: Encodings | None = None,
     ) -> None:
+        self._encodings = encodings
         self._adaptive = adaptive
         self._access = Access(credentials, token, traces or traces_of_environment())
         self._deadline = deadline
@@ -201,6 +208,8 @@ class Client:
             PayloadInvalid: The payload does not satisfy the kind's schema.
             IdempotencyKeyReused: The key belongs to another request.
             Duplicate: Another job holds the name, and `unique` has REJECT.
+            EncodingRequired: The kind takes encrypted payloads alone, and this client does not encrypt.
+            KeyUnknown: Nothing has the key that is to encrypt.
             ServersDiffer: `hold` is set, and an older server runs, which would not hold the job back.
             TypeError: Other arguments stand beside a `NewJob`, or the kind is none.
         """
@@ -233,12 +242,14 @@ class Client:
             job = kind.as_said(payload, job)  # type: ignore[arg-type]
         if self._middleware:
             return await self._one_through(job, deadline)
+        if self._encodings is not None:
+            (job,) = await self._encodings.jobs([job])
         once = key_of(job.idempotency_key)
         request = pb.EnqueueJobRequest(job=convert.new_job(job, once), payload_format=_JSON)
         answer = await self._enqueue(
             "EnqueueJob", request, pb.EnqueueJobResponse, (request.job,), deadline, retry=bool(once)
         )
-        return convert.job(answer.job, answer.replayed, convert.unique_action(answer))
+        return await self._job(answer.job, answer.replayed, convert.unique_action(answer))
 
     async def enqueue_many(
         self, jobs: Iterable[NewJob], *, deadline: timedelta | None = None
@@ -247,7 +258,7 @@ class Client:
 
         Args:
             jobs: Any iterable of jobs. The client repeats a batch only if each of its jobs has a key. With middleware
-                all are read before the first is sent.
+                or encodings all are read before the first is sent.
             deadline: For each batch.
 
         Returns:
@@ -259,6 +270,8 @@ class Client:
         """
         if self._middleware:
             return await self._many_through(builtins.list(jobs), deadline)
+        if self._encodings is not None:
+            jobs = await self._encodings.jobs(builtins.list(jobs))
         results: builtins.list[EnqueueResult] = []
         for batch in batches(jobs):
             keyed = all(job.idempotency_key for job in batch)
@@ -282,7 +295,7 @@ class Client:
         """
         request = pb.GetJobRequest(id=id, payload_format=_JSON)
         answer = await self._jobs("GetJob", request, pb.GetJobResponse, deadline, retry=True)
-        return convert.job(answer.job)
+        return await self._job(answer.job)
 
     async def list_page(
         self,
@@ -328,7 +341,7 @@ class Client:
         if created_before is not None:
             request.created_before.CopyFrom(convert.timestamp(created_before, "created_before"))
         answer = await self._jobs("ListJobs", request, pb.ListJobsResponse, deadline, retry=True)
-        return JobPage(tuple(convert.job(each) for each in answer.jobs), answer.next_page_token)
+        return JobPage(tuple([await self._job(each) for each in answer.jobs]), answer.next_page_token)
 
     async def list(
         self,
@@ -378,7 +391,7 @@ class Client:
         """
         request = pb.CancelJobRequest(id=id, reason=reason, payload_format=_JSON)
         answer = await self._jobs("CancelJob", request, pb.CancelJobResponse, deadline, retry=False)
-        return Cancellation(convert.job(answer.job), answer.pending)
+        return Cancellation(await self._job(answer.job), answer.pending)
 
     async def retry(self, id: str, *, respect_unique: bool = False, deadline: timedelta | None = None) -> Job:
         """Makes a terminal job QUEUED again. It keeps its history; its failures and losses become 0.
@@ -396,7 +409,7 @@ class Client:
         """
         request = pb.RetryJobRequest(id=id, payload_format=_JSON, respect_unique=respect_unique)
         answer = await self._jobs("RetryJob", request, pb.RetryJobResponse, deadline, retry=False)
-        return convert.job(answer.job)
+        return await self._job(answer.job)
 
     async def release(self, id: str, *, deadline: timedelta | None = None) -> Job:
         """Lets a job go that was enqueued with `hold`: it waits for its `run_at` and a worker, as any job.
@@ -407,7 +420,7 @@ class Client:
         """
         request = pb.ReleaseJobRequest(id=id, payload_format=_JSON)
         answer = await self._jobs("ReleaseJob", request, pb.ReleaseJobResponse, deadline, retry=False)
-        return convert.job(answer.job)
+        return await self._job(answer.job)
 
     async def delete(self, id: str, *, deadline: timedelta | None = None) -> None:
         """Deletes a terminal job and its history.
@@ -678,7 +691,7 @@ class Client:
             answer = await self._jobs(
                 "WaitJob", request, pb.WaitJobResponse, wait + self._deadline, retry=True
             )
-            job = convert.job(answer.job)
+            job = await self._job(answer.job)
             if job.is_terminal:
                 return job
             if ends is not None and loop.time() >= ends:
@@ -733,7 +746,9 @@ class Client:
             payload_format=_JSON,
         )
         deadline = deadline if deadline is not None else self._deadline
-        return Watch(lambda: self._method(JobQueueStub, "WatchJobs"), request, self._access, deadline)
+        return Watch(
+            lambda: self._method(JobQueueStub, "WatchJobs"), request, self._access, deadline, self._job
+        )
 
     # --- how it is going ---
 
@@ -880,7 +895,8 @@ class Client:
 
         Of the rest it says `max_attempts`, `timeout` and `retry_policy` where the declaration has them; what it does
         not name stays as an operator set it. A kind of which the server has a higher version stays as it is. One that
-        the server does not know is made. It takes a call for each kind, one after the other.
+        the server does not know is made. It takes a call for each kind, one after the other. Where this client has
+        encodings, the server is told that payloads may be encoded, but for kinds that say "never".
 
         Args:
             kinds: The kinds.
@@ -898,7 +914,7 @@ class Client:
         """
         synced = []
         for each in kinds:
-            kind, fields = each.declaration()
+            kind, fields = each.declaration(encodes=self._encodings is not None)
             request = admin_pb.PutKindRequest(
                 kind=convert.kind_message(kind),
                 payload_format=_JSON,
@@ -1214,7 +1230,7 @@ class Client:
         # Loaded here: a program without schedules does not wait for their messages.
         from .schedule_calls import Schedules
 
-        return Schedules(self._call)
+        return Schedules(self._call, self._encodings)
 
     # --- middleware ---
 
@@ -1244,6 +1260,16 @@ class Client:
         if jobs:
             await enqueue_through(self._middleware, jobs, send)
         return sent
+
+    # --- encodings ---
+
+    async def _job(
+        self, message: job_pb2.Job, replayed: bool = False, action: UniqueAction | None = None
+    ) -> Job:
+        """The job in an answer, decoded."""
+        if self._encodings is None:
+            return convert.job(message, replayed, action)
+        return await self._encodings.read(message, replayed, action)
 
     # --- calls ---
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from .encoded import EncodingRequired, shown
 from .jobs import (
     FailedAttempt,
     Hold,
@@ -70,11 +71,20 @@ def timestamp(value: datetime, what: str) -> Timestamp:
 
 
 def new_job(job: NewJob, key: str) -> job_pb2.NewJob:
-    """A job to enqueue, as a message. A key that is AUTO was made by the caller."""
+    """A job to enqueue, as a message. A key that is AUTO was made by the caller.
+
+    Raises:
+        EncodingRequired: Its kind takes encrypted payloads alone, and it was not encoded.
+    """
     if job.payload_json is not None and job.payload is not None:
         raise ValueError("payload and payload_json are both given; one of them is the payload")
     if job.run_at is not None and job.delay is not None:
         raise ValueError("run_at and delay are both given; one of them says when the job starts")
+    if job.encodings == "required":
+        # What encodes jobs says it of none that it has encoded.
+        raise EncodingRequired(
+            f"the kind {job.kind} takes encrypted payloads alone: give the client or the worker `encodings`"
+        )
     message = job_pb2.NewJob(
         kind=job.kind,
         payload_json=job.payload_json if job.payload_json is not None else encode(job.payload, "payload"),
@@ -165,9 +175,9 @@ def job(message: job_pb2.Job, replayed: bool = False, action: UniqueAction | Non
         max_attempts=message.max_attempts,
         failures=message.failures,
         losses=message.losses,
-        payload=decode(payload or b""),
+        payload=shown(decode(payload or b"")),
         payload_json=payload,
-        output=decode(output or b""),
+        output=shown(decode(output or b"")),
         output_json=output,
         reason=message.reason,
         last_error=message.last_error,

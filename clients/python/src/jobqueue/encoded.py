@@ -8,6 +8,20 @@ from typing import Any, NoReturn
 
 #: The member by which an envelope is known; its value is the version of its form.
 MARK = "$jobqueue.encoded"
+FORM = 1
+#: The JSON Schema of one. What is encrypted has a key.
+ENVELOPE: dict[str, Any] = {
+    "type": "object",
+    "title": "An encoded payload",
+    "required": [MARK, "content_type", "encodings", "data"],
+    "properties": {
+        MARK: {"const": FORM},
+        "content_type": {"type": "string"},
+        "encodings": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+        "key_id": {"type": "string", "minLength": 1},
+        "data": {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"},
+    },
+}
 
 
 class Encoded(Exception):
@@ -37,7 +51,8 @@ class Encoded(Exception):
     def _refuse(self, *_: object) -> NoReturn:
         raise self
 
-    __getitem__ = __iter__ = __len__ = __bool__ = __contains__ = _refuse
+    # Not `__bool__`: what handles exceptions asks whether there is one.
+    __getitem__ = __iter__ = __contains__ = _refuse
 
 
 class EncodingRequired(ValueError):

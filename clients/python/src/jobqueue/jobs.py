@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from .encoded import Encoded, shown
 from .payload import decode
 
 if TYPE_CHECKING:
@@ -352,6 +353,11 @@ class LeasedJob:
         self._message = message
 
     @property
+    def message(self) -> lease_pb2.LeasedJob:
+        """What came over the wire, for the runtime."""
+        return self._message
+
+    @property
     def id(self) -> str:
         """The job's id."""
         return self._message.id
@@ -373,11 +379,18 @@ class LeasedJob:
 
     @property
     def payload(self) -> Any:
-        """The payload, decoded at the first look. Integers keep all their digits."""
+        """The payload, decoded at the first look. Integers keep all their digits.
+
+        Raises:
+            Encoded: It is encoded, and the worker has no encodings.
+        """
         try:
             return self._payload
         except AttributeError:
-            self._payload: Any = decode(self._message.payload_json)
+            value = shown(decode(self._message.payload_json))
+            if type(value) is Encoded:
+                raise value from None
+            self._payload: Any = value
             return self._payload
 
     @property

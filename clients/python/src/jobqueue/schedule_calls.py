@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -16,6 +17,9 @@ from .schedules import Overlap, Schedule, SchedulePolicy, ScheduleRun, ScheduleS
 from .v1 import job_pb2
 from .v1 import schedule_pb2 as pb
 from .v1.schedule_pb2_grpc import SchedulesStub
+
+if TYPE_CHECKING:
+    from .encodings import Encodings
 
 Answer = TypeVar("Answer")
 
@@ -45,9 +49,11 @@ class Schedules:
 
     Args:
         calling: Makes a call.
+        encodings: As of `Client`. A schedule whose payload can't be decoded is not answered: KeyUnknown says why.
     """
 
-    def __init__(self, calling: Calling) -> None:
+    def __init__(self, calling: Calling, encodings: Encodings | None = None) -> None:
+        self._encodings = encodings
         self._calling = calling
 
     async def create(
@@ -82,7 +88,7 @@ class Schedules:
         made = pb.Schedule(
             name=name,
             spec=schedules.spec_message(spec),
-            job=schedules.job_message(job),
+            job=schedules.job_message(await self._sealed(name, job)),
             labels=labels,
             paused=paused,
         )
@@ -90,7 +96,7 @@ class Schedules:
             made.policy.CopyFrom(schedules.policy_message(policy))
         request = pb.CreateScheduleRequest(schedule=made, payload_format=_JSON)
         answer = await self._call("CreateSchedule", request, pb.CreateScheduleResponse, deadline, retry=False)
-        return schedules.schedule(answer.schedule)
+        return await self._opened(answer.schedule)
 
     async def get(self, name: str, *, deadline: timedelta | None = None) -> Schedule:
         """Reads a schedule.
@@ -100,7 +106,7 @@ class Schedules:
         """
         request = pb.GetScheduleRequest(name=name, payload_format=_JSON)
         answer = await self._call("GetSchedule", request, pb.GetScheduleResponse, deadline)
-        return schedules.schedule(answer.schedule)
+        return await self._opened(answer.schedule)
 
     async def list(
         self,
@@ -132,7 +138,7 @@ class Schedules:
         while True:
             answer = await self._call("ListSchedules", request, pb.ListSchedulesResponse, deadline)
             for each in answer.schedules:
-                yield schedules.schedule(each)
+                yield await self._opened(each)
             request.page_token = answer.next_page_token
             if not request.page_token:
                 return
@@ -176,6 +182,9 @@ class Schedules:
             changed.spec.CopyFrom(schedules.spec_message(spec))
         if job is not None:
             paths.append("job")
+            # A job that was listed has no payload to encode.
+            listed = job.payload is None and job.payload_json is None
+            job = replace(job, encodings="") if listed else await self._sealed(name, job)
             changed.job.CopyFrom(schedules.changed_job_message(job))
         if policy is not None:
             paths += [f"policy.{each}" for each in policy_fields] or ["policy"]
@@ -191,7 +200,7 @@ class Schedules:
         answer = await self._call(
             "UpdateSchedule", request, pb.UpdateScheduleResponse, deadline, retry=not etag
         )
-        return schedules.schedule(answer.schedule)
+        return await self._opened(answer.schedule)
 
     async def delete(self, name: str, *, etag: str = "", deadline: timedelta | None = None) -> None:
         """Deletes a schedule with its runs. Its jobs stay.
@@ -221,7 +230,7 @@ class Schedules:
         """
         request = pb.PauseScheduleRequest(name=name, note=note, payload_format=_JSON)
         answer = await self._call("PauseSchedule", request, pb.PauseScheduleResponse, deadline)
-        return schedules.schedule(answer.schedule)
+        return await self._opened(answer.schedule)
 
     async def resume(self, name: str, *, deadline: timedelta | None = None) -> Schedule:
         """Lets a paused schedule go on with the first tick after now. What it missed is for `backfill`.
@@ -231,7 +240,7 @@ class Schedules:
         """
         request = pb.ResumeScheduleRequest(name=name, payload_format=_JSON)
         answer = await self._call("ResumeSchedule", request, pb.ResumeScheduleResponse, deadline)
-        return schedules.schedule(answer.schedule)
+        return await self._opened(answer.schedule)
 
     async def run(
         self,
@@ -362,6 +371,18 @@ class Schedules:
             request.since.CopyFrom(convert.timestamp(since, "since"))
         answer = await self._call("PreviewSchedule", request, pb.PreviewScheduleResponse, deadline)
         return [schedules.tick(each) for each in answer.ticks]
+
+    async def _sealed(self, name: str, job: NewJob) -> NewJob:
+        """The job with its payload encoded. The same job has the same bytes, so that it is no change."""
+        if self._encodings is None:
+            return job
+        (sealed,) = await self._encodings.jobs([job], f"schedule {name}")
+        return sealed
+
+    async def _opened(self, message: pb.Schedule) -> Schedule:
+        if self._encodings is not None:
+            await self._encodings.open_payload(message.job)
+        return schedules.schedule(message)
 
     def _call(
         self,

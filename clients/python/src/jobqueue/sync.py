@@ -22,6 +22,7 @@ from .traces import Traces
 from .watch import Watch
 
 if TYPE_CHECKING:
+    from .encodings import Encodings
     from .middleware import Middleware
     from .sync_schedules import SyncSchedules
 
@@ -158,6 +159,7 @@ class SyncClient:
         adaptive: As of `Client`, for all threads together.
         traces: As of `Client`.
         observer: As of `Client`.
+        encodings: As of `Client`.
         middleware: As of `Client`. Its `enqueue` runs on the client's loop, with the caller's context variables.
     """
 
@@ -172,6 +174,7 @@ class SyncClient:
         traces: Traces | None = None,
         observer: Observer | None = None,
         middleware: Sequence[Middleware] = (),
+        encodings: Encodings | None = None,
     ) -> None:
         self._client = Client(
             target,
@@ -182,6 +185,7 @@ class SyncClient:
             traces=traces,
             observer=observer,
             middleware=middleware,
+            encodings=encodings,
         )
 
     @classmethod

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
-from . import convert
 from .backoff import Backoff
 from .calls import pause_after
 from .channel import Access
@@ -43,6 +42,7 @@ class Watch:
         request: pb.WatchJobsRequest,
         access: Access,
         deadline: timedelta,
+        job: Callable[[Any], Awaitable[Job]],
     ) -> None:
         self.resume_token = request.resume_token
         self.deleted: frozenset[str] = frozenset()
@@ -50,6 +50,7 @@ class Watch:
         self._request = request
         self._access = access
         self._deadline = deadline
+        self._job = job
         self._call: Any = None
         self._first: pb.WatchJobsResponse | None = None
         self._over = False
@@ -92,7 +93,7 @@ class Watch:
             if not answer.HasField("job"):
                 continue
             if answer.job.kind:
-                return convert.job(answer.job)
+                return await self._job(answer.job)
             self.deleted |= {answer.job.id}
 
     async def _answer(self) -> pb.WatchJobsResponse | None:

@@ -9,25 +9,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..encoded import MARK, Undecodable
+from ..encoded import FORM, MARK, Undecodable
 
-_VERSION = 1
 _BASE64URL = re.compile("[A-Za-z0-9_-]*")
 #: So does each envelope begin that is written here; of a checkpoint, whose bytes may be anything, all do.
-PREFIX = f'{{"{MARK}":{_VERSION},'.encode()
-#: The JSON Schema of one. What is encrypted has a key.
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "title": "An encoded payload",
-    "required": [MARK, "content_type", "encodings", "data"],
-    "properties": {
-        MARK: {"const": _VERSION},
-        "content_type": {"type": "string"},
-        "encodings": {"type": "array", "minItems": 1, "items": {"type": "string"}},
-        "key_id": {"type": "string", "minLength": 1},
-        "data": {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"},
-    },
-}
+PREFIX = f'{{"{MARK}":{FORM},'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +35,7 @@ class Envelope:
     def text(self) -> bytes:
         """As JSON text."""
         told: dict[str, Any] = {
-            MARK: _VERSION,
+            MARK: FORM,
             "content_type": self.content_type,
             "encodings": list(self.encodings),
         }
@@ -65,8 +51,8 @@ def read(value: dict[str, Any]) -> Envelope:
     Raises:
         Undecodable: It is malformed, or of a later form.
     """
-    if value.get(MARK) != _VERSION or isinstance(value[MARK], bool):
-        raise Undecodable(f"the envelope's {MARK} must be {_VERSION}")
+    if value.get(MARK) != FORM or isinstance(value[MARK], bool):
+        raise Undecodable(f"the envelope's {MARK} must be {FORM}")
     names, key_id, data = value.get("encodings"), value.get("key_id", ""), value.get("data")
     content_type = value.get("content_type")
     if not isinstance(names, list) or not names or not all(isinstance(each, str) for each in names):

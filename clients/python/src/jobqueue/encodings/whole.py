@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .. import convert
 from ..encoded import MARK, EncodingRequired, EncodingUnknown, Undecodable, encoded
-from ..payload import encode
+from ..payload import decode, encode
 from . import envelope
 from .base import Encoding, Place
 from .envelope import Envelope
 
 if TYPE_CHECKING:
-    from ..jobs import NewJob
-    from ..v1 import job_pb2
+    from ..jobs import Job, NewJob, UniqueAction
+    from ..v1 import job_pb2, lease_pb2
 
 _CHECKPOINT_TYPE = "application/octet-stream"
 
@@ -88,9 +89,12 @@ class Encodings:
             TypeError, ValueError: A payload is no JSON, or makes the job unique.
         """
         sealer = await self.sealer()
-        return [job if job.encodings == "never" else self._job(sealer, job, keyed_by) for job in jobs]
+        return [self.sealed_job(sealer, job, keyed_by) for job in jobs]
 
-    def _job(self, sealer: Sealer, job: NewJob, keyed_by: str) -> NewJob:
+    def sealed_job(self, sealer: Sealer, job: NewJob, keyed_by: str = "") -> NewJob:
+        """One of them."""
+        if job.encodings == "never":
+            return job
         if job.encodings == "required" and not self.encrypts:
             raise EncodingRequired(
                 f"the kind {job.kind} takes encrypted payloads alone; these encodings don't encrypt"
@@ -137,9 +141,26 @@ class Encodings:
             data = self._by_name[name].decode(data, key, authenticated)
         return data
 
-    async def open_job(self, message: job_pb2.Job) -> dict[str, Any]:
-        """Decodes the payload and the output of a job in its message; by name, those that can't be, as `Encoded`."""
-        refused: dict[str, Any] = {}
+    async def open_payload(self, message: job_pb2.NewJob | lease_pb2.LeasedJob) -> None:
+        """Decodes the payload in a message.
+
+        Raises:
+            Undecodable, KeyUnknown, EncodingUnknown: As `opened`.
+        """
+        if message.payload_json:
+            message.payload_json = await self.opened(message.payload_json, Place("payload", message.kind))
+
+    async def read(
+        self, message: job_pb2.Job, replayed: bool = False, action: UniqueAction | None = None
+    ) -> Job:
+        """The job in an answer, decoded. What can't be decoded is an `Encoded`, and its text the envelope.
+
+        Args:
+            message: The job. It is changed.
+            replayed: As of `Job`.
+            action: As of `Job`.
+        """
+        values: dict[str, Any] = {}
         for name, place in (
             ("payload", Place("payload", message.kind)),
             ("output", Place("output", message.kind, message.id)),
@@ -150,11 +171,13 @@ class Encodings:
                 continue
             try:
                 opened = await self._open(value, place)
+                values[name] = decode(opened)
             except Exception as error:
-                refused[name] = encoded(value, f"{type(error).__name__}: {error}")
+                values[name] = encoded(value, f"{type(error).__name__}: {error}")
             else:
                 setattr(message, f"{name}_json", opened)
-        return refused
+        # What a producer has put into an envelope may itself look like one, and is not.
+        return replace(convert.job(message, replayed, action), **values)
 
 
 @dataclass(frozen=True, slots=True)

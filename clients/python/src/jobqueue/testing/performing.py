@@ -252,8 +252,12 @@ async def perform(
     entry = _entry(handler, kind, run_in, middleware)
     job = _Given(payload, **given)
     message = job.message(kind if kind is not None else _KIND)
+    if entry.coding is not None:
+        await entry.coding.seal(message)
     attempt = _Attempt(entry, message, stop, stop_at)
     outcome = await attempt.run(within.total_seconds())
+    if entry.coding is not None:
+        await entry.coding.open(message, outcome, attempt.checkpoints)
 
     async def following(before: Performed, changes: dict[str, Any]) -> Performed:
         options = {"run_in": run_in, "middleware": middleware, "within": within, "catch": catch}

@@ -73,7 +73,8 @@ class _Recorder:
         return kept
 
     def _kept(self, new: NewJob, path: str) -> Job:
-        message = new_job(new, key_of(new.idempotency_key))
+        # It has no wire on which a payload would be seen.
+        message = new_job(replace(new, encodings=""), key_of(new.idempotency_key))
         _check(message, path)
         # Headers are not part of what makes two requests the same.
         said = job_pb2.NewJob()

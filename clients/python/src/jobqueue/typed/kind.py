@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast, get_args, overload
 
+from ..encoded import ENVELOPE
 from ..errors import FieldViolation, PayloadInvalid
-from ..jobs import Auto, Job, Kind, LeasedJob, NewJob, RetryPolicy, Status, Unique
+from ..jobs import Auto, EncodingRule, Job, Kind, LeasedJob, NewJob, RetryPolicy, Status, Unique
 from ..outcomes import Discard, Snooze
 from ..payload import JsonText
 from ..payload import decode as read
@@ -99,6 +100,7 @@ class KindOptions(TypedDict, total=False):
     decode: Callable[[Any], Any]
     encode: Callable[[Any], Any]
     schema: Schema
+    encodings: EncodingRule
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,6 +118,7 @@ class JobKind(Generic[P, R]):
         key: Answers the key of a job by its payload; None: it has none.
         unique: What makes its jobs unique, or answers that by the payload; None: nothing.
         strict: Whether objects refuse fields that they don't know.
+        encodings: Whether payloads are encoded, as `define_kind` says it.
     """
 
     name: str
@@ -128,6 +131,7 @@ class JobKind(Generic[P, R]):
     key: Callable[[Any], str] | None = None
     unique: Unique | Callable[[Any], Unique | None] | None = None
     strict: bool = False
+    encodings: EncodingRule = ""
 
     def __repr__(self) -> str:
         return f"<JobKind {self.name!r}, version {self.version}>"
@@ -163,7 +167,7 @@ class JobKind(Generic[P, R]):
             said["key"] = self.key(payload)
         if self.unique is not None and "unique" not in said:
             said["unique"] = self.unique(payload) if callable(self.unique) else self.unique
-        return NewJob(self.name, payload_json=text, **said)
+        return NewJob(self.name, payload_json=text, encodings=self.encodings, **said)
 
     def as_said(self, payload: P, job: NewJob) -> NewJob:
         """As `new`, with what a job says that has no payload: each option of it that is not the default.
@@ -226,11 +230,10 @@ class JobKind(Generic[P, R]):
         except PayloadUnreadable as error:
             raise Discard(str(error)) from error
         except PayloadTooNew:
-            waited = job.attempt - job.failures
-            if waited > MOST_SNOOZES:
+            snooze = later(job)
+            if snooze is None:
                 raise
-            spread = random.uniform(0.75, 1.25)
-            raise Snooze(_SNOOZE * min(waited, _LONGEST_SNOOZES) * spread) from None
+            raise snooze from None
 
     def output_text(self, output: R) -> JsonText | None:
         """What a handler answered, as JSON; None: it has no output.
@@ -253,16 +256,25 @@ class JobKind(Generic[P, R]):
                 f"{mismatch.expected}"
             ) from None
 
-    def schema(self) -> Schema:
+    def schema(self, *, encodes: bool = False) -> Schema:
         """The JSON Schema of its payloads: of this version, or of an older one for which there is an upcaster.
 
-        So producers of an older version are not refused while programs of both run.
+        So producers of an older version are not refused while programs of both run. A payload that is encoded is one of
+        its payloads too, as `encodings` says it; of a kind that requires it, there is no other.
+
+        Args:
+            encodes: Whether the program has encodings, which a kind that says nothing of them allows.
         """
+        if self.encodings == "required":
+            return _versioned({**ENVELOPE, "required": [*ENVELOPE["required"], "key_id"]}, self.version)
         branches = [_versioned(self.payload.schema(), self.version)]
         for version in sorted(self.upcasters, reverse=True):
             of = self.upcasters[version].of
             older = {"type": "object"} if of is None else Codec(of, self.name, strict=self.strict).schema()
             branches.append(_versioned(older, version))
+        if self.encodings == "allowed" or (encodes and not self.encodings):
+            # Behind the others: the first of a version is the one by which a server says what is wrong.
+            branches.append(_versioned(ENVELOPE, self.version))
         if len(branches) == 1:
             return branches[0]
         definitions: dict[str, Any] = {}
@@ -275,14 +287,18 @@ class JobKind(Generic[P, R]):
         """The JSON Schema of its outputs; None: it has none."""
         return None if self.output is None else self.output.schema()
 
-    def declaration(self) -> tuple[Kind, list[str]]:
-        """What `sync_kinds` says of the kind, and the names of what it says; the server leaves the rest as it is."""
+    def declaration(self, *, encodes: bool = False) -> tuple[Kind, list[str]]:
+        """What `sync_kinds` says of the kind, and the names of what it says; the server leaves the rest as it is.
+
+        Args:
+            encodes: As of `schema`.
+        """
         said: dict[str, Any] = {
             name: value for name in _SYNCED if (value := self.defaults.get(name)) is not None
         }
         kind = Kind(
             name=self.name,
-            schema=self.schema(),
+            schema=self.schema(encodes=encodes),
             version=self.version,
             output_schema=self.output_schema(),
             **said,
@@ -360,10 +376,13 @@ def define_kind(
             `retry_policy`, `queue` and `priority`: of its jobs, where `new` is not given others. `key`: a function from
             payload to the job's key. `unique`: of its jobs, or a function from the payload. `strict`: refuses fields
             that are not known, instead of passing them over. `decode`, `encode` and `schema`, all three: for a type
-            that has no form in JSON here; they take and answer what `json` does.
+            that has no form in JSON here; they take and answer what `json` does. `encodings`: "never", "allowed" or
+            "required": whether payloads, outputs and checkpoints are encoded where a program has `encodings`.
+            "required" takes encrypted payloads alone: a program that can't encrypt refuses to enqueue, and a server
+            that was told by `sync_kinds` refuses plain text.
 
     Raises:
-        ValueError: A version is out of its range.
+        ValueError: A version is out of its range, or `encodings` is none of its words.
         TypeError: A type has no form in JSON, or options contradict each other.
     """
     version, aliases = options.get("version", 1), options.get("aliases", ())
@@ -380,6 +399,9 @@ def define_kind(
             f"an upcaster of kind {name!r} is from version {wrong[0]} on: each leads from a version below {version} to "
             "the next one"
         )
+    rule = options.get("encodings", "")
+    if rule not in get_args(EncodingRule):
+        raise ValueError(f"encodings={rule!r} of kind {name!r}: it is 'never', 'allowed' or 'required'")
     strict = options.get("strict", False)
     own = [options.get(each) for each in ("decode", "encode", "schema")]
     if any(own) and not all(own):
@@ -399,7 +421,16 @@ def define_kind(
         options.get("key"),
         options.get("unique"),
         strict,
+        rule,
     )
+
+
+def later(job: LeasedJob) -> Snooze | None:
+    """The wait of a job for a worker that can read it; None: it has waited for about half an hour."""
+    waited = job.attempt - job.failures
+    if waited > MOST_SNOOZES:
+        return None
+    return Snooze(_SNOOZE * min(waited, _LONGEST_SNOOZES) * random.uniform(0.75, 1.25))
 
 
 def _versioned(schema: Schema, version: int) -> Schema:

@@ -22,9 +22,11 @@ from .handlers import NamedMiddleware
 from .runner import run_plain
 
 # What goes over the pipe, as tuples:
-#   parent to child   ("run", module, name, kind's name there or "", LeasedJob as bytes, traceparent, middleware)
+#   parent to child   ("run", module, name, kind's name there or "", LeasedJob as bytes, traceparent, middleware,
+#                      whether what comes of it is encoded)
 #                     ("stop", Stop's value, reason)
-#   child to parent   ("progress", fraction, message, checkpoint)   ("done", Outcome as bytes, None for no output)
+#   child to parent   ("progress", fraction, message, checkpoint)
+#                     ("done", Outcome as bytes, None for no output, which follow-ups are encoded)
 
 
 def main(pipe: Connection) -> None:
@@ -53,8 +55,10 @@ class _Child:
             while True:
                 message = self._pipe.recv()
                 if message[0] == "run":
-                    _, module, name, kind, raw, traceparent, middleware = message
-                    context = JobContext(LeasedJob(pb.LeasedJob.FromString(raw)), self._progress)
+                    _, module, name, kind, raw, traceparent, middleware, encodes = message
+                    context = JobContext(_job(raw, encodes), self._progress)
+                    if encodes:
+                        context.rules = {}
                     context.traceparent = traceparent
                     self._current = context
                     self._jobs.put(((module, name, kind, middleware), context))
@@ -70,7 +74,8 @@ class _Child:
             wanted, context = self._jobs.get()
             # In a context of its own: a job that is not sampled must not find the span of the one before it.
             outcome = copy_context().run(_run, wanted, context)
-            self._send("done", outcome.SerializeToString() if outcome is not None else None)
+            rules = getattr(context, "rules", {})
+            self._send("done", outcome.SerializeToString() if outcome is not None else None, rules)
 
     def _progress(
         self, _: JobContext, fraction: float | None, message: str, checkpoint: bytes | None
@@ -80,6 +85,15 @@ class _Child:
     def _send(self, *message: Any) -> None:
         with self._sending:
             self._pipe.send(message)
+
+
+def _job(raw: bytes, encodes: bool) -> LeasedJob:
+    message = pb.LeasedJob.FromString(raw)
+    if not encodes:
+        return LeasedJob(message)
+    from .coding import OpenedJob
+
+    return OpenedJob(message)
 
 
 def _run(wanted: _Wanted, context: JobContext) -> pb.Outcome | None:

@@ -6,11 +6,12 @@ import enum
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextvars import Context
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobqueue.convert import new_job
-from jobqueue.jobs import LeasedJob, NewJob
+from jobqueue.jobs import EncodingRule, LeasedJob, NewJob
 from jobqueue.outcomes import Cancelled
 from jobqueue.traces import TRACEPARENT
 from jobqueue.v1 import job_pb2
@@ -60,6 +61,7 @@ class JobContext:
         lease_id: The lease's number, for the runtime.
         traceparent: What follow-ups carry. Empty: what the job has.
         ended_in: The context variables with which the attempt ended. Only there where middleware was around it.
+        rules: Whether each follow-up is encoded, by its number. Only there where the worker has encodings.
     """
 
     # One is made for each job: nothing in here that few handlers look at is made before it is looked at.
@@ -71,6 +73,7 @@ class JobContext:
         "follow_ups",
         "job",
         "lease_id",
+        "rules",
         "stop_reason",
         "traceparent",
     )
@@ -79,6 +82,7 @@ class JobContext:
         self, job: LeasedJob, report: ProgressReport, lease_id: int = 0, begun: float | None = None
     ) -> None:
         self.ended_in: Context
+        self.rules: dict[int, EncodingRule]
         self.job = job
         self.lease_id = lease_id
         self.cancel_reason = ""
@@ -147,13 +151,20 @@ class JobContext:
         Raises:
             ValueError: It is longer.
         """
-        if len(data) > _CHECKPOINT_BYTES:
-            raise ValueError(
-                f"save_checkpoint() takes at most {_CHECKPOINT_BYTES} bytes, not {len(data)}: "
-                "store it elsewhere and leave its address"
-            )
+        check_checkpoint(data)
         self.report(None, "", bytes(data))
         return _SENT
+
+    def encode_checkpoints(self, encode: Callable[[bytes], bytes]) -> None:
+        """Lets what `save_checkpoint` is told go through a function, for the runtime."""
+        report = self._report
+
+        def encoded(
+            context: JobContext, fraction: float | None, message: str, checkpoint: bytes | None
+        ) -> None:
+            report(context, fraction, message, None if checkpoint is None else encode(checkpoint))
+
+        self._report = encoded
 
     def follow_up(self, job: NewJob) -> None:
         """Enqueues a job in the transaction that settles this one as succeeded.
@@ -167,7 +178,12 @@ class JobContext:
 
         Raises:
             ValueError: There are too many, or the job can't be sent.
+            EncodingRequired: Its kind takes encrypted payloads alone, and the worker does not encrypt.
         """
+        if (rules := getattr(self, "rules", None)) is not None:
+            # It is encoded after the handler, as the middleware has left it.
+            rules[len(self.follow_ups)] = job.encodings
+            job = replace(job, encodings="")
         message = new_job(job, job.idempotency_key if isinstance(job.idempotency_key, str) else "")
         if self.traceparent and TRACEPARENT not in message.headers:
             message.headers[TRACEPARENT] = self.traceparent
@@ -179,6 +195,19 @@ class JobContext:
         follow_ups = [*self.follow_ups, message]
         check_size(follow_ups)
         self.follow_ups = follow_ups
+
+
+def check_checkpoint(data: bytes) -> None:
+    """Returns if a checkpoint is not too long.
+
+    Raises:
+        ValueError: It is.
+    """
+    if len(data) > _CHECKPOINT_BYTES:
+        raise ValueError(
+            f"save_checkpoint() takes at most {_CHECKPOINT_BYTES} bytes, not {len(data)}: "
+            "store it elsewhere and leave its address"
+        )
 
 
 def check_size(follow_ups: Sequence[job_pb2.NewJob]) -> None:

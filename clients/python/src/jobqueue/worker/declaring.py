@@ -16,6 +16,7 @@ from .options import WorkerOptions
 from .status import StatusBook
 
 if TYPE_CHECKING:
+    from jobqueue.encodings import Encodings
     from jobqueue.typed.kind import JobKind
 
 #: What no other try will mend.
@@ -29,9 +30,17 @@ class Declaring:
         options: The worker's settings.
         kinds: The kinds.
         book: Where the worker's status is written.
+        encodings: The worker's: payloads may then be encoded.
     """
 
-    def __init__(self, options: WorkerOptions, kinds: Sequence[JobKind[Any, Any]], book: StatusBook) -> None:
+    def __init__(
+        self,
+        options: WorkerOptions,
+        kinds: Sequence[JobKind[Any, Any]],
+        book: StatusBook,
+        encodings: Encodings | None = None,
+    ) -> None:
+        self._encodings = encodings
         self._options = options
         self._kinds = kinds
         self._book = book
@@ -65,7 +74,12 @@ class Declaring:
         access = self._options.access
         for target in itertools.cycle(self._options.targets):
             try:
-                async with Client(target, credentials=access.credentials, token=access.token) as client:
+                async with Client(
+                    target,
+                    credentials=access.credentials,
+                    token=access.token,
+                    encodings=self._encodings,
+                ) as client:
                     synced = await client.sync_kinds(self._kinds)
             except JobQueueError as error:
                 hopeless = isinstance(error, _HOPELESS)

@@ -33,12 +33,21 @@ def of_result(value: Any, follow_ups: Sequence[job_pb2.NewJob] = ()) -> pb.Outco
     if value is None:
         return pb.Outcome(success=pb.Success(follow_ups=follow_ups)) if follow_ups else None
     text = encode(value, "the handler's output")
+    check_output(text)
+    return pb.Outcome(success=pb.Success(output_json=text, follow_ups=follow_ups))
+
+
+def check_output(text: bytes) -> None:
+    """Returns if an output is not too long.
+
+    Raises:
+        ValueError: It is.
+    """
     if len(text) > _OUTPUT_BYTES:
         raise ValueError(
             f"the handler's output is {len(text)} bytes of JSON, the limit is {_OUTPUT_BYTES}: "
             "store it elsewhere and return its address"
         )
-    return pb.Outcome(success=pb.Success(output_json=text, follow_ups=follow_ups))
 
 
 def of_exception(error: BaseException, stop: Stop | None) -> pb.Outcome:

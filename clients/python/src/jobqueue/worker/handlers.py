@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from jobqueue.encoded import EncodingRequired
+
 if TYPE_CHECKING:
+    from jobqueue.encodings import Encodings
     from jobqueue.middleware import Middleware
     from jobqueue.typed.kind import JobKind
+
+    from .coding import Coding
 
 #: A handler: takes a JobContext; returns what JSON has a form for, None for no output, or an awaitable of it.
 HandlerFunction = Callable[[Any], Any]
@@ -39,6 +44,7 @@ class Handler:
         slots: How many run at once at most. None: bounded by the worker's concurrency alone.
         cancel: What a request to cancel does to an async handler: `raise` CancelledError in it, or the `flag` alone.
         middleware: What is around `function`, of those that run in a process.
+        coding: What the worker's encodings do for its jobs. None: it has none.
     """
 
     kind: str
@@ -50,6 +56,7 @@ class Handler:
     kind_name: str = ""
     typed: JobKind[Any, Any] | None = None
     middleware: tuple[NamedMiddleware, ...] = ()
+    coding: Coding | None = None
 
 
 #: Of a kind that the worker did not ask for.
@@ -62,13 +69,20 @@ class Handlers:
     Args:
         queues: The worker's queues, by which errors tell it from other workers.
         middleware: What goes around them, the outermost first.
+        encodings: What their payloads, outputs, checkpoints and follow-ups go through. None: nothing.
 
     Raises:
         TypeError: Something of it is no `Middleware`.
     """
 
-    def __init__(self, queues: Sequence[str] = (), middleware: Sequence[Middleware] = ()) -> None:
+    def __init__(
+        self,
+        queues: Sequence[str] = (),
+        middleware: Sequence[Middleware] = (),
+        encodings: Encodings | None = None,
+    ) -> None:
         self._queues = tuple(queues)
+        self.encodings = encodings
         self._middleware: tuple[Middleware, ...] = ()
         if middleware:
             from jobqueue.middleware import listed
@@ -89,6 +103,7 @@ class Handlers:
 
         Raises:
             ValueError: The kind has a handler already, or an option is out of its range.
+            EncodingRequired: The kind takes encrypted payloads alone, and the worker does not encrypt.
             TypeError: The function can't run where it is to run, or middleware not around it.
         """
         names: tuple[str, ...] = (kind,) if isinstance(kind, str) else (kind.name, *kind.aliases)
@@ -122,6 +137,11 @@ class Handlers:
                 "it calls ctx.raise_if_cancelled() itself"
             )
         on_cancel: OnCancel = cancel or ("raise" if is_async else "flag")
+        encrypts = self.encodings is not None and self.encodings.encrypts
+        if typed is not None and typed.encodings == "required" and not encrypts:
+            raise EncodingRequired(
+                f"the kind {kind!r} takes encrypted payloads alone: give the worker `encodings` that encrypt"
+            )
         adapted, kind_name = function, ""
         if typed is not None:
             # Who has no typed kind does not pay for it.
@@ -135,9 +155,17 @@ class Handlers:
             from .around import added
 
             adapted, named = added(adapted, self._middleware, names, function, where)
+        coding = None
+        if self.encodings is not None:
+            # Nor who has no encodings.
+            from .coding import Coding
+            from .coding import added as encoded
+
+            coding = Coding(self.encodings, typed is None or typed.encodings != "never")
+            adapted = encoded(adapted, coding, where)
         for name in names:
             self._by_kind[name] = Handler(
-                name, adapted, where, slots, on_cancel, function, kind_name, typed, named
+                name, adapted, where, slots, on_cancel, function, kind_name, typed, named, coding
             )
 
     def adopt(self, handler: Handler) -> None:

@@ -6,18 +6,23 @@ import asyncio
 import multiprocessing
 import threading
 from multiprocessing.context import SpawnProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.traces import Traces
 from jobqueue.v1 import lease_pb2 as pb
 
 from . import child
 from .context import Stop
-from .ending import cancelled, failed, released
+from .ending import cancelled, failed, of_exception, released
 from .lease import Lease
 from .logs import JobLog
 from .runner import Finish
 from .thread_runner import Threads
+
+if TYPE_CHECKING:
+    from jobqueue.jobs import EncodingRule
+
+    from .coding import Begun
 
 # Forking a process in which gRPC has threads deadlocks the child sooner or later.
 _SPAWN = multiprocessing.get_context("spawn")
@@ -110,24 +115,37 @@ class ProcessRunner:
         self._threads.close()
 
     def _run(self, lease: Lease) -> None:
+        handler = lease.handler
+        begun = None
+        if handler.coding is not None:
+            try:
+                begun = handler.coding.begin_now(lease.context)
+            except Exception as error:
+                self._finish(lease, of_exception(error, lease.context.stop_reason))
+                return
         try:
             running = self._take()
         except OSError as error:
             self._finish(lease, failed(type(error).__qualname__, f"no process could be started: {error}"))
             return
         self._busy[lease] = running
-        handler = lease.handler
         span = None if self._traces is None else self._traces.begin(lease.context)
-        message = lease.message.SerializeToString()
+        message = lease.context.job.message.SerializeToString()
         source = handler.source
         name = (source.__module__, source.__qualname__, handler.kind_name)
-        running.send("run", *name, message, lease.context.traceparent, handler.middleware)
+        running.send("run", *name, message, lease.context.traceparent, handler.middleware, begun is not None)
         if lease.context.stop_reason is not None:  # told between the delivery and now
             self._tell(lease, running)
         try:
+            broken: BaseException | None = None
             while (answer := running.receive())[0] == "progress":
-                lease.context.report(*answer[1:])
+                try:
+                    lease.context.report(*answer[1:])
+                except Exception as error:  # an encoding's, of a checkpoint
+                    broken = error
             outcome = pb.Outcome.FromString(answer[1]) if answer[1] is not None else None
+            if begun is not None:
+                outcome = _encoded(begun, outcome, answer[2], broken)
         except (EOFError, OSError):
             del self._busy[lease]
             outcome = _outcome_of_death(lease, running.end())
@@ -172,6 +190,20 @@ class ProcessRunner:
 
 def _end(running: _Child) -> None:
     running.end()
+
+
+def _encoded(
+    begun: Begun, outcome: pb.Outcome | None, rules: dict[int, EncodingRule], broken: BaseException | None
+) -> pb.Outcome | None:
+    """What a process answered, encoded; a failure, where that or a checkpoint could not be."""
+    try:
+        if broken is not None:
+            raise broken
+        if outcome is not None:
+            begun.outcome(outcome, rules)
+    except Exception as error:
+        return of_exception(error, None)
+    return outcome
 
 
 def _outcome_of_death(lease: Lease, exit_code: int | None) -> pb.Outcome:

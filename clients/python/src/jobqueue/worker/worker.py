@@ -27,6 +27,7 @@ from .options import WorkerOptions, default_name
 from .status import StatusBook, WorkerStatus
 
 if TYPE_CHECKING:
+    from jobqueue.encodings import Encodings
     from jobqueue.middleware import Middleware
     from jobqueue.typed.handler import AddsTyped
     from jobqueue.typed.kind import JobKind
@@ -56,6 +57,7 @@ class WorkerKeywords(TypedDict, total=False):
     observer: Observer | None
     traces: Traces | None
     middleware: Sequence[Middleware]
+    encodings: Encodings | None
 
 
 class Worker:
@@ -95,6 +97,9 @@ class Worker:
         observer: Is told of attempts and of the session, by a thread of its own.
         traces: Makes spans of handlers, `jobqueue.otel.OpenTelemetry`. None: as OpenTelemetry's variables say.
         middleware: What goes around handlers and their follow-ups, the outermost first.
+        encodings: What payloads and checkpoints come through before a handler and all middleware, and outputs,
+            checkpoints and follow-ups go through after them. A job whose key is not here waits for it, for about half
+            an hour, and then fails with `KeyUnknown`. None: nothing is encoded or decoded.
     """
 
     def __init__(
@@ -117,6 +122,7 @@ class Worker:
         observer: Observer | None = None,
         traces: Traces | None = None,
         middleware: Sequence[Middleware] = (),
+        encodings: Encodings | None = None,
     ) -> None:
         if isinstance(queues, str):
             raise TypeError(f"queues is {queues!r}; it must be a list, for example [{queues!r}]")
@@ -134,7 +140,7 @@ class Worker:
         )
         self._observer = observer
         self._traces = traces
-        self._handlers = Handlers(queues, middleware)
+        self._handlers = Handlers(queues, middleware, encodings)
         for kind, function in (handlers or {}).items():
             self._handlers.add(kind, function)
         self._engine: Engine | None = None
@@ -343,7 +349,9 @@ class Worker:
         # Loaded here: a worker that syncs nothing does not wait for the import.
         from .declaring import Declaring
 
-        self._declaring = declaring = Declaring(self._options, self._handlers.typed(), book)
+        self._declaring = declaring = Declaring(
+            self._options, self._handlers.typed(), book, self._handlers.encodings
+        )
         if self._stop_asked:
             declaring.stop()
         try:
