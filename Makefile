@@ -10,6 +10,7 @@ INSTALLED := .venv/installed
 DRIVES_A_BROWSER := .venv/installed-browser
 RENDERS_CHARTS := .venv/installed-chart
 HOLDS_RELEASES := .venv/installed-release
+KNOWS_FRAMEWORKS := .venv/installed-frameworks
 MAKES_SITES := .venv/installed-site
 PACKAGES := clients/python server worker
 LOCKS := locks/requirements-build.lock locks/requirements.lock
@@ -24,12 +25,12 @@ PARALLEL := -n $(or $(JOBS),$(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))) --max
 TESTS := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests $(PARALLEL)
 
 # What `make test` leaves to `make check`: each test says by its marker why.
-QUICK := not (browser or chart or curl or faults or fuzz or ha or image or language or network or older or package or pgbouncer or pitr or prometheus or slow)
+QUICK := not (browser or chart or curl or faults or frameworks or fuzz or ha or image or language or network or older or package or pgbouncer or pitr or prometheus or slow)
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults ha abuse fuzz mutants rules pitr check engines lint contract tools generate lock migrate dist package sbom docs-site release-check audit bench bench-full bench-peers bench-ab ui-size clean
+.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults frameworks ha abuse fuzz mutants rules pitr check engines lint contract tools generate lock migrate dist package sbom docs-site release-check audit bench bench-full bench-peers bench-ab ui-size clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +84,13 @@ clients: install ## Build, vet and test the clients in other languages, where th
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
 
+frameworks: install $(KNOWS_FRAMEWORKS) ## The programs of examples/frameworks, held against FastAPI, Flask, gunicorn and Celery themselves
+	@$(BIN)/python -m pytest tests/frameworks -m frameworks
+
+$(KNOWS_FRAMEWORKS): locks/requirements-frameworks.lock $(INSTALLED)
+	@$(PIP) --require-hashes -r locks/requirements-frameworks.lock
+	@touch $@
+
 ha: install ## Kill, stop and switch over what PostgreSQL, Patroni and etcd run, under load; fetches Debian's packages and installs none; ONLY=name
 	@$(BIN)/python -m tools.patroni --fetch
 	@$(BIN)/python -m pytest tests/ha -p no:xdist -m ha -k "$(ONLY)"
@@ -110,7 +118,7 @@ pitr: install ## A backup, a disaster, a restore to a time and what operators do
 	@$(BIN)/python -m tools.pgbackrest --fetch
 	@$(BIN)/python -m pytest tests/platform/test_pitr.py tests/e2e/test_move.py -m "pitr or older"
 
-check: install browser $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
+check: install browser $(KNOWS_FRAMEWORKS) $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(TESTS) -m "not ha and not network" --engine both --fast-path both
 
 engines: install ## The folders that speak gRPC to a server, over the second engine (grpcio); make check runs a part of them over both

@@ -61,6 +61,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # What tests with these markers need, and leave out with a warning where it is not there.
 PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "chart": (lambda: importlib.util.find_spec("helm_python"), "Helm's library is"),
+    "frameworks": (
+        lambda: all(map(importlib.util.find_spec, ("celery", "fastapi", "gunicorn", "httpx2"))),
+        "FastAPI, gunicorn or Celery (`make frameworks` installs them) are",
+    ),
     "ha": (packages_of_patroni_are_there, "Patroni (`make ha` fetches it) is"),
     "image": (lambda: all(map(shutil.which, ("buildah", "podman"))), "buildah or podman is"),
     "older": (has_older, "a PostgreSQL older than the embedded one (Debian's; `make pitr` fetches it) is"),

@@ -29,6 +29,7 @@ _LEFT_OUT = "left_out"
 _ELSEWHERE = (
     "browser",
     "chart",
+    "frameworks",
     "language",
     "network",
     "older",

@@ -17,7 +17,7 @@ PACKAGES = ("clients/python", "server", "worker")
 IMAGES = {"server": ("--extra", "oidc"), "worker": ()}
 BUILD, ALL = "locks/requirements-build.lock", "locks/requirements.lock"
 # Each installed where it is wanted, in the versions of the rest.
-APART = ("browser", "chart", "release", "site")
+APART = ("browser", "chart", "frameworks", "release", "site")
 HOW = (
     *("--quiet", "--universal", "--python-version", "3.11"),
     *("--generate-hashes", "--no-emit-index-url", "--no-header"),

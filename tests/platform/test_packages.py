@@ -21,7 +21,8 @@ from jobqueue_server.http import ui
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("clients/python", "server", "worker")
 LOCKS = tuple(
-    f"locks/requirements{which}.lock" for which in ("-build", "", "-browser", "-chart", "-release", "-site")
+    f"locks/requirements{which}.lock"
+    for which in ("-build", "", "-browser", "-chart", "-frameworks", "-release", "-site")
 )
 
 

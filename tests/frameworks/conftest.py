@@ -1,0 +1,55 @@
+"""The programs of examples/frameworks, as modules and as processes.
+
+Fixtures import them, since the frameworks may not be there."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueue.testing import SyncTestScope
+from tests.e2e.processes import Process
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = ROOT / "examples" / "frameworks"
+OURS = Path(__file__).parent / "programs"
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def program() -> Callable[[str], Any]:
+    """A program of the folder, imported."""
+    return lambda name: importlib.import_module(f"examples.frameworks.{name}")
+
+
+@pytest.fixture
+def start(jobqueue_sync_scope: SyncTestScope, tmp_path: Path) -> Iterator[Start]:
+    """Starts a Python module or program in the test's namespace: `python` and these arguments."""
+    running: list[Process] = []
+
+    def begin(*arguments: str, **environment: str) -> Process:
+        places = {"PYTHONPATH": f"{ROOT}:{PROGRAMS}:{OURS}", "PYTHONUNBUFFERED": "1"}
+        known = {**places, **jobqueue_sync_scope.environment, **environment}
+        log = tmp_path / f"program{len(running)}.log"
+        running.append(Process([sys.executable, *arguments], log, known))
+        return running[-1]
+
+    yield begin
+    for each in running:
+        print(each.tail())
+        each.kill()
+
+
+def address_of(process: Process, text: str) -> str:
+    """Where it serves, by the line of its log that has this text."""
+    found = re.search(r"http://[\d.]+:\d+", asyncio.run(process.line(text)))
+    assert found
+    return found[0]
