@@ -84,11 +84,12 @@ clients: install ## Build, vet and test the clients in other languages, where th
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
 
-frameworks: install $(KNOWS_FRAMEWORKS) ## The programs of examples/frameworks, held against FastAPI, Flask, gunicorn and Celery themselves
+frameworks: install $(KNOWS_FRAMEWORKS) ## The programs of examples/frameworks, and jobqueue-django, held against the frameworks themselves
 	@$(BIN)/python -m pytest tests/frameworks -m frameworks
 
-$(KNOWS_FRAMEWORKS): locks/requirements-frameworks.lock $(INSTALLED)
+$(KNOWS_FRAMEWORKS): locks/requirements-frameworks.lock clients/python-django/pyproject.toml $(INSTALLED)
 	@$(PIP) --require-hashes -r locks/requirements-frameworks.lock
+	@$(PIP) --no-deps --no-build-isolation -e ./clients/python-django
 	@touch $@
 
 ha: install ## Kill, stop and switch over what PostgreSQL, Patroni and etcd run, under load; fetches Debian's packages and installs none; ONLY=name

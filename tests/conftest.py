@@ -62,8 +62,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "chart": (lambda: importlib.util.find_spec("helm_python"), "Helm's library is"),
     "frameworks": (
-        lambda: all(map(importlib.util.find_spec, ("celery", "fastapi", "gunicorn", "httpx2"))),
-        "FastAPI, gunicorn or Celery (`make frameworks` installs them) are",
+        lambda: all(map(importlib.util.find_spec, ("celery", "django", "fastapi", "gunicorn", "httpx2"))),
+        "Django, FastAPI, gunicorn or Celery (`make frameworks` installs them) are",
     ),
     "ha": (packages_of_patroni_are_there, "Patroni (`make ha` fetches it) is"),
     "image": (lambda: all(map(shutil.which, ("buildah", "podman"))), "buildah or podman is"),

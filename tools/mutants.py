@@ -28,7 +28,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "tests" / "mutants.toml"
-PACKAGES = ("server/src", "clients/python/src", "worker/src")
+PACKAGES = ("server/src", "clients/python/src", "clients/python-django/src", "worker/src")
 # A break may also make a test hang, which is as good as red.
 SECONDS = 300
 # What is said of a break in another language that its compiler refuses.

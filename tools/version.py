@@ -33,14 +33,18 @@ class Place:
     minor: bool = False
 
 
-# The five manifests, what programs say of themselves, and what documents tell people to type.
+# The manifests, what programs say of themselves, and what documents tell people to type.
 PLACES = (
-    *(Place(f"{package}/pyproject.toml", _TOML) for package in ("clients/python", "server", "worker")),
+    *(
+        Place(f"{package}/pyproject.toml", _TOML)
+        for package in ("clients/python", "clients/python-django", "server", "worker")
+    ),
     *(
         Place(f"{package}/pyproject.toml", r'"jobqueue==(\d+\.\d+)\.\*"', minor=True)
-        for package in ("server", "worker")
+        for package in ("clients/python-django", "server", "worker")
     ),
     Place("clients/python/src/jobqueue/__init__.py", rf'^__version__ = "({FORM})"$'),
+    Place("clients/python-django/src/jobqueue_django/__init__.py", rf'^__version__ = "({FORM})"$'),
     Place("clients/typescript/package.json", rf'^  "version": "({FORM})"'),
     Place("clients/typescript/package-lock.json", rf'"name": "@jobqueue/client",\n +"version": "({FORM})"'),
     Place("clients/typescript/src/version.ts", rf'VERSION = "({FORM})"'),

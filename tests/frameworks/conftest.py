@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -36,7 +37,8 @@ def start(jobqueue_sync_scope: SyncTestScope, tmp_path: Path) -> Iterator[Start]
     running: list[Process] = []
 
     def begin(*arguments: str, **environment: str) -> Process:
-        places = {"PYTHONPATH": f"{ROOT}:{PROGRAMS}:{OURS}", "PYTHONUNBUFFERED": "1"}
+        path = ":".join((str(ROOT), str(PROGRAMS), str(OURS), os.environ.get("PYTHONPATH", "")))
+        places = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         known = {**places, **jobqueue_sync_scope.environment, **environment}
         log = tmp_path / f"program{len(running)}.log"
         running.append(Process([sys.executable, *arguments], log, known))

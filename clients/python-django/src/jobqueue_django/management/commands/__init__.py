@@ -1,0 +1,1 @@
+"""`jobqueue_worker` and `jobqueue_sync_kinds`."""

@@ -1,0 +1,14 @@
+"""A project with one app on SQLite."""
+
+import os
+
+SECRET_KEY = "of a test"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["shop_site.shop", "jobqueue_django"]
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("SHOP_DATABASE", ":memory:")}
+}
+ROOT_URLCONF = "shop_site.urls"
+ALLOWED_HOSTS = ["*"]
+JOBQUEUE: dict[str, object] = {"CONCURRENCY": 4}
