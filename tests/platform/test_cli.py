@@ -38,6 +38,19 @@ def test_help_fits_80_columns_and_cuts_nothing():
         assert "\N{HORIZONTAL ELLIPSIS}" not in text
 
 
+def test_a_command_starts_without_a_schema_of_the_settings_for_each_option():
+    # One takes 10 ms, and there are more than 150 options: a start took a second more.
+    program = """
+from jobqueue_server.settings import Settings
+made, make = [], Settings.model_json_schema
+Settings.model_json_schema = lambda **how: made.append(how) or make(**how)
+import jobqueue_server.cli
+print(len(made))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+
+
 def test_a_setting_of_another_name_is_refused():
     done = run("serve", "--sesion-ttl", "10s")
     assert done.returncode == 2

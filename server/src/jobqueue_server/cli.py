@@ -8,8 +8,9 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,7 +122,7 @@ def _option(name: str) -> inspect.Parameter:
 
 
 def _metavar(name: str) -> str:
-    schema = Settings.model_json_schema(by_alias=False)["properties"][name]
+    schema = _properties()[name]
     variants = schema.get("anyOf", [schema])
     if "enum" in schema:
         choices = "|".join(schema["enum"])
@@ -136,6 +137,13 @@ def _metavar(name: str) -> str:
     if name.endswith("_url"):
         return "URL"
     return "NUMBER" if any(variant.get("type") == "integer" for variant in variants) else "PATH"
+
+
+@cache
+def _properties() -> Mapping[str, Any]:
+    # Made once: it takes 10 ms, and there are more than 150 options over all commands.
+    properties: Mapping[str, Any] = Settings.model_json_schema(by_alias=False)["properties"]
+    return properties
 
 
 @app.callback(invoke_without_command=True)
@@ -196,7 +204,15 @@ def dev(
 
 
 @app.command()
-def ephemeral() -> None:
+def ephemeral(
+    template: Annotated[
+        bool,
+        typer.Option(
+            "--template/--no-template",
+            help="Copy a database that was made before, from the user's cache folder; make it where it is missing.",
+        ),
+    ] = True,
+) -> None:
     """Serve for tests: a database of its own on free ports of loopback, all of which ends when stdin does.
 
     When it answers, it prints one line of JSON: `grpc` and `http` (HOST:PORT), `key` (permits everything), `version`,
@@ -207,9 +223,11 @@ def ephemeral() -> None:
     logs.configure("error", "human")
 
     async def work() -> None:
-        from .ephemeral import Ephemeral
+        from .ephemeral.server import Ephemeral, end_of_input
+        from .ephemeral.templates import Templates
 
-        await Ephemeral(sys.stdout).run()
+        templates = Templates.of_this_version() if template else None
+        await Ephemeral(sys.stdout, end_of_input, templates).run()
 
     run(work)
 

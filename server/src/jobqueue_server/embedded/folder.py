@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +18,18 @@ from .binaries import Account, EmbeddedPostgresError, run_as
 
 SUPERUSER = "postgres"
 DATABASE = "jobqueue"
+
+#: How `initdb` makes a cluster.
+CLUSTER: Mapping[str, str] = {
+    # The socket lies in a folder that only the account can enter.
+    "auth-local": "trust",
+    "auth-host": "scram-sha-256",
+    "encoding": "UTF8",
+    # Text sorts the same on every machine.
+    "locale": "C",
+    "locale-provider": "builtin",
+    "builtin-locale": "C.UTF-8",
+}
 
 _LOG_LIMIT = 10 * 1024 * 1024
 
@@ -85,8 +98,11 @@ class DataFolder:
         """The superuser's password, for connections over TCP."""
         return self._password.read_text()
 
-    def prepare(self) -> None:
+    def prepare(self, copy: Callable[[Path], bool] | None = None) -> None:
         """Makes sure that `data` has a cluster of the right version, and that no process serves it.
+
+        Args:
+            copy: Puts a cluster into the folder that it is given, which does not exist yet, if it has one.
 
         Raises:
             EmbeddedPostgresError: with the reason.
@@ -94,7 +110,7 @@ class DataFolder:
         if self.data.is_dir():
             self._check_version()
             self._end_earlier_run()
-        else:
+        elif copy is None or not self._take(copy):
             self._create()
         if self.log.is_file() and self.log.stat().st_size > _LOG_LIMIT:
             self.log.replace(self.path / "postgres.log.1")
@@ -121,22 +137,22 @@ class DataFolder:
             file.write(secrets.token_urlsafe(24))
             if self._account is not None:
                 os.fchown(file.fileno(), self._account.uid, self._account.gid)
-        options = {
-            "pgdata": draft,
-            "username": SUPERUSER,
-            "pwfile": self._password,
-            # The socket lies in a folder that only the account can enter.
-            "auth-local": "trust",
-            "auth-host": "scram-sha-256",
-            "encoding": "UTF8",
-            # Text sorts the same on every machine.
-            "locale": "C",
-            "locale-provider": "builtin",
-            "builtin-locale": "C.UTF-8",
-        }
+        options = {"pgdata": draft, "username": SUPERUSER, "pwfile": self._password, **CLUSTER}
         self._run("initdb", "--no-instructions", *(f"--{name}={value}" for name, value in options.items()))
         self._run("postgres", "--single", "-D", str(draft), "postgres", feed=f"create database {DATABASE}\n")
         draft.rename(self.data)
+
+    def _take(self, copy: Callable[[Path], bool]) -> bool:
+        """Has `copy` put a cluster into a draft folder, which is renamed when it is complete."""
+        draft = self.path / "data.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        if not copy(draft):
+            return False
+        if self._account is not None:
+            owner = f"{self._account.uid}:{self._account.gid}"
+            subprocess.run(["chown", "-R", "--", owner, draft], capture_output=True, check=True)
+        draft.rename(self.data)
+        return True
 
     def _check_version(self) -> None:
         """Refuses data of another major version, with a better error than PostgreSQL's."""

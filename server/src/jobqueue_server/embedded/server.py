@@ -18,7 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -45,13 +45,19 @@ _SETTINGS: Mapping[str, str] = {
 }
 
 # A line on its input means a normal stop. The end of its input without a line means that this process has died.
+# Before `postgres` there is no process to stop, but `initdb` or a copy may still write into the folder for a moment.
 _GUARD = """
 read -r _ && exit 0
-kill -INT "$1" 2>/dev/null
 tries=0
-while kill -0 "$1" 2>/dev/null && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
-shift
-rm -rf -- "$@"
+if [ -n "$1" ]; then
+    kill -INT "$1" 2>/dev/null
+    while kill -0 "$1" 2>/dev/null && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+    shift
+    rm -rf -- "$@"
+else
+    shift
+    while [ $tries -lt 20 ]; do rm -rf -- "$@" 2>/dev/null; sleep 0.1; tries=$((tries + 1)); done
+fi
 """
 
 _POLL = 0.01
@@ -74,6 +80,7 @@ class EmbeddedPostgres:
         listen: bool = False,
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
+        copy: Callable[[Path], bool] | None = None,
         start_timeout: timedelta = timedelta(minutes=5),
     ) -> None:
         """Makes the object; `start` starts the server.
@@ -84,12 +91,15 @@ class EmbeddedPostgres:
                 process's user can enter.
             port: The port for `listen`; None: a free one.
             settings: Settings of PostgreSQL that win over the default ones.
+            copy: Puts a cluster into the folder that it is given, which does not exist yet, and returns True; or
+                returns False. Without one the first start makes a cluster.
             start_timeout: How long a start may take, recovery after a crash included, in seconds.
         """
         self._given_dir = data_dir
         self._listen = listen
         self._port = port
         self._settings = {**_SETTINGS, **(settings or {})}
+        self._copy = copy
         self._start_timeout = start_timeout
         self._account: Account | None = None
         self._programs = Path()
@@ -115,7 +125,9 @@ class EmbeddedPostgres:
                 path = self._given_dir or Path(tempfile.mkdtemp(prefix="jobqueue-"))
                 self._folder = DataFolder(path, self._account, self._programs)
                 self.data_dir = self._folder.path
-            self._folder.prepare()
+            if self._given_dir is None:
+                self._set_guard(None)
+            self._folder.prepare(self._copy)
             self._launch(self._folder)
         except BaseException:
             self._end(signal.SIGQUIT)
@@ -127,6 +139,10 @@ class EmbeddedPostgres:
         """Stops PostgreSQL, if it runs, by a fast shutdown: it closes sessions and writes a checkpoint."""
         self._end(signal.SIGINT)
         self._let_go()
+
+    def pause(self) -> None:
+        """Stops PostgreSQL by a fast shutdown. The folder stays until `stop`; `start` starts it again."""
+        self._end(signal.SIGINT, guarded=self._given_dir is None)
 
     def kill(self) -> None:
         """Ends every process of PostgreSQL by SIGKILL, like a crash. The folder stays until `stop`."""
@@ -219,25 +235,27 @@ class EmbeddedPostgres:
             time.sleep(_POLL)
         return False
 
-    def _set_guard(self, pid: int) -> None:
-        leftovers = [self._socket_dir, *([self.data_dir] if self._given_dir is None else [])]
+    def _set_guard(self, pid: int | None) -> None:
+        leftovers = [self._socket_dir] if self._socket_dir is not None else []
+        if self._given_dir is None:
+            leftovers.append(self.data_dir)
+        earlier = self._guard
         self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "jobqueue-guard", str(pid), *map(str, leftovers)],
+            ["/bin/sh", "-c", _GUARD, "jobqueue-guard", str(pid or ""), *map(str, leftovers)],
             cwd="/",
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        _dismiss(earlier)
 
     def _dismiss_guard(self) -> None:
-        if self._guard is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._guard.communicate(b"\n")
-            self._guard = None
+        _dismiss(self._guard)
+        self._guard = None
 
-    def _end(self, how: signal.Signals) -> None:
-        """Ends the server, if it runs, and removes what only a running server needs."""
+    def _end(self, how: signal.Signals, *, guarded: bool = False) -> None:
+        """Ends the server, if it runs, and removes what only a running server needs. The folder may stay guarded."""
         if self._postgres is not None:
             self._postgres.send_signal(how)
             try:
@@ -247,7 +265,10 @@ class EmbeddedPostgres:
                 self._postgres.send_signal(signal.SIGQUIT)
                 self._postgres.wait()
             self._postgres = None
-        self._dismiss_guard()
+        if guarded:
+            self._set_guard(None)
+        else:
+            self._dismiss_guard()
         if self._socket_dir is not None:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
             self._socket_dir = None
@@ -259,6 +280,12 @@ class EmbeddedPostgres:
                 shutil.rmtree(self._folder.path, ignore_errors=True)
             self._folder.close()
             self._folder = None
+
+
+def _dismiss(guard: subprocess.Popen[bytes] | None) -> None:
+    if guard is not None:
+        with contextlib.suppress(BrokenPipeError):
+            guard.communicate(b"\n")
 
 
 def _make_socket_dir(account: Account | None) -> Path:
