@@ -101,10 +101,10 @@ async def test_the_readme_leads_from_an_empty_folder_to_a_worker_a_producer_and_
 async def test_the_programs_of_the_pages_run_as_they_stand(
     processes: list[Process], tmp_path: Path, address: str
 ) -> None:
-    pages = [(ROOT / "docs" / name).read_text() for name in ("kinds.md", "testing.md")]
+    pages = [(ROOT / "docs" / name).read_text() for name in ("kinds.md", "testing.md", "middleware.md")]
     app = program_of(pages, tmp_path / "app", address)
     said = go("test", "-mod=mod", "-v", ".", folder=app)
-    assert said.count("--- PASS") == 2
+    assert said.count("--- PASS") == 4
     go("build", "-mod=mod", "-o", f"{tmp_path}/program", ".", folder=app)
     program = Process([str(tmp_path / "program")], tmp_path / "program.log", {})
     processes.append(program)

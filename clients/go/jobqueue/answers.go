@@ -80,9 +80,9 @@ func (s *session) logApplied(l *lease, result *pb.SettleResult) {
 		attributes = append(attributes, "stack", failure.GetStack())
 	}
 	if result.GetStatus() == pb.Job_RETRYING {
-		s.log.Warn("failed, is tried again", append(attributes, "run_at", result.GetRunAt().AsTime())...)
+		s.log.WarnContext(l.job.context(), "failed, is tried again", append(attributes, "run_at", result.GetRunAt().AsTime())...)
 	} else {
-		s.log.Error("failed for good", append(attributes, "status", string(statusOf(result.GetStatus())))...)
+		s.log.ErrorContext(l.job.context(), "failed for good", append(attributes, "status", string(statusOf(result.GetStatus())))...)
 	}
 }
 

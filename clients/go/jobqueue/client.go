@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -30,6 +31,8 @@ type ClientOptions struct {
 	Deadline time.Duration
 	// Observer is told of jobs that were enqueued. nil: none is.
 	Observer Observer
+	// Middleware goes around enqueues, the outermost first.
+	Middleware []Middleware
 }
 
 // Client is a connection to a JobQueue server. Make one and keep it; it may be used by many goroutines at once.
@@ -61,6 +64,7 @@ func NewClient(target string, options ClientOptions) (*Client, error) {
 	if options.Deadline == 0 {
 		options.Deadline = defaultDeadline
 	}
+	options.Middleware = slices.Clone(options.Middleware)
 	connection, err := options.dial(target)
 	if err != nil {
 		return nil, err
@@ -93,9 +97,28 @@ func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(c.options.Middleware) == 0 {
+		return c.enqueue(ctx, message)
+	}
+	var enqueued *Job
+	_, err = enqueueThrough(ctx, c.options.Middleware, []*pb.NewJob{message},
+		func(ctx context.Context) ([]EnqueueResult, error) {
+			var err error
+			if enqueued, err = c.enqueue(ctx, message); err != nil {
+				return nil, err
+			}
+			return []EnqueueResult{{enqueued.ID, enqueued.Replayed, enqueued.UniqueAction}}, nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	return enqueued, nil
+}
+
+func (c *Client) enqueue(ctx context.Context, message *pb.NewJob) (*Job, error) {
 	request := &pb.EnqueueJobRequest{Job: message, PayloadFormat: payloadJSON}
 	began := time.Now()
-	answer, err := call(ctx, c, job.IdempotencyKey != "", c.jobs.EnqueueJob, request)
+	answer, err := call(ctx, c, message.GetIdempotencyKey() != "", c.jobs.EnqueueJob, request)
 	c.observing.enqueued([]*pb.NewJob{message}, began, err)
 	if err != nil {
 		return nil, err
@@ -120,7 +143,16 @@ func (c *Client) EnqueueMany(ctx context.Context, jobs []NewJob) ([]EnqueueResul
 			return nil, err
 		}
 	}
-	results := make([]EnqueueResult, 0, len(jobs))
+	if len(c.options.Middleware) == 0 || len(jobs) == 0 {
+		return c.enqueueMany(ctx, messages)
+	}
+	return enqueueThrough(ctx, c.options.Middleware, messages, func(ctx context.Context) ([]EnqueueResult, error) {
+		return c.enqueueMany(ctx, messages)
+	})
+}
+
+func (c *Client) enqueueMany(ctx context.Context, messages []*pb.NewJob) ([]EnqueueResult, error) {
+	results := make([]EnqueueResult, 0, len(messages))
 	for len(messages) > 0 {
 		size, keyed := cutBatch(messages)
 		request := &pb.BatchEnqueueJobsRequest{Jobs: messages[:size]}

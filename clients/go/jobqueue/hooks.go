@@ -26,6 +26,17 @@ func init() {
 	testhook.Job = func(message *pb.Job) any { return jobOf(message) }
 	testhook.LeasedJob = func(message *pb.LeasedJob, report func(*pb.Progress)) any { return leasedJob(message, report) }
 	testhook.Refused = refused
+	testhook.Around = func(handler any, kind string, middleware any) any {
+		return surrounded(handler.(Handler), []string{kind}, middleware.([]Middleware))
+	}
+	testhook.Through = func(ctx context.Context, middleware any, messages []*pb.NewJob, send func() (any, error)) error {
+		_, err := enqueueThrough(ctx, middleware.([]Middleware), messages, func(context.Context) ([]EnqueueResult, error) {
+			sent, err := send()
+			results, _ := sent.([]EnqueueResult)
+			return results, err
+		})
+		return err
+	}
 	testhook.Start = func(ctx context.Context, job, handler any) testhook.Attempt {
 		leased, run := job.(*LeasedJob), handler.(Handler)
 		made := newAttempt(context.WithoutCancel(ctx), leased)

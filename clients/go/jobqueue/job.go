@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -271,9 +272,11 @@ type LeasedJob struct {
 	report func(*pb.Progress)
 	// traceparent is that of the attempt's span. Empty: it has none.
 	traceparent string
-	mu          sync.Mutex
-	followUps   []*pb.NewJob
-	size        int
+	// around is what its middleware has come to. nil: it has none.
+	around    atomic.Pointer[around]
+	mu        sync.Mutex
+	followUps []*pb.NewJob
+	size      int
 }
 
 func leasedJob(message *pb.LeasedJob, report func(*pb.Progress)) *LeasedJob {

@@ -89,6 +89,9 @@ func (k *JobKind[P, O]) Version() int { return k.settings.version }
 // Aliases are older names of the kind.
 func (k *JobKind[P, O]) Aliases() []string { return slices.Clone(k.settings.aliases) }
 
+// Names are its name, and then its aliases.
+func (k *JobKind[P, O]) Names() []string { return append([]string{k.name}, k.settings.aliases...) }
+
 // New is a job of the kind, with what the kind's Defaults say. Set on it what this job says otherwise; its version goes
 // with it, whatever its Headers are. A payload that can't be written as JSON, such as one with a NaN, is
 // ErrPayloadInvalid when it is enqueued.
@@ -202,8 +205,8 @@ func HandleKind[P, O any](w *Worker, kind *JobKind[P, O], handler KindHandler[P,
 	if handler == nil {
 		panic(fmt.Sprintf("jobqueue: the handler of kind %q is nil", kind.name))
 	}
-	for _, name := range append([]string{kind.name}, kind.settings.aliases...) {
-		w.add(name, kindHandler{run: kind.Handler(handler), name: nameOf(handler)}, options)
+	for _, name := range kind.Names() {
+		w.add(name, kind.Names(), kindHandler{run: kind.Handler(handler), name: nameOf(handler)}, options)
 	}
 }
 

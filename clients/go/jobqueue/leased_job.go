@@ -88,10 +88,14 @@ func (j *LeasedJob) FollowUp(job NewJob) error {
 	}
 	size := j.size + proto.Size(message)
 	if size > followUpsBytes {
-		return invalid("follow_up", "the follow-ups of a job may have %d bytes in all, not %d", followUpsBytes, size)
+		return tooManyBytes(size)
 	}
 	j.followUps, j.size = append(j.followUps, message), size
 	return nil
+}
+
+func tooManyBytes(size int) error {
+	return invalid("follow_up", "the follow-ups of a job may have %d bytes in all, not %d", followUpsBytes, size)
 }
 
 func (j *LeasedJob) takeFollowUps() []*pb.NewJob {

@@ -1,6 +1,7 @@
 package jobqueue
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"maps"
@@ -42,6 +43,9 @@ type Attempt struct {
 	Labels   map[string]string
 	// RequestID is that of the call that enqueued the job. Empty: it had none.
 	RequestID string
+	// Context, of an attempt that has ended, has what middleware has set: the values of the innermost context that it made.
+	// It does not end, and is never nil.
+	Context context.Context
 }
 
 // NoObserver observes nothing: to be embedded in an [Observer].
@@ -170,7 +174,9 @@ func (o *observations) started(l *lease) {
 
 func (o *observations) finished(l *lease, outcome string, took time.Duration, err error) {
 	if o != nil {
-		o.tell(func(observer Observer) { observer.AttemptEnded(l.observed, outcome, took, err) })
+		ended := l.observed
+		ended.Context = context.WithoutCancel(l.job.context())
+		o.tell(func(observer Observer) { observer.AttemptEnded(ended, outcome, took, err) })
 	}
 }
 
@@ -201,7 +207,7 @@ func (o *observations) enqueued(jobs []*pb.NewJob, began time.Time, err error) {
 func attemptOf(job *LeasedJob) Attempt {
 	return Attempt{
 		ID: job.ID, Kind: job.Kind, Queue: job.Queue, Attempt: job.Attempt, Failures: job.Failures,
-		Labels: maps.Clone(job.Labels), RequestID: job.Headers["x-request-id"],
+		Labels: maps.Clone(job.Labels), RequestID: job.Headers["x-request-id"], Context: context.Background(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -53,6 +54,8 @@ type WorkerOptions struct {
 	Observer Observer
 	// Paused: the worker takes no jobs until [Worker.Resume].
 	Paused bool
+	// Middleware goes around handlers and their follow-ups, the outermost first.
+	Middleware []Middleware
 }
 
 // KindOption is one setting of a kind's handler.
@@ -92,6 +95,7 @@ func NewWorker(target string, options WorkerOptions) (*Worker, error) {
 		return nil, invalid("target", "is empty; it is the address of a server, for example 127.0.0.1:50051")
 	}
 	options.Targets = append([]string{target}, options.Targets...)
+	options.Middleware = slices.Clone(options.Middleware)
 	if len(options.Queues) == 0 {
 		options.Queues = []string{"default"}
 	}
@@ -130,10 +134,11 @@ func (w *Worker) Handle(kind string, handler Handler, options ...KindOption) {
 	if handler == nil {
 		panic(fmt.Sprintf("jobqueue: the handler of kind %q is nil", kind))
 	}
-	w.add(kind, kindHandler{run: handler, name: nameOf(handler)}, options)
+	w.add(kind, []string{kind}, kindHandler{run: handler, name: nameOf(handler)}, options)
 }
 
-func (w *Worker) add(kind string, made kindHandler, options []KindOption) {
+// add takes a handler of a kind, which has these names.
+func (w *Worker) add(kind string, names []string, made kindHandler, options []KindOption) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if first, ok := w.handlers[kind]; ok {
@@ -146,11 +151,14 @@ func (w *Worker) add(kind string, made kindHandler, options []KindOption) {
 	for _, option := range options {
 		option(&made)
 	}
+	if len(w.options.Middleware) > 0 {
+		made.run = surrounded(made.run, names, w.options.Middleware)
+	}
 	w.handlers[kind] = made
 	w.idle.Kinds = kindsOf(w.handlers)
 }
 
-// HandlerOf is the handler of a kind, for tests. nil: it has none.
+// HandlerOf is the handler of a kind with the worker's middleware around it, for tests. nil: it has none.
 func (w *Worker) HandlerOf(kind string) Handler {
 	w.mu.Lock()
 	defer w.mu.Unlock()

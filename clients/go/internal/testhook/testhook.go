@@ -39,6 +39,11 @@ var (
 	LeasedJob func(message *pb.LeasedJob, report func(*pb.Progress)) any
 	// Start begins an attempt of a *jobqueue.LeasedJob by a jobqueue.Handler. Of the context its values count.
 	Start func(ctx context.Context, job, handler any) Attempt
+	// Around is a jobqueue.Handler with a []jobqueue.Middleware around it, for a kind.
+	Around func(handler any, kind string, middleware any) any
+	// Through calls the enqueue side of a []jobqueue.Middleware, and then the function, which answers a
+	// []jobqueue.EnqueueResult.
+	Through func(ctx context.Context, middleware any, messages []*pb.NewJob, send func() (any, error)) error
 	// Refused is the *jobqueue.Error of a reason, as a server makes it. An empty field: no single one is wrong.
 	Refused func(code codes.Code, reason, field, words string, metadata map[string]string) error
 )

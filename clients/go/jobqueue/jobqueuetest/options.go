@@ -24,6 +24,7 @@ type settings struct {
 	checkpoint []byte
 	created    time.Time
 	within     time.Duration
+	middleware []jobqueue.Middleware
 	stop       stopping
 }
 
@@ -66,6 +67,11 @@ func CreatedAt(at time.Time) Option { return func(s *settings) { s.created = at 
 
 // Within is how long the handler may take. Default: 10 s.
 func Within(wait time.Duration) Option { return func(s *settings) { s.within = wait } }
+
+// Middleware goes around the handler and its follow-ups, the outermost first. HandlerOf a worker has the worker's already.
+func Middleware(middleware ...jobqueue.Middleware) Option {
+	return func(s *settings) { s.middleware = middleware }
+}
 
 // StopAtStart tells the handler to stop as soon as it runs.
 func StopAtStart() Option { return func(s *settings) { s.stop.atStart = true } }

@@ -96,7 +96,7 @@ func (p *Performed) Again(ctx context.Context, options ...Option) (*Performed, e
 	}
 	before := []Option{
 		ID(p.settings.id), CreatedAt(p.settings.created), Within(p.settings.within),
-		AttemptNumber(p.Attempt + 1), Failures(failures), Checkpoint(p.Checkpoint()),
+		Middleware(p.settings.middleware...), AttemptNumber(p.Attempt + 1), Failures(failures), Checkpoint(p.Checkpoint()),
 	}
 	return Perform(ctx, p.handler, p.job, append(before, options...)...)
 }
@@ -123,7 +123,11 @@ func Perform(
 	}
 	told := &told{atProgress: said.stop.atProgress, nth: make(chan struct{})}
 	leased := testhook.LeasedJob(message, told.report)
-	attempt := testhook.Start(ctx, leased, handler)
+	around := handler
+	if len(said.middleware) > 0 {
+		around = testhook.Around(handler, message.GetKind(), said.middleware).(jobqueue.Handler)
+	}
+	attempt := testhook.Start(ctx, leased, around)
 	end, err := awaited(ctx, attempt, told.nth, said)
 	if err != nil {
 		return nil, err

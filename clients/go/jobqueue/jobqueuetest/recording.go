@@ -30,6 +30,9 @@ var name = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,127}$`)
 // It checks names, ranges, JSON and payloads of typed kinds, answers a QUEUED job with a new id, and replays idempotency
 // keys. A server checks more: schemas, permissions, limits, unique names.
 type RecordingClient struct {
+	// Middleware goes around enqueues, the outermost first.
+	Middleware []jobqueue.Middleware
+
 	mu     sync.Mutex
 	jobs   []jobqueue.NewJob
 	stored []*jobqueue.Job
@@ -73,11 +76,15 @@ func (c *RecordingClient) EnqueueMany(ctx context.Context, jobs []jobqueue.NewJo
 	if err != nil {
 		return nil, err
 	}
+	return resultsOf(answers), nil
+}
+
+func resultsOf(answers []*jobqueue.Job) []jobqueue.EnqueueResult {
 	results := make([]jobqueue.EnqueueResult, len(answers))
 	for i, each := range answers {
 		results[i] = jobqueue.EnqueueResult{ID: each.ID, Replayed: each.Replayed}
 	}
-	return results, nil
+	return results
 }
 
 // enqueue keeps all jobs or none.
@@ -87,19 +94,39 @@ func (c *RecordingClient) enqueue(
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	messages := make([]*pb.NewJob, len(jobs))
+	for i, each := range jobs {
+		var err error
+		if messages[i], err = checked(each, path(i)); err != nil {
+			return nil, err
+		}
+	}
+	if len(c.Middleware) == 0 || len(jobs) == 0 {
+		return c.keepAll(messages)
+	}
+	var answers []*jobqueue.Job
+	err := testhook.Through(ctx, c.Middleware, messages, func() (any, error) {
+		var err error
+		if answers, err = c.keepAll(messages); err != nil {
+			return nil, err
+		}
+		return resultsOf(answers), nil
+	})
+	return answers, err
+}
+
+// keepAll keeps all or none.
+func (c *RecordingClient) keepAll(messages []*pb.NewJob) ([]*jobqueue.Job, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	after := RecordingClient{jobs: c.jobs, stored: c.stored, keyed: maps.Clone(c.keyed)}
 	if after.keyed == nil {
 		after.keyed = map[string]kept{}
 	}
-	answers := make([]*jobqueue.Job, len(jobs))
-	for i, each := range jobs {
-		message, err := checked(each, path(i))
-		if err != nil {
-			return nil, err
-		}
-		if answers[i], err = after.keep(message); err != nil {
+	answers := make([]*jobqueue.Job, len(messages))
+	for i, each := range messages {
+		var err error
+		if answers[i], err = after.keep(each); err != nil {
 			return nil, err
 		}
 	}
