@@ -199,9 +199,15 @@ def changed(value: Any, random: Random) -> Any:
     return random.choice(ODD)
 
 
-async def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker_of_a_server(address: str) -> None:
-    test = "TestAHandlerComesToTheSameByItselfAndByAWorkerOfAServer"
-    command = ["test", "-count=1", "-v", "-run", f"^{test}$", "./jobqueue/jobqueuetest"]
+@pytest.mark.parametrize(
+    "test",
+    [
+        "TestAHandlerComesToTheSameByItselfAndByAWorkerOfAServer",
+        "TestARealServerHasWhatKindsAreDeclaredAndKeepsWhatAnOperatorSet",
+    ],
+)
+async def test_on_a_real_server(address: str, test: str) -> None:
+    command = ["test", "-count=1", "-v", "-run", f"^{test}$", "./jobqueue/..."]
     said = await asyncio.to_thread(go, *command, JOBQUEUE_TEST_SERVER=address)
     assert f"--- PASS: {test}" in said
 

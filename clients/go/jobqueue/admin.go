@@ -129,12 +129,17 @@ func (c *Client) PutKind(ctx context.Context, kind Kind) (*Kind, error) {
 		MaxAttempts: whole(kind.MaxAttempts),
 		Timeout:     durationMessage(kind.Timeout),
 		SlotWeight:  whole(kind.SlotWeight),
+		Version:     whole(kind.Version),
+		Annotations: kind.Annotations,
 	}
 	if kind.Limits != nil {
 		message.Limits = limitsMessage(kind.Limits)
 	}
 	if kind.Schema != nil {
 		message.Definition = &pb.Kind_SchemaJson{SchemaJson: kind.Schema}
+	}
+	if kind.OutputSchema != nil {
+		message.OutputDefinition = &pb.Kind_OutputSchemaJson{OutputSchemaJson: kind.OutputSchema}
 	}
 	request := &pb.PutKindRequest{Kind: message, PayloadFormat: payloadJSON}
 	answer, err := call(ctx, c, true, c.admin.PutKind, request)
@@ -335,13 +340,16 @@ func limitsOf(message *pb.Limits) *Limits {
 
 func kindOf(message *pb.Kind) *Kind {
 	return &Kind{
-		Name:        message.GetName(),
-		Schema:      message.GetSchemaJson(),
-		RetryPolicy: policyOf(message.GetRetryPolicy()),
-		MaxAttempts: int(message.GetMaxAttempts()),
-		Timeout:     message.GetTimeout().AsDuration(),
-		Limits:      limitsOf(message.GetLimits()),
-		SlotWeight:  int(message.GetSlotWeight()),
+		Name:         message.GetName(),
+		Schema:       message.GetSchemaJson(),
+		OutputSchema: message.GetOutputSchemaJson(),
+		Version:      int(message.GetVersion()),
+		Annotations:  message.GetAnnotations(),
+		RetryPolicy:  policyOf(message.GetRetryPolicy()),
+		MaxAttempts:  int(message.GetMaxAttempts()),
+		Timeout:      message.GetTimeout().AsDuration(),
+		Limits:       limitsOf(message.GetLimits()),
+		SlotWeight:   int(message.GetSlotWeight()),
 	}
 }
 

@@ -98,4 +98,10 @@ type Kind struct {
 	Limits *Limits
 	// SlotWeight is how many slots of a worker each of its jobs takes, 1..1000. 0: 1.
 	SlotWeight int
+	// OutputSchema is the JSON Schema (2020-12) of its outputs, for readers: no output is held to it. nil: none.
+	OutputSchema json.RawMessage
+	// Version is that of its payloads, from 1. 0: none was declared.
+	Version int
+	// Annotations are for people: no part of the system reads them.
+	Annotations map[string]string
 }

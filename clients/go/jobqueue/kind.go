@@ -208,6 +208,9 @@ func HandleKind[P, O any](w *Worker, kind *JobKind[P, O], handler KindHandler[P,
 	for _, name := range kind.Names() {
 		w.add(name, kind.Names(), kindHandler{run: kind.Handler(handler), name: nameOf(handler)}, options)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.typed = append(w.typed, kind)
 }
 
 func (k *JobKind[P, O]) hasNoOutput() bool { return reflect.TypeFor[O]() == reflect.TypeFor[None]() }

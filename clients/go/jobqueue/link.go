@@ -51,9 +51,6 @@ func (l *link) run(ctx context.Context) error {
 			each.end(ErrShutdown)
 		}
 	}()
-	s.mu.Lock()
-	s.tick()
-	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() {
 		defer end()
 		l.drain()

@@ -93,6 +93,22 @@ func newSession(ctx context.Context, options *WorkerOptions, handlers map[string
 	return s
 }
 
+// run syncs kinds where that is asked for, and then serves until the context has ended and the drain is through.
+func (s *session) run(ctx context.Context, kinds []DeclaredKind) error {
+	s.mu.Lock()
+	s.tick()
+	s.mu.Unlock()
+	if s.options.SyncKinds {
+		if synced, err := s.declare(ctx, kinds); !synced {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.closed = true
+			return err
+		}
+	}
+	return newLink(s).run(ctx)
+}
+
 // later runs a function under the lock, after a while, unless the worker has left by then.
 func (s *session) later(wait time.Duration, do func()) {
 	time.AfterFunc(wait, func() {

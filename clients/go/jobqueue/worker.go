@@ -56,6 +56,9 @@ type WorkerOptions struct {
 	Paused bool
 	// Middleware goes around handlers and their follow-ups, the outermost first.
 	Middleware []Middleware
+	// SyncKinds: the worker tells the server what its typed kinds are, as [Client.SyncKinds] does, before it takes jobs.
+	// Its token then needs OPERATE on them in all queues. It waits for a server as it does for its session.
+	SyncKinds bool
 }
 
 // KindOption is one setting of a kind's handler.
@@ -82,6 +85,7 @@ type Worker struct {
 	options  WorkerOptions
 	mu       sync.Mutex
 	handlers map[string]kindHandler
+	typed    []DeclaredKind
 	session  *session
 	paused   bool
 	// idle is the status while Run does not run, and failed the error that it returned last.
@@ -187,8 +191,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	session := newSession(ctx, &w.options, w.handlers)
 	session.capacity.paused = w.paused
 	w.session = session
+	typed := w.typed
 	w.mu.Unlock()
-	err := newLink(session).run(ctx)
+	err := session.run(ctx, typed)
 	status := session.left(err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
