@@ -75,6 +75,13 @@ def test_the_tests_of_the_page_on_testing_compile_and_pass(tmp_path: Path) -> No
     assert "# pass 3" in done.stdout, done.stdout + done.stderr
 
 
+def test_the_tests_of_the_page_on_middleware_compile_and_pass(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "middleware.md").read_text()
+    _, tests = built(page, tmp_path)
+    done = subprocess.run(["node", "--test", str(tests)], capture_output=True, text=True)
+    assert "# pass 2" in done.stdout, done.stdout + done.stderr
+
+
 async def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker(
     processes: list[Process], tmp_path: Path, address: str, queue: str
 ) -> None:

@@ -29,6 +29,8 @@ import type { Cancellation, EnqueueResult, JobPage, KeyPolicy, Kind, Limits, Que
 import type { NamedOptions, PayloadOf, TypedJobOptions } from "./kinds/declaration.js";
 import type { JobKind } from "./kinds/kind.js";
 import { isPromise } from "./kinds/maybe.js";
+import { enqueueThrough, listed } from "./middleware.js";
+import type { Middleware } from "./middleware.js";
 import type { JsonText } from "./payload.js";
 import { queueKeyOf } from "./queueKeys.js";
 import type { KeyFilter, QueueKey, QueueKeyChange } from "./queueKeys.js";
@@ -49,6 +51,8 @@ export interface ClientOptions extends AccessOptions {
   deadlineMs?: number;
   /** Is told of jobs that were enqueued, for metrics. */
   observer?: Observer;
+  /** What goes around enqueues, the outermost first. Default: nothing. */
+  middleware?: readonly Middleware[];
 }
 
 /** Which jobs to list. What is given must all match. */
@@ -134,6 +138,7 @@ export class Client {
   readonly #deadlineMs: number;
   readonly #firstUse: FirstUse;
   readonly #observations: Observations | undefined;
+  readonly #middleware: readonly Middleware[];
   readonly #jobs: Stub<typeof JobQueue>;
   readonly #admin: Stub<typeof QueueAdmin>;
   readonly #insight: Stub<typeof Insight>;
@@ -143,6 +148,7 @@ export class Client {
     this.#connection = connect(target, options);
     this.#deadlineMs = options.deadlineMs ?? 30_000;
     this.#firstUse = new FirstUse(target);
+    this.#middleware = listed(options.middleware);
     this.#observations =
       options.observer &&
       new Observations(options.observer, (line) => console.error(`jobqueue: error: ${line}`));
@@ -204,7 +210,18 @@ export class Client {
     options?: JobOptions & Call,
   ): Promise<Job> {
     const { job: asked, given } = wanted(what, payloadOrOptions, options);
-    const job = newJob(isPromise(asked) ? await asked : asked);
+    const wished = isPromise(asked) ? await asked : asked;
+    if (this.#middleware.length === 0) return this.#one(wished, given);
+    let sent: Job | undefined;
+    await enqueueThrough(this.#middleware, [wished], async ([changed]) => {
+      sent = await this.#one(changed!, given);
+      return [{ id: sent.id, replayed: sent.replayed, uniqueAction: sent.uniqueAction }];
+    });
+    return sent!;
+  }
+
+  async #one(wished: NewJob, given: Call): Promise<Job> {
+    const job = newJob(wished);
     const answer = await this.#observed([job], () =>
       this.#call(given, Boolean(job.idempotencyKey), (call) =>
         this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),
@@ -214,7 +231,8 @@ export class Client {
   }
 
   /**
-   * Enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. Takes any iterable.
+   * Enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. Takes any iterable. With middleware all
+   * are read before the first is sent.
    *
    * @param options `deadlineMs` is for each batch.
    * @returns One result for each job, in their order.
@@ -225,6 +243,20 @@ export class Client {
     jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
     options: Call = {},
   ): Promise<EnqueueResult[]> {
+    if (this.#middleware.length === 0) return this.#many(jobs, options);
+    const wished: NewJob[] = [];
+    for await (const each of jobs) wished.push(each);
+    let sent: EnqueueResult[] = [];
+    if (wished.length > 0) {
+      await enqueueThrough(this.#middleware, wished, async (changed) => {
+        sent = await this.#many(changed, options);
+        return sent;
+      });
+    }
+    return sent;
+  }
+
+  async #many(jobs: Iterable<NewJob> | AsyncIterable<NewJob>, options: Call): Promise<EnqueueResult[]> {
     const results: EnqueueResult[] = [];
     for await (const batch of batches(jobs)) {
       // A batch of which each has a key is tried again where one without may not be.

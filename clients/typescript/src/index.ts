@@ -30,6 +30,8 @@ export type {
 export { JobKind } from "./kinds/kind.js";
 export type { InputOf, JsonSchema, OutputOf, StandardSchema } from "./kinds/standardSchema.js";
 export type { Upcast, Upcaster } from "./kinds/versions.js";
+export { forKinds, withHeaders } from "./middleware.js";
+export type { Middleware, NextEnqueue } from "./middleware.js";
 export { Cancelled, Discard, Retry, Snooze } from "./outcomes.js";
 export { JsonText } from "./payload.js";
 export type { KeyFilter, KeyHolder, QueueKey, QueueKeyChange } from "./queueKeys.js";

@@ -8,6 +8,9 @@ import { LeasedJobSchema } from "../gen/jobqueue/v1/lease_pb.js";
 import type { LeasedJob as Message } from "../gen/jobqueue/v1/lease_pb.js";
 import { LeasedJob } from "../job.js";
 import { msOf } from "../jobs.js";
+import { listed } from "../middleware.js";
+import type { Middleware } from "../middleware.js";
+import { newJobOf } from "../newJobs.js";
 import type { PayloadOf, TypedHandler } from "../kinds/declaration.js";
 import type { JobKind } from "../kinds/kind.js";
 import { Discard, Retry } from "../outcomes.js";
@@ -19,7 +22,6 @@ import type { Ending as Ended } from "../worker/ending.js";
 import { Handlers } from "../worker/handlers.js";
 import type { Handler } from "../worker/handlers.js";
 import { Worker, handlersOf } from "../worker/worker.js";
-import { newJobOf } from "./performed.js";
 import type { Ending, Performed, Report } from "./performed.js";
 
 // A job whose kind nothing names.
@@ -64,6 +66,8 @@ export interface PerformOptions extends AttemptOptions {
   withinMs?: number | undefined;
   /** Whether an ordinary failure is answered and not thrown. Default false. */
   catch?: boolean | undefined;
+  /** What goes around the handler and its follow-ups, the outermost first. A worker has its own. Default: nothing. */
+  middleware?: readonly Middleware[] | undefined;
 }
 
 /** A handler has not ended in the time that the test gives it. It may run on: nothing can end it from outside. */
@@ -88,6 +92,7 @@ export class StillRunning extends Error {
  * @throws StillRunning It has not ended in time.
  * @throws PayloadInvalid The payload is not of the kind's type.
  * @throws Error The worker has no handler of the kind.
+ * @throws TypeError `middleware` with a worker, which has its own, or something of it is none.
  */
 export function perform<K extends JobKind>(
   handler: Worker | TypedHandler<K>,
@@ -106,7 +111,7 @@ export async function perform(
   options: PerformOptions & { readonly kind?: string | JobKind | undefined } = {},
 ): Promise<Performed> {
   const { kind = KIND } = options;
-  const found = handlerOf(handler, options.kind);
+  const found = handlerOf(handler, options.kind, options.middleware);
   const message = await messageOf(payload, kind, options);
   const run = await runOf(found, message, options);
   const { outcome } = run.ending;
@@ -159,12 +164,15 @@ export function attempt(
 function handlerOf(
   handler: Handler | TypedHandler<JobKind> | Worker,
   kind: string | JobKind | undefined,
+  middleware: readonly Middleware[] | undefined,
 ): Handler {
   const name = kind === undefined ? KIND : typeof kind === "string" ? kind : kind.name;
   let handlers: Handlers;
-  if (handler instanceof Worker) handlers = handlersOf(handler);
-  else {
-    handlers = new Handlers([]);
+  if (handler instanceof Worker) {
+    if (middleware !== undefined) throw new TypeError("middleware: a worker has its own");
+    handlers = handlersOf(handler);
+  } else {
+    handlers = new Handlers([], listed(middleware));
     handlers.add(kind ?? KIND, handler, {});
   }
   const found = handlers.get(name);

@@ -16,7 +16,9 @@ import type { JobOptions, NewJob } from "../job.js";
 import type { Call } from "../calls.js";
 import type { EnqueueResult } from "../jobs.js";
 import type { JobKind } from "../kinds/kind.js";
-import { newJobOf } from "./performed.js";
+import { enqueueThrough, listed } from "../middleware.js";
+import type { Middleware } from "../middleware.js";
+import { newJobOf } from "../newJobs.js";
 
 const NAME = /^[a-z0-9][a-z0-9_.-]{0,127}$/;
 const PAYLOAD_BYTES = 1024 * 1024;
@@ -34,6 +36,7 @@ export class RecordingClient implements Enqueuer {
    * (`payloadJson`), and so compares with `kind.new(...)`.
    */
   readonly jobs: NewJob[] = [];
+  readonly #middleware: readonly Middleware[];
   readonly #keyed = new Map<string, { said: Uint8Array; job: pb.Job }>();
 
   /** As `Client.enqueue`. */
@@ -41,17 +44,42 @@ export class RecordingClient implements Enqueuer {
     what: string | NewJob | JobKind,
     payloadOrOptions?: unknown,
     options?: JobOptions & Call,
-  ): Promise<Job> => this.#kept(await wanted(what, payloadOrOptions, options).job, "job");
+  ): Promise<Job> => {
+    const job = await wanted(what, payloadOrOptions, options).job;
+    if (this.#middleware.length === 0) return this.#kept(job, "job");
+    let kept: Job | undefined;
+    await enqueueThrough(this.#middleware, [job], async ([changed]) => {
+      kept = this.#kept(changed!, "job");
+      return [resultOf(kept)];
+    });
+    return kept!;
+  };
 
   /** As `Client.enqueueMany`. */
   readonly enqueueMany: Enqueuer["enqueueMany"] = async (jobs) => {
     const results: EnqueueResult[] = [];
-    for await (const each of jobs) {
-      const { id, replayed } = this.#kept(each, `jobs[${results.length}]`);
-      results.push({ id, replayed, uniqueAction: undefined });
+    const keep = (each: NewJob): void => {
+      results.push(resultOf(this.#kept(each, `jobs[${results.length}]`)));
+    };
+    if (this.#middleware.length === 0) {
+      for await (const each of jobs) keep(each);
+      return results;
+    }
+    const wished: NewJob[] = [];
+    for await (const each of jobs) wished.push(each);
+    if (wished.length > 0) {
+      await enqueueThrough(this.#middleware, wished, async (changed) => {
+        changed.forEach(keep);
+        return results;
+      });
     }
     return results;
   };
+
+  /** @param options `middleware`: what goes around enqueues, the outermost first. Default: nothing. */
+  constructor(options: { readonly middleware?: readonly Middleware[] | undefined } = {}) {
+    this.#middleware = listed(options.middleware);
+  }
 
   /** Does nothing. */
   close(): void {}
@@ -103,6 +131,10 @@ export class RecordingClient implements Enqueuer {
     this.jobs.push(asked.idempotencyKey === AUTO ? { ...kept, idempotencyKey: AUTO } : kept);
     return new Job(job);
   }
+}
+
+function resultOf({ id, replayed }: Job): EnqueueResult {
+  return { id, replayed, uniqueAction: undefined };
 }
 
 /** What makes two requests of one key the same. Headers are not part of it. */

@@ -1,11 +1,14 @@
 /** What a handler is given beside its job. */
 
+import type { AsyncResource } from "node:async_hooks";
+
 import { toBinary } from "@bufbuild/protobuf";
 
 import { NewJobSchema } from "../gen/jobqueue/v1/job_pb.js";
 import type * as pb from "../gen/jobqueue/v1/job_pb.js";
 import { AUTO, newJob } from "../job.js";
 import type { NewJob } from "../job.js";
+import { newJobOf } from "../newJobs.js";
 import { Cancelled } from "../outcomes.js";
 import type { LeasedJob } from "../job.js";
 
@@ -52,6 +55,9 @@ export class JobContext {
 
   /** What follow-ups carry. Undefined: what the job has. For the runtime. */
   traceparent: string | undefined;
+
+  /** Where what middleware has set is seen. Undefined: there is none. For the runtime. */
+  endedIn: AsyncResource | undefined;
 
   readonly #job: LeasedJob;
   readonly #report: (report: Report) => void;
@@ -157,11 +163,7 @@ export class JobContext {
     if (this.#followUps.length >= FOLLOW_UPS) {
       throw new RangeError(`a job has at most ${FOLLOW_UPS} follow-ups`);
     }
-    const bytes = this.#followUpBytes + toBinary(NewJobSchema, message).length;
-    if (bytes > FOLLOW_UPS_BYTES) {
-      throw new RangeError(`the follow-ups of a job may have ${FOLLOW_UPS_BYTES} bytes in all, not ${bytes}`);
-    }
-    this.#followUpBytes = bytes;
+    this.#followUpBytes = checkedBytes(this.#followUpBytes + bytesOf(message));
     this.#followUps.push(message);
   }
 
@@ -170,9 +172,38 @@ export class JobContext {
     return { jobs: this.#followUps, bytes: this.#followUpBytes };
   }
 
+  /** The same as values, for middleware. */
+  followUpsAsked(): NewJob[] {
+    return this.#followUps.map(newJobOf);
+  }
+
+  /** Gives the follow-ups the headers and labels of these. For the runtime. */
+  amendFollowUps(jobs: readonly NewJob[]): void {
+    this.#followUps.forEach((message, place) => {
+      message.headers = { ...jobs[place]?.headers };
+      message.labels = { ...jobs[place]?.labels };
+    });
+    this.#followUpBytes = checkedBytes(this.#followUps.reduce((sum, each) => sum + bytesOf(each), 0));
+  }
+
+  /** Takes them back. For the runtime. */
+  dropFollowUps(): void {
+    this.#followUps = [];
+    this.#followUpBytes = 0;
+  }
+
   /** Tells the handler to stop. For the runtime. */
   stop(why: Stop, message: string): void {
     this.#stop = new Stopped(why, message);
     this.#controller?.abort(this.#stop);
   }
+}
+
+function bytesOf(message: pb.NewJob): number {
+  return toBinary(NewJobSchema, message).length;
+}
+
+function checkedBytes(bytes: number): number {
+  if (bytes <= FOLLOW_UPS_BYTES) return bytes;
+  throw new RangeError(`the follow-ups of a job may have ${FOLLOW_UPS_BYTES} bytes in all, not ${bytes}`);
 }

@@ -4,6 +4,8 @@ import type { JobContext } from "./context.js";
 import type { LeasedJob } from "../job.js";
 import type { TypedHandler } from "../kinds/declaration.js";
 import type { JobKind } from "../kinds/kind.js";
+import type { Middleware } from "../middleware.js";
+import { around } from "./around.js";
 
 /**
  * Runs one attempt. What it returns, if not undefined, is the job's output. What it throws is a failure, but for
@@ -24,11 +26,16 @@ export interface HandlerOptions {
 export class Handlers {
   readonly #functions = new Map<string, Handler>();
   readonly #queues: readonly string[];
+  readonly #middleware: readonly Middleware[];
   readonly slotsByKind: Record<string, number> = {};
 
-  /** @param queues The worker's, for words. */
-  constructor(queues: readonly string[]) {
+  /**
+   * @param queues The worker's, for words.
+   * @param middleware The worker's, which goes around each handler.
+   */
+  constructor(queues: readonly string[], middleware: readonly Middleware[]) {
     this.#queues = queues;
+    this.#middleware = middleware;
   }
 
   add(kind: string | JobKind, handler: Handler | TypedHandler<JobKind>, { slots }: HandlerOptions): void {
@@ -45,7 +52,9 @@ export class Handlers {
     if (slots !== undefined && (!Number.isInteger(slots) || slots < 1 || slots > 10_000)) {
       throw new RangeError(`slots is ${slots}; it is 1 to 10000`);
     }
-    const taking = typeof kind === "string" ? (handler as Handler) : takingAJob(kind, handler);
+    const plain = typeof kind === "string" ? (handler as Handler) : takingAJob(kind, handler);
+    const taking =
+      this.#middleware.length === 0 ? plain : named(around(plain, this.#middleware, names), handler);
     for (const name of names) {
       if (slots !== undefined) this.slotsByKind[name] = slots;
       this.#functions.set(name, taking);
@@ -63,7 +72,10 @@ export class Handlers {
 
 /** A handler, which takes a payload and a context, as one that takes a job. */
 function takingAJob(kind: JobKind, handler: TypedHandler<JobKind>): Handler {
-  const taking: Handler = async (job, ctx) => kind.outputText(await handler(await kind.payloadIn(job), ctx));
+  return named(async (job, ctx) => kind.outputText(await handler(await kind.payloadIn(job), ctx)), handler);
+}
+
+function named(taking: Handler, handler: { readonly name: string }): Handler {
   return Object.defineProperty(taking, "name", { value: handler.name });
 }
 

@@ -4,6 +4,8 @@ import { hostname } from "node:os";
 
 import { nodeTls, urlOf } from "../access.js";
 import type { AccessOptions } from "../access.js";
+import { listed } from "../middleware.js";
+import type { Middleware } from "../middleware.js";
 import { tracesWanted } from "../traces.js";
 import { hostAndPort } from "./health.js";
 import type { Observer } from "./observer.js";
@@ -39,6 +41,8 @@ export interface WorkerOptions extends AccessOptions {
   logger?: Logger;
   /** Is told of attempts and of the worker's state, for metrics. */
   observer?: Observer;
+  /** What goes around handlers and their follow-ups, the outermost first. Default: nothing. */
+  middleware?: readonly Middleware[];
   /** Takes no jobs until `resume`. Default: false. */
   paused?: boolean;
   /**
@@ -61,6 +65,7 @@ export interface Settings {
   readonly stopWhenLost: boolean;
   readonly logger: Logger;
   readonly observer: Observer | undefined;
+  readonly middleware: readonly Middleware[];
   readonly paused: boolean;
   readonly health: string | undefined;
   readonly traces: boolean;
@@ -108,6 +113,7 @@ export function settings(target: string | readonly string[], options: WorkerOpti
     stopWhenLost: options.stopWhenLost ?? false,
     logger: options.logger ?? STANDARD_ERROR,
     observer: options.observer,
+    middleware: listed(options.middleware),
     paused: options.paused ?? false,
     health: options.health,
   };

@@ -496,7 +496,11 @@ export class Session {
   }
 
   #finished(lease: Lease, result: SettleResult | undefined): void {
-    if (result !== undefined) this.#tell(lease, result);
+    const { endedIn } = lease.context;
+    if (result !== undefined) {
+      if (endedIn === undefined) this.#tell(lease, result);
+      else endedIn.runInAsyncScope(() => this.#tell(lease, result));
+    }
     const outcome = outcomeOf(lease.ending?.outcome, result);
     const error =
       outcome === "error" ? new Error(`the outcome was not taken: ${verdictOf(result)}`) : failureOf(lease);
@@ -512,7 +516,11 @@ export class Session {
   #finish(lease: Lease, outcome: AttemptOutcome, error: unknown): void {
     const { observed, tookMs } = lease;
     if (observed === undefined) return;
-    this.#observations?.tell((observer) => observer.attemptEnded?.(observed, outcome, tookMs, error));
+    const { endedIn } = lease.context;
+    this.#observations?.tell((observer) => {
+      const ended = (): unknown => observer.attemptEnded?.(observed, outcome, tookMs, error);
+      return endedIn === undefined ? ended() : endedIn.runInAsyncScope(ended);
+    });
   }
 
   /** A line for what an operator wants to see: failures, with their stack, and outcomes that were not taken. */

@@ -50,7 +50,7 @@ export class Worker {
   /** @param target The server's address, or several: a worker that loses one goes on with the next. */
   constructor(target: string | readonly string[], options: WorkerOptions = {}) {
     this.#settings = settings(target, options);
-    this.#handlers = new Handlers(this.#settings.queues);
+    this.#handlers = new Handlers(this.#settings.queues, this.#settings.middleware);
     this.#paused = this.#settings.paused;
   }
 
