@@ -68,6 +68,15 @@ async def test_the_programs_of_the_page_on_kinds_compile_and_do_what_it_says(
     assert await processes[0].ended() == 0
 
 
+async def test_a_real_server_is_told_kinds_and_keeps_what_an_operator_set(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    program = str(PACKAGE / "test" / "programs" / "sync.mjs")
+    processes.append(Process(["node", program, address], tmp_path / "sync.log", {}))
+    await processes[0].line("the server knows them", within=120)
+    assert await processes[0].ended() == 0
+
+
 def test_the_tests_of_the_page_on_testing_compile_and_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
     programs = built(page, tmp_path)

@@ -12,7 +12,7 @@ import { call } from "./calls.js";
 import type { Call } from "./calls.js";
 import { now } from "./clock.js";
 import * as convert from "./convert.js";
-import { JobQueueError, WaitTimeout } from "./errors.js";
+import { JobQueueError, NotSupported, WaitTimeout } from "./errors.js";
 import { fromEnvironment } from "./environment.js";
 import { FirstUse } from "./firstUse.js";
 import { Insight } from "./gen/jobqueue/v1/insight_pb.js";
@@ -25,7 +25,17 @@ import type { Explanation, QueueDemand } from "./insight.js";
 import { wanted } from "./enqueuer.js";
 import { Job, newJob } from "./job.js";
 import type { JobOptions, NewJob } from "./job.js";
-import type { Cancellation, EnqueueResult, JobPage, KeyPolicy, Kind, Limits, Queue, Status } from "./jobs.js";
+import type {
+  Cancellation,
+  EnqueueResult,
+  JobPage,
+  KeyPolicy,
+  Kind,
+  Limits,
+  Queue,
+  Status,
+  SyncedKind,
+} from "./jobs.js";
 import type { NamedOptions, PayloadOf, TypedJobOptions } from "./kinds/declaration.js";
 import type { JobKind } from "./kinds/kind.js";
 import { isPromise } from "./kinds/maybe.js";
@@ -427,6 +437,49 @@ export class Client {
     const request = { kind: convert.kindMessage(kind), payloadFormat: JSON_FORMAT };
     const answer = await this.#call(options, true, (call) => this.#admin.putKind(request, call));
     return convert.kindOf(answer.kind);
+  }
+
+  /**
+   * Tells the server what kinds that `defineKind` made are: for each one its schemas and its version.
+   *
+   * Of the rest it says `maxAttempts`, `timeoutMs` and `retryPolicy` where the declaration has them; what it does not name
+   * stays as an operator set it. A kind of which the server has a higher version stays as it is. One that the server does
+   * not know is made. It takes a call for each kind, one after the other.
+   *
+   * @param options `deadlineMs` is for each call.
+   * @returns What was done, in the same order.
+   * @throws InvalidRequest A schema is no JSON Schema, or too large.
+   * @throws NotAllowed The caller may not declare a kind: that takes OPERATE on it in all queues. Those before it are
+   *     declared.
+   * @throws ServersDiffer An older server runs, which would replace what is not named.
+   * @throws NotSupported The server is older, and has done so.
+   * @throws TypeError A schema has a part that JSON Schema has no words for.
+   */
+  async syncKinds(kinds: Iterable<JobKind>, options: Call = {}): Promise<SyncedKind[]> {
+    const synced: SyncedKind[] = [];
+    for (const each of kinds) {
+      const { kind, fields } = each.declaration();
+      const { version = 1 } = kind;
+      const request = {
+        kind: convert.kindMessage(kind),
+        payloadFormat: JSON_FORMAT,
+        updateMask: { paths: fields },
+        onlyNewer: true,
+      };
+      const answer = await this.#call(options, true, (call) => this.#admin.putKind(request, call));
+      const stored = convert.kindOf(answer.kind);
+      const { version: has = 0 } = stored;
+      if (has < version) {
+        throw new NotSupported(
+          `the server is older than syncKinds: it replaced all that was declared of the kind ${kind.name}; upgrade it, ` +
+            "and set its settings again",
+          { code: "UNIMPLEMENTED" },
+        );
+      }
+      const changed = !answer.unchanged;
+      synced.push({ kind: stored, changed, newer: !changed && has > version });
+    }
+    return synced;
   }
 
   /** Reads all kinds, in order of their names. */

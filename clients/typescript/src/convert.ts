@@ -65,7 +65,13 @@ export function kindMessage(kind: Kind): admin.Kind {
     name: kind.name,
     maxAttempts: kind.maxAttempts ?? 0,
     slotWeight: kind.slotWeight ?? 0,
+    version: kind.version ?? 0,
+    annotations: { ...kind.annotations },
   });
+  if (kind.outputSchema !== undefined) {
+    const value = encode(kind.outputSchema, "the schema of outputs");
+    message.outputDefinition = { case: "outputSchemaJson", value };
+  }
   if (kind.schema !== undefined) {
     message.definition = { case: "schemaJson", value: encode(kind.schema, "the schema") };
   }
@@ -78,7 +84,7 @@ export function kindMessage(kind: Kind): admin.Kind {
 /** A kind of a message. */
 export function kindOf(message: admin.Kind | undefined): Kind {
   if (!message) throw new TypeError("the server answered no kind");
-  const definition = message.definition;
+  const { definition, outputDefinition: output } = message;
   return {
     name: message.name,
     schema: definition.case === "schemaJson" ? decode(definition.value) : undefined,
@@ -87,6 +93,9 @@ export function kindOf(message: admin.Kind | undefined): Kind {
     timeoutMs: msOf(message.timeout),
     limits: limitsOf(message.limits),
     slotWeight: message.slotWeight || undefined,
+    version: message.version || undefined,
+    outputSchema: output.case === "outputSchemaJson" ? decode(output.value) : undefined,
+    annotations: Object.keys(message.annotations).length > 0 ? message.annotations : undefined,
   };
 }
 

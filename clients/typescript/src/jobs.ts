@@ -77,6 +77,22 @@ export interface Kind {
   limits?: Limits | undefined;
   /** How many slots of a worker each of its jobs takes, 1 to 1000. Default 1. */
   slotWeight?: number | undefined;
+  /** Of its payload, from 1, as a program declares it. Default: it has none. */
+  version?: number | undefined;
+  /** The JSON Schema of its outputs, as a value, for readers: no output is held to it. Undefined: it has none. */
+  outputSchema?: unknown;
+  /** For people, such as who looks after it. Default: none. */
+  annotations?: Readonly<Record<string, string>> | undefined;
+}
+
+/** What `syncKinds` did with one kind. */
+export interface SyncedKind {
+  /** The kind as the server has it now. */
+  readonly kind: Kind;
+  /** Whether it was changed. */
+  readonly changed: boolean;
+  /** Whether the server has a higher version of it, declared by a newer program, and so nothing was changed. */
+  readonly newer: boolean;
 }
 
 /** How many jobs of one status there are in a queue. */

@@ -3,6 +3,7 @@
 import { PayloadInvalid } from "../errors.js";
 import type { FieldViolation } from "../errors.js";
 import type { Job, JobOptions, LeasedJob, NewJob } from "../job.js";
+import type { Kind } from "../jobs.js";
 import { JsonText, encodeText, textOf } from "../payload.js";
 import type { KindOptions, TypedJobOptions } from "./declaration.js";
 import { JobNotSucceeded, PayloadUnreadable } from "./errors.js";
@@ -239,6 +240,18 @@ export class JobKind<
   /** The JSON Schema of its outputs. Undefined: as of `schema`, or it has none. */
   outputSchema(): JsonSchema | undefined {
     return this.#describe(this.#output);
+  }
+
+  /** What `syncKinds` says of the kind, and the names of what it says; the server leaves the rest as it is. */
+  declaration(): { kind: Kind; fields: string[] } {
+    const { maxAttempts, timeoutMs, retryPolicy } = this.#options;
+    const fields = ["schema", "output_schema", "version"];
+    if (maxAttempts !== undefined) fields.push("max_attempts");
+    if (timeoutMs !== undefined) fields.push("timeout");
+    if (retryPolicy !== undefined) fields.push("retry_policy");
+    const { name, version } = this;
+    const [schema, outputSchema] = [this.schema(), this.outputSchema()];
+    return { kind: { name, version, schema, outputSchema, maxAttempts, timeoutMs, retryPolicy }, fields };
   }
 
   /** For people. */

@@ -27,6 +27,8 @@ export class Handlers {
   readonly #functions = new Map<string, Handler>();
   readonly #queues: readonly string[];
   readonly #middleware: readonly Middleware[];
+  /** The typed kinds that have a handler. */
+  readonly typed: JobKind[] = [];
   readonly slotsByKind: Record<string, number> = {};
 
   /**
@@ -52,6 +54,7 @@ export class Handlers {
     if (slots !== undefined && (!Number.isInteger(slots) || slots < 1 || slots > 10_000)) {
       throw new RangeError(`slots is ${slots}; it is 1 to 10000`);
     }
+    if (typeof kind !== "string") this.typed.push(kind);
     const plain = typeof kind === "string" ? (handler as Handler) : takingAJob(kind, handler);
     const taking =
       this.#middleware.length === 0 ? plain : named(around(plain, this.#middleware, names), handler);

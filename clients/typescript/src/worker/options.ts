@@ -46,6 +46,11 @@ export interface WorkerOptions extends AccessOptions {
   /** Takes no jobs until `resume`. Default: false. */
   paused?: boolean;
   /**
+   * Whether the worker tells the server what its typed kinds are, as `Client.syncKinds` does, before it takes jobs. It waits
+   * for a server as long as it takes. The worker then needs OPERATE on them in all queues. Default: false.
+   */
+  syncKinds?: boolean;
+  /**
    * Where `/livez` and `/readyz` are served, as `host:port`, such as `127.0.0.1:8081`. A port that is taken keeps the
    * worker from serving. Default: nowhere.
    */
@@ -67,6 +72,7 @@ export interface Settings {
   readonly observer: Observer | undefined;
   readonly middleware: readonly Middleware[];
   readonly paused: boolean;
+  readonly syncKinds: boolean;
   readonly health: string | undefined;
   readonly traces: boolean;
 }
@@ -115,6 +121,7 @@ export function settings(target: string | readonly string[], options: WorkerOpti
     observer: options.observer,
     middleware: listed(options.middleware),
     paused: options.paused ?? false,
+    syncKinds: options.syncKinds ?? false,
     health: options.health,
   };
 }

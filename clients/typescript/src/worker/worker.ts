@@ -3,6 +3,7 @@
 import { fromEnvironment } from "../environment.js";
 import type { TypedHandler } from "../kinds/declaration.js";
 import type { JobKind } from "../kinds/kind.js";
+import { declare } from "./declaring.js";
 import { Handlers } from "./handlers.js";
 import type { Handler, HandlerOptions } from "./handlers.js";
 import { HealthServer } from "./health.js";
@@ -41,6 +42,7 @@ export class Worker {
   #book: StatusBook | undefined;
   #session: Session | undefined;
   #link: Link | undefined;
+  #declaring: AbortController | undefined;
   #stopAsked: StopOptions | undefined;
 
   static {
@@ -138,6 +140,10 @@ export class Worker {
         book.tick();
       }
       this.#book = book;
+      if (this.#settings.syncKinds && !(await this.#declared(book))) {
+        book.ended();
+        return;
+      }
       const running = this.#link.run();
       if (this.#stopAsked !== undefined) this.stop(this.#stopAsked);
       await running;
@@ -147,7 +153,7 @@ export class Worker {
       throw error;
     } finally {
       this.#book = book;
-      this.#link = this.#session = this.#stopAsked = undefined;
+      this.#link = this.#session = this.#stopAsked = this.#declaring = undefined;
       await observations?.end();
       health?.close();
     }
@@ -156,6 +162,10 @@ export class Worker {
   /** Drains; `run` or `serve` then returns. Returns at once. A second call with a shorter grace shortens it. */
   stop(options: StopOptions = {}): void {
     this.#stopAsked = options;
+    if (this.#declaring !== undefined) {
+      this.#declaring.abort();
+      return;
+    }
     this.#link?.leave(options.graceMs ?? this.#settings.shutdownGraceMs, options.reason ?? "stopped");
   }
 
@@ -177,6 +187,15 @@ export class Worker {
   #pause(paused: boolean): void {
     this.#paused = paused;
     this.#session?.pause(paused);
+  }
+
+  /** Tells a server what the kinds are; false: it was stopped before. */
+  async #declared(book: StatusBook): Promise<boolean> {
+    if (this.#stopAsked !== undefined) return false;
+    this.#declaring = new AbortController();
+    const declared = await declare(this.#handlers.typed, this.#settings, book, this.#declaring.signal);
+    this.#declaring = undefined;
+    return declared;
   }
 
   #newBook(): StatusBook {
