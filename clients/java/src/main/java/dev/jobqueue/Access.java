@@ -8,6 +8,7 @@ import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
+import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
@@ -27,6 +28,7 @@ public abstract sealed class Access<B extends Access<B>> permits Client.Builder,
     private Consumer<ManagedChannelBuilder<?>> channels = builder -> {};
     private Observer observer;
     private Tracer tracer;
+    private List<Middleware> middleware = List.of();
 
     Access() {}
 
@@ -86,6 +88,24 @@ public abstract sealed class Access<B extends Access<B>> permits Client.Builder,
     public B observer(Observer observer) {
         this.observer = Objects.requireNonNull(observer, "observer");
         return self();
+    }
+
+    /**
+     * What goes around enqueues; of a worker around its handlers and their follow-ups. The first is the outermost one; they
+     * replace those that were said before. Default: none.
+     */
+    public B middleware(Middleware... middleware) {
+        return middleware(List.of(middleware));
+    }
+
+    /** {@link #middleware(Middleware...)} of a list. */
+    public B middleware(List<? extends Middleware> middleware) {
+        this.middleware = List.copyOf(middleware);
+        return self();
+    }
+
+    List<Middleware> middleware() {
+        return middleware;
     }
 
     /** TLS and the token that the environment names. */

@@ -30,9 +30,11 @@ import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Function;
 
 /**
@@ -48,17 +50,28 @@ public final class AsyncClient {
     private final Calls calls;
     private final Codec codec;
     private final Telling telling;
+    private final List<Middleware> middleware;
     private final Duration deadline;
 
-    AsyncClient(Calls calls, Codec codec, Telling telling, Duration deadline) {
+    AsyncClient(Calls calls, Codec codec, Telling telling, List<Middleware> middleware, Duration deadline) {
         this.calls = calls;
         this.codec = codec;
         this.telling = telling;
+        this.middleware = middleware;
         this.deadline = deadline;
     }
 
     /** See {@link Client#enqueue(NewJob)}. */
     public CompletableFuture<Job> enqueue(NewJob job) {
+        return middleware.isEmpty()
+                ? send(job)
+                : through(
+                        List.of(job.written(codec, "job")),
+                        jobs -> send(jobs.get(0)),
+                        sent -> List.of(new EnqueueResult(sent.id(), sent.replayed(), sent.uniqueAction())));
+    }
+
+    private CompletableFuture<Job> send(NewJob job) {
         var request = EnqueueJobRequest.newBuilder()
                 .setJob(job.message(codec, "job", true))
                 .setPayloadFormat(JSON)
@@ -71,6 +84,45 @@ public final class AsyncClient {
 
     /** See {@link Client#enqueueMany}. */
     public CompletableFuture<List<EnqueueResult>> enqueueMany(Collection<NewJob> jobs) {
+        if (middleware.isEmpty()) {
+            return sendMany(jobs);
+        }
+        var written = new ArrayList<NewJob>(jobs.size());
+        for (var each : jobs) {
+            written.add(each.written(codec, "jobs[" + written.size() + "]"));
+        }
+        return through(List.copyOf(written), this::sendMany, results -> results);
+    }
+
+    /** Takes the jobs of one call through the middleware, and then sends them. */
+    private <A> CompletableFuture<A> through(
+            List<NewJob> jobs,
+            Function<List<NewJob>, CompletableFuture<A>> send,
+            Function<A, List<EnqueueResult>> results) {
+        var result = new CompletableFuture<A>();
+        var sent = new AtomicReference<A>();
+        Enqueues.through(middleware, jobs, changed -> {
+                    if (result.isCancelled()) {
+                        throw new CancellationException("the call was cancelled");
+                    }
+                    var call = send.apply(changed);
+                    Futures.cancelWith(result, call);
+                    return call.thenApply(answer -> {
+                        sent.set(answer);
+                        return results.apply(answer);
+                    });
+                })
+                .whenComplete((done, error) -> {
+                    if (error == null) {
+                        result.complete(sent.get());
+                    } else {
+                        result.completeExceptionally(Endings.unwrapped(error));
+                    }
+                });
+        return result;
+    }
+
+    private CompletableFuture<List<EnqueueResult>> sendMany(Collection<NewJob> jobs) {
         var messages = new ArrayList<dev.jobqueue.v1.NewJob>(jobs.size());
         // All first, so that one that can't be written leaves none of them enqueued.
         for (var each : jobs) {

@@ -24,14 +24,16 @@ public final class Client implements Enqueuer, AutoCloseable {
     private final Codec codec;
     private final Telling telling;
     private final Duration deadline;
+    private final List<Middleware> middleware;
     private final AsyncClient async;
 
-    private Client(Calls calls, Codec codec, Telling telling, Duration deadline) {
+    private Client(Calls calls, Codec codec, Telling telling, List<Middleware> middleware, Duration deadline) {
         this.calls = calls;
         this.codec = codec;
         this.telling = telling;
+        this.middleware = middleware;
         this.deadline = deadline;
-        async = new AsyncClient(calls, codec, telling, deadline);
+        async = new AsyncClient(calls, codec, telling, middleware, deadline);
     }
 
     /**
@@ -66,7 +68,7 @@ public final class Client implements Enqueuer, AutoCloseable {
 
     /** The same client with another limit for each call, all tries together. Closing either closes both. */
     public Client withDeadline(Duration deadline) {
-        return new Client(calls, codec, telling, Objects.requireNonNull(deadline, "deadline"));
+        return new Client(calls, codec, telling, middleware, Objects.requireNonNull(deadline, "deadline"));
     }
 
     /** The same methods without waiting. */
@@ -318,7 +320,7 @@ public final class Client implements Enqueuer, AutoCloseable {
         public Client build() {
             var access = connection();
             var calls = new Calls(access.channel(target), access.options(), target);
-            return new Client(calls, codec(), new Telling(observer()), deadline);
+            return new Client(calls, codec(), new Telling(observer()), middleware(), deadline);
         }
     }
 }

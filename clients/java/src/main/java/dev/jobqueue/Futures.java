@@ -29,6 +29,7 @@ final class Futures {
      * Waits for a call. An interrupt cancels it; the thread stays interrupted.
      *
      * @throws CancellationException the thread was interrupted
+     * @throws RuntimeException what the call failed with; of a middleware, as it was thrown
      */
     static <A> A await(CompletableFuture<A> future) {
         try {
@@ -41,6 +42,12 @@ final class Futures {
             if (error.getCause() instanceof JobQueueException failure) {
                 // A thread of gRPC made it. A reader of the trace looks for the caller.
                 failure.fillInStackTrace();
+                throw failure;
+            }
+            if (error.getCause() instanceof RuntimeException failure) {
+                throw failure;
+            }
+            if (error.getCause() instanceof Error failure) {
                 throw failure;
             }
             throw new IllegalStateException(error.getCause());

@@ -10,6 +10,7 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.function.Consumer;
+import java.util.function.Function;
 
 /** Opens what the test kit needs: the worker's own way from a leased job to an outcome. */
 final class Hooks extends TestHooks {
@@ -33,10 +34,11 @@ final class Hooks extends TestHooks {
     }
 
     @Override
-    public Worker worker(Codec codec) {
+    public Worker worker(Codec codec, List<Middleware> middleware) {
         return Worker.builder("127.0.0.1:1")
                 .name("test")
                 .codec(codec)
+                .middleware(middleware)
                 .executor(SHARED)
                 .build();
     }
@@ -54,6 +56,18 @@ final class Hooks extends TestHooks {
     @Override
     public dev.jobqueue.v1.NewJob message(NewJob job, Codec codec, String path) {
         return job.message(codec, path, false);
+    }
+
+    @Override
+    public List<EnqueueResult> through(
+            List<Middleware> middleware, List<NewJob> jobs, Function<List<NewJob>, List<EnqueueResult>> last) {
+        return Futures.await(
+                Enqueues.through(middleware, jobs, changed -> CompletableFuture.completedFuture(last.apply(changed))));
+    }
+
+    @Override
+    public NewJob written(NewJob job, Codec codec, String path) {
+        return job.written(codec, path);
     }
 
     @Override

@@ -35,6 +35,8 @@ public final class JobContext {
     private volatile String traceparent;
     private final List<dev.jobqueue.v1.NewJob> followUps = new ArrayList<>(0);
     private int followUpBytes;
+    // What middleware has seen is what is enqueued.
+    private boolean passed;
 
     JobContext(LeasedJob job, Codec codec, Executor executor, Consumer<Progress.Builder> report) {
         this.job = job;
@@ -138,6 +140,8 @@ public final class JobContext {
      *
      * <p>It gets the request id and the trace of this job, unless it has headers of these names. It needs no idempotency
      * key: the transaction already makes it once.
+     *
+     * @throws IllegalStateException a {@link Middleware} calls it after its {@code next}
      */
     public void followUp(NewJob next) {
         var message = next.message(codec, "follow_up", false).toBuilder();
@@ -151,16 +155,42 @@ public final class JobContext {
         }
         var made = message.build();
         synchronized (guard) {
+            if (passed) {
+                throw new IllegalStateException("followUp was called after a middleware's next: call it before");
+            }
             if (followUps.size() >= FOLLOW_UPS) {
                 throw new IllegalArgumentException("a job has at most " + FOLLOW_UPS + " follow-ups");
             }
             var bytes = followUpBytes + made.getSerializedSize();
-            if (bytes > FOLLOW_UPS_BYTES) {
-                throw new IllegalArgumentException(
-                        "the follow-ups of a job may have %d bytes in all, not %d".formatted(FOLLOW_UPS_BYTES, bytes));
-            }
+            checkSize(bytes);
             followUpBytes = bytes;
             followUps.add(made);
+        }
+    }
+
+    private static void checkSize(int bytes) {
+        if (bytes > FOLLOW_UPS_BYTES) {
+            throw new IllegalArgumentException(
+                    "the follow-ups of a job may have %d bytes in all, not %d".formatted(FOLLOW_UPS_BYTES, bytes));
+        }
+    }
+
+    /** The follow-ups as middleware has made them; there are no more. */
+    void passed(List<dev.jobqueue.v1.NewJob> changed) {
+        checkSize(changed.stream()
+                .mapToInt(dev.jobqueue.v1.NewJob::getSerializedSize)
+                .sum());
+        synchronized (guard) {
+            passed = true;
+            followUps.clear();
+            followUps.addAll(changed);
+        }
+    }
+
+    /** The attempt has succeeded without the handler's word. */
+    void dropFollowUps() {
+        synchronized (guard) {
+            followUps.clear();
         }
     }
 

@@ -1,5 +1,6 @@
 package dev.jobqueue;
 
+import com.google.protobuf.ByteString;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
@@ -13,9 +14,19 @@ public final class NewJob {
     private final boolean idempotent;
 
     private NewJob(Builder builder) {
-        message = builder.versioned();
-        payload = builder.payload;
-        idempotent = builder.idempotent;
+        this(builder.versioned(), builder.payload, builder.idempotent);
+    }
+
+    private NewJob(dev.jobqueue.v1.NewJob message, Object payload, boolean idempotent) {
+        this.message = message;
+        this.payload = payload;
+        this.idempotent = idempotent;
+    }
+
+    /** One that was written. */
+    static NewJob of(dev.jobqueue.v1.NewJob message) {
+        var payload = message.hasPayloadJson() ? new Json(message.getPayloadJson()) : null;
+        return new NewJob(message.toBuilder().clearPayloadJson().build(), payload, false);
     }
 
     /** One of a kind, with the payload {@code null}. */
@@ -33,8 +44,72 @@ public final class NewJob {
         return new Builder(kind);
     }
 
-    String kind() {
+    /** Its kind. */
+    public String kind() {
         return message.getKind();
+    }
+
+    /** The handler's input: a {@link Json}, or what the codec is to write; null: {@code null}. */
+    public Object payload() {
+        return payload;
+    }
+
+    /** The queue in which it waits. Empty: {@code default}. */
+    public String queue() {
+        return message.getQueue();
+    }
+
+    /** The producer's own labels. */
+    public Map<String, String> labels() {
+        return message.getLabelsMap();
+    }
+
+    /** Data for the handler in addition to the payload. */
+    public Map<String, String> headers() {
+        return message.getHeadersMap();
+    }
+
+    /** What it is about. Empty: nothing is said. */
+    public String key() {
+        return message.getKey();
+    }
+
+    /** The producer's own name for the request. Empty: none, or one that each call makes. */
+    public String idempotencyKey() {
+        return message.getIdempotencyKey();
+    }
+
+    /** The same job with more headers. */
+    public NewJob withHeaders(Map<String, String> more) {
+        return new NewJob(message.toBuilder().putAllHeaders(more).build(), payload, idempotent);
+    }
+
+    /** Begins another one like it. */
+    public Builder toBuilder() {
+        return new Builder(this);
+    }
+
+    /** Whether it may stand in the place of another one: headers and labels alone may be others. */
+    boolean isButForHeadersAndLabels(NewJob before) {
+        return this == before
+                || (idempotent == before.idempotent
+                        && Objects.equals(payload, before.payload)
+                        && bare().equals(before.bare()));
+    }
+
+    private dev.jobqueue.v1.NewJob bare() {
+        return message.toBuilder().clearHeaders().clearLabels().build();
+    }
+
+    /** The same with its payload written: it is sent as it is now. */
+    NewJob written(Codec codec, String path) {
+        var text = text(codec, path);
+        return new NewJob(message, text == null ? null : new Json(text), idempotent);
+    }
+
+    /** As it is sent, of one that was written. */
+    dev.jobqueue.v1.NewJob message() {
+        return message(NoCodec.INSTANCE, "job", false);
     }
 
     /** Whether it has a key, or is given one by each call. */
@@ -49,18 +124,22 @@ public final class NewJob {
      */
     dev.jobqueue.v1.NewJob message(Codec codec, String path, boolean makeKey) {
         var sent = message.toBuilder();
-        try {
-            var text = Json.encode(payload, codec);
-            if (text != null) {
-                sent.setPayloadJson(text);
-            }
-        } catch (Exception error) {
-            throw Errors.invalid(path + ".payload", "can't be written as JSON: " + error.getMessage(), error);
+        var text = text(codec, path);
+        if (text != null) {
+            sent.setPayloadJson(text);
         }
         if (idempotent && makeKey) {
             sent.setIdempotencyKey(UUID.randomUUID().toString());
         }
         return sent.build();
+    }
+
+    private ByteString text(Codec codec, String path) {
+        try {
+            return Json.encode(payload, codec);
+        } catch (Exception error) {
+            throw Errors.invalid(path + ".payload", "can't be written as JSON: " + error.getMessage(), error);
+        }
     }
 
     /** Describes a job. */
@@ -72,6 +151,12 @@ public final class NewJob {
 
         private Builder(String kind) {
             message.setKind(Objects.requireNonNull(kind, "kind"));
+        }
+
+        private Builder(NewJob job) {
+            message.mergeFrom(job.message);
+            payload = job.payload;
+            idempotent = job.idempotent;
         }
 
         /**

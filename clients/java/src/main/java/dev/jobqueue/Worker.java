@@ -42,7 +42,8 @@ public final class Worker implements AutoCloseable {
             Duration sessionTtl,
             Duration shutdownGrace,
             boolean stopWhenLost,
-            InetSocketAddress health) {}
+            InetSocketAddress health,
+            List<Middleware> middleware) {}
 
     final Settings settings;
     private final Telling telling;
@@ -171,7 +172,8 @@ public final class Worker implements AutoCloseable {
             if (session != null) {
                 throw new IllegalStateException("the worker runs: give it its handlers before");
             }
-            handlers.add(names, entry, settings.queues());
+            var around = settings.middleware().isEmpty() ? entry : Around.added(entry, settings.middleware(), names);
+            handlers.add(names, around, settings.queues());
             return this;
         }
     }
@@ -573,7 +575,8 @@ public final class Worker implements AutoCloseable {
                             sessionTtl,
                             shutdownGrace,
                             stopWhenLost,
-                            health),
+                            health,
+                            middleware()),
                     observer(),
                     paused);
         }

@@ -344,6 +344,85 @@ class ClientTest {
         assertEquals(2, ((BatchEnqueueJobsRequest) asked.take()).getJobsCount());
     }
 
+    /** Adds a header, keeps how many jobs it saw, and refuses those with the label {@code no}. */
+    private static final class Marks implements Middleware {
+        final List<Integer> seen = new java.util.ArrayList<>();
+        final Thread caller = Thread.currentThread();
+
+        @Override
+        public java.util.concurrent.CompletionStage<List<dev.jobqueue.EnqueueResult>> enqueue(
+                List<NewJob> jobs, NextEnqueue next) {
+            assertEquals(caller, Thread.currentThread());
+            seen.add(jobs.size());
+            if (jobs.stream().anyMatch(job -> job.labels().containsKey("no"))) {
+                throw new SecurityException("not these");
+            }
+            return next.enqueue(
+                    jobs.stream().map(job -> job.withHeaders(Map.of("by", "a"))).toList());
+        }
+    }
+
+    @Test
+    void aMiddlewareIsCalledOnceForACallHoweverOftenItIsTried() throws Exception {
+        var marks = new Marks();
+        try (var client = builder().middleware(marks).build()) {
+            answers.add(away());
+            answers.add(EnqueueJobResponse.newBuilder().setJob(job("1")).build());
+            assertEquals(
+                    "1",
+                    client.enqueue(NewJob.builder("k").idempotent().build()).id());
+            var first = ((EnqueueJobRequest) asked.take()).getJob();
+            assertEquals(first, ((EnqueueJobRequest) asked.take()).getJob());
+            assertEquals("a", first.getHeadersOrThrow("by"));
+            assertFalse(first.getIdempotencyKey().isEmpty());
+
+            for (var size : List.of(1000, 500)) {
+                var batch = BatchEnqueueJobsResponse.newBuilder();
+                IntStream.range(0, size)
+                        .forEach(
+                                i -> batch.addResults(EnqueueResult.newBuilder().setId("" + i)));
+                answers.add(batch.build());
+            }
+            var jobs = IntStream.range(0, 1500).mapToObj(i -> NewJob.of("k")).toList();
+            assertEquals(1500, client.enqueueMany(jobs).size());
+            assertEquals(1000, ((BatchEnqueueJobsRequest) asked.take()).getJobsCount());
+            assertEquals(
+                    "a", ((BatchEnqueueJobsRequest) asked.take()).getJobs(499).getHeadersOrThrow("by"));
+            assertEquals(List.of(1, 1500), marks.seen);
+
+            answers.add(refusal(Code.INVALID_ARGUMENT, "FIELD_INVALID"));
+            assertThrows(JobQueueException.InvalidRequest.class, () -> client.enqueue(NewJob.of("k")));
+        }
+    }
+
+    @Test
+    void whatAMiddlewareThrowsEndsTheCallAndNothingWasSent() {
+        try (var client = builder().middleware(new Marks()).build()) {
+            var no = NewJob.builder("k").labels(Map.of("no", "1")).build();
+            assertEquals(
+                    "not these",
+                    assertThrows(SecurityException.class, () -> client.enqueue(no))
+                            .getMessage());
+            assertThrows(SecurityException.class, () -> client.enqueueMany(List.of(NewJob.of("k"), no)));
+            var error = assertThrows(
+                    java.util.concurrent.ExecutionException.class,
+                    () -> client.async().enqueue(no).get());
+            assertEquals(SecurityException.class, error.getCause().getClass());
+            assertTrue(asked.isEmpty());
+        }
+    }
+
+    @Test
+    void cancellingAnEnqueueWithMiddlewareCancelsItsCall() throws Exception {
+        try (var client = builder().middleware(new Marks()).build()) {
+            answers.add(SILENCE);
+            var call = client.async().enqueue(NewJob.of("k"));
+            asked.take();
+            call.cancel(true);
+            cancelled.get(10, TimeUnit.SECONDS);
+        }
+    }
+
     @Test
     void aListReadsNoPageBeforeItIsAskedFor() {
         answers.add(ListJobsResponse.newBuilder()

@@ -196,7 +196,19 @@ class StatusTest {
 
     private Worker.Settings settings() {
         return new Worker.Settings(
-                List.of(), null, null, null, List.of(), 1, "test", Map.of(), null, Duration.ZERO, false, null);
+                List.of(),
+                null,
+                null,
+                null,
+                List.of(),
+                1,
+                "test",
+                Map.of(),
+                null,
+                Duration.ZERO,
+                false,
+                null,
+                List.of());
     }
 
     @Test

@@ -76,6 +76,36 @@ class WorkerTest {
     }
 
     @Test
+    void withoutMiddlewareAHandlerIsRunAsItIs() {
+        Handler handler = (job, context) -> null;
+        assertEquals(
+                handler,
+                builder().build().handle("k", handler).handlers.get("k").plain());
+    }
+
+    @Test
+    void followUpsGoOutAsMiddlewareHasMadeThem() throws Exception {
+        var marks = new Middleware() {
+            @Override
+            public java.util.concurrent.CompletionStage<List<EnqueueResult>> enqueue(
+                    List<NewJob> jobs, NextEnqueue next) {
+                return next.enqueue(jobs.stream()
+                        .map(job -> job.withHeaders(Map.of("by", "a")))
+                        .toList());
+            }
+        };
+        serve(builder().middleware(marks).build().handle("k", (job, context) -> {
+            context.followUp(NewJob.of("more", Json.of("[1, 2]")));
+            return null;
+        }));
+        var stream = server.open();
+        stream.deliver(job(1).putHeaders("x-request-id", "r"));
+        var more = stream.outcome().getSuccess().getFollowUps(0);
+        assertEquals(Map.of("by", "a", "x-request-id", "r"), more.getHeadersMap());
+        assertEquals("[1, 2]", more.getPayloadJson().toStringUtf8());
+    }
+
+    @Test
     void nothingReturnedTravelsAsABareNumber() throws Exception {
         serve((job, context) -> null);
         var stream = server.open();

@@ -1,10 +1,12 @@
 package dev.jobqueue.internal;
 
 import dev.jobqueue.Codec;
+import dev.jobqueue.EnqueueResult;
 import dev.jobqueue.FieldViolation;
 import dev.jobqueue.Job;
 import dev.jobqueue.JobContext;
 import dev.jobqueue.JobQueueException;
+import dev.jobqueue.Middleware;
 import dev.jobqueue.NewJob;
 import dev.jobqueue.Stop;
 import dev.jobqueue.Worker;
@@ -16,6 +18,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
+import java.util.function.Function;
 
 /** What the artifact {@code jobqueue-testing} needs of this one. No API: it changes without a word. */
 public abstract class TestHooks {
@@ -60,7 +63,7 @@ public abstract class TestHooks {
     public abstract Codec codec(Worker worker);
 
     /** A worker that never connects, whose handlers run in threads that all of these share. */
-    public abstract Worker worker(Codec codec);
+    public abstract Worker worker(Codec codec, List<Middleware> middleware);
 
     /** An attempt of a job whose kind the worker has a handler of. */
     public abstract Attempt attempt(Worker worker, LeasedJob message, Consumer<Progress> report);
@@ -70,6 +73,13 @@ public abstract class TestHooks {
 
     /** A job as it is sent; path is where it stands in the request. */
     public abstract dev.jobqueue.v1.NewJob message(NewJob job, Codec codec, String path);
+
+    /** A job with its payload written; path is where it stands in the request. */
+    public abstract NewJob written(NewJob job, Codec codec, String path);
+
+    /** Takes such jobs through the enqueue side of middleware; what it throws is thrown. */
+    public abstract List<EnqueueResult> through(
+            List<Middleware> middleware, List<NewJob> jobs, Function<List<NewJob>, List<EnqueueResult>> last);
 
     /** A job as it is answered. */
     public abstract Job job(dev.jobqueue.v1.Job message, Codec codec, boolean replayed);

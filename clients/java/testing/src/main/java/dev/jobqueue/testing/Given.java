@@ -5,12 +5,14 @@ import dev.jobqueue.Codec;
 import dev.jobqueue.Codecs;
 import dev.jobqueue.JobContext;
 import dev.jobqueue.Json;
+import dev.jobqueue.Middleware;
 import dev.jobqueue.Stop;
 import dev.jobqueue.v1.LeasedJob;
 import dev.jobqueue.v1.NewJob;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.UUID;
@@ -39,6 +41,7 @@ public final class Given {
     Duration stopAfter;
     Duration within = WITHIN;
     boolean caught;
+    List<Middleware> middleware = List.of();
 
     Given() {}
 
@@ -165,6 +168,20 @@ public final class Given {
     /** An ordinary failure is answered, and not thrown. */
     public Given caught() {
         caught = true;
+        return this;
+    }
+
+    /** What goes around the handler, as around a worker's; a worker that is performed with has its own. */
+    public Given middleware(Middleware... middleware) {
+        this.middleware = List.of(middleware);
+        return this;
+    }
+
+    /** For a worker that is there. */
+    Given withoutMiddleware() {
+        if (!middleware.isEmpty()) {
+            throw new IllegalArgumentException("middleware can't be given here: a worker has its own");
+        }
         return this;
     }
 

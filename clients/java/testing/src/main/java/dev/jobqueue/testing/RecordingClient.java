@@ -6,6 +6,7 @@ import dev.jobqueue.EnqueueResult;
 import dev.jobqueue.Enqueuer;
 import dev.jobqueue.FieldViolation;
 import dev.jobqueue.Job;
+import dev.jobqueue.Middleware;
 import dev.jobqueue.NewJob;
 import dev.jobqueue.internal.TestHooks;
 import io.grpc.Status.Code;
@@ -15,6 +16,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.Function;
 import java.util.regex.Pattern;
 
 /**
@@ -31,6 +33,7 @@ public final class RecordingClient implements Enqueuer {
     private record Keyed(dev.jobqueue.v1.NewJob request, dev.jobqueue.v1.Job job) {}
 
     private final Codec codec;
+    private final List<Middleware> middleware;
     private final List<Job> jobs = new ArrayList<>();
     private final Map<String, Keyed> keyed = new HashMap<>();
 
@@ -41,7 +44,18 @@ public final class RecordingClient implements Enqueuer {
 
     /** One that writes payloads by a codec. */
     public RecordingClient(Codec codec) {
+        this(codec, List.of());
+    }
+
+    /** One with middleware around its enqueues, as a client's; the first is the outermost one. */
+    public RecordingClient(Middleware... middleware) {
+        this(Codecs.jackson(), List.of(middleware));
+    }
+
+    /** Both. */
+    public RecordingClient(Codec codec, List<? extends Middleware> middleware) {
         this.codec = Objects.requireNonNull(codec, "codec");
+        this.middleware = List.copyOf(middleware);
     }
 
     /** What was enqueued, in order, as a server would have stored it; a replay is no second one. */
@@ -57,18 +71,48 @@ public final class RecordingClient implements Enqueuer {
      */
     @Override
     public synchronized Job enqueue(NewJob job) {
-        return keep(checked(job, "job"));
+        if (middleware.isEmpty()) {
+            return keep(checked(job, "job"));
+        }
+        var kept = new ArrayList<Job>(1);
+        through(List.of(written(job, "job")), jobs -> {
+            kept.add(keep(checked(jobs.get(0), "job")));
+            return kept;
+        });
+        return kept.get(0);
+    }
+
+    private NewJob written(NewJob job, String path) {
+        return TestHooks.get().written(job, codec, path);
+    }
+
+    private List<EnqueueResult> through(List<NewJob> jobs, Function<List<NewJob>, List<Job>> keep) {
+        return TestHooks.get().through(middleware, jobs, changed -> results(keep.apply(changed)));
     }
 
     /** As {@link dev.jobqueue.Client#enqueueMany}, all or none. */
     @Override
     public synchronized List<EnqueueResult> enqueueMany(Collection<NewJob> many) {
+        if (middleware.isEmpty()) {
+            return results(keepMany(many));
+        }
+        var written = new ArrayList<NewJob>(many.size());
+        for (var each : many) {
+            written.add(written(each, "jobs[" + written.size() + "]"));
+        }
+        return through(List.copyOf(written), this::keepMany);
+    }
+
+    private List<Job> keepMany(Collection<NewJob> many) {
         var messages = new ArrayList<dev.jobqueue.v1.NewJob>(many.size());
         for (var each : many) {
             messages.add(checked(each, "jobs[" + messages.size() + "]"));
         }
-        return messages.stream()
-                .map(this::keep)
+        return messages.stream().map(this::keep).toList();
+    }
+
+    private static List<EnqueueResult> results(List<Job> jobs) {
+        return jobs.stream()
                 .map(job -> new EnqueueResult(job.id(), job.replayed(), null))
                 .toList();
     }

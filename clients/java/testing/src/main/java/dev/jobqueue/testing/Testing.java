@@ -84,7 +84,7 @@ public final class Testing {
             throws Exception {
         var given = new Given();
         changes.accept(given);
-        var worker = TestHooks.get().worker(given.codec()).handle(kind, handler);
+        var worker = TestHooks.get().worker(given.codec(), given.middleware).handle(kind, handler);
         return new Typed<>(worker, kind, payload).run(given);
     }
 
@@ -116,7 +116,7 @@ public final class Testing {
     public static Performed<Json> perform(Handler handler, Object payload, Consumer<Given> changes) throws Exception {
         var given = new Given();
         changes.accept(given);
-        var worker = TestHooks.get().worker(given.codec()).handle(KIND, handler);
+        var worker = TestHooks.get().worker(given.codec(), given.middleware).handle(KIND, handler);
         return new Untyped(worker, KIND, payload).run(given);
     }
 
@@ -142,7 +142,7 @@ public final class Testing {
     private static Given given(Worker worker, Consumer<Given> changes) {
         var given = new Given();
         changes.accept(given);
-        return given.codec(TestHooks.get().codec(worker));
+        return given.withoutMiddleware().codec(TestHooks.get().codec(worker));
     }
 
     /** A job that is performed, as often as it is asked for. */
@@ -201,7 +201,7 @@ public final class Testing {
             var failed = before.outcome() == Performed.Outcome.FAILED ? 1 : 0;
             var given = before.next(failed);
             changes.accept(given);
-            return run(given);
+            return run(given.withoutMiddleware());
         }
     }
 
