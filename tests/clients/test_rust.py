@@ -99,7 +99,7 @@ def test_the_package_holds_what_a_user_needs_and_nothing_else() -> None:
         "src",
         "tests",
     } | ({".cargo_vcs_info.json"} & top)
-    assert {"src/v1.rs", "examples/mail.rs", "tests/reports.rs"} <= listed
+    assert {"src/v1.rs", "examples/mail.rs", "tests/reports.rs", "tests/tenants.rs"} <= listed
     about = tomllib.loads((CRATE / "Cargo.toml").read_text())["package"]
     assert {"description", "readme", "license", "rust-version", "keywords", "categories"} <= about.keys()
 
@@ -114,8 +114,9 @@ def test_no_address_is_in_the_versions_that_are_tested() -> None:
         (CRATE / "README.md", CRATE / "doubling", ["src/lib.rs", "src/bin/worker.rs", "src/bin/producer.rs"]),
         (ROOT / "docs" / "kinds.md", CRATE, ["examples/mail.rs"]),
         (ROOT / "docs" / "testing.md", CRATE, ["tests/reports.rs"]),
+        (ROOT / "docs" / "middleware.md", CRATE, ["tests/tenants.rs"]),
     ],
-    ids=["readme", "kinds", "testing"],
+    ids=["readme", "kinds", "testing", "middleware"],
 )
 def test_a_page_shows_programs_as_they_are(page: Path, folder: Path, names: list[str]) -> None:
     shown = re.findall(r"```rust (\S+)\n(.*?)```", page.read_text(), re.DOTALL)

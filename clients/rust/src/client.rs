@@ -17,6 +17,7 @@ use crate::environment::{self, Environment};
 use crate::errors::Error;
 use crate::job::{Job, NewJob, job_of, new_job_message};
 use crate::jobs::{Cancellation, EnqueueResult, Filter, JobPage};
+use crate::middleware::{Middleware, Middlewares};
 use crate::telling::Telling;
 use crate::unique::unique_action;
 use crate::v1;
@@ -40,9 +41,17 @@ pub struct ClientBuilder {
     access: Access,
     deadline: Duration,
     telling: Telling,
+    middleware: Middlewares,
 }
 
 impl ClientBuilder {
+    /// Adds what goes around enqueues. The first is the outermost one. Default: none.
+    #[must_use]
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.add(middleware);
+        self
+    }
+
     /// Is told of enqueues, for metrics and reports of errors. Default: none.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
@@ -82,6 +91,7 @@ impl ClientBuilder {
             access: self.access,
             deadline: self.deadline,
             telling: self.telling,
+            middleware: self.middleware,
             first: Arc::new(FirstUse::new(self.target)),
         })
     }
@@ -100,6 +110,7 @@ pub struct Client {
     pub(crate) access: Access,
     pub(crate) deadline: Duration,
     telling: Telling,
+    middleware: Middlewares,
     pub(crate) first: Arc<FirstUse>,
 }
 
@@ -120,6 +131,7 @@ impl Client {
             access: Access::default(),
             deadline: DEFAULT_DEADLINE,
             telling: Telling::default(),
+            middleware: Middlewares::default(),
         }
     }
 
@@ -169,6 +181,13 @@ impl Client {
     ///
     /// `KindUnknown`, `PayloadInvalid`, `TooLarge`, `IdempotencyKeyReused`, `Duplicate`, `InvalidRequest`; `Overloaded`.
     pub async fn enqueue(&self, job: NewJob) -> Result<Job, Error> {
+        if self.middleware.is_empty() {
+            return self.send(job).await;
+        }
+        self.middleware.enqueue_one(job, |job| self.send(job)).await
+    }
+
+    async fn send(&self, job: NewJob) -> Result<Job, Error> {
         let keyed = !job.idempotency_key.is_empty();
         let message = new_job_message(job);
         let (began, counts) = (Instant::now(), self.counts(std::slice::from_ref(&message)));
@@ -191,7 +210,14 @@ impl Client {
     /// As those of `enqueue`. [`Error::enqueued`] has the results of the batches before, which are committed; the paths
     /// in [`Error::violations`] count from the first job of all.
     pub async fn enqueue_many(&self, jobs: impl IntoIterator<Item = NewJob>) -> Result<Vec<EnqueueResult>, Error> {
-        let mut messages: Vec<_> = jobs.into_iter().map(new_job_message).collect();
+        if self.middleware.is_empty() {
+            return self.send_many(jobs.into_iter().map(new_job_message).collect()).await;
+        }
+        let send = |jobs: Vec<NewJob>| self.send_many(jobs.into_iter().map(new_job_message).collect());
+        self.middleware.enqueue(jobs.into_iter().collect(), send).await
+    }
+
+    async fn send_many(&self, mut messages: Vec<v1::NewJob>) -> Result<Vec<EnqueueResult>, Error> {
         let mut results = Vec::with_capacity(messages.len());
         while !messages.is_empty() {
             let rest = messages.split_off(cut_batch(&messages));

@@ -155,6 +155,41 @@ impl NewJob {
     }
 }
 
+impl NewJob {
+    /// Whether another one is the same, but for its headers and labels.
+    pub(crate) fn is_but_for_marks(&self, other: &Self) -> bool {
+        // All fields are named, so that a new one is not forgotten.
+        let Self {
+            kind,
+            payload,
+            queue,
+            priority,
+            start,
+            max_attempts,
+            timeout,
+            retry_policy,
+            idempotency_key,
+            labels: _,
+            headers: _,
+            hold,
+            key,
+            unique,
+        } = self;
+        *kind == other.kind
+            && *payload == other.payload
+            && *queue == other.queue
+            && *priority == other.priority
+            && *start == other.start
+            && *max_attempts == other.max_attempts
+            && *timeout == other.timeout
+            && *retry_policy == other.retry_policy
+            && *idempotency_key == other.idempotency_key
+            && *hold == other.hold
+            && *key == other.key
+            && *unique == other.unique
+    }
+}
+
 /// A job to enqueue, as a message.
 pub(crate) fn new_job_message(job: NewJob) -> v1::NewJob {
     v1::NewJob {

@@ -85,7 +85,7 @@ pub fn new_idempotency_key() -> String {
 }
 
 /// What became of one job of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EnqueueResult {
     /// The job's id.
@@ -95,6 +95,12 @@ pub struct EnqueueResult {
     /// What was done with this job, which holds the name of the one that was to be enqueued ([`Unique`](crate::Unique)).
     /// None: that one was stored.
     pub unique_action: Option<UniqueAction>,
+}
+
+impl EnqueueResult {
+    pub(crate) fn of(job: &Job) -> Self {
+        Self { id: job.id.clone(), replayed: job.replayed, unique_action: job.unique_action }
+    }
 }
 
 /// The answer to `cancel`.

@@ -58,6 +58,8 @@ mod insight;
 mod job;
 mod jobs;
 mod json;
+mod middleware;
+mod new_jobs;
 #[cfg(feature = "otel")]
 mod otel;
 mod outcomes;
@@ -90,6 +92,7 @@ pub use insight::{Estimate, Explanation, QueueDemand, Reason};
 pub use job::{FailedAttempt, Job, JobProgress, NewJob};
 pub use jobs::{Cancellation, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
 pub use json::{IntoOutput, Json, JsonText};
+pub use middleware::{ForKinds, Middleware, Next, NextEnqueue, for_kinds};
 #[cfg(feature = "otel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
 pub use otel::OpenTelemetry;

@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::messages::new_id;
+use super::ids::new_id;
 use crate::convert::{duration_message, whole};
 use crate::errors::Error;
 use crate::job::NewJob;
 use crate::json::JsonText;
+use crate::middleware::{Middleware, Middlewares};
 use crate::outcomes::Stop;
 use crate::typed::JobKind;
 use crate::v1;
@@ -51,6 +52,7 @@ pub struct TestJob {
     pub(super) stop_at: Option<StopAt>,
     pub(super) within: Duration,
     pub(super) catch: bool,
+    pub(super) middleware: Middlewares,
 }
 
 impl TestJob {
@@ -75,6 +77,7 @@ impl TestJob {
             stop_at: None,
             within: WITHIN,
             catch: false,
+            middleware: Middlewares::default(),
         }
     }
 
@@ -191,6 +194,12 @@ impl TestJob {
     /// Answers an ordinary failure, or a panic, as an outcome.
     pub fn catch(mut self) -> Self {
         self.catch = true;
+        self
+    }
+
+    /// Adds what goes around the handler and its follow-ups. The first is the outermost one. A worker has its own.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.add(middleware);
         self
     }
 

@@ -27,8 +27,8 @@
 //!
 //! What only a server knows does not hold: the schema of a kind, slots, permissions, limits.
 
+mod ids;
 mod job;
-mod messages;
 mod performed;
 mod performing;
 mod recording;

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::job::TestJob;
-use super::messages::new_job_of;
 use crate::convert::duration_of;
 use crate::errors::Error;
 use crate::job::NewJob;
 use crate::json::JsonText;
+use crate::new_jobs::new_job_of;
 use crate::v1;
 use crate::v1::outcome::Outcome as Message;
 

@@ -16,7 +16,7 @@ use crate::errors::Error;
 use crate::json::IntoOutput;
 use crate::outcomes::{HandlerError, HandlerResult};
 use crate::typed::JobKind;
-use crate::worker::{Handler, LeasedJob, Worker, attempt as run, caught, of_job, of_kind};
+use crate::worker::{Handler, LeasedJob, Worker, around, attempt as run, caught, names_of, of_job, of_kind};
 
 /// A handler has not ended in the time that the test gives it. It is dropped; what it has spawned runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,11 @@ pub trait Handles<M> {
 }
 
 #[doc(hidden)]
-pub struct Made(Handler);
+pub struct Made {
+    handler: Handler,
+    /// Of its kind. None: it is a worker's, which has its middleware around it.
+    names: Vec<String>,
+}
 
 impl<F, R, T> Handles<(R, T)> for F
 where
@@ -55,8 +59,8 @@ where
     R: Future<Output = HandlerResult<T>> + Send + 'static,
     T: IntoOutput + 'static,
 {
-    fn handler(self, _: &str) -> Result<Made, Error> {
-        Ok(Made(of_job(self)))
+    fn handler(self, kind: &str) -> Result<Made, Error> {
+        Ok(Made { handler: of_job(self), names: vec![kind.to_owned()] })
     }
 }
 
@@ -67,13 +71,13 @@ where
     R: Future<Output = HandlerResult<K::Output>> + Send + 'static,
 {
     fn handler(self, _: &str) -> Result<Made, Error> {
-        Ok(Made(of_kind(self)))
+        Ok(Made { handler: of_kind(self), names: names_of::<K>() })
     }
 }
 
 impl Handles<()> for &Worker {
     fn handler(self, kind: &str) -> Result<Made, Error> {
-        self.handler_of(kind).map(Made).map_err(|kinds| {
+        self.handler_of(kind).map(|handler| Made { handler, names: Vec::new() }).map_err(|kinds| {
             Error::invalid("kind", format!("the worker has no handler of kind {kind:?}; it has: {}", kinds.join(", ")))
         })
     }
@@ -89,13 +93,17 @@ impl Handles<()> for &Worker {
 /// What the handler failed with, itself, where that is an ordinary failure: [`TestJob::catch`] answers it. What
 /// [`retry`](crate::retry), [`discard`](crate::discard), [`snooze`](crate::snooze) and [`cancelled`](crate::cancelled) make
 /// are outcomes. [`StillRunning`], by [`HandlerError::downcast_ref`]: it has not ended in time. [`Error`]: the worker has no
-/// handler of the kind.
+/// handler of the kind, or the job has middleware, which is the worker's.
 ///
 /// # Panics
 ///
 /// Where the handler panics, unless that is caught.
 pub async fn perform<M>(handler: impl Handles<M>, job: TestJob) -> HandlerResult<Performed> {
-    let Made(handler) = handler.handler(&job.kind)?;
+    let Made { handler, names } = handler.handler(&job.kind)?;
+    if names.is_empty() && !job.middleware.is_empty() {
+        return Err(Error::invalid("middleware", "it is beside a worker: a worker has its own").into());
+    }
+    let handler = around(handler, &job.middleware, &names);
     let (leased, told) = watched(&job);
     let raised = Arc::new(Mutex::new(None));
     let (keeps_error, keeps_panic) = (raised.clone(), raised.clone());

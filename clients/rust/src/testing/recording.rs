@@ -7,11 +7,12 @@ use std::time::SystemTime;
 
 use tonic::Code;
 
-use super::messages::new_id;
+use super::ids::new_id;
 use crate::enqueue::Enqueue;
 use crate::errors::{Error, ErrorKind};
 use crate::job::{Job, NewJob, job_of, new_job_message};
 use crate::jobs::EnqueueResult;
+use crate::middleware::{Middleware, Middlewares};
 use crate::v1;
 
 const PAYLOAD_BYTES: usize = 1024 * 1024;
@@ -23,6 +24,7 @@ const PAYLOAD_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct RecordingClient {
     kept: Mutex<Kept>,
+    middleware: Middlewares,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +38,13 @@ impl RecordingClient {
     /// One that has nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Adds what goes around enqueues. The first is the outermost one. Default: none.
+    #[must_use]
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.add(middleware);
+        self
     }
 
     /// What was enqueued, in order; a replay is no second one. They compare with [`NewJob::of`] and [`NewJob::new`].
@@ -66,29 +75,27 @@ impl RecordingClient {
         Ok(answer)
     }
 
-    fn keep_all(&self, jobs: impl IntoIterator<Item = NewJob>) -> Result<Vec<EnqueueResult>, Error> {
-        let jobs: Vec<NewJob> = jobs.into_iter().collect();
+    fn keep_all(&self, jobs: Vec<NewJob>) -> Result<Vec<EnqueueResult>, Error> {
         // All or none.
         for (number, job) in jobs.iter().enumerate() {
             check(job, &format!("jobs[{number}]"))?;
         }
         let answers = jobs.into_iter().enumerate().map(|(number, job)| self.keep(job, &format!("jobs[{number}]")));
-        answers
-            .map(|answer| answer.map(|job| EnqueueResult { id: job.id, replayed: job.replayed, unique_action: None }))
-            .collect()
+        answers.map(|answer| answer.map(|job| EnqueueResult::of(&job))).collect()
     }
 }
 
 impl Enqueue for RecordingClient {
-    fn enqueue(&self, job: NewJob) -> impl Future<Output = Result<Job, Error>> + Send {
-        ready(self.keep(job, "job"))
+    async fn enqueue(&self, job: NewJob) -> Result<Job, Error> {
+        self.middleware.enqueue_one(job, |job| ready(self.keep(job, "job"))).await
     }
 
     fn enqueue_many(
         &self,
         jobs: impl IntoIterator<Item = NewJob> + Send,
     ) -> impl Future<Output = Result<Vec<EnqueueResult>, Error>> + Send {
-        ready(self.keep_all(jobs))
+        let jobs = jobs.into_iter().collect();
+        self.middleware.enqueue(jobs, |jobs| ready(self.keep_all(jobs)))
     }
 }
 

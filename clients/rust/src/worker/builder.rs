@@ -10,12 +10,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::Worker;
+use super::around::around;
 use super::leased_job::LeasedJob;
 use super::observer::Observer;
 use crate::access::Access;
 use crate::environment::Environment;
 use crate::errors::Error;
 use crate::json::{IntoOutput, JsonText};
+use crate::middleware::{Middleware, Middlewares};
 use crate::outcomes::HandlerError;
 use crate::telling::Telling;
 use crate::typed::{JobKind, output_text, payload_in};
@@ -46,6 +48,11 @@ where
         let handler = handler.clone();
         async move { output_text::<K>(&handler(payload_in::<K>(&job)?, job).await?) }.boxed()
     })
+}
+
+/// A typed kind's name, and its older ones.
+pub(crate) fn names_of<K: JobKind>() -> Vec<String> {
+    std::iter::once(&K::NAME).chain(K::ALIASES).map(|name| (*name).to_owned()).collect()
 }
 
 /// What the builder has made.
@@ -87,8 +94,9 @@ pub struct WorkerBuilder {
     queues: Vec<String>,
     concurrency: u32,
     slots_by_kind: HashMap<String, u32>,
-    /// With what the code names each.
-    handlers: Vec<(String, Handler, &'static str)>,
+    /// Each with the names of its kind, and what the code names it.
+    handlers: Vec<(Vec<String>, Handler, &'static str)>,
+    middleware: Middlewares,
     name: Option<String>,
     labels: HashMap<String, String>,
     session_ttl: Option<Duration>,
@@ -109,6 +117,7 @@ impl WorkerBuilder {
             concurrency: 8,
             slots_by_kind: HashMap::new(),
             handlers: Vec::new(),
+            middleware: Middlewares::default(),
             name: None,
             labels: HashMap::new(),
             session_ttl: None,
@@ -146,7 +155,7 @@ impl WorkerBuilder {
         R: Future<Output = Result<T, HandlerError>> + Send + 'static,
         T: IntoOutput + 'static,
     {
-        self.handlers.push((kind.into(), of_job(handler), type_name::<F>()));
+        self.handlers.push((vec![kind.into()], of_job(handler), type_name::<F>()));
         self
     }
 
@@ -161,10 +170,7 @@ impl WorkerBuilder {
         F: Fn(K, LeasedJob) -> R + Send + Sync + 'static,
         R: Future<Output = Result<K::Output, HandlerError>> + Send + 'static,
     {
-        let handler = of_kind(handler);
-        for kind in std::iter::once(&K::NAME).chain(K::ALIASES) {
-            self.handlers.push(((*kind).to_owned(), handler.clone(), type_name::<F>()));
-        }
+        self.handlers.push((names_of::<K>(), of_kind(handler), type_name::<F>()));
         self
     }
 
@@ -242,6 +248,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// Adds what goes around the handlers, also those that are added later, and around their follow-ups. The first is the
+    /// outermost one. Default: none.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.add(middleware);
+        self
+    }
+
     /// Answers `/livez` and `/readyz` over HTTP at an address of this host, such as `127.0.0.1:8081`, while the worker
     /// runs; after an error until the worker is dropped. In a thread of its own. Needs the feature `health`. Default: off.
     ///
@@ -267,12 +280,16 @@ impl WorkerBuilder {
         let queues = if self.queues.is_empty() { vec!["default".to_owned()] } else { self.queues };
         let mut handlers = HashMap::new();
         let mut names: HashMap<String, &str> = HashMap::new();
-        for (kind, handler, name) in self.handlers {
-            if let Some(first) = names.insert(kind.clone(), name) {
-                let what = format!("kind {kind:?} has a handler already: {first}, in the worker of queues {queues:?}");
-                return Err(Error::invalid("handle", what));
+        for (kinds, handler, name) in self.handlers {
+            let handler = around(handler, &self.middleware, &kinds);
+            for kind in kinds {
+                if let Some(first) = names.insert(kind.clone(), name) {
+                    let what =
+                        format!("kind {kind:?} has a handler already: {first}, in the worker of queues {queues:?}");
+                    return Err(Error::invalid("handle", what));
+                }
+                handlers.insert(kind, handler.clone());
             }
-            handlers.insert(kind, handler);
         }
         if handlers.is_empty() {
             return Err(Error::invalid("handle", "the worker has no handler: add one"));

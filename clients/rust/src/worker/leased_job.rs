@@ -146,8 +146,7 @@ impl LeasedJob {
         let mut follow_ups = self.lock();
         let bytes = follow_ups.bytes + message.encoded_len();
         if follow_ups.jobs.len() == FOLLOW_UPS || bytes > FOLLOW_UPS_BYTES {
-            let what = format!("a job has at most {FOLLOW_UPS} follow-ups, of {FOLLOW_UPS_BYTES} bytes in all");
-            return Err(Error::invalid("follow_up", what));
+            return Err(too_many());
         }
         follow_ups.bytes = bytes;
         follow_ups.jobs.push(message);
@@ -156,6 +155,22 @@ impl LeasedJob {
 
     pub(super) fn take_follow_ups(&self) -> Vec<v1::NewJob> {
         std::mem::take(&mut self.lock().jobs)
+    }
+
+    pub(super) fn follow_up_count(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    /// Follow-ups that were taken, with other headers and labels.
+    pub(super) fn put_follow_ups(&self, jobs: Vec<v1::NewJob>) -> Result<(), Error> {
+        let bytes = jobs.iter().map(Message::encoded_len).sum();
+        if bytes > FOLLOW_UPS_BYTES {
+            return Err(too_many());
+        }
+        let mut follow_ups = self.lock();
+        follow_ups.bytes = bytes;
+        follow_ups.jobs.splice(0..0, jobs);
+        Ok(())
     }
 
     pub(super) fn message(&self) -> &v1::LeasedJob {
@@ -179,6 +194,11 @@ impl LeasedJob {
     fn lock(&self) -> std::sync::MutexGuard<'_, FollowUps> {
         self.inner.follow_ups.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn too_many() -> Error {
+    let what = format!("a job has at most {FOLLOW_UPS} follow-ups, of {FOLLOW_UPS_BYTES} bytes in all");
+    Error::invalid("follow_up", what)
 }
 
 impl fmt::Debug for LeasedJob {

@@ -6,6 +6,7 @@
 //! tell the server. `Link` keeps it on a `Stream`: connects, moves, and leaves by `drain`.
 
 mod answers;
+mod around;
 mod attempt;
 mod builder;
 mod capacity;
@@ -48,8 +49,9 @@ use link::Link;
 use session::Session;
 #[cfg(feature = "testing")]
 pub(crate) use {
+    around::around,
     attempt::{attempt, caught},
-    builder::{Handler, of_job, of_kind},
+    builder::{Handler, names_of, of_job, of_kind},
 };
 
 /// Runs jobs, each in a task of its own. Clones are the same worker.

@@ -4,6 +4,7 @@
 mod admin;
 mod jobs;
 mod line;
+mod middleware;
 mod repeated;
 mod testing;
 mod tokens;

@@ -1,4 +1,4 @@
-//! The contract's messages as what a test reads.
+//! Jobs to enqueue, as their messages have them.
 
 use crate::convert::{duration_of, policy_of, time_of};
 use crate::job::NewJob;
@@ -7,18 +7,8 @@ use crate::json::JsonText;
 use crate::unique::{OnConflict, Unique, UniqueField, UniqueScope, Until};
 use crate::v1;
 
-/// A UUID (version 4).
-pub(super) fn new_id() -> String {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).expect("the system's random numbers can't be read");
-    random[6] = random[6] & 0x0f | 0x40;
-    random[8] = random[8] & 0x3f | 0x80;
-    let digits = format!("{:032x}", u128::from_be_bytes(random));
-    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
-}
-
 /// The job that a message enqueues.
-pub(super) fn new_job_of(message: v1::NewJob) -> NewJob {
+pub(crate) fn new_job_of(message: v1::NewJob) -> NewJob {
     NewJob {
         kind: message.kind,
         payload: match message.content {
