@@ -19,8 +19,9 @@ from jobqueue_server.core.lease.session import Session
 from jobqueue_server.core.session import own_load
 from jobqueue_server.core.session.load import ANY_SIZE, Place, Workers, read
 from jobqueue_server.core.session.own_load import OwnLoad, OwnLoads
+from tests.store.stored import SCOPE
 
-from ..brain import SCOPE, lane, session
+from ..brain import lane, session
 
 pytestmark = pytest.mark.unit
 
