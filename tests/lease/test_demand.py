@@ -131,7 +131,7 @@ async def test_demand_is_read_once_a_second_for_all_who_ask(
 ) -> None:
     await place.enqueue()
     await until(place, runnable=1)
-    reads = Count(monkeypatch, InsightStore, "queue_demand")
+    reads = Count(monkeypatch, InsightStore, "queue_demand_few")
     began = time.monotonic()
     same = [await demand(place) for _ in range(50)]
     assert len({each.read_at.ToNanoseconds() for each in same}) <= 1 + reads.calls
@@ -153,7 +153,7 @@ async def test_metrics_tell_what_queues_want_and_read_it_only_while_somebody_rea
     monkeypatch.setattr(gauges, "DEPTHS_EVERY", 0.02)
     # On a busy machine a slow round would be followed by a long rest.
     monkeypatch.setattr(duty_cycle, "_SHARE", 0)
-    reads = Count(monkeypatch, InsightStore, "queue_demand")
+    reads = Count(monkeypatch, InsightStore, "queue_demand_few")
     rounds = Count(monkeypatch, Depths, "read")
     async with Place(dsn, metrics_addr="127.0.0.1:0") as place:
 
@@ -178,6 +178,24 @@ async def test_metrics_tell_what_queues_want_and_read_it_only_while_somebody_rea
         await rounds.more(3)
         assert reads.calls == 0
         assert await told() == {}
+
+
+async def test_a_queue_of_few_jobs_is_read_in_short_and_what_that_leaves_out_in_full(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Count(monkeypatch, InsightStore, "queue_demand")
+    await place.batch(100)
+    answer = await until(place, runnable=100)
+    assert (answer.later, answer.held, full.calls) == (0, 0, 0)
+    await place.enqueue("other")
+    await place.enqueue("third", delay=60.0)
+    await until(place, runnable=101, later=1)
+    assert full.calls == 0
+    await place.enqueue("third", hold=True)
+    await until(place, runnable=101, later=1, held=1)
+    assert full.calls > 0
+    await place.batch(3)
+    await until(place, runnable=104, later=1, held=1)
 
 
 class Count:

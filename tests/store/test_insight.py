@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from jobqueue_server.store.database import COLD_SETTINGS
 from jobqueue_server.store.statements import statement
@@ -154,12 +155,46 @@ async def test_demand_counts_each_sort_by_reading_few(dsn: str) -> None:
         await connection.close()
 
 
+@pytest.mark.parametrize("state", [1, 3, 4])
+@pytest.mark.parametrize("jobs", [0, 1, 100, 101])
+async def test_the_short_read_says_what_the_long_one_does_or_nothing(dsn: str, jobs: int, state: int) -> None:
+    connection = await prepared_when_empty(dsn)
+    try:
+        await connection.execute(f"prepare f (int4[]) as {statement('queue_demand_few')}")
+        lane = await connection.fetchval(
+            "with k as (insert into kind (namespace_id, name) values (1, 'few') returning id)"
+            " insert into lane (queue_id, kind_id) select 1, id from k returning id"
+        )
+        # Some of them are due later.
+        await connection.execute(
+            "insert into live_job (id, run_at, lane_id, priority, max_attempts, state, hold, losses)"
+            " select gen_random_uuid(), now() + (i % 20 - 15) * interval '1 minute', $1, 4 + i % 2, 3, $2::int2,"
+            " case when $2 = 3 then 4 end, case when $2 = 4 then 2 else 0 end from generate_series(1, $3::int4) i",
+            lane,
+            state,
+            jobs,
+        )
+        (long,) = await connection.fetch(statement("queue_demand"), [lane], MOST, MOST)
+        short = await connection.fetch(statement("queue_demand_few"), [lane])
+        names = ("lane_id", "due", "due_since", "later", "held", "held_by_key")
+        told = [tuple(row[name] for name in names) for row in short]
+        few = jobs == 0 or (state == 1 and jobs <= 100)
+        assert told == ([tuple(long[name] for name in names)] if few else [])
+        # Beside it and in it are many that it may not read.
+        assert await pages_read(connection, f"f ('{{{lane}}}')") < 130
+        assert await connection.fetch(statement("queue_demand_few"), [1, 2]) == []
+        assert await pages_read(connection, "f ('{1, 2}')") < 260
+    finally:
+        await connection.close()
+
+
 async def test_reads_are_planned_once_and_not_each_time(dsn: str) -> None:
     # To plan one takes up to ten times as long as to run it.
     reads: dict[str, tuple[object, ...]] = {
         "explain_job": (uuid4(), 1, [1, 2], MOST),
         "explain_key": (uuid4(), 20, MOST),
         "queue_demand": ([1, 2], MOST, MOST),
+        "queue_demand_few": ([1, 2],),
     }
     connection = await asyncpg.connect(dsn, server_settings={**COLD_SETTINGS, "jit": "off"})
     try:

@@ -149,7 +149,7 @@ class Demands:
             DatabaseAway: It can't be read now.
         """
         lanes = {lane.id: lane for lane in self._catalog.lanes()}
-        rows = await self._store.queue_demand(list(lanes), most=MOST_DUE, most_waiting=0)
+        rows = (await self._read_waiting(list(lanes), most_waiting=0)).values()
         running = await self._running_now()
         left = await self._left_of_kinds(lanes.values(), running)
         found: dict[tuple[str, str], _Wants] = {}
@@ -202,10 +202,14 @@ class Demands:
         """How many jobs run, by lane, read once for all who ask."""
         return await self._running.get(None, lambda: self._store.running(MOST_RUNNING))
 
-    async def _read_waiting(self, lanes: list[int]) -> Mapping[int, Record]:
-        """What waits in these lanes."""
-        rows = await self._store.queue_demand(lanes, most=MOST_DUE, most_waiting=MOST_WAITING)
-        return {row["lane_id"]: row for row in rows}
+    async def _read_waiting(self, lanes: list[int], most_waiting: int = MOST_WAITING) -> Mapping[int, Record]:
+        """What waits in these lanes. Most have few jobs, which is read in a fifth of the time."""
+        found = {row["lane_id"]: row for row in await self._store.queue_demand_few(lanes)}
+        rest = [lane for lane in lanes if lane not in found]
+        if rest:
+            rows = await self._store.queue_demand(rest, most=MOST_DUE, most_waiting=most_waiting)
+            found |= {row["lane_id"]: row for row in rows}
+        return found
 
     def _stands(self, name: str, *, paused: bool) -> str:
         """What keeps all jobs of a queue from being handed out, in words; empty: nothing does."""

@@ -70,6 +70,13 @@ class InsightStore:
         """A row for each lane: due (jobs, at most `most` of a state), due_since, later, held, held_by_key, now."""
         return await self._database.fetch("queue_demand", lanes, most, most_waiting)
 
+    async def queue_demand_few(self, lanes: Sequence[int]) -> list[Record]:
+        """As `queue_demand`, of those of these lanes that have 100 jobs at most, and none held back or that runs alone.
+
+        No bound of `queue_demand` may be below that. It takes half the time of that, or less.
+        """
+        return await self._database.fetch("queue_demand_few", lanes)
+
     async def running(self, most: int) -> dict[int, int]:
         """How many jobs run, by lane; at most `most` in all."""
         return {row["lane_id"]: row["jobs"] for row in await self._database.fetch("running_depths", most)}
