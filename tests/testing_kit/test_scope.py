@@ -303,6 +303,20 @@ def test_a_command_that_is_no_server_is_named(monkeypatch: pytest.MonkeyPatch):
         TestServer.start()
 
 
+@pytest.mark.parametrize(
+    ("said", "shared", "asked"),
+    [("1", None, True), ("0", None, False), ("", None, False), ("1", False, False), ("0", True, True)],
+)
+def test_a_shared_server_is_asked_for_by_the_call_or_else_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, said: str, shared: bool | None, asked: bool
+):
+    monkeypatch.setenv("JOBQUEUE_SERVER_COMMAND", "false")
+    monkeypatch.setenv("JOBQUEUE_TEST_SHARED", said)
+    command = "false ephemeral --shared" if asked else "false ephemeral"
+    with pytest.raises(ServerMissing, match=f"^{command} ended with 1"):
+        TestServer.start(shared=shared)
+
+
 def test_a_server_that_runs_is_used_and_goes_on(server: TestServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JOBQUEUE_TEST_SERVER", server.target)
     monkeypatch.setenv("JOBQUEUE_TEST_KEY", server.key)

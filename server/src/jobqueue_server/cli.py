@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -212,6 +212,14 @@ def ephemeral(
             help="Copy a database that was made before, from the user's cache folder; make it where it is missing.",
         ),
     ] = True,
+    shared: Annotated[
+        bool,
+        typer.Option(
+            "--shared",
+            help="Find the server that other callers of this user have started, or start it; the last caller ends it.",
+        ),
+    ] = False,
+    serves: Annotated[Path | None, typer.Option("--serves", hidden=True)] = None,
 ) -> None:
     """Serve for tests: a database of its own on free ports of loopback, all of which ends when stdin does.
 
@@ -221,13 +229,26 @@ def ephemeral(
     for name in set(os.environ) - set(without_settings(os.environ)):
         del os.environ[name]
     logs.configure("error", "human")
+    from .ephemeral.server import Ephemeral, end_of_input
+    from .ephemeral.shared import Shared, command
+    from .ephemeral.templates import Templates, key_of_this_version
+
+    if shared:
+        try:
+            print(Shared(key_of_this_version()).join(command(template=template)), flush=True)
+            end_of_input()
+        except (EmbeddedPostgresError, migrate.MigrationError) as error:
+            _fail(str(error))
+        except KeyboardInterrupt:
+            pass
+        return
+    callers = None if serves is None else Shared("", serves)
+    say = partial(print, flush=True) if callers is None else callers.tell
+    wait = end_of_input if callers is None else callers.wait_until_alone
 
     async def work() -> None:
-        from .ephemeral.server import Ephemeral, end_of_input
-        from .ephemeral.templates import Templates
-
         templates = Templates.of_this_version() if template else None
-        await Ephemeral(sys.stdout, end_of_input, templates).run()
+        await Ephemeral(say, wait, templates).run()
 
     run(work)
 

@@ -5,6 +5,7 @@ A suite that uses none of them does not load the client.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def jobqueue_server() -> Iterator[TestServer]:
-    """A real server, for all tests of the session."""
+    """A real server, for all tests of the session; under pytest-xdist all workers have the same."""
     from jobqueue.testing import TestServer
 
-    with TestServer.start() as server:
+    shared = True if "PYTEST_XDIST_WORKER" in os.environ else None
+    with TestServer.start(shared=shared) as server:
         yield server
 
 

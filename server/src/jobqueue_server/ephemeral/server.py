@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..bootstrap import first_key
@@ -53,14 +53,16 @@ class Ephemeral:
     """A server that lives until it is told to leave.
 
     Args:
-        said: Where it says that it answers: one line of JSON with `grpc` and `http` (HOST:PORT), `key` (permits
-            everything, in the namespace `default`), `version` and `pid`.
+        say: Called when it answers, with one line of JSON: `grpc` and `http` (HOST:PORT), `key` (permits everything,
+            in the namespace `default`), `version` and `pid`.
         wait: Waits, in a thread of its own, until it is to leave.
         templates: Where clusters are that were made before; None: each start makes one.
     """
 
-    def __init__(self, said: TextIO, wait: Callable[[], object], templates: Templates | None) -> None:
-        self._said = said
+    def __init__(
+        self, say: Callable[[str], object], wait: Callable[[], object], templates: Templates | None
+    ) -> None:
+        self._say = say
         self._wait = wait
         self._templates = templates
 
@@ -123,11 +125,7 @@ class Ephemeral:
 
     def _tell(self, app: App, key: str) -> None:
         where = {"grpc": f"127.0.0.1:{app.grpc_port}", "http": f"127.0.0.1:{app.http_port}"}
-        print(
-            json.dumps({**where, "key": key, "version": __version__, "pid": os.getpid()}),
-            file=self._said,
-            flush=True,
-        )
+        self._say(json.dumps({**where, "key": key, "version": __version__, "pid": os.getpid()}))
 
     def _leave_after_wait(self, leave: Callable[[], object]) -> None:
         self._wait()

@@ -59,7 +59,8 @@ class TestServer:
     of an administrator in JOBQUEUE_TEST_KEY. JOBQUEUE_SERVER_COMMAND: what is run, with `ephemeral` behind it.
     `jobqueue-server` beside this Python, or on PATH.
 
-    A server that was started ends by `close`, and with this process in whatever way that ends.
+    A server that was started ends by `close`, and with this process in whatever way that ends. One that is shared ends
+    with the last of the processes that share it.
 
     Attributes:
         target: Its address, HOST:PORT.
@@ -75,15 +76,21 @@ class TestServer:
         self._process = process
 
     @classmethod
-    def start(cls) -> Self:
+    def start(cls, *, shared: bool | None = None) -> Self:
         """Finds or starts it. Starting takes some seconds.
+
+        Args:
+            shared: Whether all processes of this user that ask for a shared one get the same server, such as the
+                workers of pytest-xdist. None: as JOBQUEUE_TEST_SHARED says (1 or 0), and not where it is not set.
 
         Raises:
             ServerMissing: There is none, or it does not start.
         """
         if target := os.environ.get("JOBQUEUE_TEST_SERVER"):
             return cls(target, os.environ.get("JOBQUEUE_TEST_KEY", ""))
-        command = [*_command(), "ephemeral"]
+        if shared is None:
+            shared = os.environ.get("JOBQUEUE_TEST_SHARED", "0") not in ("", "0")
+        command = [*_command(), "ephemeral", *(["--shared"] if shared else [])]
         try:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         except OSError as error:
@@ -97,7 +104,7 @@ class TestServer:
             code = process.wait()
             raise ServerMissing(
                 f"{shlex.join(command)} ended with {code} before it answered; its words are above. "
-                "A server that does not know `ephemeral` is too old for this client"
+                "A server that does not know this command is too old for this client"
             )
         said = json.loads(line)
         return cls(said["grpc"], said["key"], process)
