@@ -27,6 +27,8 @@ MODULE = ROOT / "clients" / "go"
 # The Go that is there: another one would have to be downloaded.
 ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false"}
 
+#: The command of a server for tests.
+SERVER = str(Path(sys.executable).with_name("jobqueue-server"))
 
 #: A value of each type of clients/go/internal/shapes.
 _TREE = {"name": "a", "parent": None, "children": [{"name": "b", "children": None}]}
@@ -103,8 +105,8 @@ async def test_the_programs_of_the_pages_run_as_they_stand(
 ) -> None:
     pages = [(ROOT / "docs" / name).read_text() for name in ("kinds.md", "testing.md", "middleware.md")]
     app = program_of(pages, tmp_path / "app", address)
-    said = go("test", "-mod=mod", "-v", ".", folder=app)
-    assert said.count("--- PASS") == 4
+    said = go("test", "-mod=mod", "-v", ".", folder=app, JOBQUEUE_SERVER_COMMAND=SERVER)
+    assert said.count("--- PASS") == 5
     go("build", "-mod=mod", "-o", f"{tmp_path}/program", ".", folder=app)
     program = Process([str(tmp_path / "program")], tmp_path / "program.log", {})
     processes.append(program)
@@ -197,6 +199,14 @@ def changed(value: Any, random: Random) -> Any:
             case _:
                 return [*value[:at], changed(value[at], random), *value[at + 1 :]]
     return random.choice(ODD)
+
+
+async def test_a_test_has_a_namespace_of_a_server_that_is_started_for_it() -> None:
+    tests = "^Test(InAScope|Scopes|AServerForTests)"
+    command = ["test", "-count=1", "-v", "-run", tests, "./jobqueue/jobqueuetest"]
+    said = await asyncio.to_thread(go, *command, JOBQUEUE_SERVER_COMMAND=SERVER)
+    assert "--- SKIP" not in said
+    assert said.count("\n--- PASS") == 9
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@ package jobqueue
 import (
 	"context"
 	"encoding/json"
+	"runtime/debug"
+	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"jobqueue.dev/go/internal/testhook"
@@ -26,6 +29,15 @@ func init() {
 	testhook.Job = func(message *pb.Job) any { return jobOf(message) }
 	testhook.LeasedJob = func(message *pb.LeasedJob, report func(*pb.Progress)) any { return leasedJob(message, report) }
 	testhook.Refused = refused
+	testhook.Moved = moved
+	testhook.Invoke = func(ctx context.Context, client any, do testhook.Call) error {
+		made := client.(*Client)
+		once := func(ctx context.Context, _ struct{}, options ...grpc.CallOption) (struct{}, error) {
+			return struct{}{}, do(ctx, made.connection, options...)
+		}
+		_, err := call(ctx, made, false, once, struct{}{})
+		return err
+	}
 	testhook.Around = func(handler any, kind string, middleware any) any {
 		return surrounded(handler.(Handler), []string{kind}, middleware.([]Middleware))
 	}
@@ -49,6 +61,42 @@ func init() {
 			})
 		return testhook.Attempt{Stop: made.stop, Ended: ended}
 	}
+}
+
+// moved is a worker of another server with the handlers of one, of which ordinary failures are told.
+func moved(worker any, target, token string, failed func(error)) (any, []string, error) {
+	from := worker.(*Worker)
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	made, err := NewWorker(target, WorkerOptions{
+		Access: Access{Token: token}, Queues: from.options.Queues, Concurrency: from.options.Concurrency,
+		Logger: from.options.Logger, ShutdownGrace: time.Second,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	for kind, handler := range from.handlers {
+		run := handler.run
+		handler.run = func(ctx context.Context, job *LeasedJob) (any, error) {
+			defer func() {
+				if value := recover(); value != nil {
+					failed(&PanicError{value, string(debug.Stack())})
+					panic(value)
+				}
+			}()
+			output, err := run(ctx, job)
+			if err != nil {
+				failure := outcomeOfError(err, context.Cause(ctx)).GetFailure()
+				if failure != nil && !failure.GetPermanent() && failure.GetRetryAfter() == nil {
+					failed(err)
+				}
+			}
+			return output, err
+		}
+		made.handlers[kind] = handler
+	}
+	made.idle.Kinds = kindsOf(made.handlers)
+	return made, made.options.Queues, nil
 }
 
 func refused(code codes.Code, reason, field, words string, metadata map[string]string) error {

@@ -5,6 +5,7 @@ package testhook
 import (
 	"context"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	pb "jobqueue.dev/go/jobqueue/v1"
@@ -28,6 +29,9 @@ type End struct {
 	Err error
 }
 
+// Call makes one call.
+type Call = func(ctx context.Context, connection grpc.ClientConnInterface, options ...grpc.CallOption) error
+
 var (
 	// Message is that of a jobqueue.NewJob, which a worker of its kind could read; the path is for errors.
 	Message func(job any, path string) (*pb.NewJob, error)
@@ -44,6 +48,11 @@ var (
 	// Through calls the enqueue side of a []jobqueue.Middleware, and then the function, which answers a
 	// []jobqueue.EnqueueResult.
 	Through func(ctx context.Context, middleware any, messages []*pb.NewJob, send func() (any, error)) error
+	// Invoke makes one call by the connection of a *jobqueue.Client, with its credentials. The error is a *jobqueue.Error.
+	Invoke func(ctx context.Context, client any, do Call) error
+	// Moved is a *jobqueue.Worker of another server with the handlers of one, which tell the function of ordinary failures;
+	// and its queues.
+	Moved func(worker any, target, token string, failed func(error)) (any, []string, error)
 	// Refused is the *jobqueue.Error of a reason, as a server makes it. An empty field: no single one is wrong.
 	Refused func(code codes.Code, reason, field, words string, metadata map[string]string) error
 )
