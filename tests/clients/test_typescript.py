@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -77,11 +78,24 @@ async def test_a_real_server_is_told_kinds_and_keeps_what_an_operator_set(
     assert await processes[0].ended() == 0
 
 
+def tested(*programs: str) -> str:
+    """What node's test runner says of programs that ask for a real server."""
+    env = {**os.environ, "JOBQUEUE_SERVER_COMMAND": str(Path(sys.executable).with_name("jobqueue-server"))}
+    command = ["node", "--test", "--test-timeout=240000", *programs]
+    done = subprocess.run(command, cwd=PACKAGE, env=env, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
 def test_the_tests_of_the_page_on_testing_compile_and_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
-    programs = built(page, tmp_path)
-    done = subprocess.run(["node", "--test", *map(str, programs)], capture_output=True, text=True)
-    assert "# pass 3" in done.stdout, done.stdout + done.stderr
+    said = tested(*map(str, built(page, tmp_path)))
+    assert "# pass 4" in said, said
+
+
+def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
+    npm("exec", "--", "tsc")
+    said = tested(".build/test/scope.test.js")
+    assert "# pass 11" in said, said
 
 
 def test_the_tests_of_the_page_on_middleware_compile_and_pass(tmp_path: Path) -> None:
@@ -128,6 +142,7 @@ def test_the_package_ships_what_it_exports_and_nothing_else() -> None:
         "dist/index.js",
         "dist/index.d.ts",
         "dist/testing/index.js",
+        "dist/testing/setup.js",
         "dist/v1.js",
         "README.md",
         "LICENSE",

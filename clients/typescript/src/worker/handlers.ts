@@ -64,6 +64,12 @@ export class Handlers {
     }
   }
 
+  /** Takes the handlers of another worker as they are, each changed by `change`. */
+  adopt(others: Handlers, change: (handler: Handler) => Handler): void {
+    for (const [kind, handler] of others.#functions) this.#functions.set(kind, change(handler));
+    Object.assign(this.slotsByKind, others.slotsByKind);
+  }
+
   get(kind: string): Handler | undefined {
     return this.#functions.get(kind);
   }

@@ -18,6 +18,8 @@ import type { WorkerStatus } from "./status.js";
 
 /** The handlers of a worker, for the test kit. */
 export let handlersOf: (worker: Worker) => Handlers;
+/** What a worker was told at its making, for the test kit. */
+export let settingsOf: (worker: Worker) => Settings;
 
 /** How to stop. */
 export interface StopOptions {
@@ -47,6 +49,7 @@ export class Worker {
 
   static {
     handlersOf = (worker) => worker.#handlers;
+    settingsOf = (worker) => worker.#settings;
   }
 
   /** @param target The server's address, or several: a worker that loses one goes on with the next. */
