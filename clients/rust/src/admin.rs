@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use prost_types::FieldMask;
+use tonic::Code;
+
 use crate::calls::call;
 use crate::client::Client;
 use crate::convert::{count, duration_message, duration_of, hold_of, policy_message, policy_of, status_of, whole};
 use crate::errors::Error;
 use crate::jobs::{Hold, RetryPolicy, Status};
 use crate::json::JsonText;
+use crate::typed::{KindDeclaration, SyncedKind};
 use crate::v1;
 
 const PAGE_SIZE: i32 = 1000;
@@ -30,6 +34,12 @@ pub struct Kind {
     pub limits: Option<Limits>,
     /// How many slots of a worker each of its jobs takes, 1..1000. `None`: 1.
     pub slot_weight: Option<u32>,
+    /// That of its payloads, from 1, as its program declares it. 0: none is declared.
+    pub version: u32,
+    /// The JSON Schema (2020-12) of its outputs, for readers; no output is checked by it. `None`: none is told.
+    pub output_schema: Option<JsonText>,
+    /// What people note about it.
+    pub annotations: HashMap<String, String>,
 }
 
 impl Kind {
@@ -173,21 +183,47 @@ impl Client {
     /// `InvalidRequest`: for example a schema that is none.
     pub async fn put_kind(&self, kind: Kind) -> Result<Kind, Error> {
         let request = v1::PutKindRequest {
-            kind: Some(v1::Kind {
-                name: kind.name,
-                definition: kind.schema.map(|schema| v1::kind::Definition::SchemaJson(schema.into_bytes())),
-                retry_policy: kind.retry_policy.map(policy_message),
-                max_attempts: whole(kind.max_attempts),
-                timeout: kind.timeout.map(duration_message),
-                limits: kind.limits.map(limits_message),
-                slot_weight: whole(kind.slot_weight),
-                ..Default::default()
-            }),
+            kind: Some(kind_message(kind)),
             payload_format: v1::PayloadFormat::Json.into(),
             ..Default::default()
         };
         let answer = call!(self.admin.put_kind, request, repeat: true).await?;
         Ok(kind_of(answer.kind.unwrap_or_default()))
+    }
+
+    /// Tells the server what typed kinds are, each by a [`KindDeclaration`]: its version, its schemas, and the settings that
+    /// it names. What it does not name stays as an operator set it. A kind of which the server has a higher version stays
+    /// as it is. One that the server does not know is made. It takes a call for each kind, one after the other, and answers
+    /// what was done, in the same order.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest`: a schema is no JSON Schema, or too large. `NotAllowed`: the caller may not declare a kind, which takes
+    /// OPERATE on it in all queues; those before it are declared. `ServersDiffer`: an older server runs, which would replace
+    /// what is not named. `NotSupported`: the server is older, and has done so.
+    pub async fn sync_kinds(&self, kinds: impl IntoIterator<Item = KindDeclaration>) -> Result<Vec<SyncedKind>, Error> {
+        let mut synced = Vec::new();
+        for KindDeclaration { kind, fields } in kinds.into_iter().collect::<Vec<_>>() {
+            let (name, version) = (kind.name.clone(), kind.version);
+            let request = v1::PutKindRequest {
+                kind: Some(kind_message(kind)),
+                payload_format: v1::PayloadFormat::Json.into(),
+                update_mask: Some(FieldMask { paths: fields.into_iter().map(Into::into).collect() }),
+                only_newer: true,
+            };
+            let answer = call!(self.admin.put_kind, request, repeat: true).await?;
+            let kind = kind_of(answer.kind.unwrap_or_default());
+            if kind.version < version {
+                let words = format!(
+                    "the server is older than sync_kinds: it replaced all that was declared of the kind {name}; upgrade it, \
+                     and set its settings again"
+                );
+                return Err(Error::new(Code::Unimplemented, words));
+            }
+            let newer = answer.unchanged && kind.version > version;
+            synced.push(SyncedKind { kind, changed: !answer.unchanged, newer });
+        }
+        Ok(synced)
     }
 
     /// Reads all kinds, in order of their names.
@@ -376,6 +412,23 @@ fn limits_of(message: v1::Limits) -> Limits {
     Limits { max_running: Some(count(message.max_running)).filter(|most| *most > 0), rate: message.rate.map(rate_of) }
 }
 
+fn kind_message(kind: Kind) -> v1::Kind {
+    v1::Kind {
+        name: kind.name,
+        definition: kind.schema.map(|schema| v1::kind::Definition::SchemaJson(schema.into_bytes())),
+        output_definition: kind
+            .output_schema
+            .map(|schema| v1::kind::OutputDefinition::OutputSchemaJson(schema.into_bytes())),
+        retry_policy: kind.retry_policy.map(policy_message),
+        max_attempts: whole(kind.max_attempts),
+        timeout: kind.timeout.map(duration_message),
+        limits: kind.limits.map(limits_message),
+        slot_weight: whole(kind.slot_weight),
+        version: whole(Some(kind.version)),
+        annotations: kind.annotations,
+    }
+}
+
 fn kind_of(message: v1::Kind) -> Kind {
     Kind {
         name: message.name,
@@ -388,6 +441,12 @@ fn kind_of(message: v1::Kind) -> Kind {
         timeout: duration_of(message.timeout.as_ref()),
         limits: message.limits.map(limits_of),
         slot_weight: Some(count(message.slot_weight)).filter(|slots| *slots > 0),
+        version: count(message.version),
+        output_schema: match message.output_definition {
+            Some(v1::kind::OutputDefinition::OutputSchemaJson(text)) => Some(JsonText::new(text)),
+            _ => None,
+        },
+        annotations: message.annotations,
     }
 }
 

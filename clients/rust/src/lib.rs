@@ -106,7 +106,7 @@ pub use tonic::Code;
 #[cfg(feature = "schema")]
 #[cfg_attr(docsrs, doc(cfg(feature = "schema")))]
 pub use typed::schema_of;
-pub use typed::{JobKind, UpcastError};
+pub use typed::{JobKind, KindDeclaration, SyncedKind, UpcastError};
 pub use unique::{OnConflict, Unique, UniqueAction, UniqueField, UniqueScope, Until};
 pub use watch::{Watch, WatchFilter};
 pub use worker::{Attempt, AttemptOutcome, LeasedJob, Observer, Worker, WorkerBuilder, WorkerState, WorkerStatus};

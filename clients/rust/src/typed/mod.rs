@@ -1,5 +1,6 @@
 //! Kinds that are declared once, as the type of their payload.
 
+mod declaration;
 mod mismatch;
 #[cfg(feature = "schema")]
 mod schema;
@@ -21,10 +22,11 @@ use crate::admin::Kind;
 use crate::backoff::random_fraction;
 use crate::errors::{Error, ErrorKind};
 use crate::job::{Job, NewJob};
-use crate::jobs::Status;
+use crate::jobs::{RetryPolicy, Status};
 use crate::json::JsonText;
 use crate::outcomes::{HandlerError, snooze};
 use crate::worker::LeasedJob;
+pub use declaration::{KindDeclaration, SyncedKind};
 use mismatch::{Mismatch, read};
 #[cfg(feature = "schema")]
 pub use schema::schema_of;
@@ -83,6 +85,17 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + 'static {
 
     /// Older names of the kind, whose jobs its handler gets as well.
     const ALIASES: &'static [&'static str] = &[];
+
+    /// After how many failures its jobs end, 1..1000. With [`TIMEOUT`](Self::TIMEOUT) and
+    /// [`RETRY_POLICY`](Self::RETRY_POLICY) it is what [`Client::sync_kinds`](crate::Client::sync_kinds) tells the server, for
+    /// jobs of every program; [`settings`](Self::settings) may say another one. `None`: it is not said.
+    const MAX_ATTEMPTS: Option<u32> = None;
+
+    /// How long an attempt of its jobs may run, 1 s to 7 days. `None`: it is not said.
+    const TIMEOUT: Option<Duration> = None;
+
+    /// The wait between attempts of its jobs. `None`: it is not said.
+    const RETRY_POLICY: Option<RetryPolicy> = None;
 
     /// Makes of a payload of an older version one of the next, `from` and 1. It is called for each version on the way, and
     /// changes nothing else.
@@ -228,7 +241,13 @@ impl NewJob {
         let text = written(payload, "payload").map_err(|(place, words)| {
             Error::invalid(place, words).named(ErrorKind::PayloadInvalid, "PAYLOAD_INVALID")
         })?;
-        let mut job = payload.settings(Self::new(K::NAME));
+        let said = Self {
+            max_attempts: K::MAX_ATTEMPTS,
+            timeout: K::TIMEOUT,
+            retry_policy: K::RETRY_POLICY,
+            ..Self::new(K::NAME)
+        };
+        let mut job = payload.settings(said);
         K::NAME.clone_into(&mut job.kind);
         job.payload = Some(text);
         Ok(if K::VERSION > 1 { job.header(VERSION_HEADER, K::VERSION.to_string()) } else { job })

@@ -20,7 +20,7 @@ use crate::json::{IntoOutput, JsonText};
 use crate::middleware::{Middleware, Middlewares};
 use crate::outcomes::HandlerError;
 use crate::telling::Telling;
-use crate::typed::{JobKind, output_text, payload_in};
+use crate::typed::{JobKind, KindDeclaration, output_text, payload_in};
 use crate::v1;
 
 pub(crate) type Handler =
@@ -63,6 +63,8 @@ pub(super) struct Settings {
     pub(super) concurrency: u32,
     pub(super) slots_by_kind: HashMap<String, u32>,
     pub(super) handlers: HashMap<String, Handler>,
+    /// The kinds that a server is told before the worker takes jobs.
+    pub(super) declared: Vec<KindDeclaration>,
     pub(super) name: String,
     pub(super) labels: HashMap<String, String>,
     pub(super) session_ttl: Option<Duration>,
@@ -97,6 +99,9 @@ pub struct WorkerBuilder {
     /// Each with the names of its kind, and what the code names it.
     handlers: Vec<(Vec<String>, Handler, &'static str)>,
     middleware: Middlewares,
+    /// Those of its typed kinds.
+    declarations: Vec<fn() -> KindDeclaration>,
+    sync_kinds: bool,
     name: Option<String>,
     labels: HashMap<String, String>,
     session_ttl: Option<Duration>,
@@ -118,6 +123,8 @@ impl WorkerBuilder {
             slots_by_kind: HashMap::new(),
             handlers: Vec::new(),
             middleware: Middlewares::default(),
+            declarations: Vec::new(),
+            sync_kinds: false,
             name: None,
             labels: HashMap::new(),
             session_ttl: None,
@@ -170,6 +177,7 @@ impl WorkerBuilder {
         F: Fn(K, LeasedJob) -> R + Send + Sync + 'static,
         R: Future<Output = Result<K::Output, HandlerError>> + Send + 'static,
     {
+        self.declarations.push(KindDeclaration::of::<K>);
         self.handlers.push((names_of::<K>(), of_kind(handler), type_name::<F>()));
         self
     }
@@ -245,6 +253,14 @@ impl WorkerBuilder {
     /// Is told of attempts and of the session, for metrics and reports of errors. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Whether the worker tells the server what its typed kinds are, as [`Client::sync_kinds`](crate::Client::sync_kinds) does,
+    /// before it takes jobs. Its key then needs OPERATE on them in all queues. It waits for a server as it does for its
+    /// session. Default: false.
+    pub fn sync_kinds(mut self, sync: bool) -> Self {
+        self.sync_kinds = sync;
         self
     }
 
@@ -328,6 +344,7 @@ impl WorkerBuilder {
             concurrency: self.concurrency,
             slots_by_kind: self.slots_by_kind,
             handlers,
+            declared: if self.sync_kinds { self.declarations.iter().map(|of| of()).collect() } else { Vec::new() },
             name,
             labels: self.labels,
             session_ttl: self.session_ttl,

@@ -20,7 +20,7 @@ const UNAUTHENTICATED_WAIT: Duration = Duration::from_secs(30);
 const SAY_UNAUTHENTICATED_EVERY: Duration = Duration::from_secs(60);
 /// What no other try will mend. Only before the first Welcome: later it is a fault of one server among several, or of a
 /// token that is renewed.
-const HOPELESS: [ErrorKind; 3] = [ErrorKind::InvalidRequest, ErrorKind::NotAllowed, ErrorKind::NotSupported];
+pub(super) const HOPELESS: [ErrorKind; 3] = [ErrorKind::InvalidRequest, ErrorKind::NotAllowed, ErrorKind::NotSupported];
 
 /// The session's connection.
 pub(super) struct Link {

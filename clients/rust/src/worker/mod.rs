@@ -10,6 +10,7 @@ mod around;
 mod attempt;
 mod builder;
 mod capacity;
+mod declaring;
 mod deliveries;
 mod drain;
 mod ending;
@@ -123,7 +124,11 @@ impl Worker {
         if self.inner.settings.health.is_some() {
             tokio::spawn(tick(Arc::downgrade(&session)));
         }
-        let ended = Link::new(session.clone()).run(shutdown).await;
+        let ended = match declared(&session, &shutdown).await {
+            Ok(true) => Link::new(session.clone()).run(shutdown).await,
+            Ok(false) => Ok(()),
+            Err(refused) => Err(refused),
+        };
         session.lock().end(ended.as_ref().err());
         #[cfg(feature = "health")]
         {
@@ -256,6 +261,18 @@ impl Inner {
         if let Some(session) = &state.session {
             session.lock().pause(paused);
         }
+    }
+}
+
+/// Tells a server what the worker's kinds are, where it is to. False: the worker was stopped before.
+async fn declared(session: &Session, shutdown: &CancellationToken) -> Result<bool, Error> {
+    if session.settings.declared.is_empty() {
+        return Ok(true);
+    }
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Ok(false),
+        declared = declaring::declare(session) => declared.map(|()| true),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod admin;
 mod jobs;
+mod kinds;
 mod line;
 mod middleware;
 mod repeated;
