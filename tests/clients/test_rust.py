@@ -71,6 +71,11 @@ async def test_on_a_real_server(address: str, promise: str) -> None:
     assert "test result: ok. 1 passed" in said, said
 
 
+def test_scopes_of_a_server_that_the_tests_start() -> None:
+    server = Path(sys.executable).with_name("jobqueue-server")
+    cargo("test", *ALL, "--test", "scope", "--test", "welcomes", JOBQUEUE_SERVER_COMMAND=str(server))
+
+
 def test_the_stubs_are_what_the_contract_makes() -> None:
     command = [sys.executable, "-m", "tools.rust_stubs", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -99,7 +104,13 @@ def test_the_package_holds_what_a_user_needs_and_nothing_else() -> None:
         "src",
         "tests",
     } | ({".cargo_vcs_info.json"} & top)
-    assert {"src/v1.rs", "examples/mail.rs", "tests/reports.rs", "tests/tenants.rs"} <= listed
+    assert {
+        "src/v1.rs",
+        "examples/mail.rs",
+        "tests/reports.rs",
+        "tests/tenants.rs",
+        "tests/welcomes.rs",
+    } <= listed
     about = tomllib.loads((CRATE / "Cargo.toml").read_text())["package"]
     assert {"description", "readme", "license", "rust-version", "keywords", "categories"} <= about.keys()
 
@@ -113,7 +124,7 @@ def test_no_address_is_in_the_versions_that_are_tested() -> None:
     [
         (CRATE / "README.md", CRATE / "doubling", ["src/lib.rs", "src/bin/worker.rs", "src/bin/producer.rs"]),
         (ROOT / "docs" / "kinds.md", CRATE, ["examples/mail.rs"]),
-        (ROOT / "docs" / "testing.md", CRATE, ["tests/reports.rs"]),
+        (ROOT / "docs" / "testing.md", CRATE, ["tests/reports.rs", "tests/welcomes.rs"]),
         (ROOT / "docs" / "middleware.md", CRATE, ["tests/tenants.rs"]),
     ],
     ids=["readme", "kinds", "testing", "middleware"],

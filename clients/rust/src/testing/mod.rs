@@ -25,17 +25,24 @@
 //! # }
 //! ```
 //!
-//! What only a server knows does not hold: the schema of a kind, slots, permissions, limits.
+//! What only a server knows does not hold: the schema of a kind, slots, permissions, limits. A [`TestScope`] is a namespace of a
+//! real one.
 
+mod idle;
 mod ids;
 mod job;
 mod performed;
 mod performing;
 mod recording;
+mod scope;
+mod server;
 #[cfg(test)]
 mod tests;
 
+pub use idle::{Failures, Idle, NotIdle, Waiting};
 pub use job::{StopAt, TestJob};
 pub use performed::{Outcome, Performed, Report};
 pub use performing::{Handles, StillRunning, attempt, perform};
 pub use recording::RecordingClient;
+pub use scope::{TestScope, Wanted};
+pub use server::TestServer;

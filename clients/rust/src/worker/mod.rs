@@ -31,6 +31,8 @@ mod tests;
 #[cfg(all(test, feature = "otel"))]
 mod trace_tests;
 
+#[cfg(feature = "testing")]
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -43,8 +45,12 @@ pub use leased_job::LeasedJob;
 pub use observer::{Attempt, AttemptOutcome, Observer};
 pub use status::{WorkerState, WorkerStatus};
 
+#[cfg(feature = "testing")]
+use crate::access::Access;
 use crate::environment;
 use crate::errors::Error;
+#[cfg(feature = "testing")]
+use crate::telling::Telling;
 use builder::Settings;
 use link::Link;
 use session::Session;
@@ -181,6 +187,39 @@ impl Worker {
     #[cfg(feature = "testing")]
     pub(crate) fn handler_of(&self, kind: &str) -> Result<Handler, Vec<String>> {
         self.inner.settings.handlers.get(kind).cloned().ok_or_else(|| self.inner.settings.kinds())
+    }
+
+    /// The queues and kinds that it takes jobs of.
+    #[cfg(feature = "testing")]
+    pub(crate) fn takes(&self) -> (HashSet<String>, HashSet<String>) {
+        let settings = &self.inner.settings;
+        let queues = settings.subscriptions.iter().map(|each| each.queue.clone()).collect();
+        (queues, settings.handlers.keys().cloned().collect())
+    }
+
+    /// A worker of another server with the same handlers, queues and slots.
+    #[cfg(feature = "testing")]
+    pub(crate) fn elsewhere(&self, target: &str, access: Access, around: impl Fn(Handler) -> Handler) -> Self {
+        let settings = &self.inner.settings;
+        let handlers = settings.handlers.iter().map(|(kind, handler)| (kind.clone(), around(handler.clone())));
+        let settings = Settings {
+            targets: vec![target.to_owned()],
+            access,
+            subscriptions: settings.subscriptions.clone(),
+            concurrency: settings.concurrency,
+            slots_by_kind: settings.slots_by_kind.clone(),
+            handlers: handlers.collect(),
+            declared: Vec::new(),
+            name: settings.name.clone(),
+            labels: settings.labels.clone(),
+            session_ttl: None,
+            shutdown_grace: Duration::from_secs(1),
+            stop_when_lost: false,
+            telling: Telling::default(),
+            #[cfg(feature = "health")]
+            health: None,
+        };
+        Self::new(settings, false)
     }
 
     /// Takes no more jobs until `resume`, also where it does not run yet; running ones run on.

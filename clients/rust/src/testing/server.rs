@@ -1,0 +1,220 @@
+//! A real server for tests: the one that the environment names, or one that is started and ends with the tests.
+
+use std::env;
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::OnceCell;
+use tonic::Code;
+
+use super::ids::new_id;
+use crate::access::Access;
+use crate::calls::{FirstUse, make};
+use crate::errors::Error;
+use crate::v1;
+use crate::v1::access::Permission;
+use crate::v1::access_admin_client::AccessAdminClient;
+
+const START_WITHIN: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(30);
+const MISSING: &str = "there is no server for tests. One of these makes one known:
+  pip install 'jobqueue-server[embedded]'            a server is started, and ends with the tests (Linux)
+  JOBQUEUE_SERVER_COMMAND='/opt/jq/jobqueue-server'  the same, by that command
+  JOBQUEUE_TEST_SERVER=127.0.0.1:50051               one that runs, such as a container of it
+  JOBQUEUE_TEST_KEY=jq_...                           and the key of an administrator, where it asks for keys";
+
+/// A real server, for tests that share it: each has a namespace of its own ([`TestScope`](super::TestScope)), so they do not
+/// see each other's jobs.
+///
+/// It is found in this order; nothing is downloaded. `JOBQUEUE_TEST_SERVER`: the address of one that runs, with the key of
+/// an administrator in `JOBQUEUE_TEST_KEY`. `JOBQUEUE_SERVER_COMMAND`: what is run, with `ephemeral` behind it.
+/// `jobqueue-server` on PATH.
+///
+/// A server that was started ends when this is dropped, and with this process in whatever way that ends.
+pub struct TestServer {
+    target: String,
+    key: String,
+    process: Option<Child>,
+}
+
+impl TestServer {
+    /// Finds or starts it. Starting takes some seconds. Within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`: there is none, or it does not start. The text says what would help.
+    pub async fn start() -> Result<Self, Error> {
+        if let Some(target) = given("JOBQUEUE_TEST_SERVER") {
+            return Ok(Self { target, key: given("JOBQUEUE_TEST_KEY").unwrap_or_default(), process: None });
+        }
+        let command = given("JOBQUEUE_SERVER_COMMAND");
+        let started = tokio::task::spawn_blocking(move || match command {
+            Some(command) => run(&words_of(&command), false),
+            None => run(&["jobqueue-server".to_owned()], true),
+        });
+        started.await.map_err(|error| missing(error.to_string()))?
+    }
+
+    /// The one that all tests of this process share; the first to ask starts it. It ends with the process.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`start`](Self::start).
+    pub async fn shared() -> Result<&'static Self, Error> {
+        static SHARED: OnceCell<TestServer> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start).await
+    }
+
+    /// Its address, HOST:PORT.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// An administrator's key. Empty: it asks for none.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Makes a namespace, and a key that permits everything in it.
+    pub(super) async fn open_scope(&self) -> Result<(String, String), Error> {
+        let name = format!("t-{}", new_id().replace('-', ""));
+        let namespace = v1::CreateNamespaceRequest { name: name.clone() };
+        self.ask(namespace, async |mut stub, request| stub.create_namespace(request).await).await?;
+        let everything = v1::Grant {
+            permissions: [Permission::Enqueue, Permission::Work, Permission::Read, Permission::Operate]
+                .map(Into::into)
+                .to_vec(),
+            queues: vec!["*".to_owned()],
+            payloads: true,
+            ..v1::Grant::default()
+        };
+        let admin = v1::Grant { permissions: vec![Permission::Admin.into()], ..v1::Grant::default() };
+        let key = v1::CreateKeyRequest {
+            name: "tests".to_owned(),
+            grants: vec![everything, admin],
+            namespace: name.clone(),
+            ..v1::CreateKeyRequest::default()
+        };
+        let made = self.ask(key, async |mut stub, request| stub.create_key(request).await).await?;
+        Ok((name, made.secret))
+    }
+
+    /// Disables a namespace: its workers and clients are refused from then on. It stays until the server ends.
+    pub(super) async fn close_scope(&self, namespace: &str) -> Result<(), Error> {
+        let request = v1::DisableNamespaceRequest { name: namespace.to_owned() };
+        self.ask(request, async |mut stub, request| stub.disable_namespace(request).await).await.map(drop)
+    }
+
+    async fn ask<Q, A, F, R>(&self, request: Q, send: F) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Fn(AccessAdminClient<tonic::transport::Channel>, tonic::Request<Q>) -> R,
+        R: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
+    {
+        let access = if self.key.is_empty() { Access::new() } else { Access::new().token(&self.key) };
+        // A channel belongs to the runtime of one test.
+        let stub = AccessAdminClient::new(access.endpoint(&self.target)?.connect_lazy());
+        let first = FirstUse::new(self.target.clone());
+        make(&access, &first, DEADLINE, false, request, |request| send(stub.clone(), request)).await
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            drop(process.stdin.take());
+            let _ = process.wait();
+        }
+    }
+}
+
+impl fmt::Debug for TestServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestServer").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+fn given(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn missing(words: impl Into<String>) -> Error {
+    Error::new(Code::Unavailable, words)
+}
+
+/// Starts a server, and waits for its first line.
+fn run(command: &[String], sought: bool) -> Result<TestServer, Error> {
+    let Some((program, arguments)) = command.split_first() else { return Err(missing(MISSING)) };
+    let shown = format!("{} ephemeral", command.join(" "));
+    let mut started = Command::new(program);
+    started.args(arguments).arg("ephemeral").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = match started.spawn() {
+        Ok(process) => process,
+        Err(error) if sought && error.kind() == std::io::ErrorKind::NotFound => return Err(missing(MISSING)),
+        Err(error) => return Err(missing(format!("{shown} can't be started: {error}"))),
+    };
+    let (said, says) = channel();
+    if let Some(output) = process.stdout.take() {
+        // It reads on, so that nothing that the server says later is held up.
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = said.send(line);
+            }
+        });
+    }
+    let line = says.recv_timeout(START_WITHIN);
+    let answer = line.ok().and_then(|line| serde_json::from_str::<Value>(&line).ok());
+    let field = |name: &str| answer.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    if let (Some(target), Some(key)) = (field("grpc"), field("key")) {
+        return Ok(TestServer { target, key, process: Some(process) });
+    }
+    let _ = process.kill();
+    let ended = process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    Err(missing(format!(
+        "{shown} ended with {ended} before it answered; its words are above. A server that does not know `ephemeral` is too \
+         old for this client"
+    )))
+}
+
+/// The words of a command. Quotes keep spaces together.
+fn words_of(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for each in command.chars() {
+        match quote {
+            Some(open) if each == open => quote = None,
+            None if each == '\'' || each == '"' => {
+                quote = Some(each);
+                word.get_or_insert_default();
+            }
+            None if each.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(each),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_cut_into_words_as_a_shell_would() {
+        assert_eq!(words_of(" python -m 'a b'c \"\" d"), ["python", "-m", "a bc", "", "d"]);
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_named_and_what_would_help() {
+        let none = run(&["/no/such/jobqueue-server".to_owned()], true).unwrap_err();
+        assert!(none.message().starts_with("there is no server for tests.") && none.message().lines().count() == 5);
+        let given = run(&["/no/such/server".to_owned()], false).unwrap_err().to_string();
+        assert!(given.contains("/no/such/server ephemeral can't be started"), "{given}");
+        let ended = run(&["true".to_owned()], false).unwrap_err().to_string();
+        assert!(ended.contains("true ephemeral ended with") && ended.contains("is too old for this client"), "{ended}");
+    }
+}
