@@ -1,7 +1,6 @@
 import dev.jobqueue.Client;
 import dev.jobqueue.Codecs;
 import dev.jobqueue.Json;
-import dev.jobqueue.Kind;
 import dev.jobqueue.Worker;
 
 class MailJobs {
@@ -10,7 +9,7 @@ class MailJobs {
         var kind = MailKinds.SEND_MAIL;
         try (var client = Client.builder(server).codec(Codecs.jackson()).build();
                 var worker = Worker.builder(server).codec(Codecs.jackson()).build()) {
-            client.putKind(Kind.of(kind.name()));
+            client.syncKinds(kind);
             worker.handle(kind, (mail, context) -> new MailKinds.Sent(mail.copies() + " for " + mail.to()));
             new Thread(worker::serve).start();
             var job = client.enqueue(kind, new MailKinds.Mail("ada@example.org", "Hello", 2));

@@ -288,6 +288,43 @@ public final class AsyncClient {
         return Futures.map(call(QueueAdminGrpc.getPutKindMethod(), request, true), answer -> Kind.of(answer.getKind()));
     }
 
+    /** See {@link Client#syncKinds(Collection)}. */
+    public CompletableFuture<List<SyncedKind>> syncKinds(Collection<? extends JobKind<?, ?>> kinds) {
+        var requests = kinds.stream().map(JobKind::declaration).toList();
+        var result = new CompletableFuture<List<SyncedKind>>();
+        nextKind(requests, new ArrayList<>(requests.size()), result);
+        return result;
+    }
+
+    private void nextKind(
+            List<PutKindRequest> requests, List<SyncedKind> done, CompletableFuture<List<SyncedKind>> result) {
+        if (done.size() == requests.size() || result.isDone()) {
+            result.complete(List.copyOf(done));
+            return;
+        }
+        var request = requests.get(done.size());
+        var call = call(QueueAdminGrpc.getPutKindMethod(), request, true);
+        Futures.cancelWith(result, call);
+        call.whenComplete((answer, error) -> {
+            if (error != null) {
+                result.completeExceptionally(error);
+                return;
+            }
+            var stored = Kind.of(answer.getKind());
+            var version = request.getKind().getVersion();
+            if (stored.version() < version) {
+                result.completeExceptionally(Errors.notSupported(
+                        ("the server is older than syncKinds: it replaced all that was declared of the kind %s; upgrade it,"
+                                        + " and set its settings again")
+                                .formatted(stored.name())));
+                return;
+            }
+            done.add(new SyncedKind(
+                    stored, !answer.getUnchanged(), answer.getUnchanged() && stored.version() > version));
+            nextKind(requests, done, result);
+        });
+    }
+
     /** See {@link Client#listKinds}. */
     public CompletableFuture<List<Kind>> listKinds() {
         return pages(token -> {

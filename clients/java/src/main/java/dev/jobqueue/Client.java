@@ -212,6 +212,29 @@ public final class Client implements Enqueuer, AutoCloseable {
         return Futures.await(async.putKind(kind));
     }
 
+    /** {@link #syncKinds(Collection)} of these. */
+    public List<SyncedKind> syncKinds(JobKind<?, ?>... kinds) {
+        return syncKinds(List.of(kinds));
+    }
+
+    /**
+     * Tells the server what typed kinds are: for each one its version, and its schemas where it has them.
+     *
+     * <p>Of the rest it says {@code maxAttempts}, {@code timeout} and {@code retryPolicy} where the declaration has them; what
+     * it does not name stays as an operator set it. A kind of which the server has a higher version stays as it is. One that
+     * the server does not know is made. It takes a call for each kind, one after the other.
+     *
+     * @return what was done, in the same order
+     * @throws JobQueueException.InvalidRequest a schema is no JSON Schema, or too large
+     * @throws JobQueueException.NotAllowed the caller may not declare a kind: that takes OPERATE on it in all queues. Those
+     *     before it are declared
+     * @throws JobQueueException.ServersDiffer an older server runs, which would replace what is not named
+     * @throws JobQueueException.NotSupported the server is older, and has done so
+     */
+    public List<SyncedKind> syncKinds(Collection<? extends JobKind<?, ?>> kinds) {
+        return Futures.await(async.syncKinds(kinds));
+    }
+
     /** All kinds, in order of their names. */
     public List<Kind> listKinds() {
         return Futures.await(async.listKinds());
@@ -299,6 +322,9 @@ public final class Client implements Enqueuer, AutoCloseable {
     /** Makes a client. */
     public static final class Builder extends Access<Builder> {
         private final String target;
+        /** That of a worker; null: its own. */
+        private Connection connection;
+
         private Duration deadline = Duration.ofSeconds(30);
 
         private Builder(String target) {
@@ -310,6 +336,11 @@ public final class Client implements Enqueuer, AutoCloseable {
             return this;
         }
 
+        Builder connection(Connection connection) {
+            this.connection = connection;
+            return this;
+        }
+
         /** The limit for each call, all tries together. Default: 30 s. */
         public Builder deadline(Duration deadline) {
             this.deadline = Objects.requireNonNull(deadline, "deadline");
@@ -318,7 +349,7 @@ public final class Client implements Enqueuer, AutoCloseable {
 
         /** The client; it connects at the first call. */
         public Client build() {
-            var access = connection();
+            var access = connection == null ? connection() : connection;
             var calls = new Calls(access.channel(target), access.options(), target);
             return new Client(calls, codec(), new Telling(observer()), middleware(), deadline);
         }

@@ -138,6 +138,10 @@ final class Errors {
         return new JobQueueException.Unavailable(new Facts(words, Code.UNAVAILABLE), null);
     }
 
+    static JobQueueException notSupported(String words) {
+        return new JobQueueException.NotSupported(new Facts(words, Code.UNIMPLEMENTED), null);
+    }
+
     static JobQueueException waitTimeout(String words, Job job) {
         var facts = new Facts(words, Code.DEADLINE_EXCEEDED, "", Map.of("job_id", job.id()), List.of(), null, "");
         return new JobQueueException.WaitTimeout(facts, job);

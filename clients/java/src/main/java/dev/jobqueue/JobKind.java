@@ -1,6 +1,9 @@
 package dev.jobqueue;
 
 import com.google.protobuf.ByteString;
+import com.google.protobuf.FieldMask;
+import dev.jobqueue.v1.PayloadFormat;
+import dev.jobqueue.v1.PutKindRequest;
 import java.lang.reflect.Type;
 import java.time.Duration;
 import java.util.List;
@@ -188,6 +191,50 @@ public final class JobKind<P, O> {
         return Json.of("{\"anyOf\":[" + branches + "]}");
     }
 
+    /** The JSON Schema of its outputs. Null: none was given. */
+    public Json outputSchema() {
+        return said.outputSchema;
+    }
+
+    /**
+     * What {@link Client#syncKinds} says of the kind; the server leaves the rest as it is. A schema that was not given is part
+     * of the rest.
+     */
+    PutKindRequest declaration() {
+        var settings = NewJob.builder(name);
+        said.settings.accept(settings);
+        var job = settings.build().message();
+        var kind = dev.jobqueue.v1.Kind.newBuilder().setName(name).setVersion(version);
+        var fields = FieldMask.newBuilder().addPaths("version");
+        var schema = schema();
+        if (schema != null) {
+            kind.setSchemaJson(schema.raw());
+            fields.addPaths("schema");
+        }
+        if (said.outputSchema != null) {
+            kind.setOutputSchemaJson(said.outputSchema.raw());
+            fields.addPaths("output_schema");
+        }
+        if (job.getMaxAttempts() != 0) {
+            kind.setMaxAttempts(job.getMaxAttempts());
+            fields.addPaths("max_attempts");
+        }
+        if (job.hasTimeout()) {
+            kind.setTimeout(job.getTimeout());
+            fields.addPaths("timeout");
+        }
+        if (job.hasRetryPolicy()) {
+            kind.setRetryPolicy(job.getRetryPolicy());
+            fields.addPaths("retry_policy");
+        }
+        return PutKindRequest.newBuilder()
+                .setKind(kind)
+                .setPayloadFormat(PayloadFormat.PAYLOAD_FORMAT_JSON)
+                .setUpdateMask(fields)
+                .setOnlyNewer(true)
+                .build();
+    }
+
     private static String versioned(String schema, int version) {
         var text = schema.strip();
         if (!text.startsWith("{")) {
@@ -342,6 +389,7 @@ public final class JobKind<P, O> {
         private Function<? super P, String> key;
         private Function<? super P, Unique> unique;
         private Json schema;
+        private Json outputSchema;
 
         private Builder(String name, Type payload, Type output) {
             this.name = Objects.requireNonNull(name, "name");
@@ -444,6 +492,12 @@ public final class JobKind<P, O> {
             return this;
         }
 
+        /** The JSON Schema (2020-12) of outputs, for people and tools that make types; no output is checked by it. */
+        public Builder<P, O> outputSchema(Json schema) {
+            outputSchema = Objects.requireNonNull(schema, "schema");
+            return this;
+        }
+
         /**
          * The kind.
          *
@@ -467,6 +521,7 @@ public final class JobKind<P, O> {
             copy.key = key;
             copy.unique = unique;
             copy.schema = schema;
+            copy.outputSchema = outputSchema;
             return copy;
         }
     }

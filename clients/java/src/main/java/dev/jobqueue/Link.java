@@ -26,6 +26,9 @@ final class Link {
     private static final Duration SAY_UNAUTHENTICATED_EVERY = Duration.ofMinutes(1);
 
     private final Session session;
+    /** What the server is told of before the first stream. */
+    private final List<JobKind<?, ?>> kinds;
+
     private final Backoff waits = new Backoff(Duration.ofMillis(100), Duration.ofSeconds(5));
     /** How many targets were tried. */
     private int tries;
@@ -42,14 +45,18 @@ final class Link {
     /** The drain is through. */
     private boolean ended;
 
-    Link(Session session) {
+    Link(Session session, List<JobKind<?, ?>> kinds) {
         this.session = session;
+        this.kinds = kinds;
     }
 
     /** Holds the session until the drain is through. */
     void run() throws InterruptedException {
         session.lock.lock();
         try {
+            if (!kinds.isEmpty()) {
+                new Declaring(session, kinds).run(() -> ended || session.finished());
+            }
             while (!ended) {
                 // A session that has drained and ended is not opened again, though handlers of it may run on.
                 if ((session.stream == null || moveWanted) && !session.finished()) {

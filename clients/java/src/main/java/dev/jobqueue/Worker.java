@@ -43,13 +43,17 @@ public final class Worker implements AutoCloseable {
             Duration shutdownGrace,
             boolean stopWhenLost,
             InetSocketAddress health,
-            List<Middleware> middleware) {}
+            List<Middleware> middleware,
+            boolean syncKinds) {}
 
     final Settings settings;
     private final Telling telling;
     private final Instant made = Instant.now();
     final Handlers handlers = new Handlers();
     private final Object guard = new Object();
+    /** The typed kinds that it has handlers of. */
+    private final List<JobKind<?, ?>> typed = new ArrayList<>();
+
     private volatile Session session;
     /** How the last session ended; null: none has. */
     private volatile WorkerStatus last;
@@ -137,7 +141,7 @@ public final class Worker implements AutoCloseable {
     public <P, O> Worker handle(
             JobKind<P, O> kind, HandlerOptions options, TypedHandler<? super P, ? extends O> handler) {
         Objects.requireNonNull(handler, "handler");
-        return add(names(kind), new Handlers.Entry(kind.taking(handler), null, options, handler));
+        return add(kind, new Handlers.Entry(kind.taking(handler), null, options, handler));
     }
 
     /** {@link #handleAsync(String, HandlerOptions, AsyncHandler)} with the defaults. */
@@ -160,11 +164,19 @@ public final class Worker implements AutoCloseable {
     public <P, O> Worker handleAsync(
             JobKind<P, O> kind, HandlerOptions options, TypedAsyncHandler<? super P, O> handler) {
         Objects.requireNonNull(handler, "handler");
-        return add(names(kind), new Handlers.Entry(null, kind.takingAsync(handler), options, handler));
+        return add(kind, new Handlers.Entry(null, kind.takingAsync(handler), options, handler));
     }
 
     private static List<String> names(JobKind<?, ?> kind) {
         return Stream.concat(Stream.of(kind.name()), kind.aliases().stream()).toList();
+    }
+
+    private Worker add(JobKind<?, ?> kind, Handlers.Entry entry) {
+        synchronized (guard) {
+            add(names(kind), entry);
+            typed.add(kind);
+            return this;
+        }
     }
 
     private Worker add(List<String> names, Handlers.Entry entry) {
@@ -217,7 +229,7 @@ public final class Worker implements AutoCloseable {
                 begun.tick();
             }
             session = begun;
-            kept = link = new Link(begun);
+            kept = link = new Link(begun, settings.syncKinds() ? List.copyOf(typed) : List.of());
             done = left = new CountDownLatch(1);
         }
         RuntimeException failure = null;
@@ -452,6 +464,7 @@ public final class Worker implements AutoCloseable {
         private Executor executor;
         private boolean paused;
         private InetSocketAddress health;
+        private boolean syncKinds;
 
         private Builder(String target, String... more) {
             targets.add(Objects.requireNonNull(target, "target"));
@@ -560,6 +573,15 @@ public final class Worker implements AutoCloseable {
             return this;
         }
 
+        /**
+         * Whether the worker tells the server what its typed kinds are, as {@link Client#syncKinds} does, before it takes jobs.
+         * Its key then needs OPERATE on them in all queues. It waits for a server as it does for its session. Default: false.
+         */
+        public Builder syncKinds(boolean sync) {
+            syncKinds = sync;
+            return this;
+        }
+
         /** The worker; it connects when it runs. */
         public Worker build() {
             return new Worker(
@@ -576,7 +598,8 @@ public final class Worker implements AutoCloseable {
                             shutdownGrace,
                             stopWhenLost,
                             health,
-                            middleware()),
+                            middleware(),
+                            syncKinds),
                     observer(),
                     paused);
         }

@@ -19,6 +19,7 @@ import dev.jobqueue.v1.Settle;
 import dev.jobqueue.v1.SettleResult;
 import dev.jobqueue.v1.Settled;
 import dev.jobqueue.v1.Welcome;
+import io.grpc.BindableService;
 import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Server;
@@ -35,12 +36,13 @@ final class ScriptedServer extends JobQueueGrpc.JobQueueImplBase implements Auto
     private final Server server;
     private final BlockingQueue<Stream> streams = new LinkedBlockingQueue<>();
 
-    ScriptedServer() {
+    /** With other services beside that of jobs. */
+    ScriptedServer(BindableService... more) {
         try {
-            server = Grpc.newServerBuilderForPort(0, InsecureServerCredentials.create())
-                    .addService(this)
-                    .build()
-                    .start();
+            var builder = Grpc.newServerBuilderForPort(0, InsecureServerCredentials.create())
+                    .addService(this);
+            List.of(more).forEach(builder::addService);
+            server = builder.build().start();
         } catch (IOException error) {
             throw new IllegalStateException(error);
         }

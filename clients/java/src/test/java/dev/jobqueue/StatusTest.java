@@ -208,7 +208,8 @@ class StatusTest {
                 Duration.ZERO,
                 false,
                 null,
-                List.of());
+                List.of(),
+                false);
     }
 
     @Test
