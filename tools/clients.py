@@ -16,6 +16,8 @@ CARGO = (PYTHON, "-m", "tools.cargo")
 # The same features everywhere, so that nothing is compiled twice.
 CRATES = ("--workspace", "--all-features")
 STATICCHECK = str(ROOT / ".cache" / "staticcheck")
+# The server of tests that have a namespace of their own.
+OF_TESTS = {"JOBQUEUE_SERVER_COMMAND": str(Path(PYTHON).with_name("jobqueue-server"))}
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,10 @@ LANGUAGES: dict[str, tuple[tuple[str, ...], tuple[Step, ...]]] = {
             npm("test"),
         ),
     ),
-    "Java": (("mvn", "javac"), (Step(("mvn", "-B", "-q", "-f", "clients/java/reactor/pom.xml", "verify")),)),
+    "Java": (
+        ("mvn", "javac"),
+        (Step(("mvn", "-B", "-q", "-f", "clients/java/reactor/pom.xml", "verify"), environment=OF_TESTS),),
+    ),
     "Rust": (
         ("cargo",),
         (

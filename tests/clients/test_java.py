@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -24,7 +26,10 @@ TARGET = PROJECT / "target"
 def verified() -> None:
     """The jars as they would be published, formatted, documented and tested."""
     command = ["mvn", "-B", "-q", "-f", "reactor/pom.xml", "verify"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    # Tests with a namespace of their own start it.
+    server = Path(sys.executable).with_name("jobqueue-server")
+    environment = os.environ | {"JOBQUEUE_SERVER_COMMAND": str(server)}
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -67,6 +72,11 @@ def test_the_test_kit_is_an_artifact_of_its_own_and_the_client_alone_has_nothing
 
     assert {"dev/jobqueue/testing/Testing.class", "META-INF/LICENSE"} <= names("")
     assert not [name for name in names("") if "Test." in name or "programs" in name]
+    # JUnit is for those who have it.
+    pom = (PROJECT / "testing/pom.xml").read_text()
+    assert re.search(
+        r"<artifactId>junit-jupiter-api</artifactId>\s*<version>[\d.]+</version>\s*<optional>true", pom
+    )
     assert "dev/jobqueue/testing/Testing.java" in names("-sources")
     assert any(name.endswith("dev/jobqueue/testing/Testing.html") for name in names("-javadoc"))
     [jar] = TARGET.glob("jobqueue-client-*[0-9].jar")
@@ -115,7 +125,7 @@ def test_the_readme_shows_the_examples_as_they_are_on_150_lines() -> None:
 @pytest.mark.parametrize("page", ["kinds", "middleware", "testing"])
 def test_the_pages_show_programs_and_tests_that_the_build_runs_as_they_are(page: str) -> None:
     shown = re.findall(r"```java (\w+\.java)\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL)
-    assert len(shown) == {"kinds": 2, "middleware": 2, "testing": 1}[page]
+    assert len(shown) == {"kinds": 2, "middleware": 2, "testing": 2}[page]
     for name, text in shown:
         [file] = (PROJECT / "examples/src").rglob(name)
         assert file.read_text() == text

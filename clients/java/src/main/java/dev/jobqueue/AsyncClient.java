@@ -470,7 +470,7 @@ public final class AsyncClient {
                 call(QueueAdminGrpc.getUnblockQueueKeyMethod(), request, false), UnblockQueueKeyResponse::getBlockedBy);
     }
 
-    private <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry) {
+    <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry) {
         return calls.call(method, request, retry, deadline);
     }
 }

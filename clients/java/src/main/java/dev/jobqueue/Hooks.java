@@ -1,9 +1,19 @@
 package dev.jobqueue;
 
+import com.google.longrunning.Operation;
+import com.google.longrunning.WaitOperationRequest;
+import com.google.protobuf.InvalidProtocolBufferException;
 import dev.jobqueue.internal.TestHooks;
+import dev.jobqueue.v1.BulkGrpc;
+import dev.jobqueue.v1.BulkResult;
+import dev.jobqueue.v1.JobFilter;
 import dev.jobqueue.v1.Outcome;
 import dev.jobqueue.v1.Progress;
 import dev.jobqueue.v1.Success;
+import dev.jobqueue.v1.UpdateJobsRequest;
+import io.grpc.MethodDescriptor;
+import io.grpc.protobuf.ProtoUtils;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -15,6 +25,14 @@ import java.util.function.Function;
 /** Opens what the test kit needs: the worker's own way from a leased job to an outcome. */
 final class Hooks extends TestHooks {
     private static final Executor SHARED = Threads.perTask();
+    // The stubs of this service are in no artifact that the client has.
+    private static final MethodDescriptor<WaitOperationRequest, Operation> WAIT_OPERATION =
+            MethodDescriptor.<WaitOperationRequest, Operation>newBuilder()
+                    .setType(MethodDescriptor.MethodType.UNARY)
+                    .setFullMethodName("google.longrunning.Operations/WaitOperation")
+                    .setRequestMarshaller(ProtoUtils.marshaller(WaitOperationRequest.getDefaultInstance()))
+                    .setResponseMarshaller(ProtoUtils.marshaller(Operation.getDefaultInstance()))
+                    .build();
 
     private Hooks() {}
 
@@ -26,6 +44,52 @@ final class Hooks extends TestHooks {
     @Override
     public Set<String> kinds(Worker worker) {
         return Set.copyOf(worker.handlers.kinds());
+    }
+
+    @Override
+    public Set<String> queues(Worker worker) {
+        return Set.copyOf(worker.settings.queues());
+    }
+
+    @Override
+    public Worker like(Worker worker, String target, String token, Consumer<Throwable> thrown) {
+        var made = Worker.builder(target)
+                .token(token)
+                .codec(worker.settings.codec())
+                .queues(worker.settings.queues().toArray(String[]::new))
+                .concurrency(worker.settings.concurrency())
+                .build();
+        for (var kind : worker.handlers.kinds()) {
+            made.handlers.add(List.of(kind), watched(worker.handlers.get(kind), thrown), worker.settings.queues());
+        }
+        return made;
+    }
+
+    @Override
+    public <Q, A> A call(Client client, MethodDescriptor<Q, A> method, Q request) {
+        return Futures.await(client.async().call(method, request, false));
+    }
+
+    @Override
+    public long makeDue(Client client, List<String> ids) {
+        var request = UpdateJobsRequest.newBuilder()
+                .setFilter(JobFilter.newBuilder().addAllIds(ids))
+                .setForce(true)
+                .setDelay(com.google.protobuf.Duration.getDefaultInstance())
+                .build();
+        var operation = call(client, BulkGrpc.getUpdateJobsMethod(), request).getOperation();
+        while (!operation.getDone()) {
+            var wait = WaitOperationRequest.newBuilder()
+                    .setName(operation.getName())
+                    .setTimeout(Times.message(Duration.ofSeconds(10)))
+                    .build();
+            operation = call(client, WAIT_OPERATION, wait);
+        }
+        try {
+            return operation.getResponse().unpack(BulkResult.class).getChanged();
+        } catch (InvalidProtocolBufferException error) {
+            throw new IllegalStateException(error);
+        }
     }
 
     @Override
@@ -85,6 +149,37 @@ final class Hooks extends TestHooks {
         return Errors.of(new JobQueueException.Facts(words, code, reason, metadata, violations, null, ""));
     }
 
+    /** A handler that tells what it throws, too. */
+    private static Handlers.Entry watched(Handlers.Entry entry, Consumer<Throwable> thrown) {
+        if (entry.async() != null) {
+            AsyncHandler async = (job, context) -> {
+                try {
+                    var stage = entry.async().run(job, context).toCompletableFuture();
+                    var seen = stage.whenComplete((output, error) -> {
+                        if (error != null) {
+                            thrown.accept(Endings.unwrapped(error));
+                        }
+                    });
+                    Futures.cancelWith(seen, stage);
+                    return seen;
+                } catch (Throwable error) {
+                    thrown.accept(Endings.unwrapped(error));
+                    throw error;
+                }
+            };
+            return new Handlers.Entry(null, async, entry.options(), entry.source());
+        }
+        Handler plain = (job, context) -> {
+            try {
+                return entry.plain().run(job, context);
+            } catch (Throwable error) {
+                thrown.accept(Endings.unwrapped(error));
+                throw error;
+            }
+        };
+        return new Handlers.Entry(plain, null, entry.options(), entry.source());
+    }
+
     /** One attempt. */
     private static final class One implements Attempt {
         private final Lease lease;
@@ -95,7 +190,8 @@ final class Hooks extends TestHooks {
         One(Worker worker, dev.jobqueue.v1.LeasedJob message, Consumer<Progress> report) {
             settings = worker.settings;
             lease = new Lease(message.getLeaseId(), new LeasedJob(message, settings.codec()));
-            lease.handler = watched(worker.handlers.get(message.getKind()));
+            // What it throws is kept, since the outcome has but its words.
+            lease.handler = watched(worker.handlers.get(message.getKind()), error -> thrown = error);
             lease.context = new JobContext(
                     lease.job, settings.codec(), settings.executor(), each -> report.accept(each.build()));
             lease.run = new HandlerRun(lease, settings, (of, outcome) -> {
@@ -107,36 +203,6 @@ final class Hooks extends TestHooks {
                                         .build()
                                 : of.outcome);
             });
-        }
-
-        /** The handler; what it throws is kept, since the outcome has but its words. */
-        private Handlers.Entry watched(Handlers.Entry entry) {
-            if (entry.async() != null) {
-                AsyncHandler async = (job, context) -> {
-                    try {
-                        return seen(entry.async().run(job, context).toCompletableFuture());
-                    } catch (Throwable error) {
-                        thrown = error;
-                        throw error;
-                    }
-                };
-                return new Handlers.Entry(null, async, entry.options(), entry.source());
-            }
-            Handler plain = (job, context) -> {
-                try {
-                    return entry.plain().run(job, context);
-                } catch (Throwable error) {
-                    thrown = error;
-                    throw error;
-                }
-            };
-            return new Handlers.Entry(plain, null, entry.options(), entry.source());
-        }
-
-        private <T> CompletableFuture<T> seen(CompletableFuture<T> stage) {
-            var seen = stage.whenComplete((output, error) -> thrown = error);
-            Futures.cancelWith(seen, stage);
-            return seen;
         }
 
         @Override
@@ -158,7 +224,7 @@ final class Hooks extends TestHooks {
 
         @Override
         public Throwable thrown() {
-            return thrown == null ? null : Endings.unwrapped(thrown);
+            return thrown;
         }
     }
 }

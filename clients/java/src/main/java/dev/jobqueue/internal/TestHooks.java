@@ -1,5 +1,6 @@
 package dev.jobqueue.internal;
 
+import dev.jobqueue.Client;
 import dev.jobqueue.Codec;
 import dev.jobqueue.EnqueueResult;
 import dev.jobqueue.FieldViolation;
@@ -58,6 +59,22 @@ public abstract class TestHooks {
 
     /** The kinds that a worker has handlers of. */
     public abstract Set<String> kinds(Worker worker);
+
+    /** The queues that a worker takes jobs from. */
+    public abstract Set<String> queues(Worker worker);
+
+    /**
+     * A worker of another server with the same handlers, queues, slots and codec.
+     *
+     * @param thrown is told what they throw
+     */
+    public abstract Worker like(Worker worker, String target, String token, Consumer<Throwable> thrown);
+
+    /** Makes a call that no client has, and waits for its answer. */
+    public abstract <Q, A> A call(Client client, io.grpc.MethodDescriptor<Q, A> method, Q request);
+
+    /** Lets jobs start now that wait, and waits until it is done; how many were changed. */
+    public abstract long makeDue(Client client, List<String> ids);
 
     /** The codec of a worker. */
     public abstract Codec codec(Worker worker);
