@@ -86,3 +86,20 @@ async def test_a_read_that_is_only_for_those_who_wait_ends_with_the_last_of_them
         begun[1].set()
         assert await third == 2
         assert await cached.get("a", read) == 2
+
+
+async def test_all_that_is_old_goes_with_the_next_that_is_new_and_what_was_read_again_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("jobqueue_server.core.cached.time.monotonic", lambda: now)
+
+    async def read() -> float:
+        return now
+
+    cached: Cached[float] = Cached(1)
+    for at, key in ((0.0, "a"), (0.5, "b"), (1.2, "a"), (1.6, "c")):
+        now = at
+        assert await cached.get(key, read) == at
+    assert list(cached._reads) == ["a", "c"]
+    assert await cached.get("a", read) == 1.2

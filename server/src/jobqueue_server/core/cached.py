@@ -54,14 +54,14 @@ class Cached(Generic[Value]):
         now = time.monotonic()
         since = now - (self._seconds if max_age is None else max_age)
         if key not in self._reads:
-            # All that is old goes, so that it holds no more than was asked for lately.
-            for old in [old for old, each in self._reads.items() if each.at <= now - self._seconds]:
-                del self._reads[old]
+            self._forget(now - self._seconds)
         reading = self._reads.get(key)
         if reading is None or reading.at <= since or _failed(reading.future):
             future = asyncio.ensure_future(read())
             # An error is looked at also where all callers have hung up.
             future.add_done_callback(_failed)
+            # At the end: reads stand in the order of their beginnings.
+            self._reads.pop(key, None)
             reading = self._reads[key] = _Reading(now, future)
         try:
             return await reading.wait()
@@ -70,6 +70,14 @@ class Cached(Generic[Value]):
                 reading.future.cancel()
                 if self._reads.get(key) is reading:
                     del self._reads[key]
+
+    def _forget(self, until: float) -> None:
+        """All that is old goes, so that it holds no more than was asked for lately; nothing else is looked at."""
+        while self._reads:
+            oldest = next(iter(self._reads))
+            if self._reads[oldest].at > until:
+                break
+            del self._reads[oldest]
 
 
 def _failed(reading: asyncio.Future[Value]) -> bool:
