@@ -205,7 +205,7 @@ class Sealer:
         for step in self.steps:
             if idempotency_key is not None and not step.key_id and not self.keyed_compression:
                 continue
-            # Whoever encrypts is the last one, so these are all the names of the envelope.
+            # The one that encrypts is the last, so these are all the names of the envelope.
             authenticated = place.authenticated([*names, step.name], step.key_id) if step.key_id else b""
             done = step.encode(data, self.key, authenticated, idempotency_key)
             if done is None:

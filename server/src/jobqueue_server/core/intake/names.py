@@ -12,7 +12,16 @@ from ...errors import Duplicate, FieldInvalid, FieldViolation, JobQueueError
 from ...model import OnConflict, UniqueAction, UniqueField
 from ...scope import Scope
 from ...store.database import Session
-from ...store.intake.intake import Changed, Conflict, IntakeStore, Name, NameHolder, NewRows, Stored
+from ...store.intake.intake import (
+    Changed,
+    Conflict,
+    IntakeStore,
+    Name,
+    NameHolder,
+    NewRows,
+    Stored,
+    wanted_names,
+)
 
 _ACTIONS = {OnConflict.REPLACE: UniqueAction.REPLACED, OnConflict.DEBOUNCE: UniqueAction.DEBOUNCED}
 
@@ -116,10 +125,7 @@ class UniqueNames:
     async def _take(
         self, session: Session, rows: Sequence[NewRows], known: Mapping[UUID, tuple[UUID, bytes]]
     ) -> Taken:
-        wanted: dict[bytes, NewRows] = {}
-        for row in rows:
-            if row.name is not None:
-                wanted.setdefault(row.name.digest, row)
+        wanted = wanted_names(rows)
         at, free = await self._store.take_names(wanted, session)
         return Taken(at, rows, wanted, free, known)
 

@@ -279,15 +279,11 @@ class IntakeStore:
         first one counts. A name may be free although its job is left: where another enqueue wrote it a moment ago.
         """
         ids, runs, arguments = self._arguments(rows, keyed=False)
-        wanted: dict[bytes, NewRows] = {}
-        for row in rows:
-            if row.name is not None:
-                wanted.setdefault(row.name.digest, row)
         record = await self._run(
             "enqueue_named",
             None,
             *arguments[:_KEYS_FROM],
-            *_names(wanted),
+            *_names(wanted_names(rows)),
             _column([run.new.hold for run in runs]),
             *_columns_of(rows, runs),
         )
@@ -498,6 +494,15 @@ class IntakeStore:
             )
             for record in records
         ]
+
+
+def wanted_names(rows: Sequence[NewRows]) -> dict[bytes, NewRows]:
+    """By the digest of each name that rows want, the first row that wants it."""
+    wanted: dict[bytes, NewRows] = {}
+    for row in rows:
+        if row.name is not None:
+            wanted.setdefault(row.name.digest, row)
+    return wanted
 
 
 def _names(wanted: Mapping[bytes, NewRows]) -> tuple[list[Any], ...]:
