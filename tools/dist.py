@@ -1,4 +1,4 @@
-"""Wheels and sdists of the three packages in a folder, and what an index and its users would find wrong: `make dist`.
+"""Wheels and sdists of the four packages in a folder, and what an index and its users would find wrong: `make dist`.
 
 python -m tools.dist [--directory DIR]
 
@@ -28,12 +28,14 @@ PACKAGES = {
     "jobqueue": ("clients/python", 450),
     "jobqueue_server": ("server", 2000),
     "jobqueue_worker": ("worker", 200),
+    "jobqueue_django": ("clients/python-django", 40),
 }
 #: What each wheel has at its top. check-wheel-contents wants one package, unless it is told.
 TOP = {
     "jobqueue": "jobqueue",
     "jobqueue_server": "jobqueue_server,grpc_http2",
     "jobqueue_worker": "jobqueue_worker",
+    "jobqueue_django": "jobqueue_django",
 }
 URLS = ("Homepage", "Documentation", "Source", "Issues", "Changelog", "Security")
 

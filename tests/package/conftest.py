@@ -15,7 +15,12 @@ from .environments import Environment, fresh
 from .history import before_the_break, lay_out, version_before
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"jobqueue": "clients/python", "jobqueue_server": "server", "jobqueue_worker": "worker"}
+PACKAGES = {
+    "jobqueue": "clients/python",
+    "jobqueue_server": "server",
+    "jobqueue_worker": "worker",
+    "jobqueue_django": "clients/python-django",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,7 +59,7 @@ class Distributions:
 
 @pytest.fixture(scope="session")
 def distributions(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Distributions:
-    """The three packages, built."""
+    """The four packages, built."""
     given = pytestconfig.getoption("--distributions", default=None)
     if given is not None:
         return Distributions(given.resolve())

@@ -179,8 +179,7 @@ async function once(
   const got = await call.within(() =>
     middleware.enqueue!(jobs, (changed) =>
       call.made(async () => {
-        check(name, jobs, changed);
-        return next(changed);
+        return next(checked(name, jobs, changed));
       }),
     ),
   );
@@ -195,19 +194,28 @@ async function once(
   return got as readonly EnqueueResult[];
 }
 
-function check(name: string, jobs: readonly NewJob[], changed: readonly NewJob[]): void {
-  if (changed === jobs) return;
+/** The jobs as they go on: with other headers and labels, and the version of their payload as it was. */
+function checked(name: string, jobs: readonly NewJob[], changed: readonly NewJob[]): readonly NewJob[] {
+  if (changed === jobs) return jobs;
   if (changed.length !== jobs.length) {
     throw new Error(`${name} called next with ${changed.length} jobs, and got ${jobs.length}`);
   }
-  jobs.forEach((before, number) => {
+  return jobs.map((before, number) => {
     const after = changed[number]!;
-    if (after === before || same(before, after)) return;
+    if (after === before) return after;
+    if (same(before, after)) return versioned(before, after);
     throw new Error(
       `${name} has changed a job of kind ${before.kind}: headers and labels alone may be others, since ` +
         "another payload under its idempotency key would be another request",
     );
   });
+}
+
+function versioned(before: NewJob, after: NewJob): NewJob {
+  const version = before.headers?.[VERSION_HEADER];
+  if (version === after.headers?.[VERSION_HEADER]) return after;
+  const { [VERSION_HEADER]: _, ...others } = after.headers ?? {};
+  return fixed({ ...after, headers: version === undefined ? others : { ...others, [VERSION_HEADER]: version } });
 }
 
 function same(before: NewJob, after: NewJob): boolean {
@@ -230,6 +238,7 @@ export class OneCall {
   readonly #name: string;
   readonly #twice: string;
   #calls = 0;
+  #over = false;
   #running: Promise<unknown> | undefined;
 
   /**
@@ -241,10 +250,11 @@ export class OneCall {
     this.#twice = `${name} called next twice${more}`;
   }
 
-  /** One call of `next`. */
+  /** One call of `next`. Once the middleware has ended it does nothing: its caller has been answered. */
   made<T>(call: () => Promise<T>): Promise<T> {
     this.#calls += 1;
-    const made = this.#calls > 1 ? Promise.reject(new Error(this.#twice)) : this.#follow(call());
+    const wrong = this.#over ? `${this.#name} called next after it had ended` : this.#twice;
+    const made = this.#over || this.#calls > 1 ? Promise.reject(new Error(wrong)) : this.#follow(call());
     // A middleware that drops it is told elsewhere.
     made.catch(() => undefined);
     return made;
@@ -262,6 +272,7 @@ export class OneCall {
       got = await middleware();
       early = this.state === "runs";
     } finally {
+      this.#over = true;
       await this.#running?.catch(() => undefined);
     }
     if (this.#calls > 1) throw new Error(this.#twice);

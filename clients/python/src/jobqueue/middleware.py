@@ -198,23 +198,29 @@ async def _once(
     """Calls one `enqueue`, and holds it to what it promises."""
     name = f"{type(middleware).__qualname__}.enqueue"
     calls = 0
+    over = False
     answered: Sequence[EnqueueResult] | None = None
     failed: BaseException | None = None
 
     async def only_once(changed: Sequence[NewJob]) -> Sequence[EnqueueResult]:
         nonlocal calls, answered, failed
+        if over:
+            # Its caller has been told by now that nothing was enqueued.
+            raise RuntimeError(f"{name} called call_next after it had ended")
         calls += 1
         if calls > 1:
             raise RuntimeError(f"{name} called call_next twice; what it called first with counts")
         try:
-            _check(name, jobs, changed)
-            answered = await call_next(changed)
+            answered = await call_next(_checked(name, jobs, changed))
         except BaseException as error:
             failed = error
             raise
         return answered
 
-    got = await middleware.enqueue(jobs, only_once)
+    try:
+        got = await middleware.enqueue(jobs, only_once)
+    finally:
+        over = True
     if calls > 1:
         raise RuntimeError(f"{name} called call_next twice; what it called first with counts")
     if answered is None:
@@ -227,11 +233,13 @@ async def _once(
     return answered
 
 
-def _check(name: str, jobs: Sequence[NewJob], changed: Sequence[NewJob]) -> None:
+def _checked(name: str, jobs: Sequence[NewJob], changed: Sequence[NewJob]) -> Sequence[NewJob]:
+    """The jobs as they go on: with other headers and labels, and the version of their payload as it was."""
     if changed is jobs:
-        return
+        return jobs
     if len(changed) != len(jobs):
         raise RuntimeError(f"{name} called call_next with {len(changed)} jobs, and got {len(jobs)}")
+    checked = []
     for before, after in zip(jobs, changed, strict=True):
         # Equality of values that are the same object is not computed, so that a payload costs nothing.
         if after is not before and replace(after, headers=before.headers, labels=before.labels) != before:
@@ -239,6 +247,17 @@ def _check(name: str, jobs: Sequence[NewJob], changed: Sequence[NewJob]) -> None
                 f"{name} has changed a job of kind {before.kind}: headers and labels alone may be others, since "
                 "another payload under its idempotency key would be another request"
             )
+        checked.append(_versioned(before, after))
+    return checked
+
+
+def _versioned(before: NewJob, after: NewJob) -> NewJob:
+    version = (before.headers or {}).get(VERSION_HEADER)
+    headers = after.headers or {}
+    if headers.get(VERSION_HEADER) == version:
+        return after
+    others = {name: value for name, value in headers.items() if name != VERSION_HEADER}
+    return replace(after, headers=others if version is None else {**others, VERSION_HEADER: version})
 
 
 def _put(into: Any, values: Any) -> None:

@@ -245,12 +245,15 @@ export class JobKind<
   /** What `syncKinds` says of the kind, and the names of what it says; the server leaves the rest as it is. */
   declaration(): { kind: Kind; fields: string[] } {
     const { maxAttempts, timeoutMs, retryPolicy } = this.#options;
-    const fields = ["schema", "output_schema", "version"];
+    const [schema, outputSchema] = [this.schema(), this.outputSchema()];
+    const fields = ["version"];
+    // One that this program can't say stays as the server has it.
+    if (schema !== undefined) fields.push("schema");
+    if (outputSchema !== undefined) fields.push("output_schema");
     if (maxAttempts !== undefined) fields.push("max_attempts");
     if (timeoutMs !== undefined) fields.push("timeout");
     if (retryPolicy !== undefined) fields.push("retry_policy");
     const { name, version } = this;
-    const [schema, outputSchema] = [this.schema(), this.outputSchema()];
     return { kind: { name, version, schema, outputSchema, maxAttempts, timeoutMs, retryPolicy }, fields };
   }
 

@@ -74,6 +74,8 @@ export class TestServer {
     const shown = [program, ...args].join(" ");
     const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
     const overdue = timers.setTimeout(() => child.kill("SIGKILL"), START_WITHIN_MS);
+    const exited = once(child, "exit") as Promise<[number | null, string | null]>;
+    exited.catch(() => undefined);
     try {
       const failed = once(child, "error").then(([error]) => {
         throw new ServerMissing(`${shown} can't be started: ${(error as Error).message}`);
@@ -81,17 +83,20 @@ export class TestServer {
       const lines = createInterface({ input: child.stdout });
       const line = await Promise.race([firstOf(lines), failed]);
       if (line === undefined) {
-        const code = child.exitCode ?? ((await once(child, "exit")) as [number | null])[0];
+        const [code, signal] = await exited;
         throw new ServerMissing(
-          `${shown} ended with ${code} before it answered; its words are above. A server that does not know ` +
+          `${shown} ended with ${code ?? signal} before it answered; its words are above. A server that does not know ` +
             "`ephemeral` is too old for this client",
         );
       }
-      const said = JSON.parse(line) as { grpc: string; key: string };
+      const said = answer(shown, line);
       // It keeps no test run from its end, and ends with it.
       child.unref();
       for (const stream of [child.stdin, child.stdout]) (stream as unknown as Socket).unref();
       return new TestServer(said.grpc, said.key, child);
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
     } finally {
       timers.clearTimeout(overdue);
     }
@@ -145,6 +150,17 @@ export class TestServer {
 
 function asked<T>(method: (options: CallOptions) => Promise<T>): Promise<T> {
   return call(method, { deadlineMs: DEADLINE_MS, signal: undefined, retry: false });
+}
+
+/** Where a server says that it answers. */
+function answer(shown: string, line: string): { grpc: string; key: string } {
+  try {
+    const said = JSON.parse(line) as { grpc?: unknown; key?: unknown };
+    if (typeof said.grpc === "string" && typeof said.key === "string") return { grpc: said.grpc, key: said.key };
+  } catch {
+    // It is said below.
+  }
+  throw new ServerMissing(`${shown} must say in a line of JSON where it answers, and said: ${line.slice(0, 200)}`);
 }
 
 async function firstOf(lines: AsyncIterable<string>): Promise<string | undefined> {

@@ -38,7 +38,6 @@ class Around {
   readonly #wrapping: readonly Middleware[];
   readonly #job: LeasedJob;
   readonly #ctx: JobContext;
-  #caught = false;
   // How many follow-ups had been asked for when they went through the enqueue side.
   #passed = 0;
 
@@ -59,8 +58,7 @@ class Around {
   async run(): Promise<unknown> {
     const output = await this.#inside(0);
     const { jobs } = this.#ctx.takeFollowUps();
-    if (this.#caught) this.#ctx.dropFollowUps();
-    else if (jobs.length !== this.#passed) {
+    if (jobs.length !== this.#passed) {
       throw new Error("ctx.followUp was called after a middleware's next(): call it before");
     }
     return output;
@@ -76,12 +74,22 @@ class Around {
     }
     const name = `${nameOf(middleware)}.handle`;
     const call = new OneCall(name);
-    const next = (): Promise<unknown> => call.made(() => this.#inside(depth + 1));
+    const next = (): Promise<unknown> => call.made(() => this.#within(depth));
     const got: unknown = await call.within(() => middleware.handle!(this.#job, this.#ctx, next));
     if (call.state === "none") return this.#through(got);
-    if (call.state === "failed") this.#caught = true;
-    else if (!Object.is(got, call.answer)) throw new Error(`${name} must return what next answered`);
+    if (call.state === "answered" && !Object.is(got, call.answer)) throw new Error(`${name} must return what next answered`);
     return got;
+  }
+
+  /** What is within that middleware. Where it fails, what it asked to follow is gone, and none may be asked for any more. */
+  async #within(depth: number): Promise<unknown> {
+    try {
+      return await this.#inside(depth + 1);
+    } catch (error) {
+      this.#ctx.dropFollowUps();
+      this.#passed = 0;
+      throw error;
+    }
   }
 
   /** Takes the follow-ups through the enqueue side, as one call. */

@@ -90,7 +90,7 @@ def _around_async(
         return await function(ctx)
 
     async def handle(ctx: JobContext) -> Any:
-        caught = _Caught()
+        caught = _Caught(ctx)
         async with AsyncExitStack() as entered:
             entered.push(caught)
             try:
@@ -100,7 +100,7 @@ def _around_async(
                 passed = ctx.follow_ups
             finally:
                 ctx.ended_in = copy_context()
-        return _left(ctx, None, None) if caught else _left(ctx, output, passed)
+        return _left(ctx, None, ()) if caught else _left(ctx, output, passed)
 
     return handle
 
@@ -118,7 +118,7 @@ def _around_plain(
         return function(ctx)
 
     def run(ctx: JobContext) -> Any:
-        caught = _Caught()
+        caught = _Caught(ctx)
         with ExitStack() as entered:
             entered.push(caught)
             try:
@@ -128,7 +128,7 @@ def _around_plain(
                 passed = ctx.follow_ups
             finally:
                 ctx.ended_in = copy_context()
-        return _left(ctx, None, None) if caught else _left(ctx, output, passed)
+        return _left(ctx, None, ()) if caught else _left(ctx, output, passed)
 
     def handle(ctx: JobContext) -> Any:
         # In a context of its own: the thread's next job must not find what is set here and not reset.
@@ -140,11 +140,14 @@ def _around_plain(
 class _Caught:
     """Whether one of the middleware has caught what was raised within: stands between each and the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, ctx: JobContext) -> None:
+        self._ctx = ctx
         self._flies = self._caught = False
 
     def __call__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Sees what leaves all that is within, on its way."""
+        """Sees what leaves all that is within, on its way. What that asked to follow is gone with it."""
+        if error is not None and not self._flies:
+            self._ctx.follow_ups = ()
         self._caught |= self._flies and error is None
         self._flies = error is not None
 
@@ -152,11 +155,9 @@ class _Caught:
         return self._caught
 
 
-def _left(ctx: JobContext, output: Any, passed: Sequence[Any] | None) -> Any:
-    """What the attempt answers, once all middleware is left. `passed`: None where it caught what was raised within."""
-    if passed is None:
-        ctx.follow_ups = ()
-    elif ctx.follow_ups is not passed:
+def _left(ctx: JobContext, output: Any, passed: Sequence[Any]) -> Any:
+    """What the attempt answers, once all middleware is left. `passed`: the follow-ups that went through it."""
+    if ctx.follow_ups is not passed:
         raise RuntimeError("ctx.follow_up was called after a middleware's `yield`: call it before")
     return output
 
