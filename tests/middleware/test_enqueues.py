@@ -23,6 +23,7 @@ from jobqueue import (
     for_kinds,
     with_headers,
 )
+from jobqueue.jobs import VERSION_HEADER
 from jobqueue.testing import RecordingClient, SyncRecordingClient
 from tests.client.conftest import RunningServer
 
@@ -115,6 +116,41 @@ async def test_a_middleware_that_does_not_keep_to_its_part_is_refused(row: Any):
     with pytest.raises(RuntimeError, match=words):
         await client.enqueue("mail", {"n": 1}, idempotency_key="k")
     assert len(client.jobs) == enqueued
+
+
+async def test_nothing_is_enqueued_once_a_middleware_has_given_up():
+    late: list[asyncio.Task[Any]] = []
+    told = asyncio.Event()
+
+    async def gives_up(jobs: Any, call_next: Any) -> Any:
+        async def later() -> None:
+            await told.wait()
+            await call_next(jobs)
+
+        late.append(asyncio.create_task(later()))
+        raise TimeoutError("the tenant is not known yet")
+
+    client = RecordingClient(middleware=[Does(gives_up)])
+    with pytest.raises(TimeoutError, match="the tenant"):
+        await client.enqueue("mail", 1)
+    told.set()
+    with pytest.raises(RuntimeError, match=r"Does\.enqueue called call_next after it had ended"):
+        await late[0]
+    assert client.jobs == []
+
+
+async def test_the_version_of_a_payload_stays_whatever_becomes_of_the_headers():
+    kind = define_kind("typed", int, version=2, upcasters={1: lambda old: old})
+
+    async def others(jobs: Any, call_next: Any) -> Any:
+        return await call_next([replace(job, headers={"tenant": "a", VERSION_HEADER: "7"}) for job in jobs])
+
+    client = RecordingClient(middleware=[Does(others), Does(changing(headers=None))])
+    await client.enqueue_many([kind.new(1), NewJob("mail")])
+    assert [each.headers for each in client.jobs] == [{VERSION_HEADER: "2"}, {}]
+    client = RecordingClient(middleware=[Does(others)])
+    await client.enqueue_many([kind.new(1), NewJob("mail")])
+    assert [each.headers for each in client.jobs] == [{"tenant": "a", VERSION_HEADER: "2"}, {"tenant": "a"}]
 
 
 async def test_the_first_is_outermost_and_each_is_called_once_for_a_call():

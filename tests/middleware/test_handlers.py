@@ -168,6 +168,34 @@ async def test_a_middleware_follows_up_before_its_yield_and_not_after(tmp_path: 
     assert done.error == "ctx.follow_up was called after a middleware's `yield`: call it before"
 
 
+class Catches(Middleware):
+    """Catches what was raised within, and follows up then."""
+
+    @contextmanager
+    def handle(self, ctx: JobContext) -> Any:
+        try:
+            yield
+        except ValueError:
+            ctx.follow_up(NewJob("alert"))
+
+
+async def fails_on_the_loop(ctx: JobContext) -> None:
+    ctx.follow_up(NewJob("more"))
+    raise ValueError("no")
+
+
+def fails_in_a_thread(ctx: JobContext) -> None:
+    ctx.follow_up(NewJob("more"))
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("handler", [fails_on_the_loop, fails_in_a_thread])
+async def test_what_a_middleware_that_catches_a_failure_follows_up_is_not_lost_silently(handler: Any):
+    done = await perform(handler, middleware=[Catches()], catch=True)
+    assert (done.outcome, done.follow_ups) == ("failed", ())
+    assert done.error == "ctx.follow_up was called after a middleware's `yield`: call it before"
+
+
 class Large(Middleware):
     async def enqueue(self, jobs: Sequence[NewJob], call_next: Any) -> Any:
         return await call_next([with_headers(job, large="x" * 30_000) for job in jobs])

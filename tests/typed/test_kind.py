@@ -12,11 +12,10 @@ import pydantic
 import pytest
 
 from jobqueue import NewJob, PayloadInvalid, RetryPolicy, Status, Unique
-from jobqueue.jobs import Job, LeasedJob
+from jobqueue.jobs import VERSION_HEADER, Job, LeasedJob
 from jobqueue.outcomes import Discard, Snooze
 from jobqueue.typed.kind import (
     MOST_SNOOZES,
-    VERSION_HEADER,
     JobNotSucceeded,
     PayloadTooNew,
     PayloadUnreadable,

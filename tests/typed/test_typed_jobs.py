@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 
 from jobqueue import AUTO, Client, JobContext, NewJob, PayloadInvalid, Status, Worker
-from jobqueue.typed.kind import VERSION_HEADER, JobKind, define_kind
+from jobqueue.jobs import VERSION_HEADER
+from jobqueue.typed.kind import JobKind, define_kind
 from tests.client.conftest import RunningServer
 
 pytestmark = pytest.mark.slow

@@ -6,6 +6,7 @@ import type { Call } from "./calls.js";
 import type { LeasedJob, NewJob } from "./job.js";
 import type { EnqueueResult } from "./jobs.js";
 import type { JobKind } from "./kinds/kind.js";
+import { VERSION_HEADER } from "./kinds/versions.js";
 import { encode } from "./payload.js";
 import type { JobContext } from "./worker/context.js";
 

@@ -180,6 +180,41 @@ test("a middleware follows up before next, and not after", async () => {
   assert.deepEqual([done.outcome, done.error, done.followUps], ["failed", words, []]);
 });
 
+test("what a middleware that catches a failure follows up is not lost silently", async () => {
+  const catches: Middleware = {
+    handle: (_, ctx, next) =>
+      next().catch(() => {
+        ctx.followUp({ kind: "alert" });
+      }),
+  };
+  const handler: Handler = (_, ctx) => {
+    ctx.followUp({ kind: "more" });
+    throw new Error("no");
+  };
+  const done = await perform(handler, {}, { middleware: [catches], catch: true });
+  const words = "ctx.followUp was called after a middleware's next(): call it before";
+  assert.deepEqual([done.outcome, done.error, done.followUps], ["failed", words, []]);
+});
+
+test("next does nothing once the middleware that was given it has given up", async () => {
+  let late: Promise<unknown> = Promise.resolve();
+  const giveUp = (next: () => Promise<unknown>): Promise<never> => {
+    late = sleep(20).then(next);
+    late.catch(() => undefined);
+    return Promise.reject(new Error("the tenant is not known yet"));
+  };
+  const told: string[] = [];
+  const around: Middleware = { handle: (_, __, next) => giveUp(next) };
+  const done = await perform(handling(told), {}, { middleware: [around], catch: true });
+  assert.equal(done.error, "the tenant is not known yet");
+  await assert.rejects(late, /handle called next after it had ended/);
+  assert.deepEqual(told, []);
+  const client = new RecordingClient({ middleware: [{ enqueue: (jobs, next) => giveUp(() => next(jobs)) }] });
+  await assert.rejects(client.enqueue("mail"), /the tenant is not known yet/);
+  await assert.rejects(late, /enqueue called next after it had ended/);
+  assert.equal(client.jobs.length, 0);
+});
+
 test("follow-ups that are refused or grow too large fail the attempt", async () => {
   const refuses: Middleware = { enqueue: () => Promise.reject(new Error("not these")) };
   const large: Middleware = {
@@ -367,6 +402,19 @@ test("what is sent is what was given, with other headers and labels", async () =
       retryPolicy: { ...retryPolicy, maxBackoffMs: undefined },
     },
   ]);
+});
+
+test("the version of a payload stays, whatever becomes of the headers", async () => {
+  const others: Middleware = {
+    enqueue: (jobs, next) =>
+      next(jobs.map((job) => ({ ...job, headers: { tenant: "a", "x-payload-version": "7" } }))),
+  };
+  const client = new RecordingClient({ middleware: [others] });
+  await client.enqueueMany([{ kind: "typed", headers: { "x-payload-version": "2" } }, { kind: "mail" }]);
+  assert.deepEqual(
+    client.jobs.map((job) => job.headers),
+    [{ tenant: "a", "x-payload-version": "2" }, { tenant: "a" }],
+  );
 });
 
 test("a call that is tried again went through it once, and one that it refuses makes no request", async (t) => {

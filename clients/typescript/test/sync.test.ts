@@ -38,8 +38,9 @@ test("what a declaration names is sent, and nothing is said of the rest", async 
   assert.deepEqual(
     requests.map(({ updateMask, onlyNewer }) => [updateMask?.paths, onlyNewer]),
     [
-      [["schema", "output_schema", "version", "timeout"], true],
-      [["schema", "output_schema", "version", "max_attempts", "retry_policy"], true],
+      [["version", "schema", "output_schema", "timeout"], true],
+      // It has types alone, so that a schema which another program has told stays.
+      [["version", "max_attempts", "retry_policy"], true],
     ],
   );
   assert.deepEqual([synced?.changed, synced?.newer, synced?.kind.version], [true, false, 2]);

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .v1 import lease_pb2
 
 
+#: By this header a payload says of which version it is. Without it: 1.
+VERSION_HEADER = "x-payload-version"
+
 #: Whether payloads are encoded: never, where a program has encodings, or only encrypted. Empty: as "allowed", and
 #: nothing is said of it to the server.
 EncodingRule: TypeAlias = Literal["", "never", "allowed", "required"]

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, null
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .jobs import EnqueueResult, NewJob
+from .jobs import VERSION_HEADER, EnqueueResult, NewJob
 from .payload import encode
 from .v1 import job_pb2
 

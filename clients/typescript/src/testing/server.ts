@@ -45,7 +45,8 @@ export interface ScopeKey {
  * administrator in JOBQUEUE_TEST_KEY. JOBQUEUE_SERVER_COMMAND: what is run, with `ephemeral` behind it. `jobqueue-server` on
  * PATH.
  *
- * A server that was started ends by `close`, and with this process in whatever way that ends.
+ * A server that was started ends by `close`, and with this process in whatever way that ends. With JOBQUEUE_TEST_SHARED=1 all
+ * processes of this user that ask so have the same one, until the last of them has ended: a test runner has one for each file.
  */
 export class TestServer {
   /** Its address, HOST:PORT. */
@@ -70,7 +71,8 @@ export class TestServer {
     const target = env["JOBQUEUE_TEST_SERVER"];
     if (target) return new TestServer(target, env["JOBQUEUE_TEST_KEY"] ?? "");
     const [program = "", ...more] = command();
-    const args = [...more, "ephemeral"];
+    const shared = !["", "0"].includes(env["JOBQUEUE_TEST_SHARED"] ?? "");
+    const args = [...more, "ephemeral", ...(shared ? ["--shared"] : [])];
     const shown = [program, ...args].join(" ");
     const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
     const overdue = timers.setTimeout(() => child.kill("SIGKILL"), START_WITHIN_MS);

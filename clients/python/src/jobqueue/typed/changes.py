@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..jobs import Kind
-from .kind import VERSION_HEADER, JobKind
+from ..jobs import VERSION_HEADER, Kind
+from .kind import JobKind
 
 _DEPTH = 32
 

@@ -10,7 +10,18 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast, get_args, ove
 
 from ..encoded import ENVELOPE
 from ..errors import FieldViolation, PayloadInvalid
-from ..jobs import Auto, EncodingRule, Job, Kind, LeasedJob, NewJob, RetryPolicy, Status, Unique
+from ..jobs import (
+    VERSION_HEADER,
+    Auto,
+    EncodingRule,
+    Job,
+    Kind,
+    LeasedJob,
+    NewJob,
+    RetryPolicy,
+    Status,
+    Unique,
+)
 from ..outcomes import Discard, Snooze
 from ..payload import JsonText
 from ..payload import decode as read
@@ -20,8 +31,6 @@ from .shapes import Mismatch, Schema
 P = TypeVar("P")
 R = TypeVar("R")
 
-#: By this header a payload says of which version it is. Without it: 1.
-VERSION_HEADER = "x-payload-version"
 #: A payload that is newer than the worker waits so often, for about half an hour in all.
 MOST_SNOOZES = 20
 _SNOOZE = timedelta(seconds=15)
