@@ -31,6 +31,9 @@ _SOON = frozenset(
         ReasonCode.NO_WORKER,
     }
 )  # fmt: skip
+_LATER = frozenset({ReasonCode.NOT_DUE, ReasonCode.BACKOFF})
+#: What is due later than this by the clock here is not asked for.
+_CLOCKS_DIFFER = timedelta(minutes=1)
 # What a handler asks for by raising it is no failure of the test.
 _ASKED_FOR = (Retry, Discard, Snooze, Cancelled, asyncio.CancelledError)
 _ASKED_FOR_NAMES = frozenset(each.__name__ for each in _ASKED_FOR)
@@ -171,6 +174,7 @@ class Working:
             if self._failures == "retry" and (later := [job for job in live if _backs_off(job)]):
                 with contextlib.suppress(AssertionError):  # one of them has begun meanwhile
                     await self._scope.make_due(*later)
+                await asyncio.sleep(_POLL)
                 continue
             ours = [job for job in live if job.kind in self._kinds and job.queue in self._queues]
             waiting = [job for job in ours if job.status is not Status.RUNNING]
@@ -179,14 +183,15 @@ class Working:
             await asyncio.sleep(_POLL)
 
     async def _any_starts(self, jobs: Collection[Job]) -> bool:
-        """Whether one of these jobs, which all wait, starts soon by itself."""
+        """Whether one of these jobs, which all wait, starts soon by itself. What is due the server says."""
         for job in jobs:
-            if job.hold is None and (job.run_at is None or job.run_at <= datetime.now(UTC)):
+            if job.hold is None and (job.run_at is None or job.run_at <= datetime.now(UTC) + _CLOCKS_DIFFER):
                 try:
                     found = await self._client.explain(job.id)
                 except JobNotFound:
                     return True
-                if found.reasons[0].code in _SOON:
+                codes = [reason.code for reason in found.reasons]
+                if codes[0] in _SOON and _LATER.isdisjoint(codes):
                     return True
         return False
 
