@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import grpc.aio
@@ -74,6 +75,25 @@ async def test_what_waits_for_a_slot_is_wanted_and_nothing_that_waits_for_someth
     assert not answer.HasField("oldest_runnable_age")
     await worker.succeed(leased)
     assert (await until(place, running=0)).wanted_slots == 0
+
+
+async def test_what_came_between_two_reads_has_no_negative_age(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.enqueue(kind="other", delay=60.0)
+    await place.enqueue()
+    made = InsightStore.queue_demand
+
+    async def apart(*args: Any, **more: Any) -> list[dict[str, Any]]:
+        rows = [dict(row) for row in await made(*args, **more)]
+        for row in rows:
+            # What is due was read last.
+            row["now"] -= timedelta(0) if row["due"] else timedelta(seconds=5)
+        return sorted(rows, key=lambda row: row["now"])
+
+    monkeypatch.setattr(InsightStore, "queue_demand", apart)
+    answer = await until(place, runnable=1, later=1)
+    assert answer.oldest_runnable_age.ToTimedelta() >= timedelta(0)
 
 
 async def test_a_queue_without_workers_wants_some(place: Place) -> None:

@@ -161,6 +161,13 @@ async def test_each_place_has_what_all_sessions_come_to_looked_up_or_laid_out(se
     }
 
 
+async def test_kinds_that_a_session_bounds_and_does_not_take_are_not_counted() -> None:
+    caps = {f"other{number}": 1 for number in range(1000)} | {"k1": 2}
+    here = Here(session(1, 3, LANES[0], by_kind=caps), session(2, 3, LANES[0], by_kind={"k1": 1}))
+    (share,) = await own_load.counted(here, here.groups)
+    assert share.by_kind.keys() == {"k1"}
+
+
 async def test_who_comes_takes_something_else_or_goes_is_seen_at_the_next_look() -> None:
     here = Here(session(1, 3, LANES[0]))
 
@@ -191,13 +198,13 @@ async def test_a_load_is_written_anew_where_anything_of_it_changed_and_only_ther
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     laid = []
-    made = own_load._laid_out
+    made = own_load.written
 
     def counted(*args: Any) -> Any:
         laid.append(1)
         return made(*args)
 
-    monkeypatch.setattr(own_load, "_laid_out", counted)
+    monkeypatch.setattr(own_load, "written", counted)
     one, other = session(1, 3, LANES[0], by_kind={"k1": 2}), session(2, 3, LANES[0])
     here = Here(one, other)
     first = await here.loads.text()

@@ -221,9 +221,10 @@ async def killed_amid_unique(stage: Stage) -> None:
     await here.put()
     await there.put()
     async with locked(stage, "job"):
-        losing = asyncio.create_task(here.put(unique="user-7"))
+        # With idempotency keys a name is locked by a statement of its own.
+        losing = asyncio.create_task(here.put(unique="user-7", key="lost"))
         await waits_for_lock(stage, "enqueue")
-        winning = asyncio.create_task(there.put(unique="user-7"))
+        winning = asyncio.create_task(there.put(unique="user-7", key="won"))
         await waits_for_lock(stage, "names")
         stage.fault("kill -9 of the server, whose enqueue has taken the name")
         first.kill()
@@ -257,10 +258,11 @@ async def killed_amid_replace(stage: Stage) -> None:
         here = stage.producer(first.address)
         async with locked(stage, "job"):
             losing = asyncio.create_task(
-                here.put(**seven, on_conflict=how, delay=delay, says=f"lost by {how}")
+                here.put(**seven, key=f"lost by {how}", on_conflict=how, delay=delay, says=f"lost by {how}")
             )
             await waits_for_lock(stage, "jobs")
-            winning = asyncio.create_task(there.put(**seven, on_conflict="REPLACE", says=f"said after {how}"))
+            after = f"said after {how}"
+            winning = asyncio.create_task(there.put(**seven, key=after, on_conflict="REPLACE", says=after))
             await waits_for_lock(stage, "names")
             stage.fault(f"kill -9 of the server, whose {how} has locked the job")
             first.kill()

@@ -229,7 +229,8 @@ class Demands:
         workers = await self._fleet.now()
         rows = await self._waiting.get(lanes) if lanes else []
         running = await self._running_now()
-        now = rows[0]["now"] if rows else self._clock.now()
+        # They may come of two statements. What the later one has found due may have come after the earlier one.
+        now = max((row["now"] for row in rows), default=None) or self._clock.now()
         # Those that the principal may not read count too in what the queue lets run.
         all_running = sum(running.get(lane.id, 0) for lane in of_queue)
         runs = None if max_running is None else max(max_running - all_running, 0)

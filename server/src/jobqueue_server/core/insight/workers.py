@@ -145,7 +145,7 @@ class Fleet:
         self._server = server
         self._measured_last: OwnLoad | None = None
         self._totals: Mapping[int, Workers] = {}
-        self._measure_from = 0.0
+        self._measured_at = self._took = 0.0
         self._others: Cached[AllWorkers] = Cached(READ_EVERY)
 
     async def now(self) -> AllWorkers:
@@ -160,12 +160,16 @@ class Fleet:
     async def _measured(self) -> OwnLoad:
         """That of this server. To count ten thousand sessions takes milliseconds, so many calls share that."""
         began = time.monotonic()
-        if self._measured_last is None or began >= self._measure_from:
-            self._measured_last = await self._own()
-            self._totals = self._measured_last.totals()
-            ended = time.monotonic()
-            self._measure_from = ended + min(MEASURE_AGAIN_AFTER * (ended - began), READ_EVERY)
-        return self._measured_last
+        last = self._measured_last
+        # What a caller has laid out of it counts too.
+        if last is None or began >= self._measured_at + min(
+            MEASURE_AGAIN_AFTER * (self._took + last.laid_out_in), READ_EVERY
+        ):
+            last = self._measured_last = await self._own()
+            self._totals = last.totals()
+            self._measured_at = time.monotonic()
+            self._took = self._measured_at - began
+        return last
 
     async def _read(self) -> AllWorkers:
         rows = await self._store.server_loads(self._server.id)

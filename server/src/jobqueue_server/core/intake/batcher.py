@@ -131,11 +131,13 @@ class Batcher:
         return batches
 
     async def _insert(self, batches: list[Batch]) -> None:
-        if self._names is None:
-            await self._insert_by(Way(self._store_all, hands_off=True), batches)
-            return
-        for way in self._names.ways(limited=any(batch.limited for batch in batches)):
-            batches = await self._insert_by(way, batches)
+        ways: Sequence[Way] = (Way(self._store_all, hands_off=True),)
+        if self._names is not None:
+            ways = self._names.ways(limited=any(batch.limited for batch in batches))
+        started = asyncio.get_running_loop().time()
+        traced = self._traces.now() if self._traces is not None and self._traces.live else 0
+        for way in ways:
+            batches = await self._insert_by(way, batches, started, traced)
             if not batches:
                 break
 
@@ -143,13 +145,10 @@ class Batcher:
         enqueue = self._store.enqueue_limited if self._limited else self._store.enqueue
         return Parted(await enqueue(rows))
 
-    async def _insert_by(self, way: Way, batches: list[Batch]) -> list[Batch]:
+    async def _insert_by(self, way: Way, batches: list[Batch], started: float, traced: int) -> list[Batch]:
         """Stores and answers batches in one way: those that it left."""
-        loop = asyncio.get_running_loop()
         rows = [row for batch in batches for row in batch.rows]
         lanes = [lane for batch in batches for lane in batch.lanes]
-        started = loop.time()
-        traced = self._traces.now() if self._traces is not None and self._traces.live else 0
         kept: list[SlotReservation] = []
         try:
             if way.hands_off:
@@ -173,8 +172,15 @@ class Batcher:
             for batch in left:
                 # They are given back.
                 batch.rows[0].slots.clear()
-        if done.stored is not None:
-            self._answer(batches, done.stored, loop.time() - started, traced)
+        try:
+            if done.stored is not None:
+                seconds = asyncio.get_running_loop().time() - started
+                self._answer(batches, done.stored, seconds, traced)
+        except Exception as error:
+            # The others are in no line any more.
+            for batch in left:
+                batch.fail(error)
+            raise
         return left
 
     def _answer(self, batches: list[Batch], stored: Stored, seconds: float, traced: int) -> None:

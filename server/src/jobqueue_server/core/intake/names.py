@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ from ...store.intake.intake import (
     wanted_names,
 )
 
+#: Seconds that a statement takes which waits for a lock, and for how many seconds the ways do without it then.
+_LONG_WAIT = 1.0
+_LEFT_OUT_FOR = 5.0
 _ACTIONS = {OnConflict.REPLACE: UniqueAction.REPLACED, OnConflict.DEBOUNCE: UniqueAction.DEBOUNCED}
 
 
@@ -98,6 +102,7 @@ class UniqueNames:
     def __init__(self, store: IntakeStore) -> None:
         self._store = store
         self._mostly_held = False
+        self._free_from = 0.0
 
     async def take(
         self, scope: Scope, session: Session, rows: Sequence[NewRows], settling: UUID | None = None
@@ -165,11 +170,23 @@ class UniqueNames:
             limited: Whether the queue of one of the jobs limits its key.
         """
         ways = (Way(self._answer_held), Way(self._store_locked))
-        return ways if limited or self._mostly_held else (Way(self._store_free, hands_off=True), *ways)
+        if limited or self._mostly_held or time.monotonic() < self._free_from:
+            return ways
+        return (Way(self._store_free, hands_off=True), *ways)
 
     async def _store_free(self, rows: Sequence[NewRows]) -> Parted:
-        """Stores those whose names are free."""
-        stored, left = await self._store.enqueue_named(rows)
+        """Stores those whose names are free.
+
+        Where that waits for a name that another server has locked, slots are kept meanwhile. So it is left out then for
+        a while.
+        """
+        began = time.monotonic()
+        try:
+            stored, left = await self._store.enqueue_named(rows)
+        finally:
+            ended = time.monotonic()
+            if ended - began > _LONG_WAIT:
+                self._free_from = ended + _LEFT_OUT_FOR
         self._mostly_held = 2 * len(left) > len(rows)
         return Parted(stored if len(left) < len(rows) else None, left)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -79,6 +80,9 @@ class Share:
 class OwnLoad:
     """The load of this server at a moment. To count it takes a step for each session, however much each of them takes.
 
+    Attributes:
+        laid_out_in: How many seconds it took to lay it out by place; 0: it was not.
+
     Args:
         shares: What was counted.
         by_queue: The places in `shares` of those that take anything of a queue, by namespace and queue.
@@ -99,6 +103,7 @@ class OwnLoad:
         self._lanes = lanes
         self._found: dict[Place, Workers | None] = {}
         self._whole: Load | None = None
+        self.laid_out_in = 0.0
 
     def get(self, place: Place) -> Workers | None:
         """What is taken of a place; None: nothing, and nothing came or ended there."""
@@ -139,7 +144,9 @@ class OwnLoad:
     def items(self) -> Iterable[tuple[Place, Workers]]:
         """Every place. The first call lays them all out, which takes 1 us for each of what each session takes."""
         if self._whole is None:
+            began = time.monotonic()
             self._whole = _laid_out(self._shares, self._flows.last_minute(), self._lanes)
+            self.laid_out_in = time.monotonic() - began
         return self._whole.items()
 
 
@@ -180,7 +187,13 @@ class OwnLoads:
         lanes = self._lanes.lanes()
         of = (shares, flows, [lane.id for lane in lanes if lane.weight > 1], len(lanes))
         if of != self._written_of:
-            self._text = written(_laid_out(shares, self._flows.last_minute(), self._lanes))
+            load: Load = {}
+            pace = _Pace()
+            for share in shares:
+                await pace.step(len(share.subscriptions))
+                _add_share(load, share)
+            _add_lanes(load, self._flows.last_minute(), self._lanes)
+            self._text = written(load)
             self._written_of = of
         return self._text
 
@@ -205,13 +218,17 @@ async def counted(sessions: Connected, groups: Iterable[Group]) -> list[Share]:
             if single:
                 bounded.append((share, single))
     for share, single in bounded:
+        # A session may bound any number of kinds. Those that it does not take are asked for by no caller.
+        taken = {kind for _, kind in share.subscriptions}
         for session in single:
-            for kind in session.capacity.by_kind:
+            bounds = session.capacity.by_kind
+            await pace.step(min(len(taken), len(bounds)))
+            for kind in taken & bounds.keys():
                 if kind not in share.by_kind:
                     share.by_kind[kind] = replace(share.workers)
     for share, single in bounded:
         for session in single:
-            await pace.step()
+            await pace.step(1 + len(share.by_kind))
             if session.state is SessionState.LIVE and sessions.get(session.id) is session:
                 _add_bounded(share, session)
     one = Workers(draining=1)
@@ -228,9 +245,10 @@ class _Pace:
     def __init__(self) -> None:
         self._steps = 0
 
-    async def step(self) -> None:
-        self._steps += 1
-        if self._steps % _AT_ONCE == 0:
+    async def step(self, count: int = 1) -> None:
+        self._steps += count
+        if self._steps >= _AT_ONCE:
+            self._steps = 0
             await asyncio.sleep(0)
 
 
@@ -306,21 +324,23 @@ def _laid_out(shares: Iterable[Share], flows: Iterable[tuple[int, Flow]], lanes:
     """All of it, by place; also of kinds that came or ended and that no session takes."""
     load: Load = {}
     for share in shares:
-        for queue, kind in places_of(share.subscriptions):
-            at_place(load, (share.namespace, queue, kind)).add(share.of(kind))
-    _add_flows(load, flows, lanes.lane_by_id)
+        _add_share(load, share)
+    _add_lanes(load, flows, lanes)
+    return load
+
+
+def _add_share(load: Load, share: Share) -> None:
+    for queue, kind in places_of(share.subscriptions):
+        at_place(load, (share.namespace, queue, kind)).add(share.of(kind))
+
+
+def _add_lanes(load: Load, flows: Iterable[tuple[int, Flow]], lanes: Lanes) -> None:
+    for lane_id, flow in flows:
+        lane = lanes.lane_by_id(lane_id)
+        if lane is not None:
+            at_place(load, (lane.namespace, lane.queue, lane.kind)).flowed(flow)
     for lane in lanes.lanes():
         if lane.weight > 1:
             workers = load.get((lane.namespace, lane.queue, lane.kind))
             if workers is not None:
                 workers.take_several()
-    return load
-
-
-def _add_flows(
-    load: Load, flows: Iterable[tuple[int, Flow]], lane_by_id: Callable[[int], Lane | None]
-) -> None:
-    for lane_id, flow in flows:
-        lane = lane_by_id(lane_id)
-        if lane is not None:
-            at_place(load, (lane.namespace, lane.queue, lane.kind)).flowed(flow)

@@ -5,7 +5,8 @@
 -- An array of $7, $8, or from $11 on that is empty gives nulls.
 -- A name is taken where no job holds it, by the rule of judge_names.sql, but in the snapshot of this statement. What it shows
 -- of a holder counts as long as the row of the name has not been written since, which `ctid` says. A job whose name is not taken
--- is not stored, and not among `stored`: another job holds it, or an enqueue wrote it a moment ago.
+-- is not stored, and not among `stored`: another job holds it, or an enqueue wrote it a moment ago; or its period ended less
+-- than a minute ago: a retry within the period that respects names finds its job as the holder, and writes nothing.
 with named as (
     insert into unique_hold as u (digest, job_id, until, holds_until)
     select n.digest, n.job_id, coalesce(n.until, 1), now() + n.period
@@ -13,7 +14,7 @@ with named as (
     on conflict (digest) do update
         set job_id = excluded.job_id, until = excluded.until, holds_until = excluded.holds_until
         where u.ctid = (select s.ctid from unique_hold s where s.digest = u.digest)
-            and not coalesce(u.holds_until > now(), false)
+            and not coalesce(u.holds_until > now() - interval '1 minute', false)
             and not exists (
                 select from live_job l
                 where l.id = u.job_id and (u.until = 2 or (u.until = 1 and l.state <> 2))
