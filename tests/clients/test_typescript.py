@@ -78,7 +78,7 @@ async def test_a_real_server_is_told_kinds_and_keeps_what_an_operator_set(
     assert await processes[0].ended() == 0
 
 
-def tested(*programs: str) -> str:
+def run_tests(*programs: str) -> str:
     """What node's test runner says of programs that ask for a real server."""
     env = {**os.environ, "JOBQUEUE_SERVER_COMMAND": str(Path(sys.executable).with_name("jobqueue-server"))}
     command = ["node", "--test", "--test-timeout=240000", *programs]
@@ -88,13 +88,13 @@ def tested(*programs: str) -> str:
 
 def test_the_tests_of_the_page_on_testing_compile_and_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
-    said = tested(*map(str, built(page, tmp_path)))
+    said = run_tests(*map(str, built(page, tmp_path)))
     assert "# pass 4" in said, said
 
 
 def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
     npm("exec", "--", "tsc")
-    said = tested(".build/test/scope.test.js")
+    said = run_tests(".build/test/scope.test.js")
     assert "# pass 11" in said, said
 
 

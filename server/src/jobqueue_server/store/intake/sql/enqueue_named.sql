@@ -1,7 +1,16 @@
 -- enqueue: - -> queued, held back, or leased in the same statement (hand-off), of jobs that take names which no job holds
--- $1 .. $8 and from $13 on as in enqueue.sql. Each job is a run of its own.
+-- $1 .. $8 and $13 as in enqueue.sql. Each job is a run of its own.
 -- $9 digest bytea[]: the names that they want, each once, and sorted: two inserts in opposite order deadlock
 -- For each: $10 job_id uuid[]  $11 until int2[] (model.Until; null: 1)  $12 period interval[] (null: none)
+-- fields: parameters
+-- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
+-- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
+-- $23 unique_name text[]
+-- end of fields
+-- For each job, and empty where no job of the batch has one:
+-- fields: parameters of each job
+-- $22 key text[]
+-- end of fields
 -- An array of $7, $8, or from $11 on that is empty gives nulls.
 -- A name is taken where no job holds it, by the rule of judge_names.sql, but in the snapshot of this statement. What it shows
 -- of a holder counts as long as the row of the name has not been written since, which `ctid` says. A job whose name is not taken
