@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import re
 import sys
@@ -23,6 +24,22 @@ PROGRAMS = ROOT / "examples" / "frameworks"
 OURS = Path(__file__).parent / "programs"
 
 Start = Callable[..., Process]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Celery's worker and Django set up the logging of this process: other tests read what is logged."""
+    loggers = [logging.getLogger(), *(each for each in _loggers() if isinstance(each, logging.Logger))]
+    before = [(each, each.level, each.disabled, each.propagate, list(each.handlers)) for each in loggers]
+    yield
+    for each, level, disabled, propagate, handlers in before:
+        each.setLevel(level)
+        each.disabled, each.propagate = disabled, propagate
+        each.handlers[:] = handlers
+
+
+def _loggers() -> list[object]:
+    return list(logging.Logger.manager.loggerDict.values())
 
 
 @pytest.fixture
