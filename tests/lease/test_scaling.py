@@ -116,7 +116,7 @@ async def test_a_stream_stays_while_the_database_is_away(
                 refused.set()
                 raise DatabaseAway("it is away")
 
-            away.setattr(InsightStore, "queue_demand", no_answer)
+            away.setattr(InsightStore, "queue_demand_few", no_answer)
             await asyncio.wait_for(refused.wait(), PATIENCE)
         await place.enqueue()
         assert await following()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ sys.exit(pytest.main(["--collect-only", "-q", "tests/ui"]))
 
 def test_tests_are_collected_where_nothing_drives_a_browser():
     done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", _WITHOUT], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTEST_ADDOPTS": ""},
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert "tests/ui/test_frame.py" in done.stdout

@@ -164,6 +164,7 @@ def test_a_new_column_goes_into_each_list(monkeypatch: pytest.MonkeyPatch) -> No
         "bodies",
         "enqueue",
         "enqueue_limited",
+        "enqueue_named",
         "get_job",
         "get_jobs",
         "list_jobs",
