@@ -17,7 +17,7 @@ from jobqueue_server.core.events.ends import Ended, Ends
 from jobqueue_server.core.events.flows import Flows
 from jobqueue_server.core.lease.session import Session
 from jobqueue_server.core.session import own_load
-from jobqueue_server.core.session.load import ANY_SIZE, Place, Workers, read
+from jobqueue_server.core.session.load import ANY_SIZE, Place, Workers, read, written
 from jobqueue_server.core.session.own_load import OwnLoad, OwnLoads
 from tests.store.stored import SCOPE
 
@@ -155,8 +155,8 @@ async def test_each_place_has_what_all_sessions_come_to_looked_up_or_laid_out(se
     assert {place: told(whole.get(place)) for place in here.places()} == wanted
     assert {place: told(laid.get(place)) for place in here.places()} == wanted
     assert looked.totals().get(SCOPE.namespace, Workers()) == here.by_hand((SCOPE.namespace, "", ""))
-    written = read(await here.loads.text())
-    assert {place: workers.sessions for place, workers in written.items() if workers.sessions} == {
+    said = read(await here.loads.text())
+    assert {place: workers.sessions for place, workers in said.items() if workers.sessions} == {
         place: workers.sessions for place, workers in whole.items() if workers.sessions
     }
 
@@ -198,7 +198,7 @@ async def test_a_load_is_written_anew_where_anything_of_it_changed_and_only_ther
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     laid = []
-    made = own_load.written
+    made = written
 
     def counted(*args: Any) -> Any:
         laid.append(1)
