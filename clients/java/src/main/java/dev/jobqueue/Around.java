@@ -22,7 +22,7 @@ final class Around {
                     (job, context) -> new AsyncAttempt(wrapping, middleware, entry.async(), job, context).begin();
             return new Handlers.Entry(null, async, entry.options(), entry.source());
         }
-        Handler plain = (job, context) -> new PlainAttempt(wrapping, middleware, entry.plain(), job, context).run();
+        Handler plain = (job, context) -> new PlainAttempt(wrapping, middleware, entry.plain(), job, context).from(0);
         return new Handlers.Entry(plain, null, entry.options(), entry.source());
     }
 
@@ -60,7 +60,6 @@ final class Around {
         private final LeasedJob job;
         private final JobContext context;
         private final Thread thread = Thread.currentThread();
-        private boolean caught;
 
         PlainAttempt(
                 List<Middleware> wrapping,
@@ -75,15 +74,7 @@ final class Around {
             this.context = context;
         }
 
-        Object run() throws Exception {
-            var output = from(0);
-            if (caught) {
-                context.dropFollowUps();
-            }
-            return output;
-        }
-
-        private Object from(int at) throws Exception {
+        Object from(int at) throws Exception {
             if (at == wrapping.size()) {
                 var output = handler.run(job, context);
                 pass();
@@ -103,7 +94,6 @@ final class Around {
             if (next.calls == 0) {
                 pass();
             }
-            caught |= next.failed;
             return output;
         }
 
@@ -124,7 +114,6 @@ final class Around {
             private final Middleware of;
             private final int at;
             private int calls;
-            private boolean failed;
             private boolean ended;
 
             Next(Middleware of, int at) {
@@ -147,7 +136,7 @@ final class Around {
                 try {
                     return from(at);
                 } catch (Throwable error) {
-                    failed = true;
+                    context.dropFollowUps();
                     throw error;
                 }
             }
@@ -163,8 +152,6 @@ final class Around {
         private final JobContext context;
         /** What each has answered, and last the handler: what is to be cancelled. */
         private final AtomicReferenceArray<CompletableFuture<?>> stages;
-
-        private volatile boolean caught;
 
         AsyncAttempt(
                 List<Middleware> wrapping,
@@ -182,14 +169,11 @@ final class Around {
 
         AsyncAttempt begin() {
             from(0).whenComplete((output, error) -> {
-                if (error != null) {
+                if (error == null) {
+                    complete(output);
+                } else {
                     completeExceptionally(Endings.unwrapped(error));
-                    return;
                 }
-                if (caught) {
-                    context.dropFollowUps();
-                }
-                complete(output);
             });
             return this;
         }
@@ -264,6 +248,7 @@ final class Around {
                     if (error == null) {
                         begun.complete(output);
                     } else {
+                        context.dropFollowUps();
                         begun.completeExceptionally(Endings.unwrapped(error));
                     }
                 });
@@ -295,11 +280,7 @@ final class Around {
                 if (error == null && called > 1) {
                     return failedFuture(twice(of));
                 }
-                if (error != null) {
-                    return failedFuture(error);
-                }
-                caught |= begun.isCompletedExceptionally();
-                return completedFuture(output);
+                return error == null ? completedFuture(output) : failedFuture(error);
             }
         }
     }

@@ -84,7 +84,7 @@ public final class AsyncClient {
 
     /** See {@link Client#enqueueMany}. */
     public CompletableFuture<List<EnqueueResult>> enqueueMany(Collection<NewJob> jobs) {
-        if (middleware.isEmpty()) {
+        if (middleware.isEmpty() || jobs.isEmpty()) {
             return sendMany(jobs);
         }
         var written = new ArrayList<NewJob>(jobs.size());

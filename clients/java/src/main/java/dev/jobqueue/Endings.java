@@ -116,7 +116,7 @@ final class Endings {
     }
 
     /** Whether it is how an interrupt or a cancelled future comes out of what a handler waited for. */
-    private static boolean stoppedBy(Throwable error) {
+    static boolean stoppedBy(Throwable error) {
         for (var each = error; each != null; each = each.getCause()) {
             if (each instanceof InterruptedException
                     || each instanceof CancellationException

@@ -1,5 +1,6 @@
 package dev.jobqueue;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
@@ -28,14 +29,16 @@ final class Enqueues {
     static CompletableFuture<List<EnqueueResult>> once(
             Middleware middleware, List<NewJob> jobs, Middleware.NextEnqueue next) {
         var only = new Once(name(middleware), jobs, next);
+        CompletableFuture<List<EnqueueResult>> answer;
         try {
-            var answer = middleware.enqueue(jobs, only);
-            return answer == null
+            var stage = middleware.enqueue(jobs, only);
+            answer = stage == null
                     ? CompletableFuture.failedFuture(only.wrong("returned null"))
-                    : answer.toCompletableFuture().thenApply(only::checked);
+                    : stage.toCompletableFuture();
         } catch (Throwable error) {
-            return CompletableFuture.failedFuture(error);
+            answer = CompletableFuture.failedFuture(error);
         }
+        return answer.whenComplete((results, error) -> only.end()).thenApply(only::answer);
     }
 
     static String name(Middleware middleware) {
@@ -49,7 +52,9 @@ final class Enqueues {
         private final List<NewJob> jobs;
         private final Middleware.NextEnqueue next;
         private int calls;
-        /** What next has answered; null: it was not called. */
+        /** The middleware has ended: its caller is told by now what became of the jobs. */
+        private boolean over;
+        /** What next answers; null: it was not called. */
         private CompletableFuture<List<EnqueueResult>> answered;
 
         Once(String name, List<NewJob> jobs, Middleware.NextEnqueue next) {
@@ -60,27 +65,37 @@ final class Enqueues {
 
         @Override
         public CompletionStage<List<EnqueueResult>> enqueue(List<NewJob> changed) {
+            var begun = new CompletableFuture<List<EnqueueResult>>();
             synchronized (this) {
+                if (over) {
+                    throw new IllegalStateException(name + " called next after it had ended");
+                }
                 if (++calls > 1) {
                     throw twice();
                 }
+                // Before the call: another thread may end the middleware meanwhile.
+                answered = begun;
             }
-            CompletableFuture<List<EnqueueResult>> answer;
             try {
-                var kept = List.copyOf(changed);
-                check(kept);
-                answer = next.enqueue(kept).toCompletableFuture();
+                next.enqueue(checked(List.copyOf(changed))).whenComplete((results, error) -> {
+                    if (error == null) {
+                        begun.complete(results);
+                    } else {
+                        begun.completeExceptionally(error);
+                    }
+                });
             } catch (Throwable error) {
-                answer = CompletableFuture.failedFuture(error);
+                begun.completeExceptionally(error);
             }
-            synchronized (this) {
-                answered = answer;
-            }
-            return answer.copy();
+            return begun.copy();
+        }
+
+        synchronized void end() {
+            over = true;
         }
 
         /** What a middleware has answered, if it is what next has answered. */
-        synchronized List<EnqueueResult> checked(List<EnqueueResult> got) {
+        synchronized List<EnqueueResult> answer(List<EnqueueResult> got) {
             if (calls > 1) {
                 throw twice();
             }
@@ -108,19 +123,25 @@ final class Enqueues {
                     "%s %s, so nothing says that the jobs are enqueued: throw to refuse them".formatted(name, what));
         }
 
-        private void check(List<NewJob> changed) {
+        /** The jobs as they go on: with other headers and labels, and the version of their payload as it was. */
+        private List<NewJob> checked(List<NewJob> changed) {
             if (changed.size() != jobs.size()) {
                 throw new IllegalStateException(
                         "%s called next with %d jobs, and got %d".formatted(name, changed.size(), jobs.size()));
             }
+            var kept = new ArrayList<NewJob>(jobs.size());
             for (var at = 0; at < jobs.size(); at++) {
-                if (!changed.get(at).isButForHeadersAndLabels(jobs.get(at))) {
+                var before = jobs.get(at);
+                var after = changed.get(at);
+                if (!after.isButForHeadersAndLabels(before)) {
                     throw new IllegalStateException(
                             ("%s has changed a job of kind %s: headers and labels alone may be others, since another"
                                             + " payload under its idempotency key would be another request")
-                                    .formatted(name, jobs.get(at).kind()));
+                                    .formatted(name, before.kind()));
                 }
+                kept.add(after.versionedAs(before));
             }
+            return List.copyOf(kept);
         }
     }
 }

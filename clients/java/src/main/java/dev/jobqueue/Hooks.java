@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import java.util.function.Function;
 
@@ -58,9 +59,15 @@ final class Hooks extends TestHooks {
                 .codec(worker.settings.codec())
                 .queues(worker.settings.queues().toArray(String[]::new))
                 .concurrency(worker.settings.concurrency())
+                .executor(worker.settings.executor())
                 .build();
+        BiConsumer<JobContext, Throwable> failed = (context, error) -> {
+            if (!(context.isCancelled() && Endings.stoppedBy(error))) {
+                thrown.accept(error);
+            }
+        };
         for (var kind : worker.handlers.kinds()) {
-            made.handlers.add(List.of(kind), watched(worker.handlers.get(kind), thrown), worker.settings.queues());
+            made.handlers.add(List.of(kind), watched(worker.handlers.get(kind), failed), worker.settings.queues());
         }
         return made;
     }
@@ -150,20 +157,20 @@ final class Hooks extends TestHooks {
     }
 
     /** A handler that tells what it throws, too. */
-    private static Handlers.Entry watched(Handlers.Entry entry, Consumer<Throwable> thrown) {
+    private static Handlers.Entry watched(Handlers.Entry entry, BiConsumer<JobContext, Throwable> thrown) {
         if (entry.async() != null) {
             AsyncHandler async = (job, context) -> {
                 try {
                     var stage = entry.async().run(job, context).toCompletableFuture();
                     var seen = stage.whenComplete((output, error) -> {
                         if (error != null) {
-                            thrown.accept(Endings.unwrapped(error));
+                            thrown.accept(context, Endings.unwrapped(error));
                         }
                     });
                     Futures.cancelWith(seen, stage);
                     return seen;
                 } catch (Throwable error) {
-                    thrown.accept(Endings.unwrapped(error));
+                    thrown.accept(context, Endings.unwrapped(error));
                     throw error;
                 }
             };
@@ -173,7 +180,7 @@ final class Hooks extends TestHooks {
             try {
                 return entry.plain().run(job, context);
             } catch (Throwable error) {
-                thrown.accept(Endings.unwrapped(error));
+                thrown.accept(context, Endings.unwrapped(error));
                 throw error;
             }
         };
@@ -191,7 +198,7 @@ final class Hooks extends TestHooks {
             settings = worker.settings;
             lease = new Lease(message.getLeaseId(), new LeasedJob(message, settings.codec()));
             // What it throws is kept, since the outcome has but its words.
-            lease.handler = watched(worker.handlers.get(message.getKind()), error -> thrown = error);
+            lease.handler = watched(worker.handlers.get(message.getKind()), (context, error) -> thrown = error);
             lease.context = new JobContext(
                     lease.job, settings.codec(), settings.executor(), each -> report.accept(each.build()));
             lease.run = new HandlerRun(lease, settings, (of, outcome) -> {

@@ -141,7 +141,7 @@ public final class JobContext {
      * <p>It gets the request id and the trace of this job, unless it has headers of these names. It needs no idempotency
      * key: the transaction already makes it once.
      *
-     * @throws IllegalStateException a {@link Middleware} calls it after its {@code next}
+     * @throws IllegalStateException a {@link Middleware} calls it after its {@code next}, or where that has failed
      */
     public void followUp(NewJob next) {
         var message = next.message(codec, "follow_up", false).toBuilder();
@@ -187,11 +187,9 @@ public final class JobContext {
         }
     }
 
-    /** The attempt has succeeded without the handler's word. */
+    /** What asked for them has failed, and they are gone with it; there are no more. */
     void dropFollowUps() {
-        synchronized (guard) {
-            followUps.clear();
-        }
+        passed(List.of());
     }
 
     /** Follow-ups go on with the handler's span. */

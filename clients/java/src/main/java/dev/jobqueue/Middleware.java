@@ -48,9 +48,10 @@ public interface Middleware {
         /**
          * Called once.
          *
-         * @param jobs the same jobs, whose headers and labels may differ, and nothing else
-         * @return a result for each job
-         * @throws IllegalStateException it was called before, or with other jobs
+         * @param jobs the same jobs, whose headers and labels may differ, and nothing else; the version of a typed payload
+         *     stays whatever the headers are
+         * @return a result for each job; fails with an IllegalStateException where these are other jobs
+         * @throws IllegalStateException it was called before, or after the end
          */
         CompletionStage<List<EnqueueResult>> enqueue(List<NewJob> jobs);
     }
@@ -75,7 +76,8 @@ public interface Middleware {
     }
 
     /**
-     * Goes around one call of {@code enqueue} or {@code enqueueMany}, or around all follow-ups of an attempt.
+     * Goes around one call of {@code enqueue} or {@code enqueueMany}, unless that has no jobs, or around all follow-ups of an
+     * attempt.
      *
      * <p>It is called once for a call, however often the client tries, in the caller's thread; for follow-ups in the
      * handler's. It calls {@code next} once, and answers what that answered. What it throws before ends the call, and nothing

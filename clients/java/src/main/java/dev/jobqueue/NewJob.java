@@ -97,6 +97,19 @@ public final class NewJob {
                         && bare().equals(before.bare()));
     }
 
+    /** The same with the version of another one's payload, also where that has none. */
+    NewJob versionedAs(NewJob before) {
+        var version = before.headers().get(JobKind.VERSION_HEADER);
+        if (Objects.equals(version, headers().get(JobKind.VERSION_HEADER))) {
+            return this;
+        }
+        var changed = message.toBuilder().removeHeaders(JobKind.VERSION_HEADER);
+        if (version != null) {
+            changed.putHeaders(JobKind.VERSION_HEADER, version);
+        }
+        return new NewJob(changed.build(), payload, idempotent);
+    }
+
     private dev.jobqueue.v1.NewJob bare() {
         return message.toBuilder().clearHeaders().clearLabels().build();
     }

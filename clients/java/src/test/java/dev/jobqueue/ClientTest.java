@@ -385,6 +385,7 @@ class ClientTest {
             }
             var jobs = IntStream.range(0, 1500).mapToObj(i -> NewJob.of("k")).toList();
             assertEquals(1500, client.enqueueMany(jobs).size());
+            assertEquals(List.of(), client.enqueueMany(List.of()));
             assertEquals(1000, ((BatchEnqueueJobsRequest) asked.take()).getJobsCount());
             assertEquals(
                     "a", ((BatchEnqueueJobsRequest) asked.take()).getJobs(499).getHeadersOrThrow("by"));

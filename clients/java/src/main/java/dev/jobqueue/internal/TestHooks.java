@@ -64,9 +64,9 @@ public abstract class TestHooks {
     public abstract Set<String> queues(Worker worker);
 
     /**
-     * A worker of another server with the same handlers, queues, slots and codec.
+     * A worker of another server with the same handlers, queues, slots, threads and codec.
      *
-     * @param thrown is told what they throw
+     * @param thrown is told what they throw, unless that is how they stop when they are asked to
      */
     public abstract Worker like(Worker worker, String target, String token, Consumer<Throwable> thrown);
 

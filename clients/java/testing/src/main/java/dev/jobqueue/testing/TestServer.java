@@ -29,10 +29,15 @@ import java.util.regex.Pattern;
  * key of an administrator in {@code JOBQUEUE_TEST_KEY}. {@code JOBQUEUE_SERVER_COMMAND}: what is run, with {@code ephemeral}
  * behind it. {@code jobqueue-server} on PATH.
  *
+ * <p>Where {@code JOBQUEUE_TEST_SHARED} is set, and not empty or 0, all processes of one user that start one so have the
+ * same: it is started with {@code --shared}, and ends when the last of them has left.
+ *
  * <p>A server that was started ends by {@link #close}, and with this process in whatever way that ends.
  */
 public final class TestServer implements AutoCloseable {
     private static final int START_WITHIN_SECONDS = 120;
+    // So many characters of its line an error shows.
+    private static final int SHOWN = 200;
     private static final Pattern WORD = Pattern.compile("\"([^\"]*)\"|'([^']*)'|(\\S+)");
     private static final String MISSING =
             """
@@ -78,6 +83,9 @@ public final class TestServer implements AutoCloseable {
         }
         var command = new ArrayList<>(command(environment));
         command.add("ephemeral");
+        if (!List.of("", "0").contains(environment.getOrDefault("JOBQUEUE_TEST_SHARED", ""))) {
+            command.add("--shared");
+        }
         var words = String.join(" ", command);
         Process process;
         try {
@@ -104,7 +112,10 @@ public final class TestServer implements AutoCloseable {
                                 .formatted(words, process.waitFor()),
                         null);
             }
-            return new TestServer(said(line, "grpc"), said(line, "key"), process);
+            return new TestServer(said(words, line, "grpc"), said(words, line, "key"), process);
+        } catch (RuntimeException error) {
+            process.destroyForcibly();
+            throw error;
         } catch (IOException error) {
             process.destroyForcibly();
             throw new UncheckedIOException(error);
@@ -133,10 +144,13 @@ public final class TestServer implements AutoCloseable {
     }
 
     /** A text of the line that a server says when it is ready; such texts have no escapes. */
-    private static String said(String line, String name) {
+    private static String said(String words, String line, String name) {
         var found = Pattern.compile("\"" + name + "\":\\s*\"([^\"\\\\]*)\"").matcher(line);
         if (!found.find()) {
-            throw new ServerMissing("the server has not said its " + name, null);
+            throw new ServerMissing(
+                    "%s must say in a line of JSON where it answers, and said: %s"
+                            .formatted(words, line.substring(0, Math.min(SHOWN, line.length()))),
+                    null);
         }
         return found.group(1);
     }

@@ -24,6 +24,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
@@ -403,6 +404,33 @@ class MiddlewareTest {
 
     @ParameterizedTest
     @EnumSource
+    void whatFollowsIsRefusedOnceNextHasFailed(Style style) throws Exception {
+        var makesUp = new Middleware() {
+            @Override
+            public Object handle(LeasedJob job, JobContext context, Next next) throws Exception {
+                try {
+                    return next.run() instanceof CompletionStage<?> stage
+                            ? stage.handle((output, error) -> madeUp(context))
+                            : null;
+                } catch (IllegalArgumentException error) {
+                    return madeUp(context);
+                }
+            }
+
+            private String madeUp(JobContext context) {
+                context.followUp(NewJob.of("apology"));
+                return "made up for";
+            }
+        };
+        var does = Map.of("follow_ups", "1", "handler", "raise");
+        var done = perform(worker(style, does, makesUp), "k", null, Given::caught);
+        assertEquals(Outcome.FAILED, done.outcome());
+        assertEquals("followUp was called after a middleware's next: call it before", done.error());
+        assertEquals(List.of(), done.followUps());
+    }
+
+    @ParameterizedTest
+    @EnumSource
     void followUpsThatAreRefusedOrGrowTooLargeFailTheAttempt(Style style) throws Exception {
         Middleware refuses = does((jobs, next) -> {
             throw new SecurityException("not these");
@@ -577,6 +605,62 @@ class MiddlewareTest {
     }
 
     @Test
+    void aNextThatComesTooLateEnqueuesNothing() {
+        var kept = new ArrayList<Middleware.NextEnqueue>();
+        Middleware fails = does((jobs, next) -> {
+            kept.add(next);
+            return CompletableFuture.failedFuture(new SecurityException("not these"));
+        });
+        Middleware raises = does((jobs, next) -> {
+            kept.add(next);
+            throw new SecurityException("not these");
+        });
+        Middleware none = does((jobs, next) -> {
+            kept.add(next);
+            return null;
+        });
+        for (var each : List.of(fails, raises, none)) {
+            for (var middleware : List.of(each, Middleware.forKinds(each, "mail"))) {
+                var client = new RecordingClient(middleware);
+                assertThrows(RuntimeException.class, () -> client.enqueue("mail", null));
+                var late = kept.get(kept.size() - 1);
+                var error = assertThrows(IllegalStateException.class, () -> late.enqueue(List.of(NewJob.of("mail"))));
+                assertEquals("Does.enqueue called next after it had ended", error.getMessage());
+                assertEquals(List.of(), client.jobs());
+            }
+        }
+    }
+
+    @Test
+    void theVersionOfAPayloadStaysWhateverTheHeadersAre() throws Exception {
+        JobKind<Integer, Void> second =
+                JobKind.define("second", Integer.class).version(2).build();
+        Middleware sets =
+                changing(job -> job.toBuilder().headers(Map.of("tenant", "t1")).build());
+        Middleware says = changing(job -> job.withHeaders(Map.of("x-payload-version", "9")));
+        for (var each : Map.of(sets, Map.of("tenant", "t1"), says, Map.<String, String>of())
+                .entrySet()) {
+            var versioned = new HashMap<>(each.getValue());
+            versioned.put("x-payload-version", "2");
+            for (var middleware : List.of(each.getKey(), Middleware.forKinds(each.getKey(), "second", "plain"))) {
+                var client = new RecordingClient(middleware);
+                client.enqueueMany(List.of(second.job(1).build(), NewJob.of("plain")));
+                assertEquals(versioned, client.jobs().get(0).headers());
+                assertEquals(each.getValue(), client.jobs().get(1).headers());
+                assertEquals(versioned, client.enqueue(second, 1).headers());
+            }
+            var done = perform(
+                    (job, context) -> {
+                        context.followUp(second.job(1).build());
+                        return null;
+                    },
+                    null,
+                    given -> given.middleware(each.getKey()));
+            assertEquals(versioned, done.followUps().get(0).headers());
+        }
+    }
+
+    @Test
     void eachIsCalledOnceForACallOfManyToo() {
         var three = Stream.of("a", "b", "c").map(Marks::new).toArray(Marks[]::new);
         var client = new RecordingClient(three);
@@ -603,6 +687,31 @@ class MiddlewareTest {
             return job;
         }));
         assertEquals(Json.of("[1]"), client.enqueue("mail", payload).payload().orElseThrow());
+    }
+
+    @Test
+    void aCallWithoutJobsGoesThroughNone() {
+        var marks = new Marks("a");
+        assertEquals(List.of(), new RecordingClient(marks).enqueueMany(List.of()));
+        assertEquals(List.of(), marks.seen);
+    }
+
+    @Test
+    void anotherThreadIsNotKeptWaitingWhileAMiddlewareRuns() {
+        var clients = new ArrayList<RecordingClient>();
+        Middleware asks = Middleware.forKinds(
+                does((jobs, next) -> {
+                    var other =
+                            CompletableFuture.supplyAsync(() -> clients.get(0).enqueue("other", null));
+                    return other.orTimeout(10, TimeUnit.SECONDS).thenCompose(done -> next.enqueue(jobs));
+                }),
+                "mail");
+        clients.add(new RecordingClient(asks));
+        clients.get(0).enqueue("mail", null);
+        clients.get(0).enqueueMany(List.of(NewJob.of("mail")));
+        assertEquals(
+                List.of("other", "mail", "other", "mail"),
+                clients.get(0).jobs().stream().map(job -> job.kind()).toList());
     }
 
     @Test

@@ -20,11 +20,13 @@ import dev.jobqueue.Status;
 import dev.jobqueue.Worker;
 import java.io.IOException;
 import java.time.Duration;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
@@ -188,6 +190,47 @@ class ScopeTest {
     }
 
     @Test
+    void aJobThatIsCancelledMeanwhileIsNoFailure(TestScope scope, Client client) throws Exception {
+        var began = new Semaphore(0);
+        var never = new CountDownLatch(1);
+        var worker = worker().handle("mail", (job, context) -> {
+                    began.release();
+                    never.await();
+                    return null;
+                })
+                .handleAsync("next", (job, context) -> {
+                    began.release();
+                    return new CompletableFuture<>();
+                });
+        var jobs = List.of(client.enqueue("mail", null), client.enqueue("next", null));
+        var cancels = CompletableFuture.runAsync(() -> {
+            began.acquireUninterruptibly(2);
+            jobs.forEach(job -> client.cancel(job.id()));
+        });
+        var idle = scope.runUntilIdle(worker, TestScope.Failures.RAISE, 1000, Duration.ofMinutes(1));
+        cancels.join();
+        assertEquals(
+                List.of(Status.CANCELLED, Status.CANCELLED),
+                idle.ended().stream().map(job -> job.status()).toList());
+    }
+
+    @Test
+    void handlersRunInTheThreadsOfTheirWorker(TestScope scope, Client client) throws Exception {
+        var worker = Worker.builder("192.0.2.1:1")
+                .codec(Codecs.jackson())
+                .threads(task -> {
+                    var thread = new Thread(task, "mine");
+                    thread.setDaemon(true);
+                    return thread;
+                })
+                .build()
+                .handle("mail", (job, context) -> Thread.currentThread().getName());
+        client.enqueue("mail", null);
+        var idle = scope.runUntilIdle(worker);
+        assertEquals(Json.of("\"mine\""), idle.ended().get(0).output().orElseThrow());
+    }
+
+    @Test
     void failuresAreTheJobsAloneWhereItIsSaidAndRetriedAtOnceWhereThatIs(TestScope scope, Client client)
             throws Exception {
         var worker = worker().handle("fails", (job, context) -> {
@@ -280,5 +323,33 @@ class ScopeTest {
         error = assertThrows(
                 ServerMissing.class, () -> TestServer.start(Map.of("JOBQUEUE_SERVER_COMMAND", "/nonexistent/server")));
         assertTrue(error.getMessage().startsWith("/nonexistent/server ephemeral can't be started"), error.getMessage());
+    }
+
+    @Test
+    void aCommandThatSaysSomethingElseIsShownAndEnded() throws Exception {
+        var command = "sh -c 'echo I am $$; exec sleep 100'";
+        var error =
+                assertThrows(ServerMissing.class, () -> TestServer.start(Map.of("JOBQUEUE_SERVER_COMMAND", command)));
+        var said = error.getMessage().split(", and said: I am ");
+        assertTrue(said[0].endsWith(" ephemeral must say in a line of JSON where it answers"), error.getMessage());
+        var child = ProcessHandle.of(Long.parseLong(said[1]));
+        if (child.isPresent()) {
+            child.get().onExit().get(20, TimeUnit.SECONDS);
+        }
+    }
+
+    @Test
+    void processesShareTheServerThatIsStartedWhereTheEnvironmentSaysSo() {
+        var said = new LinkedHashMap<Map<String, String>, String>();
+        said.put(Map.of(), "ephemeral");
+        said.put(Map.of("JOBQUEUE_TEST_SHARED", ""), "ephemeral");
+        said.put(Map.of("JOBQUEUE_TEST_SHARED", "0"), "ephemeral");
+        said.put(Map.of("JOBQUEUE_TEST_SHARED", "1"), "ephemeral --shared");
+        said.forEach((shared, words) -> {
+            var environment = new LinkedHashMap<>(shared);
+            environment.put("JOBQUEUE_SERVER_COMMAND", "sh -c 'echo $0 $*'");
+            var error = assertThrows(ServerMissing.class, () -> TestServer.start(environment));
+            assertTrue(error.getMessage().endsWith(", and said: " + words), error.getMessage());
+        });
     }
 }
