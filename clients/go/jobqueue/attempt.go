@@ -30,7 +30,7 @@ func newAttempt(values context.Context, job *LeasedJob) *attempt {
 // ends its goroutine.
 func (a *attempt) run(handler func(context.Context) (any, error), ended func(*pb.Outcome, error)) {
 	// Stays where the handler neither returns nor panics.
-	var failure error = &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"}
+	failure := exited()
 	outcome := outcomeOfError(failure, nil)
 	defer func() {
 		if value := recover(); value != nil {
@@ -43,3 +43,6 @@ func (a *attempt) run(handler func(context.Context) (any, error), ended func(*pb
 	// In here, because an output's MarshalJSON and an error's Error may panic as well.
 	outcome, failure = outcomeOf(a.job, output, err, context.Cause(a.base)), err
 }
+
+// exited is the failure of a handler that ended its goroutine.
+func exited() error { return &PanicError{Value: "the handler ended its goroutine (runtime.Goexit)"} }

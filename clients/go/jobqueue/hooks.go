@@ -3,6 +3,7 @@ package jobqueue
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -63,7 +64,7 @@ func init() {
 	}
 }
 
-// moved is a worker of another server with the handlers of one, of which ordinary failures are told.
+// moved is a worker of another server with the handlers of one, which tell of ordinary failures.
 func moved(worker any, target, token string, failed func(error)) (any, []string, error) {
 	from := worker.(*Worker)
 	from.mu.Lock()
@@ -76,27 +77,40 @@ func moved(worker any, target, token string, failed func(error)) (any, []string,
 		return nil, nil, err
 	}
 	for kind, handler := range from.handlers {
-		run := handler.run
-		handler.run = func(ctx context.Context, job *LeasedJob) (any, error) {
-			defer func() {
-				if value := recover(); value != nil {
-					failed(&PanicError{value, string(debug.Stack())})
-					panic(value)
-				}
-			}()
-			output, err := run(ctx, job)
-			if err != nil {
-				failure := outcomeOfError(err, context.Cause(ctx)).GetFailure()
-				if failure != nil && !failure.GetPermanent() && failure.GetRetryAfter() == nil {
-					failed(err)
-				}
-			}
-			return output, err
-		}
+		handler.run = telling(handler.run, failed)
 		made.handlers[kind] = handler
 	}
 	made.idle.Kinds = kindsOf(made.handlers)
 	return made, made.options.Queues, nil
+}
+
+// telling is a handler that tells of what fails its attempt in the ordinary way: an error, a panic, the end of its
+// goroutine, or an output that can't be sent.
+func telling(run Handler, failed func(error)) Handler {
+	return func(ctx context.Context, job *LeasedJob) (output any, err error) {
+		failure := exited() // stays where the handler neither returns nor panics
+		defer func() {
+			if value := recover(); value != nil {
+				failed(&PanicError{value, string(debug.Stack())})
+				panic(value)
+			}
+			if failure != nil {
+				failed(failure)
+			}
+		}()
+		output, err = run(ctx, job)
+		outcome := outcomeOf(job, output, err, context.Cause(ctx))
+		if text := outcome.GetSuccess().GetOutputJson(); text != nil {
+			output = json.RawMessage(text) // it is marshalled once
+		}
+		failure = nil
+		if said := outcome.GetFailure(); said != nil && !said.GetPermanent() && said.GetRetryAfter() == nil {
+			if failure = err; err == nil {
+				failure = fmt.Errorf("%s: %s", said.GetErrorType(), said.GetError())
+			}
+		}
+		return output, err
+	}
 }
 
 func refused(code codes.Code, reason, field, words string, metadata map[string]string) error {

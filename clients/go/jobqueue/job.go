@@ -272,11 +272,13 @@ type LeasedJob struct {
 	report func(*pb.Progress)
 	// traceparent is that of the attempt's span. Empty: it has none.
 	traceparent string
-	// around is what its middleware has come to. nil: it has none.
+	// around is what its innermost middleware that runs has come to. nil: it has none.
 	around    atomic.Pointer[around]
 	mu        sync.Mutex
 	followUps []*pb.NewJob
 	size      int
+	// closed: all of its middleware has ended.
+	closed bool
 }
 
 func leasedJob(message *pb.LeasedJob, report func(*pb.Progress)) *LeasedJob {

@@ -83,6 +83,9 @@ func (j *LeasedJob) FollowUp(job NewJob) error {
 	message.Headers = headers
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.closed {
+		return &MiddlewareError{"FollowUp was called after the handler's middleware had ended: a middleware did not wait for next"}
+	}
 	if len(j.followUps) >= followUps {
 		return invalid("follow_up", "a job has at most %d follow-ups", followUps)
 	}

@@ -8,7 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"sync/atomic"
+	"sync"
 
 	pb "jobqueue.dev/go/jobqueue/v1"
 )
@@ -17,20 +17,24 @@ import (
 // [ClientOptions] and [WorkerOptions]; the first of a list is the outermost one, on both sides.
 type Middleware struct {
 	// Handle answers a handler that calls the next one, once, or ends the attempt without it. It is called once for each
-	// kind, when its handler is added. nil: nothing goes around handlers.
+	// name of a kind, its aliases too, when the handler is added. nil: nothing goes around handlers.
 	//
 	// What the handler that it answers returns is what the attempt comes to: an error or a panic as the handler's own,
 	// [Retry], [Discard], [Snooze] and [ErrCancelled] too; a value as the job's output. If it answers no error where next
 	// did, the attempt has succeeded, without follow-ups. The context that it calls next with is that of all within, of
-	// follow-ups, of the log line of a failure and of [Attempt.Context].
+	// follow-ups, of the log line of a failure and of [Attempt.Context]. It waits for next: what still runs within once it
+	// has ended does so for nothing, and gets a [MiddlewareError] from FollowUp. A handler that has middleware already may
+	// get more; what was there is within.
 	Handle func(next Handler) Handler
 	// Enqueue is called once for a call of Enqueue or EnqueueMany, however often the client tries, and once for all
 	// follow-ups of an attempt, after its handler. It calls next once, and answers what that answered. What it returns as
 	// an error before ends the call, and nothing was sent; an attempt with such follow-ups fails. nil: nothing goes around
 	// enqueues.
 	//
-	// The jobs are copies, whose payload is a json.RawMessage and whose headers and labels are never nil. These two may
-	// become others, and nothing else. The results of follow-ups have no ids, since they are enqueued with the outcome.
+	// The jobs are copies, whose payload is a json.RawMessage and whose headers and labels are never nil, whatever a
+	// middleware further out has made of them. These two may become others, and nothing else. A call of next that still
+	// runs is waited for; one that comes later is refused. The results of follow-ups have no ids, since they are enqueued
+	// with the outcome.
 	Enqueue func(ctx context.Context, jobs []NewJob, next NextEnqueue) ([]EnqueueResult, error)
 
 	// kinds, if there are some, are the only ones: a job is in each of the sets.
@@ -98,12 +102,11 @@ func enqueueThrough(
 	return sent, err
 }
 
-// ownJob shares nothing with the job.
+// ownJob is the job with a payload of its own.
 func ownJob(job NewJob) NewJob {
 	if text, ok := job.Payload.(json.RawMessage); ok {
 		job.Payload = slices.Clone(text)
 	}
-	job.Headers, job.Labels = cloned(job.Headers), cloned(job.Labels)
 	return job
 }
 
@@ -166,15 +169,24 @@ func once(ctx context.Context, middleware *Middleware, jobs []NewJob, next NextE
 		return &MiddlewareError{fmt.Sprintf("the middleware %s "+format, append([]any{name}, arguments...)...)}
 	}
 	const twice = "called next twice; what it called first with counts"
-	var calls atomic.Int32
+	var mu sync.Mutex // held while next runs
+	var calls int
+	var over bool
 	var answered []EnqueueResult
 	var failure error
-	before := make([]NewJob, len(jobs))
-	for i := range jobs {
-		before[i] = kept(jobs[i])
+	before, mine := make([]NewJob, len(jobs)), make([]NewJob, len(jobs))
+	for i, each := range jobs {
+		before[i] = kept(each)
+		each.Headers, each.Labels = cloned(each.Headers), cloned(each.Labels)
+		mine[i] = each
 	}
-	got, err := middleware.Enqueue(ctx, jobs, func(ctx context.Context, changed []NewJob) ([]EnqueueResult, error) {
-		if calls.Add(1) > 1 {
+	onward := func(ctx context.Context, changed []NewJob) ([]EnqueueResult, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return nil, wrong("called next after it had ended")
+		}
+		if calls++; calls > 1 {
 			return nil, wrong(twice)
 		}
 		if len(changed) != len(before) {
@@ -190,13 +202,22 @@ func once(ctx context.Context, middleware *Middleware, jobs []NewJob, next NextE
 		}
 		answered, failure = next(ctx, slices.Clone(changed))
 		return answered, failure
-	})
+	}
+	ended := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	}
+	got, err := func() ([]EnqueueResult, error) {
+		defer ended()
+		return middleware.Enqueue(ctx, mine, onward)
+	}()
 	switch {
 	case err != nil:
 		return answered, err
-	case calls.Load() > 1:
+	case calls > 1:
 		return answered, wrong(twice)
-	case calls.Load() == 0:
+	case calls == 0:
 		return nil, wrong("did not call next, so nothing says that the jobs are enqueued: return an error to refuse them")
 	case failure != nil:
 		return answered, fmt.Errorf("%w: %w", wrong("has dropped an error of next, so nothing says that the jobs are "+

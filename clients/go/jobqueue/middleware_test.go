@@ -136,6 +136,11 @@ func (e ended) AttemptEnded(attempt jobqueue.Attempt, _ string, _ time.Duration,
 }
 
 func TestAFailuresLogLineAndTheObserverSeeWhatMiddlewareHasSet(t *testing.T) {
+	t.Run("the worker's", func(t *testing.T) { seesWhatMiddlewareHasSet(t, false) })
+	t.Run("the handler's own", func(t *testing.T) { seesWhatMiddlewareHasSet(t, true) })
+}
+
+func seesWhatMiddlewareHasSet(t *testing.T, own bool) {
 	server := newScripted(t)
 	log := lines{slog.NewTextHandler(io.Discard, nil), make(chan string, 10)}
 	seen := ended{told: make(chan any, 10)}
@@ -146,9 +151,18 @@ func TestAFailuresLogLineAndTheObserverSeeWhatMiddlewareHasSet(t *testing.T) {
 			return next(ctx, job)
 		}
 	}}
-	fails := func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, errors.New("no") }
-	work(server, fails, func(o *jobqueue.WorkerOptions) {
-		o.Logger, o.Observer, o.Middleware = slog.New(log), seen, []jobqueue.Middleware{passes}
+	handler := func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, errors.New("no") }
+	middleware := []jobqueue.Middleware{passes}
+	if own {
+		worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{Middleware: middleware})
+		if err != nil {
+			t.Fatal(err)
+		}
+		worker.Handle("k", handler)
+		handler, middleware = worker.HandlerOf("k"), []jobqueue.Middleware{new(marking).middleware()}
+	}
+	work(server, handler, func(o *jobqueue.WorkerOptions) {
+		o.Logger, o.Observer, o.Middleware = slog.New(log), seen, middleware
 	})
 	stream := server.open()
 	for i, status := range []pb.Job_Status{pb.Job_RETRYING, pb.Job_FAILED_PERMANENT} {

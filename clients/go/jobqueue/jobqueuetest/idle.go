@@ -47,6 +47,12 @@ func JobLimit(jobs int) RunOption { return func(r *running) { r.limit = jobs } }
 // RunWithin is how long it may take. Default: 10 s.
 func RunWithin(wait time.Duration) RunOption { return func(r *running) { r.within = wait } }
 
+// The test machine's clock and the server's may differ by so much. What a job of this time waits for, the server says.
+const clocksDiffer = time.Minute
+
+// now is the test machine's clock.
+var now = time.Now
+
 // running is one run of a worker's handlers in a scope.
 type running struct {
 	scope         *TestScope
@@ -61,8 +67,9 @@ type running struct {
 //
 // Jobs that wait for their time, a backoff, a hold or a limit are not waited for: Idle.Waiting says why each waits.
 //
-// The error is what a handler returned or panicked with, as itself, unless KeepFailures or RetryFailures says otherwise;
-// Retry, Discard, Snooze and ErrCancelled are no failures. [ErrStillRunning]: it takes longer; it says what runs and what is
+// The error is what a handler returned or panicked with, as itself, or says that its output can't be sent or that it ended
+// its goroutine, as t.FailNow does, unless KeepFailures or RetryFailures says otherwise; Retry, Discard, Snooze and
+// ErrCancelled are no failures. [ErrStillRunning]: it takes longer; it says what runs and what is
 // due. Else there are more jobs than JobLimit, or the server refuses the worker.
 func (s *TestScope) RunUntilIdle(worker *jobqueue.Worker, options ...RunOption) (*Idle, error) {
 	r := &running{scope: s, limit: 1000, within: 10 * time.Second}
@@ -166,8 +173,14 @@ func (r *running) untilIdle(ctx context.Context) error {
 		var later, waiting []*jobqueue.Job
 		ours := 0
 		for _, job := range jobs {
-			if r.retry && job.Status == jobqueue.StatusRetrying && job.RunAt.After(time.Now()) {
-				later = append(later, job)
+			if r.retry && job.Status == jobqueue.StatusRetrying {
+				waits, _, err := r.waits(ctx, job)
+				if err != nil {
+					return err
+				}
+				if waits {
+					later = append(later, job)
+				}
 			}
 			if slices.Contains(r.kinds, job.Kind) && slices.Contains(r.queues, job.Queue) {
 				if ours++; job.Status != jobqueue.StatusRunning {
@@ -180,9 +193,7 @@ func (r *running) untilIdle(ctx context.Context) error {
 			if _, err = r.scope.makeDue(ctx, later); err != nil {
 				return err
 			}
-			continue
-		}
-		if len(waiting) == ours {
+		} else if len(waiting) == ours {
 			starts, err := r.anyStarts(ctx, waiting)
 			if err != nil || !starts {
 				return err
@@ -199,20 +210,35 @@ func (r *running) untilIdle(ctx context.Context) error {
 // anyStarts says whether one of these jobs, which all wait, starts soon by itself.
 func (r *running) anyStarts(ctx context.Context, jobs []*jobqueue.Job) (bool, error) {
 	for _, job := range jobs {
-		if job.Hold != "" || job.RunAt.After(time.Now()) {
+		if job.Hold != "" {
 			continue
 		}
-		found, err := r.scope.Client.Explain(ctx, job.ID)
-		switch {
-		case errors.Is(err, jobqueue.ErrJobNotFound):
-			return true, nil
-		case err != nil:
-			return false, err
-		case slices.Contains(soon, found.Reasons[0].Code):
-			return true, nil
+		if waits, first, err := r.waits(ctx, job); err != nil || (!waits && slices.Contains(soon, first)) {
+			return err == nil, err
 		}
 	}
 	return false, nil
+}
+
+// waits says whether a job waits for its time, by the server's clock, and else what it waits for first. One that is gone
+// is TERMINAL.
+func (r *running) waits(ctx context.Context, job *jobqueue.Job) (waits bool, first string, err error) {
+	if job.RunAt.After(now().Add(clocksDiffer)) {
+		return true, "", nil
+	}
+	found, err := r.scope.Client.Explain(ctx, job.ID)
+	switch {
+	case errors.Is(err, jobqueue.ErrJobNotFound):
+		return false, "TERMINAL", nil
+	case err != nil:
+		return false, "", err
+	}
+	for _, reason := range found.Reasons {
+		if reason.Code == "NOT_DUE" || reason.Code == "BACKOFF" {
+			return true, "", nil
+		}
+	}
+	return false, found.Reasons[0].Code, nil
 }
 
 // jobs are those of the scope with one of these statuses, or with any.

@@ -406,3 +406,230 @@ func TestAPayloadIsSentAsItWasGivenHoweverItIsChangedInItsPlace(t *testing.T) {
 		t.Error(job, err)
 	}
 }
+
+// followsUp is a handler with one follow-up.
+func followsUp(told *[]string) jobqueue.Handler {
+	return func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+		*told = append(*told, "handler")
+		return "handler", job.FollowUp(jobqueue.NewJob{Kind: "next"})
+	}
+}
+
+func TestAHandlerThatHasMiddlewareMayGetMoreAroundIt(t *testing.T) {
+	var told []string
+	a, b, c, w := letters("a", nil, &told), letters("b", nil, &told), letters("c", nil, &told), letters("w", nil, &told)
+	w.Handle = nil
+	handlerOf := func(handler jobqueue.Handler, middleware ...jobqueue.Middleware) jobqueue.Handler {
+		worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{Middleware: middleware})
+		if err != nil {
+			t.Fatal(err)
+		}
+		worker.Handle("k", handler)
+		return worker.HandlerOf("k")
+	}
+	few, many := handlerOf(followsUp(&told), w), handlerOf(followsUp(&told), a, b)
+	twice := func(ctx context.Context, job *jobqueue.LeasedJob) (any, error) {
+		if _, err := few(ctx, job); err != nil {
+			return nil, err
+		}
+		return few(ctx, job)
+	}
+	for _, row := range []struct {
+		handler    jobqueue.Handler
+		middleware []jobqueue.Middleware
+		told       string
+		by         []string
+	}{
+		{few, []jobqueue.Middleware{a, b}, "a( b( handler )b )a", []string{"wab"}},
+		{many, []jobqueue.Middleware{w}, "a( b( handler )b )a", []string{"abw"}},
+		{many, []jobqueue.Middleware{c}, "c( a( b( handler )b )a )c", []string{"abc"}},
+		{handlerOf(few, a, b), []jobqueue.Middleware{c}, "c( a( b( handler )b )a )c", []string{"wabc"}},
+		{twice, []jobqueue.Middleware{a}, "a( handler handler )a", []string{"wa", "wa"}},
+	} {
+		told = nil
+		done := perform(t, row.handler, jobqueue.NewJob{Kind: "k"}, jobqueuetest.Middleware(row.middleware...))
+		var by []string
+		for _, each := range done.FollowUps {
+			by = append(by, each.Headers["by"])
+		}
+		if words := strings.Join(told, " "); words != row.told || !slices.Equal(by, row.by) || string(done.Output) != `"handler"` {
+			t.Errorf("%s, %v, %s; not %s, %v", words, by, done.Output, row.told, row.by)
+		}
+	}
+}
+
+func TestWhatAHandlersOwnMiddlewareCatchesTakesNoFollowUpsOfOthersAlong(t *testing.T) {
+	var told []string
+	worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{
+		Middleware: []jobqueue.Middleware{letters("w", said{"w.catches": "1"}, &told)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker.Handle("k", func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+		return nil, errors.Join(job.FollowUp(jobqueue.NewJob{Kind: "lost"}), errors.New("no"))
+	})
+	handler := func(ctx context.Context, job *jobqueue.LeasedJob) (any, error) {
+		if err := job.FollowUp(jobqueue.NewJob{Kind: "kept"}); err != nil {
+			return nil, err
+		}
+		return worker.HandlerOf("k")(ctx, job)
+	}
+	done := perform(t, handler, jobqueue.NewJob{}, jobqueuetest.Middleware(letters("a", nil, &told)))
+	if len(done.FollowUps) != 1 || done.FollowUps[0].Kind != "kept" || done.FollowUps[0].Headers["by"] != "a" {
+		t.Errorf("%+v", done.FollowUps)
+	}
+}
+
+func TestWhatStillRunsOnceItsMiddlewareHasEndedDoesSoForNothing(t *testing.T) {
+	var told []string
+	w := letters("w", nil, &told)
+	w.Handle = nil
+	for _, within := range [][]jobqueue.Middleware{nil, {w}} {
+		begun, goOn, late := make(chan bool), make(chan bool), make(chan error, 1)
+		worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{Middleware: within})
+		if err != nil {
+			t.Fatal(err)
+		}
+		worker.Handle("k", func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+			err := job.FollowUp(jobqueue.NewJob{Kind: "next"})
+			close(begun)
+			<-goOn
+			return nil, errors.Join(err, job.FollowUp(jobqueue.NewJob{Kind: "late"}))
+		})
+		leaves := jobqueue.Middleware{Handle: func(next jobqueue.Handler) jobqueue.Handler {
+			return func(ctx context.Context, job *jobqueue.LeasedJob) (any, error) {
+				go func() {
+					_, err := next(ctx, job)
+					late <- err
+				}()
+				<-begun
+				return "early", nil
+			}
+		}}
+		done := perform(t, worker.HandlerOf("k"), jobqueue.NewJob{Kind: "k"}, jobqueuetest.Middleware(leaves))
+		close(goOn)
+		var wrong *jobqueue.MiddlewareError
+		if err := <-late; !errors.As(err, &wrong) || !strings.Contains(err.Error(), "FollowUp was called after") {
+			t.Error(err)
+		}
+		if string(done.Output) != `"early"` || len(done.FollowUps) != 0 {
+			t.Errorf("%+v", done)
+		}
+	}
+}
+
+func TestAMiddlewareAndWhatItHasLeftRunningMayEndAtOnce(t *testing.T) {
+	var told []string
+	for range 200 {
+		late := make(chan error, 1)
+		leaves := jobqueue.Middleware{Handle: func(next jobqueue.Handler) jobqueue.Handler {
+			return func(ctx context.Context, job *jobqueue.LeasedJob) (any, error) {
+				go func() {
+					_, err := next(ctx, job)
+					late <- err
+				}()
+				return nil, nil
+			}
+		}}
+		handler := func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+			return nil, job.FollowUp(jobqueue.NewJob{Kind: "next"})
+		}
+		marks := letters("a", nil, &told)
+		marks.Handle = nil
+		// Its follow-ups are there whole or not at all.
+		done, _ := jobqueuetest.Perform(t.Context(), handler, jobqueue.NewJob{}, jobqueuetest.Middleware(leaves, marks))
+		if done == nil || len(done.FollowUps) > 1 || (len(done.FollowUps) == 1 && done.FollowUps[0].Headers["by"] != "a") {
+			t.Fatalf("%+v", done)
+		}
+		<-late
+	}
+}
+
+func TestACallOfNextThatComesLateDoesNothing(t *testing.T) {
+	var handle func() error
+	var enqueue func() ([]jobqueue.EnqueueResult, error)
+	keeps := jobqueue.Middleware{
+		Handle: func(next jobqueue.Handler) jobqueue.Handler {
+			return func(ctx context.Context, job *jobqueue.LeasedJob) (any, error) {
+				handle = func() error {
+					_, err := next(ctx, job)
+					return err
+				}
+				return "early", nil
+			}
+		},
+		Enqueue: func(
+			ctx context.Context, jobs []jobqueue.NewJob, next jobqueue.NextEnqueue,
+		) ([]jobqueue.EnqueueResult, error) {
+			enqueue = func() ([]jobqueue.EnqueueResult, error) { return next(ctx, jobs) }
+			return nil, errors.New("refused")
+		},
+	}
+	ran := false
+	perform(t, func(context.Context, *jobqueue.LeasedJob) (any, error) { ran = true; return nil, nil }, jobqueue.NewJob{},
+		jobqueuetest.Middleware(keeps))
+	var wrong *jobqueue.MiddlewareError
+	if err := handle(); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "called next after it had ended") || ran {
+		t.Error(err, ran)
+	}
+	client := jobqueuetest.RecordingClient{Middleware: []jobqueue.Middleware{keeps}}
+	if _, err := client.Enqueue(t.Context(), jobqueue.NewJob{Kind: "k"}); err == nil || err.Error() != "refused" {
+		t.Error(err)
+	}
+	if _, err := enqueue(); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "called next after it had ended") ||
+		len(client.Jobs()) != 0 {
+		t.Error(err, client.Jobs())
+	}
+}
+
+func TestAnEnqueueThatIsLeftRunningIsWaitedFor(t *testing.T) {
+	begun := make(chan bool)
+	leaves := jobqueue.Middleware{Enqueue: func(
+		ctx context.Context, jobs []jobqueue.NewJob, next jobqueue.NextEnqueue,
+	) ([]jobqueue.EnqueueResult, error) {
+		go func() { _, _ = next(ctx, jobs) }()
+		<-begun
+		return nil, nil
+	}}
+	tells := jobqueue.Middleware{Enqueue: func(
+		ctx context.Context, jobs []jobqueue.NewJob, next jobqueue.NextEnqueue,
+	) ([]jobqueue.EnqueueResult, error) {
+		close(begun)
+		time.Sleep(20 * time.Millisecond)
+		return next(ctx, jobs)
+	}}
+	client := jobqueuetest.RecordingClient{Middleware: []jobqueue.Middleware{leaves, tells}}
+	_, err := client.Enqueue(t.Context(), jobqueue.NewJob{Kind: "k"})
+	if err == nil || !strings.Contains(err.Error(), "must answer what next answered; the jobs are enqueued") || len(client.Jobs()) != 1 {
+		t.Error(err, client.Jobs())
+	}
+}
+
+func TestEachMiddlewareGetsHeadersAndLabelsOfItsOwn(t *testing.T) {
+	var told []string
+	for _, headers := range []map[string]string{nil, {"x": "1"}} {
+		gives := jobqueue.Middleware{Enqueue: func(
+			ctx context.Context, jobs []jobqueue.NewJob, next jobqueue.NextEnqueue,
+		) ([]jobqueue.EnqueueResult, error) {
+			for i := range jobs {
+				jobs[i].Headers, jobs[i].Labels = headers, headers // the same for all
+			}
+			return next(ctx, jobs)
+		}}
+		client := jobqueuetest.RecordingClient{Middleware: []jobqueue.Middleware{
+			gives, jobqueue.ForKinds(letters("a", nil, &told), "mail"), letters("b", nil, &told),
+		}}
+		if _, err := client.EnqueueMany(t.Context(), []jobqueue.NewJob{{Kind: "mail"}, {Kind: "mail"}, {Kind: "post"}}); err != nil {
+			t.Fatal(err)
+		}
+		for i, by := range []string{"ab", "ab", "b"} {
+			if job := client.Jobs()[i]; job.Headers["by"] != by || job.Headers["x"] != headers["x"] || job.Labels["b"] != "3" {
+				t.Errorf("%+v", job)
+			}
+		}
+		if len(headers) > 1 {
+			t.Error("what was given is another's now:", headers)
+		}
+	}
+}

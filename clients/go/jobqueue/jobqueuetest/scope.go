@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/big"
 	"reflect"
 	"slices"
 	"strings"
@@ -173,7 +174,7 @@ func (s *TestScope) jobs(ctx context.Context, kind string, status []jobqueue.Sta
 
 // Want is what a job is to be. All that is set must hold; it is judged here, by decoded values.
 type Want struct {
-	// Kind is its kind.
+	// Kind is its kind. Empty: any.
 	Kind string
 	// Payload is its payload, equal as JSON; a value of a typed kind's type, or any other. nil: any; for null itself a
 	// json.RawMessage.
@@ -222,7 +223,7 @@ func (s *TestScope) AssertNotEnqueued(want Want) {
 	s.t.Helper()
 	all := s.Enqueued("", want.Status...)
 	if found := want.among(s.t, all); len(found) > 0 {
-		s.t.Fatalf("%d of %v, and there should be none%s", len(found), want, shown(all))
+		s.t.Fatalf("%d of %v, and there should be none%s", len(found), want, shown(found))
 	}
 }
 
@@ -304,7 +305,7 @@ func (w Want) among(t testing.TB, jobs []*jobqueue.Job) []*jobqueue.Job {
 	}
 	var found []*jobqueue.Job
 	for _, job := range jobs {
-		if job.Kind == w.Kind && w.hasPayload(job, payload, fields) && (w.Matching == nil || w.Matching(job)) &&
+		if (w.Kind == "" || w.Kind == job.Kind) && w.hasPayload(job, payload, fields) && (w.Matching == nil || w.Matching(job)) &&
 			(w.Queue == "" || w.Queue == job.Queue) && (w.Key == "" || w.Key == job.Key) && contains(job.Labels, w.Labels) &&
 			(w.DueIn == 0 || (dueIn(job)-w.DueIn).Abs() < time.Second) {
 			found = append(found, job)
@@ -340,7 +341,7 @@ func valueOf(t testing.TB, value any) any {
 	return decoded(textOf(message))
 }
 
-// decoded is what a text says. A number is its digits' value, whether it was written as 1 or 1.0.
+// decoded is what a text says. A number is its digits' value, whether it was written as 1 or 1.0; a whole one is exact.
 func decoded(text []byte) any {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -357,12 +358,15 @@ func plain(value any) any {
 		if whole, err := value.Int64(); err == nil {
 			return whole
 		}
+		if exact, ok := new(big.Rat).SetString(value.String()); ok && exact.IsInt() {
+			if exact.Num().IsInt64() {
+				return exact.Num().Int64()
+			}
+			return json.Number(exact.Num().String())
+		}
 		number, err := value.Float64()
 		if err != nil {
-			return value.String()
-		}
-		if whole := int64(number); float64(whole) == number && whole > -1<<53 && whole < 1<<53 {
-			return whole
+			return value
 		}
 		return number
 	case []any:
@@ -391,6 +395,9 @@ func dueIn(job *jobqueue.Job) time.Duration { return job.RunAt.Sub(job.CreatedAt
 // String is what it says of a job, for a failed assertion.
 func (w Want) String() string {
 	said := []string{"kind " + w.Kind}
+	if w.Kind == "" {
+		said[0] = "any kind"
+	}
 	if w.Payload != nil {
 		if text, err := json.Marshal(w.Payload); err == nil {
 			said = append(said, "payload "+string(text))

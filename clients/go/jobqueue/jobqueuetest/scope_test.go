@@ -108,6 +108,10 @@ func TestInAScopeWhatWasEnqueuedIsFoundByAllThatIsSaidOfIt(t *testing.T) {
 		want.Kind = "mail"
 		scope.AssertNotEnqueued(want)
 	}
+	if found := scope.AssertEnqueued(jobqueuetest.Want{Queue: "bulk"}); len(found) != 1 || found[0].Queue != "bulk" {
+		t.Error("of any kind:", found)
+	}
+	scope.AssertNotEnqueued(jobqueuetest.Want{Queue: "none"})
 }
 
 func TestInAScopeAFailedAssertionShowsWhatThereIs(t *testing.T) {
@@ -121,6 +125,10 @@ func TestInAScopeAFailedAssertionShowsWhatThereIs(t *testing.T) {
 		},
 		"1 job of kind mail, not 2. There are:":                  func(s *jobqueuetest.TestScope) { s.AssertEnqueued(jobqueuetest.Want{Kind: "mail", Count: 2}) },
 		"1 of kind mail, key k, and there should be none. There": func(s *jobqueuetest.TestScope) { s.AssertNotEnqueued(jobqueuetest.Want{Kind: "mail", Key: "k"}) },
+		"1 of any kind, queue bulk, and there should be none. There are:\n  mail null queue bulk": func(s *jobqueuetest.TestScope) {
+			enqueue(t, s, jobqueue.NewJob{Kind: "mail", Queue: "bulk"})
+			s.AssertNotEnqueued(jobqueuetest.Want{Queue: "bulk"})
+		},
 		"2 jobs of kind mail, not 1. There are:": func(s *jobqueuetest.TestScope) {
 			enqueue(t, s, jobqueue.NewJob{Kind: "mail"})
 			s.AssertEnqueued(jobqueuetest.Want{Kind: "mail", Count: 1})
@@ -295,10 +303,100 @@ func TestInAScopeAHandlerThatDoesNotEndIsSaidToRun(t *testing.T) {
 	}
 }
 
+// counted counts how often it is written as JSON.
+type counted struct{ times int }
+
+func (c *counted) MarshalJSON() ([]byte, error) {
+	c.times++
+	return json.Marshal(c.times)
+}
+
+func TestInAScopeAnOutputThatCannotBeSentAndAnEndedGoroutineAreFailures(t *testing.T) {
+	scope := scopeOf(t)
+	worker := workerOf(t, map[string]jobqueue.Handler{
+		"first": handlers["no-json"], "next": handlers["too-large"], "mail": handlers["exits"],
+		"fails": func(context.Context, *jobqueue.LeasedJob) (any, error) { return &counted{}, nil },
+	})
+	for kind, words := range map[string]string{
+		"first": "OutputError: the handler's output can't be written as JSON",
+		"next":  "OutputError: the handler's output is 1048578 bytes of JSON, the limit is 1048576",
+		"mail":  "the handler ended its goroutine (runtime.Goexit)",
+	} {
+		enqueue(t, scope, jobqueue.NewJob{Kind: kind})
+		if idle, err := scope.RunUntilIdle(worker, jobqueuetest.RunWithin(time.Minute)); err == nil ||
+			!strings.HasPrefix(err.Error(), words) {
+			t.Errorf("%s: %+v %v", kind, idle, err)
+		}
+	}
+	enqueue(t, scope, jobqueue.NewJob{Kind: "fails"})
+	if idle, err := scope.RunUntilIdle(worker, jobqueuetest.RunWithin(time.Minute)); err != nil || len(idle.Ended) != 1 ||
+		string(idle.Ended[0].Output) != "1" {
+		t.Errorf("%+v %v", idle, err)
+	}
+}
+
+func TestInAScopeWhatIsDueIsJudgedByTheServersClock(t *testing.T) {
+	scope := scopeOf(t)
+	attempts := 0
+	worker := workerOf(t, map[string]jobqueue.Handler{
+		"mail": nothing,
+		"fails": func(context.Context, *jobqueue.LeasedJob) (any, error) {
+			if attempts++; attempts == 1 {
+				return nil, errors.New("not today")
+			}
+			return nil, nil
+		},
+	})
+	jobqueuetest.TheClockIs(t, -30*time.Second)
+	enqueue(t, scope, jobqueue.NewJob{Kind: "mail"})
+	if idle, err := scope.RunUntilIdle(worker, jobqueuetest.RunWithin(time.Minute)); err != nil || len(idle.Ended) != 1 {
+		t.Errorf("%+v %v", idle, err)
+	}
+	jobqueuetest.TheClockIs(t, 8*days)
+	enqueue(t, scope, jobqueue.NewJob{Kind: "fails"}, jobqueue.NewJob{Kind: "mail", Delay: 7 * days})
+	idle, err := scope.RunUntilIdle(worker, jobqueuetest.RetryFailures(), jobqueuetest.RunWithin(time.Minute))
+	if err != nil || attempts != 2 || len(idle.Ended) != 1 || len(idle.Waiting) != 1 {
+		t.Errorf("%+v %v, %d attempts", idle, err, attempts)
+	}
+}
+
+func TestAServerForTestsIsSharedWhereTheEnvironmentAsksForIt(t *testing.T) {
+	if os.Getenv("JOBQUEUE_SERVER_COMMAND") == "" {
+		t.Skip("JOBQUEUE_SERVER_COMMAND is not set")
+	}
+	// Callers find each other in there; its name must leave room for that of a socket.
+	folder, err := os.MkdirTemp("", "jq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	t.Setenv("XDG_RUNTIME_DIR", folder)
+	t.Setenv("JOBQUEUE_TEST_SHARED", "1")
+	var servers []*jobqueuetest.TestServer
+	for range 2 {
+		server, err := jobqueuetest.StartServer(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = server.Close() })
+		servers = append(servers, server)
+	}
+	if servers[0].Target != servers[1].Target {
+		t.Error(servers[0].Target, servers[1].Target)
+	}
+	if err = servers[0].Close(); err != nil {
+		t.Error(err)
+	}
+	if servers[1].NewScope(t).Namespace == "" {
+		t.Error("it has ended with the first that left")
+	}
+}
+
 func TestAServerForTestsEndsWhenItIsClosed(t *testing.T) {
 	if os.Getenv("JOBQUEUE_SERVER_COMMAND") == "" {
 		t.Skip("JOBQUEUE_SERVER_COMMAND is not set")
 	}
+	t.Setenv("JOBQUEUE_TEST_SHARED", "")
 	server, err := jobqueuetest.StartServer(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -327,6 +425,7 @@ func TestAServerForTestsIsTheOneThatTheEnvironmentNamesOrSaysWhatIsMissing(t *te
 		t.Error(server, err)
 	}
 	t.Setenv("JOBQUEUE_TEST_SERVER", "")
+	t.Setenv("JOBQUEUE_TEST_SHARED", "0")
 	t.Setenv("PATH", t.TempDir())
 	for command, words := range map[string]string{
 		"": "pip install 'jobqueue-server[embedded]'", `/bin/sh -c 'echo "too old" >&2; exit 3' "a b"`: "too old",
@@ -337,5 +436,35 @@ func TestAServerForTestsIsTheOneThatTheEnvironmentNamesOrSaysWhatIsMissing(t *te
 			!strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v", command, err)
 		}
+	}
+	for said, words := range map[string]string{
+		"1": "/no/such/server ephemeral --shared can't", "0": "/no/such/server ephemeral can't", "": "/no/such/server ephemeral can't",
+	} {
+		t.Setenv("JOBQUEUE_SERVER_COMMAND", "/no/such/server")
+		t.Setenv("JOBQUEUE_TEST_SHARED", said)
+		if _, err = jobqueuetest.StartServer(t.Context()); !strings.Contains(err.Error(), words) {
+			t.Errorf("%q: %v", said, err)
+		}
+	}
+}
+
+func TestAServerThatDoesNotAnswerIsNotWaitedForOnceTheContextHasEnded(t *testing.T) {
+	t.Setenv("JOBQUEUE_TEST_SERVER", "")
+	// What it has started holds its stdout until stdin ends.
+	t.Setenv("JOBQUEUE_SERVER_COMMAND", "/bin/sh -c 'cat | cat'")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := jobqueuetest.StartServer(ctx)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, jobqueuetest.ErrServerMissing) {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it is waited for")
 	}
 }

@@ -27,7 +27,8 @@ const missing = `%w. One of these makes one known:
   JOBQUEUE_TEST_KEY=jq_...                           and the key of an administrator, where it asks for keys`
 
 // TestServer is a real server, for tests that share it: each has a namespace of its own, so they do not see each other's
-// jobs. [NewScope] makes one for all tests of a package; a program of its own starts one by [StartServer].
+// jobs. [NewScope] makes one for all tests of a package, or with JOBQUEUE_TEST_SHARED=1 of all packages; a program of its
+// own starts one by [StartServer].
 type TestServer struct {
 	// Target is its address, host:port. Key is an administrator's; empty: it asks for none.
 	Target, Key string
@@ -42,7 +43,10 @@ type TestServer struct {
 // administrator in JOBQUEUE_TEST_KEY. JOBQUEUE_SERVER_COMMAND: what is run, with `ephemeral` behind it. `jobqueue-server`
 // on PATH. A server that was started ends by Close, and with this process in whatever way that ends.
 //
-// ErrServerMissing: there is none, or it does not start.
+// With JOBQUEUE_TEST_SHARED=1 all processes of this user that ask so get the same one, as `go test ./...` has a process for
+// each package; it ends with the last of them. Empty or 0: each starts its own.
+//
+// ErrServerMissing: there is none, or it does not start; the context's error as well, where that has ended.
 func StartServer(ctx context.Context) (*TestServer, error) {
 	if target := os.Getenv("JOBQUEUE_TEST_SERVER"); target != "" {
 		return &TestServer{Target: target, Key: os.Getenv("JOBQUEUE_TEST_KEY")}, nil
@@ -52,6 +56,9 @@ func StartServer(ctx context.Context) (*TestServer, error) {
 		return nil, err
 	}
 	words = append(words, "ephemeral")
+	if shared := os.Getenv("JOBQUEUE_TEST_SHARED"); shared != "" && shared != "0" {
+		words = append(words, "--shared")
+	}
 	said := strings.Join(words, " ")
 	// Its words go to a file, which may outlive this process: the server may say something as it ends.
 	log, err := os.CreateTemp("", "jobqueue-server-*.log")
@@ -74,14 +81,23 @@ func StartServer(ctx context.Context) (*TestServer, error) {
 		return nil, fmt.Errorf("%w: %s can't be started: %w", ErrServerMissing, said, err)
 	}
 	starting, started := context.WithTimeout(ctx, startWithin)
-	stop := context.AfterFunc(starting, func() { _ = command.Process.Kill() })
+	stop := context.AfterFunc(starting, func() {
+		// What the command has started ends with its stdin, and may hold its stdout until then.
+		_ = stdin.Close()
+		_ = command.Process.Kill()
+		_ = stdout.Close()
+	})
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	stop()
+	late := !stop()
+	why := starting.Err()
 	started()
-	if err != nil {
+	if err != nil || late {
 		ended := command.Wait()
 		_, _ = log.Seek(0, io.SeekStart)
 		words, _ := io.ReadAll(log)
+		if late {
+			return nil, fmt.Errorf("%w: %s was stopped before it answered: %w. It said:\n%s", ErrServerMissing, said, why, words)
+		}
 		return nil, fmt.Errorf("%w: %s ended before it answered (%v). A server that does not know `ephemeral` is too old for "+
 			"this client. It said:\n%s", ErrServerMissing, said, ended, words)
 	}
