@@ -1,11 +1,16 @@
 //! What the test kit promises of a real server, by one that it starts. tests/clients/test_rust.py says by which command.
 
+use std::env;
 use std::error::Error as StdError;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use jobqueue::testing::{Failures, NotIdle, TestScope, TestServer, Wanted};
+use jobqueue::testing::{Failures, NotIdle, RunOptions, TestScope, TestServer, Wanted};
 use jobqueue::{
     Client, Error, HandlerError, HandlerResult, Kind, LeasedJob, NewJob, Status, Worker, failed, retry, snooze,
 };
@@ -42,6 +47,7 @@ async fn ends(job: LeasedJob) -> HandlerResult<Value> {
         "retries" => Err(retry(failed("busy"), Duration::from_secs(3600))),
         "snoozes" => Err(snooze(Duration::from_secs(3600))),
         "hangs" => std::future::pending().await,
+        "says too much" => Ok(json!("x".repeat(1 << 20))),
         "follows" => {
             job.follow_up(NewJob::new("audit").payload(json!("nothing")))?;
             Ok(json!(1))
@@ -117,6 +123,8 @@ async fn a_worker_runs_until_nothing_is_due_and_what_waits_is_named() -> Done {
         enqueue(&scope, how).await?;
     }
     scope.client.enqueue(NewJob::new("mail").queue("elsewhere")).await?;
+    // So near that the server alone says whether it is due.
+    scope.client.enqueue(NewJob::new("mail").delay(Duration::from_secs(45))).await?;
     let idle = scope.run_until_idle(&worker(&scope)?).await.map_err(|error| error.to_string())?;
     let ended: Vec<(&str, Option<Value>)> = idle
         .ended
@@ -124,8 +132,9 @@ async fn a_worker_runs_until_nothing_is_due_and_what_waits_is_named() -> Done {
         .map(|job| (job.kind.as_str(), job.output.as_ref().and_then(|text| text.decode().ok())))
         .collect();
     assert_eq!(ended, [("mail", Some(json!(1))), ("mail", Some(json!(2))), ("audit", Some(json!(2)))]);
-    assert_eq!(idle.waiting.len(), 3);
+    assert_eq!(idle.waiting.len(), 4);
     assert!(idle.waiting.iter().all(|each| !each.why.is_empty()), "{:?}", idle.waiting);
+    scope.make_due([]).await?;
     scope.make_due(idle.waiting.iter().map(|each| &each.job).take(1)).await?;
     let idle = scope.run_until_idle(&worker(&scope)?).await.map_err(|error| error.to_string())?;
     assert!(idle.ended.is_empty(), "{:?}", idle.ended);
@@ -140,10 +149,10 @@ async fn a_failure_ends_the_run_as_itself_unless_it_is_kept_or_tried_again() -> 
     let error = scope.run_until_idle(&worker).await.unwrap_err();
     assert!(error.downcast_ref::<Unwilling>().is_some(), "{error}");
     let job = enqueue(&scope, "fails once").await?;
-    let within = Duration::from_secs(20);
-    let kept = scope.run_until_idle_with(&worker, Failures::Keep, within).await.map_err(|error| error.to_string())?;
+    let kept = scope.run_until_idle_with(&worker, Failures::Keep).await.map_err(|error| error.to_string())?;
     assert!(kept.ended.is_empty() && kept.waiting.iter().any(|each| each.job.id == job.id), "{kept:?}");
-    let again = scope.run_until_idle_with(&worker, Failures::Retry, within).await.map_err(|error| error.to_string())?;
+    let patient = RunOptions::new().failures(Failures::Retry).within(Duration::from_secs(20));
+    let again = scope.run_until_idle_with(&worker, patient).await.map_err(|error| error.to_string())?;
     let ends: Vec<Status> = again.ended.iter().map(|job| job.status).collect();
     assert_eq!(ends, [Status::FailedPermanent, Status::Succeeded]);
     enqueue(&scope, "panics").await?;
@@ -156,12 +165,81 @@ async fn a_failure_ends_the_run_as_itself_unless_it_is_kept_or_tried_again() -> 
 async fn a_run_that_takes_too_long_says_what_runs() -> Done {
     let scope = scope().await?;
     let job = enqueue(&scope, "hangs").await?;
-    let within = Duration::from_secs(2);
-    let error: HandlerError = scope.run_until_idle_with(&worker(&scope)?, Failures::Raise, within).await.unwrap_err();
+    let brief = RunOptions::new().within(Duration::from_secs(2));
+    let error: HandlerError = scope.run_until_idle_with(&worker(&scope)?, brief).await.unwrap_err();
     assert!(error.downcast_ref::<NotIdle>().is_some(), "{error}");
     let words = format!("after 2s there is still something to do:\n  mail {}: runs for ", job.id);
     assert!(error.to_string().starts_with(&words), "{error}");
     Ok(scope.close().await?)
+}
+
+#[tokio::test]
+async fn an_output_that_is_refused_ends_the_run_as_a_failure() -> Done {
+    let scope = scope().await?;
+    enqueue(&scope, "says too much").await?;
+    let error = scope.run_until_idle(&worker(&scope)?).await.unwrap_err().to_string();
+    assert!(error.starts_with("OutputError: the handler's output is 1048578 bytes of JSON"), "{error}");
+    Ok(scope.close().await?)
+}
+
+#[tokio::test]
+async fn a_run_takes_as_many_jobs_as_its_limit() -> Done {
+    let scope = scope().await?;
+    let worker = worker(&scope)?;
+    for how in ["one", "two"] {
+        enqueue(&scope, how).await?;
+    }
+    let run = scope.run_until_idle_with(&worker, RunOptions::new().limit(1));
+    let panic = AssertUnwindSafe(run).catch_unwind().await.unwrap_err();
+    let words = panic.downcast_ref::<String>().ok_or("it has no words")?;
+    assert_eq!(words, "the scope has 2 jobs, and the limit is 1");
+    let enough = RunOptions::new().limit(2);
+    let idle = scope.run_until_idle_with(&worker, enough).await.map_err(|error| error.to_string())?;
+    assert_eq!(idle.ended.len(), 2);
+    Ok(scope.close().await?)
+}
+
+fn shares_a_server(folder: &Path) -> io::Result<Child> {
+    Command::new(env::current_exe()?)
+        .args(["--exact", "says_where_its_server_is", "--ignored", "--nocapture"])
+        .env("JOBQUEUE_TEST_SHARED", "1")
+        .env("XDG_RUNTIME_DIR", folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+}
+
+fn place(process: &mut Child) -> Result<String, Box<dyn StdError>> {
+    for line in BufReader::new(process.stdout.as_mut().ok_or("it has no stdout")?).lines() {
+        if let Some((_, place)) = line?.split_once("it answers at ") {
+            return Ok(place.to_owned());
+        }
+    }
+    Err("it has ended".into())
+}
+
+#[test]
+fn processes_share_a_server_where_the_environment_says_so() -> Done {
+    let folder = env::temp_dir().join(format!("jobqueue-shared-{}", std::process::id()));
+    fs::create_dir(&folder)?;
+    let mut processes = [shares_a_server(&folder)?, shares_a_server(&folder)?];
+    let places: Result<Vec<String>, _> = processes.iter_mut().map(place).collect();
+    for process in &mut processes {
+        // Its stdin ends.
+        process.wait()?;
+    }
+    let _ = fs::remove_dir_all(&folder);
+    let places = places?;
+    assert_eq!(places[0], places[1]);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "is a process of the test above"]
+async fn says_where_its_server_is() -> Done {
+    println!("it answers at {}", TestServer::shared().await?.target());
+    tokio::task::spawn_blocking(|| io::stdin().read_line(&mut String::new())).await??;
+    Ok(())
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::job::{Job, NewJob};
 use crate::jobs::EnqueueResult;
 use crate::json::JsonText;
 use crate::outcomes::HandlerResult;
-use crate::typed::JobKind;
+use crate::typed::{JobKind, VERSION_HEADER};
 use crate::v1;
 use crate::worker::LeasedJob;
 
@@ -46,7 +46,7 @@ type Enqueued<'a> = BoxFuture<'a, Result<Vec<EnqueueResult>, Error>>;
 /// }
 /// ```
 ///
-/// What is inside runs once at most:
+/// What is inside runs once at most, and not longer than the middleware around it:
 ///
 /// ```compile_fail,E0382
 /// # use jobqueue::{HandlerResult, JsonText, LeasedJob, Middleware, Next};
@@ -55,6 +55,17 @@ type Enqueued<'a> = BoxFuture<'a, Result<Vec<EnqueueResult>, Error>>;
 /// async fn handle(&self, _: &LeasedJob, next: Next<'_>) -> HandlerResult<Option<JsonText>> {
 ///     next.run().await?;
 ///     next.run().await
+/// }
+/// # }
+/// ```
+///
+/// ```compile_fail,E0521
+/// # use jobqueue::{HandlerResult, JsonText, LeasedJob, Middleware, Next};
+/// # struct Leaves;
+/// # impl Middleware for Leaves {
+/// async fn handle(&self, _: &LeasedJob, next: Next<'_>) -> HandlerResult<Option<JsonText>> {
+///     tokio::spawn(next.run());
+///     Ok(None)
 /// }
 /// # }
 /// ```
@@ -78,7 +89,8 @@ pub trait Middleware: Send + Sync + 'static {
     ///
     /// It is called once for a call, however often the client tries, with one job for `enqueue`. It runs `next`, and answers
     /// what that answered. What it gives to `next` are the same jobs, whose headers and labels may differ, and nothing
-    /// else. The results of follow-ups have no ids, since they are enqueued with the outcome.
+    /// else; the header `x-payload-version` says what the payload is, and stays as it was. The results of follow-ups have
+    /// no ids, since they are enqueued with the outcome.
     ///
     /// # Errors
     ///
@@ -369,8 +381,8 @@ async fn once<'a>(
         let note = &note;
         async move {
             note(Called::Dropped);
-            let answered = match check(name, &given, &changed) {
-                Ok(()) => next.run(changed).await,
+            let answered = match checked(name, given, changed) {
+                Ok(jobs) => next.run(jobs).await,
                 Err(error) => Err(error),
             };
             note(match &answered {
@@ -398,11 +410,12 @@ fn broken(name: &str, what: &str) -> Error {
     Error::invalid("middleware", format!("{name}::enqueue {what}"))
 }
 
-fn check(name: &str, given: &[NewJob], changed: &[NewJob]) -> Result<(), Error> {
+/// The jobs as they go on: with other headers and labels, and the version of their payload as it was.
+fn checked(name: &str, given: Vec<NewJob>, mut changed: Vec<NewJob>) -> Result<Vec<NewJob>, Error> {
     if changed.len() != given.len() {
         return Err(broken(name, &format!("ran next with {} jobs, and got {}", changed.len(), given.len())));
     }
-    for (before, after) in given.iter().zip(changed) {
+    for (mut before, after) in given.into_iter().zip(&mut changed) {
         if !before.is_but_for_marks(after) {
             let what = format!(
                 "has changed a job of kind {}: headers and labels alone may be others, since another payload under its \
@@ -411,8 +424,12 @@ fn check(name: &str, given: &[NewJob], changed: &[NewJob]) -> Result<(), Error> 
             );
             return Err(broken(name, &what));
         }
+        match before.headers.remove(VERSION_HEADER) {
+            Some(version) => after.headers.insert(VERSION_HEADER.to_owned(), version),
+            None => after.headers.remove(VERSION_HEADER),
+        };
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Puts the headers and labels of jobs into their messages.

@@ -267,6 +267,38 @@ async fn what_breaks_the_rules_of_enqueues_ends_the_call() {
     }
 }
 
+/// Makes the headers anew, with a version or without.
+struct Renames(Option<&'static str>);
+
+impl Middleware for Renames {
+    async fn enqueue(&self, mut jobs: Vec<NewJob>, next: NextEnqueue<'_>) -> Results {
+        for job in &mut jobs {
+            job.headers = [("tenant".to_owned(), "acme".to_owned())].into();
+            job.headers.extend(self.0.map(|version| (VERSION_HEADER.to_owned(), version.to_owned())));
+        }
+        next.run(jobs).await
+    }
+}
+
+#[tokio::test]
+async fn the_version_of_a_payload_stays_as_it_was() {
+    async fn follows_newer(job: LeasedJob) -> HandlerResult {
+        job.follow_up(NewJob::of(&Newer {})?)?;
+        Ok(job.follow_up(NewJob::new("plain"))?)
+    }
+    let version = |job: &NewJob| (job.headers["tenant"].clone(), job.headers.get(VERSION_HEADER).cloned());
+    let expected = [("acme".to_owned(), Some("2".to_owned())), ("acme".to_owned(), None)];
+    for given in [None, Some("7")] {
+        let client = RecordingClient::new().middleware(for_kinds(Renames(given), ["newer", "plain"]));
+        client.enqueue(NewJob::of(&Newer {}).unwrap()).await.unwrap();
+        client.enqueue_many([NewJob::new("plain")]).await.unwrap();
+        assert_eq!(client.jobs().iter().map(version).collect::<Vec<_>>(), expected, "{given:?}");
+        let job = TestJob::new(json!(null)).middleware(Renames(given));
+        let done = perform(follows_newer, job).await.unwrap();
+        assert_eq!(done.follow_ups.iter().map(version).collect::<Vec<_>>(), expected, "{given:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_attempt_whose_follow_ups_are_refused_fails() {
     async fn one(job: LeasedJob) -> HandlerResult {
@@ -314,6 +346,15 @@ async fn for_kinds_sees_its_own_jobs_alone() {
     }
     let refused = RecordingClient::new().middleware(for_kinds(Bad(Breach::NoNext), ["k"]));
     assert!(refused.enqueue(NewJob::new("k")).await.is_err());
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Newer {}
+
+impl JobKind for Newer {
+    const NAME: &'static str = "newer";
+    const VERSION: u32 = 2;
+    type Output = ();
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

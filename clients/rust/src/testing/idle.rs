@@ -18,12 +18,17 @@ use crate::errors::{Error, ErrorKind};
 use crate::job::Job;
 use crate::jobs::Status;
 use crate::outcomes::{Ending, Failed, HandlerError, HandlerResult, Stop};
-use crate::worker::{Handler, Worker, WorkerState};
+use crate::worker::{Handler, OUTPUT_ERROR, Worker, WorkerState, wrong_with};
 
-/// So many jobs may be there.
+const WITHIN: Duration = Duration::from_secs(10);
 const LIMIT: usize = 1000;
 /// So many jobs an error shows.
 const SHOWN: usize = 20;
+/// The server's clock, by which jobs are due, may be so far ahead of this one.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+const BACKOFF: &str = "BACKOFF";
+/// A job that waits for one of these, too, does not start soon.
+const LATER: [&str; 2] = ["NOT_DUE", BACKOFF];
 /// A job that waits for one of these starts by itself when a handler ends, or soon.
 const SOON: [&str; 9] = [
     "IS_RUNNING",
@@ -47,6 +52,60 @@ pub enum Failures {
     Keep,
     /// It is the job's alone, and backoffs are made due at once.
     Retry,
+}
+
+/// How [`TestScope::run_until_idle_with`] runs. [`Failures`] become one by `into()`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use jobqueue::testing::{Failures, RunOptions};
+///
+/// let options = RunOptions::new().failures(Failures::Retry).within(Duration::from_secs(60)).limit(5000);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct RunOptions {
+    failures: Failures,
+    within: Duration,
+    limit: usize,
+}
+
+impl RunOptions {
+    /// Those of [`TestScope::run_until_idle`].
+    pub fn new() -> Self {
+        Self { failures: Failures::Raise, within: WITHIN, limit: LIMIT }
+    }
+
+    /// What an ordinary failure of a handler does. Default: [`Failures::Raise`].
+    pub fn failures(mut self, failures: Failures) -> Self {
+        self.failures = failures;
+        self
+    }
+
+    /// How long it may take. Default: 10 s.
+    pub fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+
+    /// How many jobs the scope may have, ended ones too. Default: 1000.
+    pub fn limit(mut self, jobs: usize) -> Self {
+        self.limit = jobs;
+        self
+    }
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<Failures> for RunOptions {
+    fn from(failures: Failures) -> Self {
+        Self::new().failures(failures)
+    }
 }
 
 /// A job that waits.
@@ -89,7 +148,7 @@ enum Raised {
 pub(super) struct Working<'a> {
     scope: &'a TestScope<'a>,
     worker: Worker,
-    failures: Failures,
+    options: RunOptions,
     /// What it takes: the queues and kinds.
     queues: HashSet<String>,
     kinds: HashSet<String>,
@@ -97,15 +156,17 @@ pub(super) struct Working<'a> {
 }
 
 impl<'a> Working<'a> {
-    pub(super) fn new(scope: &'a TestScope<'a>, worker: &Worker, failures: Failures) -> Self {
+    pub(super) fn new(scope: &'a TestScope<'a>, worker: &Worker, options: RunOptions) -> Self {
         let (raises, failed) = unbounded_channel();
         let (queues, kinds) = worker.takes();
-        let watched = |handler| if failures == Failures::Raise { watched(handler, raises.clone()) } else { handler };
+        let raise = options.failures == Failures::Raise;
+        let watched = |handler| if raise { watched(handler, raises.clone()) } else { handler };
         let worker = worker.elsewhere(&scope.target, scope.access(), watched);
-        Self { scope, worker, failures, queues, kinds, failed }
+        Self { scope, worker, options, queues, kinds, failed }
     }
 
-    pub(super) async fn run(mut self, within: Duration) -> HandlerResult<Idle> {
+    pub(super) async fn run(mut self) -> HandlerResult<Idle> {
+        let within = self.options.within;
         let jobs = self.jobs(&[]).await?;
         let ended_before: HashSet<String> = jobs.into_iter().filter(Job::is_terminal).map(|job| job.id).collect();
         let end = CancellationToken::new();
@@ -158,13 +219,18 @@ impl<'a> Working<'a> {
     }
 
     async fn until_idle(&self) -> Result<(), Error> {
+        let mut made_due = HashSet::new();
         loop {
             let live = self.jobs(&LIVE).await?;
-            if self.failures == Failures::Retry {
-                let later: Vec<String> = live.iter().filter(|job| backs_off(job)).map(|job| job.id.clone()).collect();
+            if self.options.failures == Failures::Retry {
+                // Once after each attempt: the server's clock, not this one, says whether a backoff is over.
+                let backs_off =
+                    |job: &&Job| job.status == Status::Retrying && made_due.insert((job.id.clone(), job.attempts));
+                let later: Vec<String> = live.iter().filter(backs_off).map(|job| job.id.clone()).collect();
                 if !later.is_empty() {
                     // One of them may have begun meanwhile.
                     self.scope.due(later).await?;
+                    sleep(POLL).await;
                     continue;
                 }
             }
@@ -180,11 +246,12 @@ impl<'a> Working<'a> {
     /// Whether one of these jobs, which all wait, starts soon by itself.
     async fn any_starts(&self, jobs: &[&Job]) -> Result<bool, Error> {
         let now = SystemTime::now();
-        for job in jobs.iter().filter(|job| job.hold.is_none() && job.run_at.is_none_or(|moment| moment <= now)) {
+        for job in jobs.iter().filter(|job| job.hold.is_none() && may_be_due(job.run_at, now)) {
             match self.scope.client.explain(&job.id).await {
                 Err(error) if error.is(ErrorKind::JobNotFound) => return Ok(true),
                 found => {
-                    if found?.reasons.first().is_some_and(|reason| SOON.contains(&reason.code)) {
+                    let codes: Vec<&str> = found?.reasons.iter().map(|reason| reason.code).collect();
+                    if starts_soon(&codes, self.options.failures) {
                         return Ok(true);
                     }
                 }
@@ -195,7 +262,8 @@ impl<'a> Working<'a> {
 
     async fn jobs(&self, status: &[Status]) -> Result<Vec<Job>, Error> {
         let found = self.scope.jobs("", status).await?;
-        assert!(found.len() <= LIMIT, "the scope has {} jobs, and the limit is {LIMIT}", found.len());
+        let limit = self.options.limit;
+        assert!(found.len() <= limit, "the scope has {} jobs, and the limit is {limit}", found.len());
         Ok(found)
     }
 
@@ -225,8 +293,18 @@ impl<'a> Working<'a> {
     }
 }
 
-fn backs_off(job: &Job) -> bool {
-    job.status == Status::Retrying && job.run_at.is_some_and(|moment| moment > SystemTime::now())
+/// Whether a job may be due by the server's clock.
+fn may_be_due(run_at: Option<SystemTime>, now: SystemTime) -> bool {
+    run_at.is_none_or(|moment| moment <= now + CLOCKS_DIFFER)
+}
+
+/// Whether a job that waits starts by itself, by the codes of what a server says that it waits for.
+fn starts_soon(codes: &[&str], failures: Failures) -> bool {
+    if codes.contains(&BACKOFF) && failures == Failures::Retry {
+        // It has failed since its backoff was made due.
+        return true;
+    }
+    !codes.iter().any(|code| LATER.contains(code)) && codes.first().is_some_and(|code| SOON.contains(code))
 }
 
 /// A handler whose ordinary failures and panics go to the test; its worker is told their words.
@@ -240,7 +318,13 @@ fn watched(handler: Handler, raises: UnboundedSender<Raised>) -> Handler {
                     let _ = raises.send(Raised::Error(HandlerError(Ending::Failed(failed))));
                     Err(told)
                 }
-                Ok(ended) => ended,
+                Ok(ended) => {
+                    let output = ended.as_ref().ok().and_then(Option::as_ref);
+                    if let Some(words) = wrong_with(output) {
+                        let _ = raises.send(Raised::Error(crate::failed(format!("{OUTPUT_ERROR}: {words}"))));
+                    }
+                    ended
+                }
                 Err(panic) => {
                     let _ = raises.send(Raised::Panic(panic));
                     Err(HandlerError::failing("the handler has panicked", "panic", false))
@@ -253,4 +337,26 @@ fn watched(handler: Handler, raises: UnboundedSender<Raised>) -> Handler {
 
 fn ordinary(failed: &Failed) -> bool {
     !failed.permanent && failed.retry_after.is_none() && !failed.error.is::<Stop>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_says_what_is_due_unless_it_is_more_than_a_minute_ahead() {
+        let (now, second) = (SystemTime::now(), Duration::from_secs(1));
+        assert!(may_be_due(None, now) && may_be_due(Some(now - 3600 * second), now));
+        assert!(may_be_due(Some(now + 59 * second), now) && !may_be_due(Some(now + 61 * second), now));
+    }
+
+    #[test]
+    fn a_job_starts_soon_if_it_waits_for_no_time_and_first_for_what_ends_by_itself() {
+        let starts = |codes: &[&str]| starts_soon(codes, Failures::Raise);
+        assert!(starts(&["ABOUT_TO_START"]) && starts(&["NO_CREDIT", "BEHIND"]));
+        assert!(!starts(&["NOT_DUE"]) && !starts(&["BACKOFF"]) && !starts(&[]));
+        assert!(!starts(&["NO_WORKER", "NOT_DUE"]) && !starts(&["BEHIND", "BACKOFF"]));
+        assert!(!starts(&["QUEUE_PAUSED", "BEHIND"]));
+        assert!(starts_soon(&["BACKOFF"], Failures::Retry) && !starts_soon(&["NOT_DUE"], Failures::Retry));
+    }
 }

@@ -39,7 +39,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use idle::{Failures, Idle, NotIdle, Waiting};
+pub use idle::{Failures, Idle, NotIdle, RunOptions, Waiting};
 pub use job::{StopAt, TestJob};
 pub use performed::{Outcome, Performed, Report};
 pub use performing::{Handles, StillRunning, attempt, perform};

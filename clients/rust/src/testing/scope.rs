@@ -10,7 +10,7 @@ use prost::Message;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::idle::{Failures, Idle, Working};
+use super::idle::{Idle, RunOptions, Working};
 use super::server::TestServer;
 use crate::access::Access;
 use crate::calls::make;
@@ -34,7 +34,8 @@ pub(super) const POLL: Duration = Duration::from_millis(20);
 /// So many jobs a failed assertion shows.
 const SHOWN: usize = 20;
 const ONE_WAIT: Duration = Duration::from_secs(30);
-const WITHIN: Duration = Duration::from_secs(10);
+/// So many ids a filter may have.
+const IDS: usize = 1000;
 
 /// A namespace of a real server, for one test. It sees its own jobs, kinds and queues alone.
 ///
@@ -203,6 +204,14 @@ impl<'s> TestScope<'s> {
 
     /// The same, and answers how many waited.
     pub(super) async fn due(&self, ids: Vec<String>) -> Result<i64, Error> {
+        let mut changed = 0;
+        for part in ids.chunks(IDS) {
+            changed += self.due_at_once(part.to_vec()).await?;
+        }
+        Ok(changed)
+    }
+
+    async fn due_at_once(&self, ids: Vec<String>) -> Result<i64, Error> {
         let (client, access) = (&self.client, self.access());
         let channel = access.endpoint(&self.target)?.connect_lazy();
         let bulk = BulkClient::new(channel.clone());
@@ -238,17 +247,18 @@ impl<'s> TestScope<'s> {
     ///
     /// # Errors
     ///
-    /// What a handler failed with, itself. Those of every call. [`NotIdle`](super::NotIdle): it takes longer; it says
-    /// what runs and what is due.
+    /// What a handler failed with, itself; an output over 1 MiB is a failure. Those of every call.
+    /// [`NotIdle`](super::NotIdle): it takes longer; it says what runs and what is due.
     ///
     /// # Panics
     ///
     /// Where a handler panics, or there are more than 1000 jobs.
     pub async fn run_until_idle(&self, worker: &Worker) -> HandlerResult<Idle> {
-        self.run_until_idle_with(worker, Failures::Raise, WITHIN).await
+        self.run_until_idle_with(worker, RunOptions::new()).await
     }
 
-    /// The same with another way with failures, and within another time.
+    /// The same with another way with failures, within another time or with more jobs: [`RunOptions`], or
+    /// [`Failures`](super::Failures) alone.
     ///
     /// # Errors
     ///
@@ -256,14 +266,9 @@ impl<'s> TestScope<'s> {
     ///
     /// # Panics
     ///
-    /// As there.
-    pub async fn run_until_idle_with(
-        &self,
-        worker: &Worker,
-        failures: Failures,
-        within: Duration,
-    ) -> HandlerResult<Idle> {
-        Working::new(self, worker, failures).run(within).await
+    /// As there, with the [`limit`](RunOptions::limit) that is given.
+    pub async fn run_until_idle_with(&self, worker: &Worker, options: impl Into<RunOptions>) -> HandlerResult<Idle> {
+        Working::new(self, worker, options.into()).run().await
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::env;
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -35,7 +36,11 @@ const MISSING: &str = "there is no server for tests. One of these makes one know
 /// an administrator in `JOBQUEUE_TEST_KEY`. `JOBQUEUE_SERVER_COMMAND`: what is run, with `ephemeral` behind it.
 /// `jobqueue-server` on PATH.
 ///
-/// A server that was started ends when this is dropped, and with this process in whatever way that ends.
+/// With `JOBQUEUE_TEST_SHARED=1` all processes of this user that ask for it get the same server, such as those of
+/// cargo-nextest, which has one for each test. Empty or `0`: each has its own.
+///
+/// A server that was started ends when this is dropped, and with this process in whatever way that ends. One that is shared
+/// ends with the last of the processes that share it.
 pub struct TestServer {
     target: String,
     key: String,
@@ -53,14 +58,16 @@ impl TestServer {
             return Ok(Self { target, key: given("JOBQUEUE_TEST_KEY").unwrap_or_default(), process: None });
         }
         let command = given("JOBQUEUE_SERVER_COMMAND");
+        let shared = shares(given("JOBQUEUE_TEST_SHARED").as_deref());
         let started = tokio::task::spawn_blocking(move || match command {
-            Some(command) => run(&words_of(&command), false),
-            None => run(&["jobqueue-server".to_owned()], true),
+            Some(command) => run(&words_of(&command), shared, false),
+            None => run(&["jobqueue-server".to_owned()], shared, true),
         });
         started.await.map_err(|error| missing(error.to_string()))?
     }
 
-    /// The one that all tests of this process share; the first to ask starts it. It ends with the process.
+    /// The one that all tests of this process share; the first to ask starts it. It ends with the process. For one of
+    /// several processes see `JOBQUEUE_TEST_SHARED` [above](Self).
     ///
     /// # Errors
     ///
@@ -147,16 +154,38 @@ fn missing(words: impl Into<String>) -> Error {
     Error::new(Code::Unavailable, words)
 }
 
+/// Whether a value of `JOBQUEUE_TEST_SHARED` asks for a server that processes share.
+fn shares(said: Option<&str>) -> bool {
+    said.is_some_and(|said| !matches!(said, "" | "0"))
+}
+
+/// A new file that has no name any more.
+fn unnamed_file() -> io::Result<File> {
+    let path = env::temp_dir().join(format!("jobqueue-server-{}.log", new_id()));
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&path)?;
+    let _ = fs::remove_file(&path);
+    Ok(file)
+}
+
 /// Starts a server, and waits for its first line.
-fn run(command: &[String], sought: bool) -> Result<TestServer, Error> {
-    let Some((program, arguments)) = command.split_first() else { return Err(missing(MISSING)) };
-    let shown = format!("{} ephemeral", command.join(" "));
+fn run(command: &[String], shared: bool, sought: bool) -> Result<TestServer, Error> {
+    let Some((program, first)) = command.split_first() else { return Err(missing(MISSING)) };
+    let arguments = || first.iter().map(String::as_str).chain(["ephemeral"]).chain(shared.then_some("--shared"));
+    let shown = std::iter::once(program.as_str()).chain(arguments()).collect::<Vec<_>>().join(" ");
+    let failed = |error: io::Error| missing(format!("{shown} can't be started: {error}"));
+    // The server ends a little later than this process. With this process's stderr it would hold up whatever reads that to
+    // its end, such as a CI.
+    let mut log = unnamed_file().map_err(failed)?;
     let mut started = Command::new(program);
-    started.args(arguments).arg("ephemeral").stdin(Stdio::piped()).stdout(Stdio::piped());
+    started.args(arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log.try_clone().map_err(failed)?);
     let mut process = match started.spawn() {
         Ok(process) => process,
-        Err(error) if sought && error.kind() == std::io::ErrorKind::NotFound => return Err(missing(MISSING)),
-        Err(error) => return Err(missing(format!("{shown} can't be started: {error}"))),
+        Err(error) if sought && error.kind() == io::ErrorKind::NotFound => return Err(missing(MISSING)),
+        Err(error) => return Err(failed(error)),
     };
     let (said, says) = channel();
     if let Some(output) = process.stdout.take() {
@@ -168,16 +197,22 @@ fn run(command: &[String], sought: bool) -> Result<TestServer, Error> {
         });
     }
     let line = says.recv_timeout(START_WITHIN);
+    let ends_by_itself = line == Err(RecvTimeoutError::Disconnected);
     let answer = line.ok().and_then(|line| serde_json::from_str::<Value>(&line).ok());
     let field = |name: &str| answer.as_ref()?.get(name)?.as_str().map(str::to_owned);
     if let (Some(target), Some(key)) = (field("grpc"), field("key")) {
         return Ok(TestServer { target, key, process: Some(process) });
     }
-    let _ = process.kill();
+    if !ends_by_itself {
+        let _ = process.kill();
+    }
     let ended = process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    let mut words = Vec::new();
+    let _ = log.rewind().and_then(|()| log.read_to_end(&mut words));
     Err(missing(format!(
-        "{shown} ended with {ended} before it answered; its words are above. A server that does not know `ephemeral` is too \
-         old for this client"
+        "{shown} ended with {ended} before it answered. A server that does not know `ephemeral` is too old for this client. \
+         It said:\n{}",
+        String::from_utf8_lossy(&words).trim_end()
     )))
 }
 
@@ -210,11 +245,39 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_answer_is_named_and_what_would_help() {
-        let none = run(&["/no/such/jobqueue-server".to_owned()], true).unwrap_err();
+        let none = run(&["/no/such/jobqueue-server".to_owned()], false, true).unwrap_err();
         assert!(none.message().starts_with("there is no server for tests.") && none.message().lines().count() == 5);
-        let given = run(&["/no/such/server".to_owned()], false).unwrap_err().to_string();
+        let given = run(&["/no/such/server".to_owned()], false, false).unwrap_err().to_string();
         assert!(given.contains("/no/such/server ephemeral can't be started"), "{given}");
-        let ended = run(&["true".to_owned()], false).unwrap_err().to_string();
-        assert!(ended.contains("true ephemeral ended with") && ended.contains("is too old for this client"), "{ended}");
+        let ended = run(&["false".to_owned()], true, false).unwrap_err().to_string();
+        assert!(ended.contains("false ephemeral --shared ended with exit status: 1 before it answered"), "{ended}");
+        assert!(ended.contains("is too old for this client"), "{ended}");
+    }
+
+    fn shell(script: &str) -> Vec<String> {
+        ["sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn the_words_of_a_server_that_does_not_start_are_in_the_error() {
+        let ended = run(&shell("echo 'no such database' >&2; exit 3"), false, false).unwrap_err().to_string();
+        assert!(ended.contains("exit status: 3") && ended.ends_with("It said:\nno such database"), "{ended}");
+        let other = run(&shell("echo hello; echo 'too early' >&2; cat"), false, false).unwrap_err().to_string();
+        assert!(other.contains("signal: 9"), "{other}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_server_writes_to_a_file_without_a_name_and_not_to_what_the_tests_write_to() {
+        let script = r#"printf '{"grpc": "%s", "key": "k"}\n' "$(readlink /proc/$$/fd/2)"; cat >/dev/null"#;
+        let server = run(&shell(script), false, false).unwrap();
+        let file = server.target().strip_suffix(" (deleted)").expect("it has a name");
+        assert!(file.contains("jobqueue-server-") && !std::path::Path::new(file).exists(), "{file}");
+    }
+
+    #[test]
+    fn a_server_that_processes_share_is_asked_for_unless_the_variable_is_empty_or_0() {
+        let asks = [None, Some(""), Some("0"), Some("1"), Some("yes")].map(shares);
+        assert_eq!(asks, [false, false, false, true, true]);
     }
 }

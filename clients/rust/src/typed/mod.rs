@@ -32,7 +32,7 @@ use mismatch::{Mismatch, read};
 pub use schema::schema_of;
 
 /// By this header a payload says of which version it is. Without it: 1.
-const VERSION_HEADER: &str = "x-payload-version";
+pub(crate) const VERSION_HEADER: &str = "x-payload-version";
 /// A payload that is newer than the worker waits so often, for about half an hour in all.
 const MOST_SNOOZES: u32 = 20;
 const SNOOZE: Duration = Duration::from_secs(15);

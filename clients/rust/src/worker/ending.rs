@@ -15,6 +15,8 @@ const TYPE_CHARACTERS: usize = 255;
 const ERROR_BYTES: usize = 8 * 1024;
 /// Refused here with the handler's name on it; a server with a lower limit answers INVALID, which says so as well.
 const OUTPUT_BYTES: usize = 1024 * 1024;
+/// The type of the failure of an attempt whose output is refused.
+pub(crate) const OUTPUT_ERROR: &str = "OutputError";
 
 /// The outcome of a handler that has returned. `None`: a success without output, which travels as a bare number.
 pub(super) fn outcome_of(job: &LeasedJob, ended: &Result<Option<JsonText>, HandlerError>) -> Option<v1::Outcome> {
@@ -30,14 +32,20 @@ pub(super) fn outcome_of_panic(panic: &(dyn Any + Send)) -> v1::Outcome {
     failure("panic", words.unwrap_or("a value that has no text"))
 }
 
-fn success(job: &LeasedJob, output: Option<JsonText>) -> Option<v1::Outcome> {
-    let bytes = output.as_ref().map_or(0, |text| text.as_bytes().len());
-    if bytes > OUTPUT_BYTES {
-        let words = format!(
+/// What is wrong with an output. `None`: nothing.
+pub(crate) fn wrong_with(output: Option<&JsonText>) -> Option<String> {
+    let bytes = output.map_or(0, |text| text.as_bytes().len());
+    (bytes > OUTPUT_BYTES).then(|| {
+        format!(
             "the handler's output is {bytes} bytes of JSON, the limit is {OUTPUT_BYTES}: store it elsewhere and return \
              its address"
-        );
-        return Some(failure("OutputError", &words));
+        )
+    })
+}
+
+fn success(job: &LeasedJob, output: Option<JsonText>) -> Option<v1::Outcome> {
+    if let Some(words) = wrong_with(output.as_ref()) {
+        return Some(failure(OUTPUT_ERROR, &words));
     }
     let follow_ups = job.take_follow_ups();
     if output.is_none() && follow_ups.is_empty() {

@@ -59,6 +59,7 @@ pub(crate) use {
     around::around,
     attempt::{attempt, caught},
     builder::{Handler, names_of, of_job, of_kind},
+    ending::{OUTPUT_ERROR, wrong_with},
 };
 
 /// Runs jobs, each in a task of its own. Clones are the same worker.
