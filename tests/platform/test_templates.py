@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_a_copy_has_all_of_it_empty_folders_too(kept: Templates, tmp_path: Path)
     assert sorted(entry.name for entry in (tmp_path / "a cache").iterdir()) == [KEY, "lock"]
 
 
-@pytest.mark.parametrize("harm", ["shorter", "changed", "gone", "empty folder", "unfinished"])
+@pytest.mark.parametrize("harm", ["shorter", "changed", "gone", "empty folder", "unfinished", "old"])
 def test_one_that_is_not_as_it_was_made_is_not_copied_and_made_anew(
     kept: Templates, tmp_path: Path, harm: str
 ):
@@ -74,6 +75,9 @@ def test_one_that_is_not_as_it_was_made_is_not_copied_and_made_anew(
         (own / "data" / "PG_VERSION").unlink()
     elif harm == "empty folder":
         (own / "data" / "pg_notify").rmdir()
+    elif harm == "old":
+        weeks_ago = time.time() - timedelta(days=14, minutes=1).total_seconds()
+        os.utime(own / "files", (weeks_ago, weeks_ago))
     else:
         (own / "files").unlink()
     assert not kept.copy(tmp_path / "copy")
@@ -81,6 +85,12 @@ def test_one_that_is_not_as_it_was_made_is_not_copied_and_made_anew(
     with kept.making() as missing:
         assert missing
         kept.keep(cluster(tmp_path / "again"))
+    assert kept.copy(tmp_path / "copy")
+
+
+def test_one_of_last_week_is_copied(kept: Templates, tmp_path: Path):
+    last_week = time.time() - timedelta(days=13).total_seconds()
+    os.utime(tmp_path / "a cache" / KEY / "files", (last_week, last_week))
     assert kept.copy(tmp_path / "copy")
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from .core.access import keys
+from .core.upkeep.audit_partitions import AuditPartitions
 from .errors import DatabaseAway
 from .grants import EVERYTHING
 from .model import DEFAULT_NAMESPACE
@@ -16,10 +17,15 @@ from .store.connect import Connector
 from .store.database import Database
 from .store.events.notices import Notices
 from .store.lineage import Lineage
+from .store.upkeep.audit_partitions import AuditPartitionStore
+from .store.upkeep.retention import LocksBusy
 
 _MAKER = Scope(DEFAULT_NAMESPACE, "bootstrap", source=Source("", "database", ""))
 # The words of `core.events.notices` for a change of keys. No server has the number 0.
 _KEYS_CHANGED = '{"from":0,"access":[[]]}'
+# The shortest that servers may have, so the partitions are narrow: how long those of this database keep the audit log
+# is not known here, and a wide partition would keep its rows longer than they say.
+_AUDIT_RETENTION = timedelta(days=30)
 
 
 class BootstrapRefused(Exception):
@@ -35,15 +41,16 @@ async def first_key(dsn: str, name: str, *, force: bool) -> keys.MintedKey:
         force: Makes it also where another key of an administrator is good.
 
     Raises:
-        BootstrapRefused: Another key of an administrator is good.
+        BootstrapRefused: Another key of an administrator is good, or the audit log is locked.
         MigrationError: The schema is not one that this version knows.
-        DatabaseAway: The database does not answer.
+        DatabaseAway, DatabaseFull: The database does not answer, or has no room.
     """
     await migrate.verify(dsn)
     connector = Connector(dsn, name="jobqueue-server keys", lineage=Lineage())
     database = Database(connector, pool_size=2, acquire_timeout=timedelta(seconds=10))
     try:
         await database.open()
+        await _make_room_in_audit(database)
         minted = keys.mint()
         key = NewKey(minted.id, name, minted.secret_hash, EVERYTHING, _MAKER.principal)
         if not await AccessStore(database).insert_first_key(_MAKER, key, force=force):
@@ -55,6 +62,15 @@ async def first_key(dsn: str, name: str, *, force: bool) -> keys.MintedKey:
         await database.close()
     await _tell_servers(connector)
     return minted
+
+
+async def _make_room_in_audit(database: Database) -> None:
+    """The partitions that the audit log needs now. No server has made them where none has run for weeks."""
+    store = AuditPartitionStore(database, retention=_AUDIT_RETENTION, expected=lambda: None)
+    try:
+        await AuditPartitions(store).ensure()
+    except LocksBusy as error:
+        raise BootstrapRefused(str(error)) from error
 
 
 async def _tell_servers(connector: Connector) -> None:

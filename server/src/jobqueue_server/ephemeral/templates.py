@@ -4,7 +4,7 @@
         lock                 shared by who copies, held alone by who makes, mends and clears up
         draft-...            what is being made; of a maker that was killed the next one removes it
         <key>/data           a cluster that was stopped, with the whole schema and without a row of ours
-        <key>/files          what its files are like; a template whose files are not so is made anew
+        <key>/files          what its files are like; a template whose files are not so is made anew, and an old one
 
 Only a draft that is complete gets the name of a template. The key is of all that goes into one, so a template is never
 brought up to date: another version has another.
@@ -20,6 +20,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +33,8 @@ from .locks import held, own_folder
 
 # The templates that were used last; of 50 MB each.
 KEPT = 3
+# The partitions of a cluster are made for some weeks from its making on.
+_GOOD_FOR = timedelta(days=14)
 # A maker takes some seconds. Who has waited longer makes a cluster without keeping it.
 _PATIENCE = timedelta(seconds=60)
 
@@ -110,7 +113,9 @@ class Templates:
 
     def _is_whole(self) -> bool:
         try:
-            return (self._own / "files").read_text() == _digest(self._own / "data")
+            files = self._own / "files"
+            age = time.time() - files.stat().st_mtime
+            return age <= _GOOD_FOR.total_seconds() and files.read_text() == _digest(self._own / "data")
         except OSError:
             return False
 
