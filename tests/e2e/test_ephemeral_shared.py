@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from jobqueue_server.embedded import EmbeddedPostgresError
-from jobqueue_server.ephemeral.shared import Shared
 from tests.client_cli.programs import PROGRAMS, plain_environment
 
 from .test_demo import Watched, children
@@ -33,9 +31,10 @@ class Callers:
     """Processes that share a server, with folders of their own for all that it leaves."""
 
     def __init__(self, base: Path) -> None:
-        self.temporary = folder_in(base, "tmp")
+        self.temporary, run_time = folder_in(base, "tmp"), base / "the run time"
+        run_time.mkdir(mode=0o700)
         self.environment = {
-            "XDG_RUNTIME_DIR": str(folder_in(base, "the run time")),
+            "XDG_RUNTIME_DIR": str(run_time),
             "XDG_CACHE_HOME": str(base / "cache"),
         }
         self._open = ExitStack()
@@ -160,17 +159,3 @@ def test_workers_of_xdist_have_the_same(open_to_all: Path):
         targets = [(open_to_all / name).read_text() for name in ("gw0", "gw1")]
         assert targets[0] == targets[1]
         until("its end", lambda: not answers({"grpc": targets[0]}))
-
-
-def test_a_server_that_does_not_start_says_why(tmp_path: Path):
-    with pytest.raises(EmbeddedPostgresError, match="ended before it answered:\nno room"):
-        Shared("", tmp_path / "a").join([sys.executable, "-c", "import sys; sys.exit('no room')"])
-
-
-def test_where_others_may_write_none_is_shared(tmp_path: Path):
-    for mode in (0o777, 0o770):
-        tmp_path.chmod(mode)
-        with pytest.raises(EmbeddedPostgresError, match="set XDG_RUNTIME_DIR"):
-            Shared("", tmp_path)
-    with pytest.raises(EmbeddedPostgresError, match="can't be used"):
-        Shared("", Path(os.devnull) / "a")

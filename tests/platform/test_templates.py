@@ -191,6 +191,19 @@ def test_each_thing_that_goes_into_one_is_in_its_key(monkeypatch: pytest.MonkeyP
     assert len(set(keys)) == 6
 
 
+def test_the_folders_to_the_cache_are_made_for_this_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a" / "b"))
+    before = os.umask(0)
+    try:
+        assert Templates.of_this_version() is not None
+    finally:
+        os.umask(before)
+    for folder in ("a", "a/b", "a/b/jobqueue", "a/b/jobqueue/ephemeral"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o700
+
+
 def test_a_cache_folder_that_is_not_this_users_alone_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -198,9 +211,12 @@ def test_a_cache_folder_that_is_not_this_users_alone_is_not_used(
     assert Templates.of_this_version() is not None
     folder = tmp_path / "jobqueue" / "ephemeral"
     assert folder.stat().st_mode & 0o077 == 0
-    folder.chmod(0o777)
-    assert Templates.of_this_version() is None
-    folder.chmod(0o700)
+    for others in (folder, folder.parent):
+        for mode in (0o777, 0o770):
+            others.chmod(mode)
+            assert Templates.of_this_version() is None
+        others.chmod(0o700)
+    assert Templates.of_this_version() is not None
     with monkeypatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
         assert Templates.of_this_version() is None

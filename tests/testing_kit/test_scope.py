@@ -14,7 +14,17 @@ from typing import Any
 
 import pytest
 
-from jobqueue import JobContext, Kind, NamespaceDisabled, NewJob, RetryPolicy, Snooze, Worker, define_kind
+from jobqueue import (
+    JobContext,
+    Kind,
+    NamespaceDisabled,
+    NewJob,
+    RetryPolicy,
+    Snooze,
+    Worker,
+    define_kind,
+    pytest_plugin,
+)
 from jobqueue.testing import AttemptFailed, ServerMissing, StillRunning, SyncTestScope, TestScope, TestServer
 from tests.client_cli.programs import PROGRAMS
 
@@ -315,6 +325,21 @@ def test_a_shared_server_is_asked_for_by_the_call_or_else_by_the_environment(
     command = "false ephemeral --shared" if asked else "false ephemeral"
     with pytest.raises(ServerMissing, match=f"^{command} ended with 1"):
         TestServer.start(shared=shared)
+
+
+@pytest.mark.parametrize(("said", "asked"), [(None, True), ("0", False), ("1", True)])
+def test_workers_of_xdist_share_one_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, asked: bool
+):
+    monkeypatch.setenv("JOBQUEUE_SERVER_COMMAND", "false")
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    monkeypatch.delenv("JOBQUEUE_TEST_SHARED", raising=False)
+    if said is not None:
+        monkeypatch.setenv("JOBQUEUE_TEST_SHARED", said)
+    fixture: Any = pytest_plugin.jobqueue_server
+    command = "false ephemeral --shared" if asked else "false ephemeral"
+    with pytest.raises(ServerMissing, match=f"^{command} ended with 1"):
+        next(fixture.__wrapped__())
 
 
 def test_a_server_that_runs_is_used_and_goes_on(server: TestServer, monkeypatch: pytest.MonkeyPatch):

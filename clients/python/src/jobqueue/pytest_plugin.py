@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def jobqueue_server() -> Iterator[TestServer]:
-    """A real server, for all tests of the session; under pytest-xdist all workers have the same."""
+    """A real server, for all tests of the session; under pytest-xdist all workers have the same.
+
+    JOBQUEUE_TEST_SHARED=0 gives each of them one of its own.
+    """
     from jobqueue.testing import TestServer
 
-    shared = True if "PYTEST_XDIST_WORKER" in os.environ else None
+    said = "JOBQUEUE_TEST_SHARED" in os.environ
+    shared = True if "PYTEST_XDIST_WORKER" in os.environ and not said else None
     with TestServer.start(shared=shared) as server:
         yield server
 

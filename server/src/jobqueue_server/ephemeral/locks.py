@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -58,10 +59,30 @@ def held(path: Path, how: int, patience: timedelta | None = None) -> Iterator[bo
             os.close(descriptor)
 
 
-def own_folder(path: Path) -> bool:
-    """Makes a folder for this user alone; False where it is another user's, or others may write into it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+def own_folders(*folders: Path) -> bool:
+    """Makes folders for this user alone, each but the first in the one before it.
+
+    Returns:
+        False where one is another user's, or others may write into it: they could put another in the place of the next.
+
+    Raises:
+        OSError: One can't be made.
+    """
+    return all(_own_folder(folder) for folder in folders)
+
+
+def _own_folder(path: Path) -> bool:
+    for folder in (*reversed(path.parents), path):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+    return of_this_user_alone(path)
+
+
+def of_this_user_alone(path: Path) -> bool:
+    """Whether it is a folder of this user's into which no other may write. A link to one is none.
+
+    Raises:
+        OSError: There is nothing, or it can't be looked at.
+    """
     found = path.lstat()
-    return (
-        path.is_dir() and not path.is_symlink() and found.st_uid == os.geteuid() and not found.st_mode & 0o022
-    )
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022

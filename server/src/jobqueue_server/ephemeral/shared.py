@@ -1,6 +1,6 @@
 """`--shared`: one server for all processes of this user that ask for one, which ends when the last of them leaves.
 
-    $XDG_RUNTIME_DIR/jobqueue/ephemeral-<key>/
+    $XDG_RUNTIME_DIR/jobqueue/ephemeral-<key>/      Where that can't be used: /tmp/jobqueue-<uid>/ephemeral-<key>/
         door        Held alone by who looks for the server, and starts it where there is none.
         members     Shared by each caller as long as it lives. The server waits until it can hold it alone, and ends.
         alive       Held alone by the server as long as it lives, from the moment when a caller starts it.
@@ -13,6 +13,7 @@ server is a process of no caller's group, so that the end of one does not take i
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -24,7 +25,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ..embedded import EmbeddedPostgresError
-from .locks import held, own_folder, taken
+from .locks import held, of_this_user_alone, own_folders, taken
 
 _NOW = timedelta()
 _POLL = 0.02
@@ -44,12 +45,13 @@ class Shared:
     def __init__(self, key: str, folder: Path | None = None) -> None:
         self._folder = folder or runtime_folder() / f"ephemeral-{key}"
         try:
-            usable = own_folder(self._folder)
+            usable = own_folders(self._folder.parent, self._folder)
         except OSError as error:
             raise EmbeddedPostgresError(f"{self._folder} can't be used: {error.strerror}") from error
         if not usable:
             raise EmbeddedPostgresError(
-                f"{self._folder} is not this user's alone, so no server is shared there: set XDG_RUNTIME_DIR"
+                f"{self._folder}, or the folder it is in, is not this user's alone, so no server is shared there: "
+                "set XDG_RUNTIME_DIR to a folder that is"
             )
         self._where = self._folder / "where"
 
@@ -121,9 +123,15 @@ class Shared:
 
 
 def runtime_folder() -> Path:
-    """A folder of this user's for what ends with the processes: in XDG_RUNTIME_DIR, else in the temporary one."""
-    if base := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(base) / "jobqueue"
+    """A folder of this user's for what ends with the processes.
+
+    It is in XDG_RUNTIME_DIR, where that is this user's alone: `su` and containers keep the name of one that is another
+    user's, or not there. Otherwise in the temporary folder.
+    """
+    base = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    with contextlib.suppress(OSError):
+        if base.is_absolute() and of_this_user_alone(base):
+            return base / "jobqueue"
     return Path(tempfile.gettempdir()) / f"jobqueue-{os.geteuid()}"
 
 

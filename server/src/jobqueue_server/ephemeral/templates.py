@@ -29,7 +29,7 @@ from pathlib import Path
 from .. import __version__
 from ..embedded.folder import CLUSTER
 from ..store import migrate
-from .locks import held, own_folder
+from .locks import held, own_folders
 
 # The templates that were used last; of 50 MB each.
 KEPT = 3
@@ -57,7 +57,7 @@ class Templates:
         with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
             base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
             folder = Path(base) / "jobqueue" / "ephemeral"
-            if folder.is_absolute() and own_folder(folder):
+            if folder.is_absolute() and own_folders(folder.parent, folder):
                 return cls(folder, key_of_this_version())
         return None
 
