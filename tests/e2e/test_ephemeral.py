@@ -32,6 +32,22 @@ print(server.stdout.readline(), end="", flush=True)
 server.wait()
 """
 
+# A server that says which PostgreSQLs run when it is to be known no more.
+LEAVES = """
+import asyncio, os, pathlib, sys, tempfile
+from jobqueue_server.ephemeral.server import Ephemeral
+
+def wait():
+    if sys.argv[1] == "it can't wait":
+        raise OSError("no file")
+    os.read(0, 1)
+
+def untell():
+    print("untold", *pathlib.Path(tempfile.gettempdir()).glob("jobqueue-*/data/postmaster.pid"), flush=True)
+
+asyncio.run(Ephemeral(lambda line: print(line, flush=True), wait, None, untell).run())
+"""
+
 
 @contextmanager
 def started(folder: Path, *command: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
@@ -101,4 +117,31 @@ def test_with_nothing_to_read_it_ends_at_once(open_to_all: Path):
         env=plain_environment(TMPDIR=str(open_to_all)),
     )
     assert (done.returncode, done.stderr) == (0, "")
+    assert not list(open_to_all.iterdir())
+
+
+def test_without_any_input_it_ends_at_once(open_to_all: Path):
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *COMMAND],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=plain_environment(TMPDIR=str(open_to_all)),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(open_to_all.iterdir())
+
+
+@pytest.mark.parametrize("how", ["it can't wait", "it is asked to"])
+def test_when_it_begins_to_end_it_is_not_known_any_more(open_to_all: Path, how: str):
+    with started(open_to_all, sys.executable, "-c", LEAVES, how) as process:
+        if how == "it is asked to":
+            told(process)
+            process.send_signal(signal.SIGTERM)
+        # It ends, though its input does not.
+        assert process.wait(timeout=120) == 0
+        assert process.stdout is not None
+        untold = [line.split() for line in process.stdout if line.startswith("untold")]
+    assert len(untold[0]) == 2, "PostgreSQL has ended before"
     assert not list(open_to_all.iterdir())

@@ -159,3 +159,19 @@ def test_workers_of_xdist_have_the_same(open_to_all: Path):
         targets = [(open_to_all / name).read_text() for name in ("gw0", "gw1")]
         assert targets[0] == targets[1]
         until("its end", lambda: not answers({"grpc": targets[0]}))
+
+
+def test_one_that_is_asked_to_end_is_followed_by_another(open_to_all: Path):
+    with Callers(open_to_all) as callers:
+        first = callers.one()
+        said = told(first)
+        watched = Watched({said["pid"]: "the server"} | children(said["pid"]))
+        os.kill(said["pid"], signal.SIGTERM)
+        until("that it is not known any more", lambda: not (callers.folder() / "where").exists())
+        second = callers.one()
+        anew = told(second)
+        assert anew["pid"] != said["pid"]
+        assert answers(anew)
+        watched.all_end()
+        for caller in (first, second):
+            assert caller.communicate(timeout=60) == ("", "")

@@ -230,12 +230,13 @@ def ephemeral(
         del os.environ[name]
     logs.configure("error", "human")
     from .ephemeral.server import Ephemeral, end_of_input
-    from .ephemeral.shared import Shared, command
+    from .ephemeral.shared import Shared, command, server_key
     from .ephemeral.templates import Templates, key_of_this_version
 
     if shared:
         try:
-            print(Shared(key_of_this_version()).join(command(template=template)), flush=True)
+            key = server_key(key_of_this_version(), template=template)
+            print(Shared(key).join(command(template=template)), flush=True)
             end_of_input()
         except (EmbeddedPostgresError, migrate.MigrationError) as error:
             _fail(str(error))
@@ -245,10 +246,11 @@ def ephemeral(
     callers = None if serves is None else Shared("", serves)
     say = partial(print, flush=True) if callers is None else callers.tell
     wait = end_of_input if callers is None else callers.wait_until_alone
+    untell = None if callers is None else callers.untell
 
     async def work() -> None:
         templates = Templates.of_this_version() if template else None
-        await Ephemeral(say, wait, templates).run()
+        await Ephemeral(say, wait, templates, untell).run()
 
     run(work)
 

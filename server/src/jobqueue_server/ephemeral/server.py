@@ -57,14 +57,20 @@ class Ephemeral:
             in the namespace `default`), `version` and `pid`.
         wait: Waits, in a thread of its own, until it is to leave.
         templates: Where clusters are that were made before; None: each start makes one.
+        untell: Called when it begins to leave, before anything of it ends, so that no more callers are sent to it.
     """
 
     def __init__(
-        self, say: Callable[[str], object], wait: Callable[[], object], templates: Templates | None
+        self,
+        say: Callable[[str], object],
+        wait: Callable[[], object],
+        templates: Templates | None,
+        untell: Callable[[], object] | None = None,
     ) -> None:
         self._say = say
         self._wait = wait
         self._templates = templates
+        self._untell = untell or (lambda: None)
 
     async def run(self) -> None:
         """Serves until `wait` returns, SIGTERM or SIGINT.
@@ -86,8 +92,13 @@ class Ephemeral:
             app = App(settings, on_ready=lambda app: self._tell(app, key.text))
             leave = partial(asyncio.get_running_loop().call_soon_threadsafe, app.asked_to_leave.set)
             threading.Thread(target=self._leave_after_wait, args=[leave], name="wait", daemon=True).start()
-            await app.run()
+            leaving = asyncio.create_task(self._untell_when_asked_to_leave(app))
+            try:
+                await app.run()
+            finally:
+                leaving.cancel()
         finally:
+            self._untell()
             await asyncio.to_thread(postgres.stop)
 
     async def _cluster(self) -> EmbeddedPostgres:
@@ -128,9 +139,16 @@ class Ephemeral:
         self._say(json.dumps({**where, "key": key, "version": __version__, "pid": os.getpid()}))
 
     def _leave_after_wait(self, leave: Callable[[], object]) -> None:
-        self._wait()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended already
-            leave()
+        try:
+            self._wait()
+        finally:
+            # Also where it can't wait: it would serve for ever.
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended already
+                leave()
+
+    async def _untell_when_asked_to_leave(self, app: App) -> None:
+        await app.asked_to_leave.wait()
+        self._untell()
 
 
 class _NoTemplate(Exception):
@@ -166,8 +184,12 @@ async def _in_thread(block: contextlib.AbstractContextManager[bool]) -> AsyncIte
 
 
 def end_of_input() -> None:
-    """Returns at the end of stdin. To be called in a thread: of a file or /dev/null a loop can't tell the end."""
-    while os.read(sys.stdin.fileno(), 4096):
+    """Returns at the end of stdin, or where there is none.
+
+    To be called in a thread: of a file or /dev/null a loop can't tell the end.
+    """
+    # None where it was closed before the start. Its number may be another file's by now.
+    while sys.stdin is not None and os.read(sys.stdin.fileno(), 4096):
         pass
 
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -28,6 +30,8 @@ from ..embedded import EmbeddedPostgresError
 from .locks import held, of_this_user_alone, own_folders, taken
 
 _NOW = timedelta()
+# A start takes some seconds; a test kit does not wait for it longer than this.
+_PATIENCE = timedelta(minutes=5)
 _POLL = 0.02
 
 
@@ -35,7 +39,7 @@ class Shared:
     """The server that the processes of this user share.
 
     Args:
-        key: Of all that makes it another server: the version, and how it was asked for.
+        key: What `server_key` says.
         folder: Where it is found. Default: in the user's runtime folder.
 
     Raises:
@@ -54,6 +58,9 @@ class Shared:
                 "set XDG_RUNTIME_DIR to a folder that is"
             )
         self._where = self._folder / "where"
+        self._telling = threading.Lock()
+        self._told: tuple[int, int] | None = None
+        self._ends = False
 
     # ---- a caller
 
@@ -67,24 +74,46 @@ class Shared:
             The line that the server said.
 
         Raises:
-            EmbeddedPostgresError: It does not start. The text has its words.
+            EmbeddedPostgresError: It does not start, with its words, or has not answered within five minutes.
         """
         with held(self._folder / "door", fcntl.LOCK_EX):
-            # It waits for a server that is about to end. From here on none ends.
-            taken(self._folder / "members", fcntl.LOCK_SH)
-            self._start_if_missing(server)
+            self._become_member()
+            started = self._start_if_missing(server)
+            ends = time.monotonic() + _PATIENCE.total_seconds()
             # A caller that was killed while it started one has left a server that says nothing yet.
-            while not self._where.exists():
+            while (line := self._said()) is None:
                 if not self._is_alive():
-                    said = (self._folder / "log").read_text(errors="replace").strip()
-                    raise EmbeddedPostgresError(f"the shared server ended before it answered:\n{said}")
-                time.sleep(_POLL)
-            return self._where.read_text()
+                    if started:
+                        said = (self._folder / "log").read_text(errors="replace").strip()
+                        raise EmbeddedPostgresError(f"the shared server ended before it answered:\n{said}")
+                    # The one that was there was about to end.
+                    started = self._start_if_missing(server)
+                elif time.monotonic() > ends:
+                    raise EmbeddedPostgresError(f"the shared server did not answer within {_PATIENCE}")
+                else:
+                    time.sleep(_POLL)
+            return line
 
-    def _start_if_missing(self, server: Sequence[str]) -> None:
+    def _become_member(self) -> None:
+        """Waits for a server that ends because it is alone. From here on none does."""
+        members = self._folder / "members"
+        if taken(members, fcntl.LOCK_SH, _NOW) is not None:
+            return
+        taken(members, fcntl.LOCK_SH)
+        # A process that ends lets go of its locks one by one. None is started meanwhile: this one has the door.
+        with held(self._folder / "alive", fcntl.LOCK_EX):
+            pass
+
+    def _said(self) -> str | None:
+        try:
+            return self._where.read_text()
+        except FileNotFoundError:
+            return None
+
+    def _start_if_missing(self, server: Sequence[str]) -> bool:
         alive = taken(self._folder / "alive", fcntl.LOCK_EX, _NOW)
         if alive is None:
-            return
+            return False
         try:
             self._where.unlink(missing_ok=True)
             with (self._folder / "log").open("wb") as log:
@@ -99,6 +128,7 @@ class Shared:
                     start_new_session=True,
                     pass_fds=[alive],
                 )
+            return True
         finally:
             os.close(alive)
 
@@ -109,17 +139,48 @@ class Shared:
     # ---- the server
 
     def tell(self, line: str) -> None:
-        """Says the callers where the server answers."""
-        draft = self._folder / "where.draft"
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(line)
-        draft.rename(self._where)
+        """Says the callers where the server answers, unless `untell` was called."""
+        with self._telling:
+            if self._ends:
+                return
+            draft = self._folder / "where.draft"
+            draft.unlink(missing_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(line)
+                self._told = _identity(os.fstat(file.fileno()))
+            draft.rename(self._where)
+
+    def untell(self) -> None:
+        """Has no caller find this server any more. What another one said stays."""
+        with self._telling, contextlib.suppress(OSError):
+            self._ends = True
+            if _identity(self._where.lstat()) == self._told:
+                self._where.unlink()
 
     def wait_until_alone(self) -> None:
         """Returns when there is no caller any more. A new caller then waits until this process has ended."""
         taken(self._folder / "members", fcntl.LOCK_EX)
-        self._where.unlink(missing_ok=True)
+        self.untell()
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def server_key(version: str, *, template: bool) -> str:
+    """The key of all that makes it another server.
+
+    Args:
+        version: The key of the programs and the schema.
+        template: Whether it copies a database that was made before.
+    """
+    network = ""
+    with contextlib.suppress(OSError):
+        # In another one loopback is another, such as in a container that shares the folder.
+        network = os.readlink("/proc/self/ns/net")
+    package = str(Path(__file__).parents[1])
+    parts = [version, sys.executable, package, str(template), tempfile.gettempdir(), network]
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:20]
 
 
 def runtime_folder() -> Path:
