@@ -9,8 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -136,6 +139,27 @@ def test_a_maker_that_hangs_is_not_waited_for_for_ever(tmp_path: Path, monkeypat
     monkeypatch.setattr(templates, "_PATIENCE", timedelta(seconds=0.1))
     with Templates(tmp_path, KEY).making(), Templates(tmp_path, KEY).making() as missing:
         assert not missing
+
+
+def test_all_waits_of_one_start_together_have_one_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    waits: list[float] = []
+    now = 1000.0
+
+    @contextmanager
+    def held(_path: Path, _how: int, patience: timedelta) -> Iterator[bool]:
+        waits.append(patience.total_seconds())
+        yield False
+
+    monkeypatch.setattr(templates, "held", held)
+    monkeypatch.setattr(templates, "time", SimpleNamespace(monotonic=lambda: now, time=time.time))
+    made = Templates(tmp_path, KEY)
+    assert not made.copy(tmp_path / "copy")
+    now += 30
+    with made.making() as missing:
+        assert not missing
+    now += 30
+    made.discard()
+    assert waits == [45, 15, 0]
 
 
 def test_of_those_of_other_versions_the_ones_that_were_used_last_stay(tmp_path: Path):

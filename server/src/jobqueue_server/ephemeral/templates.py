@@ -35,12 +35,13 @@ from .locks import held, own_folders
 KEPT = 3
 # The partitions of a cluster are made for some weeks from its making on.
 _GOOD_FOR = timedelta(days=14)
-# A maker takes some seconds. Who has waited longer makes a cluster without keeping it.
-_PATIENCE = timedelta(seconds=60)
+# A maker takes some seconds. Who has waited longer, for all locks together, makes a cluster without keeping it: a test
+# kit gives a start two minutes.
+_PATIENCE = timedelta(seconds=45)
 
 
 class Templates:
-    """The templates of this user, of which one is for this version.
+    """The templates of this user, of which one is for this version. For one start: it waits for 45 s in all.
 
     Args:
         folder: Where they are.
@@ -50,6 +51,8 @@ class Templates:
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
         self._own = folder / key
+        # By `time.monotonic`, from the first wait on.
+        self._ends: float | None = None
 
     @classmethod
     def of_this_version(cls) -> Templates | None:
@@ -106,10 +109,16 @@ class Templates:
     def _locked(self, how: int) -> Iterator[bool]:
         with contextlib.ExitStack() as stack:
             try:
-                locked = stack.enter_context(held(self._folder / "lock", how, _PATIENCE))
+                locked = stack.enter_context(held(self._folder / "lock", how, self._patience()))
             except OSError:
                 locked = False
             yield locked
+
+    def _patience(self) -> timedelta:
+        now = time.monotonic()
+        if self._ends is None:
+            self._ends = now + _PATIENCE.total_seconds()
+        return timedelta(seconds=max(self._ends - now, 0))
 
     def _is_whole(self) -> bool:
         try:

@@ -25,6 +25,10 @@ from ..v1 import access_pb2
 from ..v1.access_admin_pb2_grpc import AccessAdminStub
 
 _START_WITHIN = 120.0
+# A server ends within a second or two of its input. A child of this process that was made by a fork holds the other end
+# of that input open, so the end never comes.
+_ENDS_WITHIN = 10.0
+_ENDS_AT_THE_LATEST = 60.0
 _DEADLINE = timedelta(seconds=30)
 _MISSING = """there is no server for tests. One of these makes one known:
   pip install 'jobqueue-server[embedded]'            a server is started, and ends with the tests (Linux)
@@ -97,27 +101,30 @@ class TestServer:
             raise ServerMissing(f"{shlex.join(command)} can't be started: {error}") from error
         assert process.stdout is not None
         overdue = threading.Timer(_START_WITHIN, process.kill)
+        overdue.daemon = True
         overdue.start()
-        line = process.stdout.readline()
-        overdue.cancel()
-        if not line:
-            code = process.wait()
-            raise ServerMissing(
-                f"{shlex.join(command)} ended with {code} before it answered; its words are above. "
-                "A server that does not know this command is too old for this client"
-            )
-        said = json.loads(line)
-        return cls(said["grpc"], said["key"], process)
+        try:
+            line = process.stdout.readline()
+            if not line:
+                code = process.wait()
+                raise ServerMissing(
+                    f"{shlex.join(command)} ended with {code} before it answered; its words are above. "
+                    "A server that does not know this command is too old for this client"
+                )
+            said = json.loads(line)
+            return cls(said["grpc"], said["key"], process)
+        except BaseException:
+            process.kill()
+            _ended(process)
+            raise
+        finally:
+            overdue.cancel()
 
     def close(self) -> None:
-        """Ends the server, if it was started here."""
-        if self._process is not None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            self._process.wait()
-            assert self._process.stdout is not None
-            self._process.stdout.close()
-            self._process = None
+        """Ends the server, if it was started here: by the end of its input, or after ten seconds by SIGTERM."""
+        process, self._process = self._process, None
+        if process is not None:
+            _ended(process)
 
     def __enter__(self) -> Self:
         return self
@@ -160,6 +167,23 @@ class TestServer:
             return await call(
                 getattr(stub, method), request, access, deadline=_DEADLINE, retry=False, answer=answer
             )
+
+
+def _ended(process: subprocess.Popen[str]) -> None:
+    """Closes the input of the process, and waits until it has ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    try:
+        process.wait(_ENDS_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        try:
+            process.wait(_ENDS_AT_THE_LATEST)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    process.stdout.close()
 
 
 def _command() -> list[str]:
