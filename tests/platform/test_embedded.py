@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -182,6 +183,15 @@ if os.geteuid() == 0:  # else PostgreSQL runs as ourselves, and these say nothin
         tmp_path.chmod(0o700)
         with pytest.raises(EmbeddedPostgresError, match="may not enter"):
             EmbeddedPostgres(tmp_path / "data").start()
+
+    def test_a_temporary_folder_that_nobody_may_enter_does_not_stay(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        tmp_path.chmod(0o700)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with pytest.raises(EmbeddedPostgresError, match="may not enter"):
+            EmbeddedPostgres().start()
+        assert not list(tmp_path.iterdir())
 
     async def test_programs_that_nobody_can_reach_are_copied_to_where_it_can(
         data_dir: Path, monkeypatch: pytest.MonkeyPatch

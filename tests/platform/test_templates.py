@@ -64,7 +64,9 @@ def test_a_copy_has_all_of_it_empty_folders_too(kept: Templates, tmp_path: Path)
     assert sorted(entry.name for entry in (tmp_path / "a cache").iterdir()) == [KEY, "lock"]
 
 
-@pytest.mark.parametrize("harm", ["shorter", "changed", "gone", "empty folder", "unfinished", "old"])
+@pytest.mark.parametrize(
+    "harm", ["shorter", "changed", "gone", "empty folder", "unfinished", "old", "no text"]
+)
 def test_one_that_is_not_as_it_was_made_is_not_copied_and_made_anew(
     kept: Templates, tmp_path: Path, harm: str
 ):
@@ -78,6 +80,8 @@ def test_one_that_is_not_as_it_was_made_is_not_copied_and_made_anew(
         (own / "data" / "PG_VERSION").unlink()
     elif harm == "empty folder":
         (own / "data" / "pg_notify").rmdir()
+    elif harm == "no text":
+        (own / "files").write_bytes(b"\xff")
     elif harm == "old":
         weeks_ago = time.time() - timedelta(days=14, minutes=1).total_seconds()
         os.utime(own / "files", (weeks_ago, weeks_ago))
@@ -175,19 +179,60 @@ def test_of_those_of_other_versions_the_ones_that_were_used_last_stay(tmp_path: 
 
 
 def test_one_that_can_not_be_copied_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full() -> None:
+    def full(_folder: Path) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
     made = Templates(tmp_path, KEY)
     with made.making():
         made.keep(tmp_path / "nothing")
     assert [entry.name for entry in tmp_path.iterdir()] == ["lock"]
-    monkeypatch.setattr(os, "sync", full)
+    monkeypatch.setattr(templates, "_sync", full)
     with made.making():
         made.keep(cluster(tmp_path.parent / f"{tmp_path.name}-made"))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["lock"]
     assert not made.copy(tmp_path / "copy")
-    with made.making():
-        assert [entry.name for entry in tmp_path.iterdir()] == ["lock"]
+
+
+def test_one_that_loses_files_while_it_is_copied_is_not_used(
+    kept: Templates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def copied(source: Path, target: Path) -> bool:
+        (source / "base" / "1").unlink()
+        return all_copied(source, target)
+
+    all_copied = templates._copied
+    monkeypatch.setattr(templates, "_copied", copied)
+    assert not kept.copy(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("why", ["no program", "no time of use"])
+def test_one_that_can_not_be_copied_now_is_not_used(
+    kept: Templates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+):
+    def refused(_path: Path) -> None:
+        raise PermissionError(errno.EROFS, "a file system to read")
+
+    with monkeypatch.context() as patch:
+        if why == "no program":
+            patch.setenv("PATH", str(tmp_path))
+        else:
+            patch.setattr(os, "utime", refused)
+        assert not kept.copy(tmp_path / "copy")
+    assert kept.copy(tmp_path / "copy")
+
+
+def test_what_can_not_be_looked_at_hinders_no_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused(_path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, "not permitted")
+
+    made = Templates(tmp_path, KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", refused)
+        with made.making() as missing:
+            assert missing
+            made.keep(cluster(tmp_path.parent / f"{tmp_path.name}-made"))
+    assert made.copy(tmp_path.parent / f"{tmp_path.name}-copy")
 
 
 def test_one_that_does_not_work_is_removed(kept: Templates, tmp_path: Path):

@@ -123,7 +123,12 @@ class EmbeddedPostgres:
                 self._account = Account.for_this_process()
                 self._programs = binaries(self._account)
                 path = self._given_dir or Path(tempfile.mkdtemp(prefix="jobqueue-"))
-                self._folder = DataFolder(path, self._account, self._programs)
+                try:
+                    self._folder = DataFolder(path, self._account, self._programs)
+                except BaseException:
+                    if self._given_dir is None:
+                        shutil.rmtree(path, ignore_errors=True)
+                    raise
                 self.data_dir = self._folder.path
             if self._given_dir is None:
                 self._set_guard(None)

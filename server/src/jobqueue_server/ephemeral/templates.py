@@ -69,8 +69,16 @@ class Templates:
         with self._locked(fcntl.LOCK_SH) as locked:
             if not locked or not self._is_whole():
                 return False
-            os.utime(self._own)
-            return _copied(self._own / "data", target)
+            try:
+                os.utime(self._own)
+                copied = _copied(self._own / "data", target)
+            except OSError:
+                return False
+            # What clears a cache folder asks for no lock.
+            if copied and not self._is_whole():
+                shutil.rmtree(target, ignore_errors=True)
+                return False
+            return copied
 
     @contextlib.contextmanager
     def making(self) -> Iterator[bool]:
@@ -91,12 +99,13 @@ class Templates:
         """
         with contextlib.suppress(OSError):
             draft = Path(tempfile.mkdtemp(prefix="draft-", dir=self._folder))
-            if _copied(data, draft / "data"):
-                (draft / "files").write_text(_digest(draft / "data"))
-                # A machine that crashes now must not leave files that are empty under the name of a template.
-                os.sync()
-                draft.rename(self._own)
-            else:
+            try:
+                if _copied(data, draft / "data"):
+                    (draft / "files").write_text(_digest(draft / "data"))
+                    # A machine that crashes now must not leave files that are empty under the name of a template.
+                    _sync(draft)
+                    draft.rename(self._own)
+            finally:
                 shutil.rmtree(draft, ignore_errors=True)
 
     def discard(self) -> None:
@@ -125,21 +134,23 @@ class Templates:
             files = self._own / "files"
             age = time.time() - files.stat().st_mtime
             return age <= _GOOD_FOR.total_seconds() and files.read_text() == _digest(self._own / "data")
-        except OSError:
+        except (OSError, ValueError):
             return False
 
     def _clear_up(self) -> None:
         """Removes drafts, the broken template of this version, and those of others that were not used for long."""
         shutil.rmtree(self._own, ignore_errors=True)
-        others = []
-        for entry in self._folder.iterdir():
-            if entry.name.startswith("draft-"):
+        # What can't be looked at stays.
+        with contextlib.suppress(OSError):
+            others = []
+            for entry in self._folder.iterdir():
+                if entry.name.startswith("draft-"):
+                    shutil.rmtree(entry, ignore_errors=True)
+                elif entry.is_dir():
+                    others.append(entry)
+            others.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+            for entry in others[KEPT - 1 :]:
                 shutil.rmtree(entry, ignore_errors=True)
-            elif entry.is_dir():
-                others.append(entry)
-        others.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-        for entry in others[KEPT - 1 :]:
-            shutil.rmtree(entry, ignore_errors=True)
 
 
 def key_of_this_version() -> str:
@@ -159,6 +170,12 @@ def _copied(source: Path, target: Path) -> bool:
     if done.returncode != 0:
         shutil.rmtree(target, ignore_errors=True)
     return done.returncode == 0
+
+
+def _sync(folder: Path) -> None:
+    # Of its file system alone, where the program can: the others may have much to write.
+    if subprocess.run(["sync", "-f", "--", folder], capture_output=True, check=False).returncode != 0:
+        os.sync()
 
 
 def _digest(folder: Path) -> str:
