@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from jobqueue_server.embedded import EmbeddedPostgres, EmbeddedPostgresError, binaries
+from jobqueue_server.embedded.folder import DataFolder
 from tests.client_cli.programs import eventually
 
 pytestmark = pytest.mark.slow
@@ -192,6 +193,31 @@ if os.geteuid() == 0:  # else PostgreSQL runs as ourselves, and these say nothin
         with pytest.raises(EmbeddedPostgresError, match="may not enter"):
             EmbeddedPostgres().start()
         assert not list(tmp_path.iterdir())
+
+    def test_while_a_cluster_is_copied_no_other_process_of_nobody_gets_at_it(data_dir: Path):
+        account = binaries.Account.for_this_process()
+        assert account is not None
+        elsewhere = data_dir / "elsewhere"
+        elsewhere.mkdir()
+        home = data_dir / "home"
+        data_dir.chmod(0o755)
+        folder = DataFolder(home, account, data_dir)
+        (home / "data.draft").symlink_to(elsewhere)
+        entered = []
+
+        def copy(target: Path) -> bool:
+            entered.append(account.may_enter(home))
+            target.mkdir(mode=0o700)
+            (target / "PG_VERSION").write_text("18\n")
+            return True
+
+        try:
+            folder.prepare(copy)
+            assert entered == [False]
+            assert account.may_enter(home / "data")
+            assert not list(elsewhere.iterdir())
+        finally:
+            folder.close()
 
     async def test_programs_that_nobody_can_reach_are_copied_to_where_it_can(
         data_dir: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -145,14 +145,30 @@ class DataFolder:
     def _take(self, copy: Callable[[Path], bool]) -> bool:
         """Has `copy` put a cluster into a draft folder, which is renamed when it is complete."""
         draft = self.path / "data.draft"
-        shutil.rmtree(draft, ignore_errors=True)
-        if not copy(draft):
-            return False
-        if self._account is not None:
-            owner = f"{self._account.uid}:{self._account.gid}"
-            subprocess.run(["chown", "-R", "--", owner, draft], capture_output=True, check=True)
-        draft.rename(self.data)
-        return True
+        with self._kept_from_account():
+            if draft.is_symlink():
+                draft.unlink()
+            shutil.rmtree(draft, ignore_errors=True)
+            if not copy(draft):
+                return False
+            if self._account is not None:
+                owner = f"{self._account.uid}:{self._account.gid}"
+                subprocess.run(["chown", "-R", "--", owner, draft], capture_output=True, check=True)
+            draft.rename(self.data)
+            return True
+
+    @contextlib.contextmanager
+    def _kept_from_account(self) -> Iterator[None]:
+        """Within the block another process of the account can put no link where root writes."""
+        if self._account is None:
+            yield
+            return
+        os.chown(self.path, os.geteuid(), os.getegid())
+        try:
+            self.path.chmod(0o700)
+            yield
+        finally:
+            os.chown(self.path, self._account.uid, self._account.gid)
 
     def _check_version(self) -> None:
         """Refuses data of another major version, with a better error than PostgreSQL's."""
