@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,7 +14,7 @@ from jobqueue_server.core.upkeep import retention
 pytestmark = pytest.mark.slow
 
 
-async def without_room(dsn: str) -> asyncpg.Connection:
+async def without_room(dsn: str) -> Any:
     """A connection to the database, whose audit log is as if it was migrated long ago and served by no server."""
     connection = await asyncpg.connect(dsn)
     for row in await connection.fetch("delete from audit_partition returning name"):

@@ -203,7 +203,7 @@ if os.geteuid() == 0:  # else PostgreSQL runs as ourselves, and these say nothin
         data_dir.chmod(0o755)
         folder = DataFolder(home, account, data_dir)
         (home / "data.draft").symlink_to(elsewhere)
-        entered = []
+        entered: list[bool] = []
 
         def copy(target: Path) -> bool:
             entered.append(account.may_enter(home))

@@ -111,7 +111,8 @@ def test_a_caller_that_waited_for_the_end_of_one_has_another(folder: Path, monke
     caller = Shared("", folder)
     # Of one that was killed.
     (folder / "where").write_text("an old one")
-    ending, waited = Ending(folder), []
+    ending = Ending(folder)
+    waited: list[str] = []
 
     def taken(path: Path, how: int, patience: timedelta | None = None) -> int | None:
         if patience is None and path.name != "door":

@@ -30,7 +30,7 @@ from ..embedded import EmbeddedPostgresError
 from .locks import held, of_this_user_alone, own_folders, taken
 
 _NOW = timedelta()
-# A start takes some seconds; a test kit does not wait for it longer than this.
+# A start takes some seconds.
 _PATIENCE = timedelta(minutes=5)
 _POLL = 0.02
 
