@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,9 @@ from jobqueue import (
 )
 from jobqueue.encoded import is_envelope
 from jobqueue.encodings import Place, aesgcm, zstd
+from jobqueue.encodings.envelope import Envelope
+
+from . import vectors
 
 pytestmark = pytest.mark.unit
 
@@ -77,6 +81,21 @@ async def test_more_than_zstd_takes_is_refused_on_both_sides():
         await sealed(small, LONG)
     with pytest.raises(Undecodable, match="at most 1000"):
         await small.opened(await sealed(of(Zstd()), LONG), PAYLOAD)
+
+
+@pytest.mark.parametrize("said", [1024 * 1024, 16 * 1024 * 1024])
+async def test_a_frame_that_goes_on_past_the_length_that_it_says_takes_no_more_memory_than_that(said: int):
+    frame = vectors.FRAME + said.to_bytes(4, "little") + vectors.BLOCK * 1000
+    assert len(frame) < 5000
+    encodings = of(Zstd(most=16 * 1024 * 1024))
+    text = Envelope(("zstd",), "", frame, "application/json").text()
+    tracemalloc.start()
+    try:
+        with pytest.raises(Undecodable, match="zstd"):
+            await encodings.opened(text, PAYLOAD)
+        assert tracemalloc.get_traced_memory()[1] < said + 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 async def test_each_envelope_that_a_key_decrypts_is_read_also_where_another_one_is_the_primary():

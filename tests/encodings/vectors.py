@@ -25,6 +25,8 @@ OTHER = bytes(range(1, 33))
 JSON, BYTES = "application/json", "application/octet-stream"
 JOB = "01999999-0000-7000-8000-000000000001"
 NONCE = bytes(range(200, 212))
+# A frame of zstd that says how long its content is (4 bytes, little-endian), and a block of 128 KiB, not the last one.
+FRAME, BLOCK = bytes.fromhex("28b52ffd8038"), bytes.fromhex("02001041")
 LONG = json.dumps({"text": "to be or not to be, " * 110}, separators=(",", ":")).encode()
 
 
@@ -230,6 +232,19 @@ def rows() -> list[dict[str, Any]]:
     )
     bomb = zstandard.ZstdCompressor().compress(b"0" * (17 * 1024 * 1024))
     add("17 MiB of zeros", compressed, b"", {**sealed(compressed, LONG), "data": b64(bomb)}, error=moved)
+    beyond = FRAME + (1024 * 1024).to_bytes(4, "little") + BLOCK * 1000
+    add(
+        "a frame that says 1 MiB and goes on to 125",
+        compressed,
+        b"",
+        {**sealed(compressed, LONG), "data": b64(beyond)},
+        error=moved,
+    )
+    for name, frame in (
+        ("a frame that says it is empty", zstandard.ZstdCompressor().compress(b"")),
+        ("a frame that says it is empty, and is not", FRAME + bytes(4) + BLOCK * 1000),
+    ):
+        add(name, compressed, b"", {**sealed(compressed, LONG), "data": b64(frame)}, error=moved)
     unsized = zstandard.ZstdCompressor(write_content_size=False).compress(LONG)
     add(
         "a frame without its length",

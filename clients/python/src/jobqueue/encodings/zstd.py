@@ -54,8 +54,10 @@ class Zstd(Encoding):
         """As `Encoding.decode`: one frame, which says how long its content is."""
         try:
             size = self._library.size(data)
-            if size is None or size > self._most:
-                raise Undecodable(f"zstd: the content's length must be said, and be at most {self._most}")
+            if not size or size > self._most:
+                raise Undecodable(
+                    f"zstd: the content's length must be said, be above 0 and at most {self._most}"
+                )
             return self._library.decompress(data, size)
         except Undecodable:
             raise
@@ -101,9 +103,10 @@ class _OfPackage:
         return size if size >= 0 else None
 
     def decompress(self, data: bytes, size: int) -> bytes:
-        one = self._module.ZstdDecompressor().decompressobj()
-        found: bytes = one.decompress(data)
-        if not one.eof or one.unused_data or len(found) != size:
+        # Into one buffer of the size that the frame says. Piece by piece it would go on past that: 4 kB can say 1 MiB
+        # and have blocks for 125 MiB.
+        found: bytes = self._module.ZstdDecompressor().decompress(data, allow_extra_data=False)
+        if len(found) != size:
             raise Undecodable("zstd: it is no whole frame alone")
         return found
 
