@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -67,6 +68,36 @@ async def handled_async(ctx: JobContext) -> Any:
 
 
 HANDLERS: dict[str, Any] = {"loop": handled_async, "thread": handled, "process": handled}
+
+
+#: Takes encrypted payloads alone, by each of its names.
+strict = define_kind("strict", dict, output=dict, encodings="required", aliases=["strict.old"])
+
+
+@dataclass
+class Defaulted:
+    """A payload that any object is one of."""
+
+    text: str = ""
+
+
+#: Kinds whose payloads are not decoded, and whose types take any object.
+any_object = define_kind("any_object", dict, output=dict, encodings="never")
+all_defaults = define_kind("all_defaults", Defaulted, output=Defaulted, encodings="never")
+UNOPENED: dict[str, Any] = {"dict": any_object, "defaults": all_defaults}
+
+
+def take(payload: Any, ctx: JobContext) -> Any:
+    """Answers its payload."""
+    return payload
+
+
+async def take_async(payload: Any, ctx: JobContext) -> Any:
+    """The same on the loop."""
+    return payload
+
+
+TAKERS: dict[str, Any] = {"loop": take_async, "thread": take, "process": take}
 
 
 @asynccontextmanager

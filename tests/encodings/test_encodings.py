@@ -195,6 +195,20 @@ async def test_an_envelope_that_a_producer_gives_is_encoded_as_any_payload_is():
     assert await of().opened(job.payload_json or b"", PAYLOAD) == inner
 
 
+async def test_an_envelope_is_known_however_its_mark_is_written():
+    text = (await sealed(of(), b"1")).decode()
+    for written in (text, text.replace("$", r"\u0024"), text.replace("jobqueue", r"\u006Aob\u0071ueue")):
+        assert is_envelope(written.encode())
+        assert await of().opened(written.encode(), PAYLOAD) == b"1"
+    for other in (
+        r'{"a":"\u0024jobqueue.encoded"}',
+        r'"\u0024jobqueue.encoded"',
+        r'{"\u0024',
+        r'{"a":"\u00e4"}',
+    ):
+        assert not is_envelope(other.encode())
+
+
 def test_lists_that_make_no_sense_are_refused():
     cipher = AesGcm({"a": KEY}, primary="a")
     for given, words in (

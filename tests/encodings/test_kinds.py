@@ -86,6 +86,7 @@ async def test_a_server_takes_what_the_kind_says(
         "wrong": {"text": 7},
         "null": None,
         "encrypted by nothing": {**await sealed(both(), kind.name), "encodings": []},
+        "beside plain text": {**await sealed(both(), kind.name), "to": "evil"},
         "another form": {**await sealed(both(), kind.name), "$jobqueue.encoded": 2},
     }
     found = [name for name, payload in payloads.items() if await taken(client, kind.name, payload)]

@@ -39,7 +39,8 @@ def test_there_are_at_least_forty_rows_with_names_of_their_own():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
 async def test_an_envelope_is_read_as_its_row_says(row: dict[str, Any]):
-    reading = encodings().opened(row["envelope"].encode(), place_of(row))
+    text, place, required = row["envelope"].encode(), place_of(row), row["required"]
+    reading = encodings().opened(text, place, encrypted=required)
     if row["error"] is None:
         assert await reading == bytes_of(row["content"])
     else:

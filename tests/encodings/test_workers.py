@@ -12,10 +12,12 @@ import pytest
 from jobqueue import (
     AesGcm,
     Client,
+    Encoded,
     Encodings,
     EncodingUnknown,
     JobContext,
     JobFilter,
+    JsonText,
     KeyUnknown,
     NewJob,
     Snooze,
@@ -37,6 +39,8 @@ from .made import (
     NEXT,
     SECRET,
     STYLES,
+    TAKERS,
+    UNOPENED,
     WITHIN,
     Broken,
     both,
@@ -44,6 +48,7 @@ from .made import (
     handled_async,
     serving,
     slow,
+    strict,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
@@ -224,6 +229,82 @@ def test_a_worker_that_does_not_encrypt_takes_no_kind_that_requires_it():
         with pytest.raises(ValueError, match="encrypt"):
             Worker("127.0.0.1:1", encodings=encodings).handler(required)(lambda payload, ctx: None)
     Worker("127.0.0.1:1", encodings=both()).handler(required)(lambda payload, ctx: None)
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_a_kind_that_requires_encryption_is_not_handled_in_plain_text_by_any_of_its_names(
+    client: Client, server: RunningServer, style: str
+):
+    # No server was told of the kind: the worker looks by itself.
+    worker = Worker(server.address, encodings=both())
+    worker.handler(strict, run_in=style)(TAKERS[style])  # type: ignore[call-overload]
+    (sealed,) = await both().jobs([NewJob(strict.name, {"text": "x"})])
+    (packed,) = await Encodings([Zstd(over=10)]).jobs([NewJob(strict.name, {"text": "x" * 500})])
+    plain = b'{"text":"evil"}'
+    escaped = (
+        rb'{"\u0024jobqueue.encoded":1,"content_type":"application/json","encodings":["aes256gcm"],"key_id":"a","data":"",'
+        rb'"text":"evil"}'
+    )
+    refused = [
+        await client.enqueue(kind, payload_json=text)
+        for kind in (strict.name, "strict.old")
+        for text in (plain, escaped, b"null", packed.payload_json)
+    ]
+    good = await client.enqueue(strict.name, payload_json=sealed.payload_json)
+    task = asyncio.create_task(worker.serve())
+    try:
+        for job in refused:
+            found = await client.wait(job.id, timeout=WITHIN)
+            assert (found.status, found.output_json) == (Status.FAILED_PERMANENT, None)
+            assert found.failed_attempts[-1].error_type == "PayloadUnreadable"
+            assert found.payload_json == job.payload_json
+        assert "the kind takes encrypted payloads alone" in (await client.get(refused[0].id)).last_error
+        assert (await client.wait(good.id, timeout=WITHIN)).status is Status.SUCCEEDED
+    finally:
+        worker.stop(grace=timedelta(0))
+        await task
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("rule", ["no encodings", "never"])
+@pytest.mark.parametrize("of", ["dict", "defaults"])
+async def test_a_typed_kind_does_not_take_an_envelope_for_its_payload(style: str, rule: str, of: str):
+    kind = UNOPENED[of]
+    worker = Worker("127.0.0.1:1", encodings=None if rule == "no encodings" else both())
+    worker.handler(kind, run_in=style)(TAKERS[style])  # type: ignore[call-overload]
+    (sealed,) = await both().jobs([NewJob(kind.name, {"text": SECRET})])
+    for text in (sealed.payload_json or b"", (sealed.payload_json or b"").replace(b"$", rb"\u0024")):
+        done = await perform(worker, JsonText(text), kind=kind)
+        assert (done.outcome, done.error_type, done.output_json) == ("discarded", "PayloadUnreadable", None)
+        assert "encoded, aes256gcm, key a" in done.error
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_a_typed_kind_takes_what_a_producer_put_into_an_envelope_and_looks_like_one(style: str):
+    inner = {"$jobqueue.encoded": 1, "encodings": ["zstd"], "text": "x"}
+    worker = Worker("127.0.0.1:1", encodings=both())
+    worker.handler(strict, run_in=style)(TAKERS[style])  # type: ignore[call-overload]
+    assert (await perform(worker, inner, kind=strict)).output == inner
+
+
+async def test_an_output_and_a_payload_that_were_not_decoded_are_none_of_a_typed_kind(
+    client: Client, server: RunningServer
+):
+    worker = Worker(server.address, encodings=both())
+    worker.handler(strict)(TAKERS["loop"])
+    task = asyncio.create_task(worker.serve())
+    try:
+        async with Client(server.address, encodings=both()) as encoding:
+            job = await encoding.enqueue(strict, {"text": "x"})
+            done = await encoding.wait(job.id, timeout=WITHIN)
+            assert strict.payload_of(done) == strict.output_of(done) == {"text": "x"}
+        unread = await client.get(job.id)
+        for read in (strict.payload_of, strict.output_of):
+            with pytest.raises(Encoded, match="aes256gcm, key a"):
+                read(unread)
+    finally:
+        worker.stop(grace=timedelta(0))
+        await task
 
 
 async def test_a_worker_without_encodings_does_not_follow_up_by_a_kind_that_requires_them():

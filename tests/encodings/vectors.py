@@ -1,7 +1,8 @@
 """Makes tests/clients/encodings.json: `python -m tests.encodings.vectors`. It uses cryptography alone, not the client.
 
 A row says where an envelope belongs, what it holds and what it is written as. `write`: a client makes this very
-envelope of the content. `error`: what reading it comes to. Bytes are base64url without "=".
+envelope of the content. `required`: the kind takes encrypted payloads alone. `error`: what reading it comes to. Bytes
+are base64url without "=".
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ FILE = Path(__file__).parents[1] / "clients" / "encodings.json"
 KEYS = {"2026-10": bytes(range(32)), "2026-11": bytes(range(100, 132))}
 # Of the same name as the first, elsewhere.
 OTHER = bytes(range(1, 33))
+MARK = "$jobqueue.encoded"
 JSON, BYTES = "application/json", "application/octet-stream"
 JOB = "01999999-0000-7000-8000-000000000001"
 NONCE = bytes(range(200, 212))
@@ -100,6 +102,7 @@ def rows() -> list[dict[str, Any]]:
         envelope: dict[str, Any] | str | None = None,
         *,
         write: bool = False,
+        required: bool = False,
         error: str | None = None,
     ) -> None:
         made = sealed(row, content) if envelope is None else envelope
@@ -110,6 +113,7 @@ def rows() -> list[dict[str, Any]]:
                 "content": b64(content),
                 "envelope": made if isinstance(made, str) else text(made),
                 "write": write,
+                "required": required,
                 "error": error,
             }
         )
@@ -262,6 +266,38 @@ def rows() -> list[dict[str, Any]]:
         error="EncodingUnknown",
     )
     add("no envelope", place(), mail, mail.decode())
+    # What a parser takes for the mark is one, however it is written.
+    escaped = text(good).replace("$", r"\u0024")
+    add("the mark, with an escape", place(), mail, escaped)
+    add(
+        "the mark, all escapes",
+        place(),
+        mail,
+        text(good).replace(MARK, "".join(rf"\u{ord(c):04X}" for c in MARK)),
+    )
+    add(
+        "the mark in plain text, with an escape",
+        place(),
+        mail,
+        r'{"\u0024jobqueue.encoded":1,"to":"evil"}',
+        error=moved,
+    )
+    add("an escape within", place(), rb'{"a":"\u0024jobqueue.encoded"}', r'{"a":"\u0024jobqueue.encoded"}')
+    # Of kinds that take encrypted payloads alone.
+    add("encrypted, as it must be", place(), mail, good, required=True)
+    add("encrypted, as it must be, with an escape", place(), mail, escaped, required=True)
+    for name, written in (
+        ("plain text", mail.decode()),
+        ("null", "null"),
+        ("nothing", ""),
+        ("the mark alone", '{"$jobqueue.encoded":1}'),
+        ("the mark within", '{"a":{"$jobqueue.encoded":1,"key_id":"2026-10"}}'),
+        ("an empty key_id", text({**good, "key_id": ""})),
+        ("compressed, with a key_id", text({**sealed(compressed, LONG), "key_id": "2026-10"})),
+        ("an envelope in a list", f"[{text(good)}]"),
+    ):
+        add(f"{name}, which must be encrypted", place(), mail, written, required=True, error=moved)
+    add("compressed alone, which must be encrypted", compressed, LONG, required=True, error=moved)
     add("the mark within", place(), b'{"a":{"$jobqueue.encoded":1}}', '{"a":{"$jobqueue.encoded":1}}')
     return found
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 #: The member by which an envelope is known; its value is the version of its form.
 MARK = "$jobqueue.encoded"
 FORM = 1
+_MARK, _ESCAPE = MARK.encode(), b"\\u"
 #: The JSON Schema of one. What is encrypted has a key.
 ENVELOPE: dict[str, Any] = {
     "type": "object",
@@ -21,6 +22,8 @@ ENVELOPE: dict[str, Any] = {
         "key_id": {"type": "string", "minLength": 1},
         "data": {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"},
     },
+    # A payload in plain text must not pass by having the envelope's members beside its own.
+    "additionalProperties": False,
 }
 
 
@@ -98,12 +101,18 @@ def encoded(value: Mapping[str, Any], why: str = "this program has no encodings"
     )
 
 
-def is_envelope(text: bytes) -> bool:
-    """Whether a JSON text is an envelope. One that is no JSON is none."""
-    if MARK.encode() not in text:
-        return False
+def envelope_in(text: bytes) -> dict[str, Any] | None:
+    """The envelope that a JSON text is. None: it is none, or no JSON."""
+    # A name in JSON may be written with escapes: what reads it by its letters alone does not see what a parser sees.
+    if _MARK not in text and _ESCAPE not in text:
+        return None
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return type(value) is dict and MARK in value
+        return None
+    return value if type(value) is dict and MARK in value else None
+
+
+def is_envelope(text: bytes) -> bool:
+    """Whether a JSON text is an envelope. One that is no JSON is none."""
+    return envelope_in(text) is not None

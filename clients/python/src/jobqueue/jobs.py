@@ -351,6 +351,8 @@ class LeasedJob:
     """
 
     __slots__ = ("_message", "_payload")
+    #: Whether encodings of the worker have decoded it: what then looks encoded is what a producer gave.
+    opened = False
 
     def __init__(self, message: lease_pb2.LeasedJob) -> None:
         self._message = message

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import convert
-from ..encoded import MARK, EncodingRequired, EncodingUnknown, Undecodable, encoded
+from ..encoded import EncodingRequired, EncodingUnknown, Undecodable, encoded, envelope_in
 from ..payload import decode, encode
 from . import envelope
 from .base import Encoding, Place
@@ -111,15 +110,23 @@ class Encodings:
         sealed = sealer.sealed(text, Place("payload", job.kind), key or None)
         return replace(job, payload=None, payload_json=sealed, encodings="")
 
-    async def opened(self, text: bytes, place: Place) -> bytes:
+    async def opened(self, text: bytes, place: Place, *, encrypted: bool = False) -> bytes:
         """What was encoded; a text that is no envelope, as it is.
 
+        Args:
+            text: The text.
+            place: Where it belongs.
+            encrypted: Whether it must be encrypted.
+
         Raises:
-            Undecodable: It is damaged, or was made for another place.
+            Undecodable: It is damaged, was made for another place, or is not encrypted and must be.
             KeyUnknown: Nothing has its key.
             EncodingUnknown: It was encoded by something else.
         """
         value = _envelope_in(text, place)
+        # That what has a key's name is encrypted is looked at below.
+        if encrypted and (value is None or not value.get("key_id")):
+            raise Undecodable("the kind takes encrypted payloads alone")
         return text if value is None else await self._open(value, place)
 
     async def _open(self, value: dict[str, Any], place: Place) -> bytes:
@@ -141,14 +148,21 @@ class Encodings:
             data = self._by_name[name].decode(data, key, authenticated)
         return data
 
-    async def open_payload(self, message: job_pb2.NewJob | lease_pb2.LeasedJob) -> None:
+    async def open_payload(
+        self, message: job_pb2.NewJob | lease_pb2.LeasedJob, *, encrypted: bool = False
+    ) -> None:
         """Decodes the payload in a message.
+
+        Args:
+            message: The job. It is changed.
+            encrypted: As of `opened`.
 
         Raises:
             Undecodable, KeyUnknown, EncodingUnknown: As `opened`.
         """
-        if message.payload_json:
-            message.payload_json = await self.opened(message.payload_json, Place("payload", message.kind))
+        if message.payload_json or encrypted:
+            place = Place("payload", message.kind)
+            message.payload_json = await self.opened(message.payload_json, place, encrypted=encrypted)
 
     async def read(
         self, message: job_pb2.Job, replayed: bool = False, action: UniqueAction | None = None
@@ -231,15 +245,11 @@ def checkpoint_place(kind: str, job_id: str) -> Place:
 
 
 def _envelope_in(text: bytes, place: Place) -> dict[str, Any] | None:
-    if place.purpose == "checkpoint":
-        if not text.startswith(envelope.PREFIX):
-            return None
-    elif MARK.encode() not in text:
+    if place.purpose != "checkpoint":
+        return envelope_in(text)
+    if not text.startswith(envelope.PREFIX):
         return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        if place.purpose == "checkpoint":
-            raise Undecodable("the envelope of the checkpoint is cut off") from None
-        return None
-    return value if type(value) is dict and MARK in value else None
+    value = envelope_in(text)
+    if value is None:
+        raise Undecodable("the envelope of the checkpoint is cut off")
+    return value

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast, get_args, overload
 
-from ..encoded import ENVELOPE
+from ..encoded import ENVELOPE, Encoded, encoded, envelope_in
 from ..errors import FieldViolation, PayloadInvalid
 from ..jobs import (
     VERSION_HEADER,
@@ -197,12 +197,15 @@ class JobKind(Generic[P, R]):
 
         Raises:
             ValueError: The job is of another kind, or was read without its payload: `get`, or `full=True`.
+            Encoded: It is encoded, and the client has not decoded it.
             PayloadUnreadable: It is not of its type.
             PayloadTooNew: It is of a version that this program does not know.
         """
         self._check(job)
         if job.payload_json is None:
             raise ValueError(f"the job {job.id} was read without its payload: use get(), or full=True")
+        if type(job.payload) is Encoded:
+            raise job.payload
         return self._read(job.payload_json, job.headers)
 
     def output_of(self, job: Job) -> R:
@@ -211,6 +214,7 @@ class JobKind(Generic[P, R]):
         Raises:
             JobNotSucceeded: It ended otherwise, or has not ended.
             ValueError: The job is of another kind, or was read without its output.
+            Encoded: The output is encoded, and the client has not decoded it.
             PayloadUnreadable: The output is not of its type.
         """
         self._check(job)
@@ -220,6 +224,8 @@ class JobKind(Generic[P, R]):
             return None  # type: ignore[return-value]
         if job.output_json is None:
             raise ValueError(f"the job {job.id} was read without its output: use get(), or full=True")
+        if type(job.output) is Encoded:
+            raise job.output
         try:
             found: R = self.output.decode(job.output_json)
         except Mismatch as mismatch:
@@ -230,12 +236,13 @@ class JobKind(Generic[P, R]):
         """The payload of an attempt, for the worker.
 
         Raises:
-            Discard: It is not of its type; from PayloadUnreadable. The job keeps its payload.
+            Discard: It is not of its type, or is encoded and was not decoded; from PayloadUnreadable. The job keeps its
+                payload.
             Snooze: It is of a later version: a worker that knows it may come.
             PayloadTooNew: The same, and none has come for long.
         """
         try:
-            return self._read(job.payload_json, job.headers)
+            return self._read(job.payload_json, job.headers, opened=job.opened)
         except PayloadUnreadable as error:
             raise Discard(str(error)) from error
         except PayloadTooNew:
@@ -318,13 +325,16 @@ class JobKind(Generic[P, R]):
         if job.kind != self.name and job.kind not in self.aliases:
             raise ValueError(f"the job {job.id} is of the kind {job.kind}, not {self.name}")
 
-    def _read(self, text: bytes, headers: Mapping[str, str]) -> P:
+    def _read(self, text: bytes, headers: Mapping[str, str], *, opened: bool = True) -> P:
         said = headers.get(VERSION_HEADER, "1")
         version = int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
         if version < 1:
             raise PayloadUnreadable(f"headers.{VERSION_HEADER}: must be the number of a version, from 1")
         if version > self.version:
             raise PayloadTooNew(f"the payload has version {version}; this program knows {self.version}")
+        if not opened and (found := envelope_in(text)) is not None:
+            # A type that takes any object, or has a default for each field, would take it for a payload.
+            raise PayloadUnreadable(f"payload: {encoded(found, 'the worker does not decode this kind')}")
         if version < self.version:
             value = read(text)
             for older in range(version, self.version):

@@ -23,7 +23,7 @@ from .runner import run_plain
 
 # What goes over the pipe, as tuples:
 #   parent to child   ("run", module, name, kind's name there or "", LeasedJob as bytes, traceparent, middleware,
-#                      whether what comes of it is encoded)
+#                      whether what comes of it is encoded, whether its payload was decoded)
 #                     ("stop", Stop's value, reason)
 #   child to parent   ("progress", fraction, message, checkpoint)
 #                     ("done", Outcome as bytes, None for no output, which follow-ups are encoded)
@@ -55,8 +55,8 @@ class _Child:
             while True:
                 message = self._pipe.recv()
                 if message[0] == "run":
-                    _, module, name, kind, raw, traceparent, middleware, encodes = message
-                    context = JobContext(_job(raw, encodes), self._progress)
+                    _, module, name, kind, raw, traceparent, middleware, encodes, opened = message
+                    context = JobContext(_job(raw, opened), self._progress)
                     if encodes:
                         context.rules = {}
                     context.traceparent = traceparent
@@ -87,9 +87,9 @@ class _Child:
             self._pipe.send(message)
 
 
-def _job(raw: bytes, encodes: bool) -> LeasedJob:
+def _job(raw: bytes, opened: bool) -> LeasedJob:
     message = pb.LeasedJob.FromString(raw)
-    if not encodes:
+    if not opened:
         return LeasedJob(message)
     from .coding import OpenedJob
 

@@ -26,6 +26,7 @@ class OpenedJob(LeasedJob):
     """A job whose payload was decoded: what looks like an envelope in there is a producer's own."""
 
     __slots__ = ()
+    opened = True
 
     @property
     def payload(self) -> Any:
@@ -44,16 +45,19 @@ class Coding:
     Attributes:
         encodings: The worker's.
         own: Whether payloads, outputs and checkpoints of the kind are encoded; its follow-ups may be in any case.
+        required: Whether payloads of the kind must be encrypted, whatever a server was told of its names.
     """
 
     encodings: Encodings
     own: bool
+    required: bool = False
 
     async def begin(self, context: JobContext) -> Begun:
         """Decodes the job of an attempt, and lets its checkpoints be encoded.
 
         Raises:
-            Discard: It can't be decoded by any key; from PayloadUnreadable. The job keeps its payload.
+            Discard: It can't be decoded by any key, or is in plain text and must not be; from PayloadUnreadable. The
+                job keeps its payload.
             Snooze: A key or an encoding is not here: it may come.
             KeyUnknown, EncodingUnknown: The same, and it has not come for long.
         """
@@ -87,7 +91,7 @@ class Coding:
     async def _opened(self, message: pb.LeasedJob) -> pb.LeasedJob:
         opened = pb.LeasedJob()
         opened.CopyFrom(message)
-        await self.encodings.open_payload(opened)
+        await self.encodings.open_payload(opened, encrypted=self.required)
         if message.checkpoint:
             place = checkpoint_place(message.kind, message.id)
             opened.checkpoint = await self.encodings.opened(message.checkpoint, place)

@@ -161,7 +161,8 @@ class Handlers:
             from .coding import Coding
             from .coding import added as encoded
 
-            coding = Coding(self.encodings, typed is None or typed.encodings != "never")
+            rule = "" if typed is None else typed.encodings
+            coding = Coding(self.encodings, own=rule != "never", required=rule == "required")
             adapted = encoded(adapted, coding, where)
         for name in names:
             self._by_kind[name] = Handler(

@@ -133,7 +133,8 @@ class ProcessRunner:
         message = lease.context.job.message.SerializeToString()
         source = handler.source
         name = (source.__module__, source.__qualname__, handler.kind_name)
-        running.send("run", *name, message, lease.context.traceparent, handler.middleware, begun is not None)
+        coded = (begun is not None, lease.context.job.opened)
+        running.send("run", *name, message, lease.context.traceparent, handler.middleware, *coded)
         if lease.context.stop_reason is not None:  # told between the delivery and now
             self._tell(lease, running)
         try:
