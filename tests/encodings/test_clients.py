@@ -207,6 +207,37 @@ async def test_a_schedule_is_encoded_and_applied_again_it_does_not_change(wire: 
     assert got == [MAIL]
 
 
+class Oneway(Broken):
+    """Encodes, and can't decode."""
+
+    def decode(self, data: bytes, key: bytes, authenticated: bytes) -> bytes:
+        raise OSError("no key to read by")
+
+
+async def test_a_schedule_whose_payload_can_not_be_decoded_is_answered_and_is_not_encoded_twice(
+    server: RunningServer, client: Client
+):
+    spec = ScheduleSpec(cron="0 0 1 1 *")
+    async with Client(server.address, encodings=Encodings([Oneway()])) as oneway:
+        calls: list[Callable[[], Any]] = [
+            lambda: oneway.schedules.create("s", spec, NewJob("mail", {"text": "x"})),
+            lambda: oneway.schedules.update("s", job=NewJob("mail", {"text": "y"})),
+            lambda: oneway.schedules.update("s", labels={"a": "b"}),
+            lambda: oneway.schedules.pause("s"),
+            lambda: oneway.schedules.resume("s"),
+            lambda: oneway.schedules.get("s"),
+        ]
+        for call in calls:
+            found = await call()
+            assert "OSError: no key to read by" in str(found.job.payload)
+            assert envelope(found.job.payload_json)["encodings"] == ["broken"]
+        with pytest.raises(Encoded, match="no key to read by"):
+            await oneway.schedules.update("s", job=found.job)
+    stored = await client.schedules.get("s")
+    assert (stored.labels, stored.paused) == ({"a": "b"}, False)
+    assert stored.job.payload_json == found.job.payload_json
+
+
 async def test_what_was_there_before_is_read_as_it_is(server: RunningServer, client: Client):
     job = await client.enqueue("mail", MAIL, delay=timedelta(hours=1))
     async with Client(server.address, encodings=Encodings([AesGcm({"a": KEY}, primary="a")])) as encoding:

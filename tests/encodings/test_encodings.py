@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -27,6 +29,8 @@ from jobqueue import (
 from jobqueue.encoded import is_envelope
 from jobqueue.encodings import Place, aesgcm, zstd
 from jobqueue.encodings.envelope import Envelope
+from jobqueue.encodings.keys import Keys
+from jobqueue.encodings.whole import Sealer
 
 from . import vectors
 
@@ -137,13 +141,92 @@ async def test_a_key_of_a_function_is_asked_for_again_after_a_while(monkeypatch:
     assert asked == ["a", "a"]
 
 
-async def test_a_key_that_is_missing_is_asked_for_again_and_may_have_arrived():
+async def test_a_key_that_is_missing_is_asked_for_again_after_a_while_and_may_have_arrived(
+    monkeypatch: pytest.MonkeyPatch,
+):
     known: dict[str, bytes] = {}
     encodings = of(AesGcm(known.get, primary="a"))
     with pytest.raises(KeyUnknown):
         await sealed(encodings, b"1")
     known["a"] = KEY
+    with pytest.raises(KeyUnknown):
+        await sealed(encodings, b"1")
+    now = time.monotonic()
+    monkeypatch.setattr("jobqueue.encodings.keys.time.monotonic", lambda: now + 16)
     assert is_envelope(await sealed(encodings, b"1"))
+
+
+async def test_a_plain_function_for_keys_may_block_and_the_loop_goes_on():
+    going = threading.Event()
+    where: list[threading.Thread] = []
+
+    def ask(name: str) -> bytes:
+        where.append(threading.current_thread())
+        assert going.wait(30)
+        return KEY
+
+    work = asyncio.create_task(sealed(of(AesGcm(ask, primary="a")), b"1"))
+    while not where:
+        await asyncio.sleep(0.001)
+    going.set()
+    assert is_envelope(await work)
+    assert where != [threading.current_thread()]
+
+
+async def test_a_function_that_answers_an_awaitable_is_waited_for():
+    async def later(name: str) -> bytes:
+        return KEY
+
+    class Service:
+        async def __call__(self, name: str) -> bytes:
+            return KEY
+
+    asks: list[Any] = [later, lambda name: later(name), functools.partial(later), Service()]
+    for ask in asks:
+        assert is_envelope(await sealed(of(AesGcm(ask, primary="a")), b"1"))
+
+
+async def test_a_function_is_not_asked_for_what_is_no_name_and_keeps_so_many_answers():
+    asked: list[str] = []
+    keys = Keys(lambda name: asked.append(name) or (KEY if name == "a" else None))  # type: ignore[func-returns-value]
+    for name in ("", "a b", "a\n", "\0", "../\\", "a" * 256, "%2e", "a'"):
+        with pytest.raises(KeyUnknown):
+            await keys.get(name)
+    assert asked == []
+    await keys.get("a")
+    for name in ("vault:mail/2026-10", "k" * 255, *(f"n{number}" for number in range(600))):
+        with pytest.raises(KeyUnknown):
+            await keys.get(name)
+    assert len(asked) == 603
+    assert len(keys._kept) == 256
+    # What is there is kept, and what is not there goes.
+    await keys.get("a")
+    assert len(asked) == 603
+    with pytest.raises(ValueError, match="letters, digits"):
+        AesGcm(lambda name: KEY, primary="a b")
+
+
+def test_a_key_is_in_no_error_and_in_no_words_about_what_holds_it():
+    for keys, primary in (({KEY: "a"}, "a"), ({KEY: KEY}, KEY), ({"a": KEY}, KEY), (lambda name: KEY, KEY)):
+        with pytest.raises(TypeError, match="of type bytes") as raised:
+            AesGcm(keys, primary=primary)  # type: ignore[arg-type]
+        assert repr(KEY) not in str(raised.value)
+    assert repr(KEY) not in repr(Sealer((), KEY))
+
+
+async def test_many_jobs_let_others_run_meanwhile():
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(others())
+    assert len(await of().jobs([NewJob("mail", number) for number in range(1000)])) == 1000
+    running.cancel()
+    assert turns >= 9
 
 
 async def test_what_a_function_for_keys_raises_is_raised_and_a_key_is_never_told():
@@ -193,6 +276,30 @@ async def test_an_envelope_that_a_producer_gives_is_encoded_as_any_payload_is():
     inner = await sealed(of(Zstd()), LONG)
     (job,) = await of().jobs([NewJob("mail", payload_json=inner)])
     assert await of().opened(job.payload_json or b"", PAYLOAD) == inner
+
+
+async def test_what_looks_like_an_envelope_and_is_not_encoded_is_refused():
+    encodings = of(Zstd())
+    stranger = await sealed(of(Zstd(over=10)), LONG)
+    assert len(stranger) < 2048
+    sealer = await encodings.sealer()
+    words = "looks like an envelope, and nothing here encodes it"
+    for text in (stranger, stranger.replace(b"$", rb"\u0024"), b'{"$jobqueue.encoded":2}'):
+        for job in (
+            NewJob("mail", payload_json=text),
+            NewJob("mail", payload_json=text, idempotency_key="k"),
+            NewJob("mail", json.loads(text)),
+        ):
+            with pytest.raises(ValueError, match=f"the payload {words}"):
+                await encodings.jobs([job])
+        with pytest.raises(ValueError, match=f"the output {words}"):
+            sealer.output(text, "mail", "1")
+    with pytest.raises(ValueError, match=f"the checkpoint {words}"):
+        sealer.checkpoint(b'{"$jobqueue.encoded":1,\xff', "mail", "1")
+    assert sealer.checkpoint(b"\xff", "mail", "1") == b"\xff"
+    # One that is encoded comes back as it was given.
+    text = await sealed(of(Zstd(over=10)), stranger + b" " * 3000)
+    assert await encodings.opened(text, PAYLOAD) == stranger + b" " * 3000
 
 
 async def test_an_envelope_is_known_however_its_mark_is_written():

@@ -141,6 +141,18 @@ async def test_a_job_whose_key_or_encoding_does_not_come_fails_by_its_name():
                 await coding.begin(_context(message))
 
 
+async def test_what_an_attempt_has_begun_with_shows_neither_its_key_nor_its_job():
+    worker = Worker("127.0.0.1:1", encodings=both())
+    worker.handler("k")(handled_async)
+    coding = worker.handlers.get("k").coding  # type: ignore[union-attr]
+    assert coding is not None
+    (sealed,) = await both().jobs([NewJob("k", {"text": SECRET})])
+    begun = await coding.begin(_context(_leased(sealed.payload_json, 1)))
+    assert SECRET.encode() in begun.message.payload_json
+    assert SECRET not in repr(begun)
+    assert repr(KEY) not in repr(begun)
+
+
 class Renamed(Zstd):
     """Zstandard by another name."""
 

@@ -234,8 +234,8 @@ def rows() -> list[dict[str, Any]]:
         {**sealed(compressed, LONG), "data": b64(packed + b"x")},
         error=moved,
     )
-    bomb = zstandard.ZstdCompressor().compress(b"0" * (17 * 1024 * 1024))
-    add("17 MiB of zeros", compressed, b"", {**sealed(compressed, LONG), "data": b64(bomb)}, error=moved)
+    bomb = zstandard.ZstdCompressor().compress(b"0" * (5 * 1024 * 1024))
+    add("5 MiB of zeros", compressed, b"", {**sealed(compressed, LONG), "data": b64(bomb)}, error=moved)
     beyond = FRAME + (1024 * 1024).to_bytes(4, "little") + BLOCK * 1000
     add(
         "a frame that says 1 MiB and goes on to 125",

@@ -23,6 +23,7 @@ from jobqueue.typed.kind import (
     define_kind,
 )
 from jobqueue.v1 import lease_pb2
+from jobqueue.worker.ending import of_exception
 
 pytestmark = pytest.mark.unit
 
@@ -117,6 +118,19 @@ def test_what_can_not_be_read_is_discarded_and_told_without_its_values(
         mail.payload_in(leased(payload, version))
     assert raised.value.message == words
     assert isinstance(raised.value.__cause__, PayloadUnreadable)
+
+
+def test_what_an_upcaster_raises_is_told_by_its_type_alone():
+    def fails(payload: Any) -> Any:
+        raise ValueError(f"no {payload['nam']}")
+
+    text = b'{"nam": "secret"}'
+    with pytest.raises(Discard) as raised:
+        define_kind("mail", Mail, version=2, upcasters={1: fails}).payload_in(leased(text, "1"))
+    failure = of_exception(raised.value, None).failure
+    assert "failed with ValueError" in failure.error
+    assert "PayloadUnreadable" in failure.stack
+    assert "secret" not in failure.error + failure.stack
 
 
 def test_a_version_that_no_upcaster_begins_at_is_unreadable():

@@ -13,7 +13,7 @@ _MARK, _ESCAPE = MARK.encode(), b"\\u"
 #: The JSON Schema of one. What is encrypted has a key.
 ENVELOPE: dict[str, Any] = {
     "type": "object",
-    "title": "An encoded payload",
+    "title": "encoded payload",
     "required": [MARK, "content_type", "encodings", "data"],
     "properties": {
         MARK: {"const": FORM},

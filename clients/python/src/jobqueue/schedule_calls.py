@@ -49,7 +49,7 @@ class Schedules:
 
     Args:
         calling: Makes a call.
-        encodings: As of `Client`. A schedule whose payload can't be decoded is not answered: KeyUnknown says why.
+        encodings: As of `Client`. Where a payload can't be decoded, `job.payload` is an `Encoded`, which says why.
     """
 
     def __init__(self, calling: Calling, encodings: Encodings | None = None) -> None:
@@ -380,9 +380,10 @@ class Schedules:
         return sealed
 
     async def _opened(self, message: pb.Schedule) -> Schedule:
-        if self._encodings is not None:
-            await self._encodings.open_payload(message.job)
-        return schedules.schedule(message)
+        # The server has done what it was asked for: a key that is missing must not say otherwise.
+        unread = None if self._encodings is None else await self._encodings.read_payload(message.job)
+        found = schedules.schedule(message)
+        return found if unread is None else replace(found, job=replace(found.job, payload=unread))
 
     def _call(
         self,

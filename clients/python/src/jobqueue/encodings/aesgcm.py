@@ -10,7 +10,7 @@ from typing import Any
 
 from ..encoded import KeyUnknown, Undecodable
 from .base import Encoding, framed
-from .keys import AskForKey, Keys
+from .keys import NAME, AskForKey, Keys, check_name
 
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
@@ -25,24 +25,31 @@ class AesGcm(Encoding):
 
     Args:
         keys: Each key by its name, 32 bytes; or a function that answers one by its name, None if there is none, or an
-            awaitable of that. A key of a function is kept for five minutes.
+            awaitable of that. A plain function is called in a thread. A key of a function is kept for five minutes, and
+            that it has none for 15 seconds. What is asked for comes from who enqueued: look it up, and never build a
+            path of it.
         primary: The name of the key that encrypts. All of them decrypt.
 
     Raises:
         ImportError: The package cryptography is not there.
         KeyUnknown: `keys` has no primary key.
-        ValueError: A key does not have 32 bytes, or the primary no name.
+        TypeError: The name of a key is no text, or `keys` neither a mapping nor a function.
+        ValueError: A key does not have 32 bytes, or the primary no name; one for a function is of letters, digits and
+            `_.:/-`, 255 at most.
     """
 
     name = "aes256gcm"
 
     def __init__(self, keys: Mapping[str, bytes] | AskForKey, *, primary: str) -> None:
         self._cipher = _library()
+        check_name(primary)
         if not primary:
             raise ValueError("primary is empty: it is the name of the key that encrypts")
         self._keys = Keys(keys)
         if isinstance(keys, Mapping) and primary not in keys:
             raise KeyUnknown(primary)
+        if self._keys.asks and not NAME.fullmatch(primary):
+            raise ValueError(f"primary={primary!r}: it is 1 to 255 letters, digits and _ . : / -")
         self.key_id = primary
         self.asks = self._keys.asks
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import convert
-from ..encoded import EncodingRequired, EncodingUnknown, Undecodable, encoded, envelope_in
+from ..encoded import (
+    Encoded,
+    EncodingRequired,
+    EncodingUnknown,
+    Undecodable,
+    encoded,
+    envelope_in,
+    is_envelope,
+)
 from ..payload import decode, encode
 from . import envelope
 from .base import Encoding, Place
@@ -18,6 +27,8 @@ if TYPE_CHECKING:
     from ..v1 import job_pb2, lease_pb2
 
 _CHECKPOINT_TYPE = "application/octet-stream"
+# After so many jobs of a call the loop goes on with what else it has.
+_AT_ONCE = 100
 
 
 class Encodings:
@@ -85,13 +96,23 @@ class Encodings:
         Raises:
             EncodingRequired: A kind wants encrypted payloads, and nothing here encrypts.
             KeyUnknown: Nothing has the primary key.
-            TypeError, ValueError: A payload is no JSON, or makes the job unique.
+            Encoded: A payload was not decoded when it was read.
+            TypeError, ValueError: A payload is no JSON, makes the job unique, or looks like an envelope and is left as
+                it is.
         """
         sealer = await self.sealer()
-        return [self.sealed_job(sealer, job, keyed_by) for job in jobs]
+        found = []
+        for number, job in enumerate(jobs, 1):
+            found.append(self.sealed_job(sealer, job, keyed_by))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
 
     def sealed_job(self, sealer: Sealer, job: NewJob, keyed_by: str = "") -> NewJob:
         """One of them."""
+        if type(job.payload) is Encoded:
+            # Of a schedule that was read: encoded once more it would be decoded to an envelope.
+            raise job.payload
         if job.encodings == "never":
             return job
         if job.encodings == "required" and not self.encrypts:
@@ -164,6 +185,25 @@ class Encodings:
             place = Place("payload", message.kind)
             message.payload_json = await self.opened(message.payload_json, place, encrypted=encrypted)
 
+    async def read_payload(self, message: job_pb2.NewJob) -> Encoded | None:
+        """Decodes the payload in a message that was read.
+
+        Args:
+            message: The job. It is changed.
+
+        Returns:
+            None: the payload was decoded, or was in plain text. What stands for it: it can't be decoded, and the
+            message has its envelope.
+        """
+        place = Place("payload", message.kind)
+        value = _envelope_in(message.payload_json, place)
+        if value is not None:
+            try:
+                message.payload_json = await self._open(value, place)
+            except Exception as error:
+                return encoded(value, f"{type(error).__name__}: {error}")
+        return None
+
     async def read(
         self, message: job_pb2.Job, replayed: bool = False, action: UniqueAction | None = None
     ) -> Job:
@@ -205,13 +245,15 @@ class Sealer:
     """
 
     steps: tuple[Encoding, ...]
-    key: bytes
+    key: bytes = field(repr=False)
     keyed_compression: bool = False
 
     def sealed(self, data: bytes, place: Place, idempotency_key: str | None = None) -> bytes:
         """The envelope of some data; the data itself, where no encoding has anything to do with it.
 
         Raises:
+            ValueError: It looks like an envelope, and no encoding has anything to do with it. What reads it would take
+                it for one of this side.
             Exception: What an encoding raises. Then nothing may be sent.
         """
         names: list[str] = []
@@ -228,7 +270,12 @@ class Sealer:
                 continue
             data, key_id = done, step.key_id
             names.append(step.name)
-        return Envelope(tuple(names), key_id, data, place.content_type).text() if names else data
+        if names:
+            return Envelope(tuple(names), key_id, data, place.content_type).text()
+        if data.startswith(envelope.PREFIX) if place.purpose == "checkpoint" else is_envelope(data):
+            # It may be a stranger's, who has put into it what was never checked.
+            raise ValueError(f"the {place.purpose} looks like an envelope, and nothing here encodes it")
+        return data
 
     def output(self, text: bytes, kind: str, job_id: str) -> bytes:
         """An output, encoded."""

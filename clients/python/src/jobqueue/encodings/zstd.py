@@ -16,7 +16,7 @@ class Zstd(Encoding):
     Args:
         over: What has as many bytes or fewer is left as it is.
         level: 1 (fast) to 19 (small).
-        most: The most bytes that something may have decompressed. More is refused on both sides.
+        most: The most bytes that something may have decompressed, 4 MiB unless given. More is refused on both sides.
 
     Raises:
         ImportError: Nothing here compresses by Zstandard.
@@ -25,7 +25,7 @@ class Zstd(Encoding):
 
     name = "zstd"
 
-    def __init__(self, *, over: int = 2048, level: int = 3, most: int = 16 * 1024 * 1024) -> None:
+    def __init__(self, *, over: int = 2048, level: int = 3, most: int = 4 * 1024 * 1024) -> None:
         if over < 0:
             raise ValueError(f"over={over}: it is 0 or more bytes")
         if not 1 <= level <= 19:

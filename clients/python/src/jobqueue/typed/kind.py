@@ -345,10 +345,11 @@ class JobKind(Generic[P, R]):
                 try:
                     value = self.upcasters[older].function(value)
                 except (LookupError, TypeError, ValueError, AttributeError) as error:
+                    # Not from that: its words may quote the payload, which may have been encrypted.
                     raise PayloadUnreadable(
                         f"the payload has version {version}, and its upcaster from {older} on failed with "
                         f"{type(error).__name__}"
-                    ) from error
+                    ) from None
             return self._decoded(lambda: self.payload.value(value))
         return self._decoded(lambda: self.payload.decode(text))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from jobqueue.encoded import EncodingUnknown, KeyUnknown, Undecodable
@@ -127,8 +127,8 @@ class Begun:
     """
 
     coding: Coding
-    sealer: Sealer
-    message: pb.LeasedJob
+    sealer: Sealer = field(repr=False)
+    message: pb.LeasedJob = field(repr=False)
 
     def answer(self, context: JobContext, value: Any) -> Any:
         """What a handler returned, encoded, as are its follow-ups.
@@ -166,7 +166,7 @@ class Begun:
 def added(function: HandlerFunction, coding: Coding, run_in: RunIn) -> HandlerFunction:
     """A handler with encodings around it, and around its middleware.
 
-    That of a process is as it was: its job is decoded in this one, so that no key goes there.
+    That of a process is as it was: its job is decoded in this one, so that no key is needed there.
     """
     if run_in == "process":
         return function
