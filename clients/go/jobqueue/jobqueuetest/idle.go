@@ -232,6 +232,8 @@ func (r *running) waits(ctx context.Context, job *jobqueue.Job) (waits bool, fir
 		return false, "TERMINAL", nil
 	case err != nil:
 		return false, "", err
+	case found.Status != job.Status: // it goes on meanwhile
+		return false, "IS_RUNNING", nil
 	}
 	for _, reason := range found.Reasons {
 		if reason.Code == "NOT_DUE" || reason.Code == "BACKOFF" {
