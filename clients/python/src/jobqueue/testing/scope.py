@@ -180,6 +180,9 @@ class TestScope:
         Raises:
             AssertionError: One of them does not wait.
         """
+        if not jobs:
+            # A filter without ids would be of all jobs.
+            return
         filter = JobFilter(ids=[job.id for job in jobs])
         made = await self.client.update_jobs(filter, force=True, delay=timedelta(), expected=None)
         done = await self.client.wait_operation(made.name)
