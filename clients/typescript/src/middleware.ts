@@ -216,7 +216,10 @@ function versioned(before: NewJob, after: NewJob): NewJob {
   const version = before.headers?.[VERSION_HEADER];
   if (version === after.headers?.[VERSION_HEADER]) return after;
   const { [VERSION_HEADER]: _, ...others } = after.headers ?? {};
-  return fixed({ ...after, headers: version === undefined ? others : { ...others, [VERSION_HEADER]: version } });
+  return fixed({
+    ...after,
+    headers: version === undefined ? others : { ...others, [VERSION_HEADER]: version },
+  });
 }
 
 function same(before: NewJob, after: NewJob): boolean {

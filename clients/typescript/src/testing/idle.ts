@@ -167,7 +167,8 @@ export class Working {
       try {
         const { reasons } = await this.#scope.client.explain(job.id);
         const [first] = reasons;
-        if (first !== undefined && SOON.has(first.code) && !reasons.some(({ code }) => LATER.has(code))) return true;
+        if (first !== undefined && SOON.has(first.code) && !reasons.some(({ code }) => LATER.has(code)))
+          return true;
       } catch (error) {
         if (!(error instanceof JobNotFound)) throw error;
         return true;

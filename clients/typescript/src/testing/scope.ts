@@ -197,6 +197,8 @@ export class TestScope {
    * @throws AssertionError One of them does not wait.
    */
   async makeDue(...jobs: readonly Job[]): Promise<void> {
+    // A filter without ids would be of all jobs.
+    if (jobs.length === 0) return;
     const connection = connect(this.target, { token: this.key, traces: false });
     const options = { deadlineMs: DEADLINE_MS, signal: undefined, retry: true };
     try {

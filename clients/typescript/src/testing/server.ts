@@ -158,11 +158,14 @@ function asked<T>(method: (options: CallOptions) => Promise<T>): Promise<T> {
 function answer(shown: string, line: string): { grpc: string; key: string } {
   try {
     const said = JSON.parse(line) as { grpc?: unknown; key?: unknown };
-    if (typeof said.grpc === "string" && typeof said.key === "string") return { grpc: said.grpc, key: said.key };
+    if (typeof said.grpc === "string" && typeof said.key === "string")
+      return { grpc: said.grpc, key: said.key };
   } catch {
     // It is said below.
   }
-  throw new ServerMissing(`${shown} must say in a line of JSON where it answers, and said: ${line.slice(0, 200)}`);
+  throw new ServerMissing(
+    `${shown} must say in a line of JSON where it answers, and said: ${line.slice(0, 200)}`,
+  );
 }
 
 async function firstOf(lines: AsyncIterable<string>): Promise<string | undefined> {

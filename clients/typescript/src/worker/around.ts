@@ -77,7 +77,8 @@ class Around {
     const next = (): Promise<unknown> => call.made(() => this.#within(depth));
     const got: unknown = await call.within(() => middleware.handle!(this.#job, this.#ctx, next));
     if (call.state === "none") return this.#through(got);
-    if (call.state === "answered" && !Object.is(got, call.answer)) throw new Error(`${name} must return what next answered`);
+    if (call.state === "answered" && !Object.is(got, call.answer))
+      throw new Error(`${name} must return what next answered`);
     return got;
   }
 

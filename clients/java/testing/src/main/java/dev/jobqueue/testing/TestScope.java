@@ -170,6 +170,9 @@ public final class TestScope implements AutoCloseable {
      * @throws AssertionError one of them does not wait
      */
     public void makeDue(Job... jobs) {
+        if (jobs.length == 0) { // a filter without ids would be of all jobs
+            return;
+        }
         var changed = TestHooks.get()
                 .makeDue(client, List.of(jobs).stream().map(Job::id).toList());
         if (changed != jobs.length) {
