@@ -138,7 +138,7 @@ async def test_the_program_of_the_page_of_kinds_prints_what_it_says(
 ) -> None:
     # Tests of other languages share the server, and what they have told of the kind stays. This kind tells no schema.
     async with Client(address) as client:
-        await client.put_kind(Kind("send-mail"))
+        await client.put_kind(Kind(name="send-mail"))
     command = ["java", "-cp", "target/classes:target/lib/*", "MailJobs", address]
     program = Process(
         ["sh", "-c", f"cd {shlex.quote(str(PROJECT / 'examples'))} && exec {shlex.join(command)}"],
