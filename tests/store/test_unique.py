@@ -381,7 +381,9 @@ async def test_a_name_that_a_retry_takes_again_meanwhile_is_not_swept(s):
     (job_id,) = await enqueue(s, named(s, lane))
     await s.changes.cancel(SCOPE, job_id, "")
     # The sweep locks these first. So the retry commits after its job was looked at, and before its name is locked.
-    others = "select decode(lpad(to_hex(n), 32, '0'), 'hex'), gen_random_uuid(), 1 from generate_series(1, 8000) n"
+    others = (
+        "select decode(lpad(to_hex(n), 32, '0'), 'hex'), gen_random_uuid(), 1 from generate_series(1, 8000) n"
+    )
     await s.sql.execute(f"insert into unique_hold (digest, job_id, until) {others}")
     sweeping = asyncio.create_task(swept(retention(s, batch=100_000)))
     running = (
