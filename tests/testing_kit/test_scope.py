@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 from jobqueue import (
+    Explanation,
     JobContext,
     Kind,
     NamespaceDisabled,
     NewJob,
     RetryPolicy,
     Snooze,
+    Status,
     Worker,
     define_kind,
     pytest_plugin,
@@ -228,6 +230,25 @@ async def test_jobs_of_other_kinds_and_paused_queues_wait_and_keep_nothing(scope
     words = {each.job.kind: each.why for each in idle.waiting}
     assert "no worker" in words["mail"].lower()
     assert "paused" in words["next"]
+
+
+async def test_a_job_that_went_on_between_two_looks_is_looked_at_again(
+    scope: TestScope, monkeypatch: pytest.MonkeyPatch
+):
+    job = await scope.client.enqueue("next", queue="paused")
+    await scope.client.pause_queue("paused")
+    really, looks = scope.client.explain, 0
+
+    async def explain(id: str) -> Explanation:
+        nonlocal looks
+        looks += 1
+        found = await really(id)
+        return replace(found, status=Status.RUNNING) if looks == 1 else found
+
+    monkeypatch.setattr(scope.client, "explain", explain)
+    idle = await scope.run_until_idle(of(scope.worker(queues=["paused"]), "next", nothing))
+    assert [each.job.id for each in idle.waiting] == [job.id]
+    assert looks == 3  # the one that had gone on, the one that waits, and why
 
 
 # ---- without asyncio, and as fixtures

@@ -190,6 +190,8 @@ class Working:
                     found = await self._client.explain(job.id)
                 except JobNotFound:
                     return True
+                if found.status is not job.status:  # it went on meanwhile
+                    return True
                 codes = [reason.code for reason in found.reasons]
                 if codes[0] in _SOON and _LATER.isdisjoint(codes):
                     return True
