@@ -22,6 +22,7 @@ SHARED = {
     "--tls-client-cert": "cert.pem",
     "--tls-client-key": "key.pem",
     "--token": "hunter2",
+    "--encodings": "tests.client_cli.encoded:ENCODINGS",
 }
 COMMANDS = [
     *[
@@ -45,7 +46,7 @@ COMMANDS = [
             "whoami",
         ]
     ],
-    *[("kinds", name) for name in ("list", "put", "get", "set", "diff", "sync", "export")],
+    *[("kinds", name) for name in ("list", "put", "get", "set", "diff", "sync", "export", "keys")],
     *[("queues", name) for name in ("list", "show", "pause", "resume", "set", "keys", "key", "unblock")],
     *[
         ("schedules", name)

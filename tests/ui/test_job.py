@@ -116,6 +116,23 @@ def test_a_payload_is_shown_byte_for_byte_and_nothing_of_it_runs(
     assert tab.page.locator("main script, main img").count() == 0
 
 
+def test_an_encoded_payload_says_by_what_and_folds(server: Server, tab: Tab):
+    envelope = (
+        '{"$jobqueue.encoded": 1, "content_type": "application/json", "encodings": ["zstd", "aes256gcm"], '
+        '"key_id": "<b>2026-11</b>", "data": "6KFz"}'
+    )
+    job = enqueued(server, "works", envelope, hold=True)
+    tab.go(f"jobs/{job}")
+    payload = tab.page.locator('[data-json="payload"]')
+    expect(payload).to_contain_text("Encoded, zstd + aes256gcm, key <b>2026-11</b>.")
+    payload.get_by_role("button", name="Exact text").click()
+    assert payload.locator("pre").text_content() == envelope
+    plain = enqueued(server, "works", '{"encoded": 1}', hold=True)
+    tab.go(f"jobs/{plain}")
+    expect(payload).to_contain_text("encoded")
+    expect(payload).not_to_contain_text("Encoded, ")
+
+
 def test_a_text_of_an_error_is_text(server: Server, tab: Tab, worker: JobWorker):
     text = "<img src=x onerror='ran = 1'>"
     job = enqueued(server, "fails", json.dumps({"text": text}), max_attempts=1)

@@ -88,7 +88,7 @@ def _value(value: Any) -> Any:
     """A value of a job's field as JSON has it."""
     match value:
         case datetime():
-            return _moment(value)
+            return moment(value)
         case timedelta():
             return _span(value)
         case RetryPolicy():
@@ -271,7 +271,7 @@ def _plain(value: Any) -> Any:
     """A value of the client as JSON has it: what is not set is left out."""
     match value:
         case datetime():
-            return _moment(value)
+            return moment(value)
         case timedelta():
             return _span(value)
         case tuple():
@@ -292,15 +292,15 @@ def _failed_attempt(each: FailedAttempt) -> dict[str, Any]:
         error_type=each.error_type,
         error=each.error,
         worker=each.worker,
-        started_at=_moment(each.started_at),
-        ended_at=_moment(each.ended_at),
+        started_at=moment(each.started_at),
+        ended_at=moment(each.ended_at),
     )
 
 
 def _progress(each: JobProgress | None) -> dict[str, Any] | None:
     if each is None:
         return None
-    return _set(fraction=each.fraction, message=each.message, updated_at=_moment(each.updated_at))
+    return _set(fraction=each.fraction, message=each.message, updated_at=moment(each.updated_at))
 
 
 def _policy(policy: RetryPolicy | None) -> dict[str, Any] | None:
@@ -313,7 +313,8 @@ def _set(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _moment(value: datetime | None) -> str | None:
+def moment(value: datetime | None) -> str | None:
+    """A time as REST has it."""
     return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +14,7 @@ from jobqueue.typed.changes import KindDifference, difference
 
 from . import json_text, show
 from .exits import Exit, Refused
+from .modules import imported
 from .options import DEFAULT_SERVER, AsJson, Deadline, Server, command, connected
 
 _Module = Annotated[
@@ -153,19 +152,8 @@ def _say(synced: SyncedKind, *, as_json: bool) -> None:
 
 def _kinds(where: str) -> list[JobKind[Any, Any]]:
     """The kinds of a module, in which a program names them."""
-    module_name, _, name = where.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        # As `python -m` does it.
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise Refused(f"can't be imported: {error}", where=where) from None
-    except ValueError:
-        raise Refused("should be MODULE:KINDS, such as shop.kinds:KINDS", where=where) from None
-    given: Any = vars(module).values() if not name else getattr(module, name, None)
-    if given is None:
-        raise Refused(f"the module {module_name} has no {name}", where=where)
+    module, name = imported(where, "MODULE:KINDS, such as shop.kinds:KINDS")
+    given: Any = getattr(module, name) if name else vars(module).values()
     found = [given] if isinstance(given, JobKind) else list(given) if isinstance(given, Iterable) else []
     kinds = list(dict.fromkeys(each for each in found if isinstance(each, JobKind)))
     if not kinds or (name and len(kinds) != len(found)):

@@ -9,7 +9,7 @@ import typer
 
 from jobqueue import Kind, Limits, RetryPolicy
 
-from . import json_text, kind_sync, show, values
+from . import json_text, kind_keys, kind_sync, show, values
 from .exits import Exit, Refused
 from .options import DEFAULT_SERVER, AsJson, Deadline, Server, command, connected, group
 
@@ -218,6 +218,7 @@ def set_kind(
 app.command("diff")(kind_sync.diff)
 app.command("sync")(kind_sync.sync)
 app.command("export")(kind_sync.export)
+app.command("keys")(kind_keys.keys)
 
 
 def _policy(backoff: str | None) -> RetryPolicy | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import grpc
 import typer
@@ -17,6 +17,10 @@ from jobqueue import JobQueueError, SyncClient, tls_credentials
 
 from . import values
 from .exits import Refused, fail
+from .modules import imported
+
+if TYPE_CHECKING:
+    from jobqueue import Encodings
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 
@@ -29,6 +33,10 @@ _TLS_ROOTS: Any = {
 }
 _TLS_CLIENT_CERT: Any = {"metavar": "FILE", "help": "The certificate to show, where the server wants one."}
 _TLS_CLIENT_KEY: Any = {"metavar": "FILE", "help": "Its key, without a password."}
+_ENCODINGS: Any = {
+    "metavar": "MODULE:NAME",
+    "help": "What payloads are encoded by: an `Encodings` of a module of yours.",
+}
 _TOKEN: Any = {"metavar": "TEXT", "help": "Sent as `authorization: Bearer`. Better given in the environment."}
 
 Server = Annotated[str, typer.Option("--server", envvar="JOBQUEUE_SERVER", **_SERVER)]
@@ -40,12 +48,13 @@ JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids of t
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How to be let in."""
+    """How to be let in, and how to read what is there."""
 
     tls_roots: str | None = None
     tls_client_cert: str | None = None
     tls_client_key: str | None = None
     token: str | None = field(default=None, repr=False)
+    encodings: str | None = None
 
     def tls(self) -> grpc.ChannelCredentials | None:
         """None: plain text.
@@ -60,6 +69,22 @@ class Credentials:
         cert, key = self.tls_client_cert, self.tls_client_key
         return tls_credentials(self.tls_roots, client_cert=cert, client_key=key)
 
+    def decodes(self) -> Encodings | None:
+        """What payloads are encoded and decoded by. None: by nothing.
+
+        Raises:
+            Refused: The module can't be imported, or has no such encodings.
+        """
+        if self.encodings is None:
+            return None
+        from jobqueue import Encodings
+
+        module, name = imported(self.encodings, "MODULE:NAME, such as shop.encoded:ENCODINGS")
+        found = getattr(module, name) if name else None
+        if not isinstance(found, Encodings):
+            raise Refused("should be MODULE:NAME of an Encodings", where=self.encodings)
+        return found
+
 
 #: Those of this run.
 credentials: ContextVar[Credentials] = ContextVar("credentials", default=Credentials())  # noqa: B039 - frozen
@@ -73,6 +98,7 @@ def _given(
     tls_client_cert: Annotated[str | None, typer.Option("--tls-client-cert", **_TLS_CLIENT_CERT)] = None,
     tls_client_key: Annotated[str | None, typer.Option("--tls-client-key", **_TLS_CLIENT_KEY)] = None,
     token: Annotated[str | None, typer.Option("--token", **_TOKEN)] = None,
+    encodings: Annotated[str | None, typer.Option("--encodings", **_ENCODINGS)] = None,
 ) -> dict[str, Any]:
     """What stands before a command, and may stand after it as well."""
     every = {
@@ -83,6 +109,7 @@ def _given(
         "tls_client_cert": tls_client_cert,
         "tls_client_key": tls_client_key,
         "token": token,
+        "encodings": encodings,
     }
     return {name: value for name, value in every.items() if value is not None}
 
@@ -98,9 +125,10 @@ def _credentials(
         str | None, typer.Option("--tls-client-key", envvar="JOBQUEUE_TLS_CLIENT_KEY", **_TLS_CLIENT_KEY)
     ] = None,
     token: Annotated[str | None, typer.Option("--token", envvar="JOBQUEUE_TOKEN", **_TOKEN)] = None,
+    encodings: Annotated[str | None, typer.Option("--encodings", **_ENCODINGS)] = None,
 ) -> Credentials:
     """What every command takes beside its own options."""
-    return Credentials(tls_roots, tls_client_cert, tls_client_key, token)
+    return Credentials(tls_roots, tls_client_cert, tls_client_key, token, encodings)
 
 
 def group(function: Callable[..., None]) -> Callable[..., None]:
@@ -148,12 +176,18 @@ def _taking(
 
 
 @contextmanager
-def connected(server: str, deadline: str, as_json: bool) -> Iterator[SyncClient]:
-    """A client for a command, whose errors are told."""
+def connected(server: str, deadline: str, as_json: bool, *, decodes: bool = True) -> Iterator[SyncClient]:
+    """A client for a command, whose errors are told. One that does not decode has no encodings."""
     with told(server, as_json):
         given = credentials.get()
         tries = values.duration(deadline, "--deadline")
-        with SyncClient(server, credentials=given.tls(), token=given.token, deadline=tries) as client:
+        with SyncClient(
+            server,
+            credentials=given.tls(),
+            token=given.token,
+            deadline=tries,
+            encodings=given.decodes() if decodes else None,
+        ) as client:
             yield client
 
 

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from jobqueue import (
+    Encoded,
     Hold,
     Job,
     KeyOrder,
@@ -200,10 +202,14 @@ def job(each: Job) -> None:
     for name, values in (("labels", each.labels), ("headers", each.headers)):
         if values:
             table.add_row(name, Text("\n".join(f"{key}={value}" for key, value in values.items())))
-    if each.payload_json is not None:
-        table.add_row("payload", Text(pretty(each.payload_json)))
-    if each.output_json is not None:
-        table.add_row("output", Text(pretty(each.output_json)))
+    for name, value, text in (
+        ("payload", each.payload, each.payload_json),
+        ("output", each.output, each.output_json),
+    ):
+        if isinstance(value, Encoded) and text is not None:
+            table.add_row(name, Text(f"{value} ({decimal(len(text))})", style="dim"))
+        elif text is not None:
+            table.add_row(name, Text(pretty(text)))
     for attempt in each.failed_attempts:
         what = f"{attempt.error_type}: {attempt.error}" if attempt.error_type else attempt.error
         table.add_row(

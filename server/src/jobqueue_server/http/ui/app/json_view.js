@@ -18,7 +18,9 @@ export function JsonView({ text, name, empty = "none" }) {
   const [exact, setExact] = useState(false);
   if (!text) return html`<p class="dim">${empty}</p>`;
   const folds = node !== null && node.members.length > 0;
+  const how = folds ? encoded(text, node.members.length) : "";
   return html`<div class="json" data-json=${name}>
+    ${how && html`<p class="json-encoded">${how}</p>`}
     <div class="json-tools">
       ${
         folds &&
@@ -46,6 +48,16 @@ function parsed(text) {
   } catch {
     return null; // It is shown as the text that it is.
   }
+}
+
+/** How something was encoded, in words, if it is an envelope (docs/encodings.md). @param {string} text @param {number} members */
+function encoded(text, members) {
+  if (members > 8) return ""; // An envelope has five.
+  const envelope = JSON.parse(text);
+  if (!("$jobqueue.encoded" in envelope)) return "";
+  const names = Array.isArray(envelope.encodings) ? envelope.encodings.map(String).join(" + ") : "";
+  const key = typeof envelope.key_id === "string" ? `, key ${envelope.key_id}` : "";
+  return `Encoded, ${names || "by nothing that it names"}${key}. Programs with its encodings read it; servers can't.`;
 }
 
 /** @param {string} text */
