@@ -108,8 +108,8 @@ conformance: install ## Hold the worker of each language to the Lease protocol; 
 interop: install ## Clients of other gRPC libraries against our transport and grpcio's; the tables go into docs/interop.md; CLIENT=name,name ENGINE=http2 ONLY=case
 	@$(BIN)/python -m tests.interop --client "$(CLIENT)" --engine "$(ENGINE)" --only "$(ONLY)"
 
-mutants: install ## Break the code on purpose, one line at a time, in a copy: the tests of each promise must go red
-	@$(BIN)/python -m tools.mutants
+mutants: install ## Break the code on purpose, one line at a time, in a copy: the tests of each promise must go red; hours; goes on where it ended; JOBS=n ONLY=word
+	@$(BIN)/python -m tools.mutants --resume --jobs $(or $(JOBS),1) $(ONLY)
 
 rules: install ## The alert rules in deploy/prometheus: checked, and their unit tests; fetches Debian's promtool where none is on PATH
 	@$(BIN)/python -m tools.prometheus --fetch

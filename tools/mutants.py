@@ -2,13 +2,18 @@
 
     .venv/bin/python -m tools.mutants            all of tests/mutants.toml
     .venv/bin/python -m tools.mutants fence      those whose name holds a word
+    .venv/bin/python -m tools.mutants --jobs 2   so many at once
+    .venv/bin/python -m tools.mutants --resume   leaves out what was noticed before, by the same tests in the same file
 
 Every break is made in a copy of the checkout, which is removed again: the files that you work on are never touched.
+What was noticed is kept in .cache/mutants.json, so that a run of hours can be ended and gone on with.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,10 +21,12 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from rich.console import Console
 from rich.markup import escape
@@ -28,6 +35,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "tests" / "mutants.toml"
+NOTICED = ROOT / ".cache" / "mutants.json"
 PACKAGES = ("server/src", "clients/python/src", "clients/python-django/src", "worker/src")
 # A break may also make a test hang, which is as good as red.
 SECONDS = 300
@@ -131,34 +139,95 @@ def _run(folder: Path, mutant: Mutant) -> tuple[bool, str]:
     return done.returncode == 1 and bool(failed), failed[0].split(" - ")[0] if failed else done.stdout[-300:]
 
 
+class Ledger:
+    """What was noticed before, by which test; a break counts as another one once its file or its tests have changed.
+
+    Args:
+        path: Where it is kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._noticed: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+
+    def has(self, mutant: Mutant) -> bool:
+        """Whether this break was noticed."""
+        return _digest(mutant) in self._noticed
+
+    def note(self, mutant: Mutant, by: str) -> None:
+        """Keeps that it was."""
+        self._noticed[_digest(mutant)] = f"{mutant.name}: {by}"
+        self._path.parent.mkdir(exist_ok=True)
+        self._path.write_text(json.dumps(self._noticed, indent=1))
+
+
+def _digest(mutant: Mutant) -> str:
+    found = hashlib.sha256(repr(mutant).encode())
+    for name in (mutant.file, *(test.partition("::")[0] for test in mutant.tests)):
+        path = ROOT / name
+        for each in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            found.update(each.read_bytes())
+    return found.hexdigest()
+
+
+def noticed(chosen: Iterable[Mutant], jobs: int) -> Iterator[tuple[Mutant, bool, str, float]]:
+    """Runs them, so many at once, each in a copy that no other one uses meanwhile.
+
+    Yields:
+        As they end: the break, whether the tests went red, the first that did, and after how many seconds.
+    """
+    copies: SimpleQueue[Path] = SimpleQueue()
+
+    def run(mutant: Mutant) -> tuple[Mutant, bool, str, float]:
+        folder = copies.get()
+        started = time.monotonic()
+        try:
+            return (mutant, *red(folder, mutant), time.monotonic() - started)
+        finally:
+            copies.put(folder)
+
+    with ExitStack() as stack:
+        for _ in range(jobs):
+            copies.put(stack.enter_context(copy()))
+        pool = stack.enter_context(ThreadPoolExecutor(jobs))
+        # Those that have not begun are left out when this is ended.
+        stack.callback(pool.shutdown, cancel_futures=True)
+        for done in as_completed([pool.submit(run, each) for each in chosen]):
+            yield done.result()
+
+
 def main() -> int:
     """Runs them; 1 where one was not noticed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("words", nargs="*", help="only those whose name or rule holds one of them")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="how many at once; default 1")
+    parser.add_argument("--resume", action="store_true", help="leave out those that were noticed before")
     options = parser.parse_args()
-    chosen = [
+    ledger = Ledger(NOTICED)
+    wanted = [
         one
         for one in read()
         if not options.words or any(word in f"{one.name} {one.holds}" for word in options.words)
     ]
+    chosen = [one for one in wanted if not (options.resume and ledger.has(one))]
     console = Console()
     table = Table("rule or promise", "broken", "red", "by", "s", title="Mutants")
     missed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with copy() as folder, Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(chosen))
-        for one in chosen:
-            progress.update(task, description=one.name)
-            started = time.monotonic()
-            noticed, by = red(folder, one)
-            missed += not noticed
-            seconds = f"{time.monotonic() - started:.0f}"
-            table.add_row(one.holds, one.name, "yes" if noticed else "[bold red]NO", escape(by), seconds)
-            progress.advance(task)
+        for one, was_noticed, by, seconds in noticed(chosen, options.jobs):
+            if was_noticed:
+                ledger.note(one, by)
+            missed += not was_noticed
+            word = "yes" if was_noticed else "[bold red]NO"
+            table.add_row(one.holds, one.name, word, escape(by), f"{seconds:.0f}")
+            progress.update(task, advance=1, description=one.name)
     console.print(table)
-    console.print(f"{len(chosen) - missed} of {len(chosen)} were noticed")
+    before = f", {len(wanted) - len(chosen)} before" if options.resume else ""
+    console.print(f"{len(chosen) - missed} of {len(chosen)} were noticed{before}")
     return 1 if missed else 0
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -73,3 +77,44 @@ def test_a_break_is_noticed_where_tests_go_red_by_it_and_not_without_it(
     )
     assert mutants.red(tmp_path, mutant)[0] is noticed
     assert (folder / "made.py").read_text() == f"VALUE = {value}\n"
+
+
+def test_a_run_goes_on_where_it_ended_until_a_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    (tmp_path / "it.py").write_text("VALUE = 1\n")
+    (tmp_path / "test_it.py").write_text("")
+    mutant = mutants.Mutant("a value", "it", "it.py", "= 1", "= 2", ("test_it.py::test_it",))
+    kept = tmp_path / "kept" / "mutants.json"
+    assert not mutants.Ledger(kept).has(mutant)
+    mutants.Ledger(kept).note(mutant, "FAILED")
+    assert mutants.Ledger(kept).has(mutant)
+    for changed in ("it.py", "test_it.py"):
+        text = (tmp_path / changed).read_text()
+        (tmp_path / changed).write_text(text + "\n")
+        assert not mutants.Ledger(kept).has(mutant)
+        (tmp_path / changed).write_text(text)
+    assert mutants.Ledger(kept).has(mutant)
+
+
+def test_breaks_at_once_have_a_copy_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+    used: list[Path] = []
+
+    def red(folder: Path, mutant: mutants.Mutant) -> tuple[bool, str]:
+        used.append(folder)
+        both.wait(30)
+        return True, mutant.name
+
+    @contextmanager
+    def copy() -> Iterator[Path]:
+        yield tmp_path / uuid4().hex
+
+    monkeypatch.setattr(mutants, "red", red)
+    monkeypatch.setattr(mutants, "copy", copy)
+    given = [mutants.Mutant(name, "it", "it.py", "1", "2", ("test_it.py",)) for name in "abcd"]
+    done = list(mutants.noticed(given, 2))
+    assert {one.name for one, *_ in done} == set("abcd")
+    assert all(was_noticed and by == one.name for one, was_noticed, by, _ in done)
+    assert len(set(used)) == 2
