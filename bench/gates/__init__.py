@@ -8,6 +8,7 @@ from .bulk import Bulk
 from .costs import Costs
 from .explain import Explained
 from .gate import Found, Gate, Part
+from .handlers import HandlerCosts
 from .idle import IdleStreams
 from .keys import Keys
 from .latency import StartLatency
@@ -52,6 +53,7 @@ _ALL: tuple[Gate, ...] = (
     Dashboard(),
     FullSize(),
     Bulk(),
+    HandlerCosts(),
 )
 GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 

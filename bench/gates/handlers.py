@@ -1,0 +1,162 @@
+"""The gate `handlers`: what typed kinds, middleware and encodings cost a worker in Python."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from jobqueue import Client
+
+from ..errors import BenchError
+from ..meter import cpu_seconds
+from ..ours import stage
+from ..server import Server
+from ..workers.handlers import KINDS, SLOTS, encodings, payload
+from .gate import Found, Part
+from .round import Round
+
+_JOBS, _BATCH = 40_000, 100
+_SMALL, _LARGE = 1_000, 100_000
+_LONGEST = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What one way cost.
+
+    Attributes:
+        rate: Jobs a second, from the first start to the last end.
+        enqueued, handled: CPU a job, in us, of the client and of the worker's process.
+    """
+
+    rate: float
+    enqueued: float
+    handled: float
+
+    @property
+    def cpu(self) -> float:
+        """Of both."""
+        return self.enqueued + self.handled
+
+
+class HandlerCosts:
+    """A worker in Python, by what goes around its handlers."""
+
+    name = "handlers"
+    title = "Typed kinds, middleware, encodings: a worker in Python"
+    method = (
+        f"Drains of {_JOBS:,} stored jobs of about 1 kB by one worker process with {SLOTS:,} slots. Its async handler "
+        "reads the payload and answers a small object. Between two drains by plain handlers: a typed kind (a frozen "
+        "dataclass of five fields); three middlewares that do nothing; Zstd and AES-GCM on both sides. The CPU of "
+        "encodings is that of client and worker beyond the plain ones'; of 100 kB, with a hundredth of the jobs."
+    )
+    leaves_out = "Other languages; handlers in threads and processes; pydantic and attrs."
+    parts = (
+        Part("typed", 85, 95, "% of plain"),
+        Part("three middlewares", 93, 98, "% of plain"),
+        Part("encodings, 1 kB", 30, 15, "us a job", less=True),
+        Part("encodings, 100 kB", 400, 200, "us a job", less=True),
+    )
+
+    async def measure(self, bench: Round) -> Found:
+        """Each way once, and plain handlers before and after."""
+        jobs = bench.scale.jobs(_JOBS)
+        ways: dict[str, Drained] = {}
+        for name, way, size, count in (
+            ("plain before", "plain", _SMALL, jobs),
+            ("typed", "typed", _SMALL, jobs),
+            ("middleware", "middleware", _SMALL, jobs),
+            ("encoded", "encoded", _SMALL, jobs),
+            ("plain after", "plain", _SMALL, jobs),
+            ("plain, large", "plain", _LARGE, max(100, jobs // 100)),
+            ("encoded, large", "encoded", _LARGE, max(100, jobs // 100)),
+        ):
+            bench.tell(f"handlers: {name}")
+            ways[name] = await _drained(bench, way, size, count)
+        both = ways["plain before"], ways["plain after"]
+        rate = sum(each.rate for each in both) / 2
+        cpu = sum(each.cpu for each in both) / 2
+        values: dict[str, float | None] = {
+            "typed": round(100 * ways["typed"].rate / rate, 1),
+            "three middlewares": round(100 * ways["middleware"].rate / rate, 1),
+            "encodings, 1 kB": round(ways["encoded"].cpu - cpu, 1),
+            "encodings, 100 kB": round(ways["encoded, large"].cpu - ways["plain, large"].cpu, 1),
+        }
+        told = {
+            name: {
+                "jobs_per_second": round(each.rate),
+                "enqueue_us_a_job": round(each.enqueued, 1),
+                "worker_us_a_job": round(each.handled, 1),
+            }
+            for name, each in ways.items()
+        }
+        return Found(values, told)
+
+
+async def _drained(bench: Round, way: str, size: int, jobs: int) -> Drained:
+    kind = KINDS[way]
+    async with (
+        bench.cluster.fresh(ours=True) as dsn,
+        stage(dsn, kinds=(kind.name,)) as servers,
+        Client(servers[0].grpc, encodings=encodings() if way == "encoded" else None) as client,
+    ):
+        payloads = [payload(way, number, size) for number in range(jobs)]
+        batch = _BATCH if size == _SMALL else 10
+        before = time.process_time()
+        for start in range(0, jobs, batch):
+            await client.enqueue_many([kind.new(each) for each in payloads[start : start + batch]])
+        enqueued = time.process_time() - before
+        await client.pause_queue("default")
+        connection = await asyncpg.connect(dsn)
+        try:
+            async with _working(way, servers[0]) as process:
+                await servers[0].streams(1, 60)
+                began = cpu_seconds(process)
+                await client.resume_queue("default")
+                await _until_ended(connection, jobs, servers[0])
+                handled = cpu_seconds(process) - began
+            row = await connection.fetchrow(
+                "select extract(epoch from max(finished_at) - min(started_at))::float8 as seconds, "
+                "count(*) filter (where status <> 3) as failed from finished_job"
+            )
+        finally:
+            await connection.close()
+    if row["failed"]:
+        raise BenchError(f"{row['failed']} jobs of the kind {kind.name} did not succeed")
+    return Drained(jobs / row["seconds"], 1e6 * enqueued / jobs, 1e6 * handled / jobs)
+
+
+@asynccontextmanager
+async def _working(way: str, server: Server) -> AsyncIterator[int]:
+    with tempfile.TemporaryFile("w+") as said:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.workers.handlers", way, server.grpc,
+            stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said,
+        )  # fmt: skip
+        try:
+            yield process.pid
+            if process.returncode is not None:
+                said.seek(0)
+                raise BenchError(f"the worker ended by itself:\n{said.read()[-2000:]}")
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                await process.wait()
+
+
+async def _until_ended(connection: Any, jobs: int, server: Server) -> None:
+    until = time.monotonic() + _LONGEST
+    while (ended := await connection.fetchval("select count(*) from finished_job")) < jobs:
+        if time.monotonic() > until:
+            raise BenchError(f"of {jobs} jobs {ended} ended within {_LONGEST:g} s")
+        server.check()
+        await asyncio.sleep(0.25)
