@@ -115,6 +115,19 @@ async def test_the_programs_of_the_pages_run_as_they_stand(
     assert await program.ended() == 0
 
 
+async def test_the_program_of_the_page_about_schedules_runs_as_it_stands(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    page = (ROOT / "docs" / "schedules.md").read_text()
+    app = program_of([page], tmp_path / "app", address)
+    go("build", "-mod=mod", "-o", f"{tmp_path}/nightly", "./nightly", folder=app)
+    program = Process([str(tmp_path / "nightly")], tmp_path / "nightly.log", {})
+    processes.append(program)
+    (wanted,) = re.findall(r"fmt\.Println\(.*run\.Outcome\) // (.*)", page)
+    await program.line(wanted)
+    assert await program.ended() == 0
+
+
 def program_of(pages: list[str], folder: Path, address: str) -> Path:
     """A module of the files that pages show, which needs nothing but what ours needs."""
     for name, text in re.findall(r"```go (\S+\.go)\n(.*?)```", "\n".join(pages), re.DOTALL):
@@ -207,6 +220,13 @@ async def test_a_test_has_a_namespace_of_a_server_that_is_started_for_it() -> No
     said = await asyncio.to_thread(go, *command, JOBQUEUE_SERVER_COMMAND=SERVER)
     assert "--- SKIP" not in said
     assert said.count("\n--- PASS") == 12
+
+
+async def test_what_operators_do_is_done_on_a_real_server() -> None:
+    command = ["test", "-count=1", "-v", "-run", "^TestInAScope", "./jobqueue"]
+    said = await asyncio.to_thread(go, *command, JOBQUEUE_SERVER_COMMAND=SERVER)
+    assert "--- SKIP" not in said
+    assert said.count("\n--- PASS") == 10
 
 
 @pytest.mark.parametrize(

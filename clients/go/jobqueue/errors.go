@@ -34,6 +34,9 @@ var (
 	ErrScheduleNotFound = errors.New("schedule not found")
 	// ErrFilterChanged: not about as many jobs match as were expected: Metadata["estimate"] says how many.
 	ErrFilterChanged = errors.New("filter changed")
+	// ErrRequestIDReused: the request id belongs to another request, whose operation is in Metadata["operation"]: choose a new
+	// one.
+	ErrRequestIDReused = errors.New("request id reused")
 	// ErrWorkerNotFound: no open session has this number: it never existed, has ended, or takes nothing that may be read.
 	ErrWorkerNotFound = errors.New("worker not found")
 	// ErrScheduleExists: a schedule has this name: choose another one, or change that one.
@@ -107,6 +110,7 @@ var sentinelsByReason = map[string][]error{
 	"SCHEDULE_EXISTS":        {ErrScheduleExists},
 	"SCHEDULES_FULL":         {ErrSchedulesFull},
 	"FILTER_CHANGED":         {ErrFilterChanged},
+	"REQUEST_ID_REUSED":      {ErrRequestIDReused},
 	"WORKER_NOT_FOUND":       {ErrWorkerNotFound, ErrNotFound},
 	"JOB_TERMINAL":           {ErrJobTerminal},
 	"JOB_NOT_TERMINAL":       {ErrJobNotTerminal},

@@ -45,6 +45,7 @@ func newScripted(t *testing.T, options ...grpc.ServerOption) *scripted {
 	pb.RegisterJobQueueServer(server, s)
 	pb.RegisterQueueAdminServer(server, pb.UnimplementedQueueAdminServer{})
 	pb.RegisterInsightServer(server, pb.UnimplementedInsightServer{})
+	pb.RegisterSchedulesServer(server, pb.UnimplementedSchedulesServer{})
 	go func() { _ = server.Serve(s.listener) }()
 	t.Cleanup(server.Stop)
 	return s
