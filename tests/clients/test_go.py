@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from jobqueue import Client
 from tests.e2e.processes import Process
 
 from .conftest import free_port, shown
@@ -128,6 +129,22 @@ async def test_the_program_of_the_page_about_schedules_runs_as_it_stands(
     assert await program.ended() == 0
 
 
+async def test_the_program_of_the_page_about_many_jobs_retries_them(
+    processes: list[Process], tmp_path: Path, address: str, client: Client, queue: str
+) -> None:
+    page = (ROOT / "docs" / "bulk.md").read_text()
+    app = program_of([page.replace("mail", queue)], tmp_path / "app", address)
+    go("build", "-mod=mod", "-o", f"{tmp_path}/redrive", "./redrive", folder=app)
+    for _ in range(2):
+        await client.cancel((await client.enqueue("echo", queue=queue)).id)
+    program = Process([str(tmp_path / "redrive")], tmp_path / "redrive.log", {})
+    processes.append(program)
+    await program.line("2 jobs match, such as [")
+    (wanted,) = re.findall(r"fmt\.Println\(done\.Changed, .*\) // (.*)", page)
+    await program.line(wanted)
+    assert await program.ended() == 0
+
+
 def program_of(pages: list[str], folder: Path, address: str) -> Path:
     """A module of the files that pages show, which needs nothing but what ours needs."""
     for name, text in re.findall(r"```go (\S+\.go)\n(.*?)```", "\n".join(pages), re.DOTALL):
@@ -226,7 +243,7 @@ async def test_what_operators_do_is_done_on_a_real_server() -> None:
     command = ["test", "-count=1", "-v", "-run", "^TestInAScope", "./jobqueue"]
     said = await asyncio.to_thread(go, *command, JOBQUEUE_SERVER_COMMAND=SERVER)
     assert "--- SKIP" not in said
-    assert said.count("\n--- PASS") == 10
+    assert said.count("\n--- PASS") == 15
 
 
 @pytest.mark.parametrize(

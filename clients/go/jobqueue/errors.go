@@ -37,6 +37,10 @@ var (
 	// ErrRequestIDReused: the request id belongs to another request, whose operation is in Metadata["operation"]: choose a new
 	// one.
 	ErrRequestIDReused = errors.New("request id reused")
+	// ErrOperationNotFound: it never existed, was deleted, is another's, or its retention has ended.
+	ErrOperationNotFound = errors.New("operation not found")
+	// ErrOperationNotDone: the operation is not done: wait for it, or cancel it first.
+	ErrOperationNotDone = errors.New("operation not done")
 	// ErrWorkerNotFound: no open session has this number: it never existed, has ended, or takes nothing that may be read.
 	ErrWorkerNotFound = errors.New("worker not found")
 	// ErrScheduleExists: a schedule has this name: choose another one, or change that one.
@@ -111,6 +115,8 @@ var sentinelsByReason = map[string][]error{
 	"SCHEDULES_FULL":         {ErrSchedulesFull},
 	"FILTER_CHANGED":         {ErrFilterChanged},
 	"REQUEST_ID_REUSED":      {ErrRequestIDReused},
+	"OPERATION_NOT_FOUND":    {ErrOperationNotFound, ErrNotFound},
+	"OPERATION_NOT_DONE":     {ErrOperationNotDone},
 	"WORKER_NOT_FOUND":       {ErrWorkerNotFound, ErrNotFound},
 	"JOB_TERMINAL":           {ErrJobTerminal},
 	"JOB_NOT_TERMINAL":       {ErrJobNotTerminal},

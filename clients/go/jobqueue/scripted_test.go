@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/longrunning/autogen/longrunningpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -46,6 +47,8 @@ func newScripted(t *testing.T, options ...grpc.ServerOption) *scripted {
 	pb.RegisterQueueAdminServer(server, pb.UnimplementedQueueAdminServer{})
 	pb.RegisterInsightServer(server, pb.UnimplementedInsightServer{})
 	pb.RegisterSchedulesServer(server, pb.UnimplementedSchedulesServer{})
+	pb.RegisterBulkServer(server, pb.UnimplementedBulkServer{})
+	longrunningpb.RegisterOperationsServer(server, &longrunningpb.UnimplementedOperationsServer{})
 	go func() { _ = server.Serve(s.listener) }()
 	t.Cleanup(server.Stop)
 	return s
