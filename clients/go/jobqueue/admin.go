@@ -26,7 +26,9 @@ type Queue struct {
 	MaxWaiting int
 	// Limits are what it allows of all its jobs together. nil: their workers alone limit them.
 	Limits *Limits
-	// Etag stands for this version of KeyPolicy, MaxWaiting and Limits, for [Client.UpdateQueue].
+	// Retention is how long its jobs can be read after their end. nil: as those of every queue.
+	Retention *Retention
+	// Etag stands for this version of KeyPolicy, MaxWaiting, Limits and Retention, for [Client.UpdateQueue].
 	Etag string
 }
 
@@ -98,6 +100,11 @@ type QueueChange struct {
 	Limits *Limits
 	// LimitFields are those of Limits that are changed, as the contract calls them, such as `rate`. Empty: all.
 	LimitFields []string
+	// Retention is how long its jobs can be read after their end. An empty one: as those of every queue. nil: it stays, but
+	// for what RetentionFields names.
+	Retention *Retention
+	// RetentionFields are those of Retention that are changed, as the contract calls them, such as `succeeded`. Empty: all.
+	RetentionFields []string
 	// Etag is [Queue.Etag]: the queue is changed only if it still has it. Empty: whatever was changed since.
 	Etag string
 	// AllowMissing: a queue that was never used is made.
@@ -245,6 +252,15 @@ func (c *Client) UpdateQueue(ctx context.Context, name string, change QueueChang
 			mask.Paths = append(mask.Paths, "limits")
 		}
 	}
+	for _, field := range change.RetentionFields {
+		mask.Paths = append(mask.Paths, "retention."+field)
+	}
+	if change.Retention != nil {
+		queue.Retention = retentionMessage(change.Retention)
+		if len(change.RetentionFields) == 0 {
+			mask.Paths = append(mask.Paths, "retention")
+		}
+	}
 	request := &pb.UpdateQueueRequest{Queue: queue, UpdateMask: mask, AllowMissing: change.AllowMissing}
 	// A change that is made twice finds the etag of the first.
 	answer, err := call(ctx, c, change.Etag == "", c.admin.UpdateQueue, request)
@@ -363,6 +379,7 @@ func queueOf(message *pb.Queue) *Queue {
 		KeyPolicy:  keyPolicyOf(message.GetKeyPolicy()),
 		MaxWaiting: int(message.GetMaxWaiting()),
 		Limits:     limitsOf(message.GetLimits()),
+		Retention:  retentionOf(message.GetRetention()),
 		Etag:       message.GetEtag(),
 	}
 	for _, each := range message.GetHeld() {
