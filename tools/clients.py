@@ -59,6 +59,8 @@ LANGUAGES: dict[str, tuple[tuple[str, ...], tuple[Step, ...]]] = {
             go("go", "build", "-C", "tools", "-o", STATICCHECK, "honnef.co/go/tools/cmd/staticcheck"),
             go(STATICCHECK, "./..."),
             go("go", "vet", "-C", "otel", "./..."),
+            go("go", "vet", "-C", "zstd", "./..."),
+            go("go", "test", "-C", "zstd", "./..."),
         ),
     ),
     "TypeScript": (

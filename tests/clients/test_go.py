@@ -63,8 +63,10 @@ def test_the_module_is_formatted_and_vetted_and_passes_its_own_tests() -> None:
     unformatted = subprocess.run(["gofmt", "-l", "."], cwd=MODULE, capture_output=True, text=True)
     assert unformatted.stdout == ""
     go("vet", "./...")
-    go("vet", "-C", "otel", "./...")
+    for module in ("otel", "zstd"):
+        go("vet", "-C", module, "./...")
     go("test", "./...")
+    go("test", "-C", "zstd", "./...")
 
 
 def test_staticcheck_finds_nothing(tmp_path: Path) -> None:
@@ -145,19 +147,29 @@ async def test_the_program_of_the_page_about_many_jobs_retries_them(
     assert await program.ended() == 0
 
 
-def program_of(pages: list[str], folder: Path, address: str) -> Path:
-    """A module of the files that pages show, which needs nothing but what ours needs."""
+async def test_the_program_of_the_page_of_encodings_passes_its_test_as_it_stands(
+    tmp_path: Path, address: str
+) -> None:
+    page = (ROOT / "docs" / "encodings.md").read_text()
+    app = program_of([page], tmp_path / "app", address, "zstd")
+    assert go("test", "-mod=mod", "-v", ".", folder=app).count("--- PASS") == 1
+
+
+def program_of(pages: list[str], folder: Path, address: str, beside: str = "") -> Path:
+    """A module of the files that pages show, which needs nothing but what ours needs, or one that is beside it."""
     for name, text in re.findall(r"```go (\S+\.go)\n(.*?)```", "\n".join(pages), re.DOTALL):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.replace("127.0.0.1:50051", address))
     unformatted = subprocess.run(["gofmt", "-l", "."], cwd=folder, capture_output=True, text=True)
     assert unformatted.stdout == ""
-    (folder / "go.sum").write_text((MODULE / "go.sum").read_text())
-    needs = (MODULE / "go.mod").read_text().replace("module jobqueue.dev/go\n", "module example.org/app\n")
+    (folder / "go.sum").write_text((MODULE / beside / "go.sum").read_text())
+    needs = re.sub(r"(?m)^module .*$", "module example.org/app", (MODULE / beside / "go.mod").read_text())
     (folder / "go.mod").write_text(needs)
-    ours = f"-replace=jobqueue.dev/go={MODULE}"
-    go("mod", "edit", "-require=jobqueue.dev/go@v0.0.0", ours, folder=folder)
+    for folder_of in {"", beside}:
+        name = f"jobqueue.dev/go/{folder_of}".rstrip("/")
+        ours = f"-replace={name}={MODULE / folder_of}"
+        go("mod", "edit", f"-require={name}@v0.0.0", ours, folder=folder)
     go("vet", "-mod=mod", "./...", folder=folder)
     return folder
 

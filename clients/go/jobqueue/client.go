@@ -33,6 +33,9 @@ type ClientOptions struct {
 	Observer Observer
 	// Middleware goes around enqueues, the outermost first.
 	Middleware []Middleware
+	// Encodings are what payloads go through before they are sent, within all middleware; payloads and outputs that are read
+	// are decoded. nil: nothing is encoded or decoded.
+	Encodings *Encodings
 }
 
 // Client is a connection to a JobQueue server. Make one and keep it; it may be used by many goroutines at once.
@@ -93,18 +96,18 @@ func (c *Client) Close() error {
 // so may you. The job is as it was enqueued; if the key was used before, as it is now, with Replayed set; if another job
 // holds its name (Unique), that job with UniqueAction set, its ID alone if it was deleted since or may not be read.
 func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
-	message, err := newJobMessage(&job, "job")
+	message, err := plainMessage(&job, "job")
 	if err != nil {
 		return nil, err
 	}
 	if len(c.options.Middleware) == 0 {
-		return c.enqueue(ctx, message)
+		return c.enqueue(ctx, &job, message)
 	}
 	var enqueued *Job
 	_, err = enqueueThrough(ctx, c.options.Middleware, []*pb.NewJob{message},
 		func(ctx context.Context) ([]EnqueueResult, error) {
 			var err error
-			if enqueued, err = c.enqueue(ctx, message); err != nil {
+			if enqueued, err = c.enqueue(ctx, &job, message); err != nil {
 				return nil, err
 			}
 			return []EnqueueResult{{enqueued.ID, enqueued.Replayed, enqueued.UniqueAction}}, nil
@@ -115,7 +118,12 @@ func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
 	return enqueued, nil
 }
 
-func (c *Client) enqueue(ctx context.Context, message *pb.NewJob) (*Job, error) {
+func (c *Client) enqueue(ctx context.Context, job *NewJob, message *pb.NewJob) (*Job, error) {
+	if c.options.Encodings != nil || job.typed != nil {
+		if err := c.encode(ctx, []NewJob{*job}, []*pb.NewJob{message}, func(int) string { return "job" }); err != nil {
+			return nil, err
+		}
+	}
 	request := &pb.EnqueueJobRequest{Job: message, PayloadFormat: payloadJSON}
 	began := time.Now()
 	answer, err := call(ctx, c, message.GetIdempotencyKey() != "", c.jobs.EnqueueJob, request)
@@ -123,7 +131,7 @@ func (c *Client) enqueue(ctx context.Context, message *pb.NewJob) (*Job, error) 
 	if err != nil {
 		return nil, err
 	}
-	enqueued := jobOf(answer.GetJob())
+	enqueued := c.jobOf(ctx, answer.GetJob())
 	enqueued.Replayed = answer.GetReplayed()
 	enqueued.UniqueAction = UniqueAction(answer.GetUniqueAction())
 	return enqueued, nil
@@ -133,25 +141,31 @@ func (c *Client) enqueue(ctx context.Context, message *pb.NewJob) (*Job, error) 
 // has a key is tried again where one without may not be.
 //
 // There is one result for each job, in their order. With an error they are those of the batches before it, which are
-// committed; the paths in Violations count from the first job of all.
+// committed; the paths in Violations count from the first job of all. With Encodings all jobs are encoded before the first
+// is sent.
 func (c *Client) EnqueueMany(ctx context.Context, jobs []NewJob) ([]EnqueueResult, error) {
 	messages := make([]*pb.NewJob, len(jobs))
 	for i := range jobs {
 		var err error
 		// All first, so that one that can't be written leaves none of them enqueued.
-		if messages[i], err = newJobMessage(&jobs[i], fmt.Sprintf("jobs[%d]", i)); err != nil {
+		if messages[i], err = plainMessage(&jobs[i], pathOf(i)); err != nil {
 			return nil, err
 		}
 	}
 	if len(c.options.Middleware) == 0 || len(jobs) == 0 {
-		return c.enqueueMany(ctx, messages)
+		return c.enqueueMany(ctx, jobs, messages)
 	}
 	return enqueueThrough(ctx, c.options.Middleware, messages, func(ctx context.Context) ([]EnqueueResult, error) {
-		return c.enqueueMany(ctx, messages)
+		return c.enqueueMany(ctx, jobs, messages)
 	})
 }
 
-func (c *Client) enqueueMany(ctx context.Context, messages []*pb.NewJob) ([]EnqueueResult, error) {
+func pathOf(i int) string { return fmt.Sprintf("jobs[%d]", i) }
+
+func (c *Client) enqueueMany(ctx context.Context, jobs []NewJob, messages []*pb.NewJob) ([]EnqueueResult, error) {
+	if err := c.encode(ctx, jobs, messages, pathOf); err != nil {
+		return nil, err
+	}
 	results := make([]EnqueueResult, 0, len(messages))
 	for len(messages) > 0 {
 		size, keyed := cutBatch(messages)
@@ -179,7 +193,7 @@ func (c *Client) Get(ctx context.Context, id string) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return jobOf(answer.GetJob()), nil
+	return c.jobOf(ctx, answer.GetJob()), nil
 }
 
 // List reads all jobs that match, newest first, page by page as the loop asks for them. An error is the last pair.
@@ -234,7 +248,7 @@ func (c *Client) ListPage(ctx context.Context, filter Filter, token string) ([]*
 	}
 	jobs := make([]*Job, len(answer.GetJobs()))
 	for i, each := range answer.GetJobs() {
-		jobs[i] = jobOf(each)
+		jobs[i] = c.jobOf(ctx, each)
 	}
 	return jobs, answer.GetNextPageToken(), nil
 }
@@ -257,7 +271,7 @@ func (c *Client) Cancel(ctx context.Context, id string, options ...CancelOption)
 	if err != nil {
 		return nil, err
 	}
-	return &Cancellation{jobOf(answer.GetJob()), answer.GetPending()}, nil
+	return &Cancellation{c.jobOf(ctx, answer.GetJob()), answer.GetPending()}, nil
 }
 
 // Retry makes a finished job QUEUED again. It keeps its history; failures and losses start at 0.
@@ -267,7 +281,7 @@ func (c *Client) Retry(ctx context.Context, id string) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return jobOf(answer.GetJob()), nil
+	return c.jobOf(ctx, answer.GetJob()), nil
 }
 
 // Release lets a job go that was enqueued with Hold: it waits for its RunAt and a worker, as any job.
@@ -277,7 +291,7 @@ func (c *Client) Release(ctx context.Context, id string) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return jobOf(answer.GetJob()), nil
+	return c.jobOf(ctx, answer.GetJob()), nil
 }
 
 // Delete deletes a terminal job and its history.
@@ -314,7 +328,7 @@ func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
 			}
 			return seen, err
 		}
-		if seen = jobOf(answer.GetJob()); seen.IsTerminal() {
+		if seen = c.jobOf(ctx, answer.GetJob()); seen.IsTerminal() {
 			return seen, nil
 		}
 		if ends, ok := ctx.Deadline(); ctx.Err() != nil || (ok && time.Until(ends) <= 0) {

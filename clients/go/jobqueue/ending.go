@@ -105,6 +105,18 @@ func typeOf(err error) string {
 			return "PayloadUnreadable"
 		case *PayloadTooNewError:
 			return "PayloadTooNew"
+		case *EncodedError:
+			return "Encoded"
+		case *EncodingRequiredError:
+			return "EncodingRequired"
+		case *KeyUnknownError:
+			return "KeyUnknown"
+		case *EncodingUnknownError:
+			return "EncodingUnknown"
+		case *UndecodableError:
+			return "Undecodable"
+		case outputError:
+			return "OutputError"
 		case *RetryError, *DiscardError:
 			continue
 		}

@@ -18,7 +18,8 @@ import (
 func init() {
 	testhook.Message = func(job any, path string) (*pb.NewJob, error) {
 		made := job.(NewJob)
-		message, err := newJobMessage(&made, path)
+		// There is no wire on which a payload would be seen.
+		message, err := plainMessage(&made, path)
 		if err == nil && made.typed != nil {
 			if wrong := made.typed.accepts(message.GetPayloadJson()); wrong != nil {
 				return nil, refused(codes.InvalidArgument, "PAYLOAD_INVALID", path+".payload", wrong.Error(), nil)
@@ -30,6 +31,17 @@ func init() {
 	testhook.Job = func(message *pb.Job) any { return jobOf(message) }
 	testhook.LeasedJob = func(message *pb.LeasedJob, report func(*pb.Progress)) any { return leasedJob(message, report) }
 	testhook.Refused = refused
+	testhook.Seal = func(ctx context.Context, encodings any, data []byte, at testhook.Place, key string) ([]byte, error) {
+		sealer, err := encodings.(*Encodings).sealer(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return sealer.seal(data, codingPlace{at.Purpose, at.Kind, at.JobID, at.ContentType}, key)
+	}
+	testhook.Open = func(ctx context.Context, encodings any, text []byte, at testhook.Place, encrypted bool) ([]byte, error) {
+		return encodings.(*Encodings).opened(
+			ctx, text, codingPlace{at.Purpose, at.Kind, at.JobID, at.ContentType}, encrypted)
+	}
 	testhook.Moved = moved
 	testhook.Invoke = func(ctx context.Context, client any, do testhook.Call) error {
 		made := client.(*Client)

@@ -54,8 +54,16 @@ type NewJob struct {
 	typed typedJob
 }
 
-// newJobMessage is a job to enqueue, as a message; path is where it stands in the request.
+// newJobMessage is a job to enqueue, as a message that may be sent; path is where it stands in the request.
 func newJobMessage(job *NewJob, path string) (*pb.NewJob, error) {
+	if job.rule() == EncodingsRequired {
+		return nil, &EncodingRequiredError{job.Kind}
+	}
+	return plainMessage(job, path)
+}
+
+// plainMessage is the same of a job that is yet to be encoded.
+func plainMessage(job *NewJob, path string) (*pb.NewJob, error) {
 	text, err := encode(job.Payload)
 	if err != nil {
 		refused := invalid(path+".payload", "can't be written as JSON: %v", err)
@@ -172,13 +180,27 @@ type Job struct {
 	// UniqueAction, of an answer to Enqueue: what was done with this job, which holds the name of the one that was to be
 	// enqueued (Unique). 0: that one was stored, or Replayed.
 	UniqueAction UniqueAction
+
+	// opened: the client has decoded what it could, and of the rest knows why not.
+	opened                      bool
+	unreadPayload, unreadOutput *EncodedError
 }
 
 // Decode reads the payload into a value, as json.Unmarshal does. Of a job without one, as lists have it, it is an error.
-func (j *Job) Decode(value any) error { return j.decode("payload", j.Payload, value) }
+func (j *Job) Decode(value any) error {
+	if encoded := j.PayloadEncoded(); encoded != nil {
+		return encoded
+	}
+	return j.decode("payload", j.Payload, value)
+}
 
 // DecodeOutput reads the output into a value, as json.Unmarshal does. Of a job without one it is an error: look at Status.
-func (j *Job) DecodeOutput(value any) error { return j.decode("output", j.Output, value) }
+func (j *Job) DecodeOutput(value any) error {
+	if encoded := j.OutputEncoded(); encoded != nil {
+		return encoded
+	}
+	return j.decode("output", j.Output, value)
+}
 
 func (j *Job) decode(what string, text json.RawMessage, value any) error {
 	if len(text) == 0 {
@@ -188,6 +210,22 @@ func (j *Job) decode(what string, text json.RawMessage, value any) error {
 		return fmt.Errorf("jobqueue: the %s of the %s job %s does not fit: %w", what, j.Kind, j.ID, err)
 	}
 	return nil
+}
+
+// PayloadEncoded says what the Payload was encoded by, and why it is still encoded: an envelope, which Decode and
+// [JobKind.PayloadOf] refuse. nil: it is not encoded.
+func (j *Job) PayloadEncoded() *EncodedError { return j.unread(j.Payload, j.unreadPayload) }
+
+// OutputEncoded says the same of the Output.
+func (j *Job) OutputEncoded() *EncodedError { return j.unread(j.Output, j.unreadOutput) }
+
+func (j *Job) unread(text json.RawMessage, known *EncodedError) *EncodedError {
+	if !j.opened {
+		if members := envelopeIn(text); members != nil {
+			return encodedOf(members, noEncodings)
+		}
+	}
+	return known
 }
 
 // IsTerminal says whether the job has ended.
@@ -270,6 +308,7 @@ type LeasedJob struct {
 	Key string
 
 	report func(*pb.Progress)
+	coded  coded
 	// traceparent is that of the attempt's span. Empty: it has none.
 	traceparent string
 	// around is what its innermost middleware that runs has come to. nil: it has none.

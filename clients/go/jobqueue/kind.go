@@ -59,6 +59,11 @@ func (k *JobKind[P, O]) define() (err error) {
 	case said.defaults.Kind != "" || said.defaults.Payload != nil || said.defaults.IdempotencyKey != "":
 		return fmt.Errorf("Defaults has a Kind, a Payload or an IdempotencyKey: these are each job's own")
 	}
+	switch said.encodings {
+	case "", EncodingsNever, EncodingsAllowed, EncodingsRequired:
+	default:
+		return fmt.Errorf("KindEncodings(%q): it is never, allowed or required", said.encodings)
+	}
 	if _, named := said.unique.(func(P) *Unique); said.unique != nil && !named {
 		return fmt.Errorf("UniqueBy has a %T; it takes a payload, a %v", said.unique, reflect.TypeFor[P]())
 	}
@@ -115,7 +120,8 @@ func (k *JobKind[P, O]) New(payload P) NewJob {
 
 // PayloadOf reads the payload of a job. One of an older version is made one of this version first.
 //
-// The error is a [*PayloadUnreadableError] or a [*PayloadTooNewError]; or the job is of another kind, or was read without
+// The error is a [*PayloadUnreadableError], a [*PayloadTooNewError], or an [*EncodedError] where the client has not decoded
+// it; or the job is of another kind, or was read without
 // its payload, as lists are unless they ask for Full.
 func (k *JobKind[P, O]) PayloadOf(job *Job) (P, error) {
 	var none P
@@ -125,13 +131,16 @@ func (k *JobKind[P, O]) PayloadOf(job *Job) (P, error) {
 	if len(job.Payload) == 0 {
 		return none, fmt.Errorf("jobqueue: the job %s was read without its payload: use Get, or Full", job.ID)
 	}
-	return k.read(job.Payload, job.Headers)
+	if encoded := job.PayloadEncoded(); encoded != nil {
+		return none, encoded
+	}
+	return k.read(job.Payload, job.Headers, true)
 }
 
 // OutputOf reads the output of a job that has succeeded.
 //
-// The error is a [*JobNotSucceededError] where it ended otherwise or has not ended, and a [*PayloadUnreadableError] where
-// its output is not of the type; or the job is of another kind, or was read without its output.
+// The error is a [*JobNotSucceededError] where it ended otherwise or has not ended, a [*PayloadUnreadableError] where its
+// output is not of the type, and an [*EncodedError] where the client has not decoded it; or the job is of another kind, or was read without its output.
 func (k *JobKind[P, O]) OutputOf(job *Job) (O, error) {
 	var output O
 	switch err := k.check(job); {
@@ -144,6 +153,9 @@ func (k *JobKind[P, O]) OutputOf(job *Job) (O, error) {
 	case len(job.Output) == 0:
 		return output, fmt.Errorf("jobqueue: the job %s was read without its output: use Get, or Full", job.ID)
 	}
+	if encoded := job.OutputEncoded(); encoded != nil {
+		return output, encoded
+	}
 	if wrong := k.output.Decode(job.Output, &output); wrong != nil {
 		var none O
 		return none, unreadable("output", wrong)
@@ -152,8 +164,16 @@ func (k *JobKind[P, O]) OutputOf(job *Job) (O, error) {
 }
 
 // Schema is the JSON Schema (2020-12) of its payloads, for [Kind]: of this version, or of an older one for which there is
-// an Upcast. So producers of an older version are not refused while programs of both run.
-func (k *JobKind[P, O]) Schema() json.RawMessage {
+// an Upcast. So producers of an older version are not refused while programs of both run. A payload that is encoded is one
+// of its payloads too, as KindEncodings says it; of a kind that requires it, there is no other.
+func (k *JobKind[P, O]) Schema() json.RawMessage { return k.schema(false) }
+
+// schema is the same of a program that has encodings, which a kind that says nothing of them allows.
+func (k *JobKind[P, O]) schema(encodes bool) json.RawMessage {
+	rule := k.settings.encodings
+	if rule == EncodingsRequired {
+		return versioned(encryptedSchema, k.settings.version)
+	}
 	said := k.settings.schema
 	if said == nil {
 		said = schemaText(k.payload.Schema())
@@ -166,6 +186,10 @@ func (k *JobKind[P, O]) Schema() json.RawMessage {
 			text = schemaText(older.Schema())
 		}
 		branches = append(branches, versioned(text, from))
+	}
+	if rule == EncodingsAllowed || (encodes && rule == "") {
+		// Behind the others: the first of a version is the one by which a server says what is wrong.
+		branches = append(branches, versioned(envelopeSchema, k.settings.version))
 	}
 	return oneOf(branches)
 }
@@ -206,7 +230,9 @@ func HandleKind[P, O any](w *Worker, kind *JobKind[P, O], handler KindHandler[P,
 		panic(fmt.Sprintf("jobqueue: the handler of kind %q is nil", kind.name))
 	}
 	for _, name := range kind.Names() {
-		w.add(name, kind.Names(), kindHandler{run: kind.Handler(handler), name: nameOf(handler)}, options)
+		w.add(name, kind.Names(), kindHandler{
+			run: kind.Handler(handler), name: nameOf(handler), rule: kind.settings.encodings,
+		}, options)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -52,6 +52,19 @@ func oneOf(branches []json.RawMessage) json.RawMessage {
 	return schemaText(map[string]any{"anyOf": lifted, "$defs": definitions})
 }
 
+// envelopeSchema is that of an encoded payload.
+var envelopeSchema = json.RawMessage(`{"type":"object","title":"encoded payload",` +
+	`"required":["$jobqueue.encoded","content_type","encodings","data"],` + envelopeMembers)
+
+// encryptedSchema is that of an encrypted one, which has a key.
+var encryptedSchema = json.RawMessage(`{"type":"object","title":"encoded payload",` +
+	`"required":["$jobqueue.encoded","content_type","encodings","data","key_id"],` + envelopeMembers)
+
+// A payload in plain text must not pass by having the envelope's members beside its own.
+const envelopeMembers = `"properties":{"$jobqueue.encoded":{"const":1},"content_type":{"type":"string"},` +
+	`"encodings":{"type":"array","minItems":1,"items":{"type":"string"}},"key_id":{"type":"string","minLength":1},` +
+	`"data":{"type":"string","pattern":"^[A-Za-z0-9_-]*$"}},"additionalProperties":false}`
+
 // anyShape reads any JSON, and keeps the digits of its numbers.
 var anyShape = func() *shape.Shape {
 	made, err := shape.For(reflect.TypeFor[any](), false)

@@ -21,6 +21,7 @@ type kindSettings struct {
 	key, unique any
 	strict      bool
 	schema      json.RawMessage
+	encodings   EncodingRule
 }
 
 // upcast leads from one version to the next one.
@@ -97,4 +98,9 @@ func Strict() KindSetting {
 // Schema is a JSON Schema (2020-12) of a kind's payloads, instead of the one that is made of the type.
 func Schema(raw json.RawMessage) KindSetting {
 	return func(s *kindSettings) { s.schema = raw }
+}
+
+// KindEncodings says whether payloads, outputs and checkpoints of the kind are encoded where a program has [Encodings].
+func KindEncodings(rule EncodingRule) KindSetting {
+	return func(s *kindSettings) { s.encodings = rule }
 }

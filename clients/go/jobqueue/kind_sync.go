@@ -17,7 +17,8 @@ type DeclaredKind interface {
 	// Name is the kind's name.
 	Name() string
 	// declaration is what SyncKinds says of it, and the names of what it says.
-	declaration() (*pb.Kind, []string)
+	// encodes: the program has encodings.
+	declaration(encodes bool) (*pb.Kind, []string)
 }
 
 // SyncedKind is what [Client.SyncKinds] did with one kind.
@@ -32,7 +33,7 @@ type SyncedKind struct {
 
 // SyncKinds tells the server what kinds that [DefineKind] made are: for each one its schemas and its version.
 //
-// Of the rest it says MaxAttempts, Timeout and RetryPolicy where its Defaults have them; what it does not name stays as an
+// Of a client with Encodings the payloads may be encoded, unless a kind says otherwise. Of the rest it says MaxAttempts, Timeout and RetryPolicy where its Defaults have them; what it does not name stays as an
 // operator set it. A kind of which the server has a higher version stays as it is. One that the server does not know is
 // made. It takes a call for each kind, one after the other. The result is what was done, in the same order; with an error,
 // for those before it.
@@ -43,7 +44,7 @@ type SyncedKind struct {
 func (c *Client) SyncKinds(ctx context.Context, kinds ...DeclaredKind) ([]SyncedKind, error) {
 	synced := make([]SyncedKind, 0, len(kinds))
 	for _, each := range kinds {
-		message, fields := each.declaration()
+		message, fields := each.declaration(c.options.Encodings != nil)
 		request := &pb.PutKindRequest{
 			Kind: message, PayloadFormat: payloadJSON, UpdateMask: &fieldmaskpb.FieldMask{Paths: fields}, OnlyNewer: true,
 		}
@@ -62,9 +63,9 @@ func (c *Client) SyncKinds(ctx context.Context, kinds ...DeclaredKind) ([]Synced
 	return synced, nil
 }
 
-func (k *JobKind[P, O]) declaration() (*pb.Kind, []string) {
+func (k *JobKind[P, O]) declaration(encodes bool) (*pb.Kind, []string) {
 	message := &pb.Kind{
-		Name: k.name, Version: whole(k.settings.version), Definition: &pb.Kind_SchemaJson{SchemaJson: k.Schema()},
+		Name: k.name, Version: whole(k.settings.version), Definition: &pb.Kind_SchemaJson{SchemaJson: k.schema(encodes)},
 	}
 	fields := []string{"schema", "output_schema", "version"}
 	if schema := k.OutputSchema(); schema != nil {
@@ -128,7 +129,9 @@ func (s *session) declare(ctx context.Context, kinds []DeclaredKind) (bool, erro
 }
 
 func (s *session) syncWith(ctx context.Context, target string, kinds []DeclaredKind) ([]SyncedKind, error) {
-	client, err := NewClient(target, ClientOptions{Access: s.options.Access, Deadline: welcomeWithin})
+	client, err := NewClient(target, ClientOptions{
+		Access: s.options.Access, Deadline: welcomeWithin, Encodings: s.options.Encodings,
+	})
 	if err != nil {
 		return nil, err
 	}

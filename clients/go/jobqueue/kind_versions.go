@@ -74,9 +74,13 @@ func given(words ...string) []string {
 type typedJob interface {
 	// Version is that of its payload.
 	Version() int
+	// encodings says whether it is encoded.
+	encodings() EncodingRule
 	// accepts says whether a worker of the kind could read a payload of this version.
 	accepts(payload json.RawMessage) error
 }
+
+func (k *JobKind[P, O]) encodings() EncodingRule { return k.settings.encodings }
 
 func (k *JobKind[P, O]) accepts(payload json.RawMessage) error {
 	_, err := k.decode(payload)
@@ -85,7 +89,7 @@ func (k *JobKind[P, O]) accepts(payload json.RawMessage) error {
 
 // leased is the payload of an attempt, or the error that its handler returns for it.
 func (k *JobKind[P, O]) leased(job *LeasedJob) (P, error) {
-	payload, err := k.read(job.Payload, job.Headers)
+	payload, err := k.read(job.Payload, job.Headers, job.coded.opened)
 	if err == nil {
 		return payload, nil
 	}
@@ -94,17 +98,18 @@ func (k *JobKind[P, O]) leased(job *LeasedJob) (P, error) {
 	if !errors.As(err, &newer) {
 		return none, Discard(err)
 	}
-	waited := job.Attempt - job.Failures
-	if waited > mostSnoozes {
-		return none, err
-	}
-	spread := 0.75 + rand.Float64()/2 // not all workers at the same moment
-	wait := snoozeUnit * time.Duration(max(1, min(waited, mostUnits)))
-	return none, Snooze(time.Duration(float64(wait) * spread))
+	return none, job.later(err)
 }
 
-// read is the payload of a text of any version.
-func (k *JobKind[P, O]) read(text json.RawMessage, headers map[string]string) (P, error) {
+// snoozed puts off a job that has waited so often.
+func snoozed(waited int) error {
+	spread := 0.75 + rand.Float64()/2 // not all workers at the same moment
+	wait := snoozeUnit * time.Duration(max(1, min(waited, mostUnits)))
+	return Snooze(time.Duration(float64(wait) * spread))
+}
+
+// read is the payload of a text of any version. opened: what looks like an envelope in there is a producer's own.
+func (k *JobKind[P, O]) read(text json.RawMessage, headers map[string]string, opened bool) (P, error) {
 	var none P
 	version := versionIn(headers)
 	switch {
@@ -113,6 +118,13 @@ func (k *JobKind[P, O]) read(text json.RawMessage, headers map[string]string) (P
 			": must be the number of a version, from 1"}
 	case version > k.settings.version:
 		return none, &PayloadTooNewError{version, k.settings.version}
+	}
+	if !opened {
+		if members := envelopeIn(text); members != nil {
+			// A type that takes any object, or has no field that must be there, would take it for a payload.
+			return none, &PayloadUnreadableError{
+				Message: "payload: " + encodedOf(members, "the worker does not decode this kind").Error()}
+		}
 	}
 	for older := version; older < k.settings.version; older++ {
 		step, ok := k.settings.upcasts[older]

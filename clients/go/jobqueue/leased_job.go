@@ -23,6 +23,11 @@ var inherited = []string{"x-request-id", traceparentHeader}
 // Decode reads the payload into a value, as json.Unmarshal does. An error is a failure like any other; wrap it in
 // [Discard] where no later attempt can do better.
 func (j *LeasedJob) Decode(value any) error {
+	if !j.coded.opened {
+		if members := envelopeIn(j.Payload); members != nil {
+			return encodedOf(members, noEncodings)
+		}
+	}
 	if err := json.Unmarshal(j.Payload, value); err != nil {
 		return fmt.Errorf("the payload of the %s job does not fit: %w", j.Kind, err)
 	}
@@ -56,6 +61,15 @@ func (j *LeasedJob) SaveCheckpoint(data []byte) error {
 		return invalid("checkpoint", "has %d bytes; at most %d are taken: store it elsewhere and leave its address",
 			len(data), checkpointBytes)
 	}
+	if j.coded.opened {
+		var err error
+		if data, err = j.coded.sealer.checkpoint(data, j.Kind, j.ID); err != nil {
+			return err
+		}
+		if len(data) > checkpointBytes {
+			return invalid("checkpoint", "has %d bytes once it is encoded; at most %d are taken", len(data), checkpointBytes)
+		}
+	}
 	// A copy, and never nil: an empty one takes back what was left.
 	j.report(&pb.Progress{Checkpoint: append([]byte{}, data...)})
 	return nil
@@ -64,7 +78,12 @@ func (j *LeasedJob) SaveCheckpoint(data []byte) error {
 // FollowUp enqueues a job in the transaction that settles this one as succeeded, or not at all; at most 100, of 2 MiB in
 // all. It gets the request id and the trace of this job, unless it has headers of these names.
 func (j *LeasedJob) FollowUp(job NewJob) error {
-	message, err := newJobMessage(&job, "follow_up")
+	made := newJobMessage
+	if j.coded.sealer != nil {
+		// It is encoded after the handler, as the middleware has left it.
+		made = plainMessage
+	}
+	message, err := made(&job, "follow_up")
 	if err != nil {
 		return err
 	}
@@ -86,6 +105,9 @@ func (j *LeasedJob) FollowUp(job NewJob) error {
 	if j.closed {
 		return &MiddlewareError{"FollowUp was called after the handler's middleware had ended: a middleware did not wait for next"}
 	}
+	if j.coded.late {
+		return invalid("follow_up", "came after the handler had ended")
+	}
 	if len(j.followUps) >= followUps {
 		return invalid("follow_up", "a job has at most %d follow-ups", followUps)
 	}
@@ -94,6 +116,12 @@ func (j *LeasedJob) FollowUp(job NewJob) error {
 		return tooManyBytes(size)
 	}
 	j.followUps, j.size = append(j.followUps, message), size
+	if rule := job.rule(); rule != "" && j.coded.sealer != nil {
+		if j.coded.rules == nil {
+			j.coded.rules = map[*pb.NewJob]EncodingRule{}
+		}
+		j.coded.rules[message] = rule
+	}
 	return nil
 }
 

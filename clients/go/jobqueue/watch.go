@@ -137,7 +137,7 @@ func (w *Watch) Next(ctx context.Context) (*Job, error) {
 		case job.GetKind() == "":
 			w.deleted = append(w.deleted, job.GetId())
 		default:
-			return jobOf(job), nil
+			return w.client.jobOf(ctx, job), nil
 		}
 	}
 }

@@ -56,6 +56,10 @@ type WorkerOptions struct {
 	Paused bool
 	// Middleware goes around handlers and their follow-ups, the outermost first.
 	Middleware []Middleware
+	// Encodings are what payloads and checkpoints come through before a handler and all middleware, and what outputs,
+	// checkpoints and follow-ups go through after them. A job whose key or encoding is not here waits for it, for half an
+	// hour in all. nil: nothing is encoded or decoded.
+	Encodings *Encodings
 	// SyncKinds: the worker tells the server what its typed kinds are, as [Client.SyncKinds] does, before it takes jobs.
 	// Its token then needs OPERATE on them in all queues. It waits for a server as it does for its session.
 	SyncKinds bool
@@ -75,6 +79,9 @@ func Slots(slots int) KindOption {
 type kindHandler struct {
 	run   Handler
 	slots int
+	// rule is what its kind says of encodings, and coding what they do for its jobs. nil: the worker has none.
+	rule   EncodingRule
+	coding *coding
 	// name is what the function is called in its program.
 	name string
 }
@@ -158,15 +165,27 @@ func (w *Worker) add(kind string, names []string, made kindHandler, options []Ki
 	if len(w.options.Middleware) > 0 {
 		made.run = surrounded(made.run, names, w.options.Middleware)
 	}
+	if made.rule == EncodingsRequired && !w.options.Encodings.encrypts() {
+		panic(fmt.Sprintf("jobqueue: the kind %q takes encrypted payloads alone: give the worker Encodings that encrypt", kind))
+	}
+	if w.options.Encodings != nil {
+		made.coding = &coding{w.options.Encodings, made.rule != EncodingsNever, made.rule == EncodingsRequired}
+		made.run = made.coding.around(made.run)
+	}
 	w.handlers[kind] = made
 	w.idle.Kinds = kindsOf(w.handlers)
 }
 
-// HandlerOf is the handler of a kind with the worker's middleware around it, for tests. nil: it has none.
+// HandlerOf is the handler of a kind with the worker's middleware and its encodings around it, for tests: what it is given is
+// encoded first, and what it answers is decoded. nil: it has none.
 func (w *Worker) HandlerOf(kind string) Handler {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.handlers[kind].run
+	handler := w.handlers[kind]
+	if handler.coding != nil {
+		return handler.coding.mirrored(handler.run)
+	}
+	return handler.run
 }
 
 // nameOf is what a function is called in its program.

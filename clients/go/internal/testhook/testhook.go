@@ -32,6 +32,9 @@ type End struct {
 // Call makes one call.
 type Call = func(ctx context.Context, connection grpc.ClientConnInterface, options ...grpc.CallOption) error
 
+// Place is where something encoded belongs.
+type Place struct{ Purpose, Kind, JobID, ContentType string }
+
 var (
 	// Message is that of a jobqueue.NewJob, which a worker of its kind could read; the path is for errors.
 	Message func(job any, path string) (*pb.NewJob, error)
@@ -53,6 +56,10 @@ var (
 	// Moved is a *jobqueue.Worker of another server with the handlers of one, which tell the function of ordinary failures;
 	// and its queues.
 	Moved func(worker any, target, token string, failed func(error)) (any, []string, error)
+	// Seal is the envelope that a *jobqueue.Encodings makes of bytes in a place; an empty key: they have no idempotency key.
+	Seal func(ctx context.Context, encodings any, data []byte, at Place, key string) ([]byte, error)
+	// Open reads it. encrypted: it must be.
+	Open func(ctx context.Context, encodings any, text []byte, at Place, encrypted bool) ([]byte, error)
 	// Refused is the *jobqueue.Error of a reason, as a server makes it. An empty field: no single one is wrong.
 	Refused func(code codes.Code, reason, field, words string, metadata map[string]string) error
 )
