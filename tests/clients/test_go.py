@@ -8,6 +8,8 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +18,7 @@ import jsonschema_rs
 import pytest
 
 from jobqueue import Client
+from jobqueue import AesGcm, Client, Encoded, Encodings, JobContext, Retry, Worker, Zstd, define_kind
 from tests.e2e.processes import Process
 
 from .conftest import free_port, shown
@@ -248,7 +251,7 @@ async def test_a_test_has_a_namespace_of_a_server_that_is_started_for_it() -> No
     command = ["test", "-count=1", "-v", "-run", tests, "./jobqueue/jobqueuetest"]
     said = await asyncio.to_thread(go, *command, JOBQUEUE_SERVER_COMMAND=SERVER)
     assert "--- SKIP" not in said
-    assert said.count("\n--- PASS") == 12
+    assert said.count("\n--- PASS") == 16
 
 
 async def test_what_operators_do_is_done_on_a_real_server() -> None:
@@ -269,6 +272,48 @@ async def test_on_a_real_server(address: str, test: str) -> None:
     command = ["test", "-count=1", "-v", "-run", f"^{test}$", "./jobqueue/..."]
     said = await asyncio.to_thread(go, *command, JOBQUEUE_TEST_SERVER=address)
     assert f"--- PASS: {test}" in said
+
+
+@dataclass
+class Note:
+    text: str
+
+
+async def test_encoded_jobs_of_go_and_python_are_each_others(address: str) -> None:
+    encodings = Encodings([Zstd(over=200), AesGcm({"a": bytes(range(32))}, primary="a")])
+    kind = define_kind("both.required", Note, encodings="required")
+    worker = Worker(address, encodings=encodings)
+
+    @worker.handler("py.encoded")
+    async def handle(ctx: JobContext) -> Any:
+        text = ctx.job.payload["text"]
+        if ctx.job.attempt == 1:
+            ctx.save_checkpoint(f"half of {text}".encode())
+            raise Retry("again", after=timedelta(0))
+        return {"got": text, "checkpoint": ctx.job.checkpoint.decode()}
+
+    async with Client(address, encodings=encodings) as client, Client(address) as plain:
+        await client.sync_kinds([kind])
+        await client.enqueue("keyed", {"text": "zürich"}, idempotency_key="order-ä-7")
+        texts = ["short", "a long one, " * 100]
+        ours = [await client.enqueue("go.encoded", {"text": text}) for text in texts]
+        serving = asyncio.create_task(worker.serve())
+        try:
+            command = ["test", "-C", "zstd", "-count=1", "-v", "-run", "^TestEncodedJobsOf", "."]
+            said = await asyncio.to_thread(go, *command, JOBQUEUE_TEST_SERVER=address)
+            assert "--- PASS: TestEncodedJobsOfGoAndPythonAreEachOthers" in said
+        finally:
+            worker.stop(grace=timedelta(0))
+            await serving
+        for text, job in zip(texts, ours, strict=True):
+            assert (await client.get(job.id)).output == {"got": text, "checkpoint": f"half of {text}"}
+            assert isinstance((await plain.get(job.id)).output, Encoded)
+        followed = [job.payload async for job in client.list(kind="py.next", full=True)]
+        assert sorted(each["text"] for each in followed) == sorted(texts)
+        (made,) = [job async for job in client.list(kind="both.required", full=True)]
+        (synced,) = [each for each in await client.list_kinds() if each.name == kind.name]
+        assert synced.schema == kind.schema()
+        assert kind.payload_of(made).text.startswith("the eagle has landed, ")
 
 
 async def produce(processes: list[Process], folder: Path, address: str) -> None:

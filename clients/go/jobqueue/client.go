@@ -119,7 +119,7 @@ func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
 }
 
 func (c *Client) enqueue(ctx context.Context, job *NewJob, message *pb.NewJob) (*Job, error) {
-	if c.options.Encodings != nil || job.typed != nil {
+	if c.options.Encodings != nil || job.rule() == EncodingsRequired {
 		if err := c.encode(ctx, []NewJob{*job}, []*pb.NewJob{message}, func(int) string { return "job" }); err != nil {
 			return nil, err
 		}
@@ -246,11 +246,7 @@ func (c *Client) ListPage(ctx context.Context, filter Filter, token string) ([]*
 	if err != nil {
 		return nil, "", err
 	}
-	jobs := make([]*Job, len(answer.GetJobs()))
-	for i, each := range answer.GetJobs() {
-		jobs[i] = c.jobOf(ctx, each)
-	}
-	return jobs, answer.GetNextPageToken(), nil
+	return c.jobsOf(ctx, answer.GetJobs()), answer.GetNextPageToken(), nil
 }
 
 // CancelOption is one thing that [Client.Cancel] says beside the job.

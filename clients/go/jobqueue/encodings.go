@@ -346,15 +346,26 @@ func (c *Client) encode(ctx context.Context, jobs []NewJob, messages []*pb.NewJo
 }
 
 // jobOf is a job as it was answered, decoded.
-func (c *Client) jobOf(ctx context.Context, message *pb.Job) (job *Job) {
+func (c *Client) jobOf(ctx context.Context, message *pb.Job) *Job {
+	return c.jobsOf(ctx, []*pb.Job{message})[0]
+}
+
+// jobsOf are those of a page.
+func (c *Client) jobsOf(ctx context.Context, messages []*pb.Job) []*Job {
+	jobs := make([]*Job, len(messages))
 	if c.options.Encodings == nil {
-		return jobOf(message)
+		for i, each := range messages {
+			jobs[i] = jobOf(each)
+		}
+		return jobs
 	}
 	_ = c.bounded(ctx, func(ctx context.Context) error {
-		job = c.options.Encodings.read(ctx, message)
+		for i, each := range messages {
+			jobs[i] = c.options.Encodings.read(ctx, each)
+		}
 		return nil
 	})
-	return job
+	return jobs
 }
 
 // bounded bounds how long keys are waited for, as a call is.

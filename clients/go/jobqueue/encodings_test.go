@@ -771,6 +771,7 @@ func TestWhatCanNotBeDecodedEndsItsJob(t *testing.T) {
 		"of another kind": sealed(t, all, `{"a":1}`, payloadOf("elsewhere"), ""),
 		"cut":             good[:len(good)-6] + `"}`,
 		"a later form":    strings.Replace(good, ":1,", ":2,", 1),
+		"an end of line":  strings.Replace(good, `"data":"`, `"data":"\n`, 1),
 	} {
 		_, outcome := attemptOf(t, all, leasedWith(text, ""), func(context.Context, *jobqueue.LeasedJob) (any, error) { return "handled", nil })
 		failure := outcome.GetFailure()
