@@ -98,6 +98,28 @@ def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
     assert "# pass 11" in said, said
 
 
+#: How many tests each file has.
+ON_A_SERVER = {"schedules": 12}
+
+
+@pytest.mark.parametrize("name", ON_A_SERVER)
+def test_what_operators_do_is_done_on_a_real_server(name: str) -> None:
+    npm("exec", "--", "tsc")
+    said = run_tests(f".build/test/{name}.test.js")
+    assert f"# pass {ON_A_SERVER[name]}\n" in said, said
+
+
+async def test_the_program_of_the_page_on_schedules_does_what_it_says(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    page = (ROOT / "docs" / "schedules.md").read_text().replace("127.0.0.1:50051", address)
+    [program] = built(page, tmp_path)
+    processes.append(Process(["node", str(program)], tmp_path / "weekly.log", {}))
+    for line in ("FIRED SKIPPED_OVERLAP", "BY_HAND SKIPPED_OVERLAP", "BY_HAND FIRED"):
+        await processes[0].line(line)
+    assert await processes[0].ended() == 0
+
+
 def test_the_tests_of_the_page_on_middleware_compile_and_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "middleware.md").read_text()
     _, tests = built(page, tmp_path)

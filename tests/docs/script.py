@@ -9,7 +9,8 @@ A block of `console` is a conversation, in the terminal that its title names:
                     any time. A conversation that ends with `...` leaves its program running, and one that begins
                     with it goes on with what the program shows.
 
-A block of `python` with a title is a file of that name. A block of `mermaid` is a picture.
+A block of `python` with a title is a file of that name. A block of `mermaid` is a picture. A block of `go`, `ts`,
+`java` or `rust` with a title is compiled and run by the tests of that language, in `tests/clients`.
 """
 
 from __future__ import annotations
@@ -63,10 +64,12 @@ class Script:
                 self._converse(block)
             elif block.language in ("python", "toml") and block.title:
                 (self._folder / block.title).write_text(self._here(block.text))
+            elif block.language in ("go", "ts", "java", "rust") and block.title:
+                continue
             elif block.language != "mermaid":
                 raise NotAsWritten(
-                    f"{self._document}, line {block.line}: a block is `console`, or `python` or `toml` "
-                    "with a file's name"
+                    f"{self._document}, line {block.line}: a block is `console`, or `python`, `toml` or one of "
+                    "another language with a file's name"
                 )
 
     def close(self) -> None:

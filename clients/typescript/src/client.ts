@@ -8,6 +8,8 @@ import type { CallOptions, Client as Stub } from "@connectrpc/connect";
 import { connect } from "./access.js";
 import type { AccessOptions, Connection } from "./access.js";
 import { batches, rebased } from "./batches.js";
+import { labelList } from "./calling.js";
+import type { Calling } from "./calling.js";
 import { call } from "./calls.js";
 import type { Call } from "./calls.js";
 import { now } from "./clock.js";
@@ -41,10 +43,13 @@ import type { JobKind } from "./kinds/kind.js";
 import { isPromise } from "./kinds/maybe.js";
 import { enqueueThrough, listed } from "./middleware.js";
 import type { Middleware } from "./middleware.js";
+import { OperationCalls } from "./operations.js";
+import type { Operation, WaitOperationOptions } from "./operations.js";
 import type { JsonText } from "./payload.js";
 import { queueKeyOf } from "./queueKeys.js";
 import type { KeyFilter, QueueKey, QueueKeyChange } from "./queueKeys.js";
 import { fromRpc } from "./rpcErrors.js";
+import { Schedules } from "./scheduleCalls.js";
 import { uniqueAction } from "./unique.js";
 import type { UniqueAction } from "./unique.js";
 import { Watch } from "./watch.js";
@@ -152,6 +157,9 @@ export class Client {
   readonly #jobs: Stub<typeof JobQueue>;
   readonly #admin: Stub<typeof QueueAdmin>;
   readonly #insight: Stub<typeof Insight>;
+  readonly #operations: OperationCalls;
+  readonly #calling: Calling = (options, retry, method) => this.#call(options, retry, method);
+  #schedules: Schedules | undefined;
 
   /** @param target The server's address, for example `127.0.0.1:50051` or `dns:///jobs.internal:50051`. */
   constructor(target: string, options: ClientOptions = {}) {
@@ -165,6 +173,7 @@ export class Client {
     this.#jobs = createClient(JobQueue, this.#connection.transport);
     this.#admin = createClient(QueueAdmin, this.#connection.transport);
     this.#insight = createClient(Insight, this.#connection.transport);
+    this.#operations = new OperationCalls(this.#connection.transport, this.#calling, this.#deadlineMs);
   }
 
   /**
@@ -655,6 +664,55 @@ export class Client {
     return answer.blockedBy;
   }
 
+  /** The calls about schedules: jobs, and the times at which they are enqueued. */
+  get schedules(): Schedules {
+    this.#schedules ??= new Schedules(this.#connection.transport, this.#calling);
+    return this.#schedules;
+  }
+
+  /**
+   * Reads an operation.
+   *
+   * @throws OperationNotFound There is none of this name.
+   */
+  async getOperation(name: string, options: Call = {}): Promise<Operation> {
+    return this.#operations.get(name, options);
+  }
+
+  /** Reads the operations that are kept, newest first: your own, or with ADMIN those of the namespace. */
+  async listOperations(options: Call = {}): Promise<Operation[]> {
+    return this.#operations.list(options);
+  }
+
+  /**
+   * Waits until an operation is done.
+   *
+   * @returns The operation; where `timeoutMs` is over first, as it then is.
+   * @throws OperationNotFound There is none of this name.
+   */
+  async waitOperation(name: string, options: WaitOperationOptions = {}): Promise<Operation> {
+    return this.#operations.wait(name, options);
+  }
+
+  /**
+   * Asks an operation to stop after the step that it is in. What it has done stays done.
+   *
+   * @throws OperationNotFound There is none of this name.
+   */
+  async cancelOperation(name: string, options: Call = {}): Promise<void> {
+    await this.#operations.cancel(name, options);
+  }
+
+  /**
+   * Deletes an operation that is done.
+   *
+   * @throws OperationNotDone It is not.
+   * @throws OperationNotFound There is none of this name.
+   */
+  async deleteOperation(name: string, options: Call = {}): Promise<void> {
+    await this.#operations.delete(name, options);
+  }
+
   async #call<T>(options: Call, retry: boolean, method: (call: CallOptions) => Promise<T>): Promise<T> {
     const { deadlineMs = this.#deadlineMs, signal } = options;
     try {
@@ -702,8 +760,4 @@ function listFilter(options: ListOptions): MessageInitShape<typeof ListJobsReque
       createdBefore: convert.timestamp(options.createdBefore, "createdBefore"),
     }),
   };
-}
-
-function labelList(labels: Readonly<Record<string, string>> | undefined): string[] {
-  return Object.entries(labels ?? {}).map(([name, value]) => `${name}=${value}`);
 }

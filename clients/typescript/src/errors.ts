@@ -85,6 +85,15 @@ export class ScheduleNotFound extends NotFound {}
 /** No open session has this number: it never existed, has ended, or takes nothing that may be read. */
 export class WorkerNotFound extends NotFound {}
 
+/** No operation has this name: it never existed, was deleted, is another's, or its retention ended. */
+export class OperationNotFound extends NotFound {}
+
+/** The operation is not done: wait for it, or cancel it first. */
+export class OperationNotDone extends JobQueueError {}
+
+/** The request id belongs to another request, whose operation is in `metadata.operation`: choose a new one. */
+export class RequestIdReused extends JobQueueError {}
+
 /** Not about as many jobs match as were expected: `metadata.estimate` says how many. */
 export class FilterChanged extends JobQueueError {}
 
@@ -112,7 +121,7 @@ export class Duplicate extends JobQueueError {}
 /** An older server that still runs would break what was asked for: upgrade those in `metadata.servers` first. */
 export class ServersDiffer extends JobQueueError {}
 
-/** The queue was changed since its `etag` was read: read it again and decide anew; `metadata["etag"]` is its etag. */
+/** What is to be changed was changed since its `etag` was read: read it again and decide anew; `metadata.etag` is its own. */
 export class EtagMismatch extends JobQueueError {}
 
 /** Parts of a queue's key policy would contradict each other. */

@@ -33,8 +33,31 @@ export type { Upcast, Upcaster } from "./kinds/versions.js";
 export { forKinds, withHeaders } from "./middleware.js";
 export type { Middleware, NextEnqueue } from "./middleware.js";
 export { Cancelled, Discard, Retry, Snooze } from "./outcomes.js";
+export type { Backfill, BulkState, Operation, WaitOperationOptions } from "./operations.js";
 export { JsonText } from "./payload.js";
 export type { KeyFilter, KeyHolder, QueueKey, QueueKeyChange } from "./queueKeys.js";
+export type {
+  BackfillScheduleOptions,
+  CreateScheduleOptions,
+  ListSchedulesOptions,
+  PreviewScheduleOptions,
+  RunScheduleOptions,
+  ScheduleChange,
+  Schedules,
+  UpdateScheduleOptions,
+} from "./scheduleCalls.js";
+export type {
+  CatchUp,
+  Overlap,
+  RunCause,
+  RunOutcome,
+  Schedule,
+  SchedulePolicy,
+  ScheduleRun,
+  ScheduleSpec,
+  ScheduleTick,
+  TickRule,
+} from "./schedules.js";
 export type { Unique, UniqueAction, UniqueField } from "./unique.js";
 export type { Watch } from "./watch.js";
 export { Stopped } from "./worker/context.js";

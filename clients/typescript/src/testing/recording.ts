@@ -92,7 +92,9 @@ export class RecordingClient implements Enqueuer {
           `${name}: the recording client has no server and does not guess what one would do; use a real one`,
         );
       };
-      Object.defineProperty(this.prototype, name, { value });
+      // What is read before it is called throws when it is read.
+      const read = Object.getOwnPropertyDescriptor(Client.prototype, name)?.get !== undefined;
+      Object.defineProperty(this.prototype, name, read ? { get: value } : { value });
     }
   }
 
