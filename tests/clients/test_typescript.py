@@ -99,7 +99,7 @@ def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
 
 
 #: How many tests each file has.
-ON_A_SERVER = {"schedules": 12}
+ON_A_SERVER = {"schedules": 12, "bulk": 5}
 
 
 @pytest.mark.parametrize("name", ON_A_SERVER)
@@ -117,6 +117,17 @@ async def test_the_program_of_the_page_on_schedules_does_what_it_says(
     processes.append(Process(["node", str(program)], tmp_path / "weekly.log", {}))
     for line in ("FIRED SKIPPED_OVERLAP", "BY_HAND SKIPPED_OVERLAP", "BY_HAND FIRED"):
         await processes[0].line(line)
+    assert await processes[0].ended() == 0
+
+
+async def test_the_program_of_the_page_on_bulk_changes_does_what_it_says(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    page = (ROOT / "docs" / "bulk.md").read_text().replace("127.0.0.1:50051", address)
+    [program] = built(page, tmp_path)
+    processes.append(Process(["node", str(program)], tmp_path / "redrive.log", {}))
+    await processes[0].line("2 jobs match")
+    await processes[0].line("SUCCEEDED: 2 of 2")
     assert await processes[0].ended() == 0
 
 

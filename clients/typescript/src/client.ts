@@ -8,6 +8,14 @@ import type { CallOptions, Client as Stub } from "@connectrpc/connect";
 import { connect } from "./access.js";
 import type { AccessOptions, Connection } from "./access.js";
 import { batches, rebased } from "./batches.js";
+import { BulkCalls } from "./bulk.js";
+import type {
+  BulkOptions,
+  CancelJobsOptions,
+  JobFilter,
+  RetryJobsOptions,
+  UpdateJobsOptions,
+} from "./bulk.js";
 import { labelList } from "./calling.js";
 import type { Calling } from "./calling.js";
 import { call } from "./calls.js";
@@ -157,6 +165,7 @@ export class Client {
   readonly #jobs: Stub<typeof JobQueue>;
   readonly #admin: Stub<typeof QueueAdmin>;
   readonly #insight: Stub<typeof Insight>;
+  readonly #bulk: BulkCalls;
   readonly #operations: OperationCalls;
   readonly #calling: Calling = (options, retry, method) => this.#call(options, retry, method);
   #schedules: Schedules | undefined;
@@ -173,6 +182,7 @@ export class Client {
     this.#jobs = createClient(JobQueue, this.#connection.transport);
     this.#admin = createClient(QueueAdmin, this.#connection.transport);
     this.#insight = createClient(Insight, this.#connection.transport);
+    this.#bulk = new BulkCalls(this.#connection.transport, this.#calling);
     this.#operations = new OperationCalls(this.#connection.transport, this.#calling, this.#deadlineMs);
   }
 
@@ -668,6 +678,51 @@ export class Client {
   get schedules(): Schedules {
     this.#schedules ??= new Schedules(this.#connection.transport, this.#calling);
     return this.#schedules;
+  }
+
+  /**
+   * Makes many jobs that have ended QUEUED again, by an operation that goes on without this program.
+   *
+   * @param options `force`: do it; without it nothing changes, and the answer has how many match and some of them.
+   * @throws FilterChanged Not about as many as `expected` match.
+   * @throws QueueNotFound No job was ever enqueued in `toQueue`.
+   */
+  async retryJobs(filter: JobFilter, options: RetryJobsOptions = {}): Promise<Operation> {
+    return this.#bulk.retry(filter, options);
+  }
+
+  /**
+   * Cancels many jobs that have not ended, by an operation that goes on without this program.
+   *
+   * @param options `force`: do it; without it nothing changes, and the answer has how many match and some of them.
+   * @throws FilterChanged Not about as many as `expected` match.
+   */
+  async cancelJobs(filter: JobFilter, options: CancelJobsOptions = {}): Promise<Operation> {
+    return this.#bulk.cancel(filter, options);
+  }
+
+  /**
+   * Deletes many jobs that have ended, by an operation that goes on without this program.
+   *
+   * @param options `force`: do it; without it nothing changes, and the answer has how many match and some of them.
+   * @throws FilterChanged Not about as many as `expected` match.
+   */
+  async deleteJobs(filter: JobFilter, options: BulkOptions = {}): Promise<Operation> {
+    return this.#bulk.delete(filter, options);
+  }
+
+  /**
+   * Changes many jobs that wait, by an operation that goes on without this program.
+   *
+   * @param filter Which jobs, of those that are QUEUED or RETRYING.
+   * @param options What to change. `force`: do it; without it nothing changes, and the answer has how many match and some of
+   *     them.
+   * @throws FilterChanged Not about as many as `expected` match.
+   * @throws QueueNotFound No job was ever enqueued in `toQueue`.
+   * @throws ServersDiffer An older server runs, which does not know such operations.
+   */
+  async updateJobs(filter: JobFilter, options: UpdateJobsOptions = {}): Promise<Operation> {
+    return this.#bulk.update(filter, options);
   }
 
   /**

@@ -94,7 +94,7 @@ export class OperationNotDone extends JobQueueError {}
 /** The request id belongs to another request, whose operation is in `metadata.operation`: choose a new one. */
 export class RequestIdReused extends JobQueueError {}
 
-/** Not about as many jobs match as were expected: `metadata.estimate` says how many. */
+/** Not about as many jobs match as were expected: `metadata.estimate` says how many. Look at them again. */
 export class FilterChanged extends JobQueueError {}
 
 /** A schedule has this name: choose another one, or change that one. */

@@ -1,6 +1,13 @@
 /** The client and the worker of JobQueue. */
 
 export type { AccessOptions, TlsOptions, Token } from "./access.js";
+export type {
+  BulkOptions,
+  CancelJobsOptions,
+  JobFilter,
+  RetryJobsOptions,
+  UpdateJobsOptions,
+} from "./bulk.js";
 export type { Call } from "./calls.js";
 export { Client } from "./client.js";
 export type {

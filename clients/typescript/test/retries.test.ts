@@ -12,6 +12,8 @@ const SPEC = { cron: "@daily" };
 const JOB = { kind: "work", payload: 1 };
 const [START, END] = [new Date("2026-01-01T00:00:00Z"), new Date("2026-01-02T00:00:00Z")];
 
+const FILTER = { queue: "mail" };
+
 type Asked = (client: Client, options: { deadlineMs: number }) => Promise<unknown>;
 
 const AGAIN: Record<string, Asked> = {
@@ -27,6 +29,12 @@ const AGAIN: Record<string, Asked> = {
     client.schedules.backfill("s", START, END, { validateOnly: true, ...call }),
   "schedules.runs": (client, call) => client.schedules.runs("s", call).next(),
   "schedules.preview": (client, call) => client.schedules.preview(SPEC, call),
+  "retryJobs that counts": (client, call) => client.retryJobs(FILTER, call),
+  "cancelJobs that counts": (client, call) => client.cancelJobs(FILTER, call),
+  "deleteJobs that counts": (client, call) => client.deleteJobs(FILTER, call),
+  "updateJobs that counts": (client, call) => client.updateJobs(FILTER, { priority: 1, ...call }),
+  "retryJobs, by its id": (client, call) =>
+    client.retryJobs(FILTER, { force: true, requestId: "r", ...call }),
   getOperation: (client, call) => client.getOperation("operations/1", call),
   listOperations: (client, call) => client.listOperations(call),
   cancelOperation: (client, call) => client.cancelOperation("operations/1", call),
@@ -39,6 +47,10 @@ const ONCE: Record<string, Asked> = {
   "schedules.delete": (client, call) => client.schedules.delete("s", call),
   "schedules.run": (client, call) => client.schedules.run("s", call),
   "schedules.backfill": (client, call) => client.schedules.backfill("s", START, END, call),
+  retryJobs: (client, call) => client.retryJobs(FILTER, { force: true, ...call }),
+  cancelJobs: (client, call) => client.cancelJobs(FILTER, { force: true, ...call }),
+  deleteJobs: (client, call) => client.deleteJobs(FILTER, { force: true, ...call }),
+  updateJobs: (client, call) => client.updateJobs(FILTER, { force: true, priority: 1, ...call }),
   deleteOperation: (client, call) => client.deleteOperation("operations/1", call),
 };
 
