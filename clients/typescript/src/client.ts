@@ -63,6 +63,8 @@ import type { UniqueAction } from "./unique.js";
 import { Watch } from "./watch.js";
 import { Observations } from "./worker/observer.js";
 import type { Observer } from "./worker/observer.js";
+import { WorkerCalls } from "./workerSessions.js";
+import type { ListWorkersOptions, WorkerSession } from "./workerSessions.js";
 
 const JSON_FORMAT = PayloadFormat.JSON;
 // The longest that one call of WaitJob waits; more is done by calling again.
@@ -167,6 +169,7 @@ export class Client {
   readonly #insight: Stub<typeof Insight>;
   readonly #bulk: BulkCalls;
   readonly #operations: OperationCalls;
+  readonly #workers: WorkerCalls;
   readonly #calling: Calling = (options, retry, method) => this.#call(options, retry, method);
   #schedules: Schedules | undefined;
 
@@ -183,6 +186,7 @@ export class Client {
     this.#admin = createClient(QueueAdmin, this.#connection.transport);
     this.#insight = createClient(Insight, this.#connection.transport);
     this.#bulk = new BulkCalls(this.#connection.transport, this.#calling);
+    this.#workers = new WorkerCalls(this.#connection.transport, this.#calling);
     this.#operations = new OperationCalls(this.#connection.transport, this.#calling, this.#deadlineMs);
   }
 
@@ -672,6 +676,36 @@ export class Client {
       this.#admin.unblockQueueKey({ queue, key }, call),
     );
     return answer.blockedBy;
+  }
+
+  /** Reads the workers of all servers, those first that came last. */
+  async listWorkers(options: ListWorkersOptions = {}): Promise<WorkerSession[]> {
+    return this.#workers.list(options);
+  }
+
+  /**
+   * Reads a worker, with the jobs that it holds.
+   *
+   * @throws WorkerNotFound No open session has this number.
+   */
+  async getWorker(sessionId: string, options: Call = {}): Promise<WorkerSession> {
+    return this.#workers.get(sessionId, options);
+  }
+
+  /**
+   * Gives a worker no more jobs, for good. It finishes what it holds; then its operator stops it.
+   *
+   * @param sessionId The number of its session.
+   * @param options `reason`: why, for people.
+   * @throws WorkerNotFound No open session has this number.
+   * @throws NotAllowed It takes something on which these credentials permit no OPERATE.
+   * @throws ServersDiffer An older server runs, which would give it jobs all the same.
+   */
+  async drainWorker(
+    sessionId: string,
+    options: Call & { reason?: string | undefined } = {},
+  ): Promise<WorkerSession> {
+    return this.#workers.drain(sessionId, options.reason ?? "", options);
   }
 
   /** The calls about schedules: jobs, and the times at which they are enqueued. */

@@ -75,3 +75,10 @@ export type { Logger, WorkerOptions } from "./worker/options.js";
 export type { WorkerState, WorkerStatus } from "./worker/status.js";
 export { Worker } from "./worker/worker.js";
 export type { StopOptions } from "./worker/worker.js";
+export type {
+  HeldJob,
+  ListWorkersOptions,
+  WorkerDrain,
+  WorkerSession,
+  WorkerSessionState,
+} from "./workerSessions.js";

@@ -35,6 +35,9 @@ const AGAIN: Record<string, Asked> = {
   "updateJobs that counts": (client, call) => client.updateJobs(FILTER, { priority: 1, ...call }),
   "retryJobs, by its id": (client, call) =>
     client.retryJobs(FILTER, { force: true, requestId: "r", ...call }),
+  listWorkers: (client, call) => client.listWorkers(call),
+  getWorker: (client, call) => client.getWorker("1", call),
+  drainWorker: (client, call) => client.drainWorker("1", call),
   getOperation: (client, call) => client.getOperation("operations/1", call),
   listOperations: (client, call) => client.listOperations(call),
   cancelOperation: (client, call) => client.cancelOperation("operations/1", call),
