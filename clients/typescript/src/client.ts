@@ -43,6 +43,7 @@ import type {
   Kind,
   Limits,
   Queue,
+  Retention,
   Status,
   SyncedKind,
 } from "./jobs.js";
@@ -110,6 +111,10 @@ export interface UpdateQueueOptions extends Call {
   limits?: Limits | undefined;
   /** The fields of `limits` that are changed, as the contract calls them, such as `rate`. Default: all. */
   limitFields?: readonly string[] | undefined;
+  /** How long its jobs can be read after their end. `{}`: as those of every queue. Default: as it is. */
+  retention?: Retention | undefined;
+  /** The fields of `retention` that are changed, as the contract calls them, such as `succeeded`. Default: all. */
+  retentionFields?: readonly string[] | undefined;
   /** `Queue.etag`: the queue is changed only if it still has it. Default: whatever was changed since. */
   etag?: string | undefined;
   /** Whether a queue that was never used is made. Default false. */
@@ -569,7 +574,8 @@ export class Client {
   }
 
   /**
-   * Changes what a queue allows of its jobs, and of those of one key. All servers know it when this returns.
+   * Changes what a queue allows of its jobs, and of those of one key, and how long it keeps them. All servers know it when
+   * this returns.
    *
    * @param keyPolicy The new policy. `{}`: keys limit nothing any longer. Undefined: it stays, but for what `fields` names.
    * @throws QueueNotFound No job was ever enqueued in it, and `allowMissing` is not set.
@@ -586,12 +592,16 @@ export class Client {
     if (maxWaiting !== undefined) paths.push("max_waiting");
     paths.push(...limitFields.map((each) => `limits.${each}`));
     if (limits && limitFields.length === 0) paths.push("limits");
+    const { retention, retentionFields = [] } = options;
+    paths.push(...retentionFields.map((each) => `retention.${each}`));
+    if (retention && retentionFields.length === 0) paths.push("retention");
     const queue = {
       name,
       etag,
       maxWaiting: maxWaiting ?? 0,
       ...(keyPolicy && { keyPolicy: convert.keyPolicyMessage(keyPolicy) }),
       ...(limits && { limits: convert.limitsMessage(limits) }),
+      ...(retention && { retention: convert.retentionMessage(retention) }),
     };
     const request = { queue, updateMask: { paths }, allowMissing };
     // A change that is made twice finds the etag of the first.

@@ -13,9 +13,10 @@ import {
   LimitsSchema,
   OnKeyFailure,
   RateSchema,
+  RetentionSchema,
 } from "./gen/jobqueue/v1/queue_admin_pb.js";
 import type * as admin from "./gen/jobqueue/v1/queue_admin_pb.js";
-import { holdName, msOf, retryPolicyOf, statusName } from "./jobs.js";
+import { holdName, msOf, retentionOf, retryPolicyOf, statusName } from "./jobs.js";
 import type {
   Hold,
   HoldDepth,
@@ -25,6 +26,7 @@ import type {
   Queue,
   QueueDepth,
   Rate,
+  Retention,
   RetryPolicy,
   Status,
 } from "./jobs.js";
@@ -120,6 +122,7 @@ export function queueOf(message: admin.Queue | undefined): Queue {
     keyPolicy,
     maxWaiting: message.maxWaiting || undefined,
     limits: limitsOf(message.limits),
+    retention: retentionOf(message.retention),
     etag,
   };
 }
@@ -169,6 +172,18 @@ export function keyPolicyMessage(policy: KeyPolicy): admin.KeyPolicy {
 export function limitsMessage({ maxRunning, rate }: Limits): admin.Limits {
   const message = create(LimitsSchema, { maxRunning: maxRunning ?? 0 });
   if (rate !== undefined) message.rate = rateMessage(rate);
+  return message;
+}
+
+/** How long a queue keeps jobs that ended, as a message. */
+export function retentionMessage(retention: Retention): admin.Retention {
+  const { succeededMs, failedPermanentMs, cancelledMs } = retention;
+  const message = create(RetentionSchema);
+  if (succeededMs !== undefined) message.succeeded = duration(succeededMs, "retention.succeededMs");
+  if (failedPermanentMs !== undefined) {
+    message.failedPermanent = duration(failedPermanentMs, "retention.failedPermanentMs");
+  }
+  if (cancelledMs !== undefined) message.cancelled = duration(cancelledMs, "retention.cancelledMs");
   return message;
 }
 

@@ -4,10 +4,7 @@ import { durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 import { Job_Hold, Job_Status } from "./gen/jobqueue/v1/job_pb.js";
-import type {
-  KeyOrder as KeyOrders,
-  OnKeyFailure as OnKeyFailures,
-} from "./gen/jobqueue/v1/queue_admin_pb.js";
+import type * as admin from "./gen/jobqueue/v1/queue_admin_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import type { Job } from "./job.js";
 import type { UniqueAction } from "./unique.js";
@@ -22,10 +19,10 @@ export type Status = keyof typeof Job_Status;
 export type Hold = keyof typeof Job_Hold;
 
 /** In what order jobs of one key start; the names of the contract, without their prefix. */
-export type KeyOrder = keyof typeof KeyOrders;
+export type KeyOrder = keyof typeof admin.KeyOrder;
 
 /** What becomes of a key in strict order whose job failed for good; the names of the contract, without their prefix. */
-export type OnKeyFailure = keyof typeof OnKeyFailures;
+export type OnKeyFailure = keyof typeof admin.OnKeyFailure;
 
 /** The wait between a failure and the next attempt. What is undefined is the kind's value, else the default. */
 export interface RetryPolicy {
@@ -129,7 +126,9 @@ export interface Queue {
   readonly maxWaiting: number | undefined;
   /** What it allows of all its jobs together. Undefined: their workers alone limit them. */
   readonly limits: Limits | undefined;
-  /** Stands for this version of its `keyPolicy`, `maxWaiting` and `limits`, for `updateQueue`. */
+  /** How long its jobs can be read after their end. Undefined: as long as those of every queue. */
+  readonly retention: Retention | undefined;
+  /** Stands for this version of what `updateQueue` sets. */
   readonly etag: string;
 }
 
@@ -139,6 +138,16 @@ export interface Limits {
   readonly maxRunning?: number | undefined;
   /** How many of them start in a time, over all workers and servers. */
   readonly rate?: Rate | undefined;
+}
+
+/**
+ * How long jobs of a queue can be read after their end, by the status of that end, 1 h to 3650 days. What is undefined is as
+ * long as those of every queue.
+ */
+export interface Retention {
+  readonly succeededMs?: number | undefined;
+  readonly failedPermanentMs?: number | undefined;
+  readonly cancelledMs?: number | undefined;
 }
 
 /** What a queue allows of the jobs of one key (`NewJob.key`). What is undefined is no limit. */
@@ -189,6 +198,17 @@ export function msOf(duration: Duration | undefined): number | undefined {
 /** The Date of a Timestamp that may be unset. */
 export function dateOf(timestamp: Timestamp | undefined): Date | undefined {
   return timestamp && timestampDate(timestamp);
+}
+
+/** How long a queue keeps jobs, of a message, if it is set. */
+export function retentionOf(message: admin.Retention | undefined): Retention | undefined {
+  if (message === undefined) return undefined;
+  const { succeeded, failedPermanent, cancelled } = message;
+  return {
+    succeededMs: msOf(succeeded),
+    failedPermanentMs: msOf(failedPermanent),
+    cancelledMs: msOf(cancelled),
+  };
 }
 
 /** The policy of a message, if it is set. */
