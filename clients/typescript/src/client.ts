@@ -54,6 +54,9 @@ import { enqueueThrough, listed } from "./middleware.js";
 import type { Middleware } from "./middleware.js";
 import { OperationCalls } from "./operations.js";
 import type { Operation, WaitOperationOptions } from "./operations.js";
+import type { JobCount, Overview, ServerInfo, Stats } from "./overview.js";
+import { OverviewCalls } from "./overviewCalls.js";
+import type { CountJobsOptions, StatsOptions } from "./overviewCalls.js";
 import type { JsonText } from "./payload.js";
 import { queueKeyOf } from "./queueKeys.js";
 import type { KeyFilter, QueueKey, QueueKeyChange } from "./queueKeys.js";
@@ -174,6 +177,7 @@ export class Client {
   readonly #insight: Stub<typeof Insight>;
   readonly #bulk: BulkCalls;
   readonly #operations: OperationCalls;
+  readonly #overview: OverviewCalls;
   readonly #workers: WorkerCalls;
   readonly #calling: Calling = (options, retry, method) => this.#call(options, retry, method);
   #schedules: Schedules | undefined;
@@ -192,6 +196,7 @@ export class Client {
     this.#insight = createClient(Insight, this.#connection.transport);
     this.#bulk = new BulkCalls(this.#connection.transport, this.#calling);
     this.#workers = new WorkerCalls(this.#connection.transport, this.#calling);
+    this.#overview = new OverviewCalls(this.#connection.transport, this.#calling, this.#deadlineMs);
     this.#operations = new OperationCalls(this.#connection.transport, this.#calling, this.#deadlineMs);
   }
 
@@ -686,6 +691,45 @@ export class Client {
       this.#admin.unblockQueueKey({ queue, key }, call),
     );
     return answer.blockedBy;
+  }
+
+  /** Asks how the queues are doing: what happens, what waits, who works, what is wrong. */
+  async overview(options: Call = {}): Promise<Overview> {
+    return this.#overview.overview(options);
+  }
+
+  /**
+   * Asks so every 2 s: `for await (const each of client.watchOverview())`. A stream that breaks is opened again; leaving the
+   * loop ends it.
+   *
+   * @param options `deadlineMs`: how long it tries while no server answers; then it throws Unavailable.
+   */
+  watchOverview(options: Call = {}): AsyncGenerator<Overview, void> {
+    return this.#overview.watch(options);
+  }
+
+  /**
+   * Asks what happened to jobs in a time, in steps.
+   *
+   * @throws InvalidRequest `since` is not before `until`, or the step makes more than 720 points.
+   */
+  async stats(options: StatsOptions = {}): Promise<Stats> {
+    return this.#overview.stats(options);
+  }
+
+  /**
+   * Counts jobs; the filters are those of `list`.
+   *
+   * The server counts for 2 s at most, and keeps the answer for a minute. It reads each job, so it is for a single question;
+   * for what is shown all the time there are `overview` and `stats`.
+   */
+  async countJobs(options: CountJobsOptions = {}): Promise<JobCount> {
+    return this.#overview.countJobs(options);
+  }
+
+  /** Reads which servers run on the database, by name. */
+  async listServers(options: Call = {}): Promise<ServerInfo[]> {
+    return this.#overview.listServers(options);
   }
 
   /** Reads the workers of all servers, those first that came last. */

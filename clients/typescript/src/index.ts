@@ -41,6 +41,8 @@ export { forKinds, withHeaders } from "./middleware.js";
 export type { Middleware, NextEnqueue } from "./middleware.js";
 export { Cancelled, Discard, Retry, Snooze } from "./outcomes.js";
 export type { Backfill, BulkState, Operation, WaitOperationOptions } from "./operations.js";
+export type * from "./overview.js";
+export type { CountJobsOptions, GroupBy, StatsOptions } from "./overviewCalls.js";
 export { JsonText } from "./payload.js";
 export type { KeyFilter, KeyHolder, QueueKey, QueueKeyChange } from "./queueKeys.js";
 export type {

@@ -35,6 +35,11 @@ const AGAIN: Record<string, Asked> = {
   "updateJobs that counts": (client, call) => client.updateJobs(FILTER, { priority: 1, ...call }),
   "retryJobs, by its id": (client, call) =>
     client.retryJobs(FILTER, { force: true, requestId: "r", ...call }),
+  overview: (client, call) => client.overview(call),
+  watchOverview: (client, call) => client.watchOverview(call).next(),
+  stats: (client, call) => client.stats(call),
+  countJobs: (client, call) => client.countJobs(call),
+  listServers: (client, call) => client.listServers(call),
   listWorkers: (client, call) => client.listWorkers(call),
   getWorker: (client, call) => client.getWorker("1", call),
   drainWorker: (client, call) => client.drainWorker("1", call),
