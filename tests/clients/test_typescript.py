@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Bench
 from tests.e2e.processes import Process
 
 from .conftest import free_port, shown
@@ -99,7 +100,7 @@ def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
 
 
 #: How many tests each file has.
-ON_A_SERVER = {"schedules": 12, "bulk": 5, "workers": 3, "retention": 2, "statistics": 4}
+ON_A_SERVER = {"schedules": 12, "bulk": 5, "workers": 3, "retention": 2, "statistics": 4, "rest": 9}
 
 
 @pytest.mark.parametrize("name", ON_A_SERVER)
@@ -161,6 +162,40 @@ def test_a_program_loads_nothing_of_the_test_kit() -> None:
     assert not [path for path in seen if "testing" in path.parts]
 
 
+def test_a_producer_over_rest_loads_nothing_of_nodes_own() -> None:
+    seen: set[str] = set()
+    waiting = [PACKAGE / "dist" / "rest.js"]
+    while waiting:
+        module = waiting.pop()
+        if str(module) in seen:
+            continue
+        seen.add(str(module))
+        for name in re.findall(r"(?:from|import)\s*\(?\s*\"([^\"]+)\"", module.read_text()):
+            if name.startswith("."):
+                waiting.append((module.parent / name).resolve())
+                continue
+            # What a bare name stands for in a package that has no part of Node's own.
+            owner = "/".join(name.split("/")[:2])
+            assert owner in ("@bufbuild/protobuf", "@connectrpc/connect"), f"{module} loads {name}"
+            folder = PACKAGE / "node_modules" / owner
+            exports = json.loads((folder / "package.json").read_text())["exports"]
+            waiting.append((folder / exports[f".{name.removeprefix(owner)}"]["import"]).resolve())
+    assert str(PACKAGE / "dist" / "rest" / "client.js") in seen
+    assert not [name for name in seen if "connect-node" in name or "/worker/worker" in name]
+
+
+async def test_the_program_of_the_page_on_rest_does_what_it_says(
+    processes: list[Process], tmp_path: Path, bench: Bench, dsn: str
+) -> None:
+    server = await bench.server(dsn, http_addr="127.0.0.1:0")
+    page = (ROOT / "docs" / "rest.md").read_text().replace("127.0.0.1:8080", server.http_address)
+    [program] = built(page, tmp_path)
+    processes.append(Process(["node", str(program)], tmp_path / "signup.log", {}))
+    for line in ("QUEUED", "CANCELLED"):
+        await processes[0].line(line)
+    assert await processes[0].ended() == 0
+
+
 def test_the_stubs_are_what_the_contract_makes() -> None:
     command = [sys.executable, "-m", "tools.typescript_stubs", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -176,6 +211,7 @@ def test_the_package_ships_what_it_exports_and_nothing_else() -> None:
         "dist/index.d.ts",
         "dist/testing/index.js",
         "dist/testing/setup.js",
+        "dist/rest.js",
         "dist/v1.js",
         "README.md",
         "LICENSE",

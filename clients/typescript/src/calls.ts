@@ -1,10 +1,9 @@
 /** One call: its deadline, its retries and its errors. */
 
-import { setTimeout as sleep } from "node:timers/promises";
-
 import type { CallOptions } from "@connectrpc/connect";
 
 import { Backoff } from "./backoff.js";
+import { timers } from "./clock.js";
 import { DeadlineExceeded, Overloaded, Unavailable } from "./errors.js";
 import type { JobQueueError } from "./errors.js";
 import { fromRpc } from "./rpcErrors.js";
@@ -67,12 +66,18 @@ export function pauseAfter(error: JobQueueError, backoff: Backoff): number | und
 
 /** Waits; rejects with the signal's reason if that comes first. */
 export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  let end: () => void = () => undefined;
+  const waited = new Promise<void>((resolve) => (end = resolve));
+  const timer = timers.setTimeout(end, ms);
+  signal?.addEventListener("abort", end);
   try {
-    await sleep(ms, undefined, signal ? { signal } : {});
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
+    await waited;
+  } finally {
+    timers.clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
   }
+  signal?.throwIfAborted();
 }
 
 /** The error after the last try; the cause says more than "deadline exceeded" would. */
