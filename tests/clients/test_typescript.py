@@ -96,7 +96,7 @@ def test_the_tests_of_the_page_on_testing_compile_and_pass(tmp_path: Path) -> No
 def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
     npm("exec", "--", "tsc")
     said = run_tests(".build/test/scope.test.js")
-    assert "# pass 11" in said, said
+    assert "# pass 12" in said, said
 
 
 #: How many tests each file has.

@@ -155,6 +155,29 @@ test("what a handler throws is thrown as itself, unless failures are kept or tri
   );
 });
 
+test("a job that goes on between two looks at it is looked at again", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  await client.enqueue("next", null, { queue: "gate" });
+  await client.pauseQueue("gate");
+  const worker = scope.worker({ queues: ["gate"] }).handler("next", (job) => {
+    if (job.attempt === 1) throw new Error("the first one fails");
+  });
+  // It was listed as QUEUED; it runs and fails before it is explained.
+  const { explain } = client;
+  client.explain = async (id, options) => {
+    client.explain = explain;
+    await client.resumeQueue("gate");
+    for await (const { status } of client.watch({ ids: [id] })) if (status === "RETRYING") break;
+    return client.explain(id, options);
+  };
+  const { ended } = await scope.runUntilIdle(worker, { failures: "retry", withinMs: 60_000 });
+  assert.deepEqual(
+    ended.map(({ status, failures }) => [status, failures]),
+    [["SUCCEEDED", 1]],
+  );
+});
+
 test("what a handler asks for is no failure, and what does not end is named", async () => {
   await using scope = await opened();
   const snoozes = scope.worker().handler("next", () => {

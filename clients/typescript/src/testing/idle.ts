@@ -165,7 +165,8 @@ export class Working {
       const far = job.runAt !== undefined && job.runAt.getTime() > today().getTime() + CLOCKS_DIFFER_MS;
       if (job.hold !== undefined || far) continue;
       try {
-        const { reasons } = await this.#scope.client.explain(job.id);
+        const { status, reasons } = await this.#scope.client.explain(job.id);
+        if (status !== job.status) return true; // it goes on meanwhile
         const [first] = reasons;
         if (first !== undefined && SOON.has(first.code) && !reasons.some(({ code }) => LATER.has(code)))
           return true;
