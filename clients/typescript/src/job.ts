@@ -3,6 +3,8 @@
 import { create } from "@bufbuild/protobuf";
 
 import { duration, retryPolicy, timestamp } from "./convert.js";
+import { Encoded, EncodingRequired, encoded, envelopeIn, shown } from "./encoded.js";
+import type { Reading } from "./encoded.js";
 import { NewJobSchema } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import type { LeasedJob as Leased } from "./gen/jobqueue/v1/lease_pb.js";
@@ -53,20 +55,35 @@ export interface JobOptions {
   unique?: Unique | undefined;
 }
 
+/**
+ * Whether payloads are encoded: never; where a program has encodings, as is the default; or only encrypted. It differs in
+ * what a server is told of "allowed" and of the default.
+ */
+export type EncodingRule = "never" | "allowed" | "required";
+
 /** A job to enqueue. */
 export interface NewJob extends JobOptions {
   /** The job's kind. */
   kind: string;
   /** The handler's input: anything that `JSON.stringify` takes. Default null. */
   payload?: unknown;
+  /** Whether its payload is encoded, as `defineKind` says it. Default: where the client has encodings. */
+  encodings?: EncodingRule | undefined;
 }
 
 /**
  * A job as a message.
  *
+ * @throws EncodingRequired Its kind takes encrypted payloads alone, and it was not encoded.
  * @throws TypeError What was given can't be sent: both of two that exclude each other, or no JSON.
  */
 export function newJob(job: NewJob): pb.NewJob {
+  if (job.encodings === "required") {
+    // What encodes jobs says it of none that it has encoded.
+    throw new EncodingRequired(
+      `the kind ${job.kind} takes encrypted payloads alone: give the client or the worker encodings`,
+    );
+  }
   if (job.runAt !== undefined && job.delayMs !== undefined) {
     throw new TypeError("runAt and delayMs exclude each other: give one of them");
   }
@@ -126,6 +143,11 @@ export interface JobProgress {
   readonly updatedAt: Date | undefined;
 }
 
+/** What is thrown where a part of a job is looked at. Undefined: it was decoded, or is in plain text. For the runtime. */
+export let unread: (job: Job, what: "payload" | "output") => Encoded | undefined;
+/** The message of an attempt. For the runtime. */
+export let leasedOf: (job: LeasedJob) => Leased;
+
 /**
  * A job as it was when it was read.
  *
@@ -175,8 +197,21 @@ export class Job {
    * (`unique`). Undefined: that one was stored, or `replayed`.
    */
   readonly uniqueAction: UniqueAction | undefined;
+  readonly #readings: Readings | undefined;
 
-  constructor(job: pb.Job, replayed = false, uniqueAction?: UniqueAction) {
+  static {
+    unread = (job, what) => {
+      const reading = #readings in job ? job.#readings?.[what] : undefined;
+      if (reading !== undefined) return reading === "opened" ? undefined : reading;
+      const text = what === "payload" ? job.payloadJson : job.outputJson;
+      const value = text && envelopeIn(text);
+      return value && encoded(value);
+    };
+  }
+
+  /** @param readings What a client with encodings has made of it. Undefined: it has none. */
+  constructor(job: pb.Job, replayed = false, uniqueAction?: UniqueAction, readings?: Readings) {
+    this.#readings = readings;
     this.id = job.id;
     this.kind = job.kind;
     this.queue = job.queue;
@@ -223,20 +258,36 @@ export class Job {
     this.uniqueAction = uniqueAction;
   }
 
-  /** The payload, decoded. Integers above 2^53 lose digits: those are in `payloadJson`. */
+  /**
+   * The payload, decoded. Integers above 2^53 lose digits: those are in `payloadJson`.
+   *
+   * @throws Encoded It is encoded, and the client has no encodings or can't decode it. `payloadJson` is the envelope.
+   */
   get payload(): unknown {
-    return this.payloadJson && decode(this.payloadJson);
+    return valueOf(this.payloadJson, this.#readings?.payload);
   }
 
-  /** The output, decoded. Undefined if there is none. */
+  /** The output, decoded. Undefined if there is none. Throws as `payload`. */
   get output(): unknown {
-    return this.outputJson && decode(this.outputJson);
+    return valueOf(this.outputJson, this.#readings?.output);
   }
 
   /** Whether the job has ended. */
   get isTerminal(): boolean {
     return TERMINAL.has(this.status);
   }
+}
+
+interface Readings {
+  readonly payload?: Reading | undefined;
+  readonly output?: Reading | undefined;
+}
+
+function valueOf(text: Uint8Array | undefined, reading: Reading | undefined): unknown {
+  if (text === undefined) return undefined;
+  if (reading instanceof Encoded) throw reading;
+  const value = decode(text);
+  return reading === undefined ? shown(value) : value;
 }
 
 /**
@@ -248,10 +299,17 @@ export class Job {
 // With `unknown` every handler would begin with a cast, of what the kind's schema has checked already.
 export class LeasedJob<P = any> {
   readonly #message: Leased;
+  /** Whether encodings of the worker have decoded it: what then looks encoded is what a producer gave. For the runtime. */
+  readonly opened: boolean;
   #payload: { value: P } | undefined;
 
-  constructor(message: Leased) {
+  static {
+    leasedOf = (job) => job.#message;
+  }
+
+  constructor(message: Leased, opened = false) {
     this.#message = message;
+    this.opened = opened;
   }
 
   /** The job's id. */
@@ -279,9 +337,16 @@ export class LeasedJob<P = any> {
     return this.#message.queue;
   }
 
-  /** The payload, decoded at the first look. Integers above 2^53 lose digits: those are in `payloadText`. */
+  /**
+   * The payload, decoded at the first look. Integers above 2^53 lose digits: those are in `payloadText`.
+   *
+   * @throws Encoded It is encoded, and the worker does not decode this kind, or has no encodings.
+   */
   get payload(): P {
-    this.#payload ??= { value: decode(this.payloadJson) as P };
+    if (this.#payload === undefined) {
+      const value = decode(this.payloadJson);
+      this.#payload = { value: (this.opened ? value : shown(value)) as P };
+    }
     return this.#payload.value;
   }
 

@@ -8,8 +8,10 @@ import { now, timers } from "./clock.js";
 import { Unavailable, WatchTokenExpired } from "./errors.js";
 import type { JobQueueError } from "./errors.js";
 import type { FirstUse } from "./firstUse.js";
+import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import type { WatchJobsRequest, WatchJobsResponse } from "./gen/jobqueue/v1/jobqueue_pb.js";
-import { Job } from "./job.js";
+import type { Job } from "./job.js";
+import type { Maybe } from "./kinds/maybe.js";
 import { fromRpc } from "./rpcErrors.js";
 
 // The server answers every 10 s, also where nothing changes.
@@ -34,6 +36,7 @@ export class Watch implements AsyncIterableIterator<Job> {
   readonly #deadlineMs: number;
   readonly #signal: AbortSignal | undefined;
   readonly #firstUse: FirstUse;
+  readonly #job: (job: pb.Job) => Maybe<Job>;
   readonly #backoff = new Backoff(50, 2000);
   #call: { answers: AsyncIterator<WatchJobsResponse>; end: AbortController } | undefined;
   #first: WatchJobsResponse | undefined;
@@ -43,13 +46,19 @@ export class Watch implements AsyncIterableIterator<Job> {
   constructor(
     method: Method,
     request: WatchJobsRequest,
-    options: { deadlineMs: number; signal: AbortSignal | undefined; firstUse: FirstUse },
+    options: {
+      deadlineMs: number;
+      signal: AbortSignal | undefined;
+      firstUse: FirstUse;
+      read: (job: pb.Job) => Maybe<Job>;
+    },
   ) {
     this.#method = method;
     this.#request = request;
     this.#deadlineMs = options.deadlineMs;
     this.#signal = options.signal;
     this.#firstUse = options.firstUse;
+    this.#job = options.read;
     this.resumeToken = request.resumeToken;
   }
 
@@ -77,7 +86,7 @@ export class Watch implements AsyncIterableIterator<Job> {
       if (answer === undefined) return { done: true, value: undefined };
       this.resumeToken = answer.resumeToken;
       if (answer.job === undefined) continue;
-      if (answer.job.kind) return { done: false, value: new Job(answer.job) };
+      if (answer.job.kind) return { done: false, value: await this.#job(answer.job) };
       this.deleted.add(answer.job.id);
     }
   }

@@ -1,6 +1,6 @@
 /** How a kind is declared, and what its types say to producers and handlers. */
 
-import type { JobOptions } from "../job.js";
+import type { EncodingRule, JobOptions } from "../job.js";
 import type { RetryPolicy } from "../jobs.js";
 import type { Unique } from "../unique.js";
 import type { JobContext } from "../worker/context.js";
@@ -43,6 +43,12 @@ export interface KindOptions<P = any> extends KindDefaults {
    * `z.strictObject`. Default false: a server lets them in, so that a producer may add a field before its workers know it.
    */
   readonly strict?: boolean | undefined;
+  /**
+   * Whether payloads, outputs and checkpoints are encoded: `never`; `allowed`, where a program has encodings; or `required`,
+   * only encrypted, so that a server that was told of the kind refuses plain text. Default: where a program has encodings;
+   * what a server is told of it then differs between programs with and without.
+   */
+  readonly encodings?: EncodingRule | undefined;
   /** The JSON Schema of the payload, where its library can't say it. */
   readonly jsonSchema?: JsonSchema | undefined;
 }

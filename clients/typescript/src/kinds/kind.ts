@@ -1,8 +1,10 @@
 /** A kind, declared once: its name, the types of its payload and output, and the defaults of its jobs. */
 
+import { ENVELOPE, encoded, envelopeIn } from "../encoded.js";
 import { PayloadInvalid } from "../errors.js";
 import type { FieldViolation } from "../errors.js";
-import type { Job, JobOptions, LeasedJob, NewJob } from "../job.js";
+import { unread } from "../job.js";
+import type { EncodingRule, Job, JobOptions, LeasedJob, NewJob } from "../job.js";
 import type { Kind } from "../jobs.js";
 import { JsonText, encodeText, textOf } from "../payload.js";
 import type { KindOptions, TypedJobOptions } from "./declaration.js";
@@ -45,6 +47,8 @@ export class JobKind<
   readonly version: Version;
   /** Older names, whose jobs its handler gets as well. */
   readonly aliases: readonly string[];
+  /** Whether payloads, outputs and checkpoints are encoded. Undefined: where a program has encodings. */
+  readonly encodings: EncodingRule | undefined;
 
   readonly #options: KindOptions<P>;
   readonly #upcasters: ReadonlyMap<number, Upcast>;
@@ -60,7 +64,7 @@ export class JobKind<
     options: KindOptions<P>,
     schemas: { payload?: StandardSchema | undefined; output?: StandardSchema | undefined } | undefined,
   ) {
-    const { version = 1, upcasters = {}, aliases = [] } = options;
+    const { version = 1, upcasters = {}, aliases = [], encodings } = options;
     if (typeof name !== "string")
       throw new TypeError(`the name of a kind is ${String(name)}; it is a string`);
     if (!Number.isInteger(version) || version < 1) {
@@ -68,6 +72,10 @@ export class JobKind<
     }
     if (!Array.isArray(aliases)) {
       throw new TypeError(`aliases is ${JSON.stringify(aliases)}, of kind ${name}; it is a list`);
+    }
+    if (encodings !== undefined && !["never", "allowed", "required"].includes(encodings)) {
+      const said = JSON.stringify(encodings);
+      throw new TypeError(`encodings is ${said}, of kind ${name}; it is "never", "allowed" or "required"`);
     }
     for (const from of Object.keys(upcasters).map(Number)) {
       if (Number.isInteger(from) && from >= 1 && from < version) continue;
@@ -85,6 +93,7 @@ export class JobKind<
     this.name = name;
     this.version = version as Version;
     this.aliases = [...aliases];
+    this.encodings = encodings;
     this.#options = options;
     this.#upcasters = new Map(
       Object.entries(upcasters).map(([from, each]) => [
@@ -142,11 +151,14 @@ export class JobKind<
    * The payload of a job that was read.
    *
    * @throws TypeError The job is of another kind, or was read without its payload: use `get`, or `full`.
+   * @throws Encoded It is encoded, and the client has not decoded it.
    * @throws PayloadUnreadable It is not of its type.
    * @throws PayloadTooNew It is of a version that this program does not know.
    */
   async payloadOf(job: Job): Promise<Parsed> {
     this.#check(job, "payload");
+    const encoded = unread(job, "payload");
+    if (encoded !== undefined) throw encoded;
     return this.#read(textOf(job.payloadJson ?? new Uint8Array()), job.headers);
   }
 
@@ -155,6 +167,7 @@ export class JobKind<
    *
    * @throws JobNotSucceeded It ended otherwise, or has not ended.
    * @throws TypeError The job is of another kind, or was read without its output: use `get`, or `full`.
+   * @throws Encoded The output is encoded, and the client has not decoded it.
    * @throws PayloadUnreadable The output is not of its type.
    */
   async outputOf(job: Job): Promise<Read> {
@@ -163,6 +176,8 @@ export class JobKind<
       throw new JobNotSucceeded(job);
     }
     this.#check(job, "output");
+    const encoded = unread(job, "output");
+    if (encoded !== undefined) throw encoded;
     return this.readOutput(job.outputJson);
   }
 
@@ -177,13 +192,14 @@ export class JobKind<
   /**
    * The payload of an attempt, for the worker.
    *
-   * @throws Discard It is not of its type; caused by a PayloadUnreadable. The job keeps its payload.
+   * @throws Discard It is not of its type, or is encoded and was not decoded; caused by a PayloadUnreadable. The job keeps
+   *     its payload.
    * @throws Snooze It is of a later version: a worker that knows it may come.
    * @throws PayloadTooNew The same, and none has come for long.
    */
   async payloadIn(job: LeasedJob): Promise<Parsed> {
     try {
-      return await this.#read(job.payloadText, job.headers);
+      return await this.#read(job.payloadText, job.headers, job.opened ? undefined : job.payloadJson);
     } catch (error) {
       throw endingOf(error, job);
     }
@@ -221,18 +237,27 @@ export class JobKind<
    * older version are not refused while programs of both run.
    *
    * It is of what the schema takes, which is what is on the wire, and lets in fields that are not known, unless the kind is
-   * `strict`.
+   * `strict`. A payload that is encoded is one of its payloads too, as `encodings` says it; of a kind that requires it, there
+   * is no other.
    *
+   * @param encodes Whether the program has encodings, which a kind that says nothing of them allows.
    * @returns For `putKind`. Undefined: the kind has no schema, or one whose library can't say it; then it is said once on
    *     standard error, and `jsonSchema` is a way to give it.
    * @throws TypeError The schema has a part that JSON Schema has no words for.
    */
-  schema(): JsonSchema | undefined {
+  schema(encodes = false): JsonSchema | undefined {
+    if (this.encodings === "required") {
+      return anyVersion([[this.version, { ...ENVELOPE, required: [...ENVELOPE.required, "key_id"] }]]);
+    }
     const newest = this.#describe(this.#options.jsonSchema ?? this.#payload);
     if (newest === undefined) return undefined;
     const branches: [number, JsonSchema][] = [[this.version, newest]];
     for (const from of [...this.#upcasters.keys()].sort((a, b) => b - a)) {
       branches.push([from, this.#describe(this.#upcasters.get(from)?.of) ?? { type: "object" }]);
+    }
+    // Behind the others: the first of a version is the one by which a server says what is wrong.
+    if (this.encodings === "allowed" || (encodes && this.encodings === undefined)) {
+      branches.push([this.version, ENVELOPE]);
     }
     return anyVersion(branches);
   }
@@ -242,10 +267,14 @@ export class JobKind<
     return this.#describe(this.#output);
   }
 
-  /** What `syncKinds` says of the kind, and the names of what it says; the server leaves the rest as it is. */
-  declaration(): { kind: Kind; fields: string[] } {
+  /**
+   * What `syncKinds` says of the kind, and the names of what it says; the server leaves the rest as it is.
+   *
+   * @param encodes As of `schema`.
+   */
+  declaration(encodes = false): { kind: Kind; fields: string[] } {
     const { maxAttempts, timeoutMs, retryPolicy } = this.#options;
-    const [schema, outputSchema] = [this.schema(), this.outputSchema()];
+    const [schema, outputSchema] = [this.schema(encodes), this.outputSchema()];
     const fields = ["version"];
     // One that this program can't say stays as the server has it.
     if (schema !== undefined) fields.push("schema");
@@ -269,6 +298,7 @@ export class JobKind<
       ...given({ queue, priority, maxAttempts, timeoutMs, retryPolicy }),
       ...given(options),
       payloadJson,
+      ...given({ encodings: this.encodings }),
     };
     if (this.version > 1) job.headers = { ...job.headers, [VERSION_HEADER]: String(this.version) };
     const said = given({
@@ -303,8 +333,20 @@ export class JobKind<
     throw new TypeError(`the job ${job.id} was read without its ${what}: use get, or full`);
   }
 
-  async #read(text: string, headers: Readonly<Record<string, string>>): Promise<Parsed> {
-    const value = upcasted(text, headers, this.version, this.#upcasters);
+  /** @param unopened The same as bytes, which may be an envelope. Undefined: it is none. */
+  async #read(
+    text: string,
+    headers: Readonly<Record<string, string>>,
+    unopened?: Uint8Array,
+  ): Promise<Parsed> {
+    const value = upcasted(text, headers, this.version, this.#upcasters, () => {
+      const found = unopened && envelopeIn(unopened);
+      if (found === undefined) return;
+      // A type that takes any object, or has a default for each field, would take it for a payload.
+      throw new PayloadUnreadable(
+        `payload: ${encoded(found, "the worker does not decode this kind").message}`,
+      );
+    });
     if (this.#payload === undefined) return value as Parsed;
     return valueOf(await this.#payload["~standard"].validate(value), "payload", value);
   }

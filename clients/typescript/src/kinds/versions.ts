@@ -26,6 +26,7 @@ export interface Upcast {
 /**
  * The JSON value of a payload, made one of this version.
  *
+ * @param check Looks at it before, where its version is known here.
  * @throws PayloadUnreadable There is no way from its version to this one, or it is no JSON.
  * @throws PayloadTooNew It is of a later version.
  */
@@ -34,6 +35,7 @@ export function upcasted(
   headers: Readonly<Record<string, string>>,
   known: number,
   upcasters: ReadonlyMap<number, Upcast>,
+  check: () => void,
 ): unknown {
   const said = headers[VERSION_HEADER] ?? "1";
   const version = /^[0-9]{1,9}$/.test(said) ? Number(said) : 0;
@@ -43,6 +45,7 @@ export function upcasted(
   if (version > known) {
     throw new PayloadTooNew(`the payload has version ${version}; this program knows ${known}`);
   }
+  check();
   let value = jsonOf(text, "payload");
   for (let older = version; older < known; older += 1) {
     const upcast = upcasters.get(older)?.upcast;
@@ -78,8 +81,13 @@ export function jsonOf(text: string, what: string): unknown {
 export function endingOf(error: unknown, job: LeasedJob): unknown {
   if (error instanceof PayloadUnreadable) return new Discard(error.message, { cause: error });
   if (!(error instanceof PayloadTooNew)) return error;
+  return later(job) ?? error;
+}
+
+/** The wait of a job for a worker that can read it. Undefined: it has waited for about half an hour. */
+export function later(job: LeasedJob): Snooze | undefined {
   const waited = job.attempt - job.failures;
-  if (waited > MOST_SNOOZES) return error;
+  if (waited > MOST_SNOOZES) return undefined;
   const spread = 0.75 + Math.random() / 2;
   return new Snooze(SNOOZE_MS * Math.min(waited, LONGEST_SNOOZES) * spread);
 }

@@ -16,6 +16,7 @@ import type { JobKind } from "../kinds/kind.js";
 import { Discard, Retry } from "../outcomes.js";
 import { JsonText, decode, encode, textOf } from "../payload.js";
 import { attempted } from "../worker/attempt.js";
+import type { Coding } from "../worker/coding.js";
 import { JobContext } from "../worker/context.js";
 import type { Report as Reported, Stop } from "../worker/context.js";
 import type { Ending as Ended } from "../worker/ending.js";
@@ -111,11 +112,14 @@ export async function perform(
   options: PerformOptions & { readonly kind?: string | JobKind | undefined } = {},
 ): Promise<Performed> {
   const { kind = KIND } = options;
-  const found = handlerOf(handler, options.kind, options.middleware);
+  const { found, coding } = handlerOf(handler, options.kind, options.middleware);
   const message = await messageOf(payload, kind, options);
+  const { checkpoint: before } = message;
+  await coding?.seal(message);
   const run = await runOf(found, message, options);
+  await coding?.open(message, run.ending.outcome, run.checkpoints);
   const { outcome } = run.ending;
-  const checkpoint = run.checkpoints.at(-1) ?? message.checkpoint;
+  const checkpoint = run.checkpoints.at(-1) ?? before;
   const done: Performed = {
     ...(await valuesOf(run.ending, kind)),
     progress: run.progress,
@@ -160,12 +164,12 @@ export function attempt(
   return new JobContext(new LeasedJob(message), () => undefined);
 }
 
-/** The function that a worker would call. */
+/** The function that a worker would call, and what its encodings do. */
 function handlerOf(
   handler: Handler | TypedHandler<JobKind> | Worker,
   kind: string | JobKind | undefined,
   middleware: readonly Middleware[] | undefined,
-): Handler {
+): { found: Handler; coding: Coding | undefined } {
   const name = kind === undefined ? KIND : typeof kind === "string" ? kind : kind.name;
   let handlers: Handlers;
   if (handler instanceof Worker) {
@@ -176,7 +180,7 @@ function handlerOf(
     handlers.add(kind ?? KIND, handler, {});
   }
   const found = handlers.get(name);
-  if (found !== undefined) return found;
+  if (found !== undefined) return { found, coding: handlers.coding(name) };
   const has = handlers.kinds().join(", ") || "none";
   throw new Error(`the worker has no handler of kind ${name}; it has: ${has}`);
 }

@@ -99,7 +99,8 @@ export class RecordingClient implements Enqueuer {
   }
 
   #kept(asked: NewJob, path: string): Job {
-    const message = newJob(asked);
+    // It has no wire on which a payload would be seen.
+    const message = newJob({ ...asked, encodings: undefined });
     check(message, path);
     const own = asked.idempotencyKey === AUTO ? "" : message.idempotencyKey;
     const said = digestOf(message);
@@ -130,6 +131,7 @@ export class RecordingClient implements Enqueuer {
     });
     if (own) this.#keyed.set(own, { said, job });
     const kept = newJobOf(message);
+    if (asked.encodings !== undefined) kept.encodings = asked.encodings;
     this.jobs.push(asked.idempotencyKey === AUTO ? { ...kept, idempotencyKey: AUTO } : kept);
     return new Job(job);
   }

@@ -7,9 +7,10 @@ import { toBinary } from "@bufbuild/protobuf";
 import { NewJobSchema } from "../gen/jobqueue/v1/job_pb.js";
 import type * as pb from "../gen/jobqueue/v1/job_pb.js";
 import { AUTO, newJob } from "../job.js";
-import type { NewJob } from "../job.js";
+import type { EncodingRule, NewJob } from "../job.js";
 import { newJobOf } from "../newJobs.js";
 import { Cancelled } from "../outcomes.js";
+import { JsonText } from "../payload.js";
 import type { LeasedJob } from "../job.js";
 
 const CHECKPOINT_BYTES = 64 * 1024;
@@ -59,13 +60,17 @@ export class JobContext {
   /** Where what middleware has set is seen. Undefined: there is none. For the runtime. */
   endedIn: AsyncResource | undefined;
 
-  readonly #job: LeasedJob;
+  #job: LeasedJob;
   readonly #report: (report: Report) => void;
   // Made when it is asked for: most handlers never look, and it costs more than all else of a short job.
   #controller: AbortController | undefined;
   #stop: Stopped | undefined;
   #followUps: pb.NewJob[] = [];
   #followUpBytes = 0;
+  // Whether each follow-up is encoded, by its place. Undefined: the worker has no encodings.
+  #rules: (EncodingRule | undefined)[] | undefined;
+  #checkpointed: (data: Uint8Array) => Uint8Array = copied;
+  #sealed = false;
 
   constructor(job: LeasedJob, report: (report: Report) => void) {
     this.#job = job;
@@ -134,14 +139,7 @@ export class JobContext {
    * @param data In any form, at most 64 KiB. Empty: takes back what was left.
    */
   saveCheckpoint(data: Uint8Array): void {
-    if (data.length > CHECKPOINT_BYTES) {
-      throw new RangeError(
-        `saveCheckpoint() takes at most ${CHECKPOINT_BYTES} bytes, not ${data.length}: ` +
-          "store it elsewhere and leave its address",
-      );
-    }
-    // A copy, which `slice` of a Buffer is not.
-    this.#report({ checkpoint: new Uint8Array(data) });
+    this.#report({ checkpoint: checkedCheckpoint(this.#checkpointed(checkedCheckpoint(data))) });
   }
 
   /**
@@ -151,10 +149,15 @@ export class JobContext {
    * is none: the transaction already makes it once.
    *
    * @param job At most 100 of them, of 2 MiB in all.
+   * @throws EncodingRequired Its kind takes encrypted payloads alone, and the worker has no encodings.
    */
   followUp(job: NewJob): void {
+    // It would go out as it is.
+    if (this.#sealed) throw new Error("ctx.followUp was called after the handler had ended");
     const key = job.idempotencyKey === AUTO ? undefined : job.idempotencyKey;
-    const message = newJob({ ...job, idempotencyKey: key });
+    // With encodings it is encoded after the handler, as the middleware has left it.
+    const encodings = this.#rules === undefined ? job.encodings : undefined;
+    const message = newJob({ ...job, idempotencyKey: key, encodings });
     if (this.traceparent !== undefined) message.headers["traceparent"] ??= this.traceparent;
     for (const name of INHERITED) {
       const value = this.#job.headers[name];
@@ -164,6 +167,7 @@ export class JobContext {
       throw new RangeError(`a job has at most ${FOLLOW_UPS} follow-ups`);
     }
     this.#followUpBytes = checkedBytes(this.#followUpBytes + bytesOf(message));
+    if (this.#rules !== undefined) this.#rules[this.#followUps.length] = job.encodings;
     this.#followUps.push(message);
   }
 
@@ -186,6 +190,30 @@ export class JobContext {
     this.#followUpBytes = checkedBytes(this.#followUps.reduce((sum, each) => sum + bytesOf(each), 0));
   }
 
+  /**
+   * Takes a job that was decoded in place of the one that came, and lets follow-ups and checkpoints be encoded. For the
+   * runtime.
+   *
+   * @param checkpoint Encodes one. Undefined: they are not encoded.
+   */
+  decoded(job: LeasedJob, checkpoint: ((data: Uint8Array) => Uint8Array) | undefined): void {
+    this.#job = job;
+    this.#rules = [];
+    this.#checkpointed = checkpoint ?? copied;
+  }
+
+  /** Puts what `seal` makes of the follow-ups in their place. For the runtime. */
+  sealFollowUps(seal: (job: NewJob) => NewJob): void {
+    this.#sealed = true;
+    this.#followUps.forEach((message, place) => {
+      const { content } = message;
+      if (content.case !== "payloadJson") return;
+      const job = { ...newJobOf(message), payloadJson: content.value, encodings: this.#rules?.[place] };
+      content.value = new JsonText(seal(job).payloadJson!).bytes;
+    });
+    this.#followUpBytes = checkedBytes(this.#followUps.reduce((sum, each) => sum + bytesOf(each), 0));
+  }
+
   /** Takes them back. For the runtime. */
   dropFollowUps(): void {
     this.#followUps = [];
@@ -197,6 +225,19 @@ export class JobContext {
     this.#stop = new Stopped(why, message);
     this.#controller?.abort(this.#stop);
   }
+}
+
+// A copy, which `slice` of a Buffer is not.
+function copied(data: Uint8Array): Uint8Array {
+  return new Uint8Array(data);
+}
+
+function checkedCheckpoint(data: Uint8Array): Uint8Array {
+  if (data.length <= CHECKPOINT_BYTES) return data;
+  throw new RangeError(
+    `saveCheckpoint() takes at most ${CHECKPOINT_BYTES} bytes, not ${data.length}: ` +
+      "store it elsewhere and leave its address",
+  );
 }
 
 function bytesOf(message: pb.NewJob): number {

@@ -27,12 +27,12 @@ export async function declare(
   book: StatusBook,
   stopped: AbortSignal,
 ): Promise<boolean> {
-  const { targets, access, logger } = settings;
+  const { targets, access, logger, encodings } = settings;
   const backoff = new Backoff(100, 5000);
   let said = false;
   for (let number = 0; !stopped.aborted; number += 1) {
     const target = targets[number % targets.length] ?? "";
-    const client = new Client(target, access);
+    const client = new Client(target, { ...access, encodings });
     try {
       for (const each of await client.syncKinds(kinds, { deadlineMs: DEADLINE_MS, signal: stopped })) {
         const words = wordsOf(each);

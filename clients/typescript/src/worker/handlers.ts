@@ -2,10 +2,13 @@
 
 import type { JobContext } from "./context.js";
 import type { LeasedJob } from "../job.js";
+import { EncodingRequired } from "../encoded.js";
+import type { Encodings } from "../encodings/encodings.js";
 import type { TypedHandler } from "../kinds/declaration.js";
 import type { JobKind } from "../kinds/kind.js";
 import type { Middleware } from "../middleware.js";
 import { around } from "./around.js";
+import { Coding } from "./coding.js";
 
 /**
  * Runs one attempt. What it returns, if not undefined, is the job's output. What it throws is a failure, but for
@@ -27,6 +30,8 @@ export class Handlers {
   readonly #functions = new Map<string, Handler>();
   readonly #queues: readonly string[];
   readonly #middleware: readonly Middleware[];
+  readonly #encodings: Encodings | undefined;
+  readonly #codings = new Map<string, Coding>();
   /** The typed kinds that have a handler. */
   readonly typed: JobKind[] = [];
   readonly slotsByKind: Record<string, number> = {};
@@ -34,10 +39,12 @@ export class Handlers {
   /**
    * @param queues The worker's, for words.
    * @param middleware The worker's, which goes around each handler.
+   * @param encodings The worker's, which go around that. Undefined: nothing is encoded or decoded.
    */
-  constructor(queues: readonly string[], middleware: readonly Middleware[]) {
+  constructor(queues: readonly string[], middleware: readonly Middleware[], encodings?: Encodings) {
     this.#queues = queues;
     this.#middleware = middleware;
+    this.#encodings = encodings;
   }
 
   add(kind: string | JobKind, handler: Handler | TypedHandler<JobKind>, { slots }: HandlerOptions): void {
@@ -54,11 +61,20 @@ export class Handlers {
     if (slots !== undefined && (!Number.isInteger(slots) || slots < 1 || slots > 10_000)) {
       throw new RangeError(`slots is ${slots}; it is 1 to 10000`);
     }
+    const rule = typeof kind === "string" ? undefined : kind.encodings;
+    if (rule === "required" && !this.#encodings?.encrypts) {
+      throw new EncodingRequired(
+        `the kind ${names[0]} takes encrypted payloads alone: give the worker encodings that encrypt`,
+      );
+    }
     if (typeof kind !== "string") this.typed.push(kind);
     const plain = typeof kind === "string" ? (handler as Handler) : takingAJob(kind, handler);
-    const taking =
+    const within =
       this.#middleware.length === 0 ? plain : named(around(plain, this.#middleware, names), handler);
+    const coding = this.#encodings && new Coding(this.#encodings, rule);
+    const taking = coding === undefined ? within : named(coding.around(within), handler);
     for (const name of names) {
+      if (coding !== undefined) this.#codings.set(name, coding);
       if (slots !== undefined) this.slotsByKind[name] = slots;
       this.#functions.set(name, taking);
     }
@@ -72,6 +88,11 @@ export class Handlers {
 
   get(kind: string): Handler | undefined {
     return this.#functions.get(kind);
+  }
+
+  /** What the worker's encodings do for the jobs of a kind. Undefined: it has none. */
+  coding(kind: string): Coding | undefined {
+    return this.#codings.get(kind);
   }
 
   kinds(): string[] {

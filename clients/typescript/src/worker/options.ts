@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 
 import { nodeTls, urlOf } from "../access.js";
 import type { AccessOptions } from "../access.js";
+import type { Encodings } from "../encodings/encodings.js";
 import { listed } from "../middleware.js";
 import type { Middleware } from "../middleware.js";
 import { tracesWanted } from "../traces.js";
@@ -43,6 +44,12 @@ export interface WorkerOptions extends AccessOptions {
   observer?: Observer;
   /** What goes around handlers and their follow-ups, the outermost first. Default: nothing. */
   middleware?: readonly Middleware[];
+  /**
+   * What payloads and checkpoints come through before a handler and all middleware, and outputs, checkpoints and follow-ups
+   * go through after them. A job whose key or encoding is not here waits for it, about half an hour, and then fails with
+   * `KeyUnknown` or `EncodingUnknown`. Default: nothing is encoded or decoded.
+   */
+  encodings?: Encodings | undefined;
   /** Takes no jobs until `resume`. Default: false. */
   paused?: boolean;
   /**
@@ -71,6 +78,7 @@ export interface Settings {
   readonly logger: Logger;
   readonly observer: Observer | undefined;
   readonly middleware: readonly Middleware[];
+  readonly encodings: Encodings | undefined;
   readonly paused: boolean;
   readonly syncKinds: boolean;
   readonly health: string | undefined;
@@ -120,6 +128,7 @@ export function settings(target: string | readonly string[], options: WorkerOpti
     logger: options.logger ?? STANDARD_ERROR,
     observer: options.observer,
     middleware: listed(options.middleware),
+    encodings: options.encodings,
     paused: options.paused ?? false,
     syncKinds: options.syncKinds ?? false,
     health: options.health,

@@ -55,7 +55,7 @@ export class Worker {
   /** @param target The server's address, or several: a worker that loses one goes on with the next. */
   constructor(target: string | readonly string[], options: WorkerOptions = {}) {
     this.#settings = settings(target, options);
-    this.#handlers = new Handlers(this.#settings.queues, this.#settings.middleware);
+    this.#handlers = new Handlers(this.#settings.queues, this.#settings.middleware, this.#settings.encodings);
     this.#paused = this.#settings.paused;
   }
 
