@@ -326,17 +326,13 @@ test(
     ]);
     const encodings = new Encodings([new Zstd({ most: said })]);
     const text = textOf({ encodings: ["zstd"], keyId: "", data: frame, contentType: "application/json" });
-    let most = 0;
     const before = process.memoryUsage().arrayBuffers;
-    const { zstdDecompressSync } = zlib as unknown as {
-      zstdDecompressSync: (...given: unknown[]) => Uint8Array;
-    };
-    assert.equal(zstdDecompressSync(frame).length, 1000 * 128 * 1024);
+    let taken = 0;
     await assert.rejects(encodings.opened(text, PAYLOAD), (error) => {
-      most = process.memoryUsage().arrayBuffers - before;
+      taken = process.memoryUsage().arrayBuffers - before;
       return error instanceof Undecodable;
     });
-    assert.ok(most < 1000 * 128 * 1024 + said + 4 * 1024 * 1024, String(most));
+    assert.ok(taken < said + 4 * 1024 * 1024, String(taken));
   },
 );
 
@@ -864,6 +860,12 @@ test("what can't be decoded ends for good, and says it is unreadable", async () 
     name: "Encoded",
     message: /key a/,
   });
+});
+
+test("a handler is given what a producer put into an envelope, also if it looks like one", async () => {
+  const inner = { "$jobqueue.encoded": 1, encodings: ["zstd"], text: "x" };
+  const worker = workerOf(aes(), (job: LeasedJob) => job.payload as unknown);
+  assert.deepEqual((await perform(worker, inner, { kind: "k" })).output, inner);
 });
 
 test("a worker that does not encrypt takes no kind that requires it", () => {
