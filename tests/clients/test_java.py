@@ -123,10 +123,10 @@ def test_the_readme_shows_the_examples_as_they_are_on_150_lines() -> None:
         assert (PROJECT / name).read_text() == text
 
 
-@pytest.mark.parametrize("page", ["kinds", "middleware", "testing"])
+@pytest.mark.parametrize("page", ["encodings", "kinds", "middleware", "testing"])
 def test_the_pages_show_programs_and_tests_that_the_build_runs_as_they_are(page: str) -> None:
     shown = re.findall(r"```java (\w+\.java)\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL)
-    assert len(shown) == {"kinds": 2, "middleware": 2, "testing": 2}[page]
+    assert len(shown) == {"encodings": 2, "kinds": 2, "middleware": 2, "testing": 2}[page]
     for name, text in shown:
         [file] = (PROJECT / "examples/src").rglob(name)
         assert file.read_text() == text
