@@ -522,6 +522,11 @@ public final class AsyncClient {
                 call(QueueAdminGrpc.getUnblockQueueKeyMethod(), request, false), UnblockQueueKeyResponse::getBlockedBy);
     }
 
+    /** See {@link Client#schedules}. */
+    public AsyncSchedules schedules() {
+        return new AsyncSchedules(this, codec);
+    }
+
     <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry) {
         return calls.call(method, request, retry, deadline);
     }

@@ -2,14 +2,9 @@ package dev.jobqueue;
 
 import java.time.Duration;
 import java.util.Collection;
-import java.util.Iterator;
 import java.util.List;
-import java.util.NoSuchElementException;
 import java.util.Objects;
-import java.util.Spliterator;
-import java.util.Spliterators;
 import java.util.stream.Stream;
-import java.util.stream.StreamSupport;
 
 /**
  * A connection to a JobQueue server. Make one and keep it; it may be used by many threads at once.
@@ -126,32 +121,7 @@ public final class Client implements Enqueuer, AutoCloseable {
 
     /** All jobs that match, newest first, read page by page as they are asked for. */
     public Stream<Job> list(Filter filter) {
-        var jobs = new Iterator<Job>() {
-            private Iterator<Job> page = List.<Job>of().iterator();
-            private String token = "";
-            private boolean last;
-
-            @Override
-            public boolean hasNext() {
-                while (!page.hasNext() && !last) {
-                    var read = listPage(filter, token);
-                    page = read.jobs().iterator();
-                    token = read.nextPageToken();
-                    last = token.isEmpty();
-                }
-                return page.hasNext();
-            }
-
-            @Override
-            public Job next() {
-                if (!hasNext()) {
-                    throw new NoSuchElementException();
-                }
-                return page.next();
-            }
-        };
-        var characteristics = Spliterator.ORDERED | Spliterator.NONNULL | Spliterator.IMMUTABLE;
-        return StreamSupport.stream(Spliterators.spliteratorUnknownSize(jobs, characteristics), false);
+        return Pages.stream(token -> listPage(filter, token), Page::jobs, Page::nextPageToken);
     }
 
     /** One page of jobs, newest first. An empty token: the first one. */
@@ -330,6 +300,11 @@ public final class Client implements Enqueuer, AutoCloseable {
      */
     public String unblockQueueKey(String queue, String key) {
         return Futures.await(async.unblockQueueKey(queue, key));
+    }
+
+    /** The methods about schedules: jobs, and the times at which they are enqueued. */
+    public Schedules schedules() {
+        return new Schedules(async.schedules());
     }
 
     /** Makes a client. */
