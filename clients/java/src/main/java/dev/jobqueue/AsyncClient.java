@@ -524,7 +524,7 @@ public final class AsyncClient {
 
     /** See {@link Client#schedules}. */
     public AsyncSchedules schedules() {
-        return new AsyncSchedules(this, codec);
+        return new AsyncSchedules(this, codec, encodings);
     }
 
     <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry) {

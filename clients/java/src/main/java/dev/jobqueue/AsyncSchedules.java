@@ -1,18 +1,24 @@
 package dev.jobqueue;
 
 import dev.jobqueue.v1.CreateScheduleRequest;
+import dev.jobqueue.v1.CreateScheduleResponse;
 import dev.jobqueue.v1.DeleteScheduleRequest;
 import dev.jobqueue.v1.GetScheduleRequest;
+import dev.jobqueue.v1.GetScheduleResponse;
 import dev.jobqueue.v1.ListScheduleRunsRequest;
 import dev.jobqueue.v1.PauseScheduleRequest;
+import dev.jobqueue.v1.PauseScheduleResponse;
 import dev.jobqueue.v1.PayloadFormat;
 import dev.jobqueue.v1.PreviewScheduleRequest;
 import dev.jobqueue.v1.ResumeScheduleRequest;
+import dev.jobqueue.v1.ResumeScheduleResponse;
 import dev.jobqueue.v1.RunScheduleRequest;
 import dev.jobqueue.v1.SchedulesGrpc;
+import dev.jobqueue.v1.UpdateScheduleResponse;
 import java.time.Instant;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Function;
 
 /**
  * The methods of {@link Schedules} without waiting: each answers a future, whose exception is a {@link JobQueueException}.
@@ -23,18 +29,25 @@ public final class AsyncSchedules {
 
     private final AsyncClient client;
     private final Codec codec;
+    /** Null: there are none. */
+    private final Encodings encodings;
 
-    AsyncSchedules(AsyncClient client, Codec codec) {
+    AsyncSchedules(AsyncClient client, Codec codec, Encodings encodings) {
         this.client = client;
         this.codec = codec;
+        this.encodings = encodings;
     }
 
     /** See {@link Schedules#create(NewSchedule)}. */
     public CompletableFuture<Schedule> create(NewSchedule schedule) {
+        return Futures.then(template(schedule.name(), schedule.job()), job -> create(schedule, job));
+    }
+
+    private CompletableFuture<Schedule> create(NewSchedule schedule, dev.jobqueue.v1.NewJob job) {
         var made = dev.jobqueue.v1.Schedule.newBuilder()
                 .setName(schedule.name())
                 .setSpec(schedule.spec().message())
-                .setJob(template(schedule.job()))
+                .setJob(job)
                 .setPolicy(schedule.policy().message())
                 .putAllLabels(schedule.labels())
                 .setPaused(schedule.paused());
@@ -42,9 +55,9 @@ public final class AsyncSchedules {
                 .setSchedule(made)
                 .setPayloadFormat(JSON)
                 .build();
-        return Futures.map(
+        return read(
                 client.call(SchedulesGrpc.getCreateScheduleMethod(), request, false),
-                answer -> Schedule.of(answer.getSchedule()));
+                CreateScheduleResponse::getSchedule);
     }
 
     /** See {@link Schedules#get}. */
@@ -53,9 +66,7 @@ public final class AsyncSchedules {
                 .setName(name)
                 .setPayloadFormat(JSON)
                 .build();
-        return Futures.map(
-                client.call(SchedulesGrpc.getGetScheduleMethod(), request, true),
-                answer -> Schedule.of(answer.getSchedule()));
+        return read(client.call(SchedulesGrpc.getGetScheduleMethod(), request, true), GetScheduleResponse::getSchedule);
     }
 
     /** See {@link Schedules#listPage}. */
@@ -68,15 +79,25 @@ public final class AsyncSchedules {
 
     /** See {@link Schedules#update}. */
     public CompletableFuture<Schedule> update(String name, ScheduleChange change) {
-        var template = change.job() == null ? null : template(change.job());
+        var job = change.job();
+        if (job == null) {
+            return update(name, change, null);
+        }
+        // A job that was listed has no payload to encode.
+        var template =
+                job.payload() == null ? CompletableFuture.completedFuture(made(job.ruled(null))) : template(name, job);
+        return Futures.then(template, made -> update(name, change, made));
+    }
+
+    private CompletableFuture<Schedule> update(String name, ScheduleChange change, dev.jobqueue.v1.NewJob template) {
         var request = change.message(name, template).setPayloadFormat(JSON).build();
         // A change that is made twice finds the etag of the first.
-        return Futures.map(
+        return read(
                 client.call(
                         SchedulesGrpc.getUpdateScheduleMethod(),
                         request,
                         change.etag().isEmpty()),
-                answer -> Schedule.of(answer.getSchedule()));
+                UpdateScheduleResponse::getSchedule);
     }
 
     /** See {@link Schedules#delete(String)}. */
@@ -103,9 +124,8 @@ public final class AsyncSchedules {
                 .setNote(note)
                 .setPayloadFormat(JSON)
                 .build();
-        return Futures.map(
-                client.call(SchedulesGrpc.getPauseScheduleMethod(), request, true),
-                answer -> Schedule.of(answer.getSchedule()));
+        return read(
+                client.call(SchedulesGrpc.getPauseScheduleMethod(), request, true), PauseScheduleResponse::getSchedule);
     }
 
     /** See {@link Schedules#resume}. */
@@ -114,9 +134,9 @@ public final class AsyncSchedules {
                 .setName(name)
                 .setPayloadFormat(JSON)
                 .build();
-        return Futures.map(
+        return read(
                 client.call(SchedulesGrpc.getResumeScheduleMethod(), request, true),
-                answer -> Schedule.of(answer.getSchedule()));
+                ResumeScheduleResponse::getSchedule);
     }
 
     /** See {@link Schedules#run(String)}. */
@@ -178,8 +198,24 @@ public final class AsyncSchedules {
                 answer -> answer.getTicksList().stream().map(ScheduleTick::of).toList());
     }
 
-    /** The job of a schedule as it is sent: here alone its payload is made. */
-    private dev.jobqueue.v1.NewJob template(NewJob job) {
+    /** The schedule in what a call answers, its payload decoded where there are encodings. */
+    private <A> CompletableFuture<Schedule> read(
+            CompletableFuture<A> call, Function<A, dev.jobqueue.v1.Schedule> schedule) {
+        return encodings == null
+                ? Futures.map(call, answer -> Schedule.of(schedule.apply(answer)))
+                : Futures.then(call, answer -> encodings.read(schedule.apply(answer)));
+    }
+
+    /** The job of a schedule as it is sent. The same job has the same bytes, so that it is no change. */
+    private CompletableFuture<dev.jobqueue.v1.NewJob> template(String name, NewJob job) {
+        return encodings == null || job.keyed()
+                ? CompletableFuture.completedFuture(made(job))
+                : encodings
+                        .jobs(List.of(job), codec, at -> "schedule.job", "schedule " + name)
+                        .thenApply(encoded -> made(encoded.get(0)));
+    }
+
+    private dev.jobqueue.v1.NewJob made(NewJob job) {
         if (job.keyed()) {
             throw Errors.invalid(
                     "schedule.job.idempotency_key", "can't be given: a tick enqueues one job in any case", null);

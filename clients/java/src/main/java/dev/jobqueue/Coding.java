@@ -150,7 +150,7 @@ record Coding(Encodings encodings, boolean own, boolean required) {
             for (var each : messages) {
                 var job = NewJob.of(each).ruled(rules.get(sealed.size()));
                 sealed.add(coding.encodings()
-                        .sealed(sealer, job, NoCodec.INSTANCE, "follow_up")
+                        .sealed(sealer, job, NoCodec.INSTANCE, "follow_up", null)
                         .message());
             }
             JobContext.checkSize(sealed);

@@ -116,10 +116,16 @@ public final class Encodings {
      * @return fails with what {@link #sealed} throws, and with {@link KeyUnknown}
      */
     CompletableFuture<List<NewJob>> jobs(Collection<NewJob> jobs, Codec codec, IntFunction<String> path) {
+        return jobs(jobs, codec, path, null);
+    }
+
+    /** The same; keyedBy stands for the idempotency key of those without one, null for none. */
+    CompletableFuture<List<NewJob>> jobs(
+            Collection<NewJob> jobs, Codec codec, IntFunction<String> path, String keyedBy) {
         return sealer().thenApply(sealer -> {
             var sealed = new ArrayList<NewJob>(jobs.size());
             for (var each : jobs) {
-                sealed.add(sealed(sealer, each, codec, path.apply(sealed.size())));
+                sealed.add(sealed(sealer, each, codec, path.apply(sealed.size()), keyedBy));
             }
             return sealed;
         });
@@ -132,7 +138,7 @@ public final class Encodings {
      * @throws IllegalArgumentException its payload makes it unique, or looks like an envelope and is left as it is
      * @throws JobQueueException.InvalidRequest its payload can't be written as JSON
      */
-    NewJob sealed(Sealer sealer, NewJob job, Codec codec, String path) {
+    NewJob sealed(Sealer sealer, NewJob job, Codec codec, String path, String keyedBy) {
         if (job.rule() == Rule.NEVER) {
             return job;
         }
@@ -142,12 +148,12 @@ public final class Encodings {
         }
         if (job.isUniqueByPayload()) {
             throw new IllegalArgumentException(
-                    ("the payload makes the job of kind %s unique, and the server can't look into one that is encoded: give"
-                                    + " Unique.key, which the kind may compute")
+                    ("the payload makes the job of kind %s unique, and the server can't look into one that is encoded:"
+                                    + " give Unique.key, which the kind may compute")
                             .formatted(job.kind()));
         }
         var text = job.written(codec, path).payload() instanceof Json json ? json.raw() : NULL;
-        var key = job.idempotencyKey().isEmpty() ? null : job.idempotencyKey();
+        var key = job.idempotencyKey().isEmpty() ? keyedBy : job.idempotencyKey();
         return job.sealed(new Json(sealer.sealed(text, Place.payload(job.kind()), key)));
     }
 
@@ -230,6 +236,20 @@ public final class Encodings {
                     new Job.Reading(first == null ? null : first.encoded(), second == null ? null : second.encoded());
             return new Job(read.build(), codec, replayed, action, reading);
         });
+    }
+
+    /** The schedule in an answer, with its payload decoded. */
+    CompletableFuture<Schedule> read(dev.jobqueue.v1.Schedule message) {
+        var job = message.getJob();
+        var payload = value(job.getPayloadJson(), Place.payload(job.getKind()));
+        if (payload == null) {
+            return CompletableFuture.completedFuture(Schedule.of(message));
+        }
+        return payload.thenApply(found -> Schedule.of(
+                message,
+                found.encoded() == null
+                        ? NewJob.of(job.toBuilder().setPayloadJson(found.text()).build())
+                        : NewJob.of(job).unread(found.encoded())));
     }
 
     /** An envelope that was read: one of them is null. */

@@ -127,6 +127,11 @@ public final class NewJob {
         return new NewJob(message, envelope, idempotent, null);
     }
 
+    /** The same, of a schedule whose payload was not decoded. */
+    NewJob unread(Encoded encoded) {
+        return new NewJob(message, encoded, idempotent, rule);
+    }
+
     boolean isUniqueByPayload() {
         return message.hasUnique() && message.getUnique().getKey().isEmpty();
     }
@@ -176,6 +181,10 @@ public final class NewJob {
     }
 
     private ByteString text(Codec codec, String path) {
+        if (payload instanceof Encoded encoded) {
+            // Encoded once more it would be decoded to an envelope.
+            throw encoded;
+        }
         try {
             return Json.encode(payload, codec);
         } catch (Exception error) {

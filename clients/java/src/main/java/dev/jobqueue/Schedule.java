@@ -11,7 +11,8 @@ import java.util.Optional;
  * @param name its name
  * @param spec when it is due
  * @param job what each tick enqueues. Without a payload, and without headers: the caller may not see them, or it was read
- *     in a list; {@link Schedules#update} refuses such a job
+ *     in a list; {@link Schedules#update} refuses such a job. Of a client with encodings that can't decode its payload, that
+ *     is an {@link Encoded}, which {@code update} throws
  * @param policy what becomes of ticks that can't simply fire
  * @param labels by which schedules can be listed
  * @param paused whether it has no ticks
@@ -57,10 +58,15 @@ public record Schedule(
     }
 
     static Schedule of(dev.jobqueue.v1.Schedule message) {
+        return of(message, NewJob.of(message.getJob()));
+    }
+
+    /** With its job, as encodings have made it. */
+    static Schedule of(dev.jobqueue.v1.Schedule message, NewJob job) {
         return new Schedule(
                 message.getName(),
                 ScheduleSpec.of(message.getSpec()),
-                NewJob.of(message.getJob()),
+                job,
                 SchedulePolicy.of(message.getPolicy()),
                 message.getLabelsMap(),
                 message.getPaused(),

@@ -29,7 +29,10 @@ import dev.jobqueue.Kind;
 import dev.jobqueue.LeasedJob;
 import dev.jobqueue.Middleware;
 import dev.jobqueue.NewJob;
+import dev.jobqueue.NewSchedule;
 import dev.jobqueue.Retry;
+import dev.jobqueue.ScheduleChange;
+import dev.jobqueue.ScheduleSpec;
 import dev.jobqueue.Status;
 import dev.jobqueue.Unique;
 import dev.jobqueue.WatchFilter;
@@ -387,6 +390,58 @@ class EncodedTest {
         var inner = Map.<String, Object>of("$jobqueue.encoded", 1, "encodings", List.of("zstd"), "text", "x");
         var strict = worker(encrypting()).handle(STRICT, (payload, context) -> payload);
         assertEquals(inner, perform(strict, STRICT, inner).output());
+    }
+
+    @Test
+    void aScheduleIsEncodedAndAppliedAgainItDoesNotChange(TestScope scope, Client plain) throws Exception {
+        var yearly = ScheduleSpec.cron("0 0 1 1 *");
+        var text = Json.of("{\"text\":\"" + SECRET + "\"}");
+        try (var encoding = client(scope, encrypting())) {
+            var schedules = encoding.schedules();
+            var made = schedules.create(NewSchedule.of("s", yearly, NewJob.of("mail", MAIL)));
+            assertEquals(text, made.job().payload());
+            var stored = (Json) plain.schedules().get("s").job().payload();
+            assertEquals("a", envelope(stored).get("key_id").asText());
+            var again = ScheduleChange.NONE.withJob(made.job());
+            for (var each : List.of(
+                    schedules.update("s", again), schedules.get("s"), schedules.pause("s"), schedules.resume("s"))) {
+                assertEquals(text, each.job().payload());
+            }
+            assertEquals(stored, plain.schedules().get("s").job().payload());
+            schedules.run("s");
+            var ended = scope.runUntilIdle(worker(encrypting()).handle("mail", (job, context) -> job.payload()))
+                    .ended();
+            assertEquals(text, encoding.get(only(ended).id()).output().orElseThrow());
+        }
+        try (var stranger = client(scope, other())) {
+            var unread = stranger.schedules().get("s").job();
+            assertTrue(((Encoded) unread.payload()).why().startsWith("KeyUnknown: "));
+            var change = ScheduleChange.NONE.withJob(unread);
+            for (var each : List.of(stranger, plain)) {
+                assertThrows(Encoded.class, () -> each.schedules().update("s", change));
+            }
+        }
+    }
+
+    @Test
+    void aScheduleThatCanNotBeEncodedIsNotSent(TestScope scope, Client plain) throws Exception {
+        var yearly = ScheduleSpec.cron("0 0 1 1 *");
+        var made = NewSchedule.of("s", yearly, NewJob.of("mail", Map.of("text", "x")));
+        plain.schedules().create(made);
+        var change = ScheduleChange.NONE.withJob(NewJob.of("mail", MAIL));
+        try (var broken = client(scope, Encodings.of(new Broken()))) {
+            assertThrows(IllegalStateException.class, () -> broken.schedules()
+                    .create(NewSchedule.of("t", yearly, NewJob.of("mail", MAIL))));
+            assertThrows(IllegalStateException.class, () -> broken.schedules().update("s", change));
+            // A job that was listed has no payload, which the server refuses; not one that says null.
+            var listed = ScheduleChange.NONE.withJob(NewJob.of("mail"));
+            assertThrows(JobQueueException.InvalidRequest.class, () -> broken.schedules()
+                    .update("s", listed));
+        }
+        var strict = NewSchedule.of("t", yearly, STRICT.job(MAIL).build());
+        assertThrows(EncodingRequired.class, () -> plain.schedules().create(strict));
+        assertEquals(
+                Json.of("{\"text\":\"x\"}"), plain.schedules().get("s").job().payload());
     }
 
     @Test
