@@ -9,8 +9,8 @@ A block of `console` is a conversation, in the terminal that its title names:
                     any time. A conversation that ends with `...` leaves its program running, and one that begins
                     with it goes on with what the program shows.
 
-A block of `python` with a title is a file of that name. A block of `mermaid` is a picture. A block of `go`, `ts`,
-`java` or `rust` with a title is compiled and run by the tests of that language, in `tests/clients`.
+A block of `python` with a title is a file of that name. A block of `mermaid` is a picture. A block with a title in
+another language is a program of its client, whose tests run it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ PATIENCE = 30.0
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?")
 _TOKEN = re.compile(rf"(?P<dots>\.\.\.)|(?P<id>{_ID.pattern})|(?P<time>{_TIME.pattern})|(?P<gap>[ \t]+)")
+
+
+_CLIENTS = ("go", "typescript", "java", "rust")
 
 
 class NotAsWritten(AssertionError):
@@ -64,9 +67,7 @@ class Script:
                 self._converse(block)
             elif block.language in ("python", "toml") and block.title:
                 (self._folder / block.title).write_text(self._here(block.text))
-            elif block.language in ("go", "ts", "java", "rust") and block.title:
-                continue
-            elif block.language != "mermaid":
+            elif block.language != "mermaid" and not (block.language in _CLIENTS and block.title):
                 raise NotAsWritten(
                     f"{self._document}, line {block.line}: a block is `console`, or `python`, `toml` or one of "
                     "another language with a file's name"

@@ -29,6 +29,7 @@ public abstract sealed class Access<B extends Access<B>> permits Client.Builder,
     private Observer observer;
     private Tracer tracer;
     private List<Middleware> middleware = List.of();
+    private Encodings encodings;
 
     Access() {}
 
@@ -102,6 +103,20 @@ public abstract sealed class Access<B extends Access<B>> permits Client.Builder,
     public B middleware(List<? extends Middleware> middleware) {
         this.middleware = List.copyOf(middleware);
         return self();
+    }
+
+    /**
+     * What payloads go through before they are sent, within all middleware, and back when they are read; of a worker outputs,
+     * checkpoints and follow-ups too. Default: nothing is encoded or decoded.
+     */
+    public B encodings(Encodings encodings) {
+        this.encodings = Objects.requireNonNull(encodings, "encodings");
+        return self();
+    }
+
+    /** Null: there are none. */
+    Encodings encodings() {
+        return encodings;
     }
 
     List<Middleware> middleware() {

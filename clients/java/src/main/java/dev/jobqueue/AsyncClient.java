@@ -2,10 +2,12 @@ package dev.jobqueue;
 
 import dev.jobqueue.v1.BatchEnqueueJobsRequest;
 import dev.jobqueue.v1.CancelJobRequest;
+import dev.jobqueue.v1.CancelJobResponse;
 import dev.jobqueue.v1.DeleteJobRequest;
 import dev.jobqueue.v1.EnqueueJobRequest;
 import dev.jobqueue.v1.ExplainJobRequest;
 import dev.jobqueue.v1.GetJobRequest;
+import dev.jobqueue.v1.GetJobResponse;
 import dev.jobqueue.v1.GetQueueDemandRequest;
 import dev.jobqueue.v1.GetQueueKeyRequest;
 import dev.jobqueue.v1.GetQueueRequest;
@@ -18,11 +20,14 @@ import dev.jobqueue.v1.PayloadFormat;
 import dev.jobqueue.v1.PutKindRequest;
 import dev.jobqueue.v1.QueueAdminGrpc;
 import dev.jobqueue.v1.ReleaseJobRequest;
+import dev.jobqueue.v1.ReleaseJobResponse;
 import dev.jobqueue.v1.ResumeQueueRequest;
 import dev.jobqueue.v1.RetryJobRequest;
+import dev.jobqueue.v1.RetryJobResponse;
 import dev.jobqueue.v1.UnblockQueueKeyRequest;
 import dev.jobqueue.v1.UnblockQueueKeyResponse;
 import dev.jobqueue.v1.WaitJobRequest;
+import dev.jobqueue.v1.WaitJobResponse;
 import io.grpc.MethodDescriptor;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -51,13 +56,23 @@ public final class AsyncClient {
     private final Codec codec;
     private final Telling telling;
     private final List<Middleware> middleware;
+    /** Null: there are none. */
+    private final Encodings encodings;
+
     private final Duration deadline;
 
-    AsyncClient(Calls calls, Codec codec, Telling telling, List<Middleware> middleware, Duration deadline) {
+    AsyncClient(
+            Calls calls,
+            Codec codec,
+            Telling telling,
+            List<Middleware> middleware,
+            Encodings encodings,
+            Duration deadline) {
         this.calls = calls;
         this.codec = codec;
         this.telling = telling;
         this.middleware = middleware;
+        this.encodings = encodings;
         this.deadline = deadline;
     }
 
@@ -72,14 +87,34 @@ public final class AsyncClient {
     }
 
     private CompletableFuture<Job> send(NewJob job) {
+        return encodings == null
+                ? sendAsItIs(job)
+                : Futures.then(encodings.jobs(List.of(job), codec, at -> "job"), encoded -> sendAsItIs(encoded.get(0)));
+    }
+
+    private CompletableFuture<Job> sendAsItIs(NewJob job) {
         var request = EnqueueJobRequest.newBuilder()
                 .setJob(job.message(codec, "job", true))
                 .setPayloadFormat(JSON)
                 .build();
-        return Futures.map(
-                told(List.of(request.getJob()), call(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed())),
-                answer -> new Job(
+        var call = told(List.of(request.getJob()), call(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed()));
+        if (encodings == null) {
+            return Futures.map(
+                    call,
+                    answer -> new Job(
+                            answer.getJob(), codec, answer.getReplayed(), Unique.Action.of(answer.getUniqueAction())));
+        }
+        return Futures.then(
+                call,
+                answer -> encodings.read(
                         answer.getJob(), codec, answer.getReplayed(), Unique.Action.of(answer.getUniqueAction())));
+    }
+
+    /** The job in what a call answers, decoded where there are encodings. */
+    private <A> CompletableFuture<Job> read(CompletableFuture<A> call, Function<A, dev.jobqueue.v1.Job> job) {
+        return encodings == null
+                ? Futures.map(call, answer -> Job.of(job.apply(answer), codec))
+                : Futures.then(call, answer -> encodings.read(job.apply(answer), codec, false, null));
     }
 
     /** See {@link Client#enqueueMany}. */
@@ -123,6 +158,12 @@ public final class AsyncClient {
     }
 
     private CompletableFuture<List<EnqueueResult>> sendMany(Collection<NewJob> jobs) {
+        return encodings == null
+                ? sendManyAsTheyAre(jobs)
+                : Futures.then(encodings.jobs(jobs, codec, at -> "jobs[" + at + "]"), this::sendManyAsTheyAre);
+    }
+
+    private CompletableFuture<List<EnqueueResult>> sendManyAsTheyAre(Collection<NewJob> jobs) {
         var messages = new ArrayList<dev.jobqueue.v1.NewJob>(jobs.size());
         // All first, so that one that can't be written leaves none of them enqueued.
         for (var each : jobs) {
@@ -187,19 +228,29 @@ public final class AsyncClient {
     public CompletableFuture<Job> get(String id) {
         var request =
                 GetJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
-        return Futures.map(
-                call(JobQueueGrpc.getGetJobMethod(), request, true), answer -> Job.of(answer.getJob(), codec));
+        return read(call(JobQueueGrpc.getGetJobMethod(), request, true), GetJobResponse::getJob);
     }
 
     /** See {@link Client#listPage}. */
     public CompletableFuture<Page> listPage(Filter filter, String pageToken) {
-        return Futures.map(
-                call(JobQueueGrpc.getListJobsMethod(), filter.request(pageToken), true),
-                answer -> new Page(
-                        answer.getJobsList().stream()
-                                .map(each -> Job.of(each, codec))
-                                .toList(),
-                        answer.getNextPageToken()));
+        var call = call(JobQueueGrpc.getListJobsMethod(), filter.request(pageToken), true);
+        if (encodings == null) {
+            return Futures.map(
+                    call,
+                    answer -> new Page(
+                            answer.getJobsList().stream()
+                                    .map(each -> Job.of(each, codec))
+                                    .toList(),
+                            answer.getNextPageToken()));
+        }
+        return Futures.then(call, answer -> {
+            var jobs = answer.getJobsList().stream()
+                    .map(each -> encodings.read(each, codec, false, null))
+                    .toList();
+            return CompletableFuture.allOf(jobs.toArray(CompletableFuture[]::new))
+                    .thenApply(all ->
+                            new Page(jobs.stream().map(CompletableFuture::join).toList(), answer.getNextPageToken()));
+        });
     }
 
     /** See {@link Client#cancel(String, String)}. */
@@ -209,25 +260,24 @@ public final class AsyncClient {
                 .setReason(reason)
                 .setPayloadFormat(JSON)
                 .build();
+        var call = call(JobQueueGrpc.getCancelJobMethod(), request, false);
         return Futures.map(
-                call(JobQueueGrpc.getCancelJobMethod(), request, false),
-                answer -> new Cancellation(Job.of(answer.getJob(), codec), answer.getPending()));
+                read(call, CancelJobResponse::getJob),
+                job -> new Cancellation(job, call.join().getPending()));
     }
 
     /** See {@link Client#retry}. */
     public CompletableFuture<Job> retry(String id) {
         var request =
                 RetryJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
-        return Futures.map(
-                call(JobQueueGrpc.getRetryJobMethod(), request, false), answer -> Job.of(answer.getJob(), codec));
+        return read(call(JobQueueGrpc.getRetryJobMethod(), request, false), RetryJobResponse::getJob);
     }
 
     /** See {@link Client#release}. */
     public CompletableFuture<Job> release(String id) {
         var request =
                 ReleaseJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
-        return Futures.map(
-                call(JobQueueGrpc.getReleaseJobMethod(), request, false), answer -> Job.of(answer.getJob(), codec));
+        return read(call(JobQueueGrpc.getReleaseJobMethod(), request, false), ReleaseJobResponse::getJob);
     }
 
     /** See {@link Client#delete}. */
@@ -253,14 +303,15 @@ public final class AsyncClient {
                 .build();
         // Time for the answer to come back, after the server has waited; and a restart of it costs a retry, not the
         // wait.
-        var call = calls.call(JobQueueGrpc.getWaitJobMethod(), request, true, wait.plus(deadline));
+        var call = read(
+                calls.call(JobQueueGrpc.getWaitJobMethod(), request, true, wait.plus(deadline)),
+                WaitJobResponse::getJob);
         Futures.cancelWith(result, call);
-        call.whenComplete((answer, error) -> {
+        call.whenComplete((job, error) -> {
             if (error != null) {
-                result.completeExceptionally(error);
+                result.completeExceptionally(Endings.unwrapped(error));
                 return;
             }
-            var job = Job.of(answer.getJob(), codec);
             if (job.isTerminal()) {
                 result.complete(job);
             } else if (System.nanoTime() - ends >= 0) {
@@ -290,7 +341,8 @@ public final class AsyncClient {
 
     /** See {@link Client#syncKinds(Collection)}. */
     public CompletableFuture<List<SyncedKind>> syncKinds(Collection<? extends JobKind<?, ?>> kinds) {
-        var requests = kinds.stream().map(JobKind::declaration).toList();
+        var requests =
+                kinds.stream().map(each -> each.declaration(encodings != null)).toList();
         var result = new CompletableFuture<List<SyncedKind>>();
         nextKind(requests, new ArrayList<>(requests.size()), result);
         return result;
@@ -468,6 +520,11 @@ public final class AsyncClient {
                 UnblockQueueKeyRequest.newBuilder().setQueue(queue).setKey(key).build();
         return Futures.map(
                 call(QueueAdminGrpc.getUnblockQueueKeyMethod(), request, false), UnblockQueueKeyResponse::getBlockedBy);
+    }
+
+    /** See {@link Client#schedules}. */
+    public AsyncSchedules schedules() {
+        return new AsyncSchedules(this, codec, encodings);
     }
 
     <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry) {

@@ -2,14 +2,9 @@ package dev.jobqueue;
 
 import java.time.Duration;
 import java.util.Collection;
-import java.util.Iterator;
 import java.util.List;
-import java.util.NoSuchElementException;
 import java.util.Objects;
-import java.util.Spliterator;
-import java.util.Spliterators;
 import java.util.stream.Stream;
-import java.util.stream.StreamSupport;
 
 /**
  * A connection to a JobQueue server. Make one and keep it; it may be used by many threads at once.
@@ -25,15 +20,23 @@ public final class Client implements Enqueuer, AutoCloseable {
     private final Telling telling;
     private final Duration deadline;
     private final List<Middleware> middleware;
+    private final Encodings encodings;
     private final AsyncClient async;
 
-    private Client(Calls calls, Codec codec, Telling telling, List<Middleware> middleware, Duration deadline) {
+    private Client(
+            Calls calls,
+            Codec codec,
+            Telling telling,
+            List<Middleware> middleware,
+            Encodings encodings,
+            Duration deadline) {
         this.calls = calls;
         this.codec = codec;
         this.telling = telling;
         this.middleware = middleware;
+        this.encodings = encodings;
         this.deadline = deadline;
-        async = new AsyncClient(calls, codec, telling, middleware, deadline);
+        async = new AsyncClient(calls, codec, telling, middleware, encodings, deadline);
     }
 
     /**
@@ -68,7 +71,7 @@ public final class Client implements Enqueuer, AutoCloseable {
 
     /** The same client with another limit for each call, all tries together. Closing either closes both. */
     public Client withDeadline(Duration deadline) {
-        return new Client(calls, codec, telling, middleware, Objects.requireNonNull(deadline, "deadline"));
+        return new Client(calls, codec, telling, middleware, encodings, Objects.requireNonNull(deadline, "deadline"));
     }
 
     /** The same methods without waiting. */
@@ -88,6 +91,10 @@ public final class Client implements Enqueuer, AutoCloseable {
      * <p>Without a key an error may leave open whether the job was enqueued. With one the client repeats the call safely,
      * and so may you. The job is as it was enqueued; if the key was used before, as it is now, and {@code replayed()};
      * if another job holds the name of {@link NewJob.Builder#unique}, that job, and {@code uniqueAction()} says what was done with it.
+     *
+     * @throws EncodingRequired the kind takes encrypted payloads alone, and this client does not encrypt
+     * @throws KeyUnknown the encodings have no primary key
+     * @throws IllegalArgumentException of a client with encodings: the payload makes the job unique
      */
     @Override
     public Job enqueue(NewJob job) {
@@ -96,7 +103,7 @@ public final class Client implements Enqueuer, AutoCloseable {
 
     /**
      * Enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. A batch of which each job has a key
-     * is tried again where one without may not be.
+     * is tried again where one without may not be. With middleware or encodings all are read before the first is sent.
      *
      * @return one for each job, in their order
      * @throws JobQueueException {@code enqueued()} has the jobs of the batches before, which are committed; the paths in
@@ -114,32 +121,7 @@ public final class Client implements Enqueuer, AutoCloseable {
 
     /** All jobs that match, newest first, read page by page as they are asked for. */
     public Stream<Job> list(Filter filter) {
-        var jobs = new Iterator<Job>() {
-            private Iterator<Job> page = List.<Job>of().iterator();
-            private String token = "";
-            private boolean last;
-
-            @Override
-            public boolean hasNext() {
-                while (!page.hasNext() && !last) {
-                    var read = listPage(filter, token);
-                    page = read.jobs().iterator();
-                    token = read.nextPageToken();
-                    last = token.isEmpty();
-                }
-                return page.hasNext();
-            }
-
-            @Override
-            public Job next() {
-                if (!hasNext()) {
-                    throw new NoSuchElementException();
-                }
-                return page.next();
-            }
-        };
-        var characteristics = Spliterator.ORDERED | Spliterator.NONNULL | Spliterator.IMMUTABLE;
-        return StreamSupport.stream(Spliterators.spliteratorUnknownSize(jobs, characteristics), false);
+        return Pages.stream(token -> listPage(filter, token), Page::jobs, Page::nextPageToken);
     }
 
     /** One page of jobs, newest first. An empty token: the first one. */
@@ -204,7 +186,7 @@ public final class Client implements Enqueuer, AutoCloseable {
      * then whenever it changes; without, what changes from {@link Watch#begin} on is told, for ever.
      */
     public Watch watch(WatchFilter filter) {
-        return new Watch(calls.channel, calls.options, filter, deadline, codec);
+        return new Watch(calls.channel, calls.options, filter, deadline, codec, encodings);
     }
 
     /** Declares a kind, or replaces it as a whole. */
@@ -221,7 +203,8 @@ public final class Client implements Enqueuer, AutoCloseable {
      * Tells the server what typed kinds are: for each one its version, and its schemas where it has them.
      *
      * <p>Of the rest it says {@code maxAttempts}, {@code timeout} and {@code retryPolicy} where the declaration has them; what
-     * it does not name stays as an operator set it. A kind of which the server has a higher version stays as it is. One that
+     * it does not name stays as an operator set it. A client with encodings says that payloads may be encoded, but for kinds
+     * that say otherwise. A kind of which the server has a higher version stays as it is. One that
      * the server does not know is made. It takes a call for each kind, one after the other.
      *
      * @return what was done, in the same order
@@ -319,6 +302,11 @@ public final class Client implements Enqueuer, AutoCloseable {
         return Futures.await(async.unblockQueueKey(queue, key));
     }
 
+    /** The methods about schedules: jobs, and the times at which they are enqueued. */
+    public Schedules schedules() {
+        return new Schedules(async.schedules());
+    }
+
     /** Makes a client. */
     public static final class Builder extends Access<Builder> {
         private final String target;
@@ -351,7 +339,7 @@ public final class Client implements Enqueuer, AutoCloseable {
         public Client build() {
             var access = connection == null ? connection() : connection;
             var calls = new Calls(access.channel(target), access.options(), target);
-            return new Client(calls, codec(), new Telling(observer()), middleware(), deadline);
+            return new Client(calls, codec(), new Telling(observer()), middleware(), encodings(), deadline);
         }
     }
 }

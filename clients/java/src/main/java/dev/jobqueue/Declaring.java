@@ -62,10 +62,13 @@ final class Declaring {
         Client client;
         CompletableFuture<List<SyncedKind>> asked;
         try {
-            client = Client.builder(target)
+            var access = Client.builder(target)
                     .connection(session.settings.connection())
-                    .deadline(DEADLINE)
-                    .build();
+                    .deadline(DEADLINE);
+            if (session.settings.encodings() != null) {
+                access.encodings(session.settings.encodings());
+            }
+            client = access.build();
             asked = client.async().syncKinds(kinds);
             asked.whenComplete((synced, error) -> session.locked(session.changed::signalAll));
         } finally {

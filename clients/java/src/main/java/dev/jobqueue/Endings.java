@@ -12,6 +12,7 @@ import java.io.UncheckedIOException;
 import java.lang.reflect.UndeclaredThrowableException;
 import java.net.SocketTimeoutException;
 import java.nio.channels.ClosedByInterruptException;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
@@ -23,10 +24,22 @@ final class Endings {
     private static final int STACK_BYTES = 32 * 1024;
     // Refused here with the handler's name on it; a server with a lower limit answers INVALID, which says so as well.
     private static final int OUTPUT_BYTES = 1024 * 1024;
+    private static final Set<Class<?>> SAME_EVERYWHERE = Set.of(
+            PayloadUnreadable.class,
+            PayloadTooNew.class,
+            Encoded.class,
+            EncodingRequired.class,
+            EncodingUnknown.class,
+            KeyUnknown.class,
+            Undecodable.class);
 
     private Endings() {}
 
-    /** Null: a success without output, which travels as a bare number. */
+    /**
+     * Null: a success without output, which travels as a bare number.
+     *
+     * @throws RuntimeException what an encoding throws: the attempt has failed, and nothing of it is sent
+     */
     static Outcome.Builder ofResult(Object output, JobContext context) {
         ByteString text;
         try {
@@ -34,13 +47,18 @@ final class Endings {
         } catch (Exception error) {
             return failed("OutputError", "the handler's output can't be written as JSON: " + words(error));
         }
-        if (text != null && text.size() > OUTPUT_BYTES) {
-            return failed(
-                    "OutputError",
-                    "the handler's output is %d bytes of JSON, the limit is %d: store it elsewhere and return its address"
-                            .formatted(text.size(), OUTPUT_BYTES));
+        if (isTooLong(text)) {
+            return tooLong(text);
         }
         var following = context.takeFollowUps();
+        var coded = context.begun();
+        if (coded != null) {
+            following = coded.followUps(following);
+            text = text == null ? null : coded.output(text);
+            if (isTooLong(text)) {
+                return tooLong(text);
+            }
+        }
         if (text == null && following.isEmpty()) {
             return null;
         }
@@ -49,6 +67,17 @@ final class Endings {
             success.setOutputJson(text);
         }
         return Outcome.newBuilder().setSuccess(success);
+    }
+
+    private static boolean isTooLong(ByteString text) {
+        return text != null && text.size() > OUTPUT_BYTES;
+    }
+
+    private static Outcome.Builder tooLong(ByteString text) {
+        return failed(
+                "OutputError",
+                "the handler's output is %d bytes of JSON, the limit is %d: store it elsewhere and return its address"
+                        .formatted(text.size(), OUTPUT_BYTES));
     }
 
     /** What a handler threw, and what it was told before; null: nothing. */
@@ -79,9 +108,7 @@ final class Endings {
     /** The same name in every language where jobs are found by it. */
     private static String name(Throwable error) {
         var type = error.getClass();
-        return error instanceof PayloadUnreadable || error instanceof PayloadTooNew
-                ? type.getSimpleName()
-                : type.getName();
+        return SAME_EVERYWHERE.contains(type) ? type.getSimpleName() : type.getName();
     }
 
     private static boolean givesBack(Stop.Reason reason) {

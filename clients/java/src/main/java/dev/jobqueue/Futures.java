@@ -16,6 +16,32 @@ final class Futures {
         return mapped;
     }
 
+    /** What a function begins with the value; cancelling it cancels what is under way. */
+    static <A, B> CompletableFuture<B> then(CompletableFuture<A> source, Function<A, CompletableFuture<B>> function) {
+        var result = new CompletableFuture<B>();
+        cancelWith(result, source);
+        source.whenComplete((value, error) -> {
+            if (error != null) {
+                result.completeExceptionally(Endings.unwrapped(error));
+                return;
+            }
+            try {
+                var next = function.apply(value);
+                cancelWith(result, next);
+                next.whenComplete((found, failure) -> {
+                    if (failure == null) {
+                        result.complete(found);
+                    } else {
+                        result.completeExceptionally(Endings.unwrapped(failure));
+                    }
+                });
+            } catch (Throwable failure) {
+                result.completeExceptionally(failure);
+            }
+        });
+        return result;
+    }
+
     /** Cancelling the first cancels the second. */
     static void cancelWith(CompletableFuture<?> from, CompletableFuture<?> to) {
         from.whenComplete((value, error) -> {

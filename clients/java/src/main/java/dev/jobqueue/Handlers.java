@@ -7,8 +7,13 @@ import java.util.Objects;
 
 /** Handlers by kind. */
 final class Handlers {
-    /** One of the first two is set; the source is what the program gave. */
-    record Entry(Handler plain, AsyncHandler async, HandlerOptions options, Object source) {
+    /** One of the first two is set; the source is what the program gave; coding is null without encodings. */
+    record Entry(Handler plain, AsyncHandler async, HandlerOptions options, Object source, Coding coding) {
+        /** One whose jobs are neither decoded nor encoded. */
+        Entry(Handler plain, AsyncHandler async, HandlerOptions options, Object source) {
+            this(plain, async, options, source, null);
+        }
+
         /** Where it is written: its class, or that of its lambda. */
         String name() {
             var type = source.getClass();

@@ -126,7 +126,8 @@ final class Hooks extends TestHooks {
 
     @Override
     public dev.jobqueue.v1.NewJob message(NewJob job, Codec codec, String path) {
-        return job.message(codec, path, false);
+        // There is no wire on which a payload would be seen.
+        return job.ruled(null).message(codec, path, false);
     }
 
     @Override
@@ -143,7 +144,7 @@ final class Hooks extends TestHooks {
 
     @Override
     public Job job(dev.jobqueue.v1.Job message, Codec codec, boolean replayed) {
-        return new Job(message, codec, replayed, null);
+        return new Job(message, codec, replayed, null, Job.Reading.PLAIN);
     }
 
     @Override
@@ -174,7 +175,7 @@ final class Hooks extends TestHooks {
                     throw error;
                 }
             };
-            return new Handlers.Entry(null, async, entry.options(), entry.source());
+            return new Handlers.Entry(null, async, entry.options(), entry.source(), entry.coding());
         }
         Handler plain = (job, context) -> {
             try {
@@ -184,32 +185,62 @@ final class Hooks extends TestHooks {
                 throw error;
             }
         };
-        return new Handlers.Entry(plain, null, entry.options(), entry.source());
+        return new Handlers.Entry(plain, null, entry.options(), entry.source(), entry.coding());
     }
 
     /** One attempt. */
     private static final class One implements Attempt {
         private final Lease lease;
         private final Worker.Settings settings;
+        private final Coding coding;
         private final CompletableFuture<Outcome> ended = new CompletableFuture<>();
         private volatile Throwable thrown;
 
         One(Worker worker, dev.jobqueue.v1.LeasedJob message, Consumer<Progress> report) {
             settings = worker.settings;
-            lease = new Lease(message.getLeaseId(), new LeasedJob(message, settings.codec()));
+            coding = worker.handlers.get(message.getKind()).coding();
+            lease = new Lease(message.getLeaseId(), new LeasedJob(sealed(message), settings.codec()));
             // What it throws is kept, since the outcome has but its words.
             lease.handler = watched(worker.handlers.get(message.getKind()), (context, error) -> thrown = error);
             lease.context = new JobContext(
-                    lease.job, settings.codec(), settings.executor(), each -> report.accept(each.build()));
+                    lease.job, settings.codec(), settings.executor(), each -> report.accept(opened(each)));
             lease.run = new HandlerRun(lease, settings, (of, outcome) -> {
                 of.settle(outcome);
-                ended.complete(
-                        of.outcome == null
-                                ? Outcome.newBuilder()
-                                        .setSuccess(Success.getDefaultInstance())
-                                        .build()
-                                : of.outcome);
+                var settled = of.outcome == null
+                        ? Outcome.newBuilder()
+                                .setSuccess(Success.getDefaultInstance())
+                                .build()
+                        : of.outcome;
+                try {
+                    ended.complete(coding == null ? settled : coding.open(settled, lease.job));
+                } catch (Exception error) {
+                    ended.completeExceptionally(error);
+                }
             });
+        }
+
+        /** As a producer and the attempts before have encoded it. */
+        private dev.jobqueue.v1.LeasedJob sealed(dev.jobqueue.v1.LeasedJob message) {
+            try {
+                return coding == null ? message : coding.seal(message);
+            } catch (RuntimeException error) {
+                throw error;
+            } catch (Exception error) {
+                throw new IllegalStateException(error);
+            }
+        }
+
+        private Progress opened(Progress.Builder told) {
+            if (coding != null && told.hasCheckpoint()) {
+                try {
+                    told.setCheckpoint(coding.openCheckpoint(told.getCheckpoint(), lease.job));
+                } catch (RuntimeException error) {
+                    throw error;
+                } catch (Exception error) {
+                    throw new IllegalStateException(error);
+                }
+            }
+            return told.build();
         }
 
         @Override

@@ -5,6 +5,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -16,12 +17,24 @@ public final class Job {
     private final boolean replayed;
     private final Unique.Action uniqueAction;
     private final Codec codec;
+    /** What the client's encodings made of it; null: it has none. */
+    private final Reading reading;
 
     Job(dev.jobqueue.v1.Job message, Codec codec, boolean replayed, Unique.Action uniqueAction) {
+        this(message, codec, replayed, uniqueAction, null);
+    }
+
+    Job(dev.jobqueue.v1.Job message, Codec codec, boolean replayed, Unique.Action uniqueAction, Reading reading) {
         this.message = message;
         this.codec = codec;
         this.replayed = replayed;
         this.uniqueAction = uniqueAction;
+        this.reading = reading;
+    }
+
+    /** What encodings could not decode; null: it was decoded, or in plain text. */
+    record Reading(Encoded payload, Encoded output) {
+        static final Reading PLAIN = new Reading(null, null);
     }
 
     static Job of(dev.jobqueue.v1.Job message, Codec codec) {
@@ -78,15 +91,38 @@ public final class Job {
         return message.getLosses();
     }
 
-    /** The payload as it was enqueued, byte for byte. Empty: it was left out. */
+    /**
+     * The payload as it was enqueued, byte for byte; if {@link #encodedPayload} is there, the envelope that it was put into.
+     * Empty: it was left out.
+     */
     public Optional<Json> payload() {
         return message.hasPayloadJson() ? Optional.of(new Json(message.getPayloadJson())) : Optional.empty();
+    }
+
+    /** What stands for a payload that is encoded and was not decoded: it says why. */
+    public Optional<Encoded> encodedPayload() {
+        return Optional.ofNullable(
+                reading == null ? Envelope.encoded(message.getPayloadJson(), Encoded.NO_ENCODINGS) : reading.payload());
+    }
+
+    /** The same for the output. */
+    public Optional<Encoded> encodedOutput() {
+        return Optional.ofNullable(
+                reading == null ? Envelope.encoded(message.getOutputJson(), Encoded.NO_ENCODINGS) : reading.output());
+    }
+
+    private static Json decoded(Json text, Optional<Encoded> encoded) {
+        if (encoded.isPresent()) {
+            throw encoded.get();
+        }
+        return text;
     }
 
     /**
      * The payload, read by the client's codec. Empty: it was left out.
      *
      * @throws IllegalArgumentException it does not fit the type
+     * @throws Encoded it is encoded, and the client has not decoded it
      */
     public <T> Optional<T> payload(Class<T> type) {
         return payload((Type) type);
@@ -98,10 +134,13 @@ public final class Job {
      * @throws IllegalArgumentException it does not fit the type
      */
     public <T> Optional<T> payload(Type type) {
-        return payload().map(text -> read("payload", text, type));
+        return payload().map(text -> read("payload", decoded(text, encodedPayload()), type));
     }
 
-    /** The output as its handler gave it, byte for byte. Empty: there is none, or it was left out. */
+    /**
+     * The output as its handler gave it, byte for byte; if {@link #encodedOutput} is there, the envelope that it was put
+     * into. Empty: there is none, or it was left out.
+     */
     public Optional<Json> output() {
         return message.hasOutputJson() ? Optional.of(new Json(message.getOutputJson())) : Optional.empty();
     }
@@ -110,6 +149,7 @@ public final class Job {
      * The output, read by the client's codec. Empty: there is none, or it was left out.
      *
      * @throws IllegalArgumentException it does not fit the type
+     * @throws Encoded it is encoded, and the client has not decoded it
      */
     public <T> Optional<T> output(Class<T> type) {
         return output((Type) type);
@@ -121,7 +161,7 @@ public final class Job {
      * @throws IllegalArgumentException it does not fit the type
      */
     public <T> Optional<T> output(Type type) {
-        return output().map(text -> read("output", text, type));
+        return output().map(text -> read("output", decoded(text, encodedOutput()), type));
     }
 
     Codec codec() {
@@ -255,7 +295,8 @@ public final class Job {
         return other instanceof Job job
                 && job.message.equals(message)
                 && job.replayed == replayed
-                && job.uniqueAction == uniqueAction;
+                && job.uniqueAction == uniqueAction
+                && Objects.equals(job.reading, reading);
     }
 
     @Override

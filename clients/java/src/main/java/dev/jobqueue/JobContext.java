@@ -22,7 +22,7 @@ public final class JobContext {
 
     private static final String TRACEPARENT = INHERITED.get(1);
 
-    private final LeasedJob job;
+    private volatile LeasedJob job;
     private final Codec codec;
     private final Executor executor;
     private final Consumer<Progress.Builder> report;
@@ -37,6 +37,8 @@ public final class JobContext {
     private int followUpBytes;
     // What middleware has seen is what is enqueued.
     private boolean passed;
+    // What encodes; null: the worker has no encodings.
+    private volatile Coding.Begun begun;
 
     JobContext(LeasedJob job, Codec codec, Executor executor, Consumer<Progress.Builder> report) {
         this.job = job;
@@ -127,12 +129,22 @@ public final class JobContext {
      * @param data in any form, at most 64 KiB; empty: takes back what was left
      */
     public void saveCheckpoint(byte[] data) {
-        if (data.length > CHECKPOINT_BYTES) {
+        checkCheckpoint(data.length);
+        var kept = ByteString.copyFrom(data);
+        var coded = begun;
+        if (coded != null) {
+            kept = coded.checkpoint(kept);
+            checkCheckpoint(kept.size());
+        }
+        report.accept(Progress.newBuilder().setCheckpoint(kept));
+    }
+
+    private static void checkCheckpoint(int bytes) {
+        if (bytes > CHECKPOINT_BYTES) {
             throw new IllegalArgumentException(
                     "a checkpoint has at most %d bytes, not %d: store it elsewhere and leave its address"
-                            .formatted(CHECKPOINT_BYTES, data.length));
+                            .formatted(CHECKPOINT_BYTES, bytes));
         }
-        report.accept(Progress.newBuilder().setCheckpoint(ByteString.copyFrom(data)));
     }
 
     /**
@@ -142,9 +154,13 @@ public final class JobContext {
      * key: the transaction already makes it once.
      *
      * @throws IllegalStateException a {@link Middleware} calls it after its {@code next}, or where that has failed
+     * @throws EncodingRequired its kind takes encrypted payloads alone, and the worker does not encrypt
      */
     public void followUp(NewJob next) {
-        var message = next.message(codec, "follow_up", false).toBuilder();
+        var coded = begun;
+        // It is encoded after the handler, as the middleware has left it.
+        var plain = coded == null ? next : next.ruled(null);
+        var message = plain.message(codec, "follow_up", false).toBuilder();
         for (var name : INHERITED) {
             var value = traceparent != null && name.equals(TRACEPARENT)
                     ? traceparent
@@ -165,7 +181,16 @@ public final class JobContext {
             checkSize(bytes);
             followUpBytes = bytes;
             followUps.add(made);
+            if (coded != null) {
+                coded.rules.add(next.rule());
+            }
         }
+    }
+
+    static void checkSize(List<dev.jobqueue.v1.NewJob> followUps) {
+        checkSize(followUps.stream()
+                .mapToInt(dev.jobqueue.v1.NewJob::getSerializedSize)
+                .sum());
     }
 
     private static void checkSize(int bytes) {
@@ -177,9 +202,7 @@ public final class JobContext {
 
     /** The follow-ups as middleware has made them; there are no more. */
     void passed(List<dev.jobqueue.v1.NewJob> changed) {
-        checkSize(changed.stream()
-                .mapToInt(dev.jobqueue.v1.NewJob::getSerializedSize)
-                .sum());
+        checkSize(changed);
         synchronized (guard) {
             passed = true;
             followUps.clear();
@@ -195,6 +218,17 @@ public final class JobContext {
     /** Follow-ups go on with the handler's span. */
     void follow(String traceparent) {
         this.traceparent = traceparent;
+    }
+
+    /** Its job was decoded, and what comes of it is encoded from now on. */
+    void begun(LeasedJob opened, Coding.Begun by) {
+        job = opened;
+        begun = by;
+    }
+
+    /** Null: nothing is encoded. */
+    Coding.Begun begun() {
+        return begun;
     }
 
     Codec codec() {

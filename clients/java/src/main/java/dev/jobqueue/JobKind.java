@@ -46,6 +46,13 @@ public final class JobKind<P, O> {
     private static final Duration SNOOZE = Duration.ofSeconds(15);
     private static final int LONGEST_SNOOZES = 8;
     private static final Pattern NUMBER = Pattern.compile("[0-9]{1,9}");
+    // The schema of an envelope. A payload in plain text must not pass by having its members beside its own.
+    private static final String ENVELOPE = "{\"type\":\"object\",\"title\":\"encoded payload\","
+            + "\"required\":[\"$jobqueue.encoded\",\"content_type\",\"encodings\",\"data\"],\"properties\":{"
+            + "\"$jobqueue.encoded\":{\"const\":1},\"content_type\":{\"type\":\"string\"},"
+            + "\"encodings\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\"}},"
+            + "\"key_id\":{\"type\":\"string\",\"minLength\":1},"
+            + "\"data\":{\"type\":\"string\",\"pattern\":\"^[A-Za-z0-9_-]*$\"}},\"additionalProperties\":false}";
     private static final Pattern REFERENCE = Pattern.compile("(\"\\$ref\"\\s*:\\s*\"#)");
 
     /** How a payload of an older version, read as a type, becomes one of the next. */
@@ -57,6 +64,7 @@ public final class JobKind<P, O> {
     private final int version;
     private final NavigableMap<Integer, Upcast> upcasts;
     private final List<String> aliases;
+    private final Encodings.Rule rule;
     private final Builder<P, O> said;
 
     private JobKind(Builder<P, O> builder) {
@@ -66,6 +74,7 @@ public final class JobKind<P, O> {
         version = builder.version;
         upcasts = new TreeMap<>(builder.upcasts);
         aliases = List.copyOf(builder.aliases);
+        rule = builder.rule;
         said = builder.copy();
     }
 
@@ -109,6 +118,11 @@ public final class JobKind<P, O> {
         return aliases;
     }
 
+    /** Whether payloads, outputs and checkpoints are encoded; null: nothing is said of it. */
+    Encodings.Rule rule() {
+        return rule;
+    }
+
     /**
      * Begins a job of this kind. What is said of it wins over what the kind says.
      *
@@ -118,7 +132,7 @@ public final class JobKind<P, O> {
         if (payload == null && this.payload != Void.class) {
             throw Errors.payloadInvalid("payload", "must be " + expected(this.payload));
         }
-        var job = NewJob.builder(name).payload(payload).version(version);
+        var job = NewJob.builder(name).payload(payload).version(version).rule(rule);
         said.settings.accept(job);
         if (said.key != null) {
             var key = said.key.apply(payload);
@@ -139,6 +153,7 @@ public final class JobKind<P, O> {
      * The payload of a job that was read.
      *
      * @throws IllegalArgumentException the job is of another kind, or was read without its payload
+     * @throws Encoded it is encoded, and the client has not decoded it
      * @throws PayloadUnreadable it is not of its type
      * @throws PayloadTooNew it is of a version that this program does not know
      */
@@ -147,7 +162,12 @@ public final class JobKind<P, O> {
         var text = job.payload()
                 .orElseThrow(() -> new IllegalArgumentException(
                         "the job %s was read without its payload: use get()".formatted(job.id())));
-        return read(text.raw(), job.headers(), job.codec());
+        job.encodedPayload().ifPresent(JobKind::raise);
+        return read(text.raw(), job.headers(), job.codec(), null);
+    }
+
+    private static void raise(Encoded encoded) {
+        throw encoded;
     }
 
     /**
@@ -155,6 +175,7 @@ public final class JobKind<P, O> {
      *
      * @throws JobNotSucceeded it ended otherwise, or has not ended
      * @throws IllegalArgumentException the job is of another kind, or was read without its output
+     * @throws Encoded the output is encoded, and the client has not decoded it
      * @throws PayloadUnreadable the output is not of its type
      */
     public O outputOf(Job job) {
@@ -168,25 +189,40 @@ public final class JobKind<P, O> {
         var text = job.output()
                 .orElseThrow(() -> new IllegalArgumentException(
                         "the job %s has no output, or was read without it: use get()".formatted(job.id())));
+        job.encodedOutput().ifPresent(JobKind::raise);
         return decode("output", text.raw(), output, job.codec());
     }
 
     /**
      * The JSON Schema of its payloads, for {@link Kind#withSchema}: of this version, or of an older one for which there is
-     * an upcaster, so that older producers are not refused meanwhile. Null: none was given.
+     * an upcaster, so that older producers are not refused meanwhile; or of what is encoded, as its rule says it. Null: none
+     * was given, and it need not be encrypted.
      */
     public Json schema() {
+        return schema(false);
+    }
+
+    /** The same of a program that has encodings or not, which a kind that says nothing of them allows. */
+    private Json schema(boolean encodes) {
+        if (rule == Encodings.Rule.REQUIRED) {
+            return Json.of(versioned(ENVELOPE.replace("\"data\"]", "\"data\",\"key_id\"]"), version));
+        }
         if (said.schema == null) {
             return null;
         }
         var own = said.schema.text();
-        if (upcasts.isEmpty()) {
+        var encoded = rule == Encodings.Rule.ALLOWED || (encodes && rule == null);
+        if (upcasts.isEmpty() && !encoded) {
             return Json.of(versioned(own, version));
         }
         // What it refers to is now within the first branch.
         var branches = new StringBuilder(versioned(REFERENCE.matcher(own).replaceAll("$1/anyOf/0"), version));
         for (var older : upcasts.descendingMap().keySet()) {
             branches.append(',').append(versioned("{\"type\":\"object\"}", older));
+        }
+        if (encoded) {
+            // Behind the others: the first of a version is the one by which a server says what is wrong.
+            branches.append(',').append(versioned(ENVELOPE, version));
         }
         return Json.of("{\"anyOf\":[" + branches + "]}");
     }
@@ -199,14 +235,16 @@ public final class JobKind<P, O> {
     /**
      * What {@link Client#syncKinds} says of the kind; the server leaves the rest as it is. A schema that was not given is part
      * of the rest.
+     *
+     * @param encodes whether the program has encodings
      */
-    PutKindRequest declaration() {
+    PutKindRequest declaration(boolean encodes) {
         var settings = NewJob.builder(name);
         said.settings.accept(settings);
         var job = settings.build().message();
         var kind = dev.jobqueue.v1.Kind.newBuilder().setName(name).setVersion(version);
         var fields = FieldMask.newBuilder().addPaths("version");
-        var schema = schema();
+        var schema = schema(encodes);
         if (schema != null) {
             kind.setSchemaJson(schema.raw());
             fields.addPaths("schema");
@@ -256,24 +294,34 @@ public final class JobKind<P, O> {
     /**
      * The payload of an attempt, for its handler.
      *
-     * @throws Discard it is not of its type; from PayloadUnreadable. The job keeps its payload.
+     * @throws Discard it is not of its type, or is encoded and was not decoded; from PayloadUnreadable. The job keeps its
+     *     payload.
      * @throws Snooze it is of a later version: a worker that knows it may come
      * @throws PayloadTooNew the same, and none has come for long
      */
     private P payloadIn(LeasedJob job) {
         try {
-            return read(job.payload().raw(), job.headers(), job.codec());
+            return read(job.payload().raw(), job.headers(), job.codec(), job);
         } catch (PayloadUnreadable error) {
             throw new Discard(error);
         } catch (PayloadTooNew error) {
-            var waited = job.attempt() - job.failures();
-            if (waited > MOST_SNOOZES) {
-                throw error;
+            var later = later(job);
+            if (later != null) {
+                throw later;
             }
-            var spread = ThreadLocalRandom.current().nextDouble(0.75, 1.25);
-            throw new Snooze(
-                    Duration.ofMillis(Math.round(SNOOZE.toMillis() * Math.min(waited, LONGEST_SNOOZES) * spread)));
+            throw error;
         }
+    }
+
+    /** How a job waits for a worker that can read it; null: it has waited long enough. */
+    static Snooze later(LeasedJob job) {
+        var waited = job.attempt() - job.failures();
+        if (waited > MOST_SNOOZES) {
+            return null;
+        }
+        var spread = ThreadLocalRandom.current().nextDouble(0.75, 1.25);
+        return new Snooze(
+                Duration.ofMillis(Math.round(SNOOZE.toMillis() * Math.min(waited, LONGEST_SNOOZES) * spread)));
     }
 
     /** What a handler answered. */
@@ -292,7 +340,8 @@ public final class JobKind<P, O> {
         }
     }
 
-    private P read(ByteString text, Map<String, String> headers, Codec codec) {
+    /** Reads a payload; of an attempt, that of this job. */
+    private P read(ByteString text, Map<String, String> headers, Codec codec, LeasedJob attempt) {
         var given = headers.getOrDefault(VERSION_HEADER, "1");
         var from = NUMBER.matcher(given).matches() ? Integer.parseInt(given) : 0;
         if (from < 1) {
@@ -301,6 +350,11 @@ public final class JobKind<P, O> {
         }
         if (from > version) {
             throw new PayloadTooNew("the payload has version %d; this program knows %d".formatted(from, version));
+        }
+        var encoded = attempt == null ? null : attempt.encoded("the worker does not decode this kind");
+        if (encoded != null) {
+            // A type that takes any object, or has a default for each field, would take it for a payload.
+            throw new PayloadUnreadable("payload: " + encoded.getMessage());
         }
         var current = text;
         for (var older = from; older < version; older++) {
@@ -390,6 +444,7 @@ public final class JobKind<P, O> {
         private Function<? super P, Unique> unique;
         private Json schema;
         private Json outputSchema;
+        private Encodings.Rule rule;
 
         private Builder(String name, Type payload, Type output) {
             this.name = Objects.requireNonNull(name, "name");
@@ -483,6 +538,15 @@ public final class JobKind<P, O> {
         /** {@link NewJob.Builder#unique} of its jobs, from the payload; null: the job is not unique. */
         public Builder<P, O> unique(Function<? super P, Unique> unique) {
             this.unique = Objects.requireNonNull(unique, "unique");
+            return this;
+        }
+
+        /**
+         * Whether payloads, outputs and checkpoints are encoded. Default: where a program has {@link Access#encodings}, and a
+         * server is told so by those alone.
+         */
+        public Builder<P, O> encodings(Encodings.Rule rule) {
+            this.rule = Objects.requireNonNull(rule, "rule");
             return this;
         }
 

@@ -162,6 +162,15 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
+    /**
+     * The request id belongs to another request, whose operation is {@code metadata().get("operation")}: choose a new one.
+     */
+    public static final class RequestIdReused extends JobQueueException {
+        RequestIdReused(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
     /** Not about as many jobs match as were expected: {@code metadata().get("estimate")} says how many. */
     public static final class FilterChanged extends JobQueueException {
         FilterChanged(Facts facts, Throwable cause) {

@@ -15,10 +15,17 @@ import java.util.Optional;
 public final class LeasedJob {
     private final dev.jobqueue.v1.LeasedJob message;
     private final Codec codec;
+    /** Whether encodings of the worker have decoded it: what then looks encoded is what a producer gave. */
+    private final boolean opened;
 
     LeasedJob(dev.jobqueue.v1.LeasedJob message, Codec codec) {
+        this(message, codec, false);
+    }
+
+    LeasedJob(dev.jobqueue.v1.LeasedJob message, Codec codec, boolean opened) {
         this.message = message;
         this.codec = codec;
+        this.opened = opened;
     }
 
     /** The job's id. */
@@ -41,7 +48,7 @@ public final class LeasedJob {
         return message.getQueue();
     }
 
-    /** The payload as it was enqueued, byte for byte. */
+    /** The payload as it was enqueued, byte for byte; where no encodings have decoded it, the envelope. */
     public Json payload() {
         return new Json(message.getPayloadJson());
     }
@@ -50,6 +57,7 @@ public final class LeasedJob {
      * The payload, read by the worker's codec.
      *
      * @throws Discard it does not fit the type: no later attempt can do better
+     * @throws Encoded it is encoded, and the worker does not decode it
      */
     public <T> T payload(Class<T> type) {
         return payload((Type) type);
@@ -61,6 +69,10 @@ public final class LeasedJob {
      * @throws Discard it does not fit the type: no later attempt can do better
      */
     public <T> T payload(Type type) {
+        var encoded = encoded(Encoded.NO_ENCODINGS);
+        if (encoded != null) {
+            throw encoded;
+        }
         try {
             return codec.read(message.getPayloadJson().toByteArray(), type);
         } catch (Exception error) {
@@ -122,6 +134,15 @@ public final class LeasedJob {
     /** What the attempts before left behind; a copy. Empty: nothing. */
     public byte[] checkpoint() {
         return message.getCheckpoint().toByteArray();
+    }
+
+    /** What stands for a payload that is encoded and was not decoded; null: it is neither. */
+    Encoded encoded(String why) {
+        return opened ? null : Envelope.encoded(message.getPayloadJson(), why);
+    }
+
+    dev.jobqueue.v1.LeasedJob message() {
+        return message;
     }
 
     Codec codec() {

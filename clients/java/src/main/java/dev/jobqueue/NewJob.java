@@ -12,21 +12,24 @@ public final class NewJob {
     private final dev.jobqueue.v1.NewJob message;
     private final Object payload;
     private final boolean idempotent;
+    /** Whether its payload is encoded; null: its kind says nothing of it. */
+    private final Encodings.Rule rule;
 
     private NewJob(Builder builder) {
-        this(builder.versioned(), builder.payload, builder.idempotent);
+        this(builder.versioned(), builder.payload, builder.idempotent, builder.rule);
     }
 
-    private NewJob(dev.jobqueue.v1.NewJob message, Object payload, boolean idempotent) {
+    private NewJob(dev.jobqueue.v1.NewJob message, Object payload, boolean idempotent, Encodings.Rule rule) {
         this.message = message;
         this.payload = payload;
         this.idempotent = idempotent;
+        this.rule = rule;
     }
 
     /** One that was written. */
     static NewJob of(dev.jobqueue.v1.NewJob message) {
         var payload = message.hasPayloadJson() ? new Json(message.getPayloadJson()) : null;
-        return new NewJob(message.toBuilder().clearPayloadJson().build(), payload, false);
+        return new NewJob(message.toBuilder().clearPayloadJson().build(), payload, false, null);
     }
 
     /** One of a kind, with the payload {@code null}. */
@@ -81,7 +84,7 @@ public final class NewJob {
 
     /** The same job with more headers. */
     public NewJob withHeaders(Map<String, String> more) {
-        return new NewJob(message.toBuilder().putAllHeaders(more).build(), payload, idempotent);
+        return new NewJob(message.toBuilder().putAllHeaders(more).build(), payload, idempotent, rule);
     }
 
     /** Begins another one like it. */
@@ -97,17 +100,40 @@ public final class NewJob {
                         && bare().equals(before.bare()));
     }
 
-    /** The same with the version of another one's payload, also where that has none. */
+    /** The same with what another one's kind says of its payload: its version, also where that has none, and its rule. */
     NewJob versionedAs(NewJob before) {
         var version = before.headers().get(JobKind.VERSION_HEADER);
         if (Objects.equals(version, headers().get(JobKind.VERSION_HEADER))) {
-            return this;
+            return ruled(before.rule);
         }
         var changed = message.toBuilder().removeHeaders(JobKind.VERSION_HEADER);
         if (version != null) {
             changed.putHeaders(JobKind.VERSION_HEADER, version);
         }
-        return new NewJob(changed.build(), payload, idempotent);
+        return new NewJob(changed.build(), payload, idempotent, before.rule);
+    }
+
+    Encodings.Rule rule() {
+        return rule;
+    }
+
+    /** The same under another rule. */
+    NewJob ruled(Encodings.Rule other) {
+        return rule == other ? this : new NewJob(message, payload, idempotent, other);
+    }
+
+    /** The same with its payload encoded, of which no more is asked. */
+    NewJob sealed(Json envelope) {
+        return new NewJob(message, envelope, idempotent, null);
+    }
+
+    /** The same, of a schedule whose payload was not decoded. */
+    NewJob unread(Encoded encoded) {
+        return new NewJob(message, encoded, idempotent, rule);
+    }
+
+    boolean isUniqueByPayload() {
+        return message.hasUnique() && message.getUnique().getKey().isEmpty();
     }
 
     private dev.jobqueue.v1.NewJob bare() {
@@ -117,7 +143,7 @@ public final class NewJob {
     /** The same with its payload written: it is sent as it is now. */
     NewJob written(Codec codec, String path) {
         var text = text(codec, path);
-        return new NewJob(message, text == null ? null : new Json(text), idempotent);
+        return new NewJob(message, text == null ? null : new Json(text), idempotent, rule);
     }
 
     /** As it is sent, of one that was written. */
@@ -134,8 +160,15 @@ public final class NewJob {
      * As it is sent; path is where it stands in the request.
      *
      * @param makeKey whether one without a key of its own that asked for one is given it
+     * @throws EncodingRequired its kind takes encrypted payloads alone, and it was not encoded
      */
     dev.jobqueue.v1.NewJob message(Codec codec, String path, boolean makeKey) {
+        if (rule == Encodings.Rule.REQUIRED) {
+            // What encodes jobs says it of none that it has encoded.
+            throw new EncodingRequired(
+                    "the kind %s takes encrypted payloads alone: give the client or the worker encodings"
+                            .formatted(kind()));
+        }
         var sent = message.toBuilder();
         var text = text(codec, path);
         if (text != null) {
@@ -148,6 +181,10 @@ public final class NewJob {
     }
 
     private ByteString text(Codec codec, String path) {
+        if (payload instanceof Encoded encoded) {
+            // Encoded once more it would be decoded to an envelope.
+            throw encoded;
+        }
         try {
             return Json.encode(payload, codec);
         } catch (Exception error) {
@@ -161,6 +198,7 @@ public final class NewJob {
         private Object payload;
         private boolean idempotent;
         private int version = 1;
+        private Encodings.Rule rule;
 
         private Builder(String kind) {
             message.setKind(Objects.requireNonNull(kind, "kind"));
@@ -170,6 +208,7 @@ public final class NewJob {
             message.mergeFrom(job.message);
             payload = job.payload;
             idempotent = job.idempotent;
+            rule = job.rule;
         }
 
         /**
@@ -273,6 +312,12 @@ public final class NewJob {
         /** The version of a typed payload; 1 goes without saying. */
         Builder version(int version) {
             this.version = version;
+            return this;
+        }
+
+        /** Whether the payload is encoded; null: its kind says nothing of it. */
+        Builder rule(Encodings.Rule rule) {
+            this.rule = rule;
             return this;
         }
 

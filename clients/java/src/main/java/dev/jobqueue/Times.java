@@ -3,6 +3,7 @@ package dev.jobqueue;
 import com.google.protobuf.Timestamp;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.Optional;
 
 /** Times and spans between the contract and Java. */
 final class Times {
@@ -40,6 +41,16 @@ final class Times {
 
     static Instant of(Timestamp moment) {
         return Instant.ofEpochSecond(moment.getSeconds(), moment.getNanos());
+    }
+
+    /** A moment that is there, or not. */
+    static Optional<Instant> maybe(boolean there, Timestamp moment) {
+        return there ? Optional.of(of(moment)) : Optional.empty();
+    }
+
+    /** A span that is there, or not. */
+    static Optional<Duration> maybe(boolean there, com.google.protobuf.Duration span) {
+        return there ? Optional.of(of(span)) : Optional.empty();
     }
 
     /** How many nanoseconds a span has, at most those of {@link #FOREVER}. */

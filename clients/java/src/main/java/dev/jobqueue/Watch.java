@@ -34,6 +34,7 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
     private final WatchFilter filter;
     private final Duration patience;
     private final Codec codec;
+    private final Encodings encodings;
     private final Backoff waits = new Backoff(Duration.ofMillis(50), Duration.ofSeconds(2));
     private final List<String> deleted = new ArrayList<>();
     private String token;
@@ -46,12 +47,19 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
     private long awaySince;
     private boolean away;
 
-    Watch(ManagedChannel channel, CallOptions options, WatchFilter filter, Duration patience, Codec codec) {
+    Watch(
+            ManagedChannel channel,
+            CallOptions options,
+            WatchFilter filter,
+            Duration patience,
+            Codec codec,
+            Encodings encodings) {
         this.channel = channel;
         this.options = options;
         this.filter = filter;
         this.patience = patience;
         this.codec = codec;
+        this.encodings = encodings;
         token = filter.request().getResumeToken();
     }
 
@@ -95,11 +103,20 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
                 token = answer.getResumeToken();
                 deleted.add(answer.getJob().getId());
             } else {
-                next = Job.of(answer.getJob(), codec);
+                next = encodings == null ? Job.of(answer.getJob(), codec) : read(answer.getJob());
                 nextToken = answer.getResumeToken();
             }
         }
         return next != null;
+    }
+
+    private Job read(dev.jobqueue.v1.Job message) {
+        try {
+            return Futures.await(encodings.read(message, codec, false, null));
+        } catch (CancellationException error) {
+            close(); // it is told again
+            throw error;
+        }
     }
 
     /** The job as it has become. */

@@ -44,6 +44,7 @@ public final class Worker implements AutoCloseable {
             boolean stopWhenLost,
             InetSocketAddress health,
             List<Middleware> middleware,
+            Encodings encodings,
             boolean syncKinds) {}
 
     final Settings settings;
@@ -122,7 +123,7 @@ public final class Worker implements AutoCloseable {
      */
     public Worker handle(String kind, HandlerOptions options, Handler handler) {
         Objects.requireNonNull(handler, "handler");
-        return add(List.of(kind), new Handlers.Entry(handler, null, options, handler));
+        return add(List.of(kind), new Handlers.Entry(handler, null, options, handler), null);
     }
 
     /** {@link #handle(JobKind, HandlerOptions, TypedHandler)} with the defaults. */
@@ -136,6 +137,7 @@ public final class Worker implements AutoCloseable {
      * of a later version is put off, 20 times by 15 s to 2 min, and fails then as {@link PayloadTooNew}.
      *
      * @throws IllegalArgumentException the kind has one already, which is named
+     * @throws EncodingRequired the kind takes encrypted payloads alone, and the worker does not encrypt
      * @throws IllegalStateException the worker runs
      */
     public <P, O> Worker handle(
@@ -152,7 +154,7 @@ public final class Worker implements AutoCloseable {
     /** {@link #handle(String, HandlerOptions, Handler)} for a function that answers before its attempt is over. */
     public Worker handleAsync(String kind, HandlerOptions options, AsyncHandler handler) {
         Objects.requireNonNull(handler, "handler");
-        return add(List.of(kind), new Handlers.Entry(null, handler, options, handler));
+        return add(List.of(kind), new Handlers.Entry(null, handler, options, handler), null);
     }
 
     /** {@link #handleAsync(JobKind, HandlerOptions, TypedAsyncHandler)} with the defaults. */
@@ -172,20 +174,29 @@ public final class Worker implements AutoCloseable {
     }
 
     private Worker add(JobKind<?, ?> kind, Handlers.Entry entry) {
+        var encodings = settings.encodings();
+        if (kind.rule() == Encodings.Rule.REQUIRED && (encodings == null || !encodings.encrypts())) {
+            throw new EncodingRequired(
+                    "the kind %s takes encrypted payloads alone: give the worker encodings that encrypt"
+                            .formatted(kind.name()));
+        }
         synchronized (guard) {
-            add(names(kind), entry);
+            add(names(kind), entry, kind.rule());
             typed.add(kind);
             return this;
         }
     }
 
-    private Worker add(List<String> names, Handlers.Entry entry) {
+    private Worker add(List<String> names, Handlers.Entry entry, Encodings.Rule rule) {
         synchronized (guard) {
             if (session != null) {
                 throw new IllegalStateException("the worker runs: give it its handlers before");
             }
             var around = settings.middleware().isEmpty() ? entry : Around.added(entry, settings.middleware(), names);
-            handlers.add(names, around, settings.queues());
+            var coded = settings.encodings() == null
+                    ? around
+                    : Coding.of(settings.encodings(), rule).around(around);
+            handlers.add(names, coded, settings.queues());
             return this;
         }
     }
@@ -599,6 +610,7 @@ public final class Worker implements AutoCloseable {
                             stopWhenLost,
                             health,
                             middleware(),
+                            encodings(),
                             syncKinds),
                     observer(),
                     paused);

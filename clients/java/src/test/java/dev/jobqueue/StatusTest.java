@@ -209,6 +209,7 @@ class StatusTest {
                 false,
                 null,
                 List.of(),
+                null,
                 false);
     }
 

@@ -156,13 +156,16 @@ final class Working {
                 && job.runAt().isAfter(Instant.now());
     }
 
-    private boolean startsSoon(Job job) {
+    boolean startsSoon(Job job) {
         if (job.hold().isPresent() || (job.runAt() != null && job.runAt().isAfter(Instant.now()))) {
             return false;
         }
         try {
-            return SOON.contains(
-                    scope.client().explain(job.id()).reasons().get(0).code());
+            var found = scope.client().explain(job.id());
+            // One that goes on between the two looks is looked at again: its follow-ups and backoff are not in the
+            // list.
+            return found.status() != job.status()
+                    || SOON.contains(found.reasons().get(0).code());
         } catch (JobNotFound error) {
             return true;
         }

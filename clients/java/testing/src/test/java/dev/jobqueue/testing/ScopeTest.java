@@ -259,6 +259,19 @@ class ScopeTest {
     }
 
     @Test
+    void aJobThatGoesOnBetweenTwoLooksIsLookedAtAgain(TestScope scope, Client client) throws Exception {
+        var worker = worker().handle("fails", (job, context) -> {
+            throw new IOException("no such row");
+        });
+        var listed = client.enqueue("fails", null);
+        scope.runUntilIdle(worker, TestScope.Failures.KEEP);
+        // By now its backoff is what it waits for: an end of the run only where it was listed with it.
+        var working = new Working(scope, worker, TestScope.Failures.KEEP, 1000);
+        assertTrue(working.startsSoon(listed));
+        assertFalse(working.startsSoon(client.get(listed.id())));
+    }
+
+    @Test
     void whatTakesTooLongIsSaidAndMoreThanTheLimitIsRefused(TestScope scope, Client client) {
         var never = new CountDownLatch(1);
         var worker = worker().handle("mail", (job, context) -> {
