@@ -29,7 +29,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?
 _TOKEN = re.compile(rf"(?P<dots>\.\.\.)|(?P<id>{_ID.pattern})|(?P<time>{_TIME.pattern})|(?P<gap>[ \t]+)")
 
 
-_CLIENTS = ("go", "typescript", "java", "rust")
+_CLIENTS = ("go", "ts", "typescript", "java", "rust")
 
 
 class NotAsWritten(AssertionError):

@@ -1,6 +1,7 @@
 package dev.jobqueue;
 
 import dev.jobqueue.v1.BatchEnqueueJobsRequest;
+import dev.jobqueue.v1.BulkGrpc;
 import dev.jobqueue.v1.CancelJobRequest;
 import dev.jobqueue.v1.CancelJobResponse;
 import dev.jobqueue.v1.DeleteJobRequest;
@@ -60,6 +61,7 @@ public final class AsyncClient {
     private final Encodings encodings;
 
     private final Duration deadline;
+    private final Operations operations = new Operations(this);
 
     AsyncClient(
             Calls calls,
@@ -366,8 +368,8 @@ public final class AsyncClient {
             var version = request.getKind().getVersion();
             if (stored.version() < version) {
                 result.completeExceptionally(Errors.notSupported(
-                        ("the server is older than syncKinds: it replaced all that was declared of the kind %s; upgrade it,"
-                                        + " and set its settings again")
+                        ("the server is older than syncKinds: it replaced all that was declared of the kind %s;"
+                                        + " upgrade it, and set its settings again")
                                 .formatted(stored.name())));
                 return;
             }
@@ -407,7 +409,7 @@ public final class AsyncClient {
     }
 
     /** All of a list, page by page. */
-    private <A> CompletableFuture<List<A>> pages(Function<String, CompletableFuture<Map.Entry<List<A>, String>>> page) {
+    <A> CompletableFuture<List<A>> pages(Function<String, CompletableFuture<Map.Entry<List<A>, String>>> page) {
         var result = new CompletableFuture<List<A>>();
         nextPage(page, "", new ArrayList<>(), result);
         return result;
@@ -522,9 +524,67 @@ public final class AsyncClient {
                 call(QueueAdminGrpc.getUnblockQueueKeyMethod(), request, false), UnblockQueueKeyResponse::getBlockedBy);
     }
 
+    /** See {@link Client#retryJobs(JobFilter, RetryJobs)}. */
+    public CompletableFuture<Operation> retryJobs(JobFilter filter, RetryJobs how) {
+        return Futures.map(
+                call(BulkGrpc.getRetryJobsMethod(), how.request(filter), how.mayRepeat()),
+                answer -> Operation.of(answer.getOperation()));
+    }
+
+    /** See {@link Client#cancelJobs(JobFilter, CancelJobs)}. */
+    public CompletableFuture<Operation> cancelJobs(JobFilter filter, CancelJobs how) {
+        return Futures.map(
+                call(BulkGrpc.getCancelJobsMethod(), how.request(filter), how.mayRepeat()),
+                answer -> Operation.of(answer.getOperation()));
+    }
+
+    /** See {@link Client#deleteJobs(JobFilter, DeleteJobs)}. */
+    public CompletableFuture<Operation> deleteJobs(JobFilter filter, DeleteJobs how) {
+        return Futures.map(
+                call(BulkGrpc.getDeleteJobsMethod(), how.request(filter), how.mayRepeat()),
+                answer -> Operation.of(answer.getOperation()));
+    }
+
+    /** See {@link Client#updateJobs}. */
+    public CompletableFuture<Operation> updateJobs(JobFilter filter, UpdateJobs how) {
+        return Futures.map(
+                call(BulkGrpc.getUpdateJobsMethod(), how.request(filter), how.mayRepeat()),
+                answer -> Operation.of(answer.getOperation()));
+    }
+
+    /** See {@link Client#getOperation}. */
+    public CompletableFuture<Operation> getOperation(String name) {
+        return operations.get(name);
+    }
+
+    /** See {@link Client#listOperations}. */
+    public CompletableFuture<List<Operation>> listOperations() {
+        return operations.list();
+    }
+
+    /** See {@link Client#waitOperation(String, Duration)}. */
+    public CompletableFuture<Operation> waitOperation(String name, Duration timeout) {
+        return operations.waitFor(name, timeout);
+    }
+
+    /** See {@link Client#cancelOperation}. */
+    public CompletableFuture<Void> cancelOperation(String name) {
+        return operations.cancel(name);
+    }
+
+    /** See {@link Client#deleteOperation}. */
+    public CompletableFuture<Void> deleteOperation(String name) {
+        return operations.delete(name);
+    }
+
     /** See {@link Client#schedules}. */
     public AsyncSchedules schedules() {
         return new AsyncSchedules(this, codec, encodings);
+    }
+
+    /** A call that the server answers after so long at the latest, and that may be repeated. */
+    <Q, A> CompletableFuture<A> callWithin(MethodDescriptor<Q, A> method, Q request, Duration wait) {
+        return calls.call(method, request, true, wait.plus(deadline));
     }
 
     <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry) {

@@ -302,6 +302,111 @@ public final class Client implements Enqueuer, AutoCloseable {
         return Futures.await(async.unblockQueueKey(queue, key));
     }
 
+    /** {@link #retryJobs(JobFilter, RetryJobs)} as a dry run. */
+    public Operation retryJobs(JobFilter filter) {
+        return retryJobs(filter, RetryJobs.DRY_RUN);
+    }
+
+    /**
+     * Makes many jobs that have ended QUEUED again, by an operation that goes on without this program. Without {@code force}
+     * nothing changes, and the answer has how many match and some of them.
+     *
+     * @throws JobQueueException.FilterChanged not about as many as {@code expected} match
+     * @throws JobQueueException.QueueNotFound no job was ever enqueued in the queue to which they are to go
+     */
+    public Operation retryJobs(JobFilter filter, RetryJobs how) {
+        return Futures.await(async.retryJobs(filter, how));
+    }
+
+    /** {@link #cancelJobs(JobFilter, CancelJobs)} as a dry run. */
+    public Operation cancelJobs(JobFilter filter) {
+        return cancelJobs(filter, CancelJobs.DRY_RUN);
+    }
+
+    /**
+     * Cancels many jobs that have not ended, by an operation that goes on without this program. Without {@code force} nothing
+     * changes, and the answer has how many match and some of them.
+     *
+     * @throws JobQueueException.FilterChanged not about as many as {@code expected} match
+     */
+    public Operation cancelJobs(JobFilter filter, CancelJobs how) {
+        return Futures.await(async.cancelJobs(filter, how));
+    }
+
+    /** {@link #deleteJobs(JobFilter, DeleteJobs)} as a dry run. */
+    public Operation deleteJobs(JobFilter filter) {
+        return deleteJobs(filter, DeleteJobs.DRY_RUN);
+    }
+
+    /**
+     * Deletes many jobs that have ended, by an operation that goes on without this program. Without {@code force} nothing
+     * changes, and the answer has how many match and some of them.
+     *
+     * @throws JobQueueException.FilterChanged not about as many as {@code expected} match
+     */
+    public Operation deleteJobs(JobFilter filter, DeleteJobs how) {
+        return Futures.await(async.deleteJobs(filter, how));
+    }
+
+    /**
+     * Changes many jobs that wait, by an operation that goes on without this program. Without {@code force} nothing changes, and
+     * the answer has how many match and some of them.
+     *
+     * @throws JobQueueException.FilterChanged not about as many as {@code expected} match
+     * @throws JobQueueException.QueueNotFound no job was ever enqueued in the queue to which they are to go
+     * @throws JobQueueException.ServersDiffer an older server runs, which does not know such operations
+     */
+    public Operation updateJobs(JobFilter filter, UpdateJobs how) {
+        return Futures.await(async.updateJobs(filter, how));
+    }
+
+    /**
+     * Reads an operation.
+     *
+     * @throws JobQueueException.OperationNotFound there is none of this name
+     */
+    public Operation getOperation(String name) {
+        return Futures.await(async.getOperation(name));
+    }
+
+    /** The operations that are kept, newest first: your own, or with ADMIN those of the namespace. */
+    public List<Operation> listOperations() {
+        return Futures.await(async.listOperations());
+    }
+
+    /** {@link #waitOperation(String, Duration)} without end. */
+    public Operation waitOperation(String name) {
+        return waitOperation(name, Times.FOREVER);
+    }
+
+    /**
+     * Waits until an operation is done. After the timeout the answer is the operation as it then is.
+     *
+     * @throws JobQueueException.OperationNotFound there is none of this name
+     */
+    public Operation waitOperation(String name, Duration timeout) {
+        return Futures.await(async.waitOperation(name, timeout));
+    }
+
+    /**
+     * Asks an operation to stop after the step that it is in. What it has done stays done.
+     *
+     * @throws JobQueueException.OperationNotFound there is none of this name
+     */
+    public void cancelOperation(String name) {
+        Futures.await(async.cancelOperation(name));
+    }
+
+    /**
+     * Deletes an operation that is done.
+     *
+     * @throws JobQueueException.OperationNotDone it is not
+     * @throws JobQueueException.OperationNotFound there is none of this name
+     */
+    public void deleteOperation(String name) {
+        Futures.await(async.deleteOperation(name));
+    }
+
     /** The methods about schedules: jobs, and the times at which they are enqueued. */
     public Schedules schedules() {
         return new Schedules(async.schedules());

@@ -31,6 +31,8 @@ final class Errors {
             Map.entry("SCHEDULE_EXISTS", JobQueueException.ScheduleExists::new),
             Map.entry("SCHEDULES_FULL", JobQueueException.SchedulesFull::new),
             Map.entry("FILTER_CHANGED", JobQueueException.FilterChanged::new),
+            Map.entry("OPERATION_NOT_FOUND", JobQueueException.OperationNotFound::new),
+            Map.entry("OPERATION_NOT_DONE", JobQueueException.OperationNotDone::new),
             Map.entry("REQUEST_ID_REUSED", JobQueueException.RequestIdReused::new),
             Map.entry("WORKER_NOT_FOUND", JobQueueException.WorkerNotFound::new),
             Map.entry("JOB_TERMINAL", JobQueueException.JobTerminal::new),

@@ -162,6 +162,20 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
+    /** No operation has this name: it was never there, was deleted, is another's, or its retention has ended. */
+    public static final class OperationNotFound extends NotFound {
+        OperationNotFound(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The operation is not done: wait for it, or cancel it first. */
+    public static final class OperationNotDone extends JobQueueException {
+        OperationNotDone(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
     /**
      * The request id belongs to another request, whose operation is {@code metadata().get("operation")}: choose a new one.
      */

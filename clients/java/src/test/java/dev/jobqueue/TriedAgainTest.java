@@ -25,7 +25,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** Which calls of operators are made again while no server answers: those that change nothing when they are done twice. */
-@Timeout(30)
+@Timeout(120)
 class TriedAgainTest {
     private final BlockingQueue<String> asked = new LinkedBlockingQueue<>();
     private final Server server = start();
@@ -112,6 +112,43 @@ class TriedAgainTest {
         once.put("DeleteSchedule", () -> schedules.delete("s"));
         once.put("RunSchedule", () -> schedules.run("s"));
         once.put("BackfillSchedule", () -> schedules.backfill("s", span));
+        asks(1, once);
+    }
+
+    @Test
+    void ofChangesOfManyJobsDryRunsAndThoseThatHaveAnId() {
+        var filter = JobFilter.builder().everything().build();
+        var again = new LinkedHashMap<String, Runnable>();
+        again.put("RetryJobs", () -> client.retryJobs(filter));
+        again.put("CancelJobs", () -> client.cancelJobs(filter));
+        again.put("DeleteJobs", () -> client.deleteJobs(filter));
+        again.put(
+                "UpdateJobs",
+                () -> client.updateJobs(filter, UpdateJobs.builder().priority(1).build()));
+        again.put(
+                "RetryJobs by id",
+                () -> client.retryJobs(
+                        filter, RetryJobs.builder().force().requestId("r").build()));
+        again.put("GetOperation", () -> client.getOperation("operations/1"));
+        again.put("ListOperations", () -> client.listOperations());
+        again.put("WaitOperation", () -> client.waitOperation("operations/1"));
+        again.put("CancelOperation", () -> client.cancelOperation("operations/1"));
+        asks(2, again);
+        var once = new LinkedHashMap<String, Runnable>();
+        once.put(
+                "RetryJobs",
+                () -> client.retryJobs(filter, RetryJobs.builder().force().build()));
+        once.put(
+                "CancelJobs",
+                () -> client.cancelJobs(filter, CancelJobs.builder().force().build()));
+        once.put(
+                "DeleteJobs",
+                () -> client.deleteJobs(filter, DeleteJobs.builder().force().build()));
+        once.put(
+                "UpdateJobs",
+                () -> client.updateJobs(
+                        filter, UpdateJobs.builder().force().priority(1).build()));
+        once.put("DeleteOperation", () -> client.deleteOperation("operations/1"));
         asks(1, once);
     }
 }
