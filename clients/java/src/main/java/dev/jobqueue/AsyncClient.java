@@ -5,6 +5,7 @@ import dev.jobqueue.v1.BulkGrpc;
 import dev.jobqueue.v1.CancelJobRequest;
 import dev.jobqueue.v1.CancelJobResponse;
 import dev.jobqueue.v1.DeleteJobRequest;
+import dev.jobqueue.v1.DrainWorkerRequest;
 import dev.jobqueue.v1.EnqueueJobRequest;
 import dev.jobqueue.v1.ExplainJobRequest;
 import dev.jobqueue.v1.GetJobRequest;
@@ -12,6 +13,7 @@ import dev.jobqueue.v1.GetJobResponse;
 import dev.jobqueue.v1.GetQueueDemandRequest;
 import dev.jobqueue.v1.GetQueueKeyRequest;
 import dev.jobqueue.v1.GetQueueRequest;
+import dev.jobqueue.v1.GetWorkerRequest;
 import dev.jobqueue.v1.InsightGrpc;
 import dev.jobqueue.v1.JobQueueGrpc;
 import dev.jobqueue.v1.ListKindsRequest;
@@ -447,6 +449,40 @@ public final class AsyncClient {
     public CompletableFuture<QueueDemand> getQueueDemand(String name) {
         var request = GetQueueDemandRequest.newBuilder().setQueue(name).build();
         return Futures.map(call(InsightGrpc.getGetQueueDemandMethod(), request, true), QueueDemand::of);
+    }
+
+    /** See {@link Client#listWorkers}. */
+    public CompletableFuture<List<WorkerSession>> listWorkers(WorkerFilter filter) {
+        return pages(token ->
+                Futures.map(call(InsightGrpc.getListWorkersMethod(), filter.message(PAGE, token), true), answer -> {
+                    var workers = answer.getWorkersList().stream()
+                            .map(WorkerSession::of)
+                            .toList();
+                    return Map.entry(workers, answer.getNextPageToken());
+                }));
+    }
+
+    /** See {@link Client#getWorker}. */
+    public CompletableFuture<WorkerSession> getWorker(String sessionId) {
+        var request = GetWorkerRequest.newBuilder().setSessionId(sessionId).build();
+        return Futures.map(
+                call(InsightGrpc.getGetWorkerMethod(), request, true), answer -> WorkerSession.of(answer.getWorker()));
+    }
+
+    /** See {@link Client#drainWorker(String)}. */
+    public CompletableFuture<WorkerSession> drainWorker(String sessionId) {
+        return drainWorker(sessionId, "");
+    }
+
+    /** See {@link Client#drainWorker(String, String)}. */
+    public CompletableFuture<WorkerSession> drainWorker(String sessionId, String reason) {
+        var request = DrainWorkerRequest.newBuilder()
+                .setSessionId(sessionId)
+                .setReason(reason)
+                .build();
+        return Futures.map(
+                call(InsightGrpc.getDrainWorkerMethod(), request, true),
+                answer -> WorkerSession.of(answer.getWorker()));
     }
 
     /** See {@link Client#pauseQueue(String)}. */

@@ -246,6 +246,36 @@ public final class Client implements Enqueuer, AutoCloseable {
         return Futures.await(async.getQueueDemand(name));
     }
 
+    /** The workers of all servers that match, those first that came last. */
+    public List<WorkerSession> listWorkers(WorkerFilter filter) {
+        return Futures.await(async.listWorkers(filter));
+    }
+
+    /**
+     * Reads a worker, with the jobs that it holds.
+     *
+     * @throws JobQueueException.WorkerNotFound no open session has this number
+     */
+    public WorkerSession getWorker(String sessionId) {
+        return Futures.await(async.getWorker(sessionId));
+    }
+
+    /** {@link #drainWorker(String, String)} without a reason. */
+    public WorkerSession drainWorker(String sessionId) {
+        return drainWorker(sessionId, "");
+    }
+
+    /**
+     * Gives a worker no more jobs, for good. It finishes what it holds; then its operator stops it. The reason is for people.
+     *
+     * @throws JobQueueException.WorkerNotFound no open session has this number
+     * @throws JobQueueException.NotAllowed it takes something on which these credentials permit no OPERATE
+     * @throws JobQueueException.ServersDiffer an older server runs, which would give it jobs all the same
+     */
+    public WorkerSession drainWorker(String sessionId, String reason) {
+        return Futures.await(async.drainWorker(sessionId, reason));
+    }
+
     /** {@link #pauseQueue(String, String)} without a reason. */
     public Queue pauseQueue(String name) {
         return pauseQueue(name, "");

@@ -151,4 +151,13 @@ class TriedAgainTest {
         once.put("DeleteOperation", () -> client.deleteOperation("operations/1"));
         asks(1, once);
     }
+
+    @Test
+    void ofWorkersAll() {
+        var again = new LinkedHashMap<String, Runnable>();
+        again.put("ListWorkers", () -> client.listWorkers(WorkerFilter.ALL));
+        again.put("GetWorker", () -> client.getWorker("1"));
+        again.put("DrainWorker", () -> client.drainWorker("1"));
+        asks(2, again);
+    }
 }
