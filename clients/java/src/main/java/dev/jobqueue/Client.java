@@ -291,7 +291,10 @@ public final class Client implements Enqueuer, AutoCloseable {
         return Futures.await(async.resumeQueue(name));
     }
 
-    /** Changes what a queue allows of its jobs, and of those of one key. All servers know it when this returns. */
+    /**
+     * Changes what a queue allows of its jobs, and of those of one key, and how long it keeps ended ones. All servers know it
+     * when this returns.
+     */
     public Queue updateQueue(String name, QueueChange change) {
         return Futures.await(async.updateQueue(name, change));
     }

@@ -15,7 +15,8 @@ import java.util.Optional;
  * @param keyPolicy what it allows of the jobs of one key; empty: keys are marks, and limit nothing
  * @param maxWaiting how many of its jobs may wait before enqueues are refused; 0: any number
  * @param limits what it allows of all its jobs together; empty: their workers alone limit them
- * @param etag stands for this version of keyPolicy, maxWaiting and limits, for {@link Client#updateQueue}
+ * @param retention how long its jobs can be read after their end; empty: as long as those of every queue
+ * @param etag stands for this version of keyPolicy, maxWaiting, limits and retention, for {@link Client#updateQueue}
  */
 public record Queue(
         String name,
@@ -26,6 +27,7 @@ public record Queue(
         Optional<KeyPolicy> keyPolicy,
         int maxWaiting,
         Optional<Limits> limits,
+        Optional<Retention> retention,
         String etag) {
     /** Keeps copies of the maps. */
     public Queue {
@@ -51,6 +53,7 @@ public record Queue(
                 policy,
                 message.getMaxWaiting(),
                 limits,
+                message.hasRetention() ? Optional.of(Retention.of(message.getRetention())) : Optional.empty(),
                 message.getEtag());
     }
 }
