@@ -10,6 +10,7 @@ import dev.jobqueue.v1.EnqueueJobRequest;
 import dev.jobqueue.v1.ExplainJobRequest;
 import dev.jobqueue.v1.GetJobRequest;
 import dev.jobqueue.v1.GetJobResponse;
+import dev.jobqueue.v1.GetOverviewRequest;
 import dev.jobqueue.v1.GetQueueDemandRequest;
 import dev.jobqueue.v1.GetQueueKeyRequest;
 import dev.jobqueue.v1.GetQueueRequest;
@@ -18,6 +19,7 @@ import dev.jobqueue.v1.InsightGrpc;
 import dev.jobqueue.v1.JobQueueGrpc;
 import dev.jobqueue.v1.ListKindsRequest;
 import dev.jobqueue.v1.ListQueuesRequest;
+import dev.jobqueue.v1.ListServersRequest;
 import dev.jobqueue.v1.PauseQueueRequest;
 import dev.jobqueue.v1.PayloadFormat;
 import dev.jobqueue.v1.PutKindRequest;
@@ -332,6 +334,30 @@ public final class AsyncClient {
     public CompletableFuture<Explanation> explain(String id) {
         var request = ExplainJobRequest.newBuilder().setId(id).build();
         return Futures.map(call(InsightGrpc.getExplainJobMethod(), request, true), Explanation::of);
+    }
+
+    /** See {@link Client#overview}. */
+    public CompletableFuture<Overview> overview() {
+        return Futures.map(
+                call(InsightGrpc.getGetOverviewMethod(), GetOverviewRequest.getDefaultInstance(), true),
+                answer -> Overview.of(answer.getOverview()));
+    }
+
+    /** See {@link Client#stats}. */
+    public CompletableFuture<Stats> stats(StatsQuery query) {
+        return Futures.map(call(InsightGrpc.getQueryStatsMethod(), query.message(), true), Stats::of);
+    }
+
+    /** See {@link Client#countJobs}. */
+    public CompletableFuture<JobCount> countJobs(Filter filter) {
+        return Futures.map(call(InsightGrpc.getCountJobsMethod(), filter.count(), true), JobCount::of);
+    }
+
+    /** See {@link Client#listServers}. */
+    public CompletableFuture<List<ServerInfo>> listServers() {
+        return Futures.map(
+                call(InsightGrpc.getListServersMethod(), ListServersRequest.getDefaultInstance(), true),
+                answer -> answer.getServersList().stream().map(ServerInfo::of).toList());
     }
 
     /** See {@link Client#putKind}. */

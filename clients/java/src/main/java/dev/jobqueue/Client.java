@@ -189,6 +189,43 @@ public final class Client implements Enqueuer, AutoCloseable {
         return new Watch(calls.channel, calls.options, filter, deadline, codec, encodings);
     }
 
+    /** Asks how the queues are doing: what happens, what waits, who works, what is wrong. */
+    public Overview overview() {
+        return Futures.await(async.overview());
+    }
+
+    /**
+     * Asks so every 2 s; nothing is sent before the watch is used. It goes on until it is closed, and tries for as long as the
+     * deadline while no server answers.
+     */
+    public OverviewWatch watchOverview() {
+        return new OverviewWatch(calls.channel, calls.options, deadline);
+    }
+
+    /**
+     * Asks what happened to jobs in a time, in steps.
+     *
+     * @throws JobQueueException.InvalidRequest {@code since} is not before {@code until}, or the step makes more than 720 points
+     */
+    public Stats stats(StatsQuery query) {
+        return Futures.await(async.stats(query));
+    }
+
+    /**
+     * Counts the jobs that {@link #list} lists.
+     *
+     * <p>The server counts for 2 s at most, and keeps the answer for a minute. It reads each job, so it is for a single
+     * question; for what is shown all the time there are {@link #overview} and {@link #stats}.
+     */
+    public JobCount countJobs(Filter filter) {
+        return Futures.await(async.countJobs(filter));
+    }
+
+    /** The servers that run on the database, by name. */
+    public List<ServerInfo> listServers() {
+        return Futures.await(async.listServers());
+    }
+
     /** Declares a kind, or replaces it as a whole. */
     public Kind putKind(Kind kind) {
         return Futures.await(async.putKind(kind));

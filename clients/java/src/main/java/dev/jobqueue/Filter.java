@@ -1,5 +1,6 @@
 package dev.jobqueue;
 
+import dev.jobqueue.v1.CountJobsRequest;
 import dev.jobqueue.v1.JobView;
 import dev.jobqueue.v1.ListJobsRequest;
 import dev.jobqueue.v1.PayloadFormat;
@@ -24,6 +25,22 @@ public final class Filter {
 
     ListJobsRequest request(String pageToken) {
         return request.toBuilder().setPageToken(pageToken).build();
+    }
+
+    /** The jobs that it lists, to be counted. */
+    CountJobsRequest count() {
+        var count = CountJobsRequest.newBuilder()
+                .setQueue(request.getQueue())
+                .setKind(request.getKind())
+                .addAllStatus(request.getStatusList())
+                .addAllLabels(request.getLabelsList());
+        if (request.hasCreatedAfter()) {
+            count.setCreatedAfter(request.getCreatedAfter());
+        }
+        if (request.hasCreatedBefore()) {
+            count.setCreatedBefore(request.getCreatedBefore());
+        }
+        return count.build();
     }
 
     /** Describes the jobs to list. */

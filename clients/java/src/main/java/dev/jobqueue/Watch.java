@@ -177,12 +177,7 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
             token = "";
             return;
         }
-        // Cut, and not by a JobQueue server that had something to say.
-        var cut = failure.reason().isEmpty()
-                && (failure.code() == Code.CANCELLED
-                        || failure.code() == Code.INTERNAL
-                        || failure.code() == Code.UNKNOWN);
-        var wait = cut ? waits.next() : Calls.pauseAfter(failure, waits);
+        var wait = isCut(failure) ? waits.next() : Calls.pauseAfter(failure, waits);
         if (wait < 0) {
             throw failure;
         }
@@ -200,6 +195,14 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
             throw interrupted();
         }
         channel.resetConnectBackoff();
+    }
+
+    /** Whether a stream was cut, and not by a JobQueue server that had something to say. */
+    static boolean isCut(JobQueueException failure) {
+        return failure.reason().isEmpty()
+                && (failure.code() == Code.CANCELLED
+                        || failure.code() == Code.INTERNAL
+                        || failure.code() == Code.UNKNOWN);
     }
 
     private CancellationException interrupted() {

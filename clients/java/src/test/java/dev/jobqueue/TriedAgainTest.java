@@ -160,4 +160,15 @@ class TriedAgainTest {
         again.put("DrainWorker", () -> client.drainWorker("1"));
         asks(2, again);
     }
+
+    @Test
+    void ofStatisticsAll() {
+        var again = new LinkedHashMap<String, Runnable>();
+        again.put("GetOverview", () -> client.overview());
+        again.put("WatchOverview", () -> client.watchOverview().next());
+        again.put("QueryStats", () -> client.stats(StatsQuery.LAST_HOUR));
+        again.put("CountJobs", () -> client.countJobs(Filter.ALL));
+        again.put("ListServers", () -> client.listServers());
+        asks(2, again);
+    }
 }
