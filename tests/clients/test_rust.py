@@ -126,8 +126,9 @@ def test_no_address_is_in_the_versions_that_are_tested() -> None:
         (ROOT / "docs" / "kinds.md", CRATE, ["examples/mail.rs"]),
         (ROOT / "docs" / "testing.md", CRATE, ["tests/reports.rs", "tests/welcomes.rs"]),
         (ROOT / "docs" / "middleware.md", CRATE, ["tests/tenants.rs"]),
+        (ROOT / "docs" / "schedules.md", CRATE, ["examples/nightly.rs"]),
     ],
-    ids=["readme", "kinds", "testing", "middleware"],
+    ids=["readme", "kinds", "testing", "middleware", "schedules"],
 )
 def test_a_page_shows_programs_as_they_are(page: Path, folder: Path, names: list[str]) -> None:
     shown = re.findall(r"```rust (\S+)\n(.*?)```", page.read_text(), re.DOTALL)
@@ -159,6 +160,16 @@ async def test_the_example_of_a_typed_kind_sends_a_mail(
     processes.append(mail)
     await mail.line("2 for ada@example.org 5")
     assert await mail.ended() == 0
+
+
+async def test_the_example_of_a_schedule_runs_it(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    nightly = Process([str(BUILT / "examples" / "nightly"), address], tmp_path / "nightly.log", {})
+    processes.append(nightly)
+    await nightly.line("Fired SkippedOverlap")
+    await nightly.line("2 runs, the newest ByHand")
+    assert await nightly.ended() == 0
 
 
 async def test_a_handler_that_panics_fails_its_job_and_the_worker_goes_on(

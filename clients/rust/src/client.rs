@@ -17,6 +17,7 @@ use crate::environment::{self, Environment};
 use crate::errors::Error;
 use crate::job::{Job, NewJob, job_of, new_job_message};
 use crate::jobs::{Cancellation, EnqueueResult, Filter, JobPage};
+use crate::longrunning::operations_client::OperationsClient;
 use crate::middleware::{Middleware, Middlewares};
 use crate::telling::Telling;
 use crate::unique::unique_action;
@@ -24,12 +25,13 @@ use crate::v1;
 use crate::v1::insight_client::InsightClient;
 use crate::v1::job_queue_client::JobQueueClient;
 use crate::v1::queue_admin_client::QueueAdminClient;
+use crate::v1::schedules_client::SchedulesClient;
 use crate::watch::{Watch, WatchFilter};
 use crate::worker::Observer;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
-/// The longest that one call of WaitJob waits; more is done by calling again.
-const ONE_WAIT: Duration = Duration::from_secs(30);
+/// The longest that one call of WaitJob or WaitOperation waits; more is done by calling again.
+pub(crate) const ONE_WAIT: Duration = Duration::from_secs(30);
 
 /// Jobs as [`Client::list`] and [`Watch::into_stream`] tell them.
 pub type JobStream = BoxStream<'static, Result<Job, Error>>;
@@ -87,6 +89,10 @@ impl ClientBuilder {
             admin: QueueAdminClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES),
+            operations: OperationsClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES),
+            schedules: SchedulesClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES)
+                .max_encoding_message_size(MESSAGE_BYTES),
             insight: InsightClient::new(channel),
             access: self.access,
             deadline: self.deadline,
@@ -106,6 +112,8 @@ impl ClientBuilder {
 pub struct Client {
     pub(crate) jobs: JobQueueClient<Channel>,
     pub(crate) admin: QueueAdminClient<Channel>,
+    pub(crate) operations: OperationsClient<Channel>,
+    pub(crate) schedules: SchedulesClient<Channel>,
     pub(crate) insight: InsightClient<Channel>,
     pub(crate) access: Access,
     pub(crate) deadline: Duration,

@@ -16,6 +16,16 @@ pub(crate) fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or_default()
 }
 
+/// As `whole`, of 64 bits.
+pub(crate) fn long(number: Option<u64>) -> i64 {
+    number.map_or(0, |number| i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// As `count`, of 64 bits.
+pub(crate) fn total(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
 /// One of ages that no message can hold stays out of every range.
 pub(crate) fn duration_message(duration: Duration) -> prost_types::Duration {
     duration.try_into().unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })

@@ -38,6 +38,12 @@ pub enum ErrorKind {
     FilterChanged,
     /// No open session has this number: it never existed, has ended, or takes nothing that may be read. Is a `NotFound` too.
     WorkerNotFound,
+    /// No operation has this name: it never existed, was deleted, or its retention has ended. Is a `NotFound` too.
+    OperationNotFound,
+    /// The operation goes on: cancel it or wait for it first.
+    OperationNotDone,
+    /// The request id belongs to another request: `operation` in [`Error::metadata`] names its operation.
+    RequestIdReused,
     /// The job has ended and can't be cancelled: `status` in [`Error::metadata`] says how it ended.
     JobTerminal,
     /// The job is not over: wait for it or cancel it first.
@@ -115,6 +121,9 @@ impl ErrorKind {
             "SCHEDULES_FULL" => Self::SchedulesFull,
             "FILTER_CHANGED" => Self::FilterChanged,
             "WORKER_NOT_FOUND" => Self::WorkerNotFound,
+            "OPERATION_NOT_FOUND" => Self::OperationNotFound,
+            "OPERATION_NOT_DONE" => Self::OperationNotDone,
+            "REQUEST_ID_REUSED" => Self::RequestIdReused,
             "JOB_TERMINAL" => Self::JobTerminal,
             "JOB_NOT_TERMINAL" => Self::JobNotTerminal,
             "JOB_NOT_HELD" => Self::JobNotHeld,
@@ -154,7 +163,11 @@ impl ErrorKind {
     fn general(self) -> Self {
         match self {
             Self::PayloadInvalid | Self::TooLarge | Self::KindUnknown => Self::InvalidRequest,
-            Self::JobNotFound | Self::QueueNotFound | Self::ScheduleNotFound | Self::WorkerNotFound => Self::NotFound,
+            Self::JobNotFound
+            | Self::QueueNotFound
+            | Self::ScheduleNotFound
+            | Self::WorkerNotFound
+            | Self::OperationNotFound => Self::NotFound,
             Self::SessionEnded => Self::SessionUnknown,
             Self::Unauthenticated | Self::NamespaceDisabled => Self::NotAllowed,
             other => other,
@@ -394,5 +407,9 @@ mod tests {
         assert_eq!(ErrorKind::of_reason("WORKER_NOT_FOUND"), Some(ErrorKind::WorkerNotFound));
         assert_eq!(ErrorKind::WorkerNotFound.general(), ErrorKind::NotFound);
         assert_eq!(ErrorKind::of_reason("FILTER_CHANGED"), Some(ErrorKind::FilterChanged));
+        assert_eq!(ErrorKind::of_reason("OPERATION_NOT_FOUND"), Some(ErrorKind::OperationNotFound));
+        assert_eq!(ErrorKind::OperationNotFound.general(), ErrorKind::NotFound);
+        assert_eq!(ErrorKind::of_reason("OPERATION_NOT_DONE"), Some(ErrorKind::OperationNotDone));
+        assert_eq!(ErrorKind::of_reason("REQUEST_ID_REUSED"), Some(ErrorKind::RequestIdReused));
     }
 }

@@ -60,10 +60,14 @@ mod jobs;
 mod json;
 mod middleware;
 mod new_jobs;
+mod operations;
 #[cfg(feature = "otel")]
 mod otel;
 mod outcomes;
+mod pages;
 mod queue_keys;
+mod schedule_calls;
+mod schedules;
 mod telling;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -93,11 +97,17 @@ pub use job::{FailedAttempt, Job, JobProgress, NewJob};
 pub use jobs::{Cancellation, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
 pub use json::{IntoOutput, Json, JsonText};
 pub use middleware::{ForKinds, Middleware, Next, NextEnqueue, for_kinds};
+pub use operations::{BulkState, Operation};
 #[cfg(feature = "otel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
 pub use otel::OpenTelemetry;
 pub use outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
 pub use queue_keys::{KeyFilter, KeyHolder, QueueKey, QueueKeyChange, QueueKeys};
+pub use schedule_calls::{ScheduleRunStream, ScheduleStream, Schedules};
+pub use schedules::{
+    Backfill, CatchUp, NewSchedule, Overlap, RunCause, RunOutcome, Schedule, ScheduleChange, ScheduleFilter,
+    SchedulePolicy, ScheduleRun, ScheduleSpec, ScheduleTick, TickRule,
+};
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use tls::Tls;

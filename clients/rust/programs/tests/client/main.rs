@@ -7,6 +7,7 @@ mod kinds;
 mod line;
 mod middleware;
 mod repeated;
+mod schedules;
 mod testing;
 mod tokens;
 mod typed;
