@@ -127,8 +127,9 @@ def test_no_address_is_in_the_versions_that_are_tested() -> None:
         (ROOT / "docs" / "testing.md", CRATE, ["tests/reports.rs", "tests/welcomes.rs"]),
         (ROOT / "docs" / "middleware.md", CRATE, ["tests/tenants.rs"]),
         (ROOT / "docs" / "schedules.md", CRATE, ["examples/nightly.rs"]),
+        (ROOT / "docs" / "bulk.md", CRATE, ["examples/redrive.rs"]),
     ],
-    ids=["readme", "kinds", "testing", "middleware", "schedules"],
+    ids=["readme", "kinds", "testing", "middleware", "schedules", "bulk"],
 )
 def test_a_page_shows_programs_as_they_are(page: Path, folder: Path, names: list[str]) -> None:
     shown = re.findall(r"```rust (\S+)\n(.*?)```", page.read_text(), re.DOTALL)
@@ -170,6 +171,16 @@ async def test_the_example_of_a_schedule_runs_it(
     await nightly.line("Fired SkippedOverlap")
     await nightly.line("2 runs, the newest ByHand")
     assert await nightly.ended() == 0
+
+
+async def test_the_example_of_many_jobs_retries_them(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    redrive = Process([str(BUILT / "examples" / "redrive"), address], tmp_path / "redrive.log", {})
+    processes.append(redrive)
+    await redrive.line("2 jobs match")
+    await redrive.line("2 jobs retried")
+    assert await redrive.ended() == 0
 
 
 async def test_a_handler_that_panics_fails_its_job_and_the_worker_goes_on(

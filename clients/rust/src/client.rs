@@ -22,6 +22,7 @@ use crate::middleware::{Middleware, Middlewares};
 use crate::telling::Telling;
 use crate::unique::unique_action;
 use crate::v1;
+use crate::v1::bulk_client::BulkClient;
 use crate::v1::insight_client::InsightClient;
 use crate::v1::job_queue_client::JobQueueClient;
 use crate::v1::queue_admin_client::QueueAdminClient;
@@ -89,6 +90,7 @@ impl ClientBuilder {
             admin: QueueAdminClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES),
+            bulk: BulkClient::new(channel.clone()),
             operations: OperationsClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES),
             schedules: SchedulesClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES)
@@ -112,6 +114,7 @@ impl ClientBuilder {
 pub struct Client {
     pub(crate) jobs: JobQueueClient<Channel>,
     pub(crate) admin: QueueAdminClient<Channel>,
+    pub(crate) bulk: BulkClient<Channel>,
     pub(crate) operations: OperationsClient<Channel>,
     pub(crate) schedules: SchedulesClient<Channel>,
     pub(crate) insight: InsightClient<Channel>,

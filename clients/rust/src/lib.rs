@@ -48,6 +48,7 @@ mod access;
 mod admin;
 mod backoff;
 mod batches;
+mod bulk;
 mod calls;
 mod client;
 mod convert;
@@ -89,6 +90,7 @@ mod worker;
 
 pub use access::Access;
 pub use admin::{HoldDepth, KeyOrder, KeyPolicy, Kind, Limits, OnKeyFailure, Queue, QueueChange, QueueDepth, Rate};
+pub use bulk::{CancelJobs, DeleteJobs, JobFilter, RetryJobs, UpdateJobs};
 pub use client::{Client, ClientBuilder, JobStream};
 pub use enqueue::Enqueue;
 pub use errors::{Error, ErrorKind, FieldViolation};

@@ -2,6 +2,7 @@
 //! the server's address is in `JOBQUEUE_SERVER`, in `JOBQUEUE_GATE` that of one before it which takes each token once.
 
 mod admin;
+mod bulk;
 mod jobs;
 mod kinds;
 mod line;
