@@ -87,6 +87,7 @@ pub mod longrunning;
 pub mod v1;
 mod watch;
 mod worker;
+mod worker_sessions;
 
 pub use access::Access;
 pub use admin::{HoldDepth, KeyOrder, KeyPolicy, Kind, Limits, OnKeyFailure, Queue, QueueChange, QueueDepth, Rate};
@@ -122,6 +123,7 @@ pub use typed::{JobKind, KindDeclaration, SyncedKind, UpcastError};
 pub use unique::{OnConflict, Unique, UniqueAction, UniqueField, UniqueScope, Until};
 pub use watch::{Watch, WatchFilter};
 pub use worker::{Attempt, AttemptOutcome, LeasedJob, Observer, Worker, WorkerBuilder, WorkerState, WorkerStatus};
+pub use worker_sessions::{HeldJob, SessionState, WorkerDrain, WorkerFilter, WorkerSession};
 
 /// The version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

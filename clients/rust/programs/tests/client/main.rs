@@ -13,6 +13,7 @@ mod testing;
 mod tokens;
 mod typed;
 mod watching;
+mod workers;
 
 use std::env;
 use std::error::Error as StdError;
