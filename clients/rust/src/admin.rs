@@ -69,7 +69,9 @@ pub struct Queue {
     pub max_waiting: Option<u32>,
     /// What it allows of all its jobs together. `None`: their workers alone limit them.
     pub limits: Option<Limits>,
-    /// Stands for this version of its `key_policy`, `max_waiting` and `limits`, for [`Client::update_queue`].
+    /// How long its jobs can be read after their end. `None`: as those of every queue.
+    pub retention: Option<Retention>,
+    /// Stands for this version of its `key_policy`, `max_waiting`, `limits` and `retention`, for [`Client::update_queue`].
     pub etag: String,
 }
 
@@ -80,6 +82,17 @@ pub struct Limits {
     pub max_running: Option<u32>,
     /// How many of them start in a time, over all workers and servers.
     pub rate: Option<Rate>,
+}
+
+/// How long jobs of a queue can be read after their end, by the status of that end. `None`: as those of every queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Of those that ended as SUCCEEDED, 1 h to 3650 days.
+    pub succeeded: Option<Duration>,
+    /// Of those that ended as FAILED_PERMANENT, 1 h to 3650 days.
+    pub failed_permanent: Option<Duration>,
+    /// Of those that ended as CANCELLED, 1 h to 3650 days.
+    pub cancelled: Option<Duration>,
 }
 
 /// What a queue allows of the jobs of one key ([`NewJob::key`](crate::NewJob::key)). `None`: no limit.
@@ -147,6 +160,11 @@ pub struct QueueChange {
     pub limits: Option<Limits>,
     /// The fields of `limits` that are changed, such as `rate`. Empty: all.
     pub limit_fields: Vec<String>,
+    /// How long its jobs can be read after their end. Empty: as those of every queue. `None`: it stays, but for what
+    /// `retention_fields` names.
+    pub retention: Option<Retention>,
+    /// The fields of `retention` that are changed, such as `succeeded`. Empty: all.
+    pub retention_fields: Vec<String>,
     /// [`Queue::etag`]: the queue is changed only if it still has it. Empty: whatever was changed since.
     pub etag: String,
     /// A queue that was never used is made.
@@ -304,6 +322,7 @@ impl Client {
     /// # Errors
     ///
     /// `QueueNotFound`: no job was ever enqueued in it. `EtagMismatch`: it was changed since its etag was read.
+    /// `ServersDiffer`: an older server runs, which would not keep to it.
     pub async fn update_queue(&self, name: &str, change: QueueChange) -> Result<Queue, Error> {
         let mut paths: Vec<_> = change.fields.iter().map(|each| format!("key_policy.{each}")).collect();
         if change.key_policy.is_some() && paths.is_empty() {
@@ -316,6 +335,10 @@ impl Client {
         if change.limits.is_some() && change.limit_fields.is_empty() {
             paths.push("limits".to_owned());
         }
+        paths.extend(change.retention_fields.iter().map(|each| format!("retention.{each}")));
+        if change.retention.is_some() && change.retention_fields.is_empty() {
+            paths.push("retention".to_owned());
+        }
         // A change that is made twice finds the etag of the first.
         let repeat = change.etag.is_empty();
         let queue = v1::Queue {
@@ -323,6 +346,7 @@ impl Client {
             key_policy: change.key_policy.map(key_policy_message),
             max_waiting: whole(change.max_waiting),
             limits: change.limits.map(limits_message),
+            retention: change.retention.map(retention_message),
             etag: change.etag,
             ..v1::Queue::default()
         };
@@ -412,6 +436,22 @@ fn limits_of(message: v1::Limits) -> Limits {
     Limits { max_running: Some(count(message.max_running)).filter(|most| *most > 0), rate: message.rate.map(rate_of) }
 }
 
+fn retention_message(retention: Retention) -> v1::Retention {
+    v1::Retention {
+        succeeded: retention.succeeded.map(duration_message),
+        failed_permanent: retention.failed_permanent.map(duration_message),
+        cancelled: retention.cancelled.map(duration_message),
+    }
+}
+
+fn retention_of(message: v1::Retention) -> Retention {
+    Retention {
+        succeeded: duration_of(message.succeeded.as_ref()),
+        failed_permanent: duration_of(message.failed_permanent.as_ref()),
+        cancelled: duration_of(message.cancelled.as_ref()),
+    }
+}
+
 fn kind_message(kind: Kind) -> v1::Kind {
     v1::Kind {
         name: kind.name,
@@ -466,6 +506,7 @@ fn queue_of(message: v1::Queue) -> Queue {
         key_policy: message.key_policy.map(key_policy_of),
         max_waiting: Some(count(message.max_waiting)).filter(|most| *most > 0),
         limits: message.limits.map(limits_of),
+        retention: message.retention.map(retention_of),
         etag: message.etag,
     }
 }

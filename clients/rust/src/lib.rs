@@ -90,7 +90,9 @@ mod worker;
 mod worker_sessions;
 
 pub use access::Access;
-pub use admin::{HoldDepth, KeyOrder, KeyPolicy, Kind, Limits, OnKeyFailure, Queue, QueueChange, QueueDepth, Rate};
+pub use admin::{
+    HoldDepth, KeyOrder, KeyPolicy, Kind, Limits, OnKeyFailure, Queue, QueueChange, QueueDepth, Rate, Retention,
+};
 pub use bulk::{CancelJobs, DeleteJobs, JobFilter, RetryJobs, UpdateJobs};
 pub use client::{Client, ClientBuilder, JobStream};
 pub use enqueue::Enqueue;

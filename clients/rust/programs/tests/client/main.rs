@@ -8,6 +8,7 @@ mod kinds;
 mod line;
 mod middleware;
 mod repeated;
+mod retention;
 mod schedules;
 mod testing;
 mod tokens;
