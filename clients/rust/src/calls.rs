@@ -122,3 +122,9 @@ pub(crate) fn pause_after(failure: &Error, waits: &mut Backoff) -> Option<Durati
         _ => None,
     }
 }
+
+/// As `pause_after`, of a stream: one that was cut, and not by a JobQueue server that had something to say, is opened again.
+pub(crate) fn pause_of_stream(failure: &Error, waits: &mut Backoff) -> Option<Duration> {
+    let cut = failure.reason().is_empty() && matches!(failure.code(), Code::Cancelled | Code::Internal | Code::Unknown);
+    pause_after(failure, waits).or_else(|| cut.then(|| waits.next()))
+}

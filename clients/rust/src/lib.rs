@@ -65,6 +65,7 @@ mod operations;
 #[cfg(feature = "otel")]
 mod otel;
 mod outcomes;
+mod overview;
 mod pages;
 mod queue_keys;
 mod schedule_calls;
@@ -107,6 +108,10 @@ pub use operations::{BulkState, Operation};
 #[cfg_attr(docsrs, doc(cfg(feature = "otel")))]
 pub use otel::OpenTelemetry;
 pub use outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
+pub use overview::{
+    Depth, Flow, GroupBy, JobCount, Overview, OverviewStream, OverviewWarning, Point, QueueOverview, QueuePause,
+    Series, ServerInfo, StatTotals, Stats, StatsQuery, WarningCode, WorkersOverview,
+};
 pub use queue_keys::{KeyFilter, KeyHolder, QueueKey, QueueKeyChange, QueueKeys};
 pub use schedule_calls::{ScheduleRunStream, ScheduleStream, Schedules};
 pub use schedules::{

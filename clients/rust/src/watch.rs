@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Request, Streaming};
 
 use crate::backoff::Backoff;
-use crate::calls::pause_after;
+use crate::calls::pause_of_stream;
 use crate::client::{Client, JobStream};
 use crate::convert::{label_filter, view_of};
 use crate::errors::{Error, ErrorKind};
@@ -173,12 +173,8 @@ impl Watch {
             self.request.resume_token.clear();
             return Ok(());
         }
-        let cut = error.reason().is_empty() && matches!(error.code(), Code::Cancelled | Code::Internal | Code::Unknown);
-        let wait = match pause_after(&error, &mut self.waits) {
-            Some(wait) => wait,
-            // Cut, and not by a JobQueue server that had something to say.
-            None if cut => self.waits.next(),
-            None => return Err(error),
+        let Some(wait) = pause_of_stream(&error, &mut self.waits) else {
+            return Err(error);
         };
         let away_since = *self.away_since.get_or_insert_with(Instant::now);
         if away_since.elapsed() + wait >= self.patience {

@@ -7,6 +7,7 @@ mod jobs;
 mod kinds;
 mod line;
 mod middleware;
+mod overview;
 mod repeated;
 mod retention;
 mod schedules;
