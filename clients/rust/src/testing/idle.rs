@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::scope::{LIVE, POLL, TestScope};
 use crate::errors::{Error, ErrorKind};
+use crate::insight::Explanation;
 use crate::job::Job;
 use crate::jobs::Status;
 use crate::outcomes::{Ending, Failed, HandlerError, HandlerResult, Stop};
@@ -250,8 +251,7 @@ impl<'a> Working<'a> {
             match self.scope.client.explain(&job.id).await {
                 Err(error) if error.is(ErrorKind::JobNotFound) => return Ok(true),
                 found => {
-                    let codes: Vec<&str> = found?.reasons.iter().map(|reason| reason.code).collect();
-                    if starts_soon(&codes, self.options.failures) {
+                    if goes_on(job.status, &found?, self.options.failures) {
                         return Ok(true);
                     }
                 }
@@ -298,6 +298,13 @@ fn may_be_due(run_at: Option<SystemTime>, now: SystemTime) -> bool {
     run_at.is_none_or(|moment| moment <= now + CLOCKS_DIFFER)
 }
 
+/// Whether a job that waited in one look has gone on before the next, or starts by itself.
+fn goes_on(seen: Status, now: &Explanation, failures: Failures) -> bool {
+    let codes: Vec<&str> = now.reasons.iter().map(|reason| reason.code).collect();
+    // What holds it now is not what held it then.
+    now.status != seen || starts_soon(&codes, failures)
+}
+
 /// Whether a job that waits starts by itself, by the codes of what a server says that it waits for.
 fn starts_soon(codes: &[&str], failures: Failures) -> bool {
     if codes.contains(&BACKOFF) && failures == Failures::Retry {
@@ -342,12 +349,32 @@ fn ordinary(failed: &Failed) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::insight::Reason;
 
     #[test]
     fn the_server_says_what_is_due_unless_it_is_more_than_a_minute_ahead() {
         let (now, second) = (SystemTime::now(), Duration::from_secs(1));
         assert!(may_be_due(None, now) && may_be_due(Some(now - 3600 * second), now));
         assert!(may_be_due(Some(now + 59 * second), now) && !may_be_due(Some(now + 61 * second), now));
+    }
+
+    #[test]
+    fn a_job_that_goes_on_between_two_looks_is_looked_at_again() {
+        let backoff = Reason { code: BACKOFF, message: String::new(), unblocked_by: Vec::new(), detail: None };
+        let mut found = Explanation {
+            job_id: String::new(),
+            status: Status::Queued,
+            summary: String::new(),
+            reasons: vec![backoff],
+            could_start_at: None,
+            read_at: None,
+            unknown: Vec::new(),
+            estimate: None,
+        };
+        assert!(!goes_on(Status::Queued, &found, Failures::Raise));
+        // It has run and failed meanwhile: the look before was of another wait.
+        found.status = Status::Retrying;
+        assert!(goes_on(Status::Queued, &found, Failures::Raise));
     }
 
     #[test]
