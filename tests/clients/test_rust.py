@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from jobqueue import Client, Status
+from jobqueue import AesGcm, Client, Encodings, JobContext, JsonText, Status, Worker, Zstd
 from tests.e2e.conftest import ends
 from tests.e2e.processes import Process
 
-from .conftest import Work
+from .conftest import Work, enqueue
 from .gate import Gate
 
 # The first build of all compiles tonic.
@@ -107,6 +109,7 @@ def test_the_package_holds_what_a_user_needs_and_nothing_else() -> None:
     assert {
         "src/v1.rs",
         "examples/mail.rs",
+        "tests/encoded.rs",
         "tests/reports.rs",
         "tests/tenants.rs",
         "tests/welcomes.rs",
@@ -128,8 +131,9 @@ def test_no_address_is_in_the_versions_that_are_tested() -> None:
         (ROOT / "docs" / "middleware.md", CRATE, ["tests/tenants.rs"]),
         (ROOT / "docs" / "schedules.md", CRATE, ["examples/nightly.rs"]),
         (ROOT / "docs" / "bulk.md", CRATE, ["examples/redrive.rs"]),
+        (ROOT / "docs" / "encodings.md", CRATE, ["tests/encoded.rs"]),
     ],
-    ids=["readme", "kinds", "testing", "middleware", "schedules", "bulk"],
+    ids=["readme", "kinds", "testing", "middleware", "schedules", "bulk", "encodings"],
 )
 def test_a_page_shows_programs_as_they_are(page: Path, folder: Path, names: list[str]) -> None:
     shown = re.findall(r"```rust (\S+)\n(.*?)```", page.read_text(), re.DOTALL)
@@ -181,6 +185,39 @@ async def test_the_example_of_many_jobs_retries_them(
     await redrive.line("2 jobs match")
     await redrive.line("2 jobs retried")
     assert await redrive.ended() == 0
+
+
+ENCODED = [b'{"n": 12345678901234567890}', b" [null] ", b'"' + "ä".encode() * 1000 + b'"']
+
+
+async def test_what_is_encoded_here_is_decoded_there_and_back(
+    work: Work, client: Client, address: str, queue: str
+) -> None:
+    key = bytes(range(32))
+    encodings = Encodings([Zstd(over=200), AesGcm({"a": key}, primary="a")])
+    flags = ("--encryption-key", key.hex())
+
+    async def echo(ctx: JobContext) -> JsonText:
+        return JsonText(ctx.job.payload_json)
+
+    worker = Worker(address, queues=[queue], encodings=encodings)
+    worker.handler("echo")(echo)
+    serving = asyncio.create_task(worker.serve())
+    try:
+        assert await enqueue("rust", address, queue, ENCODED, *flags) == ENCODED
+    finally:
+        worker.stop(grace=timedelta(0))
+        await serving
+    work("rust", address, queue, *flags)
+    async with Client(address, encodings=encodings) as encoding:
+        for text in ENCODED:
+            made = await encoding.enqueue("echo", payload_json=text, queue=queue)
+            done = await encoding.wait(made.id, timeout=timedelta(seconds=60))
+            assert (done.payload_json, done.output_json) == (text, text)
+            # Nothing of it is where a server reads it.
+            stored = await client.get(made.id)
+            for envelope in (stored.payload_json, stored.output_json):
+                assert json.loads(envelope or b"")["encodings"][-1] == "aes256gcm"
 
 
 async def test_a_handler_that_panics_fails_its_job_and_the_worker_goes_on(

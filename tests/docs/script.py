@@ -32,9 +32,6 @@ _TOKEN = re.compile(rf"(?P<dots>\.\.\.)|(?P<id>{_ID.pattern})|(?P<time>{_TIME.pa
 _CLIENTS = ("go", "ts", "typescript", "java", "rust")
 
 
-_CLIENTS = ("go", "typescript", "java", "rust")
-
-
 class NotAsWritten(AssertionError):
     """The document shows one thing and the terminal another."""
 

@@ -221,7 +221,10 @@ impl Client {
     /// what is not named. `NotSupported`: the server is older, and has done so.
     pub async fn sync_kinds(&self, kinds: impl IntoIterator<Item = KindDeclaration>) -> Result<Vec<SyncedKind>, Error> {
         let mut synced = Vec::new();
-        for KindDeclaration { kind, fields } in kinds.into_iter().collect::<Vec<_>>() {
+        for KindDeclaration { mut kind, fields, encoded } in kinds.into_iter().collect::<Vec<_>>() {
+            if let Some(schema) = encoded.filter(|_| self.encodings.is_some()) {
+                kind.schema = Some(schema);
+            }
             let (name, version) = (kind.name.clone(), kind.version);
             let request = v1::PutKindRequest {
                 kind: Some(kind_message(kind)),

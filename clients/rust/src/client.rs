@@ -13,6 +13,7 @@ use crate::access::{Access, MESSAGE_BYTES};
 use crate::batches::{cut_batch, rebased};
 use crate::calls::{FirstUse, call};
 use crate::convert::{duration_message, label_filter, status_message, view_of, whole};
+use crate::encodings::Encodings;
 use crate::environment::{self, Environment};
 use crate::errors::Error;
 use crate::job::{Job, NewJob, job_of, new_job_message};
@@ -45,9 +46,18 @@ pub struct ClientBuilder {
     deadline: Duration,
     telling: Telling,
     middleware: Middlewares,
+    encodings: Option<Encodings>,
 }
 
 impl ClientBuilder {
+    /// What payloads go through before they are sent, within all middleware; payloads and outputs that are read are
+    /// decoded. What can't be says so in the job ([`JsonText::encoded`](crate::JsonText::encoded)). Default: none.
+    #[must_use]
+    pub fn encodings(mut self, encodings: Encodings) -> Self {
+        self.encodings = Some(encodings);
+        self
+    }
+
     /// Adds what goes around enqueues. The first is the outermost one. Default: none.
     #[must_use]
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
@@ -100,6 +110,7 @@ impl ClientBuilder {
             deadline: self.deadline,
             telling: self.telling,
             middleware: self.middleware,
+            encodings: self.encodings,
             first: Arc::new(FirstUse::new(self.target)),
         })
     }
@@ -122,6 +133,7 @@ pub struct Client {
     pub(crate) deadline: Duration,
     telling: Telling,
     middleware: Middlewares,
+    pub(crate) encodings: Option<Encodings>,
     pub(crate) first: Arc<FirstUse>,
 }
 
@@ -143,6 +155,7 @@ impl Client {
             deadline: DEFAULT_DEADLINE,
             telling: Telling::default(),
             middleware: Middlewares::default(),
+            encodings: None,
         }
     }
 
@@ -191,6 +204,7 @@ impl Client {
     /// # Errors
     ///
     /// `KindUnknown`, `PayloadInvalid`, `TooLarge`, `IdempotencyKeyReused`, `Duplicate`, `InvalidRequest`; `Overloaded`.
+    /// With encodings `KeyUnknown`, and what one fails with; without, `EncodingRequired`. Then nothing was sent.
     pub async fn enqueue(&self, job: NewJob) -> Result<Job, Error> {
         if self.middleware.is_empty() {
             return self.send(job).await;
@@ -200,14 +214,18 @@ impl Client {
 
     async fn send(&self, job: NewJob) -> Result<Job, Error> {
         let keyed = !job.idempotency_key.is_empty();
-        let message = new_job_message(job);
+        let job = match &self.encodings {
+            None => job,
+            Some(encodings) => encodings.job(job).await?,
+        };
+        let message = new_job_message(job)?;
         let (began, counts) = (Instant::now(), self.counts(std::slice::from_ref(&message)));
         let request = v1::EnqueueJobRequest { job: Some(message), payload_format: v1::PayloadFormat::Json.into() };
         let answer = call!(self.jobs.enqueue_job, request, repeat: keyed).await;
         self.tell(began, counts, answer.as_ref().err());
         let answer = answer?;
         let action = unique_action(answer.unique_action);
-        let mut enqueued = job_of(answer.job.unwrap_or_default());
+        let mut enqueued = self.read(answer.job.unwrap_or_default()).await;
         enqueued.replayed = answer.replayed;
         enqueued.unique_action = action;
         Ok(enqueued)
@@ -221,14 +239,20 @@ impl Client {
     /// As those of `enqueue`. [`Error::enqueued`] has the results of the batches before, which are committed; the paths
     /// in [`Error::violations`] count from the first job of all.
     pub async fn enqueue_many(&self, jobs: impl IntoIterator<Item = NewJob>) -> Result<Vec<EnqueueResult>, Error> {
+        let jobs = jobs.into_iter().collect();
         if self.middleware.is_empty() {
-            return self.send_many(jobs.into_iter().map(new_job_message).collect()).await;
+            return self.send_many(jobs).await;
         }
-        let send = |jobs: Vec<NewJob>| self.send_many(jobs.into_iter().map(new_job_message).collect());
-        self.middleware.enqueue(jobs.into_iter().collect(), send).await
+        self.middleware.enqueue(jobs, |jobs| self.send_many(jobs)).await
     }
 
-    async fn send_many(&self, mut messages: Vec<v1::NewJob>) -> Result<Vec<EnqueueResult>, Error> {
+    async fn send_many(&self, jobs: Vec<NewJob>) -> Result<Vec<EnqueueResult>, Error> {
+        // All of them, before the first is sent.
+        let jobs = match &self.encodings {
+            None => jobs,
+            Some(encodings) => encodings.jobs(jobs).await?,
+        };
+        let mut messages = jobs.into_iter().map(new_job_message).collect::<Result<Vec<_>, _>>()?;
         let mut results = Vec::with_capacity(messages.len());
         while !messages.is_empty() {
             let rest = messages.split_off(cut_batch(&messages));
@@ -250,6 +274,14 @@ impl Client {
         Ok(results)
     }
 
+    /// A job that was answered, decoded.
+    pub(crate) async fn read(&self, job: v1::Job) -> Job {
+        match &self.encodings {
+            None => job_of(job),
+            Some(encodings) => encodings.read(job).await,
+        }
+    }
+
     /// Reads a job, in full.
     ///
     /// # Errors
@@ -258,7 +290,7 @@ impl Client {
     pub async fn get(&self, id: &str) -> Result<Job, Error> {
         let request = v1::GetJobRequest { id: id.to_owned(), payload_format: v1::PayloadFormat::Json.into() };
         let answer = call!(self.jobs.get_job, request, repeat: true).await?;
-        Ok(job_of(answer.job.unwrap_or_default()))
+        Ok(self.read(answer.job.unwrap_or_default()).await)
     }
 
     /// Reads all jobs that match, newest first, page by page as they are asked for. After an error it ends.
@@ -305,10 +337,11 @@ impl Client {
             payload_format: v1::PayloadFormat::Json.into(),
         };
         let answer = call!(self.jobs.list_jobs, request, repeat: true).await?;
-        Ok(JobPage {
-            jobs: answer.jobs.into_iter().map(job_of).collect(),
-            next: Some(answer.next_page_token).filter(|token| !token.is_empty()),
-        })
+        let mut jobs = Vec::with_capacity(answer.jobs.len());
+        for job in answer.jobs {
+            jobs.push(self.read(job).await);
+        }
+        Ok(JobPage { jobs, next: Some(answer.next_page_token).filter(|token| !token.is_empty()) })
     }
 
     /// Cancels a job: a waiting job at once; of a running one the server asks its worker.
@@ -332,7 +365,7 @@ impl Client {
             payload_format: v1::PayloadFormat::Json.into(),
         };
         let answer = call!(self.jobs.cancel_job, request, repeat: false).await?;
-        Ok(Cancellation { job: job_of(answer.job.unwrap_or_default()), pending: answer.pending })
+        Ok(Cancellation { job: self.read(answer.job.unwrap_or_default()).await, pending: answer.pending })
     }
 
     /// Makes a terminal job QUEUED again. It keeps its history; its failures and losses become 0.
@@ -344,7 +377,7 @@ impl Client {
         let payload_format = v1::PayloadFormat::Json.into();
         let request = v1::RetryJobRequest { id: id.to_owned(), payload_format, respect_unique: false };
         let answer = call!(self.jobs.retry_job, request, repeat: false).await?;
-        Ok(job_of(answer.job.unwrap_or_default()))
+        Ok(self.read(answer.job.unwrap_or_default()).await)
     }
 
     /// Lets a job go that was enqueued with `hold`: it waits for its `run_at` and a worker, as any job.
@@ -355,7 +388,7 @@ impl Client {
     pub async fn release(&self, id: &str) -> Result<Job, Error> {
         let request = v1::ReleaseJobRequest { id: id.to_owned(), payload_format: v1::PayloadFormat::Json.into() };
         let answer = call!(self.jobs.release_job, request, repeat: false).await?;
-        Ok(job_of(answer.job.unwrap_or_default()))
+        Ok(self.read(answer.job.unwrap_or_default()).await)
     }
 
     /// Deletes a terminal job and its history.
@@ -387,7 +420,7 @@ impl Client {
             // Time for the answer to come back, after the server has waited.
             let limit = wait + self.deadline;
             let answer = call!(self.jobs.wait_job, request, repeat: true, within: limit).await?;
-            let job = job_of(answer.job.unwrap_or_default());
+            let job = self.read(answer.job.unwrap_or_default()).await;
             if job.is_terminal() {
                 return Ok(job);
             }

@@ -96,6 +96,18 @@ pub enum ErrorKind {
     PayloadUnreadable,
     /// A payload is of a version that this program does not know. No server said so.
     PayloadTooNew,
+    /// What was read is encoded, and was not decoded: give the client [`Encodings`](crate::Encodings); `key_id` in
+    /// [`Error::metadata`] names the key. No server said so.
+    Encoded,
+    /// The kind takes encrypted payloads alone, and this program does not encrypt. Is an `InvalidRequest` too. No server
+    /// said so.
+    EncodingRequired,
+    /// Something was encoded by what this program does not have. No server said so.
+    EncodingUnknown,
+    /// Nothing here has the key: `key_id` in [`Error::metadata`] names it. No server said so.
+    KeyUnknown,
+    /// What is encoded is damaged, or was made for another kind, job or purpose. No server said so.
+    Undecodable,
     /// The job has no output, since it has not ended as SUCCEEDED: `status` in [`Error::metadata`] says what it is. No
     /// server said so.
     JobNotSucceeded,
@@ -162,7 +174,7 @@ impl ErrorKind {
 
     fn general(self) -> Self {
         match self {
-            Self::PayloadInvalid | Self::TooLarge | Self::KindUnknown => Self::InvalidRequest,
+            Self::PayloadInvalid | Self::TooLarge | Self::KindUnknown | Self::EncodingRequired => Self::InvalidRequest,
             Self::JobNotFound
             | Self::QueueNotFound
             | Self::ScheduleNotFound

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use crate::convert::{
     count, duration_message, duration_of, hold_of, policy_message, policy_of, status_of, time_of, whole,
 };
-use crate::jobs::{Hold, RetryPolicy, Start, Status};
+use crate::encoded::encoding_required;
+use crate::errors::Error;
+use crate::jobs::{EncodingRule, Hold, OwnRule, RetryPolicy, Start, Status};
 use crate::json::JsonText;
 use crate::unique::{Unique, UniqueAction, unique_message};
 use crate::v1;
@@ -48,6 +50,7 @@ pub struct NewJob {
     pub key: String,
     /// The name of the job's work, if it is to be done once. `None`: the job is not unique.
     pub unique: Option<Unique>,
+    pub(crate) encodings: OwnRule,
 }
 
 impl NewJob {
@@ -153,6 +156,13 @@ impl NewJob {
         self.unique = Some(unique);
         self
     }
+
+    /// Sets whether its payload is encoded, as a kind says it by [`JobKind::ENCODINGS`](crate::JobKind::ENCODINGS).
+    #[must_use]
+    pub fn encodings(mut self, rule: EncodingRule) -> Self {
+        self.encodings = OwnRule(rule);
+        self
+    }
 }
 
 impl NewJob {
@@ -174,6 +184,7 @@ impl NewJob {
             hold,
             key,
             unique,
+            encodings,
         } = self;
         *kind == other.kind
             && *payload == other.payload
@@ -187,12 +198,17 @@ impl NewJob {
             && *hold == other.hold
             && *key == other.key
             && *unique == other.unique
+            && encodings.0 == other.encodings.0
     }
 }
 
-/// A job to enqueue, as a message.
-pub(crate) fn new_job_message(job: NewJob) -> v1::NewJob {
-    v1::NewJob {
+/// A job to enqueue, as a message. An error: its kind takes encrypted payloads alone, and it was not encoded.
+pub(crate) fn new_job_message(job: NewJob) -> Result<v1::NewJob, Error> {
+    if job.encodings.0 == EncodingRule::Required {
+        // What encodes jobs says it of none that it has encoded.
+        return Err(encoding_required(&job.kind, ": give the client or the worker encodings that encrypt"));
+    }
+    Ok(v1::NewJob {
         kind: job.kind,
         content: job.payload.map(|text| v1::new_job::Content::PayloadJson(text.into_bytes())),
         queue: job.queue,
@@ -210,7 +226,7 @@ pub(crate) fn new_job_message(job: NewJob) -> v1::NewJob {
         hold: job.hold,
         key: job.key,
         unique: job.unique.map(unique_message),
-    }
+    })
 }
 
 /// One attempt that did not succeed.
@@ -269,9 +285,10 @@ pub struct Job {
     pub failures: u32,
     /// How many attempts ended because their worker was lost.
     pub losses: u32,
-    /// The text as it was enqueued, byte for byte.
+    /// The text as it was enqueued, byte for byte. One that is encoded and was not decoded says so
+    /// ([`JsonText::encoded`]).
     pub payload: Option<JsonText>,
-    /// The text as the handler gave it, byte for byte. `None`: no output.
+    /// The text as the handler gave it, byte for byte; as `payload` where it is encoded. `None`: no output.
     pub output: Option<JsonText>,
     /// Why it ended, for example ATTEMPTS_EXHAUSTED. Empty while it is not over and when it succeeded.
     pub reason: String,
@@ -339,11 +356,11 @@ pub(crate) fn job_of(message: v1::Job) -> Job {
         failures: count(message.failures),
         losses: count(message.losses),
         payload: match message.content {
-            Some(v1::job::Content::PayloadJson(text)) => Some(JsonText::new(text)),
+            Some(v1::job::Content::PayloadJson(text)) => Some(JsonText::read(text)),
             _ => None,
         },
         output: match message.result {
-            Some(v1::job::Result::OutputJson(text)) => Some(JsonText::new(text)),
+            Some(v1::job::Result::OutputJson(text)) => Some(JsonText::read(text)),
             _ => None,
         },
         reason: message.reason,
@@ -404,16 +421,17 @@ impl LeasedJob {
 
     /// The JSON text as it was enqueued, byte for byte.
     pub fn payload(&self) -> &JsonText {
-        &self.inner.payload
+        self.inner.opened().map_or(&self.inner.payload, |opened| &opened.payload)
     }
 
     /// Reads the payload into a value.
     ///
     /// # Errors
     ///
-    /// Where it does not fit. Give it to [`discard`](crate::discard) where no later attempt can do better.
+    /// Where it does not fit, or is encoded and the worker has no encodings. Give it to [`discard`](crate::discard) where
+    /// no later attempt can do better.
     pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        self.inner.payload.decode()
+        self.payload().decode()
     }
 
     /// The queue that it was claimed from.
@@ -468,6 +486,6 @@ impl LeasedJob {
 
     /// The last checkpoint of the earlier attempts. Empty: none.
     pub fn checkpoint(&self) -> &Bytes {
-        &self.inner.message.checkpoint
+        self.inner.opened().map_or(&self.inner.message.checkpoint, |opened| &opened.checkpoint)
     }
 }

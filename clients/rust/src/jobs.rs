@@ -64,6 +64,32 @@ pub struct RetryPolicy {
     pub max_backoff: Option<Duration>,
 }
 
+/// Whether payloads, outputs and checkpoints of a kind are encoded, where a program has [`Encodings`](crate::Encodings).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum EncodingRule {
+    /// They are; what a server is told of the kind depends on whether the program that tells it has encodings.
+    #[default]
+    Unsaid,
+    /// They are not.
+    Never,
+    /// They are, and a server takes both.
+    Allowed,
+    /// Payloads are encrypted, and refused where they are not.
+    Required,
+}
+
+/// The rule of a job. Jobs compare as equal whatever it is, since no server is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct OwnRule(pub(crate) EncodingRule);
+
+impl PartialEq for OwnRule {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for OwnRule {}
+
 /// When a job may start at the earliest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {

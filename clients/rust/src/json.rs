@@ -1,20 +1,55 @@
 //! JSON text, and what a handler may return as its output.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
+
+use crate::encoded::{Encoded, encoded_in};
 
 /// JSON as text, for payloads and outputs: what is given goes byte for byte, 20-digit integers and spaces included.
 ///
 /// A `serde_json::Value` becomes one by `into()`.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct JsonText(Bytes);
+#[derive(Clone)]
+pub struct JsonText(Bytes, Origin);
+
+/// Where a text comes from.
+#[derive(Clone)]
+enum Origin {
+    /// This program, which may write what looks like an envelope.
+    Own,
+    /// A server: it may be encoded.
+    Read,
+    /// A server, and it can't be decoded.
+    Undecoded(Arc<Encoded>),
+}
 
 impl JsonText {
     /// The text as it is. The server refuses what is no JSON.
     pub fn new(text: impl Into<Bytes>) -> Self {
-        Self(text.into())
+        Self(text.into(), Origin::Own)
+    }
+
+    /// One that a server has sent.
+    pub(crate) fn read(text: Bytes) -> Self {
+        Self(text, Origin::Read)
+    }
+
+    /// The same, which can't be decoded.
+    pub(crate) fn undecoded(text: Bytes, encoded: Encoded) -> Self {
+        Self(text, Origin::Undecoded(Arc::new(encoded)))
+    }
+
+    /// What it was encoded by, where it was read and not decoded: the text is its envelope. `None`: it is what it says.
+    pub fn encoded(&self) -> Option<Encoded> {
+        match &self.1 {
+            Origin::Own => None,
+            Origin::Read => encoded_in(&self.0),
+            Origin::Undecoded(encoded) => Some(Encoded::clone(encoded)),
+        }
     }
 
     /// A value as serde writes it.
@@ -23,16 +58,19 @@ impl JsonText {
     ///
     /// Where JSON has no form for it, for example a map whose keys are no strings.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        Ok(Self(serde_json::to_vec(value)?.into()))
+        Ok(Self::new(serde_json::to_vec(value)?))
     }
 
     /// Reads the text into a value.
     ///
     /// # Errors
     ///
-    /// Where it does not fit.
+    /// Where it does not fit, or was read and is [`encoded`](Self::encoded).
     pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.0)
+        match self.encoded() {
+            Some(encoded) => Err(serde_json::Error::custom(encoded)),
+            None => serde_json::from_slice(&self.0),
+        }
     }
 
     /// The text's bytes, in UTF-8.
@@ -48,7 +86,22 @@ impl JsonText {
 
 impl From<serde_json::Value> for JsonText {
     fn from(value: serde_json::Value) -> Self {
-        Self(value.to_string().into())
+        Self::new(value.to_string())
+    }
+}
+
+// Texts compare by their bytes.
+impl PartialEq for JsonText {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for JsonText {}
+
+impl Hash for JsonText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

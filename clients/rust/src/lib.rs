@@ -52,6 +52,8 @@ mod bulk;
 mod calls;
 mod client;
 mod convert;
+mod encoded;
+mod encodings;
 mod enqueue;
 mod environment;
 mod errors;
@@ -96,11 +98,21 @@ pub use admin::{
 };
 pub use bulk::{CancelJobs, DeleteJobs, JobFilter, RetryJobs, UpdateJobs};
 pub use client::{Client, ClientBuilder, JobStream};
+pub use encoded::{Encoded, Undecodable};
+#[cfg(feature = "encryption")]
+#[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]
+pub use encodings::AesGcm;
+#[cfg(feature = "zstd")]
+#[cfg_attr(docsrs, doc(cfg(feature = "zstd")))]
+pub use encodings::Zstd;
+pub use encodings::{Encoding, Encodings, EncodingsBuilder};
 pub use enqueue::Enqueue;
 pub use errors::{Error, ErrorKind, FieldViolation};
 pub use insight::{Estimate, Explanation, QueueDemand, Reason};
 pub use job::{FailedAttempt, Job, JobProgress, NewJob};
-pub use jobs::{Cancellation, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
+pub use jobs::{
+    Cancellation, EncodingRule, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key,
+};
 pub use json::{IntoOutput, Json, JsonText};
 pub use middleware::{ForKinds, Middleware, Next, NextEnqueue, for_kinds};
 pub use operations::{BulkState, Operation};

@@ -2,7 +2,7 @@
 
 use crate::convert::{duration_of, policy_of, time_of};
 use crate::job::NewJob;
-use crate::jobs::Start;
+use crate::jobs::{OwnRule, Start};
 use crate::json::JsonText;
 use crate::unique::{OnConflict, Unique, UniqueField, UniqueScope, Until};
 use crate::v1;
@@ -30,6 +30,7 @@ pub(crate) fn new_job_of(message: v1::NewJob) -> NewJob {
         hold: message.hold,
         key: message.key,
         unique: message.unique.map(unique_of),
+        encodings: OwnRule::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::calls::pause_of_stream;
 use crate::client::{Client, JobStream};
 use crate::convert::{label_filter, view_of};
 use crate::errors::{Error, ErrorKind};
-use crate::job::{Job, job_of};
+use crate::job::Job;
 use crate::v1;
 
 /// The server answers every 10 s, also where nothing changes.
@@ -115,11 +115,22 @@ impl Watch {
                     Err(error) => return Some(Err(error)),
                 },
             };
+            if self.client.encodings.is_some() {
+                // Keys may be waited for: one that drops this meanwhile gets the answer from the next.
+                self.first = Some(answer.clone());
+            }
+            let job = match answer.job {
+                Some(job) if !job.kind.is_empty() => Some(self.client.read(job).await),
+                Some(gone) => {
+                    self.deleted.push(gone.id);
+                    None
+                }
+                None => None,
+            };
+            self.first = None;
             self.request.resume_token = answer.resume_token;
-            match answer.job {
-                None => {}
-                Some(job) if job.kind.is_empty() => self.deleted.push(job.id),
-                Some(job) => return Some(Ok(job_of(job))),
+            if let Some(job) = job {
+                return Some(Ok(job));
             }
         }
     }

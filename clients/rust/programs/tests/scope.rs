@@ -12,7 +12,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use jobqueue::testing::{Failures, NotIdle, RunOptions, TestScope, TestServer, Wanted};
 use jobqueue::{
-    Client, Error, HandlerError, HandlerResult, Kind, LeasedJob, NewJob, Status, Worker, failed, retry, snooze,
+    Access, AesGcm, Client, Encodings, Error, HandlerError, HandlerResult, Kind, LeasedJob, NewJob, Status, Worker,
+    failed, retry, snooze,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -158,6 +159,28 @@ async fn a_failure_ends_the_run_as_itself_unless_it_is_kept_or_tried_again() -> 
     enqueue(&scope, "panics").await?;
     let panic = AssertUnwindSafe(scope.run_until_idle(&worker)).catch_unwind().await.unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"this handler panics"));
+    Ok(scope.close().await?)
+}
+
+#[tokio::test]
+async fn a_job_whose_key_is_missing_waits_for_it_and_then_succeeds() -> Done {
+    let scope = scope().await?;
+    let encodings = |keys: &[(&'static str, [u8; 32])], primary| {
+        let encrypts = AesGcm::new(keys.iter().copied(), primary)?;
+        Encodings::builder().add(encrypts).build()
+    };
+    let (a, b) = (("a", [7; 32]), ("b", [8; 32]));
+    let worker = |encodings| scope.worker().handle("mail", ends).encodings(encodings).build();
+    let [(_, target), (_, token)] = scope.environment();
+    let client = Client::builder(target).access(Access::new().token(token)).encodings(encodings(&[b], "b")?).build()?;
+    let job = client.enqueue(NewJob::new("mail").payload(json!("x"))).await?;
+    let idle = scope.run_until_idle(&worker(encodings(&[a], "a")?)?).await?;
+    assert_eq!((idle.waiting[0].job.status, idle.waiting[0].job.failures), (Status::Queued, 0));
+    assert_eq!(idle.waiting[0].job.attempts, 1);
+    scope.make_due([&job]).await?;
+    scope.run_until_idle(&worker(encodings(&[a, b], "a")?)?).await?;
+    let done = client.get(&job.id).await?;
+    assert_eq!((done.status, done.failures), (Status::Succeeded, 0));
     Ok(scope.close().await?)
 }
 

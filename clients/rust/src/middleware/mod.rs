@@ -433,8 +433,8 @@ fn checked(name: &str, given: Vec<NewJob>, mut changed: Vec<NewJob>) -> Result<V
 }
 
 /// Puts the headers and labels of jobs into their messages.
-pub(crate) fn amend(messages: &mut [v1::NewJob], jobs: Vec<NewJob>) {
-    for (message, job) in messages.iter_mut().zip(jobs) {
+pub(crate) fn amend<'a>(messages: impl Iterator<Item = &'a mut v1::NewJob>, jobs: Vec<NewJob>) {
+    for (message, job) in messages.zip(jobs) {
         (message.headers, message.labels) = (job.headers, job.labels);
     }
 }

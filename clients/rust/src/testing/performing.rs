@@ -16,7 +16,7 @@ use crate::errors::Error;
 use crate::json::IntoOutput;
 use crate::outcomes::{HandlerError, HandlerResult};
 use crate::typed::JobKind;
-use crate::worker::{Handler, LeasedJob, Worker, around, attempt as run, caught, names_of, of_job, of_kind};
+use crate::worker::{Coding, Handler, LeasedJob, Worker, around, attempt as run, caught, names_of, of_job, of_kind};
 
 /// A handler has not ended in the time that the test gives it. It is dropped; what it has spawned runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Made {
     handler: Handler,
     /// Of its kind. None: it is a worker's, which has its middleware around it.
     names: Vec<String>,
+    /// What the worker's encodings do. None: it has none.
+    coding: Option<Coding>,
 }
 
 impl<F, R, T> Handles<(R, T)> for F
@@ -60,7 +62,7 @@ where
     T: IntoOutput + 'static,
 {
     fn handler(self, kind: &str) -> Result<Made, Error> {
-        Ok(Made { handler: of_job(self), names: vec![kind.to_owned()] })
+        Ok(Made { handler: of_job(self), names: vec![kind.to_owned()], coding: None })
     }
 }
 
@@ -71,13 +73,14 @@ where
     R: Future<Output = HandlerResult<K::Output>> + Send + 'static,
 {
     fn handler(self, _: &str) -> Result<Made, Error> {
-        Ok(Made { handler: of_kind(self), names: names_of::<K>() })
+        Ok(Made { handler: of_kind(self), names: names_of::<K>(), coding: None })
     }
 }
 
 impl Handles<()> for &Worker {
     fn handler(self, kind: &str) -> Result<Made, Error> {
-        self.handler_of(kind).map(|handler| Made { handler, names: Vec::new() }).map_err(|kinds| {
+        let coding = self.coding_of(kind);
+        self.handler_of(kind).map(|handler| Made { handler, names: Vec::new(), coding }).map_err(|kinds| {
             Error::invalid("kind", format!("the worker has no handler of kind {kind:?}; it has: {}", kinds.join(", ")))
         })
     }
@@ -85,7 +88,7 @@ impl Handles<()> for &Worker {
 
 /// Performs one attempt of a job, by the code that a worker runs, without a server. Within a tokio runtime.
 ///
-/// The payload goes through JSON, the handler runs in a task of its own, and the limits of outputs, checkpoints and
+/// The payload goes through JSON and a worker's encodings, the handler runs in a task of its own, and the limits of outputs, checkpoints and
 /// follow-ups hold.
 ///
 /// # Errors
@@ -99,12 +102,16 @@ impl Handles<()> for &Worker {
 ///
 /// Where the handler panics, unless that is caught.
 pub async fn perform<M>(handler: impl Handles<M>, job: TestJob) -> HandlerResult<Performed> {
-    let Made { handler, names } = handler.handler(&job.kind)?;
+    let Made { handler, names, coding } = handler.handler(&job.kind)?;
     if names.is_empty() && !job.middleware.is_empty() {
         return Err(Error::invalid("middleware", "it is beside a worker: a worker has its own").into());
     }
     let handler = around(handler, &job.middleware, &names);
-    let (leased, told) = watched(&job);
+    let mut message = job.message();
+    if let Some(coding) = &coding {
+        coding.seal(&mut message).await?;
+    }
+    let (leased, told) = watched(&job, message);
     let raised = Arc::new(Mutex::new(None));
     let (keeps_error, keeps_panic) = (raised.clone(), raised.clone());
     if job.stop_at == Some(StopAt::Start) {
@@ -131,11 +138,14 @@ pub async fn perform<M>(handler: impl Handles<M>, job: TestJob) -> HandlerResult
         let told = leased.stop_reason().is_some();
         return Err(StillRunning { kind: job.kind, within: job.within, told }.into());
     };
-    let outcome = match ended {
+    let mut outcome = match ended {
         Ok(outcome) => outcome,
         Err(error) => return Err(error.into()), // the runtime shuts down
     };
-    let told = std::mem::take(&mut *lock(&told));
+    let mut told = std::mem::take(&mut *lock(&told));
+    if let Some(coding) = &coding {
+        coding.open(&leased, outcome.as_mut(), &mut told.checkpoints).await?;
+    }
     let catch = job.catch;
     let done = Performed::new(job, outcome, told);
     if catch || done.outcome != Outcome::Failed || done.retry_after.is_some() {
@@ -151,7 +161,7 @@ pub async fn perform<M>(handler: impl Handles<M>, job: TestJob) -> HandlerResult
 
 /// The attempt of a job alone, for code that is called with one. What it reports is dropped; [`perform`] keeps it.
 pub fn attempt(job: &TestJob) -> LeasedJob {
-    watched(job).0
+    watched(job, job.message()).0
 }
 
 enum Raised {
@@ -160,7 +170,7 @@ enum Raised {
 }
 
 /// The attempt, and what it tells.
-fn watched(job: &TestJob) -> (LeasedJob, Arc<Mutex<Told>>) {
+fn watched(job: &TestJob, message: crate::v1::LeasedJob) -> (LeasedJob, Arc<Mutex<Told>>) {
     let told = Arc::new(Mutex::new(Told::default()));
     let itself: Arc<OnceLock<Weak<_>>> = Arc::default();
     let (keeps, found, stop, stop_at) = (told.clone(), itself.clone(), job.stop.clone(), job.stop_at);
@@ -177,7 +187,7 @@ fn watched(job: &TestJob) -> (LeasedJob, Arc<Mutex<Told>>) {
             LeasedJob { inner }.stop(stop.clone());
         }
     };
-    let leased = LeasedJob::new(job.message(), Box::new(report));
+    let leased = LeasedJob::new(message, Box::new(report));
     let _ = itself.set(Arc::downgrade(&leased.inner));
     (leased, told)
 }

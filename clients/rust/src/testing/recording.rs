@@ -11,7 +11,7 @@ use super::ids::new_id;
 use crate::enqueue::Enqueue;
 use crate::errors::{Error, ErrorKind};
 use crate::job::{Job, NewJob, job_of, new_job_message};
-use crate::jobs::EnqueueResult;
+use crate::jobs::{EncodingRule, EnqueueResult};
 use crate::middleware::{Middleware, Middlewares};
 use crate::v1;
 
@@ -58,6 +58,7 @@ impl RecordingClient {
 
     fn keep(&self, job: NewJob, path: &str) -> Result<Job, Error> {
         check(&job, path)?;
+        let message = new_job_message(job.clone().encodings(EncodingRule::Unsaid))?;
         let mut kept = self.lock();
         // Headers are not part of what makes two requests the same.
         let request = NewJob { headers: HashMap::new(), ..job.clone() };
@@ -67,7 +68,7 @@ impl RecordingClient {
             }
             return Ok(Job { replayed: true, ..answer.clone() });
         }
-        let answer = answer_to(job.clone());
+        let answer = answer_to(message);
         if !job.idempotency_key.is_empty() {
             kept.keys.insert(job.idempotency_key.clone(), (request, answer.clone()));
         }
@@ -100,8 +101,7 @@ impl Enqueue for RecordingClient {
 }
 
 /// The job as a server would have it.
-fn answer_to(job: NewJob) -> Job {
-    let message = new_job_message(job);
+fn answer_to(message: v1::NewJob) -> Job {
     let now = Some(SystemTime::now().into());
     job_of(v1::Job {
         id: new_id(),

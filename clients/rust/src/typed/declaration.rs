@@ -1,7 +1,9 @@
 //! What a server is told of typed kinds.
 
-use super::{JobKind, has_none};
+use super::{JobKind, has_none, schema_with};
 use crate::admin::Kind;
+use crate::jobs::EncodingRule;
+use crate::json::JsonText;
 
 /// What [`Client::sync_kinds`](crate::Client::sync_kinds) says of a typed kind; the server leaves the rest as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,11 +11,14 @@ pub struct KindDeclaration {
     pub(crate) kind: Kind,
     /// The names of what it says.
     pub(crate) fields: Vec<&'static str>,
+    /// The schema that a client with encodings says instead.
+    pub(crate) encoded: Option<JsonText>,
 }
 
 impl KindDeclaration {
     /// That of a kind: its version, the schemas that it has, and of [`JobKind::MAX_ATTEMPTS`], [`JobKind::TIMEOUT`] and
-    /// [`JobKind::RETRY_POLICY`] those that are set.
+    /// [`JobKind::RETRY_POLICY`] those that are set. A client with encodings says as well that payloads may be encoded,
+    /// unless [`JobKind::ENCODINGS`] says something else.
     pub fn of<K: JobKind>() -> Self {
         let kind = Kind {
             schema: K::schema(),
@@ -34,7 +39,9 @@ impl KindDeclaration {
             ("retry_policy", kind.retry_policy.is_some()),
         ];
         let fields = said.into_iter().filter(|(_, said)| *said).map(|(name, _)| name).collect();
-        Self { kind, fields }
+        let encoded = kind.schema.as_ref().filter(|_| K::ENCODINGS == EncodingRule::Unsaid);
+        let encoded = encoded.and_then(|_| schema_with::<K>(true));
+        Self { kind, fields, encoded }
     }
 
     /// The kind's name.

@@ -20,9 +20,10 @@ use tonic::Code;
 
 use crate::admin::Kind;
 use crate::backoff::random_fraction;
+use crate::encoded::{Encoded, envelope_schema};
 use crate::errors::{Error, ErrorKind};
 use crate::job::{Job, NewJob};
-use crate::jobs::{RetryPolicy, Status};
+use crate::jobs::{EncodingRule, OwnRule, RetryPolicy, Status};
 use crate::json::JsonText;
 use crate::outcomes::{HandlerError, snooze};
 use crate::worker::LeasedJob;
@@ -97,6 +98,10 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + 'static {
     /// The wait between attempts of its jobs. `None`: it is not said.
     const RETRY_POLICY: Option<RetryPolicy> = None;
 
+    /// Whether its payloads, outputs and checkpoints are encoded where a program has [`Encodings`](crate::Encodings). Of one
+    /// that requires it the server is told to take encrypted payloads alone, and so do its workers.
+    const ENCODINGS: EncodingRule = EncodingRule::Unsaid;
+
     /// Makes of a payload of an older version one of the next, `from` and 1. It is called for each version on the way, and
     /// changes nothing else.
     ///
@@ -151,20 +156,11 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + 'static {
     }
 
     /// The JSON Schema of its payloads: of this version, or of an older one from [`OLDEST`](Self::OLDEST) on. So producers
-    /// of an older version are not refused while programs of both run. `None`: there is no
+    /// of an older version are not refused while programs of both run. What is encoded is one of them too, as
+    /// [`ENCODINGS`](Self::ENCODINGS) says it; of a kind that requires it, there is no other. `None`: there is no
     /// [`payload_schema`](Self::payload_schema).
     fn schema() -> Option<JsonText> {
-        let current = versioned(Self::payload_schema()?, Self::VERSION);
-        let older = (Self::OLDEST..Self::VERSION).rev().map(|version| versioned(Self::older_schema(version), version));
-        let mut branches: Vec<Value> = std::iter::once(current).chain(older).collect();
-        if branches.len() == 1 {
-            return branches.pop().map(JsonText::from);
-        }
-        let mut definitions = serde_json::Map::new();
-        for (number, branch) in branches.iter_mut().enumerate() {
-            lift(branch, &mut definitions, number);
-        }
-        Some(json!({"anyOf": branches, "$defs": definitions}).into())
+        schema_with::<Self>(false)
     }
 
     /// The payload of a job that was read.
@@ -172,10 +168,11 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + 'static {
     /// # Errors
     ///
     /// `PayloadUnreadable`: it is not of this type. `PayloadTooNew`: it is of a version that this program does not know.
-    /// `InvalidRequest`: the job is of another kind, or was read without its payload.
+    /// `Encoded`: the client has not decoded it. `InvalidRequest`: the job is of another kind, or was read without its payload.
     fn payload_of(job: &Job) -> Result<Self, Error> {
         check_kind::<Self>(job)?;
         let text = job.payload.as_ref().ok_or_else(|| not_read(job, "payload"))?;
+        check_decoded(text)?;
         Ok(payload::<Self>(text, &job.headers)?)
     }
 
@@ -184,7 +181,7 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + 'static {
     /// # Errors
     ///
     /// `JobNotSucceeded`: it ended otherwise, or has not ended. `PayloadUnreadable`: the output is not of its type.
-    /// `InvalidRequest`: the job is of another kind, or was read without its output.
+    /// `Encoded`: the client has not decoded it. `InvalidRequest`: the job is of another kind, or was read without its output.
     fn output_of(job: &Job) -> Result<Self::Output, Error> {
         check_kind::<Self>(job)?;
         if job.status != Status::Succeeded {
@@ -193,6 +190,7 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + 'static {
         if job.output.is_none() && !has_none::<Self>() {
             return Err(not_read(job, "output"));
         }
+        job.output.as_ref().map_or(Ok(()), check_decoded)?;
         output(job.output.as_ref())
     }
 }
@@ -245,6 +243,7 @@ impl NewJob {
             max_attempts: K::MAX_ATTEMPTS,
             timeout: K::TIMEOUT,
             retry_policy: K::RETRY_POLICY,
+            encodings: OwnRule(K::ENCODINGS),
             ..Self::new(K::NAME)
         };
         let mut job = payload.settings(said);
@@ -300,15 +299,15 @@ pub(crate) fn payload_in<K: JobKind>(job: &LeasedJob) -> Result<K, HandlerError>
         // Another attempt would read the same. The job keeps its payload.
         Unread::Unreadable(_) => HandlerError::failing(unread, "PayloadUnreadable", true),
         // A worker that knows the version may come.
-        Unread::TooNew(_) => {
-            let waited = job.attempt().saturating_sub(job.failures());
-            if waited > MOST_SNOOZES {
-                return HandlerError::failing(unread, "PayloadTooNew", false);
-            }
-            let spread = 0.75 + random_fraction() / 2.0;
-            snooze((SNOOZE * waited.min(LONGEST_SNOOZES)).mul_f64(spread))
-        }
+        Unread::TooNew(_) => later(job).unwrap_or_else(|| HandlerError::failing(unread, "PayloadTooNew", false)),
     })
+}
+
+/// A wait for a worker that can read the job, or for what this one has not. `None`: it has been waited for long.
+pub(crate) fn later(job: &LeasedJob) -> Option<HandlerError> {
+    let waited = job.attempt().saturating_sub(job.failures());
+    let spread = 0.75 + random_fraction() / 2.0;
+    (waited <= MOST_SNOOZES).then(|| snooze((SNOOZE * waited.min(LONGEST_SNOOZES)).mul_f64(spread)))
 }
 
 /// What a handler has answered, as JSON.
@@ -351,6 +350,11 @@ fn payload<K: JobKind>(text: &JsonText, headers: &HashMap<String, String>) -> Re
         let words = format!("the payload has version {version}; this program knows {}", K::VERSION);
         return Err(Unread::TooNew(words));
     }
+    if let Some(encoded) = text.encoded() {
+        // A type that takes any object, or has a default for each field, would take it for a payload.
+        let encoded = Encoded { why: "the worker does not decode this kind".to_owned(), ..encoded };
+        return Err(Unread::Unreadable(format!("payload: {encoded}")));
+    }
     let mut text = text.clone();
     for older in version..K::VERSION {
         let failed = UpcastError::none();
@@ -378,6 +382,10 @@ fn check_kind<K: JobKind>(job: &Job) -> Result<(), Error> {
     Err(Error::invalid("job", format!("the job {} is of the kind {}, not {}", job.id, job.kind, K::NAME)))
 }
 
+fn check_decoded(text: &JsonText) -> Result<(), Error> {
+    text.encoded().map_or(Ok(()), |encoded| Err(encoded.into()))
+}
+
 fn not_read(job: &Job, what: &str) -> Error {
     Error::invalid("job", format!("the job {} was read without its {what}: use get, or the filter's full", job.id))
 }
@@ -390,6 +398,28 @@ fn not_succeeded(job: &Job) -> Error {
         .named(ErrorKind::JobNotSucceeded, "")
         .fact("job_id", &job.id)
         .fact("status", &job.status.to_string())
+}
+
+/// The schema of a kind's payloads, as a program tells it that has encodings, or has none.
+pub(crate) fn schema_with<K: JobKind>(encodes: bool) -> Option<JsonText> {
+    if K::ENCODINGS == EncodingRule::Required {
+        return Some(versioned(envelope_schema(true), K::VERSION).into());
+    }
+    let current = versioned(K::payload_schema()?, K::VERSION);
+    let older = (K::OLDEST..K::VERSION).rev().map(|version| versioned(K::older_schema(version), version));
+    let mut branches: Vec<Value> = std::iter::once(current).chain(older).collect();
+    if K::ENCODINGS == EncodingRule::Allowed || (encodes && K::ENCODINGS == EncodingRule::Unsaid) {
+        // Behind the others: the first of a version is the one by which a server says what is wrong.
+        branches.push(versioned(envelope_schema(false), K::VERSION));
+    }
+    if branches.len() == 1 {
+        return branches.pop().map(JsonText::from);
+    }
+    let mut definitions = serde_json::Map::new();
+    for (number, branch) in branches.iter_mut().enumerate() {
+        lift(branch, &mut definitions, number);
+    }
+    Some(json!({"anyOf": branches, "$defs": definitions}).into())
 }
 
 fn versioned(mut schema: Value, version: u32) -> Value {

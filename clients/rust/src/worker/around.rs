@@ -86,18 +86,18 @@ impl<'a> Passage<'a> {
 
     /// Takes the follow-ups through the enqueue side, as one call.
     async fn pass(&self) -> Result<(), Error> {
-        let mut messages = self.job.take_follow_ups();
-        let _ = self.passed.set(messages.len());
-        if messages.is_empty() {
+        let mut follow_ups = self.job.take_follow_ups();
+        let _ = self.passed.set(follow_ups.len());
+        if follow_ups.is_empty() {
             return Ok(());
         }
-        let jobs = messages.iter().cloned().map(new_job_of).collect();
+        let jobs = follow_ups.iter().map(|each| new_job_of(each.message.clone())).collect();
         let job = self.job;
         self.all
             .enqueue(jobs, |jobs| async move {
                 let results = vec![crate::EnqueueResult::default(); jobs.len()];
-                amend(&mut messages, jobs);
-                job.put_follow_ups(messages)?;
+                amend(follow_ups.iter_mut().map(|each| &mut each.message), jobs);
+                job.put_follow_ups(follow_ups)?;
                 Ok(results)
             })
             .await

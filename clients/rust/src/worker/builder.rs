@@ -11,11 +11,15 @@ use futures_util::future::BoxFuture;
 
 use super::Worker;
 use super::around::around;
+use super::coding::{Coding, coded};
 use super::leased_job::LeasedJob;
 use super::observer::Observer;
 use crate::access::Access;
+use crate::encoded::encoding_required;
+use crate::encodings::Encodings;
 use crate::environment::Environment;
 use crate::errors::Error;
+use crate::jobs::EncodingRule;
 use crate::json::{IntoOutput, JsonText};
 use crate::middleware::{Middleware, Middlewares};
 use crate::outcomes::HandlerError;
@@ -63,6 +67,10 @@ pub(super) struct Settings {
     pub(super) concurrency: u32,
     pub(super) slots_by_kind: HashMap<String, u32>,
     pub(super) handlers: HashMap<String, Handler>,
+    /// What its encodings do for the jobs of a kind, for tests of users. Empty: it has none.
+    #[cfg(feature = "testing")]
+    pub(super) codings: HashMap<String, Coding>,
+    pub(super) encodings: Option<Encodings>,
     /// The kinds that a server is told before the worker takes jobs.
     pub(super) declared: Vec<KindDeclaration>,
     pub(super) name: String,
@@ -88,6 +96,16 @@ fn sorted(handlers: &HashMap<String, Handler>) -> Vec<String> {
     kinds
 }
 
+/// A handler as it was given.
+struct Given {
+    /// Those of its kind.
+    names: Vec<String>,
+    handler: Handler,
+    /// What the code names it.
+    function: &'static str,
+    rule: EncodingRule,
+}
+
 /// The settings of a [`Worker`]. By default it takes 8 jobs at once from the queue `default`.
 #[must_use]
 pub struct WorkerBuilder {
@@ -96,9 +114,9 @@ pub struct WorkerBuilder {
     queues: Vec<String>,
     concurrency: u32,
     slots_by_kind: HashMap<String, u32>,
-    /// Each with the names of its kind, and what the code names it.
-    handlers: Vec<(Vec<String>, Handler, &'static str)>,
+    handlers: Vec<Given>,
     middleware: Middlewares,
+    encodings: Option<Encodings>,
     /// Those of its typed kinds.
     declarations: Vec<fn() -> KindDeclaration>,
     sync_kinds: bool,
@@ -123,6 +141,7 @@ impl WorkerBuilder {
             slots_by_kind: HashMap::new(),
             handlers: Vec::new(),
             middleware: Middlewares::default(),
+            encodings: None,
             declarations: Vec::new(),
             sync_kinds: false,
             name: None,
@@ -162,7 +181,8 @@ impl WorkerBuilder {
         R: Future<Output = Result<T, HandlerError>> + Send + 'static,
         T: IntoOutput + 'static,
     {
-        self.handlers.push((vec![kind.into()], of_job(handler), type_name::<F>()));
+        let (names, rule) = (vec![kind.into()], EncodingRule::Unsaid);
+        self.handlers.push(Given { names, handler: of_job(handler), function: type_name::<F>(), rule });
         self
     }
 
@@ -178,7 +198,8 @@ impl WorkerBuilder {
         R: Future<Output = Result<K::Output, HandlerError>> + Send + 'static,
     {
         self.declarations.push(KindDeclaration::of::<K>);
-        self.handlers.push((names_of::<K>(), of_kind(handler), type_name::<F>()));
+        let (names, rule) = (names_of::<K>(), K::ENCODINGS);
+        self.handlers.push(Given { names, handler: of_kind(handler), function: type_name::<F>(), rule });
         self
     }
 
@@ -271,6 +292,15 @@ impl WorkerBuilder {
         self
     }
 
+    /// What payloads and checkpoints come through before a handler and all middleware, also of those that are added later,
+    /// and outputs, checkpoints and follow-ups before they are sent. A job whose key or encoding is not there waits for it
+    /// for about half an hour, and then fails with `KeyUnknown` or `EncodingUnknown`; one that can't be decoded ends with
+    /// `PayloadUnreadable`, and keeps its payload. Default: none.
+    pub fn encodings(mut self, encodings: Encodings) -> Self {
+        self.encodings = Some(encodings);
+        self
+    }
+
     /// Answers `/livez` and `/readyz` over HTTP at an address of this host, such as `127.0.0.1:8081`, while the worker
     /// runs; after an error until the worker is dropped. In a thread of its own. Needs the feature `health`. Default: off.
     ///
@@ -288,7 +318,8 @@ impl WorkerBuilder {
     ///
     /// # Errors
     ///
-    /// `InvalidRequest`: a setting is out of its range, or there is no handler.
+    /// `InvalidRequest`: a setting is out of its range, or there is no handler. `EncodingRequired`: a typed kind takes
+    /// encrypted payloads alone, and the worker does not encrypt.
     pub fn build(self) -> Result<Worker, Error> {
         for target in &self.targets {
             self.access.endpoint(target)?;
@@ -296,13 +327,27 @@ impl WorkerBuilder {
         let queues = if self.queues.is_empty() { vec!["default".to_owned()] } else { self.queues };
         let mut handlers = HashMap::new();
         let mut names: HashMap<String, &str> = HashMap::new();
-        for (kinds, handler, name) in self.handlers {
-            let handler = around(handler, &self.middleware, &kinds);
-            for kind in kinds {
-                if let Some(first) = names.insert(kind.clone(), name) {
+        #[cfg(feature = "testing")]
+        let mut codings = HashMap::new();
+        let encrypts = self.encodings.as_ref().is_some_and(Encodings::encrypts);
+        for given in self.handlers {
+            if given.rule == EncodingRule::Required && !encrypts {
+                return Err(encoding_required(&given.names[0], ": give the worker encodings that encrypt"));
+            }
+            let mut handler = around(given.handler, &self.middleware, &given.names);
+            let coding = self.encodings.clone().map(|encodings| Coding::new(encodings, given.rule));
+            if let Some(coding) = &coding {
+                handler = coded(handler, coding.clone());
+            }
+            for kind in given.names {
+                if let Some(first) = names.insert(kind.clone(), given.function) {
                     let what =
                         format!("kind {kind:?} has a handler already: {first}, in the worker of queues {queues:?}");
                     return Err(Error::invalid("handle", what));
+                }
+                #[cfg(feature = "testing")]
+                if let Some(coding) = &coding {
+                    codings.insert(kind.clone(), coding.clone());
                 }
                 handlers.insert(kind, handler.clone());
             }
@@ -344,6 +389,9 @@ impl WorkerBuilder {
             concurrency: self.concurrency,
             slots_by_kind: self.slots_by_kind,
             handlers,
+            #[cfg(feature = "testing")]
+            codings,
+            encodings: self.encodings,
             declared: if self.sync_kinds { self.declarations.iter().map(|of| of()).collect() } else { Vec::new() },
             name,
             labels: self.labels,

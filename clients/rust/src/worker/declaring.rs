@@ -15,7 +15,11 @@ pub(super) async fn declare(session: &Session) -> Result<(), Error> {
     let settings = &session.settings;
     let (mut waits, mut said) = (Backoff::of_worker(), false);
     for target in settings.targets.iter().cycle() {
-        let client = Client::builder(target).access(settings.access.clone()).build()?;
+        let mut client = Client::builder(target).access(settings.access.clone());
+        if let Some(encodings) = &settings.encodings {
+            client = client.encodings(encodings.clone());
+        }
+        let client = client.build()?;
         match client.sync_kinds(settings.declared.clone()).await {
             Ok(synced) => {
                 synced.iter().for_each(tell);

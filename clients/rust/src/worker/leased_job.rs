@@ -7,8 +7,10 @@ use bytes::Bytes;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
+use super::coding::{Begun, FollowUp, Opened};
 use crate::errors::Error;
 use crate::job::{NewJob, new_job_message};
+use crate::jobs::EncodingRule;
 use crate::json::JsonText;
 use crate::outcomes::Stop;
 use crate::v1;
@@ -35,6 +37,8 @@ pub(crate) struct Inner {
     stop: OnceLock<Stop>,
     report: Report,
     follow_ups: Mutex<FollowUps>,
+    /// What its worker's encodings have made of it. Empty: the worker has none.
+    begun: OnceLock<Begun>,
     /// That of its handler's span, which follow-ups carry.
     #[cfg(feature = "otel")]
     traceparent: OnceLock<String>,
@@ -42,8 +46,15 @@ pub(crate) struct Inner {
 
 #[derive(Default)]
 struct FollowUps {
-    jobs: Vec<v1::NewJob>,
+    jobs: Vec<FollowUp>,
     bytes: usize,
+}
+
+impl Inner {
+    /// Its payload and checkpoint, decoded. `None`: they are as they came.
+    pub(crate) fn opened(&self) -> Option<&Opened> {
+        self.begun.get().and_then(Begun::opened)
+    }
 }
 
 impl LeasedJob {
@@ -54,11 +65,12 @@ impl LeasedJob {
         };
         let inner = Inner {
             message,
-            payload: JsonText::new(payload),
+            payload: JsonText::read(payload),
             token: CancellationToken::new(),
             stop: OnceLock::new(),
             report,
             follow_ups: Mutex::default(),
+            begun: OnceLock::new(),
             #[cfg(feature = "otel")]
             traceparent: OnceLock::new(),
         };
@@ -112,15 +124,13 @@ impl LeasedJob {
     ///
     /// # Errors
     ///
-    /// `InvalidRequest`: it is too large.
+    /// `InvalidRequest`: it is too large, as it is or encoded. What an encoding of the worker fails with.
     pub fn save_checkpoint(&self, data: impl Into<Bytes>) -> Result<(), Error> {
-        let data = data.into();
-        if data.len() > CHECKPOINT_BYTES {
-            let what = format!(
-                "has {} bytes; at most {CHECKPOINT_BYTES} are taken: store it elsewhere and leave its address",
-                data.len()
-            );
-            return Err(Error::invalid("checkpoint", what));
+        let mut data = data.into();
+        check_checkpoint(&data)?;
+        if let Some(begun) = self.inner.begun.get() {
+            data = begun.checkpoint(data, self)?;
+            check_checkpoint(&data)?;
         }
         (self.inner.report)(v1::Progress { checkpoint: Some(data), ..v1::Progress::default() });
         Ok(())
@@ -131,7 +141,8 @@ impl LeasedJob {
     ///
     /// # Errors
     ///
-    /// `InvalidRequest`: they are too many or too large.
+    /// `InvalidRequest`: they are too many or too large. `EncodingRequired`: its kind takes encrypted payloads alone, and the
+    /// worker has no encodings.
     pub fn follow_up(&self, mut job: NewJob) -> Result<(), Error> {
         #[cfg(feature = "otel")]
         if let Some(value) = self.inner.traceparent.get() {
@@ -142,18 +153,23 @@ impl LeasedJob {
                 job.headers.entry(name.to_owned()).or_insert_with(|| value.clone());
             }
         }
-        let message = new_job_message(job);
+        let mut rule = EncodingRule::Unsaid;
+        if self.inner.begun.get().is_some() {
+            // It is encoded after the handler, as the middleware has left it.
+            rule = std::mem::take(&mut job.encodings).0;
+        }
+        let message = new_job_message(job)?;
         let mut follow_ups = self.lock();
         let bytes = follow_ups.bytes + message.encoded_len();
         if follow_ups.jobs.len() == FOLLOW_UPS || bytes > FOLLOW_UPS_BYTES {
             return Err(too_many());
         }
         follow_ups.bytes = bytes;
-        follow_ups.jobs.push(message);
+        follow_ups.jobs.push(FollowUp { message, rule });
         Ok(())
     }
 
-    pub(super) fn take_follow_ups(&self) -> Vec<v1::NewJob> {
+    pub(super) fn take_follow_ups(&self) -> Vec<FollowUp> {
         std::mem::take(&mut self.lock().jobs)
     }
 
@@ -161,9 +177,9 @@ impl LeasedJob {
         self.lock().jobs.len()
     }
 
-    /// Follow-ups that were taken, with other headers and labels.
-    pub(super) fn put_follow_ups(&self, jobs: Vec<v1::NewJob>) -> Result<(), Error> {
-        let bytes = jobs.iter().map(Message::encoded_len).sum();
+    /// Follow-ups that were taken, with other headers and labels, or encoded.
+    pub(super) fn put_follow_ups(&self, jobs: Vec<FollowUp>) -> Result<(), Error> {
+        let bytes = jobs.iter().map(|each| each.message.encoded_len()).sum();
         if bytes > FOLLOW_UPS_BYTES {
             return Err(too_many());
         }
@@ -171,6 +187,11 @@ impl LeasedJob {
         follow_ups.bytes = bytes;
         follow_ups.jobs.splice(0..0, jobs);
         Ok(())
+    }
+
+    /// Notes what its worker's encodings have made of it.
+    pub(super) fn begin(&self, begun: Begun) {
+        let _ = self.inner.begun.set(begun);
     }
 
     pub(super) fn message(&self) -> &v1::LeasedJob {
@@ -194,6 +215,17 @@ impl LeasedJob {
     fn lock(&self) -> std::sync::MutexGuard<'_, FollowUps> {
         self.inner.follow_ups.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn check_checkpoint(data: &Bytes) -> Result<(), Error> {
+    if data.len() <= CHECKPOINT_BYTES {
+        return Ok(());
+    }
+    let what = format!(
+        "has {} bytes; at most {CHECKPOINT_BYTES} are taken: store it elsewhere and leave its address",
+        data.len()
+    );
+    Err(Error::invalid("checkpoint", what))
 }
 
 fn too_many() -> Error {

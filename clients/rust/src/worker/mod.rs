@@ -10,6 +10,7 @@ mod around;
 mod attempt;
 mod builder;
 mod capacity;
+mod coding;
 mod declaring;
 mod deliveries;
 mod drain;
@@ -32,7 +33,7 @@ mod tests;
 mod trace_tests;
 
 #[cfg(feature = "testing")]
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -59,6 +60,7 @@ pub(crate) use {
     around::around,
     attempt::{attempt, caught},
     builder::{Handler, names_of, of_job, of_kind},
+    coding::Coding,
     ending::{OUTPUT_ERROR, wrong_with},
 };
 
@@ -190,6 +192,12 @@ impl Worker {
         self.inner.settings.handlers.get(kind).cloned().ok_or_else(|| self.inner.settings.kinds())
     }
 
+    /// What its encodings do for the jobs of a kind. `None`: it has none.
+    #[cfg(feature = "testing")]
+    pub(crate) fn coding_of(&self, kind: &str) -> Option<Coding> {
+        self.inner.settings.codings.get(kind).cloned()
+    }
+
     /// The queues and kinds that it takes jobs of.
     #[cfg(feature = "testing")]
     pub(crate) fn takes(&self) -> (HashSet<String>, HashSet<String>) {
@@ -210,6 +218,8 @@ impl Worker {
             concurrency: settings.concurrency,
             slots_by_kind: settings.slots_by_kind.clone(),
             handlers: handlers.collect(),
+            codings: HashMap::new(),
+            encodings: None,
             declared: Vec::new(),
             name: settings.name.clone(),
             labels: settings.labels.clone(),

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{Read, Write, stderr, stdin, stdout};
 
-use jobqueue::{Access, Client, HandlerResult, JsonText, LeasedJob, NewJob, Tls, Worker};
+use jobqueue::{Access, AesGcm, Client, Encodings, HandlerResult, JsonText, LeasedJob, NewJob, Tls, Worker, Zstd};
 use lexopt::prelude::*;
 use tokio::task::JoinSet;
 
@@ -21,6 +21,7 @@ struct Options {
     roots: String,
     cert: String,
     key: String,
+    encryption_key: String,
 }
 
 fn options() -> Result<Options, lexopt::Error> {
@@ -44,6 +45,7 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("workers") => options.workers = parser.value()?.parse()?,
             Long("roots") => options.roots = parser.value()?.string()?,
             Long("cert") => options.cert = parser.value()?.string()?,
+            Long("encryption-key") => options.encryption_key = parser.value()?.string()?,
             Long("key") => options.key = parser.value()?.string()?,
             other => return Err(other.unexpected()),
         }
@@ -62,9 +64,27 @@ fn access(options: &Options) -> Result<Access, jobqueue::Error> {
     Ok(Access::new().tls(tls))
 }
 
+/// Those of a key, 64 hexadecimal digits; it is named `a`. `None`: no key is given.
+fn encodings(options: &Options) -> Result<Option<Encodings>, Box<dyn Error + Send + Sync>> {
+    if options.encryption_key.is_empty() {
+        return Ok(None);
+    }
+    let mut key = [0; 32];
+    for (at, byte) in key.iter_mut().enumerate() {
+        let digits = options.encryption_key.get(2 * at..2 * at + 2).ok_or("the key is too short")?;
+        *byte = u8::from_str_radix(digits, 16)?;
+    }
+    let encrypts = AesGcm::new([("a", key)], "a")?;
+    Ok(Some(Encodings::builder().add(Zstd::new().over(200)).add(encrypts).build()?))
+}
+
 /// Makes a job of each line of its input, as it is, and prints the outputs in their order, as they are.
 async fn enqueue(options: Options) -> Done {
-    let client = Client::builder(&options.server).access(access(&options)?).build()?;
+    let mut client = Client::builder(&options.server).access(access(&options)?);
+    if let Some(encodings) = encodings(&options)? {
+        client = client.encodings(encodings);
+    }
+    let client = client.build()?;
     let mut lines = Vec::new();
     stdin().read_to_end(&mut lines)?;
     let jobs = lines.strip_suffix(b"\n").unwrap_or(&lines).split(|byte| *byte == b'\n').map(|line| {
@@ -100,7 +120,7 @@ async fn hold(job: LeasedJob) -> HandlerResult {
 async fn work(options: Options) -> Done {
     let mut workers = JoinSet::new();
     for _ in 0..options.workers {
-        let worker = Worker::builder(&options.server)
+        let mut worker = Worker::builder(&options.server)
             .access(access(&options)?)
             .queue(&options.queue)
             .concurrency(options.slots)
@@ -108,8 +128,11 @@ async fn work(options: Options) -> Done {
             .handle("echo", echo)
             .handle("noop", noop)
             .handle("panic", panics)
-            .handle("hold", hold)
-            .build()?;
+            .handle("hold", hold);
+        if let Some(encodings) = encodings(&options)? {
+            worker = worker.encodings(encodings);
+        }
+        let worker = worker.build()?;
         workers.spawn(async move { worker.run_until_signal().await });
     }
     while let Some(ended) = workers.join_next().await {

@@ -3,6 +3,7 @@
 
 mod admin;
 mod bulk;
+mod encodings;
 mod jobs;
 mod kinds;
 mod line;
