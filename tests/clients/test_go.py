@@ -17,7 +17,6 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from jobqueue import Client
 from jobqueue import AesGcm, Client, Encoded, Encodings, JobContext, Retry, Worker, Zstd, define_kind
 from tests.e2e.processes import Process
 

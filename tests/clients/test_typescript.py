@@ -15,10 +15,10 @@ from platform import machine
 
 import pytest
 
-from tests.e2e.conftest import Bench
 from jobqueue import AesGcm, Encoded, Encodings, JobContext
 from jobqueue import Client as PythonClient
 from jobqueue import Worker as PythonWorker
+from tests.e2e.conftest import Bench
 from tests.e2e.processes import Process
 
 from .conftest import free_port, shown

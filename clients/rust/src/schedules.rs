@@ -325,7 +325,7 @@ pub(crate) fn template_message(job: NewJob) -> Result<v1::NewJob, Error> {
         let words = "it can't be given: a tick enqueues one job in any case";
         return Err(Error::invalid("job.idempotency_key", words));
     }
-    Ok(new_job_message(job))
+    new_job_message(job)
 }
 
 pub(crate) fn spec_message(spec: ScheduleSpec) -> v1::ScheduleSpec {
