@@ -166,7 +166,7 @@ def handed(field: Field) -> bool:
 
 SOURCES = [
     Source("go/jobqueue/job.go", "type NewJob struct {", "\n}\n", go, asked),
-    Source("go/jobqueue/job.go", "func newJobMessage(", "\n}\n", go, asked),
+    Source("go/jobqueue/job.go", "func plainMessage(", "\n}\n", go, asked),
     Source("go/jobqueue/job.go", "type Job struct {", "\n}\n", go, shown),
     Source("go/jobqueue/job.go", "job := &Job{", "\n}\n", go, shown),
     Source("go/jobqueue/job.go", "type LeasedJob struct {", "\n}\n", go, handed),
