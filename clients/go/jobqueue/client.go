@@ -120,7 +120,7 @@ func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
 
 func (c *Client) enqueue(ctx context.Context, job *NewJob, message *pb.NewJob) (*Job, error) {
 	if c.options.Encodings != nil || job.rule() == EncodingsRequired {
-		if err := c.encode(ctx, []NewJob{*job}, []*pb.NewJob{message}, func(int) string { return "job" }); err != nil {
+		if err := c.encode(ctx, []NewJob{*job}, []*pb.NewJob{message}, func(int) string { return "job" }, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -163,7 +163,7 @@ func (c *Client) EnqueueMany(ctx context.Context, jobs []NewJob) ([]EnqueueResul
 func pathOf(i int) string { return fmt.Sprintf("jobs[%d]", i) }
 
 func (c *Client) enqueueMany(ctx context.Context, jobs []NewJob, messages []*pb.NewJob) ([]EnqueueResult, error) {
-	if err := c.encode(ctx, jobs, messages, pathOf); err != nil {
+	if err := c.encode(ctx, jobs, messages, pathOf, ""); err != nil {
 		return nil, err
 	}
 	results := make([]EnqueueResult, 0, len(messages))

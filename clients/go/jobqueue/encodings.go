@@ -251,6 +251,9 @@ func (e *Encodings) sealed(
 		return err
 	}
 	for i := range jobs {
+		if unread := jobs[i].PayloadEncoded(); unread != nil {
+			return unread
+		}
 		if err := sealer.message(messages[i], jobs[i].rule(), path(i), keyedBy); err != nil {
 			return err
 		}
@@ -335,13 +338,15 @@ func (e *Encodings) readText(ctx context.Context, text json.RawMessage, at codin
 	return opened, nil
 }
 
-// encode encodes the payloads in the messages of jobs, before a byte of a call is sent.
-func (c *Client) encode(ctx context.Context, jobs []NewJob, messages []*pb.NewJob, path func(int) string) error {
+// encode encodes the payloads in the messages of jobs, before a byte of a call is sent; keyedBy is as of sealer.message.
+func (c *Client) encode(
+	ctx context.Context, jobs []NewJob, messages []*pb.NewJob, path func(int) string, keyedBy string,
+) error {
 	if c.options.Encodings == nil {
-		return c.options.Encodings.sealed(ctx, jobs, messages, path, "")
+		return c.options.Encodings.sealed(ctx, jobs, messages, path, keyedBy)
 	}
 	return c.bounded(ctx, func(ctx context.Context) error {
-		return c.options.Encodings.sealed(ctx, jobs, messages, path, "")
+		return c.options.Encodings.sealed(ctx, jobs, messages, path, keyedBy)
 	})
 }
 

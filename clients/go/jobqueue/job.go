@@ -52,6 +52,18 @@ type NewJob struct {
 
 	// typed is the kind that made it. nil: it is of a name alone.
 	typed typedJob
+	// unread: it is of a schedule, and its payload was not decoded.
+	unread *EncodedError
+}
+
+// PayloadEncoded says, of the job of a [Schedule] that was read, what its Payload was encoded by, and why it is still
+// encoded: an envelope. A client with [Encodings] does not send it: encoded once more it would be decoded to an envelope.
+// nil: it is not encoded, or has another Payload now.
+func (j *NewJob) PayloadEncoded() *EncodedError {
+	if text, ok := j.Payload.(json.RawMessage); ok && j.unread != nil && envelopeIn(text) != nil {
+		return j.unread
+	}
+	return nil
 }
 
 // newJobMessage is a job to enqueue, as a message that may be sent; path is where it stands in the request.

@@ -80,6 +80,9 @@ func (j *LeasedJob) SaveCheckpoint(data []byte) error {
 func (j *LeasedJob) FollowUp(job NewJob) error {
 	made := newJobMessage
 	if j.coded.sealer != nil {
+		if unread := job.PayloadEncoded(); unread != nil {
+			return unread
+		}
 		// It is encoded after the handler, as the middleware has left it.
 		made = plainMessage
 	}

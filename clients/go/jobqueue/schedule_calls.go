@@ -106,7 +106,7 @@ func (s *Schedules) Create(ctx context.Context, schedule NewSchedule) (*Schedule
 	if err != nil {
 		return nil, err
 	}
-	job, err := scheduleJobMessage(&schedule.Job)
+	job, err := s.client.scheduleJobMessage(ctx, schedule.Name, &schedule.Job, false)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (s *Schedules) Create(ctx context.Context, schedule NewSchedule) (*Schedule
 	if err != nil {
 		return nil, err
 	}
-	return scheduleOf(answer.GetSchedule()), nil
+	return s.client.scheduleOf(ctx, answer.GetSchedule()), nil
 }
 
 // Get reads a schedule. ErrScheduleNotFound: no schedule has this name.
@@ -132,7 +132,7 @@ func (s *Schedules) Get(ctx context.Context, name string) (*Schedule, error) {
 	if err != nil {
 		return nil, err
 	}
-	return scheduleOf(answer.GetSchedule()), nil
+	return s.client.scheduleOf(ctx, answer.GetSchedule()), nil
 }
 
 // List reads all schedules that match, in order of their names, page by page as the loop asks for them. Their jobs have no
@@ -155,7 +155,7 @@ func (s *Schedules) List(ctx context.Context, filter ScheduleFilter) iter.Seq2[*
 				return
 			}
 			for _, each := range answer.GetSchedules() {
-				if !yield(scheduleOf(each), nil) {
+				if !yield(s.client.scheduleOf(ctx, each), nil) {
 					return
 				}
 			}
@@ -179,7 +179,7 @@ func (s *Schedules) Update(ctx context.Context, name string, change ScheduleChan
 	}
 	var err error
 	if change.Job != nil {
-		if schedule.Job, err = scheduleJobMessage(change.Job); err != nil {
+		if schedule.Job, err = s.client.scheduleJobMessage(ctx, name, change.Job, true); err != nil {
 			return nil, err
 		}
 		mask.Paths = append(mask.Paths, "job")
@@ -204,7 +204,7 @@ func (s *Schedules) Update(ctx context.Context, name string, change ScheduleChan
 	if err != nil {
 		return nil, err
 	}
-	return scheduleOf(answer.GetSchedule()), nil
+	return s.client.scheduleOf(ctx, answer.GetSchedule()), nil
 }
 
 // Delete deletes a schedule with its runs. Its jobs stay. With an etag ([Schedule.Etag]) it is deleted only if it still has
@@ -224,7 +224,7 @@ func (s *Schedules) Pause(ctx context.Context, name, note string) (*Schedule, er
 	if err != nil {
 		return nil, err
 	}
-	return scheduleOf(answer.GetSchedule()), nil
+	return s.client.scheduleOf(ctx, answer.GetSchedule()), nil
 }
 
 // Resume lets a paused schedule go on with the first tick after now. What it missed is for Backfill. ErrScheduleNotFound:
@@ -235,7 +235,7 @@ func (s *Schedules) Resume(ctx context.Context, name string) (*Schedule, error) 
 	if err != nil {
 		return nil, err
 	}
-	return scheduleOf(answer.GetSchedule()), nil
+	return s.client.scheduleOf(ctx, answer.GetSchedule()), nil
 }
 
 // Run fires a schedule now, also if it is paused, and returns what became of it. It may not have fired: look at Outcome.

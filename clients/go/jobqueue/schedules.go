@@ -1,6 +1,8 @@
 package jobqueue
 
 import (
+	"context"
+	"encoding/json"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -152,7 +154,8 @@ type Schedule struct {
 	// Spec is when it is due.
 	Spec ScheduleSpec
 	// Job is what each tick enqueues. Its Payload is a json.RawMessage; nil: the caller may not see it, or it was read by
-	// [Schedules.List]. Its Headers are left out then as well, and [Schedules.Update] refuses it.
+	// [Schedules.List]. Its Headers are left out then as well, and [Schedules.Update] refuses it. What could not be decoded is
+	// the envelope, and [NewJob.PayloadEncoded] says why; a client with [Encodings] refuses it.
 	Job    NewJob
 	Policy SchedulePolicy
 	// Labels are those by which schedules can be listed.
@@ -227,20 +230,51 @@ func overlapNumber(field string, overlap Overlap) (pb.SchedulePolicy_Overlap, er
 	return pb.SchedulePolicy_Overlap(number), err
 }
 
-// scheduleJobMessage is what each tick of a schedule enqueues, as a message: all payloads of schedules are made here.
+// scheduleJobMessage is what each tick of a schedule enqueues, as a message: all payloads of schedules are made and encoded
+// here. The same job of the same name has the same bytes, so that it is no change.
 //
-// A job without a payload has none in the message: an update refuses it where there is one to lose.
-func scheduleJobMessage(job *NewJob) (*pb.NewJob, error) {
+// changed: it is that of an update. Without a payload it then has none in the message: the server refuses it, and the
+// schedule keeps the one that it has.
+func (c *Client) scheduleJobMessage(ctx context.Context, name string, job *NewJob, changed bool) (*pb.NewJob, error) {
 	if !job.RunAt.IsZero() || job.Delay != 0 {
 		return nil, invalid("schedule.job.run_at", "RunAt and Delay can't be given: a tick is the time of its job")
 	}
 	if job.IdempotencyKey != "" {
 		return nil, invalid("schedule.job.idempotency_key", "it can't be given: a tick enqueues one job in any case")
 	}
-	return newJobMessage(job, "schedule.job")
+	message, err := plainMessage(job, "schedule.job")
+	if err != nil || (changed && message.Content == nil) {
+		return message, err
+	}
+	at := func(int) string { return "schedule.job" }
+	if err := c.encode(ctx, []NewJob{*job}, []*pb.NewJob{message}, at, "schedule "+name); err != nil {
+		return nil, err
+	}
+	return message, nil
 }
 
-// scheduleOf is a schedule as it was answered.
+// scheduleOf is a schedule as it was answered, decoded. The server has done what it was asked for: a key that is missing
+// does not say otherwise.
+func (c *Client) scheduleOf(ctx context.Context, message *pb.Schedule) *Schedule {
+	schedule := scheduleOf(message)
+	job := &schedule.Job
+	text, _ := job.Payload.(json.RawMessage)
+	if c.options.Encodings == nil {
+		if members := envelopeIn(text); members != nil {
+			job.unread = encodedOf(members, noEncodings)
+		}
+		return schedule
+	}
+	if text != nil {
+		_ = c.bounded(ctx, func(ctx context.Context) error {
+			job.Payload, job.unread = c.options.Encodings.readText(ctx, text, payloadPlace(job.Kind))
+			return nil
+		})
+	}
+	return schedule
+}
+
+// scheduleOf is the same, as it was stored.
 func scheduleOf(message *pb.Schedule) *Schedule {
 	schedule := &Schedule{
 		Name: message.GetName(),

@@ -184,3 +184,43 @@ func TestInAScopeTheServerTakesWhatAKindSaysOfEncodings(t *testing.T) {
 		}
 	}
 }
+
+func TestInAScopeTheJobOfAScheduleIsEncodedAndAppliedAgainItHasTheSameBytes(t *testing.T) {
+	scope := scopeOf(t)
+	all := encrypting(t, "a")
+	schedules := clientOf(t, scope, all).Schedules()
+	seldom := jobqueue.ScheduleSpec{Cron: []string{"0 0 1 1 *"}}
+	mail := jobqueue.NewJob{Kind: "mail", Payload: "the eagle has landed"}
+	if _, err := schedules.Create(t.Context(), jobqueue.NewSchedule{Name: "s", Spec: seldom, Job: mail}); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := scope.Client.Schedules().Get(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	envelope, encoded := stored.Job.Payload.(json.RawMessage), stored.Job.PayloadEncoded()
+	if encoded == nil || encoded.KeyID != "a" || bytes.Contains(envelope, []byte("eagle")) {
+		t.Fatalf("%s, %v", envelope, encoded)
+	}
+	same, err := schedules.Update(t.Context(), "s", jobqueue.ScheduleChange{Job: &mail})
+	if err != nil || string(same.Job.Payload.(json.RawMessage)) != `"the eagle has landed"` {
+		t.Fatal(same, err)
+	}
+	if _, err := schedules.Update(t.Context(), "s", jobqueue.ScheduleChange{Job: &stored.Job}); !errors.As(err, &encoded) {
+		t.Error(err)
+	}
+	if read, err := scope.Client.Schedules().Get(t.Context(), "s"); err != nil ||
+		!bytes.Equal(read.Job.Payload.(json.RawMessage), envelope) {
+		t.Error(read, err)
+	}
+	run, err := schedules.Run(t.Context(), "s", jobqueue.ScheduleRunOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served(t, scope, all, func() {
+		done, err := clientOf(t, scope, all).Wait(t.Context(), run.JobID)
+		if err != nil || done.Status != jobqueue.StatusSucceeded || string(done.Output) != `"the eagle has landed"` {
+			t.Error(done, err)
+		}
+	})
+}
