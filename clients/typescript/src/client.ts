@@ -779,7 +779,7 @@ export class Client {
 
   /** The calls about schedules: jobs, and the times at which they are enqueued. */
   get schedules(): Schedules {
-    this.#schedules ??= new Schedules(this.#connection.transport, this.#calling);
+    this.#schedules ??= new Schedules(this.#connection.transport, this.#calling, this.#encodings);
     return this.#schedules;
   }
 

@@ -1,6 +1,6 @@
 /** What is encoded and was not decoded, and what can be wrong with it. */
 
-import { decode } from "./payload.js";
+import { textOf } from "./payload.js";
 
 /** The member by which an envelope is known; its value is the version of its form. */
 export const MARK = "$jobqueue.encoded";
@@ -98,12 +98,13 @@ export function shown(value: unknown): unknown {
 
 /** The envelope that a JSON text is. Undefined: it is none, or no JSON. */
 export function envelopeIn(text: Uint8Array): EnvelopeValue | undefined {
-  const bytes = Buffer.from(text.buffer, text.byteOffset, text.byteLength);
+  // Not by a Buffer, which is Node's own: a RestClient reads jobs elsewhere as well.
+  const written = textOf(text);
   // A name in JSON may be written with escapes: what reads it by its letters alone does not see what a parser sees.
-  if (!bytes.includes(MARK) && !bytes.includes("\\u")) return undefined;
+  if (!written.includes(MARK) && !written.includes("\\u")) return undefined;
   let value: unknown;
   try {
-    value = decode(text);
+    value = JSON.parse(written);
   } catch {
     return undefined;
   }

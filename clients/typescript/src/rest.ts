@@ -4,10 +4,11 @@
  */
 
 export type { Call } from "./calls.js";
+export { Encoded, EncodingRequired } from "./encoded.js";
 export type { Enqueuer } from "./enqueuer.js";
 export * from "./errors.js";
 export { AUTO, Job } from "./job.js";
-export type { JobOptions, NewJob } from "./job.js";
+export type { EncodingRule, JobOptions, NewJob } from "./job.js";
 export type { Cancellation, EnqueueResult, RetryPolicy, Status } from "./jobs.js";
 export { defineKind } from "./kinds/declaration.js";
 export type { KindDeclaration, KindOptions, PayloadOf, TypedJobOptions } from "./kinds/declaration.js";

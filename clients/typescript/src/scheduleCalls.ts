@@ -8,6 +8,7 @@ import { labelList } from "./calling.js";
 import type { Calling } from "./calling.js";
 import type { Call } from "./calls.js";
 import { timestamp } from "./convert.js";
+import type { Encodings } from "./encodings/encodings.js";
 import { PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
 import type * as job from "./gen/jobqueue/v1/job_pb.js";
 import { ScheduleSchema, Schedules as Service } from "./gen/jobqueue/v1/schedule_pb.js";
@@ -125,11 +126,13 @@ export interface PreviewScheduleOptions extends Call {
 export class Schedules {
   readonly #stub: Stub<typeof Service>;
   readonly #calling: Calling;
+  readonly #encodings: Encodings | undefined;
 
-  /** For the client. */
-  constructor(transport: Transport, calling: Calling) {
+  /** For the client, whose encodings are those of the jobs that ticks enqueue. */
+  constructor(transport: Transport, calling: Calling, encodings?: Encodings) {
     this.#stub = createClient(Service, transport);
     this.#calling = calling;
+    this.#encodings = encodings;
   }
 
   /**
@@ -143,6 +146,8 @@ export class Schedules {
    * @throws KindUnknown The kind of the job is not declared.
    * @throws PayloadInvalid The payload of the job does not satisfy the kind's schema.
    * @throws SchedulesFull The namespace has as many as it may have.
+   * @throws EncodingRequired The kind takes encrypted payloads alone, and the client does not encrypt.
+   * @throws KeyUnknown The primary key of its encodings is not there.
    */
   async create(
     name: string,
@@ -154,7 +159,7 @@ export class Schedules {
     const schedule = {
       name,
       spec: specMessage(spec),
-      job: await this.#template(job),
+      job: await this.#template(name, job),
       labels: { ...labels },
       paused,
       ...(policy && { policy: policyMessage(policy) }),
@@ -202,6 +207,9 @@ export class Schedules {
    * @throws InvalidRequest A field is malformed, or nothing is to be changed.
    * @throws KindUnknown The kind of the job is not declared.
    * @throws PayloadInvalid The payload of the job does not satisfy the kind's schema.
+   * @throws Encoded The payload of the job was not decoded when the schedule was read.
+   * @throws EncodingRequired The kind takes encrypted payloads alone, and the client does not encrypt.
+   * @throws KeyUnknown The primary key of its encodings is not there.
    */
   async update(name: string, change: ScheduleChange, options: UpdateScheduleOptions = {}): Promise<Schedule> {
     const { spec, job, policy, labels } = change;
@@ -214,10 +222,12 @@ export class Schedules {
     }
     if (job !== undefined) {
       paths.push("job");
-      schedule.job = await this.#template(job);
       // So are jobs that were listed. The server refuses it, and the schedule keeps the payload that it has.
       if (job.payload === undefined && job.payloadJson === undefined) {
+        schedule.job = templateMessage({ ...job, encodings: undefined });
         schedule.job.content = { case: undefined };
+      } else {
+        schedule.job = await this.#template(name, job);
       }
     }
     if (policy !== undefined) {
@@ -357,11 +367,16 @@ export class Schedules {
   }
 
   /** The job as it is sent. The same job has the same bytes, so that it is no change. */
-  async #template(job: NewJob): Promise<job.NewJob> {
-    return templateMessage(job);
+  async #template(name: string, job: NewJob): Promise<job.NewJob> {
+    if (this.#encodings === undefined) return templateMessage(job);
+    const [sealed] = await this.#encodings.jobs([job], `schedule ${name}`);
+    return templateMessage(sealed!);
   }
 
-  #read(message: pb.Schedule | undefined): Schedule {
-    return scheduleOf(message);
+  async #read(message: pb.Schedule | undefined): Promise<Schedule> {
+    // The server has done what it was asked for: a key that is missing must not say otherwise.
+    const unread = message?.job && (await this.#encodings?.readPayload(message.job));
+    const found = scheduleOf(message);
+    return unread === undefined ? found : { ...found, job: { ...found.job, payload: unread } };
   }
 }

@@ -121,6 +121,7 @@ export interface Schedule {
   /**
    * What each tick enqueues. Its payload is in `payloadJson`; undefined: the caller may not see it, or it was read by `list`.
    * Its headers are left out then as well, and `update` refuses it.
+   * Where a client with encodings can't decode it, `payload` is an `Encoded`, which says why, and `payloadJson` the envelope.
    */
   readonly job: NewJob;
   readonly policy: SchedulePolicy;

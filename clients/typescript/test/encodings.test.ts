@@ -35,6 +35,7 @@ import { textOf } from "../src/encodings/envelope.js";
 import { Keys } from "../src/encodings/keys.js";
 import { JobSchema, Job_Status, NewJobSchema } from "../src/gen/jobqueue/v1/job_pb.js";
 import type { NewJob as NewJobMessage } from "../src/gen/jobqueue/v1/job_pb.js";
+import type { Schedule } from "../src/gen/jobqueue/v1/schedule_pb.js";
 import { RecordingClient, attempt, perform } from "../src/testing/index.js";
 import { handlersOf } from "../src/worker/worker.js";
 import { ScriptedServer } from "./scripted.js";
@@ -480,9 +481,14 @@ const broken: Encoding = {
   },
   decode: (data) => Uint8Array.from(data).reverse(),
 };
+const failing = (): never => {
+  throw new Error("no key to read by");
+};
 const mail = { text: SECRET };
 
-/** A server that keeps the jobs that it is given, and answers each. */
+const seldom = { cron: "0 0 1 1 *" };
+
+/** A server that keeps the jobs that it is given, those of schedules too, and answers each. */
 async function keeping(
   t: Parameters<typeof ScriptedServer.start>[0],
 ): Promise<{ address: string; got: NewJobMessage[] }> {
@@ -491,16 +497,22 @@ async function keeping(
     ...create(JobSchema, { id: `job-${got.length}`, kind: job.kind, status: Job_Status.QUEUED }),
     content: job.content,
   });
-  const server = await ScriptedServer.start(t, {
-    enqueueJob: ({ job }) => {
+  const kept = ({ schedule }: { schedule?: Schedule }): { schedule: Schedule } => {
+    if (schedule?.job) got.push(schedule.job);
+    return { schedule: schedule! };
+  };
+  const methods = {
+    enqueueJob: ({ job }: { job?: NewJobMessage }) => {
       got.push(job!);
       return { job: stored(job!) };
     },
-    batchEnqueueJobs: ({ jobs }) => {
+    batchEnqueueJobs: ({ jobs }: { jobs: NewJobMessage[] }) => {
       got.push(...jobs);
       return { results: jobs.map((_, number) => ({ id: `job-${number}` })) };
     },
-  });
+  };
+  const schedules = { createSchedule: kept, updateSchedule: kept };
+  const server = await ScriptedServer.start(t, methods, {}, {}, schedules);
   return { address: server.address, got };
 }
 
@@ -515,6 +527,8 @@ const calls: readonly ((client: Client) => Promise<unknown>)[] = [
     const jobs: NewJob[] = [...Array(2500).keys()].map((payload) => ({ kind: "mail", payload }));
     return client.enqueueMany([...jobs, { kind: "mail", payload: mail }]);
   },
+  (client) => client.schedules.create("s", seldom, { kind: "mail", payload: mail }),
+  (client) => client.schedules.update("s", { job: { kind: "mail", payload: mail } }),
 ];
 
 test("what an encoder throws fails the call before anything is sent", async (t) => {
@@ -573,6 +587,40 @@ test("an own idempotency key makes the same bytes, and AUTO does not", async (t)
   assert.deepEqual([texts[1], texts[4]], [texts[0], texts[0]]);
 });
 
+test("a schedule is sent encoded, by its name, and is answered as it was given", async (t) => {
+  const { address, got } = await keeping(t);
+  const client = new Client(address, { encodings: aes() });
+  const other = new Client(address, { encodings: aes() });
+  for (const each of [client, other]) t.after(() => each.close());
+  const job = { kind: "mail", payload: mail };
+  const answers = [
+    await client.schedules.create("s", seldom, job),
+    await client.schedules.update("s", { job }),
+    await other.schedules.update("s", { job }),
+    await client.schedules.create("t", seldom, job),
+  ];
+  assert.deepEqual(
+    answers.map((each) => each.job),
+    Array(4).fill({ kind: "mail", payloadJson: JSON.stringify(mail) }),
+  );
+  const [first, ...others] = got.map(textIn);
+  assert.equal((JSON.parse(first!) as { key_id: string }).key_id, "a");
+  assert.deepEqual(
+    others.map((each) => each === first),
+    [true, true, false],
+  );
+  // What was listed has no payload: nothing is made of it, and so nothing encoded.
+  await client.schedules.update("s", { job: { kind: "mail", encodings: "required" } });
+  assert.equal(got.at(-1)!.content.case, undefined);
+  // With another key the server has done what it was asked for, and its answer is no error.
+  const stranger = new Client(address, { encodings: new Encodings([{ ...broken, decode: failing }]) });
+  t.after(() => stranger.close());
+  const unread = await stranger.schedules.create("s", seldom, { kind: "mail", payload: 1 });
+  assert.match(String(unread.job.payload), /^Encoded: encoded, broken, key a: Error: no key to read by/);
+  assert.equal(unread.job.payloadJson, textIn(got.at(-1)!));
+  await assert.rejects(stranger.schedules.update("s", { job: unread.job }), Encoded);
+});
+
 test("a kind says whether its payloads are encoded", async (t) => {
   const { address, got } = await keeping(t);
   const required = defineKind<typeof mail>("required", { encodings: "required" });
@@ -587,15 +635,19 @@ test("a kind says whether its payloads are encoded", async (t) => {
       message: /required takes encrypted/,
     });
     await assert.rejects(each.enqueueMany([required.new(mail)]), EncodingRequired);
+    await assert.rejects(each.schedules.create("s", seldom, required.new(mail)), EncodingRequired);
+    await assert.rejects(each.schedules.update("s", { job: required.new(mail) }), EncodingRequired);
   }
   assert.equal(got.length, 0);
   assert.deepEqual((await client.enqueue(required, mail)).payload, mail);
   await client.enqueueMany([required.new(mail)]);
   await client.enqueue(never, mail);
+  await client.schedules.create("s", seldom, required.new(mail));
+  await client.schedules.create("s", seldom, never.new(mail));
   const texts = got.map(textIn);
   assert.deepEqual(
     texts.map((text) => text.includes(SECRET)),
-    [false, false, true],
+    [false, false, true, false, true],
   );
   // A test without a wire takes it, and it compares with what the kind makes.
   const recording = new RecordingClient();

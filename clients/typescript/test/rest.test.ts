@@ -8,11 +8,13 @@ import { after, before, test } from "node:test";
 
 import * as z from "zod";
 
-import { Client, Worker } from "../src/index.js";
+import { AesGcm, Client, Encodings, Worker } from "../src/index.js";
 import {
   AUTO,
   DeadlineExceeded,
   Duplicate,
+  Encoded,
+  EncodingRequired,
   IdempotencyKeyReused,
   InvalidRequest,
   Job,
@@ -325,5 +327,54 @@ test("a call that is not answered ends at its deadline", async () => {
   assert.match(error.message, /time ended/);
   for (const wrong of ["jobs.example.com", "ftp://jobs", "http://"]) {
     assert.throws(() => new RestClient(wrong), { name: "TypeError", message: /is no URL of a server/ });
+  }
+});
+
+test("a kind that requires encryption is refused, and nothing of it is sent", async () => {
+  const sealed = defineKind<{ text: string }>("sealed", { encodings: "required" });
+  const { client: rest, asked } = scripted([job]);
+  const payload = { text: "the eagle has landed" };
+  for (const call of [
+    () => rest.enqueue(sealed, payload),
+    () => rest.enqueue(sealed.new(payload)),
+    () => rest.enqueueMany([{ kind: "any" }, sealed.new(payload)]),
+  ]) {
+    await assert.rejects(call(), (error) => {
+      assert.ok(error instanceof EncodingRequired);
+      assert.match(error.message, /^the kind sealed takes encrypted payloads alone/);
+      return true;
+    });
+  }
+  assert.equal(asked.length, 0);
+  // By its name alone the kind says nothing, and the server refuses it.
+  const key = new Uint8Array(32);
+  const encoding = new Client(target, {
+    token,
+    encodings: new Encodings([new AesGcm({ a: key }, { primary: "a" })]),
+  });
+  await encoding.syncKinds([sealed]);
+  await failure(client.enqueue("sealed", payload), PayloadInvalid);
+  const { id } = await encoding.enqueue(sealed, payload);
+  const found = await client.get(id);
+  assert.throws(() => found.payload, Encoded);
+  await assert.rejects(sealed.payloadOf(found), Encoded);
+  encoding.close();
+});
+
+test("a typed job is read where there is no Buffer", async () => {
+  const text =
+    '{"id":"j1","kind":"greet","status":"SUCCEEDED","payload":{"name":"Ada"},"output":{"greeting":"Hello"}}';
+  // Node's own Response needs one.
+  const answer = { status: 200, headers: new Headers(), text: () => Promise.resolve(text) } as Response;
+  const { client: rest } = scripted([() => answer]);
+  const { Buffer } = globalThis;
+  Reflect.deleteProperty(globalThis, "Buffer");
+  try {
+    await rest.enqueue(greet, { name: "Ada" });
+    const found = await rest.get("j1");
+    assert.deepEqual(await greet.payloadOf(found), { name: "Ada" });
+    assert.deepEqual(await greet.outputOf(found), { greeting: "Hello" });
+  } finally {
+    globalThis.Buffer = Buffer;
   }
 });

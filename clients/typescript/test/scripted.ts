@@ -14,6 +14,7 @@ import { Insight } from "../src/gen/jobqueue/v1/insight_pb.js";
 import { JobQueue } from "../src/gen/jobqueue/v1/jobqueue_pb.js";
 import { QueueAdmin } from "../src/gen/jobqueue/v1/queue_admin_pb.js";
 import { LeaseResponseSchema } from "../src/gen/jobqueue/v1/lease_pb.js";
+import { Schedules } from "../src/gen/jobqueue/v1/schedule_pb.js";
 import type { Worker } from "../src/index.js";
 import type { Hello, LeaseRequest, LeaseResponse, LeasedJob } from "../src/gen/jobqueue/v1/lease_pb.js";
 
@@ -153,6 +154,7 @@ export class ScriptedServer {
     methods: Partial<ServiceImpl<typeof JobQueue>>,
     insight: Partial<ServiceImpl<typeof Insight>>,
     admin: Partial<ServiceImpl<typeof QueueAdmin>>,
+    schedules: Partial<ServiceImpl<typeof Schedules>> = {},
   ) {
     const streams = this.#streams;
     const handler = connectNodeAdapter({
@@ -160,6 +162,7 @@ export class ScriptedServer {
         router
           .service(Insight, insight)
           .service(QueueAdmin, admin)
+          .service(Schedules, schedules)
           .service(JobQueue, {
             async *lease(requests, context) {
               const gone = new Promise<void>((resolve) => {
@@ -189,8 +192,9 @@ export class ScriptedServer {
     methods: Partial<ServiceImpl<typeof JobQueue>> = {},
     insight: Partial<ServiceImpl<typeof Insight>> = {},
     admin: Partial<ServiceImpl<typeof QueueAdmin>> = {},
+    schedules: Partial<ServiceImpl<typeof Schedules>> = {},
   ): Promise<ScriptedServer> {
-    const server = new ScriptedServer(methods, insight, admin);
+    const server = new ScriptedServer(methods, insight, admin, schedules);
     await server.listen();
     t.after(() => server.close());
     return server;

@@ -180,3 +180,59 @@ test("a worker tells the server that its kinds may be encoded, and runs them", a
   plain.close();
   await scope.close();
 });
+
+test("a schedule is stored encoded, does not change when it is applied again, and its job is handled", async () => {
+  const { scope, plain } = await opened();
+  const { client } = scope;
+  const spec = { cron: "0 0 1 1 *" };
+  const job = { kind: "mail", payload: mail };
+  const made = await client.schedules.create("s", spec, job);
+  const envelope = String((await plain.schedules.get("s")).job.payloadJson);
+  assert.equal((JSON.parse(envelope) as { key_id: string }).key_id, "a");
+  assert.doesNotMatch(envelope, /eagle/);
+  const same = await client.schedules.update("s", { job });
+  const stored = await plain.schedules.get("s");
+  assert.equal(stored.job.payloadJson, envelope);
+  for (const each of [made, same, await client.schedules.get("s")]) {
+    assert.equal(each.job.payloadJson, JSON.stringify(mail));
+  }
+  // What was read is written back as it is, with its key and without.
+  await client.schedules.update("s", { job: same.job });
+  await plain.schedules.update("s", { job: stored.job });
+  assert.equal((await plain.schedules.get("s")).job.payloadJson, envelope);
+  for (const each of [await client.schedules.pause("s"), await client.schedules.resume("s")]) {
+    assert.equal(each.job.payloadJson, JSON.stringify(mail));
+  }
+  const { jobId } = await client.schedules.run("s");
+  const got: unknown[] = [];
+  const worker = scope.worker({ encodings: aes() }).handler("mail", ({ payload }) => {
+    got.push(payload);
+  });
+  await scope.runUntilIdle(worker, { withinMs: 60_000 });
+  assert.equal((await client.get(jobId)).status, "SUCCEEDED");
+  assert.deepEqual(got, [mail]);
+  plain.close();
+  await scope.close();
+});
+
+test("a schedule whose key is missing is answered, and is not encoded twice", async () => {
+  const { scope, plain } = await opened();
+  await scope.client.schedules.create("s", { cron: "0 0 1 1 *" }, { kind: "mail", payload: mail });
+  const stored = await plain.schedules.get("s");
+  const next = new Client(scope.target, { token: scope.key, encodings: aes({ b: NEXT }, "b") });
+  for (const call of [
+    () => next.schedules.get("s"),
+    () => next.schedules.update("s", { labels: { a: "b" } }),
+    () => next.schedules.pause("s"),
+    () => next.schedules.resume("s"),
+  ]) {
+    const found = await call();
+    assert.ok(found.job.payload instanceof Encoded, String(found.job.payload));
+    assert.deepEqual([found.job.payload.keyId, found.job.payloadJson], ["a", stored.job.payloadJson]);
+    await assert.rejects(next.schedules.update("s", { job: found.job }), /KeyUnknown/);
+  }
+  const now = await plain.schedules.get("s");
+  assert.deepEqual([now.labels, now.paused, now.job], [{ a: "b" }, false, stored.job]);
+  for (const each of [next, plain]) each.close();
+  await scope.close();
+});

@@ -44,7 +44,7 @@ interface Answer {
  * A producer of jobs that speaks HTTP/JSON. It has no connection of its own, so there is nothing to close.
  *
  * Its methods are those of `Client` with the same names: the same arguments, typed kinds, tries and errors. It has no
- * middleware.
+ * middleware and no encodings: jobs of a kind that requires encryption it refuses with `EncodingRequired`.
  */
 export class RestClient implements Enqueuer {
   readonly #base: string;
