@@ -12,7 +12,8 @@ use crate::operations::{Operation, operation_of};
 use crate::pages::pages;
 use crate::schedules::{
     Backfill, NewSchedule, Overlap, Schedule, ScheduleChange, ScheduleFilter, ScheduleRun, ScheduleSpec, ScheduleTick,
-    overlap_number, policy_message, run_of, schedule_of, spec_message, template_message, tick_of,
+    changed_template_message, overlap_number, policy_message, run_of, schedule_of, spec_message, template_message,
+    tick_of,
 };
 use crate::v1;
 
@@ -38,19 +39,25 @@ impl Client {
 }
 
 impl Schedules {
+    async fn read(&self, schedule: Option<v1::Schedule>) -> Schedule {
+        schedule_of(schedule.unwrap_or_default(), self.client.encodings.as_ref()).await
+    }
+
     /// Makes a schedule. Its first tick is the first one after now.
     ///
     /// # Errors
     ///
     /// `ScheduleExists`: a schedule has this name. `InvalidRequest`: a field is malformed, such as a line of cron;
     /// [`Error::violations`] says what would be right. `KindUnknown`, `PayloadInvalid`: the job does not fit.
-    /// `SchedulesFull`: the namespace has as many as it may have.
+    /// `SchedulesFull`: the namespace has as many as it may have. With encodings `KeyUnknown`, `Encoded` of a payload that was
+    /// read and not decoded, and what an encoding fails with; without, `EncodingRequired`. Then nothing was sent.
     pub async fn create(&self, schedule: NewSchedule) -> Result<Schedule, Error> {
         let client = &self.client;
+        let job = template_message(schedule.job, &schedule.name, client.encodings.as_ref()).await?;
         let made = v1::Schedule {
             name: schedule.name,
             spec: Some(spec_message(schedule.spec)),
-            job: Some(template_message(schedule.job)?),
+            job: Some(job),
             policy: schedule.policy.map(policy_message),
             labels: schedule.labels,
             paused: schedule.paused,
@@ -59,7 +66,7 @@ impl Schedules {
         let request =
             v1::CreateScheduleRequest { schedule: Some(made), payload_format: v1::PayloadFormat::Json.into() };
         let answer = call!(client.schedules.create_schedule, request, repeat: false).await?;
-        Ok(schedule_of(answer.schedule.unwrap_or_default()))
+        Ok(self.read(answer.schedule).await)
     }
 
     /// Reads a schedule.
@@ -71,7 +78,7 @@ impl Schedules {
         let client = &self.client;
         let request = v1::GetScheduleRequest { name: name.to_owned(), payload_format: v1::PayloadFormat::Json.into() };
         let answer = call!(client.schedules.get_schedule, request, repeat: true).await?;
-        Ok(schedule_of(answer.schedule.unwrap_or_default()))
+        Ok(self.read(answer.schedule).await)
     }
 
     /// Reads all schedules that match, in order of their names, page by page as they are asked for. After an error it
@@ -90,7 +97,11 @@ impl Schedules {
             let (client, request) = (client.clone(), v1::ListSchedulesRequest { page_token, ..first.clone() });
             async move {
                 let answer = call!(client.schedules.list_schedules, request, repeat: true).await?;
-                Ok((answer.schedules.into_iter().map(schedule_of).collect(), answer.next_page_token))
+                let mut found = Vec::with_capacity(answer.schedules.len());
+                for each in answer.schedules {
+                    found.push(schedule_of(each, client.encodings.as_ref()).await);
+                }
+                Ok((found, answer.next_page_token))
             }
         })
     }
@@ -104,7 +115,7 @@ impl Schedules {
     ///
     /// `ScheduleNotFound`: no schedule has this name, and `allow_missing` is not set. `EtagMismatch`: it was changed since
     /// its etag was read. `InvalidRequest`: a field is malformed, or nothing is to be changed. `KindUnknown`,
-    /// `PayloadInvalid`: the job does not fit.
+    /// `PayloadInvalid`: the job does not fit. Of a job that can't be encoded, as of [`create`](Self::create).
     pub async fn update(&self, name: &str, change: ScheduleChange) -> Result<Schedule, Error> {
         let client = &self.client;
         let mut paths: Vec<_> = change.policy_fields.iter().map(|each| format!("policy.{each}")).collect();
@@ -117,10 +128,14 @@ impl Schedules {
         paths.extend(whole.iter().filter(|(_, given)| *given).map(|(path, _)| (*path).to_owned()));
         // A change that is made twice finds the etag of the first.
         let repeat = change.etag.is_empty();
+        let job = match change.job {
+            None => None,
+            Some(job) => Some(changed_template_message(job, name, client.encodings.as_ref()).await?),
+        };
         let changed = v1::Schedule {
             name: name.to_owned(),
             spec: change.spec.map(spec_message),
-            job: change.job.map(template_message).transpose()?,
+            job,
             policy: change.policy.map(policy_message),
             labels: change.labels.unwrap_or_default(),
             etag: change.etag,
@@ -133,7 +148,7 @@ impl Schedules {
             payload_format: v1::PayloadFormat::Json.into(),
         };
         let answer = call!(client.schedules.update_schedule, request, repeat: repeat).await?;
-        Ok(schedule_of(answer.schedule.unwrap_or_default()))
+        Ok(self.read(answer.schedule).await)
     }
 
     /// Deletes a schedule with its runs. Its jobs stay. With an etag, that of [`Schedule`], it is deleted only if it still
@@ -163,7 +178,7 @@ impl Schedules {
             payload_format: v1::PayloadFormat::Json.into(),
         };
         let answer = call!(client.schedules.pause_schedule, request, repeat: true).await?;
-        Ok(schedule_of(answer.schedule.unwrap_or_default()))
+        Ok(self.read(answer.schedule).await)
     }
 
     /// Lets a paused schedule go on with the first tick after now. What it missed is for [`backfill`](Self::backfill).
@@ -176,7 +191,7 @@ impl Schedules {
         let request =
             v1::ResumeScheduleRequest { name: name.to_owned(), payload_format: v1::PayloadFormat::Json.into() };
         let answer = call!(client.schedules.resume_schedule, request, repeat: true).await?;
-        Ok(schedule_of(answer.schedule.unwrap_or_default()))
+        Ok(self.read(answer.schedule).await)
     }
 
     /// Fires a schedule now, also a paused one, by its own policy. Its ticks stay as they are. It may not have fired: look

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use crate::convert::{count, duration_message, duration_of, time_of, total, whole};
+use crate::encodings::Encodings;
 use crate::errors::Error;
 use crate::job::{NewJob, new_job_message};
+use crate::jobs::OwnRule;
+use crate::json::JsonText;
 use crate::new_jobs::new_job_of;
 use crate::v1;
 
@@ -277,7 +280,8 @@ pub struct Schedule {
     /// When it is due.
     pub spec: ScheduleSpec,
     /// What each tick enqueues. Without a payload: the caller may not see it, or it was read by `list`. Its headers are
-    /// left out then as well, and `update` refuses it.
+    /// left out then as well, and `update` refuses it. A payload that is encoded and was not decoded says so
+    /// ([`JsonText::encoded`](crate::JsonText::encoded)), and a client with encodings refuses to put it back.
     pub job: NewJob,
     /// What becomes of ticks that can't simply fire.
     pub policy: SchedulePolicy,
@@ -313,10 +317,12 @@ pub struct Schedule {
     pub updated_at: Option<SystemTime>,
 }
 
-/// The job of a schedule, as a message. The one place where its payload is made.
-///
-/// One without a payload has none in the message: so are jobs that were listed, and an update refuses it.
-pub(crate) fn template_message(job: NewJob) -> Result<v1::NewJob, Error> {
+/// The job of a schedule, as a message. The one place where its payload is made, and encoded.
+pub(crate) async fn template_message(
+    job: NewJob,
+    schedule: &str,
+    encodings: Option<&Encodings>,
+) -> Result<v1::NewJob, Error> {
     if job.start.is_some() {
         let words = "it can't be given, nor can job.delay: a tick is the time of its job";
         return Err(Error::invalid("job.run_at", words));
@@ -325,7 +331,26 @@ pub(crate) fn template_message(job: NewJob) -> Result<v1::NewJob, Error> {
         let words = "it can't be given: a tick enqueues one job in any case";
         return Err(Error::invalid("job.idempotency_key", words));
     }
-    new_job_message(job)
+    match encodings {
+        None => new_job_message(job),
+        Some(encodings) => new_job_message(encodings.template(job, schedule).await?),
+    }
+}
+
+/// The job of a schedule that is changed, as a message.
+///
+/// One without a payload has none in the message, also with encodings: so are jobs that were listed. The server refuses it,
+/// and the schedule keeps the payload that it has.
+pub(crate) async fn changed_template_message(
+    mut job: NewJob,
+    schedule: &str,
+    encodings: Option<&Encodings>,
+) -> Result<v1::NewJob, Error> {
+    if job.payload.is_none() {
+        job.encodings = OwnRule::default();
+        return template_message(job, schedule, None).await;
+    }
+    template_message(job, schedule, encodings).await
 }
 
 pub(crate) fn spec_message(spec: ScheduleSpec) -> v1::ScheduleSpec {
@@ -366,12 +391,18 @@ pub(crate) fn overlap_number(overlap: Overlap) -> i32 {
     .into()
 }
 
-/// A schedule as it was answered.
-pub(crate) fn schedule_of(message: v1::Schedule) -> Schedule {
+/// A schedule as it was answered, with its payload decoded. One that can't be decoded stays as it is, and says why: the
+/// server has done what it was asked for.
+pub(crate) async fn schedule_of(message: v1::Schedule, encodings: Option<&Encodings>) -> Schedule {
+    let mut job = new_job_of(message.job.unwrap_or_default());
+    job.payload = job.payload.map(|text| JsonText::read(text.into_bytes()));
+    if let Some(encodings) = encodings {
+        job.payload = encodings.read_payload(job.payload, &job.kind).await;
+    }
     Schedule {
         name: message.name,
         spec: spec_of(message.spec.unwrap_or_default()),
-        job: new_job_of(message.job.unwrap_or_default()),
+        job,
         policy: policy_of(&message.policy.unwrap_or_default()),
         labels: message.labels,
         paused: message.paused,

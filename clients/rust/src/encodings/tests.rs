@@ -21,6 +21,7 @@ use crate::job::{Job, NewJob, new_job_message};
 use crate::jobs::{EncodingRule, Status};
 use crate::json::JsonText;
 use crate::outcomes::{HandlerResult, retry};
+use crate::schedules::{changed_template_message, schedule_of, template_message};
 use crate::testing::{Outcome, Performed, RecordingClient, TestJob, perform};
 use crate::typed::{JobKind, KindDeclaration};
 use crate::unique::Unique;
@@ -444,6 +445,52 @@ async fn an_envelope_that_a_producer_gives_is_encoded_as_any_payload_is() {
 async fn what_was_read_and_not_decoded_is_not_encoded_again() {
     let text = JsonText::read(sealed(&elsewhere(), "1", None).await.unwrap());
     assert!(both().job(NewJob::new("mail").payload(text)).await.unwrap_err().is(ErrorKind::Encoded));
+}
+
+#[tokio::test]
+async fn the_job_of_a_schedule_has_the_same_bytes_each_time_and_other_bytes_in_another_schedule() {
+    let job = || NewJob::new("mail").payload(JsonText::new(long()));
+    let (both, other) = (both(), elsewhere());
+    let made = template_message(job(), "s", Some(&both)).await.unwrap();
+    assert_eq!(changed_template_message(job(), "s", Some(&both)).await.unwrap(), made);
+    assert_ne!(template_message(job(), "t", Some(&both)).await.unwrap(), made);
+    let Some(v1::new_job::Content::PayloadJson(text)) = &made.content else { panic!() };
+    let keyed = sealed(&both, long(), Some("schedule s")).await.unwrap();
+    assert_eq!((text, &made.idempotency_key[..]), (&keyed, ""));
+
+    let answer = || v1::Schedule { job: Some(made.clone()), ..v1::Schedule::default() };
+    assert_eq!(schedule_of(answer(), Some(&both)).await.job.payload.unwrap().as_bytes(), long());
+    for (encodings, why) in [(Some(&other), "KeyUnknown"), (None, "this program has no encodings")] {
+        let unread = schedule_of(answer(), encodings).await.job;
+        let payload = unread.payload.as_ref().unwrap();
+        assert_eq!(payload.as_bytes(), text);
+        let encoded = payload.encoded().unwrap();
+        assert_eq!(encoded.key_id, "a");
+        assert!(encoded.why.starts_with(why), "{}", encoded.why);
+        assert!(payload.decode::<Value>().is_err());
+        for each in [&both, &other] {
+            let error = changed_template_message(unread.clone(), "s", Some(each)).await.unwrap_err();
+            assert!(error.is(ErrorKind::Encoded));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_job_of_a_schedule_that_can_not_be_encoded_is_not_sent_in_plain_text() {
+    let job = NewJob::new("mail").payload(json!(SECRET));
+    let error = template_message(job.clone(), "s", Some(&broken())).await.unwrap_err();
+    assert!(error.message().contains("no key today"), "{error}");
+    let strict = job.clone().encodings(EncodingRule::Required);
+    for encodings in [None, Some(&packs(0))] {
+        let error = changed_template_message(strict.clone(), "s", encodings).await.unwrap_err();
+        assert!(error.is(ErrorKind::EncodingRequired));
+    }
+    let open = template_message(job.clone().encodings(EncodingRule::Never), "s", Some(&both())).await.unwrap();
+    assert_eq!(open, template_message(job, "s", None).await.unwrap());
+    // One that was listed has no payload: a `null` would take the place of that which is there.
+    let listed = NewJob::new("mail").encodings(EncodingRule::Required);
+    assert_eq!(changed_template_message(listed.clone(), "s", Some(&both())).await.unwrap().content, None);
+    assert!(template_message(listed, "s", Some(&both())).await.unwrap().content.is_some());
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ impl Encodings {
         let sealer = self.sealer().await?;
         let mut made = Vec::new();
         for job in jobs {
-            made.push(sealer.job(job)?);
+            made.push(sealer.job(job, "")?);
             if made.len() % AT_ONCE == 0 {
                 yield_now().await;
             }
@@ -134,7 +134,12 @@ impl Encodings {
 
     /// One of them.
     pub(crate) async fn job(&self, job: NewJob) -> Result<NewJob, Error> {
-        self.sealer().await?.job(job)
+        self.sealer().await?.job(job, "")
+    }
+
+    /// The job of a schedule. The same job has the same bytes, so that one that is applied again is no change.
+    pub(crate) async fn template(&self, job: NewJob, schedule: &str) -> Result<NewJob, Error> {
+        self.sealer().await?.job(job, &format!("schedule {schedule}"))
     }
 
     /// What was encoded; a text that is no envelope, as it is. An error: it is damaged, was made for another place, is not
@@ -179,9 +184,14 @@ impl Encodings {
     /// The job in an answer, decoded. What can't be decoded stays as it is, and says why.
     pub(crate) async fn read(&self, message: v1::Job) -> Job {
         let mut job = job_of(message);
-        job.payload = self.shown(job.payload, Place::payload(&job.kind)).await;
+        job.payload = self.read_payload(job.payload, &job.kind).await;
         job.output = self.shown(job.output, Place::output(&job.kind, &job.id)).await;
         job
+    }
+
+    /// The payload of a job or of a schedule, as `read` does it.
+    pub(crate) async fn read_payload(&self, payload: Option<JsonText>, kind: &str) -> Option<JsonText> {
+        self.shown(payload, Place::payload(kind)).await
     }
 
     async fn shown(&self, text: Option<JsonText>, place: Place<'_>) -> Option<JsonText> {
@@ -206,8 +216,8 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// A job with its payload encoded, unless its kind says never.
-    pub(crate) fn job(&self, mut job: NewJob) -> Result<NewJob, Error> {
+    /// A job with its payload encoded, unless its kind says never. `keyed_by` stands for the idempotency key of one without.
+    pub(crate) fn job(&self, mut job: NewJob, keyed_by: &str) -> Result<NewJob, Error> {
         if let Some(encoded) = job.payload.as_ref().and_then(JsonText::encoded) {
             // Of a job that was read: encoded once more it would be decoded to an envelope.
             return Err(encoded.into());
@@ -228,7 +238,7 @@ impl Sealer {
             return Err(Error::invalid("unique.key", what));
         }
         let text = job.payload.map_or(Bytes::from_static(b"null"), JsonText::into_bytes);
-        let keyed = Some(&*job.idempotency_key).filter(|key| !key.is_empty());
+        let keyed = [&*job.idempotency_key, keyed_by].into_iter().find(|key| !key.is_empty());
         job.payload = Some(JsonText::new(self.sealed(text, Place::payload(&job.kind), keyed)?));
         job.encodings.0 = EncodingRule::Unsaid;
         Ok(job)

@@ -115,7 +115,7 @@ impl Coding {
         for each in &mut follow_ups {
             let mut whole = new_job_of(each.message.clone());
             whole.encodings = OwnRule(each.rule);
-            each.message.content = new_job_message(sealer.job(whole)?)?.content;
+            each.message.content = new_job_message(sealer.job(whole, "")?)?.content;
         }
         job.put_follow_ups(follow_ups)?;
         let seal = |text: JsonText| {

@@ -3,7 +3,8 @@
 use futures_util::TryStreamExt;
 use jobqueue::{
     AesGcm, Client, EncodingRule, Encodings, Error, ErrorKind, Filter, HandlerResult, JobKind, JsonText, Kind,
-    KindDeclaration, LeasedJob, NewJob, Status, WatchFilter, Worker, Zstd, new_idempotency_key,
+    KindDeclaration, LeasedJob, NewJob, NewSchedule, ScheduleChange, ScheduleFilter, ScheduleSpec, Status, WatchFilter,
+    Worker, Zstd, new_idempotency_key,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,14 +64,14 @@ async fn an_encoded_job_goes_from_its_producer_to_its_worker_and_back() -> Done 
     let elsewhere = plain.get(&encoding.enqueue(new("rust-other")).await?.id).await?.payload.ok_or("none")?;
     let moved = plain.enqueue(NewJob::new("rust-encoded").queue(&queue).payload(elsewhere.clone())).await?;
     let was_there = plain.enqueue(new("rust-encoded")).await?;
-    let done = beside(worker.build()?, async {
+    let done = Box::pin(beside(worker.build()?, async {
         let job = encoding.enqueue(new("rust-encoded")).await?;
         assert_eq!(encoding.wait(&was_there.id, WITHIN).await?.status, Status::Succeeded);
         let moved = plain.wait(&moved.id, WITHIN).await?;
         assert_eq!((moved.status, &moved.payload), (Status::FailedPermanent, &Some(elsewhere)));
         assert_eq!(moved.failed_attempts[0].error_type, "PayloadUnreadable");
         encoding.wait(&job.id, WITHIN).await
-    })
+    }))
     .await?;
     assert_eq!(done.output.ok_or("none")?.decode::<Value>()?, long);
     let stored = plain.get(&done.id).await?;
@@ -137,10 +138,10 @@ async fn a_server_takes_what_the_kind_says() -> Done {
     let new = |kind: &str| NewJob::new(kind).queue(&queue).payload(json!({"text": "x"}));
     assert!(plain.enqueue(new("rust-sealed")).await.unwrap_err().is(ErrorKind::PayloadInvalid));
     let worker = Worker::builder(server()).queue(&queue).handle_kind(reads).encodings(encodings("a")?);
-    let done = beside(worker.build()?, async {
+    let done = Box::pin(beside(worker.build()?, async {
         let job = encoding.enqueue(NewJob::of(&Sealed { text: "x".into() })?.queue(&queue)).await?;
         encoding.wait(&job.id, WITHIN).await
-    })
+    }))
     .await?;
     assert_eq!(Sealed::output_of(&done)?, "x");
     assert!(Sealed::output_of(&plain.get(&done.id).await?).unwrap_err().is(ErrorKind::Encoded));
@@ -154,5 +155,52 @@ async fn a_server_takes_what_the_kind_says() -> Done {
     assert!(
         plain.enqueue(new("rust-told").payload(json!({"text": 7}))).await.unwrap_err().is(ErrorKind::PayloadInvalid)
     );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_schedule_is_encoded_and_applied_again_it_does_not_change() -> Done {
+    let (plain, encoding, name) = (client()?, encoding()?, own());
+    plain.put_kind(Kind::new("rust-encoded")).await?;
+    let (plain, schedules) = (plain.schedules(), encoding.schedules());
+    let text = Some(JsonText::new(json!({"text": "to be or not to be ".repeat(200)}).to_string()));
+    let job = NewJob::new("rust-encoded").queue(&name).payload(text.clone().ok_or("none")?);
+    let new = NewSchedule::new(&name, ScheduleSpec::cron("0 0 1 1 *"), job);
+    let made = schedules.create(new).await?;
+    let stored = plain.get(&name).await?;
+    assert_eq!(envelope(stored.job.payload.as_ref())["encodings"], json!(["aes256gcm"]));
+    let again = || ScheduleChange { job: Some(made.job.clone()), ..ScheduleChange::default() };
+    let same = schedules.update(&name, again()).await?;
+    assert_eq!((&same.etag, plain.get(&name).await?.job.payload), (&made.etag, stored.job.payload.clone()));
+    let (paused, read) = (schedules.pause(&name, "").await?, schedules.get(&name).await?);
+    for each in [&made, &same, &paused, &read, &schedules.resume(&name).await?] {
+        assert_eq!(each.job.payload, text);
+    }
+    let worker = Worker::builder(server()).queue(&name).handle("rust-encoded", echoes).encodings(encodings("a")?);
+    let done = Box::pin(beside(worker.build()?, async {
+        let run = schedules.run(&name).await?;
+        encoding.wait(&run.job_id, WITHIN).await
+    }))
+    .await?;
+    assert_eq!((done.status, done.output), (Status::Succeeded, text));
+
+    let stranger = Client::builder(server()).encodings(encodings("b")?).build()?.schedules();
+    let unread = stranger.get(&name).await?.job;
+    let why = unread.payload.as_ref().and_then(JsonText::encoded).ok_or("it is decoded")?.why;
+    assert!(why.starts_with("KeyUnknown"), "{why}");
+    assert!(stored.job.payload.as_ref().and_then(JsonText::encoded).is_some());
+    for job in [unread, stored.job.clone()] {
+        let change = ScheduleChange { job: Some(job), ..ScheduleChange::default() };
+        for each in [&stranger, &schedules] {
+            assert!(each.update(&name, change.clone()).await.unwrap_err().is(ErrorKind::Encoded));
+        }
+    }
+    let mut listed = schedules.list(ScheduleFilter { queue: name.clone(), ..ScheduleFilter::default() });
+    let listed = listed.try_next().await?.ok_or("it is not listed")?.job;
+    let change = ScheduleChange { job: Some(listed), ..ScheduleChange::default() };
+    assert!(schedules.update(&name, change).await.unwrap_err().is(ErrorKind::InvalidRequest));
+    assert_eq!(plain.get(&name).await?.job.payload, stored.job.payload);
+    schedules.delete(&name, "").await?;
     Ok(())
 }

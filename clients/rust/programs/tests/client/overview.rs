@@ -91,7 +91,7 @@ async fn what_happened_is_told_in_steps_and_split_by_kind() -> Done {
         }
         client.enqueue(NewJob::new("k").queue(&queue)).await
     });
-    client.cancel(&done.await?.id).await?;
+    client.cancel(&Box::pin(done).await?.id).await?;
     let query = StatsQuery {
         queue: queue.clone(),
         since: Some(since),
