@@ -19,7 +19,7 @@ import java.util.Optional;
  * @param takes the kinds, by queue
  * @param slots how many slots it has; 0: none, or it makes calls and bounds nothing
  * @param freeSlots of these, the free ones
- * @param held how many jobs it holds
+ * @param held how many jobs it holds; up to 2 s old
  * @param state what it does
  * @param openedAt when its session was opened
  * @param silentSince when it was heard last; empty: it is heard

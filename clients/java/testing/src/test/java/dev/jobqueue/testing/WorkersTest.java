@@ -61,6 +61,17 @@ class WorkersTest {
         }
     }
 
+    /** It, once the server has counted its job. */
+    private static WorkerSession holding(Client client, String id) throws InterruptedException {
+        while (true) {
+            var found = client.getWorker(id);
+            if (found.held() > 0) {
+                return found;
+            }
+            Thread.sleep(20);
+        }
+    }
+
     @Test
     void aWorkerIsListedReadAndDrained(TestScope scope, Client client) throws Exception {
         var began = new Semaphore(0);
@@ -86,7 +97,7 @@ class WorkersTest {
                     .timeout(Duration.ofHours(1))
                     .build());
             assertTrue(began.tryAcquire(60, TimeUnit.SECONDS));
-            var session = client.getWorker(id);
+            var session = holding(client, id);
             assertEquals("w-1", session.name());
             assertEquals(Map.of("zone", "a"), session.labels());
             assertEquals(Map.of("mail", List.of("mail")), session.takes());
