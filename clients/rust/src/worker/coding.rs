@@ -16,7 +16,6 @@ use crate::new_jobs::new_job_of;
 use crate::outcomes::{HandlerError, HandlerResult};
 use crate::typed::later;
 use crate::v1;
-use crate::v1::leased_job::Content;
 
 /// What a worker's encodings do for the jobs of one handler.
 #[derive(Clone)]
@@ -135,7 +134,7 @@ impl Coding {
             return Ok(());
         }
         let sealer = self.encodings.sealer().await?;
-        if let Some(Content::PayloadJson(text)) = &mut job.content {
+        if let Some(v1::leased_job::Content::PayloadJson(text)) = &mut job.content {
             *text = sealer.sealed(std::mem::take(text), Place::payload(&job.kind), None)?;
         }
         job.checkpoint = sealer.checkpoint(std::mem::take(&mut job.checkpoint), &job.kind, &job.id)?;
