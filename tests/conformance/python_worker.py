@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from jobqueue import Discard, NewJob, Retry, Snooze, Worker, define_kind
+from jobqueue import AesGcm, Discard, Encodings, NewJob, Retry, Snooze, Worker, define_kind
 from jobqueue.worker.context import JobContext, Stop
 
 _REASONS = {Stop.CANCEL: "cancel", Stop.REVOKED: "revoked", Stop.SHUTDOWN: "shutdown", Stop.LOST: "lost"}
@@ -47,6 +47,8 @@ TYPED = define_kind(
     aliases=["typed-old"],
     upcasters={1: lambda older: {"number": older["count"]}},
 )
+
+ENCODINGS = Encodings([AesGcm({"conformance": bytes(range(32))}, primary="conformance")])
 
 
 def say(event: str, **fields: object) -> None:
@@ -181,6 +183,7 @@ def run(start: dict[str, Any]) -> None:
         shutdown_grace=timedelta(seconds=start["shutdown_grace_s"]),
         stop_when_lost=start["stop_when_lost"],
         token=tokens() if start["tokens"] else None,
+        encodings=ENCODINGS if start["encrypted"] else None,
     )
     handlers = Handlers()
     for kind in start["kinds"]:

@@ -59,6 +59,7 @@ class Stage:
             "stop_when_lost": False,
             "tokens": False,
             "typed": False,
+            "encrypted": False,
             **settings,
         }
         self.ledger.slots = given["slots"]

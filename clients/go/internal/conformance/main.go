@@ -33,6 +33,7 @@ type start struct {
 	StopWhenLost   bool    `json:"stop_when_lost"`
 	Tokens         bool
 	Typed          bool
+	Encrypted      bool
 }
 
 type command struct{ Do, Job string }
@@ -264,10 +265,17 @@ func run() error {
 			return fmt.Sprintf("token-%d", asked.Add(1)), nil
 		}
 	}
+	var encodings *jobqueue.Encodings
+	if start.Encrypted {
+		var err error
+		if encodings, err = encrypted(); err != nil {
+			return err
+		}
+	}
 	worker, err := jobqueue.NewWorker(start.Addresses[0], jobqueue.WorkerOptions{
 		Targets: start.Addresses[1:], Queues: start.Queues, Concurrency: start.Slots, Name: start.Name,
 		Labels: start.Labels, SessionTTL: seconds(start.SessionTTLS), ShutdownGrace: grace,
-		StopWhenLost: start.StopWhenLost, Access: access,
+		StopWhenLost: start.StopWhenLost, Access: access, Encodings: encodings,
 	})
 	if err != nil {
 		return err
@@ -285,6 +293,19 @@ func run() error {
 	}
 	go listen(lines, worker, holds)
 	return worker.Run(ctx)
+}
+
+// encrypted is by the key that docs/conformance.md names.
+func encrypted() (*jobqueue.Encodings, error) {
+	key := make([]byte, 32)
+	for at := range key {
+		key[at] = byte(at)
+	}
+	cipher, err := jobqueue.NewAESGCM(map[string][]byte{"conformance": key}, "conformance")
+	if err != nil {
+		return nil, err
+	}
+	return jobqueue.NewEncodings(cipher)
 }
 
 func main() {

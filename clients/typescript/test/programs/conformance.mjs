@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
 
-import { Discard, Retry, Snooze, Worker, defineKind } from "@jobqueue/client";
+import { AesGcm, Discard, Encodings, Retry, Snooze, Worker, defineKind } from "@jobqueue/client";
 import * as z from "zod";
 
 const typed = defineKind({
@@ -14,6 +14,9 @@ const typed = defineKind({
   aliases: ["typed-old"],
   upcasters: { 1: ({ count }) => ({ number: count }) },
 });
+
+const key = Uint8Array.from({ length: 32 }, (_, at) => at);
+const encrypted = new Encodings([new AesGcm({ conformance: key }, { primary: "conformance" })]);
 
 const holds = new Map();
 
@@ -124,6 +127,7 @@ function begin(start) {
     shutdownGraceMs: start.shutdown_grace_s * 1000,
     stopWhenLost: start.stop_when_lost,
     token: start.tokens ? nextToken : undefined,
+    encodings: start.encrypted ? encrypted : undefined,
   });
   for (const kind of start.kinds) worker.handler(kind, handle, { slots: start.slots_by_kind[kind] });
   if (start.typed) worker.handler(typed, double);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jobqueue::{
-    Access, HandlerError, HandlerResult, JobKind, JsonText, LeasedJob, NewJob, Stop, UpcastError, Worker, discard,
+    Access, AesGcm, Encodings, HandlerError, HandlerResult, JobKind, JsonText, LeasedJob, NewJob, Stop, UpcastError, Worker, discard,
     failed, retry, snooze,
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -32,6 +32,8 @@ struct Start {
     tokens: bool,
     #[serde(default)]
     typed: bool,
+    #[serde(default)]
+    encrypted: bool,
 }
 
 /// The payload of the typed kind, and its output.
@@ -240,6 +242,11 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
             let number = asked.fetch_add(1, Ordering::Relaxed) + 1;
             async move { Ok(format!("token-{number}")) }
         }));
+    }
+    if start.encrypted {
+        let key: [u8; 32] = std::array::from_fn(|at| u8::try_from(at).unwrap_or_default());
+        let encrypts = AesGcm::new([("conformance", key)], "conformance")?;
+        builder = builder.encodings(Encodings::builder().add(encrypts).build()?);
     }
     for target in addresses {
         builder = builder.target(target);

@@ -3,8 +3,10 @@ package dev.jobqueue.programs;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.jobqueue.AesGcm;
 import dev.jobqueue.Codecs;
 import dev.jobqueue.Discard;
+import dev.jobqueue.Encodings;
 import dev.jobqueue.HandlerOptions;
 import dev.jobqueue.JobContext;
 import dev.jobqueue.JobKind;
@@ -92,6 +94,13 @@ public final class Conformance {
         if (start.path("tokens").asBoolean()) {
             var asked = new AtomicLong();
             builder.token(() -> "token-" + asked.incrementAndGet());
+        }
+        if (start.path("encrypted").asBoolean()) {
+            var key = new byte[32];
+            for (var at = 0; at < key.length; at++) {
+                key[at] = (byte) at;
+            }
+            builder.encodings(Encodings.of(AesGcm.of(Map.of("conformance", key), "conformance")));
         }
         var worker = builder.build();
         for (var kind : texts(start.get("kinds"))) {
