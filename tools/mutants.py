@@ -39,6 +39,8 @@ NOTICED = ROOT / ".cache" / "mutants.json"
 PACKAGES = ("server/src", "clients/python/src", "clients/python-django/src", "worker/src")
 # A break may also make a test hang, which is as good as red.
 SECONDS = 300
+# Which may also come of a busy machine, so it is not kept as noticed.
+NO_END = "no end within"
 # What is said of a break in another language that its compiler refuses.
 UNBUILT = ("can't be built:", "could not compile")
 
@@ -131,7 +133,7 @@ def _run(folder: Path, mutant: Mutant) -> tuple[bool, str]:
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return True, f"no end within {SECONDS} s"
+        return True, f"{NO_END} {SECONDS} s"
     if any(words in done.stdout for words in UNBUILT):
         return False, "it can't be built, which proves nothing"
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
@@ -150,24 +152,41 @@ class Ledger:
         self._path = path
         self._noticed: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
 
-    def has(self, mutant: Mutant) -> bool:
+    def has(self, digest: str) -> bool:
         """Whether this break was noticed."""
-        return _digest(mutant) in self._noticed
+        return digest in self._noticed
 
-    def note(self, mutant: Mutant, by: str) -> None:
+    def note(self, digest: str, mutant: Mutant, by: str) -> None:
         """Keeps that it was."""
-        self._noticed[_digest(mutant)] = f"{mutant.name}: {by}"
+        self._noticed[digest] = f"{mutant.name}: {by}"
         self._path.parent.mkdir(exist_ok=True)
         self._path.write_text(json.dumps(self._noticed, indent=1))
 
 
-def _digest(mutant: Mutant) -> str:
-    found = hashlib.sha256(repr(mutant).encode())
-    for name in (mutant.file, *(test.partition("::")[0] for test in mutant.tests)):
-        path = ROOT / name
-        for each in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            found.update(each.read_bytes())
-    return found.hexdigest()
+class Files:
+    """The files of the checkout that git knows, as they are when they are first asked for."""
+
+    def __init__(self) -> None:
+        command = ["git", "ls-files", "-z"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+        self._names = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+        self._known: dict[str, bytes] = {}
+
+    def digest(self, mutant: Mutant) -> str:
+        """A break with its file, the folders of its tests, and all of the client that it breaks."""
+        places = {mutant.file, *(str(Path(test.partition("::")[0]).parent) for test in mutant.tests)}
+        if mutant.file.startswith("clients/") and not mutant.file.startswith("clients/python"):
+            places.add("/".join(mutant.file.split("/")[:2]))
+        return hashlib.sha256(b"".join([repr(mutant).encode(), *map(self._of, sorted(places))])).hexdigest()
+
+    def _of(self, place: str) -> bytes:
+        if place not in self._known:
+            found = hashlib.sha256()
+            for name in self._names:
+                if name == place or name.startswith(f"{place}/"):
+                    found.update(name.encode() + (ROOT / name).read_bytes())
+            self._known[place] = found.digest()
+        return self._known[place]
 
 
 def noticed(chosen: Iterable[Mutant], jobs: int) -> Iterator[tuple[Mutant, bool, str, float]]:
@@ -211,7 +230,10 @@ def main() -> int:
         for one in read()
         if not options.words or any(word in f"{one.name} {one.holds}" for word in options.words)
     ]
-    chosen = [one for one in wanted if not (options.resume and ledger.has(one))]
+    # Of the files as they are copied: they may be edited in the hours that follow.
+    files = Files()
+    digests = {one: files.digest(one) for one in wanted}
+    chosen = [one for one in wanted if not (options.resume and ledger.has(digests[one]))]
     console = Console()
     table = Table("rule or promise", "broken", "red", "by", "s", title="Mutants")
     missed = 0
@@ -219,8 +241,8 @@ def main() -> int:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(chosen))
         for one, was_noticed, by, seconds in noticed(chosen, options.jobs):
-            if was_noticed:
-                ledger.note(one, by)
+            if was_noticed and not by.startswith(NO_END):
+                ledger.note(digests[one], one, by)
             missed += not was_noticed
             word = "yes" if was_noticed else "[bold red]NO"
             table.add_row(one.holds, one.name, word, escape(by), f"{seconds:.0f}")

@@ -14,6 +14,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from jobqueue import AUTO, Client, DeadlineExceeded, NewJob, Overloaded, Unavailable
+from jobqueue.calls import of_stream
 from jobqueue.errors import ServerFault
 from jobqueue.v1 import job_pb2
 from jobqueue.v1 import jobqueue_pb2 as pb
@@ -166,3 +167,15 @@ async def test_the_token_goes_with_every_call(failing):
         await client.get("1")
         await client.get("1")
     assert [each["authorization"] for each in failing.metadata] == ["Bearer one", "Bearer two"]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "cut"),
+    [("INTERNAL", "", True), ("UNKNOWN", "", True), ("CANCELLED", "", True), ("INTERNAL", "DATABASE", False),
+     ("NOT_FOUND", "", False)],
+)  # fmt: skip
+def test_a_stream_that_was_cut_is_opened_again_and_one_that_a_server_ended_is_not(
+    code: str, reason: str, cut: bool
+):
+    error = of_stream(ServerFault("it ended", code=code, reason=reason))
+    assert isinstance(error, Unavailable) is cut

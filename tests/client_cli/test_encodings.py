@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from jobqueue import Encodings, Kind, NewJob, ScheduleSpec, SyncClient
-from jobqueue.cli.exits import Exit
+from jobqueue import AesGcm, Encodings, Job, Kind, NewJob, ScheduleSpec, SyncClient, convert
+from jobqueue.cli import kind_keys
+from jobqueue.cli.exits import Exit, Refused
+from jobqueue.v1 import job_pb2
 from tests.client_cli import encoded
 from tests.client_cli.programs import Cli
 
@@ -53,6 +56,7 @@ def test_what_is_not_decoded_is_said_in_words(cli: Cli, kind: str):
         ("tests.client_cli.encoded:OTHER", "has no OTHER"),
         ("no_such_module:ENCODINGS", "can't be imported: No module named 'no_such_module'"),
         (":ENCODINGS", "should be MODULE:NAME, such as shop.encoded:ENCODINGS"),
+        ("tests.client_cli.unloadable:ENCODINGS", "can't be imported: ValueError: the key 'a' is 16 bytes"),
     ],
 )
 def test_what_is_no_encodings_is_refused_with_words(cli: Cli, where: str, words: str):
@@ -103,3 +107,46 @@ def test_a_count_that_did_not_look_at_all_jobs_says_so(cli: Cli, kind: str):
         whole = cli("kinds", "keys", "--kind", kind, *arguments)
         assert whole.stderr == ""
         assert " 3 " in whole.stdout
+
+
+def test_a_key_that_is_not_there_is_said_in_words(cli: Cli, kind: str):
+    done = cli("enqueue", kind, "1", "--encodings", "tests.client_cli.encoded:GONE")
+    assert done.returncode == Exit.USAGE
+    assert "nothing here has the key 'gone'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_schedule_says_by_what_its_payload_is_encoded_and_is_given_another_one(cli: Cli, kind: str):
+    with client(cli, Encodings([AesGcm({"lost": bytes(32)}, primary="lost")])) as lost:
+        lost.schedules.create(f"s-{kind}", ScheduleSpec(cron="0 0 1 1 *"), NewJob(kind, 1))
+    told = cli("schedules", "get", f"s-{kind}")
+    assert "encoded, aes256gcm, key lost: this program has no encodings (" in told.stdout
+    assert "nothing here has the key 'lost'" in cli("schedules", "get", f"s-{kind}", *WITH).stdout
+    done = cli("schedules", "update", f"s-{kind}", "--payload", "2", *WITH)
+    assert done.returncode == Exit.OK, done.stderr
+    assert cli.json("schedules", "get", f"s-{kind}", *WITH)["job"]["payload"] == 2
+
+
+def test_what_a_stranger_wrote_into_an_envelope_controls_no_terminal(cli: Cli, kind: str):
+    hostile = {
+        "$jobqueue.encoded": 1,
+        "encodings": ["\x1b[2J", {"toString": 1}],
+        "key_id": "\x1b]52;c;\x07\nplain",
+    }
+    job = cli("enqueue", kind, json.dumps(hostile), "--hold").stdout.strip()
+    for told in (cli("get", job).stdout, cli("kinds", "keys", "--kind", kind).stdout):
+        assert "\x1b" not in told
+        assert "x1b]52;c;" in told
+
+
+def test_credentials_that_are_shown_no_payloads_count_no_keys():
+    class Hidden:
+        """A client whose credentials may not see payloads."""
+
+        def list(self, **_: object) -> list[Job]:
+            """One job, without its payload."""
+            return [replace(stored, payload=None, payload_json=None)]
+
+    stored = convert.job(job_pb2.Job(id="1", kind="mail", payload_json=b"1"))
+    with pytest.raises(Refused, match="shown no payloads"):
+        kind_keys._counted(Hidden(), "", False, None)  # type: ignore[arg-type]

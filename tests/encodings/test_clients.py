@@ -242,3 +242,19 @@ async def test_what_was_there_before_is_read_as_it_is(server: RunningServer, cli
     job = await client.enqueue("mail", MAIL, delay=timedelta(hours=1))
     async with Client(server.address, encodings=Encodings([AesGcm({"a": KEY}, primary="a")])) as encoding:
         assert (await encoding.get(job.id)).payload == MAIL
+
+
+async def test_a_schedule_that_was_read_without_encodings_is_put_back_as_it_is_and_never_encoded_twice(
+    server: RunningServer, client: Client
+):
+    async with Client(server.address, encodings=both()) as encoding:
+        await encoding.schedules.create("s", ScheduleSpec(cron="0 0 1 1 *"), NewJob("mail", MAIL))
+        found = await client.schedules.get("s")
+        assert isinstance(found.job.payload, Encoded)
+        again = await client.schedules.update("s", job=found.job)
+        assert again.job.payload_json == found.job.payload_json
+        assert (await encoding.schedules.get("s")).job.payload_json == b'{"text":"the eagle has landed"}'
+        with pytest.raises(Encoded):
+            await encoding.schedules.update("s", job=found.job)
+        with pytest.raises(Encoded):
+            await encoding.enqueue_many([found.job])

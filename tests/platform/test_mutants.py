@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,19 +84,28 @@ def test_a_run_goes_on_where_it_ended_until_a_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
-    (tmp_path / "it.py").write_text("VALUE = 1\n")
-    (tmp_path / "test_it.py").write_text("")
-    mutant = mutants.Mutant("a value", "it", "it.py", "= 1", "= 2", ("test_it.py::test_it",))
+    files = [
+        "clients/go/it.go",
+        "clients/go/it_test.go",
+        "tests/clients/test_go.py",
+        "tests/clients/conftest.py",
+    ]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("VALUE = 1\n")
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    mutant = mutants.Mutant("a value", "it", files[0], "= 1", "= 2", ("tests/clients/test_go.py::test_it",))
     kept = tmp_path / "kept" / "mutants.json"
-    assert not mutants.Ledger(kept).has(mutant)
-    mutants.Ledger(kept).note(mutant, "FAILED")
-    assert mutants.Ledger(kept).has(mutant)
-    for changed in ("it.py", "test_it.py"):
-        text = (tmp_path / changed).read_text()
-        (tmp_path / changed).write_text(text + "\n")
-        assert not mutants.Ledger(kept).has(mutant)
-        (tmp_path / changed).write_text(text)
-    assert mutants.Ledger(kept).has(mutant)
+    first = mutants.Files().digest(mutant)
+    assert not mutants.Ledger(kept).has(first)
+    mutants.Ledger(kept).note(first, mutant, "FAILED")
+    assert mutants.Ledger(kept).has(first)
+    for name in files:
+        (tmp_path / name).write_text("VALUE = 1\n\n")
+        assert not mutants.Ledger(kept).has(mutants.Files().digest(mutant))
+        (tmp_path / name).write_text("VALUE = 1\n")
+    assert mutants.Ledger(kept).has(mutants.Files().digest(mutant))
 
 
 def test_breaks_at_once_have_a_copy_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,9 @@ def test_an_encoded_payload_says_by_what_and_folds(server: Server, tab: Tab):
     expect(payload).to_contain_text("Encoded, zstd + aes256gcm, key <b>2026-11</b>.")
     payload.get_by_role("button", name="Exact text").click()
     assert payload.locator("pre").text_content() == envelope
+    hostile = enqueued(server, "works", '{"$jobqueue.encoded": 1, "encodings": [{"toString": 1}]}', hold=True)
+    tab.go(f"jobs/{hostile}")
+    expect(payload).to_contain_text("Encoded, by nothing that it names.")
     plain = enqueued(server, "works", '{"encoded": 1}', hold=True)
     tab.go(f"jobs/{plain}")
     expect(payload).to_contain_text("encoded")

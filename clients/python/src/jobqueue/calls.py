@@ -17,6 +17,8 @@ from .window import Turn
 
 Answer = TypeVar("Answer")
 
+# A stream that ended so, and without a reason, was cut by something in between.
+_CUT = frozenset({"CANCELLED", "INTERNAL", "UNKNOWN"})
 # What gRPC says of an address on which nothing listens; a failed handshake has other words.
 _NOTHING_THERE = re.compile(
     r"connection refused|actively refused|no route to host|network is unreachable|"
@@ -101,6 +103,13 @@ class FirstUse:
                 f'nothing answers at {self._target}; start a server by "make run" or "jobqueue-server", '
                 "or set JOBQUEUE_SERVER"
             )
+
+
+def of_stream(error: JobQueueError) -> JobQueueError:
+    """What ended a stream: Unavailable where it was cut, and not by a server that had something to say."""
+    if error.code in _CUT and not error.reason:
+        return Unavailable(error.message, code=error.code)
+    return error
 
 
 def pause_after(error: JobQueueError, backoff: Backoff) -> float | None:

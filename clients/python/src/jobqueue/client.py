@@ -617,7 +617,8 @@ class Client:
     async def list_operations(self, *, deadline: timedelta | None = None) -> builtins.list[Operation]:
         """Reads the operations that are kept, newest first: your own, or with ADMIN those of the namespace."""
         found: builtins.list[Operation] = []
-        request = lro_pb.ListOperationsRequest(name="operations", page_size=1000)
+        # One may name 1,000 jobs, and so have 40 kB.
+        request = lro_pb.ListOperationsRequest(name="operations", page_size=50)
         while True:
             answer = await self._operations(
                 "ListOperations", request, lro_pb.ListOperationsResponse, deadline

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from .encoded import EncodingRequired, shown
+from .encoded import Encoded, EncodingRequired, shown
 from .jobs import (
     FailedAttempt,
     Hold,
@@ -76,7 +76,7 @@ def new_job(job: NewJob, key: str) -> job_pb2.NewJob:
     Raises:
         EncodingRequired: Its kind takes encrypted payloads alone, and it was not encoded.
     """
-    if job.payload_json is not None and job.payload is not None:
+    if job.payload_json is not None and job.payload is not None and not isinstance(job.payload, Encoded):
         raise ValueError("payload and payload_json are both given; one of them is the payload")
     if job.run_at is not None and job.delay is not None:
         raise ValueError("run_at and delay are both given; one of them says when the job starts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 MARK = "$jobqueue.encoded"
 FORM = 1
 _MARK, _ESCAPE = MARK.encode(), b"\\u"
+_NAME = re.compile(r"[\w.:/@+ -]{1,255}")
 #: The JSON Schema of one. What is encrypted has a key.
 ENVELOPE: dict[str, Any] = {
     "type": "object",
@@ -42,8 +44,8 @@ class Encoded(Exception):
         self.encodings = encodings
         self.key_id = key_id
         self.why = why
-        how = " + ".join(encodings) or "by nothing that it names"
-        super().__init__(f"encoded, {how}" + (f", key {key_id}" if key_id else "") + f": {why}")
+        how = " + ".join(map(plain, encodings[:8])) or "by nothing that it names"
+        super().__init__(f"encoded, {how}" + (f", key {plain(key_id)}" if key_id else "") + f": {why}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Encoded) and self.args == other.args
@@ -56,6 +58,11 @@ class Encoded(Exception):
 
     # Not `__bool__`: what handles exceptions asks whether there is one.
     __getitem__ = __iter__ = __contains__ = _refuse
+
+
+def plain(name: str) -> str:
+    """The name of a key or an encoding as it may be shown: it comes from who enqueued, and may control a terminal."""
+    return name if _NAME.fullmatch(name) else ascii(name[:64])
 
 
 class EncodingRequired(ValueError):

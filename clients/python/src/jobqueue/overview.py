@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from .backoff import Backoff
-from .calls import pause_after
+from .calls import of_stream, pause_after
 from .channel import Access
 from .errors import JobQueueError, Unavailable, from_rpc
 from .insight import PauseDetail
@@ -294,7 +294,7 @@ async def watch(
                 backoff.reset()
                 yield overview(answer.overview)
         except grpc.aio.AioRpcError as raised:
-            error = from_rpc(raised)
+            error = of_stream(from_rpc(raised))
         except TimeoutError:
             silence = f"nothing was heard of the server for {_SILENCE.total_seconds():g} s"
             error = Unavailable(silence, code="UNAVAILABLE")

@@ -12,6 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from . import bulk, convert, schedules
 from .bulk import Operation
+from .encoded import encoded, envelope_in
 from .jobs import NewJob
 from .schedules import Overlap, Schedule, SchedulePolicy, ScheduleRun, ScheduleSpec, ScheduleTick
 from .v1 import job_pb2
@@ -381,7 +382,11 @@ class Schedules:
 
     async def _opened(self, message: pb.Schedule) -> Schedule:
         # The server has done what it was asked for: a key that is missing must not say otherwise.
-        unread = None if self._encodings is None else await self._encodings.read_payload(message.job)
+        if self._encodings is not None:
+            unread = await self._encodings.read_payload(message.job)
+        else:
+            envelope = envelope_in(message.job.payload_json)
+            unread = None if envelope is None else encoded(envelope)
         found = schedules.schedule(message)
         return found if unread is None else replace(found, job=replace(found.job, payload=unread))
 

@@ -177,8 +177,9 @@ class Schedule:
         name: The schedule's name.
         spec: When it is due.
         job: What each tick enqueues. Its payload is in `payload_json`; None: the caller may not see it, or it was read
-            by `list`. Its headers are left out then as well, and `update` refuses it. Of a client with encodings that
-            can't decode it, `payload` is an `Encoded`, `payload_json` the envelope, and `update` raises the former.
+            by `list`. Its headers are left out then as well, and `update` refuses it. Where it was not decoded,
+            `payload` is an `Encoded` and `payload_json` the envelope: `update` of a client with encodings raises the
+            former, that of a client without puts the latter back as it is.
         policy: What becomes of ticks that can't simply fire.
         labels: By which schedules can be listed.
         paused: Whether it has no ticks.

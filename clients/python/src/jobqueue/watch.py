@@ -11,7 +11,7 @@ from typing import Any, Self
 import grpc
 
 from .backoff import Backoff
-from .calls import pause_after
+from .calls import of_stream, pause_after
 from .channel import Access
 from .errors import JobQueueError, Unavailable, WatchTokenExpired, from_rpc
 from .jobs import Job
@@ -19,8 +19,6 @@ from .v1 import jobqueue_pb2 as pb
 
 # The server answers every 10 s, also where nothing changes.
 _SILENCE = timedelta(seconds=60)
-# A stream that was cut, and not by a JobQueue server that had something to say.
-_CUT = frozenset({"CANCELLED", "INTERNAL", "UNKNOWN"})
 
 
 class Watch:
@@ -139,8 +137,7 @@ class Watch:
             # Each is told as it is now, so nothing that still holds is missed.
             self.resume_token = ""
             return
-        if error.code in _CUT and not error.reason:
-            error = Unavailable(error.message, code=error.code)
+        error = of_stream(error)
         wait = pause_after(error, self._backoff)
         if wait is None:
             raise error

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jobqueue import Encoded, ScheduleNotFound, Status, SyncClient
-from jobqueue.encoded import encoded, envelope_in
+from jobqueue.encoded import plain
 
 from . import json_text, show
+from .exits import Refused
 from .options import DEFAULT_SERVER, AsJson, Deadline, Server, command, connected
 
 _PAGE = 200
@@ -57,7 +58,8 @@ def keys(
 ) -> None:
     """Count by the names of their keys the jobs and schedules whose payloads are encrypted.
 
-    A key that is counted nowhere, also with --ended, is needed no longer. Needs no key, and decodes nothing.
+    A key that is counted nowhere, also with --ended and --all, is needed by checkpoints alone, which are not looked at.
+    Needs no key, and decodes nothing; its credentials must be shown payloads.
     """
     # With encodings a payload would no longer tell how it was encoded.
     with connected(server, deadline, as_json, decodes=False) as client:
@@ -79,6 +81,8 @@ def _counted(client: SyncClient, kind: str, ended: bool, limit: int | None) -> t
         for job in client.list(kind=kind, status=() if ended else _LIVE, full=True, page_size=_PAGE):
             if more := looked == limit:
                 break
+            if job.payload_json is None:
+                raise Refused("these credentials are shown no payloads, so no key can be counted")
             looked += 1
             if looked % _PAGE == 0:
                 shown.update(f"{looked:,} jobs")
@@ -90,11 +94,12 @@ def _counted(client: SyncClient, kind: str, ended: bool, limit: int | None) -> t
                 continue
             try:
                 # A list leaves payloads out.
-                text = client.schedules.get(listed.name).job.payload_json
+                made = client.schedules.get(listed.name).job
             except ScheduleNotFound:
                 continue
-            envelope = envelope_in(text or b"")
-            for use in _uses(uses, listed.job.kind, envelope and encoded(envelope)):
+            if made.payload_json is None:
+                raise Refused("these credentials are shown no payloads, so no key can be counted")
+            for use in _uses(uses, made.kind, made.payload):
                 use.schedules += 1
     return sorted(uses.values(), key=lambda each: (each.key_id, each.encodings, each.kind)), more
 
@@ -114,9 +119,11 @@ def _show(uses: list[KeyUse]) -> None:
     table.add_column("schedules", justify="right")
     table.add_column("oldest", justify="right")
     for each in uses:
-        how = " + ".join(each.encodings) or "plain text"
+        how = " + ".join(map(plain, each.encodings)) or "plain text"
         counts = (f"{each.jobs:,}", f"{each.schedules:,}", show.age(each.oldest))
-        table.add_row(Text(each.key_id or "none"), Text(each.kind), Text(how), *counts)
+        table.add_row(
+            Text(plain(each.key_id) if each.key_id else "none"), Text(each.kind), Text(how), *counts
+        )
     show.out.print(table)
 
 

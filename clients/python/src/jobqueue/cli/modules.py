@@ -23,12 +23,14 @@ def imported(where: str, should: str) -> tuple[ModuleType, str]:
     module_name, _, name = where.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise Refused(f"should be {should}", where=where)
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise Refused(f"can't be imported: {error}", where=where) from None
-    except ValueError:
-        raise Refused(f"should be {should}", where=where) from None
+    except Exception as error:
+        raise Refused(f"can't be imported: {type(error).__name__}: {error}", where=where) from None
     if name and not hasattr(module, name):
         raise Refused(f"the module {module_name} has no {name}", where=where)
     return module, name

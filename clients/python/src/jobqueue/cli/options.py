@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import grpc
 import typer
 
-from jobqueue import JobQueueError, SyncClient, tls_credentials
+from jobqueue import Encoded, EncodingUnknown, JobQueueError, KeyUnknown, SyncClient, tls_credentials
 
 from . import values
 from .exits import Refused, fail
@@ -198,6 +198,8 @@ def told(server: str, as_json: bool) -> Iterator[None]:
         yield
     except (JobQueueError, Refused) as error:
         fail(error, as_json=as_json, server=server)
+    except (Encoded, EncodingUnknown, KeyUnknown) as error:
+        fail(Refused(str(error), where="--encodings"), as_json=as_json)
     except (TypeError, ValueError) as error:
         # What the client refuses before it asks the server: it names the argument.
         fail(Refused(str(error)), as_json=as_json)

@@ -302,6 +302,8 @@ def changed_job(job: NewJob, given: Given, clear: Iterable[Clear] = ()) -> NewJo
     backoff = {name: given[name] for name in ("min_backoff", "max_backoff") if name in given}
     if backoff:
         changes["retry_policy"] = replace(job.retry_policy or RetryPolicy(), **backoff)
+    if "payload_json" in given:
+        changes["payload"] = None  # one that could not be decoded stands there
     return replace(job, **{**changes, **{name: given[name] for name in given if name not in backoff}})
 
 

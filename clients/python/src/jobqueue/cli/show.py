@@ -206,10 +206,8 @@ def job(each: Job) -> None:
         ("payload", each.payload, each.payload_json),
         ("output", each.output, each.output_json),
     ):
-        if isinstance(value, Encoded) and text is not None:
-            table.add_row(name, Text(f"{value} ({decimal(len(text))})", style="dim"))
-        elif text is not None:
-            table.add_row(name, Text(pretty(text)))
+        if text is not None:
+            table.add_row(name, Text(payload(value, text)))
     for attempt in each.failed_attempts:
         what = f"{attempt.error_type}: {attempt.error}" if attempt.error_type else attempt.error
         table.add_row(
@@ -226,6 +224,11 @@ def _lost(losses: int) -> str:
 def _ago(moment: datetime) -> str:
     text = age(moment)
     return text if text.startswith("in ") else f"{text} ago"
+
+
+def payload(value: object, raw: bytes) -> str:
+    """A payload or an output. One that was not decoded: by what it was encoded, and its size."""
+    return f"{value} ({decimal(len(raw))})" if isinstance(value, Encoded) else pretty(raw)
 
 
 def pretty(raw: bytes) -> str:

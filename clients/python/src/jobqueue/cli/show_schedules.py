@@ -174,7 +174,7 @@ def _of_job(job: NewJob) -> Iterable[tuple[str, str]]:
         if values:
             yield name, "\n".join(f"{key}={value}" for key, value in values.items())
     if job.payload_json is not None:
-        yield "payload", show.pretty(job.payload_json)
+        yield "payload", show.payload(job.payload, job.payload_json)
 
 
 def _ticks(found: Iterable[ScheduleTick]) -> Text:

@@ -15,10 +15,10 @@ const SMALL = 4096;
  */
 export function JsonView({ text, name, empty = "none" }) {
   const node = useMemo(() => parsed(text), [text]);
+  const how = useMemo(() => (node !== null && node.type === "object" ? encoded(text, node.members.length) : ""), [node]);
   const [exact, setExact] = useState(false);
   if (!text) return html`<p class="dim">${empty}</p>`;
   const folds = node !== null && node.members.length > 0;
-  const how = folds ? encoded(text, node.members.length) : "";
   return html`<div class="json" data-json=${name}>
     ${how && html`<p class="json-encoded">${how}</p>`}
     <div class="json-tools">
@@ -55,7 +55,9 @@ function encoded(text, members) {
   if (members > 8) return ""; // An envelope has five.
   const envelope = JSON.parse(text);
   if (!("$jobqueue.encoded" in envelope)) return "";
-  const names = Array.isArray(envelope.encodings) ? envelope.encodings.map(String).join(" + ") : "";
+  // It is what a stranger wrote.
+  const listed = Array.isArray(envelope.encodings) ? envelope.encodings : [];
+  const names = listed.filter((each) => typeof each === "string").join(" + ");
   const key = typeof envelope.key_id === "string" ? `, key ${envelope.key_id}` : "";
   return `Encoded, ${names || "by nothing that it names"}${key}. Programs with its encodings read it; servers can't.`;
 }
