@@ -49,8 +49,9 @@ func NewAESGCM(keys map[string][]byte, primary string) (*AESGCM, error) {
 }
 
 // NewAESGCMFunc takes a function that answers a key by its name, and nil where there is none. It may be slow, and is
-// called by several goroutines: once for all that wait for the same name, with a context of 30 s that has the values of
-// the first one's. A key is kept for five minutes, and that there is none for 15 seconds.
+// called by up to 16 goroutines: once for all that wait for the same name, with a context of 30 s that has the values of
+// the first one's, and after which its answer counts no more. A key is kept for five minutes, and that there is none for
+// 15 seconds.
 //
 // What is asked for comes from producers: look it up, and never build a path of it. A name is 1 to 255 letters, digits
 // and _ . : / -; the error is that the primary is no such name.

@@ -27,7 +27,7 @@ const (
 // ClientOptions are a client's settings. The zero value is right for a server without TLS and tokens.
 type ClientOptions struct {
 	Access
-	// Deadline is for calls whose context has none, all tries together. 0: 30 s.
+	// Deadline is for calls whose context has none, all tries together, and what Encodings do for them. 0: 30 s.
 	Deadline time.Duration
 	// Observer is told of jobs that were enqueued. nil: none is.
 	Observer Observer
@@ -64,6 +64,9 @@ var _ Enqueuer = (*Client)(nil)
 // NewClient makes a client; it connects at the first call. The target is the server's address, for example
 // `127.0.0.1:50051` or `dns:///jobs.internal:50051`.
 func NewClient(target string, options ClientOptions) (*Client, error) {
+	if options.Encodings != nil && len(options.Encodings.steps) == 0 {
+		return nil, invalid("Encodings", "has none: it is made by NewEncodings")
+	}
 	if options.Deadline == 0 {
 		options.Deadline = defaultDeadline
 	}
@@ -119,6 +122,8 @@ func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
 }
 
 func (c *Client) enqueue(ctx context.Context, job *NewJob, message *pb.NewJob) (*Job, error) {
+	ctx, cancel := c.within(ctx)
+	defer cancel()
 	if c.options.Encodings != nil || job.rule() == EncodingsRequired {
 		if err := c.encode(ctx, []NewJob{*job}, []*pb.NewJob{message}, func(int) string { return "job" }, ""); err != nil {
 			return nil, err
@@ -188,6 +193,8 @@ func (c *Client) enqueueMany(ctx context.Context, jobs []NewJob, messages []*pb.
 
 // Get reads a job, in full.
 func (c *Client) Get(ctx context.Context, id string) (*Job, error) {
+	ctx, cancel := c.within(ctx)
+	defer cancel()
 	request := &pb.GetJobRequest{Id: id, PayloadFormat: payloadJSON}
 	answer, err := call(ctx, c, true, c.jobs.GetJob, request)
 	if err != nil {
@@ -242,6 +249,8 @@ func (c *Client) ListPage(ctx context.Context, filter Filter, token string) ([]*
 		}
 		request.Status = append(request.Status, pb.Job_Status(number))
 	}
+	ctx, cancel := c.within(ctx)
+	defer cancel()
 	answer, err := call(ctx, c, true, c.jobs.ListJobs, request)
 	if err != nil {
 		return nil, "", err
@@ -259,6 +268,8 @@ func CancelReason(reason string) CancelOption {
 
 // Cancel cancels a job: a waiting one at once, a running one by telling its worker.
 func (c *Client) Cancel(ctx context.Context, id string, options ...CancelOption) (*Cancellation, error) {
+	ctx, cancel := c.within(ctx)
+	defer cancel()
 	request := &pb.CancelJobRequest{Id: id, PayloadFormat: payloadJSON}
 	for _, option := range options {
 		option(request)
@@ -272,6 +283,8 @@ func (c *Client) Cancel(ctx context.Context, id string, options ...CancelOption)
 
 // Retry makes a finished job QUEUED again. It keeps its history; failures and losses start at 0.
 func (c *Client) Retry(ctx context.Context, id string) (*Job, error) {
+	ctx, cancel := c.within(ctx)
+	defer cancel()
 	request := &pb.RetryJobRequest{Id: id, PayloadFormat: payloadJSON}
 	answer, err := call(ctx, c, false, c.jobs.RetryJob, request)
 	if err != nil {
@@ -282,6 +295,8 @@ func (c *Client) Retry(ctx context.Context, id string) (*Job, error) {
 
 // Release lets a job go that was enqueued with Hold: it waits for its RunAt and a worker, as any job.
 func (c *Client) Release(ctx context.Context, id string) (*Job, error) {
+	ctx, cancel := c.within(ctx)
+	defer cancel()
 	request := &pb.ReleaseJobRequest{Id: id, PayloadFormat: payloadJSON}
 	answer, err := call(ctx, c, false, c.jobs.ReleaseJob, request)
 	if err != nil {

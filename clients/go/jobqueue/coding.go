@@ -26,6 +26,10 @@ type coded struct {
 	sealer *sealer
 	// opened: what then looks encoded is what a producer gave.
 	opened bool
+	// encoded, and encrypted: the payload came so.
+	encoded, encrypted bool
+	// delivered: a server has sent the job, and no test has made it.
+	delivered bool
 	// rules are those of follow-ups of typed kinds.
 	rules map[*pb.NewJob]EncodingRule
 	// late: what follows up was encoded.
@@ -55,8 +59,12 @@ func (c *coding) around(run Handler) Handler {
 func (c *coding) begin(ctx context.Context, job *LeasedJob) error {
 	sealer, err := c.encodings.sealer(ctx)
 	payload, checkpoint := []byte(job.Payload), job.Checkpoint
+	var how openedHow
 	if err == nil && c.own {
-		payload, err = c.encodings.opened(ctx, payload, payloadPlace(job.Kind), c.required)
+		payload, how, err = c.encodings.openedHow(ctx, payload, payloadPlace(job.Kind), c.required)
+	}
+	if err == nil && how.encoded && !json.Valid(payload) {
+		err = undecodable(noJSON)
 	}
 	if err == nil && c.own {
 		checkpoint, err = c.encodings.opened(ctx, checkpoint, checkpointPlace(job.Kind, job.ID), false)
@@ -76,7 +84,10 @@ func (c *coding) begin(ctx context.Context, job *LeasedJob) error {
 	job.mu.Lock()
 	defer job.mu.Unlock()
 	job.Payload, job.Checkpoint = payload, checkpoint
-	job.coded = coded{sealer: sealer, opened: c.own, rules: job.coded.rules}
+	job.coded = coded{
+		sealer: sealer, opened: c.own, encoded: how.encoded, encrypted: how.encrypted, rules: job.coded.rules,
+		delivered: job.coded.delivered,
+	}
 	return nil
 }
 
@@ -96,6 +107,9 @@ func (c *coding) answer(job *LeasedJob, output any) (any, error) {
 	}
 	if text == nil {
 		return nil, nil
+	}
+	if !json.Valid(text) {
+		return nil, outputError("the handler's output is no JSON")
 	}
 	sealed, err := job.coded.sealer.seal(text, outputPlace(job.Kind, job.ID), "")
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -12,7 +13,12 @@ const (
 	mark = "$jobqueue.encoded"
 	form = 1
 
-	noEncodings = "this program has no encodings"
+	// So many names of encodings are told, and so much of each.
+	mostNamesTold, mostNameBytes = 8, 255
+
+	noEncodings    = "this program has no encodings"
+	noJSON         = "what was encoded is no JSON"
+	encryptedAlone = "the kind takes encrypted payloads alone"
 )
 
 // EncodedError: a payload or an output was not decoded. As a job's error its type is Encoded.
@@ -26,14 +32,31 @@ type EncodedError struct {
 }
 
 func (e *EncodedError) Error() string {
-	how := strings.Join(e.Encodings, " + ")
+	names := make([]string, 0, mostNamesTold+1)
+	for _, each := range e.Encodings[:min(len(e.Encodings), mostNamesTold)] {
+		names = append(names, told(each))
+	}
+	if more := len(e.Encodings) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	how := strings.Join(names, " + ")
 	if how == "" {
 		how = "by nothing that it names"
 	}
 	if e.KeyID != "" {
-		how += ", key " + e.KeyID
+		how += ", key " + told(e.KeyID)
 	}
 	return "encoded, " + how + ": " + e.Why
+}
+
+// told is a name that a stranger may have made, for people: it has at most 255 bytes, and is quoted where it is not of
+// letters, digits and _ . : / -.
+func told(name string) string {
+	name = cut(name, mostNameBytes, "...")
+	if keyName.MatchString(name) {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // EncodingRequiredError: a kind takes encrypted payloads alone, and this program has nothing to encrypt them with. As a
@@ -53,7 +76,7 @@ type KeyUnknownError struct {
 }
 
 func (e *KeyUnknownError) Error() string {
-	return fmt.Sprintf("nothing here has the key %q: give it to AESGCM", e.KeyID)
+	return fmt.Sprintf("nothing here has the key %q: give it to AESGCM", cut(e.KeyID, mostNameBytes, "..."))
 }
 
 // EncodingUnknownError: something was encoded by what this program does not have. As a job's error its type is
@@ -64,7 +87,7 @@ type EncodingUnknownError struct {
 }
 
 func (e *EncodingUnknownError) Error() string {
-	return fmt.Sprintf("it was encoded by %q, which these encodings don't have", e.Name)
+	return fmt.Sprintf("it was encoded by %q, which these encodings don't have", cut(e.Name, mostNameBytes, "..."))
 }
 
 // UndecodableError: an envelope is damaged, was made for another kind, job or purpose, or by another key of the same name.

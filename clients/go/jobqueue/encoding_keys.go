@@ -2,6 +2,7 @@ package jobqueue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"runtime/debug"
@@ -18,7 +19,11 @@ const (
 	mostKeysKept = 256
 	// So long a function may take.
 	askedWithin = 30 * time.Second
+	// So many names it is asked for at once.
+	mostAsked = 16
 )
+
+var errKeysLate = fmt.Errorf("the function for keys has not answered within %v: %w", askedWithin, context.DeadlineExceeded)
 
 // What a function is asked for.
 var keyName = regexp.MustCompile(`^[\p{L}\p{N}_.:/-]{1,255}$`)
@@ -60,6 +65,8 @@ type askedKeys struct {
 	mu     sync.Mutex
 	kept   map[string]keptKey
 	asking map[string]*askedKey
+	// turns has one for each call of the function that has not returned.
+	turns chan struct{}
 }
 
 // keptKey is an answer; a nil key is that there is none.
@@ -76,7 +83,9 @@ type askedKey struct {
 }
 
 func newAskedKeys(ask keyFinder) *askedKeys {
-	return &askedKeys{ask: ask, now: time.Now, kept: map[string]keptKey{}, asking: map[string]*askedKey{}}
+	return &askedKeys{
+		ask: ask, now: time.Now, kept: map[string]keptKey{}, asking: map[string]*askedKey{}, turns: make(chan struct{}, mostAsked),
+	}
 }
 
 func (k *askedKeys) get(ctx context.Context, name string) ([]byte, error) {
@@ -90,6 +99,10 @@ func (k *askedKeys) get(ctx context.Context, name string) ([]byte, error) {
 	}
 	one, ok := k.asking[name]
 	if !ok {
+		if ctx.Err() != nil {
+			k.mu.Unlock()
+			return nil, context.Cause(ctx)
+		}
 		one = &askedKey{done: make(chan struct{})}
 		k.asking[name] = one
 		// One that waits no longer must not end it for the others.
@@ -104,37 +117,53 @@ func (k *askedKeys) get(ctx context.Context, name string) ([]byte, error) {
 	}
 }
 
+// run asks the function, once so few are asked that this one may be.
 func (k *askedKeys) run(ctx context.Context, name string, one *askedKey) {
 	ctx, cancel := context.WithTimeout(ctx, askedWithin)
 	defer cancel()
-	one.err = fmt.Errorf("the function for keys ended its goroutine")
-	defer func() {
-		if value := recover(); value != nil {
-			one.err = &PanicError{value, string(debug.Stack())}
-		}
-		k.mu.Lock()
-		delete(k.asking, name)
-		k.mu.Unlock()
-		close(one.done)
-	}()
-	key, err := k.ask(ctx, name)
-	if err == nil && key != nil {
-		key, err = checkedKey(name, slices.Clone(key))
-	}
-	if one.err = err; err != nil {
+	// The function may not look at its context.
+	stop := context.AfterFunc(ctx, func() { k.end(name, one, nil, errKeysLate) })
+	defer stop()
+	select {
+	case k.turns <- struct{}{}:
+	case <-ctx.Done():
 		return
 	}
-	k.keep(name, key)
-	one.key, one.err = checkedKey(name, key)
+	var key []byte
+	err := errors.New("the function for keys ended its goroutine")
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{value, string(debug.Stack())}
+		}
+		<-k.turns
+		k.end(name, one, key, err)
+	}()
+	if key, err = k.ask(ctx, name); err == nil && key != nil {
+		key, err = checkedKey(name, slices.Clone(key))
+	}
 }
 
+// end answers those that wait, once: what comes after that is not kept either.
+func (k *askedKeys) end(name string, one *askedKey, key []byte, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.asking[name] != one {
+		return
+	}
+	delete(k.asking, name)
+	if one.err = err; err == nil {
+		k.keep(name, key)
+		one.key, one.err = checkedKey(name, key)
+	}
+	close(one.done)
+}
+
+// keep keeps an answer; with the lock held.
 func (k *askedKeys) keep(name string, key []byte) {
 	long := keyKept
 	if key == nil {
 		long = keyMissing
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.kept[name] = keptKey{k.now().Add(long), key}
 	if len(k.kept) <= mostKeysKept {
 		return

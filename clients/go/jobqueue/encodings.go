@@ -217,6 +217,10 @@ func (s *sealer) message(message *pb.NewJob, rule EncodingRule, path, keyedBy st
 	if text == nil {
 		text = []byte("null")
 	}
+	if !json.Valid(text) {
+		// Once it is encoded a server can't see it.
+		return invalid(path+".payload", "is no JSON")
+	}
 	sealed, err := s.seal(text, payloadPlace(message.GetKind()), key)
 	if err != nil {
 		return err
@@ -263,18 +267,31 @@ func (e *Encodings) sealed(
 
 // opened is what was encoded; a text that is no envelope, as it is. encrypted: it must be.
 func (e *Encodings) opened(ctx context.Context, text []byte, at codingPlace, encrypted bool) ([]byte, error) {
+	data, _, err := e.openedHow(ctx, text, at, encrypted)
+	return data, err
+}
+
+// openedHow is how something was before it was opened.
+type openedHow struct{ encoded, encrypted bool }
+
+// openedHow is the same, and how it was.
+func (e *Encodings) openedHow(
+	ctx context.Context, text []byte, at codingPlace, encrypted bool,
+) ([]byte, openedHow, error) {
 	members, err := at.envelopeIn(text)
 	if err != nil {
-		return nil, err
+		return nil, openedHow{}, err
 	}
-	if key, _ := stringIn(members["key_id"]); encrypted && key == "" {
+	key, _ := stringIn(members["key_id"])
+	if encrypted && key == "" {
 		// That what has a key's name is encrypted is looked at below.
-		return nil, undecodable("the kind takes encrypted payloads alone")
+		return nil, openedHow{}, undecodable(encryptedAlone)
 	}
 	if members == nil {
-		return text, nil
+		return text, openedHow{}, nil
 	}
-	return e.open(ctx, members, at)
+	data, err := e.open(ctx, members, at)
+	return data, openedHow{true, key != ""}, err
 }
 
 func (e *Encodings) open(ctx context.Context, members map[string]json.RawMessage, at codingPlace) ([]byte, error) {
@@ -330,7 +347,7 @@ func (e *Encodings) readText(ctx context.Context, text json.RawMessage, at codin
 	}
 	opened, err := e.open(ctx, members, at)
 	if err == nil && !json.Valid(opened) {
-		err = undecodable("what was encoded is no JSON")
+		err = undecodable(noJSON)
 	}
 	if err != nil {
 		return text, encodedOf(members, typeOf(err)+": "+err.Error())
@@ -365,20 +382,26 @@ func (c *Client) jobsOf(ctx context.Context, messages []*pb.Job) []*Job {
 		return jobs
 	}
 	_ = c.bounded(ctx, func(ctx context.Context) error {
+		encodings := c.options.Encodings.withKeysOf(ctx, messages)
 		for i, each := range messages {
-			jobs[i] = c.options.Encodings.read(ctx, each)
+			jobs[i] = encodings.read(ctx, each)
 		}
 		return nil
 	})
 	return jobs
 }
 
+// within is the context of a method, with the Deadline where it has none: for encoding, the call and decoding together.
+func (c *Client) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, c.options.Deadline)
+}
+
 // bounded bounds how long keys are waited for, as a call is.
 func (c *Client) bounded(ctx context.Context, do func(context.Context) error) error {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.options.Deadline)
-		defer cancel()
-	}
+	ctx, cancel := c.within(ctx)
+	defer cancel()
 	return do(ctx)
 }

@@ -186,3 +186,101 @@ func TestAnEnvelopeIsWrittenWithThoseEscapesAloneThatThereMustBe(t *testing.T) {
 		t.Error(read, err)
 	}
 }
+
+func TestAMebibyteOfNamesIsReadInAMoment(t *testing.T) {
+	cipher, err := NewAESGCM(map[string][]byte{"a": testKey}, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := NewEncodings(cipher)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names strings.Builder
+	for number := range 120_000 {
+		fmt.Fprintf(&names, `"%d",`, number)
+	}
+	text := []byte(`{"$jobqueue.encoded":1,"content_type":"application/json","encodings":[` +
+		strings.TrimSuffix(names.String(), ",") + `],"data":""}`)
+	began := time.Now()
+	var unknown *EncodingUnknownError
+	if _, err := all.opened(t.Context(), text, payloadPlace("k"), false); !errors.As(err, &unknown) || unknown.Name != "0" {
+		t.Error(err)
+	}
+	// Compared each with each they took 20 s and more.
+	if took := time.Since(began); took > 5*time.Second {
+		t.Error(took)
+	}
+}
+
+func TestAFunctionIsNotAskedForOneThatHasLeft(t *testing.T) {
+	keys := newAskedKeys(func(context.Context, string) ([]byte, error) {
+		t.Error("asked")
+		return testKey, nil
+	})
+	gone := errors.New("gone")
+	ctx, leave := context.WithCancelCause(t.Context())
+	leave(gone)
+	if key, err := keys.get(ctx, "a"); key != nil || !errors.Is(err, gone) || len(keys.asking) != 0 {
+		t.Error(key, err)
+	}
+}
+
+func TestAFunctionIsAskedForSoManyNamesAtOnceAndNotWaitedForForLongerThanThirtySeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		going := make(chan struct{})
+		var running, most atomic.Int32
+		keys := newAskedKeys(func(context.Context, string) ([]byte, error) { // it ignores its context
+			if now := running.Add(1); now > most.Load() {
+				most.Store(now)
+			}
+			defer running.Add(-1)
+			<-going
+			return testKey, nil
+		})
+		began := time.Now()
+		answers := make(chan error, 3*mostAsked)
+		for number := range cap(answers) {
+			go func() {
+				_, err := keys.get(t.Context(), fmt.Sprint("n", number))
+				answers <- err
+			}()
+		}
+		for range cap(answers) {
+			if err := <-answers; !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "has not answered") {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); took != askedWithin || most.Load() != mostAsked || len(keys.asking) != 0 {
+			t.Error(took, most.Load(), len(keys.asking))
+		}
+		close(going)
+		synctest.Wait()
+		// What came late is not kept, and the function may be asked again.
+		if len(keys.kept) != 0 || len(keys.turns) != 0 {
+			t.Error(len(keys.kept), len(keys.turns))
+		}
+		if _, err := keys.get(t.Context(), "n0"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWhatAnEnvelopeSaysOfItselfIsToldInSoManyWords(t *testing.T) {
+	names := []string{"zstd", "a\nb", strings.Repeat("n", 1000)}
+	for number := range 100_000 {
+		names = append(names, fmt.Sprint("e", number))
+	}
+	err := &EncodedError{Encodings: names, KeyID: "key of\x1b[2J", Why: "no"}
+	said := err.Error()
+	if !strings.HasPrefix(said, `encoded, zstd + "a\nb" + nnn`) || !strings.HasSuffix(said, `+ e4 + 99995 more, key "key of\x1b[2J": no`) ||
+		len(said) > 600 {
+		t.Error(said)
+	}
+	long := strings.Repeat("k", 1<<20)
+	for _, each := range []error{&KeyUnknownError{long}, &EncodingUnknownError{long}, &EncodedError{KeyID: long}} {
+		if len(each.Error()) > 400 {
+			t.Errorf("%T has %d bytes", each, len(each.Error()))
+		}
+	}
+}

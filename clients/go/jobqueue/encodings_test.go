@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -866,7 +867,7 @@ func TestAKindThatRequiresEncryptionIsNotHandledInPlainTextByAnyOfItsNames(t *te
 			if failure.GetErrorType() != "PayloadUnreadable" || !failure.GetPermanent() {
 				t.Error(name, text, failure)
 			}
-			if text == "null" && failure.GetError() != "the kind takes encrypted payloads alone" {
+			if (text == "null" || text == packed) && failure.GetError() != "the kind takes encrypted payloads alone" {
 				t.Error(failure)
 			}
 		}
@@ -1032,6 +1033,191 @@ func TestTheSchemaSaysWhatAKindSaysOfEncodings(t *testing.T) {
 			if len(schema.AnyOf) != 2 || strings.Contains(string(told), "$jobqueue.encoded") {
 				t.Errorf("%+v %s", row, told)
 			}
+		}
+	}
+}
+
+func TestAHandlerOfAKindThatRequiresEncryptionIsAsStrictAsOneOfAnyKind(t *testing.T) {
+	ran := false
+	handler := requiredKind.Handler(func(_ context.Context, _ *jobqueue.LeasedJob, payload map[string]any) (map[string]any, error) {
+		ran = true
+		return payload, nil
+	})
+	all := coded(t)
+	good := sealed(t, all, `{"text":"x"}`, payloadOf("k"), "")
+	packed := sealed(t, coded(t, packing), `{"text":"`+strings.Repeat("x", 200)+`"}`, payloadOf("k"), "")
+	for _, row := range []struct {
+		encodings       *jobqueue.Encodings
+		text, errorType string
+		permanent       bool
+	}{
+		{nil, `{"text":"x"}`, "EncodingRequired", false}, {coded(t, packing), `{"text":"x"}`, "EncodingRequired", false},
+		{all, `{"text":"x"}`, "PayloadUnreadable", true}, {all, packed, "PayloadUnreadable", true},
+	} {
+		_, outcome := attemptOf(t, row.encodings, leasedWith(row.text, ""), handler)
+		failure := outcome.GetFailure()
+		if failure.GetErrorType() != row.errorType || failure.GetPermanent() != row.permanent || ran {
+			t.Error(row.text, outcome)
+		}
+	}
+	if _, outcome := attemptOf(t, all, leasedWith(good, ""), handler); outcome.GetSuccess() == nil || !ran {
+		t.Error(outcome)
+	}
+	// A test of it needs none.
+	job := requiredKind.New(map[string]any{"text": "x"})
+	if done, err := jobqueuetest.Perform(t.Context(), handler, job); err != nil || string(done.Output) != `{"text":"x"}` {
+		t.Error(done, err)
+	}
+	worker := workerOf(t, all, map[string]jobqueue.Handler{"required": handler})
+	if done, err := jobqueuetest.Perform(t.Context(), worker.HandlerOf("required"), job); err != nil || string(done.Output) != `{"text":"x"}` {
+		t.Error(done, err)
+	}
+}
+
+// picky can't be read, and says what it saw.
+type picky struct{}
+
+func (*picky) UnmarshalJSON(text []byte) error { return fmt.Errorf("what is %s", text) }
+
+func TestWhyAPayloadThatWasEncodedDoesNotFitHasNothingOfIt(t *testing.T) {
+	all := coded(t)
+	var number struct {
+		Inner struct {
+			Text int8 `json:"text"`
+		} `json:"inner"`
+	}
+	var custom picky
+	for _, row := range []struct {
+		text, words string
+		into        any
+	}{
+		{`{"inner":{"text":918273}}`, `field "inner.text", which is a int8 in Go, at byte 23`, &number},
+		{`{"inner":918273}`, `does not fit: *errors.errorString`, &custom},
+	} {
+		for _, encoded := range []bool{true, false} {
+			text := row.text
+			if encoded {
+				text = sealed(t, all, text, payloadOf("k"), "")
+			}
+			var unwrapped error
+			_, outcome := attemptOf(t, all, leasedWith(text, ""), func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+				err := job.Decode(row.into)
+				unwrapped = errors.Unwrap(err)
+				return nil, err
+			})
+			said := outcome.GetFailure().GetError()
+			if strings.Contains(said, "918273") == encoded || (unwrapped == nil) != encoded {
+				t.Error(said, unwrapped)
+			}
+			if encoded && !strings.Contains(said, row.words) {
+				t.Error(said)
+			}
+		}
+	}
+}
+
+func TestWhatIsNoJSONIsNotEncodedAndNotHandled(t *testing.T) {
+	var calls atomic.Int32
+	var sent []*pb.NewJob
+	client := stored(t, coded(t), &calls, &sent)
+	for _, text := range []string{"", "{", "{} {}", "\xff"} {
+		payload := json.RawMessage(text)
+		_, err := client.Enqueue(t.Context(), jobqueue.NewJob{Kind: "k", Payload: payload})
+		refusedWith(t, err, jobqueue.ErrInvalidRequest, "job.payload")
+		_, err = client.EnqueueMany(t.Context(), []jobqueue.NewJob{{Kind: "k"}, {Kind: "k", Payload: payload}})
+		refusedWith(t, err, jobqueue.ErrInvalidRequest, "jobs[1].payload")
+		_, outcome := attemptOf(t, coded(t), leasedWith("1", ""), func(context.Context, *jobqueue.LeasedJob) (any, error) { return payload, nil })
+		if outcome.GetFailure().GetErrorType() != "OutputError" {
+			t.Errorf("%q: %v", text, outcome)
+		}
+		_, outcome = attemptOf(t, coded(t), leasedWith(sealed(t, coded(t), text, payloadOf("k"), ""), ""),
+			func(context.Context, *jobqueue.LeasedJob) (any, error) { return "handled", nil })
+		if failure := outcome.GetFailure(); failure.GetErrorType() != "PayloadUnreadable" || !failure.GetPermanent() {
+			t.Errorf("%q: %v", text, outcome)
+		}
+	}
+	if calls.Load() != 0 {
+		t.Error("sent")
+	}
+}
+
+func TestEncodingsThatNothingMadeAreRefused(t *testing.T) {
+	for _, none := range []*jobqueue.Encodings{{}, new(jobqueue.Encodings).WithKeyedCompression()} {
+		_, err := jobqueue.NewClient("127.0.0.1:1", jobqueue.ClientOptions{Encodings: none})
+		refusedWith(t, err, jobqueue.ErrInvalidRequest, "Encodings")
+		_, err = jobqueue.NewWorker("127.0.0.1:1", jobqueue.WorkerOptions{Encodings: none})
+		refusedWith(t, err, jobqueue.ErrInvalidRequest, "Encodings")
+	}
+}
+
+// asking is a cipher whose keys a function sees first.
+type asking struct {
+	jobqueue.Encrypting
+	sees func(ctx context.Context, name string) error
+}
+
+func (w asking) Key(ctx context.Context, name string) ([]byte, error) {
+	if err := w.sees(ctx, name); err != nil {
+		return nil, err
+	}
+	return w.Encrypting.Key(ctx, name)
+}
+
+func TestOneDeadlineIsForEncodingTheCallAndDecoding(t *testing.T) {
+	var ends []time.Time
+	all := coded(t, asking{cipher(t, "a", map[string][]byte{"a": keyA}), func(ctx context.Context, _ string) error {
+		until, _ := ctx.Deadline()
+		ends = append(ends, until)
+		return nil
+	}})
+	var calls atomic.Int32
+	var sent []*pb.NewJob
+	var last *pb.NewJob
+	if _, err := stored(t, all, &calls, &sent).Enqueue(t.Context(), jobqueue.NewJob{Kind: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	job := jobqueue.NewJob{Kind: "k", Payload: 1}
+	schedules := scheduling(t, all, &calls, &last)
+	must[*jobqueue.Schedule](t)(schedules.Create(t.Context(), jobqueue.NewSchedule{Name: "s", Spec: seldom, Job: job}))
+	must[*jobqueue.Schedule](t)(schedules.Update(t.Context(), "s", jobqueue.ScheduleChange{Job: &job}))
+	if len(ends) != 6 {
+		t.Fatal(ends)
+	}
+	for i := 0; i < len(ends); i += 2 {
+		if ends[i].IsZero() || !ends[i].Equal(ends[i+1]) {
+			t.Error(i, ends)
+		}
+	}
+}
+
+func TestAKeyThatIsSlowDoesNotTakeTheTimeOfTheOthersOfItsPage(t *testing.T) {
+	keys := map[string][]byte{"a": keyA, "b": keyB}
+	var page []*pb.Job
+	for _, key := range []string{"b", "a", "b", "a"} {
+		text := sealed(t, coded(t, cipher(t, key, keys)), `"x"`, payloadOf("k"), "")
+		page = append(page, &pb.Job{Id: key, Kind: "k", Content: &pb.Job_PayloadJson{PayloadJson: []byte(text)}})
+	}
+	page = append(page, &pb.Job{Id: "plain", Kind: "k", Content: &pb.Job_PayloadJson{PayloadJson: []byte("1")}})
+	var asked atomic.Int32
+	slow := coded(t, asking{cipher(t, "a", keys), func(ctx context.Context, name string) error {
+		asked.Add(1)
+		if name == "a" {
+			return ctx.Err()
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		return &pb.ListJobsResponse{Jobs: page}, nil
+	}, func(options *jobqueue.ClientOptions) { options.Encodings, options.Deadline = slow, 2*time.Second })
+	jobs, _, err := client.ListPage(t.Context(), jobqueue.Filter{}, "")
+	if err != nil || len(jobs) != 5 || asked.Load() != 2 {
+		t.Fatal(jobs, err, asked.Load())
+	}
+	for _, job := range jobs {
+		unread := job.PayloadEncoded()
+		if (unread != nil) != (job.ID == "b") || unread != nil && !strings.Contains(unread.Error(), "deadline exceeded") {
+			t.Error(job.ID, unread)
 		}
 	}
 }

@@ -132,10 +132,12 @@ func readEnvelope(members map[string]json.RawMessage) (*envelope, error) {
 	if !ok || len(names) == 0 {
 		return nil, undecodable("the envelope's encodings must be a list of names")
 	}
-	for i, each := range names {
-		if slices.Contains(names[:i], each) {
+	seen := make(map[string]bool, len(names))
+	for _, each := range names {
+		if seen[each] {
 			return nil, undecodable("the envelope's encodings must be different ones")
 		}
+		seen[each] = true
 	}
 	made := &envelope{encodings: names}
 	var texts [3]bool

@@ -202,9 +202,13 @@ func (k *JobKind[P, O]) OutputSchema() json.RawMessage {
 	return schemaText(k.output.Schema())
 }
 
-// Handler is a handler of the kind as one of any kind, for what takes a [Handler].
+// Handler is a handler of the kind as one of any kind, for what takes a [Handler]. Of a kind that requires encryption it
+// refuses a payload that a server has sent in plain text, and a worker that has no Encodings that encrypt.
 func (k *JobKind[P, O]) Handler(handler KindHandler[P, O]) Handler {
 	return func(ctx context.Context, job *LeasedJob) (any, error) {
+		if err := k.encrypted(job); err != nil {
+			return nil, err
+		}
 		payload, err := k.leased(job)
 		if err != nil {
 			return nil, err
@@ -237,6 +241,20 @@ func HandleKind[P, O any](w *Worker, kind *JobKind[P, O], handler KindHandler[P,
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.typed = append(w.typed, kind)
+}
+
+// encrypted is what an attempt fails by whose payload was not encrypted, or whose output would not be, where they must be.
+// [HandleKind] sees it before the first job; a handler as one of any kind does not say of which one it is.
+func (k *JobKind[P, O]) encrypted(job *LeasedJob) error {
+	switch said := &job.coded; {
+	case k.settings.encodings != EncodingsRequired || !said.delivered:
+		return nil
+	case said.sealer == nil || !said.sealer.of.encrypts():
+		return &EncodingRequiredError{job.Kind}
+	case !said.encrypted:
+		return Discard(&PayloadUnreadableError{Message: "payload: " + encryptedAlone})
+	}
+	return nil
 }
 
 func (k *JobKind[P, O]) hasNoOutput() bool { return reflect.TypeFor[O]() == reflect.TypeFor[None]() }

@@ -2,6 +2,7 @@ package jobqueue
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -21,7 +22,8 @@ const (
 var inherited = []string{"x-request-id", traceparentHeader}
 
 // Decode reads the payload into a value, as json.Unmarshal does. An error is a failure like any other; wrap it in
-// [Discard] where no later attempt can do better.
+// [Discard] where no later attempt can do better. Of a payload that was encoded it says where it does not fit, and has
+// nothing of what stands there.
 func (j *LeasedJob) Decode(value any) error {
 	if !j.coded.opened {
 		if members := envelopeIn(j.Payload); members != nil {
@@ -29,9 +31,21 @@ func (j *LeasedJob) Decode(value any) error {
 		}
 	}
 	if err := json.Unmarshal(j.Payload, value); err != nil {
+		if j.coded.encoded {
+			return fmt.Errorf("the payload of the %s job does not fit: %s", j.Kind, unfit(err))
+		}
 		return fmt.Errorf("the payload of the %s job does not fit: %w", j.Kind, err)
 	}
 	return nil
+}
+
+// unfit is why a payload that was encoded does not fit, without a word of it: a server must not see what was encrypted, and
+// the errors of a type, as of encoding/json, say what stands there.
+func unfit(err error) string {
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+		return fmt.Sprintf("field %q, which is a %v in Go, at byte %d", wrong.Field, wrong.Type, wrong.Offset)
+	}
+	return fmt.Sprintf("%T", err)
 }
 
 // IsLastAttempt says whether one more failure ends the job as FAILED_PERMANENT.

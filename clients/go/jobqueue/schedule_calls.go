@@ -48,6 +48,7 @@ type ScheduleChange struct {
 	// Policy is what becomes of ticks that can't simply fire.
 	Policy *SchedulePolicy
 	// PolicyFields are those of Policy that are changed, as the contract calls them, such as `overlap`. Empty: all.
+	// Without a Policy they change nothing.
 	PolicyFields []string
 	// Labels are all its labels. An empty map: none.
 	Labels map[string]string
@@ -102,6 +103,8 @@ type Backfill struct {
 // says what would be right. ErrKindUnknown: the kind of the job is not declared. ErrPayloadInvalid: its payload does not
 // satisfy the kind's schema. ErrSchedulesFull: the namespace has as many as it may have.
 func (s *Schedules) Create(ctx context.Context, schedule NewSchedule) (*Schedule, error) {
+	ctx, cancel := s.client.within(ctx)
+	defer cancel()
 	policy, err := schedulePolicyMessage(schedule.Policy)
 	if err != nil {
 		return nil, err
@@ -127,6 +130,8 @@ func (s *Schedules) Create(ctx context.Context, schedule NewSchedule) (*Schedule
 
 // Get reads a schedule. ErrScheduleNotFound: no schedule has this name.
 func (s *Schedules) Get(ctx context.Context, name string) (*Schedule, error) {
+	ctx, cancel := s.client.within(ctx)
+	defer cancel()
 	request := &pb.GetScheduleRequest{Name: name, PayloadFormat: payloadJSON}
 	answer, err := call(ctx, s.client, true, s.calls.GetSchedule, request)
 	if err != nil {
@@ -172,6 +177,8 @@ func (s *Schedules) List(ctx context.Context, filter ScheduleFilter) iter.Seq2[*
 // was read. ErrInvalidRequest: a field is malformed, or nothing is to be changed. ErrKindUnknown and ErrPayloadInvalid: as of
 // Create.
 func (s *Schedules) Update(ctx context.Context, name string, change ScheduleChange) (*Schedule, error) {
+	ctx, cancel := s.client.within(ctx)
+	defer cancel()
 	schedule, mask := &pb.Schedule{Name: name, Etag: change.Etag, Labels: change.Labels}, &fieldmaskpb.FieldMask{}
 	if change.Spec != nil {
 		schedule.Spec = scheduleSpecMessage(change.Spec)
@@ -187,8 +194,10 @@ func (s *Schedules) Update(ctx context.Context, name string, change ScheduleChan
 	if schedule.Policy, err = schedulePolicyMessage(change.Policy); err != nil {
 		return nil, err
 	}
-	for _, field := range change.PolicyFields {
-		mask.Paths = append(mask.Paths, "policy."+field)
+	if change.Policy != nil {
+		for _, field := range change.PolicyFields {
+			mask.Paths = append(mask.Paths, "policy."+field)
+		}
 	}
 	if change.Policy != nil && len(change.PolicyFields) == 0 {
 		mask.Paths = append(mask.Paths, "policy")
@@ -219,6 +228,8 @@ func (s *Schedules) Delete(ctx context.Context, name, etag string) error {
 // Pause stops a schedule until Resume: it has no ticks meanwhile. Its jobs go on. The note says why, for people, at most
 // 255 characters; it may be empty. ErrScheduleNotFound: no schedule has this name.
 func (s *Schedules) Pause(ctx context.Context, name, note string) (*Schedule, error) {
+	ctx, cancel := s.client.within(ctx)
+	defer cancel()
 	request := &pb.PauseScheduleRequest{Name: name, Note: note, PayloadFormat: payloadJSON}
 	answer, err := call(ctx, s.client, true, s.calls.PauseSchedule, request)
 	if err != nil {
@@ -230,6 +241,8 @@ func (s *Schedules) Pause(ctx context.Context, name, note string) (*Schedule, er
 // Resume lets a paused schedule go on with the first tick after now. What it missed is for Backfill. ErrScheduleNotFound:
 // no schedule has this name.
 func (s *Schedules) Resume(ctx context.Context, name string) (*Schedule, error) {
+	ctx, cancel := s.client.within(ctx)
+	defer cancel()
 	request := &pb.ResumeScheduleRequest{Name: name, PayloadFormat: payloadJSON}
 	answer, err := call(ctx, s.client, true, s.calls.ResumeSchedule, request)
 	if err != nil {

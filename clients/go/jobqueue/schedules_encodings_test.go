@@ -208,3 +208,18 @@ func TestTheJobOfAScheduleThatCanNotBeEncodedIsNotSent(t *testing.T) {
 		}
 	}
 }
+
+func TestFieldsOfAPolicyThatIsNotGivenAreNotReset(t *testing.T) {
+	var paths [][]string
+	schedules := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		paths = append(paths, request.(*pb.UpdateScheduleRequest).GetUpdateMask().GetPaths())
+		return &pb.UpdateScheduleResponse{Schedule: &pb.Schedule{}}, nil
+	}).Schedules()
+	fields := []string{"overlap"}
+	for _, policy := range []*jobqueue.SchedulePolicy{nil, {Overlap: jobqueue.OverlapAllow}} {
+		must[*jobqueue.Schedule](t)(schedules.Update(t.Context(), "s", jobqueue.ScheduleChange{Policy: policy, PolicyFields: fields}))
+	}
+	if len(paths[0]) != 0 || len(paths[1]) != 1 || paths[1][0] != "policy.overlap" {
+		t.Error(paths)
+	}
+}

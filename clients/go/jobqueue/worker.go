@@ -105,6 +105,9 @@ func NewWorker(target string, options WorkerOptions) (*Worker, error) {
 	if target == "" {
 		return nil, invalid("target", "is empty; it is the address of a server, for example 127.0.0.1:50051")
 	}
+	if options.Encodings != nil && len(options.Encodings.steps) == 0 {
+		return nil, invalid("Encodings", "has none: it is made by NewEncodings")
+	}
 	options.Targets = append([]string{target}, options.Targets...)
 	options.Middleware = slices.Clone(options.Middleware)
 	if len(options.Queues) == 0 {
