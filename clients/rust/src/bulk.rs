@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::calls::call;
 use crate::client::Client;
-use crate::convert::{duration_message, label_filter, long, status_message, whole};
+use crate::convert::{duration_message, label_filter, long, long_bound, status_message, whole_bound};
 use crate::errors::Error;
 use crate::jobs::{Start, Status};
 use crate::operations::{Operation, operation_of};
@@ -46,9 +46,9 @@ pub struct JobFilter {
 pub struct RetryJobs {
     /// Do it. Without it nothing changes, and the answer has how many match and some of them.
     pub force: bool,
-    /// How many jobs a second. `None`: as fast as the service takes it.
+    /// How many jobs a second, 1 at least. `None`: as fast as the service takes it.
     pub per_second: Option<u32>,
-    /// After so many it is done. `None`: after all.
+    /// After so many it is done, 1 at least. `None`: after all.
     pub max_jobs: Option<u64>,
     /// A text of your own: the same call again is answered the operation of the first. Empty: the call is not tried again
     /// when the server is away.
@@ -72,9 +72,9 @@ pub struct RetryJobs {
 pub struct CancelJobs {
     /// Do it. Without it nothing changes, and the answer has how many match and some of them.
     pub force: bool,
-    /// How many jobs a second. `None`: as fast as the service takes it.
+    /// How many jobs a second, 1 at least. `None`: as fast as the service takes it.
     pub per_second: Option<u32>,
-    /// After so many it is done. `None`: after all.
+    /// After so many it is done, 1 at least. `None`: after all.
     pub max_jobs: Option<u64>,
     /// A text of your own: the same call again is answered the operation of the first. Empty: the call is not tried again
     /// when the server is away.
@@ -90,9 +90,9 @@ pub struct CancelJobs {
 pub struct DeleteJobs {
     /// Do it. Without it nothing changes, and the answer has how many match and some of them.
     pub force: bool,
-    /// How many jobs a second. `None`: as fast as the service takes it.
+    /// How many jobs a second, 1 at least. `None`: as fast as the service takes it.
     pub per_second: Option<u32>,
-    /// After so many it is done. `None`: after all.
+    /// After so many it is done, 1 at least. `None`: after all.
     pub max_jobs: Option<u64>,
     /// A text of your own: the same call again is answered the operation of the first. Empty: the call is not tried again
     /// when the server is away.
@@ -106,9 +106,9 @@ pub struct DeleteJobs {
 pub struct UpdateJobs {
     /// Do it. Without it nothing changes, and the answer has how many match and some of them.
     pub force: bool,
-    /// How many jobs a second. `None`: as fast as the service takes it.
+    /// How many jobs a second, 1 at least. `None`: as fast as the service takes it.
     pub per_second: Option<u32>,
-    /// After so many it is done. `None`: after all.
+    /// After so many it is done, 1 at least. `None`: after all.
     pub max_jobs: Option<u64>,
     /// A text of your own: the same call again is answered the operation of the first. Empty: the call is not tried again
     /// when the server is away.
@@ -141,8 +141,8 @@ impl Client {
         let request = v1::RetryJobsRequest {
             filter: Some(filter_message(filter)),
             force: how.force,
-            per_second: whole(how.per_second),
-            max_jobs: long(how.max_jobs),
+            per_second: whole_bound("per_second", how.per_second)?,
+            max_jobs: long_bound("max_jobs", how.max_jobs)?,
             request_id: how.request_id,
             expected: expected_message(how.expected),
             to_queue: how.to_queue,
@@ -170,8 +170,8 @@ impl Client {
         let request = v1::CancelJobsRequest {
             filter: Some(filter_message(filter)),
             force: how.force,
-            per_second: whole(how.per_second),
-            max_jobs: long(how.max_jobs),
+            per_second: whole_bound("per_second", how.per_second)?,
+            max_jobs: long_bound("max_jobs", how.max_jobs)?,
             request_id: how.request_id,
             expected: expected_message(how.expected),
             reason: how.reason,
@@ -191,8 +191,8 @@ impl Client {
         let request = v1::DeleteJobsRequest {
             filter: Some(filter_message(filter)),
             force: how.force,
-            per_second: whole(how.per_second),
-            max_jobs: long(how.max_jobs),
+            per_second: whole_bound("per_second", how.per_second)?,
+            max_jobs: long_bound("max_jobs", how.max_jobs)?,
             request_id: how.request_id,
             expected: expected_message(how.expected),
         };
@@ -212,8 +212,8 @@ impl Client {
         let request = v1::UpdateJobsRequest {
             filter: Some(filter_message(filter)),
             force: how.force,
-            per_second: whole(how.per_second),
-            max_jobs: long(how.max_jobs),
+            per_second: whole_bound("per_second", how.per_second)?,
+            max_jobs: long_bound("max_jobs", how.max_jobs)?,
             request_id: how.request_id,
             expected: expected_message(how.expected),
             priority: how.priority,
@@ -223,7 +223,7 @@ impl Client {
             }),
             spread: how.spread.map(duration_message),
             to_queue: how.to_queue,
-            max_attempts: whole(how.max_attempts),
+            max_attempts: whole_bound("max_attempts", how.max_attempts)?,
         };
         let answer = call!(self.bulk.update_jobs, request, repeat: repeat).await?;
         Ok(operation_of(answer.operation.unwrap_or_default()))
@@ -249,5 +249,42 @@ fn filter_message(filter: JobFilter) -> v1::JobFilter {
         reason: filter.reason,
         error_type: filter.error_type,
         everything: filter.everything,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::schedules::Backfill;
+
+    #[tokio::test]
+    async fn a_bound_of_zero_is_refused_and_does_not_stand_for_none() {
+        let client = Client::builder("127.0.0.1:1").deadline(Duration::from_millis(1)).build().unwrap();
+        let jobs = JobFilter::default;
+        let moment = SystemTime::now();
+        let (per_second, max_jobs) = (Some(0), Some(0));
+        let fires = Backfill::between(moment, moment);
+        let found = [
+            client.retry_jobs(jobs(), RetryJobs { per_second, ..RetryJobs::default() }).await,
+            client.retry_jobs(jobs(), RetryJobs { max_jobs, ..RetryJobs::default() }).await,
+            client.cancel_jobs(jobs(), CancelJobs { per_second, ..CancelJobs::default() }).await,
+            client.cancel_jobs(jobs(), CancelJobs { max_jobs, ..CancelJobs::default() }).await,
+            client.delete_jobs(jobs(), DeleteJobs { per_second, ..DeleteJobs::default() }).await,
+            client.delete_jobs(jobs(), DeleteJobs { max_jobs, ..DeleteJobs::default() }).await,
+            client.update_jobs(jobs(), UpdateJobs { per_second, ..UpdateJobs::default() }).await,
+            client.update_jobs(jobs(), UpdateJobs { max_jobs, ..UpdateJobs::default() }).await,
+            client.update_jobs(jobs(), UpdateJobs { max_attempts: Some(0), ..UpdateJobs::default() }).await,
+            client.schedules().backfill("s", Backfill { per_second, ..fires.clone() }).await,
+            client.schedules().backfill("s", Backfill { max_ticks: Some(0), ..fires }).await,
+        ];
+        let words = found.map(|each| {
+            let error = each.unwrap_err();
+            assert!(error.is(ErrorKind::InvalidRequest), "{error}");
+            error.violations()[0].field.clone()
+        });
+        let both = ["per_second", "max_jobs"];
+        assert_eq!(words[..8], both.repeat(4)[..]);
+        assert_eq!(words[8..], ["max_attempts", "per_second", "max_ticks"]);
     }
 }

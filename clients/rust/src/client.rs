@@ -408,7 +408,8 @@ impl Client {
     ///
     /// `DeadlineExceeded`: it is not over in time; its message says what it is. `JobNotFound`.
     pub async fn wait(&self, id: &str, within: impl Into<Option<Duration>>) -> Result<Job, Error> {
-        let ends = within.into().map(|within| Instant::now() + within);
+        // One that no clock reaches is none.
+        let ends = within.into().and_then(|within| Instant::now().checked_add(within));
         let left = || ends.map(|ends| ends.saturating_duration_since(Instant::now()));
         loop {
             let wait = left().unwrap_or(ONE_WAIT).min(ONE_WAIT);
@@ -418,7 +419,7 @@ impl Client {
                 payload_format: v1::PayloadFormat::Json.into(),
             };
             // Time for the answer to come back, after the server has waited.
-            let limit = wait + self.deadline;
+            let limit = wait.saturating_add(self.deadline);
             let answer = call!(self.jobs.wait_job, request, repeat: true, within: limit).await?;
             let job = self.read(answer.job.unwrap_or_default()).await;
             if job.is_terminal() {
@@ -468,6 +469,15 @@ mod tests {
         let repeated = Client::builder(&address).deadline(Duration::from_millis(300)).build().unwrap();
         let read = repeated.get("j1").await.unwrap_err().to_string();
         assert!(read.contains("tried again until the deadline") && read.ends_with(&hint), "{read}");
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_no_clock_can_end_is_one_without_an_end() {
+        let client = Client::builder(nowhere()).deadline(Duration::MAX).build().unwrap();
+        let briefly = Duration::from_millis(20);
+        assert!(tokio::time::timeout(briefly, client.wait("j1", Duration::MAX)).await.is_err());
+        assert!(tokio::time::timeout(briefly, client.wait_operation("o1", Duration::MAX)).await.is_err());
+        assert!(tokio::time::timeout(briefly, client.get("j1")).await.is_err());
     }
 
     struct Told(Sender<String>);

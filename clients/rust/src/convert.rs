@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
+use crate::errors::Error;
 use crate::jobs::{Hold, RetryPolicy, Status};
 use crate::v1;
 
@@ -19,6 +20,20 @@ pub(crate) fn count(number: i32) -> u32 {
 /// As `whole`, of 64 bits.
 pub(crate) fn long(number: Option<u64>) -> i64 {
     number.map_or(0, |number| i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// As `whole`, of what bounds a change of many: the contract's zero is none.
+pub(crate) fn whole_bound(field: &str, number: Option<u32>) -> Result<i32, Error> {
+    long_bound(field, number.map(u64::from))?;
+    Ok(whole(number))
+}
+
+/// As `whole_bound`, of 64 bits.
+pub(crate) fn long_bound(field: &str, number: Option<u64>) -> Result<i64, Error> {
+    if number == Some(0) {
+        return Err(Error::invalid(field, "is 0; it is 1 at least, or None"));
+    }
+    Ok(long(number))
 }
 
 /// As `count`, of 64 bits.

@@ -124,14 +124,15 @@ impl Client {
     ///
     /// `OperationNotFound`: there is none of this name.
     pub async fn wait_operation(&self, name: &str, within: impl Into<Option<Duration>>) -> Result<Operation, Error> {
-        let ends = within.into().map(|within| Instant::now() + within);
+        // One that no clock reaches is none.
+        let ends = within.into().and_then(|within| Instant::now().checked_add(within));
         let left = || ends.map(|ends| ends.saturating_duration_since(Instant::now()));
         loop {
             let wait = left().unwrap_or(ONE_WAIT).min(ONE_WAIT);
             let timeout = Some(duration_message(wait));
             let request = longrunning::WaitOperationRequest { name: name.to_owned(), timeout };
             // Time for the answer to come back, after the server has waited.
-            let limit = wait + self.deadline;
+            let limit = wait.saturating_add(self.deadline);
             let answer = call!(self.operations.wait_operation, request, repeat: true, within: limit).await?;
             if answer.done || left().is_some_and(|left| left.is_zero()) {
                 return Ok(operation_of(answer));

@@ -6,7 +6,7 @@ use futures_util::stream::BoxStream;
 
 use crate::calls::call;
 use crate::client::Client;
-use crate::convert::{label_filter, long, whole};
+use crate::convert::{label_filter, long_bound, whole, whole_bound};
 use crate::errors::Error;
 use crate::operations::{Operation, operation_of};
 use crate::pages::pages;
@@ -239,9 +239,9 @@ impl Schedules {
             start_at: Some(which.start_at.into()),
             end_at: Some(which.end_at.into()),
             overlap: overlap_number(which.overlap),
-            max_ticks: long(which.max_ticks),
+            max_ticks: long_bound("max_ticks", which.max_ticks)?,
             validate_only: which.validate_only,
-            per_second: whole(which.per_second),
+            per_second: whole_bound("per_second", which.per_second)?,
             request_id: which.request_id,
         };
         let answer = call!(client.schedules.backfill_schedule, request, repeat: repeat).await?;

@@ -211,11 +211,11 @@ pub struct Backfill {
     pub end_at: SystemTime,
     /// What becomes of a tick while a job of the schedule has not ended: `Allow` or `Skip`. Default `Allow`.
     pub overlap: Overlap,
-    /// After so many it is done. `None`: after all.
+    /// After so many it is done, 1 at least. `None`: after all.
     pub max_ticks: Option<u64>,
     /// Fire nothing: the answer has how many ticks there are.
     pub validate_only: bool,
-    /// How many ticks a second. `None`: as fast as the service takes it.
+    /// How many ticks a second, 1 at least. `None`: as fast as the service takes it.
     pub per_second: Option<u32>,
     /// A text of your own: the same call again is answered the operation of the first. Empty: the call is not tried again
     /// when the server is away.

@@ -1,5 +1,7 @@
 //! The JSON object that stands for something encoded.
 
+use std::collections::HashSet;
+
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -58,7 +60,7 @@ impl Envelope {
         let Some(encodings) = names.filter(|names: &Vec<String>| !names.is_empty()) else {
             return Err(undecodable("the envelope's encodings must be a list of names"));
         };
-        if encodings.iter().enumerate().any(|(number, name)| encodings[..number].contains(name)) {
+        if encodings.iter().collect::<HashSet<_>>().len() != encodings.len() {
             return Err(undecodable("the envelope's encodings must be different ones"));
         }
         let key_id = match members.get("key_id") {

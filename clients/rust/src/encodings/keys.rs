@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use tokio::time::timeout;
 
 use super::Boxed;
 use crate::encoded::{key_unknown, local};
@@ -16,11 +17,16 @@ use crate::errors::{Error, ErrorKind};
 /// So long a key of a function is kept, and so long that it has none.
 const KEPT: Duration = Duration::from_secs(300);
 const MISSING: Duration = Duration::from_secs(15);
+/// So long a function has.
+const WITHIN: Duration = Duration::from_secs(30);
+/// So often it is asked where the runtime ends in which it was.
+const TRIES: usize = 3;
 /// So many of them are kept: names come from who enqueues.
 const MOST_KEPT: usize = 256;
 
 type Answer = Result<Option<Bytes>, Error>;
-type Waiting = Shared<BoxFuture<'static, Answer>>;
+/// `None`: the runtime has ended in which it was asked.
+type Waiting = Shared<BoxFuture<'static, Option<Answer>>>;
 
 /// No key is in a form of it for people, so it has none.
 pub(super) enum Keys {
@@ -50,7 +56,7 @@ impl Keys {
             }
             .boxed()
         };
-        Self::Asked(Arc::new(Asked { ask: Box::new(ask), known: Mutex::default() }))
+        Self::Asked(Arc::new(Asked { ask: Box::new(ask), within: WITHIN, known: Mutex::default() }))
     }
 
     /// Whether a key is there without asking.
@@ -71,6 +77,8 @@ impl Keys {
 /// Keys of a function.
 pub(super) struct Asked {
     ask: Box<dyn Fn(String) -> BoxFuture<'static, Answer> + Send + Sync>,
+    /// So long each question has.
+    within: Duration,
     known: Mutex<Known>,
 }
 
@@ -85,26 +93,41 @@ impl Asked {
         if !is_name(name) {
             return Ok(None);
         }
-        let waiting = {
-            let mut known = self.lock();
-            if let Some(kept) = known.kept.get(name, Instant::now()) {
-                return kept;
+        for _ in 0..TRIES {
+            let waiting = {
+                let mut known = self.lock();
+                if let Some(kept) = known.kept.get(name, Instant::now()) {
+                    return kept;
+                }
+                known.asking.entry(name.to_owned()).or_insert_with(|| self.clone().begin(name)).clone()
+            };
+            if let Some(answer) = waiting.await {
+                return answer;
             }
-            known.asking.entry(name.to_owned()).or_insert_with(|| self.clone().begin(name)).clone()
-        };
-        waiting.await
+        }
+        Err(failed("the runtime has ended in which it was asked"))
     }
 
     /// Asks in a task: one that waits no longer must not end it for the others.
     fn begin(self: Arc<Self>, name: &str) -> Waiting {
         let asking = Asking { asked: self, name: name.to_owned() };
         let task = async move {
-            let answer = (asking.asked.ask)(asking.name.clone()).await?;
+            let within = asking.asked.within;
+            let answer = timeout(within, (asking.asked.ask)(asking.name.clone())).await;
+            let answer = answer.unwrap_or_else(|_| Err(failed(&format!("no answer within {within:?}"))))?;
             asking.asked.lock().kept.keep(&asking.name, answer.clone(), Instant::now());
             Ok(answer)
         };
         // Spawned by who waits first, and so without the lock, which the task's end takes.
-        async { tokio::spawn(task).await.unwrap_or_else(|error| Err(failed(&error.to_string()))) }.boxed().shared()
+        async {
+            match tokio::spawn(task).await {
+                Ok(answer) => Some(answer),
+                Err(error) if error.is_cancelled() => None,
+                Err(error) => Some(Err(failed(&error.to_string()))),
+            }
+        }
+        .boxed()
+        .shared()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -157,7 +180,65 @@ fn failed(words: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    fn asked<R>(within: Duration, ask: impl Fn() -> R + Send + Sync + 'static) -> Arc<Asked>
+    where
+        R: Future<Output = Answer> + Send + 'static,
+    {
+        Arc::new(Asked { ask: Box::new(move |_| ask().boxed()), within, known: Mutex::default() })
+    }
+
+    #[tokio::test]
+    async fn a_function_that_does_not_answer_has_failed_in_time_and_is_asked_again() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counts = count.clone();
+        let asked = asked(Duration::from_millis(20), move || {
+            counts.fetch_add(1, Ordering::Relaxed);
+            std::future::pending()
+        });
+        for _ in 0..2 {
+            let found = timeout(Duration::from_secs(20), asked.get("a")).await.unwrap();
+            assert!(found.unwrap_err().message().ends_with("no answer within 20ms"));
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+        assert!(
+            matches!(Keys::asking(|_| async { Ok::<_, Error>(None) }), Keys::Asked(asked) if asked.within == WITHIN)
+        );
+    }
+
+    #[test]
+    fn a_function_is_asked_again_where_the_runtime_has_ended_that_asked() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (first, second) = (runtime(), runtime());
+        let count = Arc::new(AtomicUsize::new(0));
+        let counts = count.clone();
+        let asked = asked(WITHIN, move || {
+            let answers = counts.fetch_add(1, Ordering::Relaxed) > 0;
+            async move { if answers { Ok(Some(Bytes::from_static(b"k"))) } else { std::future::pending().await } }
+        });
+        let wait = |on: &tokio::runtime::Runtime| {
+            let asked = asked.clone();
+            on.spawn(async move { asked.get("a").await })
+        };
+        wait(&first);
+        first.block_on(async {
+            while count.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+        let waits = wait(&second);
+        second.block_on(async {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(!waits.is_finished());
+        drop(first);
+        assert_eq!(second.block_on(waits).unwrap().unwrap().unwrap(), "k");
+    }
 
     #[test]
     fn a_key_is_kept_for_five_minutes_and_that_there_is_none_for_15_seconds() {

@@ -20,7 +20,7 @@ use crate::errors::ErrorKind;
 use crate::job::{Job, NewJob, new_job_message};
 use crate::jobs::{EncodingRule, Status};
 use crate::json::JsonText;
-use crate::outcomes::{HandlerResult, retry};
+use crate::outcomes::{HandlerResult, Stop, retry};
 use crate::schedules::{changed_template_message, schedule_of, template_message};
 use crate::testing::{Outcome, Performed, RecordingClient, TestJob, perform};
 use crate::typed::{JobKind, KindDeclaration};
@@ -193,11 +193,46 @@ async fn a_keyed_job_is_compressed_where_that_is_asked_for_and_its_nonce_is_of_t
 #[tokio::test]
 async fn what_is_short_or_does_not_shrink_is_not_compressed() {
     let encodings = packs(10);
-    let noise = Bytes::from((32..127).collect::<Vec<u8>>());
+    let noise: Bytes = format!("\"{}\"", ('#'..'\\').collect::<String>()).into();
     for text in [Bytes::from("\"short\""), noise] {
         assert_eq!(sealed(&encodings, text.clone(), None).await.unwrap(), text);
     }
     members(&sealed(&encodings, long(), None).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_neither_encoded_nor_decoded_but_for_a_checkpoint() {
+    for wrong in [&b"{"[..], b"", b"1 2", b"NaN", b"\"\xff\""] {
+        let error = sealed(&both(), wrong, None).await.unwrap_err();
+        assert!(error.is(ErrorKind::InvalidRequest) && error.message() == "payload: is no JSON", "{error}");
+        let place = Place::payload("mail");
+        let authenticated = place.authenticated(&["aes256gcm"], "a");
+        let made = cipher().encode(wrong, &KEY, &authenticated, None).unwrap().unwrap();
+        let text = Bytes::from(envelope::written(&["aes256gcm"], "a", &made, "application/json"));
+        let error = opened(&both(), &text).await.unwrap_err();
+        assert!(error.is(ErrorKind::Undecodable) && error.message() == "what was encoded is no JSON", "{error}");
+        let message =
+            v1::Job { kind: "mail".into(), content: Some(v1::job::Content::PayloadJson(text)), ..v1::Job::default() };
+        let shown = both().read(message).await.payload.unwrap().encoded().unwrap();
+        assert_eq!(shown.why, "Undecodable: what was encoded is no JSON");
+        let sealer = both().sealer().await.unwrap();
+        sealer.sealed(Bytes::from_static(wrong), Place::output("k", "1"), None).unwrap_err();
+        let place = Place::checkpoint("k", "1");
+        let made = sealer.sealed(Bytes::from_static(wrong), place, None).unwrap();
+        assert_eq!(both().opened(made, place, false).await.unwrap(), wrong);
+    }
+    let halves = Bytes::from_static(br#""\ud800""#);
+    assert_eq!(opened(&both(), &sealed(&both(), halves.clone(), None).await.unwrap()).await.unwrap(), halves);
+}
+
+#[tokio::test]
+async fn an_envelope_of_very_many_names_is_read_at_once() {
+    let names: Vec<String> = (0..150_000).map(|number| format!("n{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let text = Bytes::from(envelope::written(&names, "", b"", "application/json"));
+    let begun = std::time::Instant::now();
+    assert!(opened(&both(), &text).await.unwrap_err().is(ErrorKind::EncodingUnknown));
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
@@ -712,6 +747,40 @@ async fn an_output_a_checkpoint_or_a_follow_up_that_is_not_encoded_is_not_sent()
 }
 
 #[tokio::test]
+async fn a_follow_up_after_the_handlers_end_is_refused_and_not_sent_in_plain_text() {
+    let worker = worker(Some(both()));
+    let leased = LeasedJob::new(leased(&both(), json!({"text": "x"}), 2).await, Box::new(drop));
+    worker.handler_of("k").unwrap()(leased.clone()).await.unwrap();
+    // By a task that the handler has left.
+    let error = leased.follow_up(NewJob::new("next").payload(json!(SECRET))).unwrap_err();
+    assert!(error.is(ErrorKind::InvalidRequest) && error.message().contains("after the handler's end"), "{error}");
+}
+
+#[tokio::test]
+async fn a_follow_up_whose_payload_was_not_decoded_is_not_encoded_once_more() {
+    let worker = Worker::builder("127.0.0.1:1").encodings(both()).handle("k", |job: LeasedJob| async move {
+        let text = sealed(&elsewhere(), "1", None).await?;
+        let error = job.follow_up(NewJob::new("mail").payload(JsonText::read(text))).unwrap_err();
+        assert!(error.is(ErrorKind::Encoded), "{error}");
+        Ok(())
+    });
+    let (outcome, _) = sent(&worker.build().unwrap(), leased(&both(), json!({}), 1).await).await;
+    assert_eq!(outcome, None);
+}
+
+#[tokio::test]
+async fn a_worker_leaves_though_its_keys_do_not_come() {
+    let asking = AesGcm::asking(|_| std::future::pending::<Result<_, Error>>(), "a").unwrap();
+    let worker = worker(Some(Encodings::builder().add(asking).build().unwrap()));
+    let leased = LeasedJob::new(leased(&encrypts(), json!({"text": "x"}), 1).await, Box::new(drop));
+    let attempt = tokio::spawn(attempt(leased.clone(), worker.handler_of("k").unwrap(), drop));
+    tokio::task::yield_now().await;
+    leased.stop(Stop::Shutdown);
+    let outcome = tokio::time::timeout(Duration::from_secs(20), attempt).await.unwrap().unwrap().unwrap();
+    assert!(matches!(outcome.outcome, Some(v1::outcome::Outcome::Release(_))), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn a_test_of_a_handler_goes_through_the_encodings_of_its_worker() {
     let worker = worker(Some(both()));
     let first = perform(&worker, TestJob::new(json!({"text": "x"})).kind("k")).await.unwrap();
@@ -795,6 +864,28 @@ impl JobKind for Strict {
     fn payload_schema() -> Option<Value> {
         Some(json!({"type": "object"}))
     }
+}
+
+/// Its settings begin with a job of their own.
+#[derive(Serialize, Deserialize)]
+struct Fresh;
+
+impl JobKind for Fresh {
+    const NAME: &'static str = "fresh";
+    const ENCODINGS: EncodingRule = EncodingRule::Required;
+    type Output = ();
+
+    fn settings(&self, _: NewJob) -> NewJob {
+        NewJob::new(Self::NAME).queue("mail")
+    }
+}
+
+#[tokio::test]
+async fn settings_of_a_kind_do_not_lose_that_it_is_encrypted() {
+    let job = NewJob::of(&Fresh).unwrap();
+    assert_eq!((&*job.queue, job.encodings.0), ("mail", EncodingRule::Required));
+    let plain = Client::builder("127.0.0.1:1").deadline(Duration::from_millis(1)).build().unwrap();
+    assert!(plain.enqueue(job).await.unwrap_err().is(ErrorKind::EncodingRequired));
 }
 
 /// What any object is one of, whatever the program has.

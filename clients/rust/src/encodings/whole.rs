@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use tokio::task::yield_now;
 
 use super::envelope::{self, Envelope};
@@ -178,6 +179,9 @@ impl Encodings {
         for step in steps.iter().rev() {
             data = step.decode(&data, &key, &authenticated)?;
         }
+        if !place.takes(&data) {
+            return Err(undecodable("what was encoded is no JSON"));
+        }
         Ok(data.into())
     }
 
@@ -246,9 +250,13 @@ impl Sealer {
 
     /// The envelope of some data; the data itself, where no encoding has anything to do with it.
     ///
-    /// An error: it looks like an envelope, and no encoding has anything to do with it: what reads it would take it for one
-    /// of this side. Or what an encoding failed with. Then nothing may be sent.
+    /// An error: it is no JSON, and must be. It looks like an envelope, and no encoding has anything to do with it: what reads
+    /// it would take it for one of this side. Or what an encoding failed with. Then nothing may be sent.
     pub(crate) fn sealed(&self, data: Bytes, place: Place<'_>, idempotency_key: Option<&str>) -> Result<Bytes, Error> {
+        if !place.takes(&data) {
+            // Once it is encoded, a server does not see it.
+            return Err(Error::invalid(place.purpose.name(), "is no JSON"));
+        }
         let mut names = Vec::new();
         let mut key_id = "";
         let mut made: Option<Vec<u8>> = None;
@@ -290,6 +298,14 @@ impl Sealer {
     /// A checkpoint, encoded. An empty one stays so: it takes away what is stored.
     pub(crate) fn checkpoint(&self, data: Bytes, kind: &str, job_id: &str) -> Result<Bytes, Error> {
         if data.is_empty() { Ok(data) } else { self.sealed(data, Place::checkpoint(kind, job_id), None) }
+    }
+}
+
+impl Place<'_> {
+    /// Whether it may hold this: a checkpoint any bytes, and all else JSON.
+    fn takes(&self, data: &[u8]) -> bool {
+        let is_json = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        self.purpose == Purpose::Checkpoint || std::str::from_utf8(data).is_ok_and(is_json)
     }
 }
 

@@ -249,6 +249,10 @@ impl NewJob {
         let mut job = payload.settings(said);
         K::NAME.clone_into(&mut job.kind);
         job.payload = Some(text);
+        if matches!(K::ENCODINGS, EncodingRule::Never | EncodingRule::Required) {
+            // Settings that begin with a job of their own must not lose it: the worker goes by the kind.
+            job.encodings = OwnRule(K::ENCODINGS);
+        }
         Ok(if K::VERSION > 1 { job.header(VERSION_HEADER, K::VERSION.to_string()) } else { job })
     }
 }

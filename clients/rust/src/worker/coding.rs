@@ -63,7 +63,12 @@ pub(crate) fn coded(handler: Handler, coding: Coding) -> Handler {
     Arc::new(move |job| {
         let (handler, coding) = (handler.clone(), coding.clone());
         async move {
-            let sealer = coding.begin(&job).await?;
+            // What keys come from may be slow, and the worker leaves all the same.
+            let sealer = tokio::select! {
+                biased;
+                begun = coding.begin(&job) => begun?,
+                why = job.stopped() => return Err(why.into()),
+            };
             let output = handler(job.clone()).await?;
             coding.end(&sealer, &job, output).map_err(named)
         }
@@ -108,9 +113,10 @@ impl Coding {
         Ok(Begun { opened: Some(Opened { payload: JsonText::new(payload), checkpoint }), sealer })
     }
 
-    /// What a handler returned, encoded, as are its follow-ups. An error: nothing of it is sent.
+    /// What a handler returned, encoded, as are its follow-ups. No other is added: it would be sent in plain text. An error:
+    /// nothing of it is sent.
     fn end(&self, sealer: &Sealer, job: &LeasedJob, output: Option<JsonText>) -> Result<Option<JsonText>, Error> {
-        let mut follow_ups = job.take_follow_ups();
+        let mut follow_ups = job.close_follow_ups();
         for each in &mut follow_ups {
             let mut whole = new_job_of(each.message.clone());
             whole.encodings = OwnRule(each.rule);

@@ -47,7 +47,7 @@ fn success(job: &LeasedJob, output: Option<JsonText>) -> Option<v1::Outcome> {
     if let Some(words) = wrong_with(output.as_ref()) {
         return Some(failure(OUTPUT_ERROR, &words));
     }
-    let follow_ups: Vec<v1::NewJob> = job.take_follow_ups().into_iter().map(|each| each.message).collect();
+    let follow_ups: Vec<v1::NewJob> = job.close_follow_ups().into_iter().map(|each| each.message).collect();
     if output.is_none() && follow_ups.is_empty() {
         return None;
     }

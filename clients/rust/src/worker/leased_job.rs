@@ -48,6 +48,8 @@ pub(crate) struct Inner {
 struct FollowUps {
     jobs: Vec<FollowUp>,
     bytes: usize,
+    /// The handler has ended.
+    closed: bool,
 }
 
 impl Inner {
@@ -141,8 +143,9 @@ impl LeasedJob {
     ///
     /// # Errors
     ///
-    /// `InvalidRequest`: they are too many or too large. `EncodingRequired`: its kind takes encrypted payloads alone, and the
-    /// worker has no encodings.
+    /// `InvalidRequest`: they are too many or too large, or the handler has ended. `EncodingRequired`: its kind takes encrypted
+    /// payloads alone, and the worker has no encodings. `Encoded`: its payload was read and not decoded, and the worker has
+    /// encodings.
     pub fn follow_up(&self, mut job: NewJob) -> Result<(), Error> {
         #[cfg(feature = "otel")]
         if let Some(value) = self.inner.traceparent.get() {
@@ -157,9 +160,16 @@ impl LeasedJob {
         if self.inner.begun.get().is_some() {
             // It is encoded after the handler, as the middleware has left it.
             rule = std::mem::take(&mut job.encodings).0;
+            if let Some(encoded) = job.payload.as_ref().and_then(JsonText::encoded) {
+                // Encoded once more it would be decoded to an envelope.
+                return Err(encoded.into());
+            }
         }
         let message = new_job_message(job)?;
         let mut follow_ups = self.lock();
+        if follow_ups.closed {
+            return Err(Error::invalid("follow_up", "was called after the handler's end: call it before"));
+        }
         let bytes = follow_ups.bytes + message.encoded_len();
         if follow_ups.jobs.len() == FOLLOW_UPS || bytes > FOLLOW_UPS_BYTES {
             return Err(too_many());
@@ -171,6 +181,13 @@ impl LeasedJob {
 
     pub(super) fn take_follow_ups(&self) -> Vec<FollowUp> {
         std::mem::take(&mut self.lock().jobs)
+    }
+
+    /// The same, and no other is added by the handler or by what it has spawned.
+    pub(super) fn close_follow_ups(&self) -> Vec<FollowUp> {
+        let mut follow_ups = self.lock();
+        follow_ups.closed = true;
+        std::mem::take(&mut follow_ups.jobs)
     }
 
     pub(super) fn follow_up_count(&self) -> usize {
