@@ -52,7 +52,7 @@ impl AesGcm {
 
     /// With a function that answers a key by its name, and `None` if there is none. It is asked once by all that wait for
     /// the same, in a task of its own, and again after five minutes, or after 15 seconds if it had no such key; 256
-    /// answers are kept.
+    /// answers are kept. It has 30 s, and has failed after them.
     ///
     /// What is asked for comes from who enqueued: look it up, and never build a path of it. Names that are not 1 to 255
     /// letters, digits and `_ . : / -` are unknown without asking. What blocks belongs into

@@ -227,12 +227,12 @@ async fn what_is_no_json_is_neither_encoded_nor_decoded_but_for_a_checkpoint() {
 
 #[tokio::test]
 async fn an_envelope_of_very_many_names_is_read_at_once() {
-    let names: Vec<String> = (0..150_000).map(|number| format!("n{number}")).collect();
+    let names: Vec<String> = (0..60_000).map(|number| format!("n{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let text = Bytes::from(envelope::written(&names, "", b"", "application/json"));
     let begun = std::time::Instant::now();
     assert!(opened(&both(), &text).await.unwrap_err().is(ErrorKind::EncodingUnknown));
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
