@@ -8,6 +8,9 @@ import { DeadlineExceeded, Overloaded, Unavailable } from "./errors.js";
 import type { JobQueueError } from "./errors.js";
 import { fromRpc } from "./rpcErrors.js";
 
+/** A timer of more than this ends at once. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** What every call takes. */
 export interface Call {
   /** For the call with all its retries. Default: the client's. */
@@ -51,6 +54,31 @@ export async function call<T>(
     if (wait === undefined) throw error;
     if (performance.now() + wait >= ends) throw givenUp(error, options.deadlineMs);
     await pause(wait, options.signal);
+  }
+}
+
+/**
+ * What was promised, unless the caller's time ends first. What makes it goes on.
+ *
+ * @param late Makes the error where `ms` are over.
+ */
+export async function raced<T>(
+  promised: Promise<T>,
+  ms: number,
+  signal: AbortSignal | undefined,
+  late: () => unknown,
+): Promise<T> {
+  let fail: (error: unknown) => void = () => undefined;
+  const ended = new Promise<never>((_, reject) => (fail = reject));
+  const abort = (): void => fail(signal!.reason);
+  if (signal?.aborted) abort();
+  const timer = timers.setTimeout(() => fail(late()), Math.min(ms, LONGEST_TIMER_MS));
+  signal?.addEventListener("abort", abort);
+  try {
+    return await Promise.race([promised, ended]);
+  } finally {
+    timers.clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
   }
 }
 

@@ -19,6 +19,7 @@ import {
   InvalidRequest,
   Job,
   JobNotFound,
+  JobQueueError,
   JobTerminal,
   JsonText,
   KindUnknown,
@@ -33,7 +34,7 @@ import {
   WaitTimeout,
   defineKind,
 } from "../src/rest.js";
-import type { JobQueueError, NewJob, RestOptions } from "../src/rest.js";
+import type { NewJob, RestOptions } from "../src/rest.js";
 
 const greet = defineKind({
   name: "greet",
@@ -377,4 +378,122 @@ test("a typed job is read where there is no Buffer", async () => {
   } finally {
     globalThis.Buffer = Buffer;
   }
+});
+
+const answered = (text: string, init?: ResponseInit) => (): Response => new Response(text, init);
+
+test("a payload that is no JSON is refused, and never becomes members of the job", async () => {
+  const { client: rest, asked } = scripted([job]);
+  for (const text of ['1,"hold":true', "", "{", "1 2", new Uint8Array([0x22, 0xff, 0x22]), `"${"eagle"}`]) {
+    for (const call of [
+      () => rest.enqueue({ kind: "k", payloadJson: text }),
+      () => rest.enqueue("k", new JsonText(text)),
+    ]) {
+      const wrong = await failure(call(), PayloadInvalid);
+      assert.deepEqual(
+        wrong.violations.map((each) => each.field),
+        ["job.payload"],
+      );
+      assert.doesNotMatch(wrong.message, /eagle|hold/);
+    }
+  }
+  const many = rest.enqueueMany([{ kind: "k" }, { kind: "k", payloadJson: '1},{"kind":"other"' }]);
+  assert.equal((await failure(many, PayloadInvalid)).violations[0]?.field, "jobs[1].payload");
+  assert.equal(asked.length, 0);
+});
+
+test("an answer is a job if it is whole and has an id, and an error shows nothing of it", async () => {
+  for (const text of ["{}", '{"id":""}', '{"id":7}', '{"id":"j1","kind":["eagle"]}', '{"job":null}']) {
+    const { client: rest, asked } = scripted([answered(text)]);
+    for (const call of [
+      () => rest.enqueue("k", null, { idempotencyKey: "k" }),
+      () => rest.get("j1"),
+      () => rest.wait("j1"),
+      () => rest.cancel("j1"),
+    ]) {
+      assert.doesNotMatch((await failure(call(), NotSupported)).message, /eagle/);
+    }
+    assert.equal(asked.length, 4);
+  }
+  for (const results of [
+    "null",
+    "[]",
+    '[{"id":"a"}]',
+    '[{"id":"a"},{}]',
+    '[{"id":"a"},{"id":"b"},{"id":"c"}]',
+  ]) {
+    const { client: rest } = scripted([answered(`{"results":${results}}`)]);
+    await failure(rest.enqueueMany([{ kind: "k" }, { kind: "k" }]), NotSupported);
+  }
+  const cut = scripted([answered('{"id":"j1","payload":"eagle')]);
+  const error = await failure(cut.client.get("j1"), JobQueueError);
+  assert.doesNotMatch(error.message + String(error.cause), /eagle/);
+  assert.equal(cut.asked.length, 1);
+});
+
+test("what was answered for good is not asked again", async () => {
+  const status = '{"code":13,"message":"broken","details":[]}';
+  for (const code of [302, 402, 406, 409, 410, 414, 415, 421, 422, 431, 451]) {
+    const { client: rest, asked } = scripted([answered("no", { status: code })]);
+    const error = await failure(rest.get("j1"), JobQueueError);
+    assert.ok(!(error instanceof Unavailable), `${code}: ${error.name}`);
+    assert.equal(asked.length, 1);
+  }
+  const { client: rest, asked } = scripted([answered(status, { status: 500 })]);
+  await failure(rest.get("j1"), ServerFault);
+  assert.equal(asked.length, 1);
+  const away = scripted([answered("no", { status: 520 }), job]);
+  assert.equal((await away.client.get("j1")).id, "j1");
+});
+
+test("a deadline that is none is refused, and a token that does not come ends with the call", async () => {
+  const { client: rest, asked } = scripted([refused]);
+  for (const deadlineMs of [NaN, Infinity, -1, 2 ** 32]) {
+    assert.throws(() => scripted([job], { deadlineMs }), { name: "TypeError", message: /^deadlineMs is / });
+    await assert.rejects(rest.get("j1", { deadlineMs }), { name: "TypeError", message: /^deadlineMs is / });
+  }
+  const never = scripted([job], { token: () => new Promise<string>(() => undefined) });
+  await failure(never.client.enqueue("k", null, { deadlineMs: 50 }), DeadlineExceeded);
+  const giveUp = new AbortController();
+  const waiting = never.client.get("j1", { signal: giveUp.signal });
+  giveUp.abort(new Error("enough"));
+  await assert.rejects(waiting, /enough/);
+  assert.deepEqual([asked.length, never.asked.length], [0, 0]);
+});
+
+test("a secret in an address or a broken token is refused, and shown by no error", async () => {
+  for (const wrong of [
+    "https://ada:hunter2@jobs.example.com",
+    "https://hunter2@jobs.example.com",
+    "https://jobs.example.com?key=hunter2",
+    "https://jobs.example.com/#hunter2",
+    "https://ada:hunter2@",
+  ]) {
+    assert.throws(
+      () => new RestClient(wrong),
+      (error: Error) => error.name === "TypeError" && !error.message.includes("hunter2"),
+    );
+  }
+  const { client: rest, asked } = scripted([job], { token: "hunter2\nhunter2" });
+  const error = await failure(rest.get("j1"), Unauthenticated);
+  assert.match(error.message, /the token has a character/);
+  assert.doesNotMatch(error.message + String(error.cause), /hunter2/);
+  assert.equal(asked.length, 0);
+});
+
+test("a job that is held back for a reason of later versions is held back", async () => {
+  const held = (text: string): Promise<Job> => scripted([answered(text)]).client.get("j1");
+  assert.equal((await held('{"id":"j1","hold":"MOON"}')).hold, "HOLD_UNSPECIFIED");
+  assert.equal((await held('{"id":"j1","hold":"KEY"}')).hold, "KEY");
+  assert.equal((await held('{"id":"j1"}')).hold, undefined);
+});
+
+test("an id that would make another path is refused before anything is asked", async () => {
+  const { client: rest, asked } = scripted([job]);
+  for (const id of ["", ".", ".."]) {
+    for (const call of [() => rest.get(id), () => rest.wait(id), () => rest.cancel(id)]) {
+      assert.equal((await failure(call(), InvalidRequest)).violations[0]?.field, "id");
+    }
+  }
+  assert.equal(asked.length, 0);
 });

@@ -1,24 +1,25 @@
 /** The RestClient: enqueues, reads, waits for and cancels jobs, by `fetch`. */
 
+import type { JsonObject } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { CallOptions } from "@connectrpc/connect";
 
 import type { Token } from "../access.js";
 import { batches, rebased } from "../batches.js";
-import { call } from "../calls.js";
+import { LONGEST_TIMER_MS, call, raced } from "../calls.js";
 import type { Call } from "../calls.js";
 import { now } from "../clock.js";
 import { wanted } from "../enqueuer.js";
 import type { Enqueuer } from "../enqueuer.js";
-import { WaitTimeout } from "../errors.js";
+import { InvalidRequest, Unauthenticated, WaitTimeout } from "../errors.js";
 import { newJob } from "../job.js";
 import type { Job, JobOptions, NewJob } from "../job.js";
 import type { Cancellation, EnqueueResult } from "../jobs.js";
 import type { JobKind } from "../kinds/kind.js";
 import { isPromise } from "../kinds/maybe.js";
 import { fromRpc } from "../rpcErrors.js";
-import { refusal } from "./errors.js";
-import { actionOf, jobOf, jobText, members, spanText } from "./json.js";
+import { cutOff, refusal } from "./errors.js";
+import { actionOf, isObject, jobOf, jobText, members, resultsOf, spanText } from "./json.js";
 
 // The longest that one call waits, within what proxies and platforms allow; more is done by calling again.
 const ONE_WAIT_MS = 20_000;
@@ -27,7 +28,7 @@ const ONE_WAIT_MS = 20_000;
 export interface RestOptions {
   /** Sent as `authorization: Bearer <token>` with every call. A function is asked at each one. */
   token?: Token | undefined;
-  /** For calls without their own. Default 30 s. */
+  /** For calls without their own, at most 24 days. Default 30 s. */
   deadlineMs?: number | undefined;
   /** What makes the requests. Default: the global `fetch`. */
   fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
@@ -36,6 +37,8 @@ export interface RestOptions {
 /** What a server answered. */
 interface Answer {
   readonly text: string;
+  /** Of the text. */
+  readonly value: JsonObject;
   readonly status: number;
   readonly headers: Headers;
 }
@@ -54,18 +57,25 @@ export class RestClient implements Enqueuer {
 
   /**
    * @param base Where the server answers HTTP, such as `https://jobs.example.com` or `http://127.0.0.1:8080`. It may have a
-   *     path, which stands before `/v1`.
-   * @throws TypeError It is no URL of HTTP.
+   *     path, which stands before `/v1`, and nothing after that.
+   * @throws TypeError It is no URL of HTTP, or has a user, a password, a query or a fragment. Or the deadline is none.
    */
   constructor(base: string, options: RestOptions = {}) {
     if (!/^https?:\/\//.test(base) || !URL.canParse(base)) {
+      // It may have a password.
       throw new TypeError(
-        `${JSON.stringify(base)} is no URL of a server; one is "http://127.0.0.1:8080", for example`,
+        `${base.includes("@") ? "what was given" : JSON.stringify(base)} is no URL of a server; one is "http://127.0.0.1:8080", for example`,
+      );
+    }
+    const { username, password } = new URL(base);
+    if (username || password || /[?#]/.test(base)) {
+      throw new TypeError(
+        "the URL of a server has no user, no password, no query and no fragment: give the token as an option",
       );
     }
     this.#base = base.replace(/\/+$/, "");
     this.#token = options.token;
-    this.#deadlineMs = options.deadlineMs ?? 30_000;
+    this.#deadlineMs = checkedDeadline(options.deadlineMs ?? 30_000);
     // The global one is looked up at each call, as others may have replaced it by then, and called with no `this`.
     this.#fetch = (url, init) => (options.fetch ?? globalThis.fetch)(url, init);
   }
@@ -79,9 +89,10 @@ export class RestClient implements Enqueuer {
     const { job: asked, given } = wanted(what, payloadOrOptions, options);
     const job = newJob(isPromise(asked) ? await asked : asked);
     const keyed = Boolean(job.idempotencyKey);
-    const { text, headers } = await this.#call(given, keyed, "POST", "/v1/jobs", jobText(job));
+    const { text, value, headers } = await this.#call(given, keyed, "POST", "/v1/jobs", jobText(job));
     return jobOf(
       text,
+      value,
       headers.get("idempotency-replayed") === "true",
       actionOf(headers.get("unique-action")),
     );
@@ -93,15 +104,11 @@ export class RestClient implements Enqueuer {
     for await (const batch of batches(jobs)) {
       // A batch of which each has a key is tried again where one without may not be.
       const keyed = batch.every((job) => job.idempotencyKey);
-      const body = `{"jobs":[${batch.map(jobText).join(",")}]}`;
       try {
-        const { text } = await this.#call(options, keyed, "POST", "/v1/jobs:batchEnqueue", body);
-        const answer = JSON.parse(text) as {
-          results: { id: string; replayed?: boolean; unique_action?: string }[];
-        };
-        for (const { id, replayed = false, unique_action: action } of answer.results) {
-          results.push({ id, replayed, uniqueAction: actionOf(action) });
-        }
+        const texts = batch.map((job, number) => jobText(job, `jobs[${number}]`));
+        const body = `{"jobs":[${texts.join(",")}]}`;
+        const { value } = await this.#call(options, keyed, "POST", "/v1/jobs:batchEnqueue", body);
+        results.push(...resultsOf(value, batch.length));
       } catch (error) {
         options.signal?.throwIfAborted();
         throw rebased(fromRpc(error), results);
@@ -116,7 +123,8 @@ export class RestClient implements Enqueuer {
    * @throws JobNotFound No job has this id.
    */
   async get(id: string, options: Call = {}): Promise<Job> {
-    return jobOf((await this.#call(options, true, "GET", pathOf(id))).text);
+    const { text, value } = await this.#call(options, true, "GET", pathOf(id));
+    return jobOf(text, value);
   }
 
   /**
@@ -137,8 +145,9 @@ export class RestClient implements Enqueuer {
       const waitMs = Math.min(Math.max(0, ends - now()), ONE_WAIT_MS);
       const path = `${pathOf(id)}:wait?timeout=${spanText(waitMs, "timeoutMs")}`;
       // A server that restarts meanwhile costs a retry, not the wait.
-      const deadlineMs = waitMs + this.#deadlineMs;
-      const job = jobOf((await this.#call({ deadlineMs, signal }, true, "GET", path)).text);
+      const deadlineMs = Math.min(waitMs + this.#deadlineMs, LONGEST_TIMER_MS);
+      const { text, value } = await this.#call({ deadlineMs, signal }, true, "GET", path);
+      const job = jobOf(text, value);
       if (job.isTerminal) return job;
       if (now() >= ends) {
         throw new WaitTimeout(`job ${id} is ${job.status} and not over after ${timeoutMs} ms`, job);
@@ -155,13 +164,14 @@ export class RestClient implements Enqueuer {
    */
   async cancel(id: string, options: Call & { reason?: string | undefined } = {}): Promise<Cancellation> {
     const body = JSON.stringify({ reason: options.reason ?? "" });
-    const { text } = await this.#call(options, false, "POST", `${pathOf(id)}:cancel`, body);
-    const answer = members(text);
-    return { job: jobOf(answer.get("job") ?? "{}"), pending: answer.get("pending") === "true" };
+    const { text, value } = await this.#call(options, false, "POST", `${pathOf(id)}:cancel`, body);
+    const job = jobOf(members(text).get("job") ?? "", value["job"]);
+    return { job, pending: value["pending"] === true };
   }
 
-  #call(options: Call, retry: boolean, method: string, path: string, body?: string): Promise<Answer> {
+  async #call(options: Call, retry: boolean, method: string, path: string, body?: string): Promise<Answer> {
     const { deadlineMs = this.#deadlineMs, signal } = options;
+    checkedDeadline(deadlineMs);
     return call((each) => this.#once(method, path, body, each), { deadlineMs, signal, retry });
   }
 
@@ -172,21 +182,22 @@ export class RestClient implements Enqueuer {
     { timeoutMs = 0, signal }: CallOptions,
   ): Promise<Answer> {
     const timeout = AbortSignal.timeout(timeoutMs);
-    const token = typeof this.#token === "function" ? await this.#token() : this.#token;
+    const headers = new Headers({
+      // What is not taken back in time is of no use, so the server may end it.
+      "x-server-timeout": String(timeoutMs / 1000),
+      ...(body !== undefined && { "content-type": "application/json" }),
+    });
+    const token = await this.#tokenWithin(timeoutMs, signal);
+    if (token) authorize(headers, token);
     const init: RequestInit = {
       method,
-      headers: {
-        // What is not taken back in time is of no use, so the server may end it.
-        "x-server-timeout": String(timeoutMs / 1000),
-        ...(body !== undefined && { "content-type": "application/json" }),
-        ...(token && { authorization: `Bearer ${token}` }),
-      },
+      headers,
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       // The token is for this server alone.
       redirect: "manual",
       ...(body !== undefined && { body }),
     };
-    let answer: Answer;
+    let answer: Omit<Answer, "value">;
     try {
       const response = await this.#fetch(this.#base + path, init);
       answer = { text: await response.text(), status: response.status, headers: response.headers };
@@ -201,17 +212,64 @@ export class RestClient implements Enqueuer {
         cause,
       );
     }
-    if (answer.status >= 200 && answer.status < 300 && isJson(answer.text)) return answer;
+    if (answer.status >= 200 && answer.status < 300 && answer.text.trimStart().startsWith("{")) {
+      const value = objectOf(answer.text);
+      if (value === undefined) throw cutOff(answer.status, answer.headers);
+      return { ...answer, value };
+    }
     throw refusal(answer.status, answer.headers, answer.text);
+  }
+
+  async #tokenWithin(ms: number, signal: AbortSignal | undefined): Promise<string | undefined> {
+    if (typeof this.#token !== "function") return this.#token;
+    return raced(
+      Promise.resolve(this.#token()),
+      ms,
+      signal,
+      () => new ConnectError("the call's time ended before there was a token", Code.DeadlineExceeded),
+    );
   }
 }
 
+/** @throws Unauthenticated No header can have the token. The error shows nothing of it, as that of `Headers` would. */
+function authorize(headers: Headers, token: string): void {
+  try {
+    headers.set("authorization", `Bearer ${token}`);
+  } catch {
+    throw new Unauthenticated(
+      "the token has a character that no header can have, such as the end of a line",
+      {
+        code: "UNAUTHENTICATED",
+      },
+    );
+  }
+}
+
+function checkedDeadline(ms: number): number {
+  if (typeof ms === "number" && ms >= 0 && ms <= LONGEST_TIMER_MS) return ms;
+  throw new TypeError(
+    `deadlineMs is ${String(ms)}; it is a number of milliseconds, at most ${LONGEST_TIMER_MS}`,
+  );
+}
+
 function pathOf(id: string): string {
+  // Of these a URL would make another path.
+  if (id === "" || id === "." || id === "..") {
+    const violation = { field: "id", description: "must be the id of a job" };
+    const facts = { code: "INVALID_ARGUMENT", violations: [violation] };
+    throw new InvalidRequest(`id: ${violation.description}`, facts);
+  }
   return `/v1/jobs/${encodeURIComponent(id)}`;
 }
 
-function isJson(text: string): boolean {
-  return text.startsWith("{");
+/** Undefined: it is none, or no JSON. */
+function objectOf(text: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Of a failed `fetch` the cause says what happened. */

@@ -31,19 +31,27 @@ const BY_STATUS: ReadonlyMap<number, Code> = new Map([
 
 /** The error in an answer. */
 export function refusal(status: number, headers: Headers, text: string): ConnectError {
-  const metadata = { "x-request-id": headers.get("x-request-id") ?? "" };
+  const requestId = { "x-request-id": headers.get("x-request-id") ?? "" };
   const said = statusOf(text);
+  // By this the table knows that something has answered: what it says is so, and no connection that broke.
+  const metadata = said !== undefined || status < 500 ? { ...requestId, "grpc-status": "" } : requestId;
   if (said !== undefined) return new ConnectError(said.message, said.code, metadata, said.details);
   const place = headers.get("location");
   if (place !== null) {
     const words = `HTTP ${status}: the server answers at ${place}; give that`;
     return new ConnectError(words, Code.Unimplemented, metadata);
   }
-  const code = status < 300 ? Code.Unimplemented : (BY_STATUS.get(status) ?? Code.Unknown);
+  const code = BY_STATUS.get(status) ?? (status < 500 ? Code.Unimplemented : Code.Unknown);
   const why =
     status === 413 ? "the request is larger than it may be" : "it is no answer of a JobQueue server";
   const words = `HTTP ${status}: ${why}: ${text.slice(0, 200) || "it has no text"}`;
   return new ConnectError(words, code, metadata, retryDetails(headers));
+}
+
+/** Of an answer that is cut off. It shows nothing of it. */
+export function cutOff(status: number, headers: Headers): ConnectError {
+  const metadata = { "x-request-id": headers.get("x-request-id") ?? "", "grpc-status": "" };
+  return new ConnectError(`HTTP ${status}: the answer is no whole JSON`, Code.Internal, metadata);
 }
 
 type Details = ConstructorParameters<typeof ConnectError>[3] & object;

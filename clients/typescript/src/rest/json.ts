@@ -5,33 +5,85 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 
-import { JobSchema, NewJobSchema } from "../gen/jobqueue/v1/job_pb.js";
+import { NotSupported } from "../errors.js";
+import { JobSchema, Job_Hold, NewJobSchema } from "../gen/jobqueue/v1/job_pb.js";
 import type * as pb from "../gen/jobqueue/v1/job_pb.js";
 import { Job } from "../job.js";
-import { textOf } from "../payload.js";
+import type { EnqueueResult } from "../jobs.js";
+import { checkPayload, textOf } from "../payload.js";
 import type { UniqueAction } from "../unique.js";
 
 const encoder = new TextEncoder();
 
-/** A job to enqueue. Its payload goes as it is: digits, blanks and the order of keys. */
-export function jobText(job: pb.NewJob): string {
+/**
+ * A job to enqueue. Its payload goes as it is: digits, blanks and the order of keys.
+ *
+ * @param field What it is in the request.
+ * @throws PayloadInvalid Its payload is no JSON: what comes after a whole value would be members of the job.
+ */
+export function jobText(job: pb.NewJob, field = "job"): string {
   const { content } = job;
   const rest = toJsonString(NewJobSchema, { ...job, content: { case: undefined } });
   if (content.case !== "payloadJson") return rest;
+  checkPayload(content.value, `${field}.payload`);
   const payload = `"payload":${textOf(content.value)}}`;
   return rest === "{}" ? `{${payload}` : `${rest.slice(0, -1)},${payload}`;
 }
 
-/** A job of an answer. */
-export function jobOf(text: string, replayed = false, action?: UniqueAction): Job {
-  const { payload: _, output: __, ...others } = JSON.parse(text) as JsonObject;
-  const job = fromJson(JobSchema, others, { ignoreUnknownFields: true });
+/**
+ * A job of an answer.
+ *
+ * @param value The text's value.
+ * @throws NotSupported It is no job. The error shows nothing of it.
+ */
+export function jobOf(text: string, value: unknown, replayed = false, action?: UniqueAction): Job {
+  if (!isObject(value) || typeof value["id"] !== "string" || value["id"] === "") throw strange();
+  const { payload: _, output: __, ...others } = value;
+  const job = messageOf(others);
+  // Left out, a reason that this version does not know would be none.
+  if (typeof others["hold"] === "string") job.hold ??= Job_Hold.HOLD_UNSPECIFIED;
   // Not the values: integers above 2^53 would have lost digits.
   const texts = members(text);
   const [payload, output] = [texts.get("payload"), texts.get("output")];
   if (payload !== undefined) job.content = { case: "payloadJson", value: encoder.encode(payload) };
   if (output !== undefined) job.result = { case: "outputJson", value: encoder.encode(output) };
   return new Job(job, replayed, action);
+}
+
+function messageOf(others: JsonObject): pb.Job {
+  try {
+    return fromJson(JobSchema, others, { ignoreUnknownFields: true });
+  } catch {
+    // Its own error would show a piece of the answer.
+    throw strange();
+  }
+}
+
+/**
+ * The results of an answer, one for each job.
+ *
+ * @throws NotSupported They are not.
+ */
+export function resultsOf({ results }: JsonObject, jobs: number): EnqueueResult[] {
+  if (!Array.isArray(results) || results.length !== jobs) throw strange();
+  return results.map((each) => {
+    if (!isObject(each) || typeof each["id"] !== "string" || each["id"] === "") throw strange();
+    const { id, replayed, unique_action: action } = each;
+    return {
+      id,
+      replayed: replayed === true,
+      uniqueAction: actionOf(typeof action === "string" ? action : undefined),
+    };
+  });
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function strange(): NotSupported {
+  const words = "it is no answer of a JobQueue server: its JSON is not what was asked for";
+  return new NotSupported(words, { code: "UNIMPLEMENTED" });
 }
 
 /** The members of a JSON object as the texts that they are. */
