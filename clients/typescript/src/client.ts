@@ -20,7 +20,7 @@ import { labelList } from "./calling.js";
 import type { Calling } from "./calling.js";
 import { call } from "./calls.js";
 import type { Call } from "./calls.js";
-import { now } from "./clock.js";
+import { now, timers } from "./clock.js";
 import * as convert from "./convert.js";
 import { JobQueueError, NotSupported, WaitTimeout } from "./errors.js";
 import { fromEnvironment } from "./environment.js";
@@ -30,7 +30,7 @@ import { JobView, PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import { JobQueue, ListJobsRequestSchema, WatchJobsRequestSchema } from "./gen/jobqueue/v1/jobqueue_pb.js";
 import { ListQueueKeysRequest_Only, QueueAdmin } from "./gen/jobqueue/v1/queue_admin_pb.js";
-import type { Encodings } from "./encodings/encodings.js";
+import type { Encodings, Waiter } from "./encodings/encodings.js";
 import { demandOf, explanationOf } from "./insight.js";
 import type { Explanation, QueueDemand } from "./insight.js";
 import { wanted } from "./enqueuer.js";
@@ -75,6 +75,8 @@ import type { ListWorkersOptions, WorkerSession } from "./workerSessions.js";
 const JSON_FORMAT = PayloadFormat.JSON;
 // The longest that one call of WaitJob waits; more is done by calling again.
 const ONE_WAIT_MS = 30_000;
+// After so many jobs of a page that are decoded the loop goes on with what else it has.
+const AT_ONCE = 100;
 
 /** How to reach a server, and how long a call may take. */
 export interface ClientOptions extends AccessOptions {
@@ -276,13 +278,16 @@ export class Client {
 
   async #one(wished: NewJob, given: Call): Promise<Job> {
     const encodings = this.#encodings;
-    const job = newJob(encodings === undefined ? wished : (await encodings.jobs([wished]))[0]!);
+    const waiter = this.#waiter(given);
+    const job = newJob(encodings === undefined ? wished : (await encodings.jobs([wished], "", waiter))[0]!);
+    const left =
+      encodings === undefined ? given : { ...given, deadlineMs: Math.max(1, Math.ceil(waiter.ms())) };
     const answer = await this.#observed([job], () =>
-      this.#call(given, Boolean(job.idempotencyKey), (call) =>
+      this.#call(left, Boolean(job.idempotencyKey), (call) =>
         this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),
       ),
     );
-    return this.#read(answer.job, answer.replayed, uniqueAction(answer.uniqueAction));
+    return this.#read(answer.job, waiter, answer.replayed, uniqueAction(answer.uniqueAction));
   }
 
   /**
@@ -304,7 +309,8 @@ export class Client {
     let sent: EnqueueResult[] = [];
     if (wished.length > 0) {
       await enqueueThrough(this.#middleware, wished, async (changed) => {
-        sent = await this.#many((await this.#encodings?.jobs(changed)) ?? changed, options);
+        const sealed = await this.#encodings?.jobs(changed, "", this.#waiter(options));
+        sent = await this.#many(sealed ?? changed, options);
         return sent;
       });
     }
@@ -341,10 +347,11 @@ export class Client {
    * @throws JobNotFound No job has this id.
    */
   async get(id: string, options: Call = {}): Promise<Job> {
+    const waiter = this.#waiter(options);
     const answer = await this.#call(options, true, (call) =>
       this.#jobs.getJob({ id, payloadFormat: JSON_FORMAT }, call),
     );
-    return this.#read(answer.job);
+    return this.#read(answer.job, waiter);
   }
 
   /** Reads one page of jobs, newest first. `pageToken`: `nextPageToken` of the page before. */
@@ -354,8 +361,17 @@ export class Client {
       pageSize: options.pageSize ?? 0,
       pageToken: options.pageToken ?? "",
     });
+    const waiter = this.#waiter(options);
     const answer = await this.#call(options, true, (call) => this.#jobs.listJobs(request, call));
-    const jobs = await Promise.all(answer.jobs.map((job) => this.#read(job)));
+    const jobs: Job[] = [];
+    for (const each of answer.jobs) {
+      const job = this.#read(each, waiter);
+      jobs.push(isPromise(job) ? await job : job);
+      // Others go on meanwhile.
+      if (this.#encodings !== undefined && jobs.length % AT_ONCE === 0) {
+        await new Promise((resolve) => timers.setImmediate(resolve));
+      }
+    }
     return { jobs, nextPageToken: answer.nextPageToken };
   }
 
@@ -378,8 +394,9 @@ export class Client {
    */
   async cancel(id: string, options: Call & { reason?: string } = {}): Promise<Cancellation> {
     const request = { id, reason: options.reason ?? "", payloadFormat: JSON_FORMAT };
+    const waiter = this.#waiter(options);
     const answer = await this.#call(options, false, (call) => this.#jobs.cancelJob(request, call));
-    return { job: await this.#read(answer.job), pending: answer.pending };
+    return { job: await this.#read(answer.job, waiter), pending: answer.pending };
   }
 
   /**
@@ -389,10 +406,11 @@ export class Client {
    * @throws JobNotFound No job has this id.
    */
   async retry(id: string, options: Call = {}): Promise<Job> {
+    const waiter = this.#waiter(options);
     const answer = await this.#call(options, false, (call) =>
       this.#jobs.retryJob({ id, payloadFormat: JSON_FORMAT }, call),
     );
-    return this.#read(answer.job);
+    return this.#read(answer.job, waiter);
   }
 
   /**
@@ -402,10 +420,11 @@ export class Client {
    * @throws JobNotFound No job has this id.
    */
   async release(id: string, options: Call = {}): Promise<Job> {
+    const waiter = this.#waiter(options);
     const answer = await this.#call(options, false, (call) =>
       this.#jobs.releaseJob({ id, payloadFormat: JSON_FORMAT }, call),
     );
-    return this.#read(answer.job);
+    return this.#read(answer.job, waiter);
   }
 
   /**
@@ -436,7 +455,7 @@ export class Client {
       const answer = await this.#call({ deadlineMs, signal: options.signal }, true, (call) =>
         this.#jobs.waitJob({ id, timeout, payloadFormat: JSON_FORMAT }, call),
       );
-      const job = await this.#read(answer.job);
+      const job = await this.#read(answer.job, this.#waiter({ signal: options.signal }));
       if (job.isTerminal) return job;
       if (performance.now() >= ends) {
         throw new WaitTimeout(`job ${id} is ${job.status} and not over after ${options.timeoutMs} ms`, job);
@@ -475,7 +494,7 @@ export class Client {
       deadlineMs: options.deadlineMs ?? this.#deadlineMs,
       signal: options.signal,
       firstUse: this.#firstUse,
-      read: (job) => this.#read(job),
+      read: (job) => this.#read(job, this.#waiter(options)),
     });
   }
 
@@ -779,7 +798,9 @@ export class Client {
 
   /** The calls about schedules: jobs, and the times at which they are enqueued. */
   get schedules(): Schedules {
-    this.#schedules ??= new Schedules(this.#connection.transport, this.#calling, this.#encodings);
+    this.#schedules ??= new Schedules(this.#connection.transport, this.#calling, this.#encodings, (call) =>
+      this.#waiter(call),
+    );
     return this.#schedules;
   }
 
@@ -872,10 +893,16 @@ export class Client {
   }
 
   /** The job in an answer. */
-  #read(job: pb.Job | undefined, replayed = false, action?: UniqueAction): Maybe<Job> {
+  #read(job: pb.Job | undefined, waiter: Waiter, replayed = false, action?: UniqueAction): Maybe<Job> {
     if (!job) throw new TypeError("the server answered no job");
     if (this.#encodings === undefined) return new Job(job, replayed, action);
-    return this.#encodings.job(job, replayed, action);
+    return this.#encodings.job(job, replayed, action, waiter);
+  }
+
+  /** Who waits for keys until a call that begins now is to end. */
+  #waiter({ deadlineMs = this.#deadlineMs, signal }: Call): Waiter {
+    const ends = now() + deadlineMs;
+    return { ms: () => ends - now(), signal: () => signal };
   }
 
   async #call<T>(options: Call, retry: boolean, method: (call: CallOptions) => Promise<T>): Promise<T> {

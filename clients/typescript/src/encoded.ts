@@ -77,7 +77,8 @@ export type EnvelopeValue = Readonly<Record<string, unknown>>;
 /** What an envelope says of itself. */
 export function encoded(value: EnvelopeValue, why = NONE_HERE): Encoded {
   const { encodings, key_id: keyId } = value;
-  const names = Array.isArray(encodings) ? encodings.map(String) : [];
+  // It may be a stranger's: a member may be an object that has no text.
+  const names = Array.isArray(encodings) ? encodings.filter((each) => typeof each === "string") : [];
   return new Encoded(names, typeof keyId === "string" ? keyId : "", why);
 }
 

@@ -10,6 +10,8 @@ import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import type { LeasedJob as Leased } from "./gen/jobqueue/v1/lease_pb.js";
 import { dateOf, holdName, msOf, retryPolicyOf, statusName } from "./jobs.js";
 import type { Hold, RetryPolicy, Status } from "./jobs.js";
+import { PayloadUnreadable } from "./kinds/errors.js";
+import { Discard } from "./outcomes.js";
 import { JsonText, decode, encode, textOf } from "./payload.js";
 import { uniqueMessage } from "./unique.js";
 import type { Unique, UniqueAction } from "./unique.js";
@@ -278,6 +280,17 @@ export class Job {
   }
 }
 
+/** The value of a payload. What was encoded no server has looked into. */
+function valueIn(text: Uint8Array): unknown {
+  try {
+    return decode(text);
+  } catch {
+    // Its own error would show a piece of the payload to those who may read errors.
+    const unreadable = new PayloadUnreadable("payload: must be JSON");
+    throw new Discard(unreadable.message, { cause: unreadable });
+  }
+}
+
 interface Readings {
   readonly payload?: Reading | undefined;
   readonly output?: Reading | undefined;
@@ -341,10 +354,11 @@ export class LeasedJob<P = any> {
    * The payload, decoded at the first look. Integers above 2^53 lose digits: those are in `payloadText`.
    *
    * @throws Encoded It is encoded, and the worker does not decode this kind, or has no encodings.
+   * @throws Discard It is no JSON; caused by a PayloadUnreadable. The job keeps its payload.
    */
   get payload(): P {
     if (this.#payload === undefined) {
-      const value = decode(this.payloadJson);
+      const value = valueIn(this.payloadJson);
       this.#payload = { value: (this.opened ? value : shown(value)) as P };
     }
     return this.#payload.value;

@@ -90,13 +90,16 @@ export class OverviewCalls {
         for (;;) {
           const { done, value } = await heard(answers.next(), end);
           if (done) break;
+          const overview = overviewOf(value.overview);
           awaySince = undefined;
           backoff.reset();
-          yield overviewOf(value.overview);
+          yield overview;
         }
         error = new Unavailable("the stream has ended", { code: "UNAVAILABLE" });
       } catch (raised) {
         signal?.throwIfAborted();
+        // An answer without an overview: the next stream would bring no other.
+        if (raised instanceof TypeError) throw raised;
         error = fromRpc(raised);
       } finally {
         end.abort();

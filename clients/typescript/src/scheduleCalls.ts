@@ -8,7 +8,7 @@ import { labelList } from "./calling.js";
 import type { Calling } from "./calling.js";
 import type { Call } from "./calls.js";
 import { timestamp } from "./convert.js";
-import type { Encodings } from "./encodings/encodings.js";
+import type { Encodings, Waiter } from "./encodings/encodings.js";
 import { PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
 import type * as job from "./gen/jobqueue/v1/job_pb.js";
 import { ScheduleSchema, Schedules as Service } from "./gen/jobqueue/v1/schedule_pb.js";
@@ -127,12 +127,19 @@ export class Schedules {
   readonly #stub: Stub<typeof Service>;
   readonly #calling: Calling;
   readonly #encodings: Encodings | undefined;
+  readonly #waiter: ((call: Call) => Waiter) | undefined;
 
   /** For the client, whose encodings are those of the jobs that ticks enqueue. */
-  constructor(transport: Transport, calling: Calling, encodings?: Encodings) {
+  constructor(
+    transport: Transport,
+    calling: Calling,
+    encodings?: Encodings,
+    waiter?: (call: Call) => Waiter,
+  ) {
     this.#stub = createClient(Service, transport);
     this.#calling = calling;
     this.#encodings = encodings;
+    this.#waiter = waiter;
   }
 
   /**
@@ -159,14 +166,14 @@ export class Schedules {
     const schedule = {
       name,
       spec: specMessage(spec),
-      job: await this.#template(name, job),
+      job: await this.#template(name, job, options),
       labels: { ...labels },
       paused,
       ...(policy && { policy: policyMessage(policy) }),
     };
     const request = { schedule, payloadFormat: JSON_FORMAT };
     const answer = await this.#calling(options, false, (call) => this.#stub.createSchedule(request, call));
-    return this.#read(answer.schedule);
+    return this.#read(answer.schedule, options);
   }
 
   /**
@@ -177,7 +184,7 @@ export class Schedules {
   async get(name: string, options: Call = {}): Promise<Schedule> {
     const request = { name, payloadFormat: JSON_FORMAT };
     const answer = await this.#calling(options, true, (call) => this.#stub.getSchedule(request, call));
-    return this.#read(answer.schedule);
+    return this.#read(answer.schedule, options);
   }
 
   /** Reads all schedules that match, in order of their names, page by page as they are asked for: `for await (const ...)`. */
@@ -194,7 +201,7 @@ export class Schedules {
         ...(paused !== undefined && { paused }),
       };
       const answer = await this.#calling(options, true, (call) => this.#stub.listSchedules(request, call));
-      for (const each of answer.schedules) yield this.#read(each);
+      for (const each of answer.schedules) yield this.#read(each, options);
       pageToken = answer.nextPageToken;
     } while (pageToken);
   }
@@ -227,7 +234,7 @@ export class Schedules {
         schedule.job = templateMessage({ ...job, encodings: undefined });
         schedule.job.content = { case: undefined };
       } else {
-        schedule.job = await this.#template(name, job);
+        schedule.job = await this.#template(name, job, options);
       }
     }
     if (policy !== undefined) {
@@ -240,7 +247,7 @@ export class Schedules {
     const answer = await this.#calling(options, etag === "", (call) =>
       this.#stub.updateSchedule(request, call),
     );
-    return this.#read(answer.schedule);
+    return this.#read(answer.schedule, options);
   }
 
   /**
@@ -264,7 +271,7 @@ export class Schedules {
   async pause(name: string, options: Call & { note?: string | undefined } = {}): Promise<Schedule> {
     const request = { name, note: options.note ?? "", payloadFormat: JSON_FORMAT };
     const answer = await this.#calling(options, true, (call) => this.#stub.pauseSchedule(request, call));
-    return this.#read(answer.schedule);
+    return this.#read(answer.schedule, options);
   }
 
   /**
@@ -275,7 +282,7 @@ export class Schedules {
   async resume(name: string, options: Call = {}): Promise<Schedule> {
     const request = { name, payloadFormat: JSON_FORMAT };
     const answer = await this.#calling(options, true, (call) => this.#stub.resumeSchedule(request, call));
-    return this.#read(answer.schedule);
+    return this.#read(answer.schedule, options);
   }
 
   /**
@@ -367,15 +374,15 @@ export class Schedules {
   }
 
   /** The job as it is sent. The same job has the same bytes, so that it is no change. */
-  async #template(name: string, job: NewJob): Promise<job.NewJob> {
+  async #template(name: string, job: NewJob, options: Call): Promise<job.NewJob> {
     if (this.#encodings === undefined) return templateMessage(job);
-    const [sealed] = await this.#encodings.jobs([job], `schedule ${name}`);
+    const [sealed] = await this.#encodings.jobs([job], `schedule ${name}`, this.#waiter?.(options));
     return templateMessage(sealed!);
   }
 
-  async #read(message: pb.Schedule | undefined): Promise<Schedule> {
+  async #read(message: pb.Schedule | undefined, options: Call): Promise<Schedule> {
     // The server has done what it was asked for: a key that is missing must not say otherwise.
-    const unread = message?.job && (await this.#encodings?.readPayload(message.job));
+    const unread = message?.job && (await this.#encodings?.readPayload(message.job, this.#waiter?.(options)));
     const found = scheduleOf(message);
     return unread === undefined ? found : { ...found, job: { ...found.job, payload: unread } };
   }

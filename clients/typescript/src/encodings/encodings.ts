@@ -1,20 +1,30 @@
 /** A list of encodings, as clients and workers take it. */
 
+import { raced } from "../calls.js";
 import { timers } from "../clock.js";
 import { Encoded, EncodingRequired, EncodingUnknown, Undecodable, encoded, envelopeIn } from "../encoded.js";
 import type { EnvelopeValue, Reading } from "../encoded.js";
 import type * as pb from "../gen/jobqueue/v1/job_pb.js";
 import { Job } from "../job.js";
 import type { NewJob } from "../job.js";
-import { JsonText, decode, encode } from "../payload.js";
+import { JsonText, checkPayload, decode, encode } from "../payload.js";
 import type { UniqueAction } from "../unique.js";
 import { Place } from "./encoding.js";
 import type { Encoding } from "./encoding.js";
 import { PREFIX, read, textOf } from "./envelope.js";
+import { tooLate } from "./keys.js";
 
 const NO_BYTES = new Uint8Array();
 // After so many jobs of a call the loop goes on with what else it has.
 const AT_ONCE = 100;
+
+const LATER = Symbol("later");
+
+/** Who waits for a key, and how long yet, in milliseconds. Others may wait for the same one. */
+export interface Waiter {
+  readonly ms: () => number;
+  readonly signal: () => AbortSignal | undefined;
+}
 
 /** How a list of encodings is used. */
 export interface EncodingsOptions {
@@ -73,10 +83,11 @@ export class Encodings {
    * What encodes with the key that is the primary one now. It waits for nothing more. For the runtime.
    *
    * @throws KeyUnknown Nothing has the primary key.
+   * @throws DeadlineExceeded It has not come in time.
    */
-  async sealer(): Promise<Sealer> {
+  async sealer(waiter?: Waiter): Promise<Sealer> {
     const last = this.#steps.at(-1)!;
-    const key = last.keyId ? await keyOf(last, last.keyId) : NO_BYTES;
+    const key = last.keyId ? await keyOf(last, last.keyId, waiter) : NO_BYTES;
     return new Sealer(this.#steps, key, this.#keyedCompression);
   }
 
@@ -87,11 +98,12 @@ export class Encodings {
    * @throws EncodingRequired A kind wants encrypted payloads, and nothing here encrypts.
    * @throws KeyUnknown Nothing has the primary key.
    * @throws Encoded A payload was not decoded when it was read.
-   * @throws TypeError A payload is no JSON, or makes the job unique.
+   * @throws PayloadInvalid A text that was given is no JSON.
+   * @throws TypeError A payload can't be written as JSON, or makes the job unique.
    * @throws RangeError A payload looks like an envelope and is left as it is, or is too long for what compresses.
    */
-  async jobs(jobs: readonly NewJob[], keyedBy = ""): Promise<NewJob[]> {
-    const sealer = await this.sealer();
+  async jobs(jobs: readonly NewJob[], keyedBy = "", waiter?: Waiter): Promise<NewJob[]> {
+    const sealer = await this.sealer(waiter);
     const found: NewJob[] = [];
     for (const job of jobs) {
       found.push(this.sealedJob(sealer, job, keyedBy));
@@ -123,6 +135,8 @@ export class Encodings {
       job.payloadJson === undefined
         ? encode(job.payload ?? null, "the payload")
         : new JsonText(job.payloadJson).bytes;
+    // No server could refuse it: what it gets is an envelope.
+    if (job.payloadJson !== undefined || job.payload instanceof JsonText) checkPayload(text, "payload");
     const own = typeof job.idempotencyKey === "string" ? job.idempotencyKey : keyedBy;
     const payloadJson = sealer.sealed(text, new Place("payload", job.kind), own || undefined);
     return { ...job, payload: undefined, payloadJson, encodings: undefined };
@@ -136,14 +150,14 @@ export class Encodings {
    * @throws KeyUnknown Nothing has its key.
    * @throws EncodingUnknown It was encoded by something else.
    */
-  async opened(text: Uint8Array, place: Place, encrypted = false): Promise<Uint8Array> {
+  async opened(text: Uint8Array, place: Place, encrypted = false, waiter?: Waiter): Promise<Uint8Array> {
     const value = envelopeOf(text, place);
     // That what has a key's name is encrypted is looked at below.
     if (encrypted && !value?.["key_id"]) throw new Undecodable("the kind takes encrypted payloads alone");
-    return value === undefined ? text : this.#open(value, place);
+    return value === undefined ? text : this.#open(value, place, waiter);
   }
 
-  async #open(value: EnvelopeValue, place: Place): Promise<Uint8Array> {
+  async #open(value: EnvelopeValue, place: Place, waiter: Waiter | undefined): Promise<Uint8Array> {
     const { encodings: names, keyId, data: sealed, contentType } = read(value);
     if (contentType !== place.contentType) {
       throw new Undecodable(`the envelope's content_type must be ${place.contentType}`);
@@ -162,7 +176,7 @@ export class Encodings {
     if (Boolean(keyId) !== Boolean(last.keyId)) {
       throw new Undecodable("the envelope must have a key_id if it is encrypted, and none else");
     }
-    const key = keyId ? await keyOf(last, keyId) : NO_BYTES;
+    const key = keyId ? await keyOf(last, keyId, waiter) : NO_BYTES;
     const authenticated = place.authenticated(names, keyId);
     let data = sealed;
     for (const step of steps.reverse()) data = step.decode(data, key, authenticated);
@@ -175,41 +189,46 @@ export class Encodings {
    * @returns Undefined: the payload was decoded, or was in plain text. What stands for it: it can't be decoded, and the
    *     message has its envelope.
    */
-  async readPayload(message: pb.NewJob): Promise<Encoded | undefined> {
+  async readPayload(message: pb.NewJob, waiter?: Waiter): Promise<Encoded | undefined> {
     const { content, kind } = message;
     if (content.case !== "payloadJson") return undefined;
-    const read = await this.#read(content.value, new Place("payload", kind));
+    const read = await this.#read(content.value, new Place("payload", kind), waiter);
     if (read.reading instanceof Encoded) return read.reading;
     content.value = read.text;
     return undefined;
   }
 
   /** The job in an answer, decoded. What can't be decoded is thrown where it is looked at. For the runtime. */
-  async job(message: pb.Job, replayed = false, action?: UniqueAction): Promise<Job> {
+  async job(message: pb.Job, replayed = false, action?: UniqueAction, waiter?: Waiter): Promise<Job> {
     const { content, result, kind, id } = message;
     const readings: { payload?: Reading; output?: Reading } = {};
     if (content.case === "payloadJson") {
-      const read = await this.#read(content.value, new Place("payload", kind));
+      const read = await this.#read(content.value, new Place("payload", kind), waiter);
       content.value = read.text;
       readings.payload = read.reading;
     }
     if (result.case === "outputJson") {
-      const read = await this.#read(result.value, new Place("output", kind, id));
+      const read = await this.#read(result.value, new Place("output", kind, id), waiter);
       result.value = read.text;
       readings.output = read.reading;
     }
     return new Job(message, replayed, action, readings);
   }
 
-  async #read(text: Uint8Array, place: Place): Promise<{ text: Uint8Array; reading: Reading }> {
+  async #read(
+    text: Uint8Array,
+    place: Place,
+    waiter: Waiter | undefined,
+  ): Promise<{ text: Uint8Array; reading: Reading }> {
     const value = envelopeOf(text, place);
     // What a producer has put into an envelope may itself look like one, and is not.
     if (value === undefined) return { text, reading: "opened" };
     try {
-      const opened = await this.#open(value, place);
+      const opened = await this.#open(value, place, waiter);
       checkJson(opened);
       return { text: opened, reading: "opened" };
     } catch (error) {
+      waiter?.signal()?.throwIfAborted();
       const why = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
       return { text, reading: encoded(value, why) };
     }
@@ -268,8 +287,15 @@ export class Sealer {
   }
 }
 
-async function keyOf(encoding: Encoding, keyId: string): Promise<Uint8Array> {
-  return (await encoding.key?.(keyId)) ?? NO_BYTES;
+async function keyOf(encoding: Encoding, keyId: string, waiter: Waiter | undefined): Promise<Uint8Array> {
+  const asked = encoding.key?.(keyId);
+  if (asked === undefined) return NO_BYTES;
+  if (waiter === undefined) return (await asked) ?? NO_BYTES;
+  // Of a key that is here nothing is timed.
+  const first = await Promise.race([asked, LATER]);
+  if (first !== LATER) return (first as Uint8Array | undefined) ?? NO_BYTES;
+  const late = (): unknown => tooLate(`the key ${JSON.stringify(keyId)} has not come in time`);
+  return (await raced(asked, waiter.ms(), waiter.signal(), late)) ?? NO_BYTES;
 }
 
 function envelopeOf(text: Uint8Array, place: Place): EnvelopeValue | undefined {

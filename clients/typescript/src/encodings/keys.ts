@@ -1,7 +1,9 @@
 /** Keys by their names: of a table, or of a function that may be slow. */
 
+import { raced } from "../calls.js";
 import { now } from "../clock.js";
 import { KeyUnknown } from "../encoded.js";
+import { DeadlineExceeded } from "../errors.js";
 
 /** Answers the key of a name, undefined if there is none; or a promise of it. It must not block. */
 export type AskForKey = (name: string) => Uint8Array | undefined | Promise<Uint8Array | undefined>;
@@ -13,6 +15,8 @@ const BYTES = 32;
 // So long a key of a function is kept, and so long that it has none.
 const KEPT_MS = 300_000;
 const MISSING_MS = 15_000;
+// A function that has not answered by then is asked again by the next one that waits.
+const ANSWERS_MS = 30_000;
 // So many of them are kept: names come from who enqueues.
 const MOST_KEPT = 256;
 /** What a function is asked for. */
@@ -23,16 +27,19 @@ export class Keys {
   readonly #find: ((name: string) => Uint8Array | undefined) | undefined;
   readonly #ask: AskForKey | undefined;
   readonly #clock: () => number;
+  readonly #answersMs: number;
   readonly #kept = new Map<string, { until: number; key: Uint8Array | undefined }>();
   readonly #asking = new Map<string, Promise<Uint8Array>>();
 
   /**
    * @param clock Monotonic, in milliseconds.
+   * @param answersMs How long a function may take.
    * @throws TypeError It is neither a table nor a function, a name is no text, or a key no bytes.
    * @throws RangeError A key does not have 32 bytes.
    */
-  constructor(given: KeyTable | AskForKey, clock: () => number = now) {
+  constructor(given: KeyTable | AskForKey, clock: () => number = now, answersMs = ANSWERS_MS) {
     this.#clock = clock;
+    this.#answersMs = answersMs;
     if (typeof given === "function") {
       this.#ask = given;
       return;
@@ -71,6 +78,7 @@ export class Keys {
    *
    * @throws KeyUnknown There is none, or it is no name for which a function is asked.
    * @throws RangeError It does not have 32 bytes.
+   * @throws DeadlineExceeded The function has not answered for 30 seconds.
    */
   async get(name: string): Promise<Uint8Array> {
     if (this.#find !== undefined) return checked(name, this.#find(name));
@@ -86,7 +94,9 @@ export class Keys {
   }
 
   async #asked(name: string): Promise<Uint8Array> {
-    const found = (await this.#ask!(name)) ?? undefined;
+    const asking = Promise.resolve(this.#ask!(name));
+    const late = (): unknown => tooLate(`the function for keys has not answered for ${this.#answersMs} ms`);
+    const found = (await raced(asking, this.#answersMs, undefined, late)) ?? undefined;
     if (found !== undefined) checked(name, found);
     this.#keep(name, found);
     return checked(name, found);
@@ -105,6 +115,11 @@ export class Keys {
     }
     if (first !== undefined) this.#kept.delete(first);
   }
+}
+
+/** That there is no key in time. */
+export function tooLate(words: string): DeadlineExceeded {
+  return new DeadlineExceeded(words, { code: "DEADLINE_EXCEEDED" });
 }
 
 /**

@@ -2,14 +2,14 @@
 
 import { EncodingUnknown, KeyUnknown, Undecodable } from "../encoded.js";
 import { Place } from "../encodings/encoding.js";
-import type { Encodings, Sealer } from "../encodings/encodings.js";
+import type { Encodings, Sealer, Waiter } from "../encodings/encodings.js";
 import type { LeasedJob as Message, Outcome } from "../gen/jobqueue/v1/lease_pb.js";
 import { LeasedJob, leasedOf } from "../job.js";
 import type { EncodingRule } from "../job.js";
 import { PayloadUnreadable } from "../kinds/errors.js";
 import { later } from "../kinds/versions.js";
 import { Discard } from "../outcomes.js";
-import { JsonText, encode } from "../payload.js";
+import { JsonText, encode, isJson } from "../payload.js";
 import type { JobContext } from "./context.js";
 import type { Handler } from "./handlers.js";
 
@@ -37,6 +37,7 @@ export class Coding {
       context.sealFollowUps((each) => this.#encodings.sealedJob(sealer, each));
       if (output === undefined || !this.#own) return output;
       const text = encode(output, "the handler's output");
+      if (output instanceof JsonText && !isJson(text)) throw new TypeError("the handler's output is no JSON");
       return new JsonText(sealer.sealed(text, new Place("output", job.kind, job.id)));
     };
   }
@@ -49,11 +50,14 @@ export class Coding {
    * @throws Snooze A key or an encoding is not here: it may come.
    * @throws KeyUnknown The same, and it has not come for long.
    * @throws EncodingUnknown The same of an encoding.
+   * @throws DeadlineExceeded A key has not come in time.
+   * @throws Stopped The attempt was to stop before a key had come.
    */
   async #begin(job: LeasedJob, context: JobContext): Promise<{ sealer: Sealer; opened: LeasedJob }> {
     try {
-      const sealer = await this.#encodings.sealer();
-      const opened = this.#own ? new LeasedJob(await this.#opened(leasedOf(job)), true) : job;
+      const waiter = { ms: () => context.remainingMs ?? Infinity, signal: () => context.signal };
+      const sealer = await this.#encodings.sealer(waiter);
+      const opened = this.#own ? new LeasedJob(await this.#opened(leasedOf(job), waiter), true) : job;
       const place = new Place("checkpoint", job.kind, job.id);
       const checkpoint = (data: Uint8Array): Uint8Array => sealer.checkpoint(data, place);
       context.decoded(opened, this.#own ? checkpoint : undefined);
@@ -68,11 +72,12 @@ export class Coding {
     }
   }
 
-  async #opened(message: Message): Promise<Message> {
+  async #opened(message: Message, waiter: Waiter): Promise<Message> {
     const { kind, id, content } = message;
     const text = content.case === "payloadJson" ? content.value : new Uint8Array();
-    const payload = await this.#encodings.opened(text, new Place("payload", kind), this.#required);
-    const checkpoint = await this.#encodings.opened(message.checkpoint, new Place("checkpoint", kind, id));
+    const payload = await this.#encodings.opened(text, new Place("payload", kind), this.#required, waiter);
+    const place = new Place("checkpoint", kind, id);
+    const checkpoint = await this.#encodings.opened(message.checkpoint, place, false, waiter);
     return { ...message, content: { case: "payloadJson", value: payload }, checkpoint };
   }
 

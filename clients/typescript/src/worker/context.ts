@@ -69,7 +69,7 @@ export class JobContext {
   #followUpBytes = 0;
   // Whether each follow-up is encoded, by its place. Undefined: the worker has no encodings.
   #rules: (EncodingRule | undefined)[] | undefined;
-  #checkpointed: (data: Uint8Array) => Uint8Array = copied;
+  #checkpointed: (data: Uint8Array) => Uint8Array = asItIs;
   #sealed = false;
 
   constructor(job: LeasedJob, report: (report: Report) => void) {
@@ -139,7 +139,7 @@ export class JobContext {
    * @param data In any form, at most 64 KiB. Empty: takes back what was left.
    */
   saveCheckpoint(data: Uint8Array): void {
-    this.#report({ checkpoint: checkedCheckpoint(this.#checkpointed(checkedCheckpoint(data))) });
+    this.#report({ checkpoint: checkedCheckpoint(this.#checkpointed(copied(checkedCheckpoint(data)))) });
   }
 
   /**
@@ -199,7 +199,7 @@ export class JobContext {
   decoded(job: LeasedJob, checkpoint: ((data: Uint8Array) => Uint8Array) | undefined): void {
     this.#job = job;
     this.#rules = [];
-    this.#checkpointed = checkpoint ?? copied;
+    this.#checkpointed = checkpoint ?? asItIs;
   }
 
   /** Puts what `seal` makes of the follow-ups in their place. For the runtime. */
@@ -227,7 +227,11 @@ export class JobContext {
   }
 }
 
-// A copy, which `slice` of a Buffer is not.
+function asItIs(data: Uint8Array): Uint8Array {
+  return data;
+}
+
+// A copy, which `slice` of a Buffer is not. Encodings may leave a checkpoint as it is.
 function copied(data: Uint8Array): Uint8Array {
   return new Uint8Array(data);
 }
