@@ -13,6 +13,7 @@ import {
   AUTO,
   AesGcm,
   Client,
+  DeadlineExceeded,
   Discard,
   Encoded,
   EncodingRequired,
@@ -20,6 +21,7 @@ import {
   Encodings,
   JsonText,
   KeyUnknown,
+  PayloadInvalid,
   Retry,
   Snooze,
   Undecodable,
@@ -1025,4 +1027,174 @@ test("a follow-up of an attempt that failed within middleware does not lend its 
 test("a checkpoint that is too long once it is encoded is refused", async () => {
   const worker = workerOf(aes(), (_, ctx) => ctx.saveCheckpoint(new Uint8Array(64_000)));
   await assert.rejects(perform(worker, null, { kind: "k" }), /at most 65536 bytes/);
+});
+
+test("an envelope whose names are anything is refused by its own error", async (t) => {
+  const text = '{"$jobqueue.encoded":1,"encodings":[{"toString":0},"zstd",null]}';
+  const job = { id: "1", kind: "k", status: Job_Status.SUCCEEDED };
+  const message = { ...job, content: { case: "payloadJson" as const, value: bytes(text) } };
+  const server = await ScriptedServer.start(t, {
+    getJob: () => ({ job: message }),
+    listJobs: () => ({ jobs: [message] }),
+  });
+  for (const encodings of [undefined, aes()]) {
+    const client = new Client(server.address, { encodings });
+    for (const each of [await client.get("1"), ...(await client.listPage({ full: true })).jobs]) {
+      assert.throws(
+        () => each.payload,
+        (error) => error instanceof Encoded && error.encodings.join() === "zstd",
+      );
+    }
+    client.close();
+    const kind = defineKind<any, any>("k", { encodings: "never" });
+    const worker = new Worker(NOWHERE, { encodings }).handler(kind, (payload) => payload);
+    const done = await perform(worker, new JsonText(text), { kind });
+    assert.deepEqual([done.outcome, done.errorType], ["discarded", "PayloadUnreadable"]);
+  }
+});
+
+test("a text that is no JSON is not encoded, and a payload that is none is in no error", async () => {
+  const wrong = `{"text":"${SECRET}"`;
+  for (const job of [
+    { kind: "k", payloadJson: wrong },
+    { kind: "k", payload: new JsonText(wrong) },
+    { kind: "k", payloadJson: new Uint8Array([0x22, 0xff, 0x22]) },
+  ]) {
+    await assert.rejects(aes().jobs([job]), (error: Error) => {
+      return error instanceof PayloadInvalid && !error.message.includes("eagle");
+    });
+  }
+  const output = workerOf(aes(), () => new JsonText(wrong));
+  const done = await perform(output, null, { kind: "k", catch: true });
+  assert.deepEqual([done.outcome, done.error], ["failed", "the handler's output is no JSON"]);
+  const stored = await sealed(aes(), bytes(SECRET), undefined, new Place("payload", "k"));
+  await assert.rejects(given(aes(), stored), (error) => {
+    assert.ok(error instanceof Discard);
+    return error.message === "payload: must be JSON" && (error.cause as Error).name === "PayloadUnreadable";
+  });
+});
+
+test("a payload that was not decoded throws itself where it is sent", async () => {
+  const unread = new Encoded(["aes256gcm"], "a");
+  const passes = {
+    enqueue: (jobs: readonly NewJob[], next: (jobs: readonly NewJob[]) => never) => next(jobs),
+  };
+  const client = new Client(NOWHERE);
+  const through = new Client(NOWHERE, { middleware: [passes] });
+  for (const call of [
+    () => client.enqueue("k", unread),
+    () => client.enqueueMany([{ kind: "k", payload: unread }]),
+    () => through.enqueue("k", unread),
+    () => client.enqueue(defineKind<unknown>("k"), unread),
+    () => client.schedules.update("s", { job: { kind: "k", payload: unread } }),
+  ]) {
+    await assert.rejects(call(), (error) => error === unread);
+  }
+  for (const each of [client, through]) each.close();
+});
+
+test("a checkpoint that no encoding changes is kept as it was when it was saved", async () => {
+  const lazy: Encoding = { name: "lazy", encode: () => undefined, decode: (data) => data };
+  for (const encodings of [undefined, new Encodings([lazy])]) {
+    const worker = workerOf(encodings, (_, ctx) => {
+      const data = bytes("first");
+      ctx.saveCheckpoint(data);
+      data.fill(0);
+    });
+    const done = await perform(worker, null, { kind: "k" });
+    assert.deepEqual(done.checkpoints.map(words), ["first"]);
+  }
+});
+
+test("a page is decoded in turn, and others run meanwhile", async (t) => {
+  const [{ payloadJson } = {}] = await aes().jobs([{ kind: "mail", payload: mail }]);
+  const message = {
+    id: "1",
+    kind: "mail",
+    content: { case: "payloadJson" as const, value: payloadJson as Uint8Array },
+  };
+  const server = await ScriptedServer.start(t, { listJobs: () => ({ jobs: Array(1000).fill(message) }) });
+  let [open, most] = [0, 0];
+  const cipher = new AesGcm({ a: KEY }, { primary: "a" });
+  const slow: Encoding = {
+    name: cipher.name,
+    keyId: "a",
+    key: async (name) => {
+      open += 1;
+      most = Math.max(most, open);
+      const key = await cipher.key(name);
+      open -= 1;
+      return key;
+    },
+    encode: (...given) => cipher.encode(...given),
+    decode: (...given) => cipher.decode(...given),
+  };
+  const client = new Client(server.address, { encodings: new Encodings([slow]) });
+  const { jobs } = await client.listPage({ full: true });
+  client.close();
+  assert.deepEqual([jobs.length, jobs[999]?.payload, most], [1000, mail, 1]);
+});
+
+// ---- a function for keys that does not answer
+
+const silent = (): Promise<Uint8Array> => new Promise(() => undefined);
+
+test("a function for keys that does not answer is given up, and asked again", async () => {
+  let asked = 0;
+  const keys = new Keys(() => ((asked += 1) === 1 ? silent() : KEY), undefined, 20);
+  const [one, other] = [keys.get("a"), keys.get("a")];
+  await assert.rejects(one, DeadlineExceeded);
+  await assert.rejects(other, DeadlineExceeded);
+  assert.equal(await keys.get("a"), KEY);
+  assert.equal(asked, 2);
+});
+
+test("who waits for a key waits as long as its call, and others go on waiting", async (t) => {
+  let come: (key: Uint8Array) => void = () => undefined;
+  const coming = new Promise<Uint8Array>((resolve) => (come = resolve));
+  const { address, got } = await keeping(t);
+  const encodings = new Encodings([new AesGcm(() => coming, { primary: "a" })]);
+  const client = new Client(address, { encodings });
+  const patient = client.enqueue("mail", mail);
+  await assert.rejects(client.enqueue("mail", mail, { deadlineMs: 20 }), DeadlineExceeded);
+  await assert.rejects(client.enqueueMany([{ kind: "mail" }], { deadlineMs: 20 }), DeadlineExceeded);
+  await assert.rejects(
+    client.schedules.create("s", seldom, { kind: "mail" }, { deadlineMs: 20 }),
+    DeadlineExceeded,
+  );
+  const signal = AbortSignal.abort(new Error("enough"));
+  await assert.rejects(client.enqueue("mail", mail, { signal }), /enough/);
+  assert.equal(got.length, 0);
+  come(KEY);
+  assert.deepEqual((await patient).payload, mail);
+  client.close();
+});
+
+test("a job that is read is answered though its key does not come, but not to who has given up", async () => {
+  const [{ payloadJson } = {}] = await aes().jobs([{ kind: "mail", payload: mail }]);
+  const encodings = new Encodings([new AesGcm(silent, { primary: "a" })]);
+  const reading = (signal?: AbortSignal): Promise<Job> => {
+    const message = create(JobSchema, { id: "1", kind: "mail", status: Job_Status.QUEUED });
+    message.content = { case: "payloadJson", value: payloadJson as Uint8Array };
+    return encodings.job(message, false, undefined, { ms: () => 20, signal: () => signal });
+  };
+  const found = await reading();
+  assert.throws(() => found.payload, {
+    name: "Encoded",
+    message: /DeadlineExceeded: the key "a" has not come/,
+  });
+  await assert.rejects(reading(AbortSignal.abort(new Error("enough"))), /enough/);
+});
+
+test("an attempt that waits for a key ends when it is to stop", async () => {
+  const encodings = new Encodings([new AesGcm(silent, { primary: "a" })]);
+  const context = attempt(null, { kind: "k" });
+  const running = handlersOf(workerOf(encodings)).get("k")!(context.job, context) as Promise<unknown>;
+  context.stop("cancel", "no longer");
+  await assert.rejects(running, { name: "Cancelled", message: "no longer" });
+  const late = attempt(null, { kind: "k", timeoutMs: 20 });
+  await assert.rejects(
+    handlersOf(workerOf(encodings)).get("k")!(late.job, late) as Promise<unknown>,
+    DeadlineExceeded,
+  );
 });

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 
 import { Client, NotSupported, Unavailable } from "../src/index.js";
+import { ScriptedServer } from "./scripted.js";
 
 const SPEC = { cron: "@daily" };
 const JOB = { kind: "work", payload: 1 };
@@ -91,4 +92,25 @@ test("what does no harm when it is done twice is asked again where no server ans
       assert.equal(new Set(calls).size, 1);
     }
   }
+});
+
+test("an answer without an overview ends the loop, as no other would come", async (t) => {
+  let streams = 0;
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {
+      async *watchOverview() {
+        streams += 1;
+        yield {};
+      },
+    },
+  );
+  const client = new Client(server.address);
+  await assert.rejects(client.watchOverview({ deadlineMs: 1000 }).next(), {
+    name: "TypeError",
+    message: "the server answered no overview",
+  });
+  client.close();
+  assert.equal(streams, 1);
 });
