@@ -115,17 +115,23 @@ export interface ListOptions extends Call {
 
 /** How to change a queue. */
 export interface UpdateQueueOptions extends Call {
-  /** The fields of the policy that are changed, as the contract calls them, such as `max_running`. Default: all. */
+  /**
+   * The fields of the policy that are changed, as the contract calls them, such as `max_running`. Default: all. Without a
+   * policy they change nothing.
+   */
   fields?: readonly string[] | undefined;
   /** How many of its jobs may wait before enqueues are refused, 1..1000000. 0: any number. Default: as it is. */
   maxWaiting?: number | undefined;
   /** What it allows of all its jobs together. `{}`: anything. Default: as it is. */
   limits?: Limits | undefined;
-  /** The fields of `limits` that are changed, as the contract calls them, such as `rate`. Default: all. */
+  /** The fields of `limits` that are changed, as the contract calls them, such as `rate`. Default: all; without it, none. */
   limitFields?: readonly string[] | undefined;
   /** How long its jobs can be read after their end. `{}`: as those of every queue. Default: as it is. */
   retention?: Retention | undefined;
-  /** The fields of `retention` that are changed, as the contract calls them, such as `succeeded`. Default: all. */
+  /**
+   * The fields of `retention` that are changed, as the contract calls them, such as `succeeded`. Default: all; without it,
+   * none.
+   */
   retentionFields?: readonly string[] | undefined;
   /** `Queue.etag`: the queue is changed only if it still has it. Default: whatever was changed since. */
   etag?: string | undefined;
@@ -616,7 +622,7 @@ export class Client {
    * Changes what a queue allows of its jobs, and of those of one key, and how long it keeps them. All servers know it when
    * this returns.
    *
-   * @param keyPolicy The new policy. `{}`: keys limit nothing any longer. Undefined: it stays, but for what `fields` names.
+   * @param keyPolicy The new policy. `{}`: keys limit nothing any longer. Undefined: it stays.
    * @throws QueueNotFound No job was ever enqueued in it, and `allowMissing` is not set.
    * @throws EtagMismatch It was changed since its `etag` was read.
    */
@@ -626,13 +632,13 @@ export class Client {
     options: UpdateQueueOptions = {},
   ): Promise<Queue> {
     const { fields = [], maxWaiting, limits, limitFields = [], etag = "", allowMissing = false } = options;
-    const paths = fields.map((each) => `key_policy.${each}`);
+    const paths = keyPolicy ? fields.map((each) => `key_policy.${each}`) : [];
     if (keyPolicy && paths.length === 0) paths.push("key_policy");
     if (maxWaiting !== undefined) paths.push("max_waiting");
-    paths.push(...limitFields.map((each) => `limits.${each}`));
+    if (limits) paths.push(...limitFields.map((each) => `limits.${each}`));
     if (limits && limitFields.length === 0) paths.push("limits");
     const { retention, retentionFields = [] } = options;
-    paths.push(...retentionFields.map((each) => `retention.${each}`));
+    if (retention) paths.push(...retentionFields.map((each) => `retention.${each}`));
     if (retention && retentionFields.length === 0) paths.push("retention");
     const queue = {
       name,

@@ -1,6 +1,6 @@
 /** What is encoded and was not decoded, and what can be wrong with it. */
 
-import { textOf } from "./payload.js";
+import { JsonText, textOf } from "./payload.js";
 
 /** The member by which an envelope is known; its value is the version of its form. */
 export const MARK = "$jobqueue.encoded";
@@ -95,6 +95,28 @@ export function isEnvelope(value: unknown): value is EnvelopeValue {
 export function shown(value: unknown): unknown {
   if (isEnvelope(value)) throw encoded(value);
   return value;
+}
+
+const UNDECODED: unique symbol = Symbol("undecoded");
+
+interface Template {
+  readonly payloadJson?: string | Uint8Array | undefined;
+  readonly [UNDECODED]?: true;
+}
+
+/** The job of a schedule that was read without encodings. It, and each copy, says so where its payload is an envelope. */
+export function marked<T extends Template>(job: T): T {
+  return envelopeOf(job) === undefined ? job : { ...job, [UNDECODED]: true };
+}
+
+/** What stands for the payload of a job that was marked, if it still has the envelope. */
+export function undecoded(job: Template): Encoded | undefined {
+  const value = job[UNDECODED] && envelopeOf(job);
+  return value && encoded(value);
+}
+
+function envelopeOf({ payloadJson }: Template): EnvelopeValue | undefined {
+  return payloadJson === undefined ? undefined : envelopeIn(new JsonText(payloadJson).bytes);
 }
 
 /** The envelope that a JSON text is. Undefined: it is none, or no JSON. */

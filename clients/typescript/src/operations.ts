@@ -163,7 +163,8 @@ export class OperationCalls {
     const found: Operation[] = [];
     let pageToken = "";
     do {
-      const request = { name: "operations", pageSize: 1000, pageToken };
+      // One may name 1000 jobs, and so have 40 KB.
+      const request = { name: "operations", pageSize: 50, pageToken };
       const answer = await this.#calling(options, true, (call) => this.#stub.listOperations(request, call));
       found.push(...answer.operations.map(operationOf));
       pageToken = answer.nextPageToken;

@@ -7,6 +7,7 @@ import type { Client as Stub, Transport } from "@connectrpc/connect";
 import { labelList } from "./calling.js";
 import type { Calling } from "./calling.js";
 import type { Call } from "./calls.js";
+import { marked } from "./encoded.js";
 import { timestamp } from "./convert.js";
 import type { Encodings, Waiter } from "./encodings/encodings.js";
 import { PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
@@ -74,7 +75,7 @@ export interface ScheduleChange {
 
 /** How to change a schedule. */
 export interface UpdateScheduleOptions extends Call {
-  /** The fields of `policy` that are changed, as the contract calls them, such as `overlap`. Default: all. */
+  /** The fields of `policy` that are changed, as the contract calls them, such as `overlap`. Default: all; without it, none. */
   policyFields?: readonly string[] | undefined;
   /** `Schedule.etag`: the schedule is changed only if it still has it. Default: whatever was changed since. */
   etag?: string | undefined;
@@ -384,6 +385,7 @@ export class Schedules {
     // The server has done what it was asked for: a key that is missing must not say otherwise.
     const unread = message?.job && (await this.#encodings?.readPayload(message.job, this.#waiter?.(options)));
     const found = scheduleOf(message);
+    if (this.#encodings === undefined) return { ...found, job: marked(found.job) };
     return unread === undefined ? found : { ...found, job: { ...found.job, payload: unread } };
   }
 }

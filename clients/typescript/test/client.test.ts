@@ -258,7 +258,9 @@ test("a queue is changed with its etag", async (t) => {
     (await client.updateQueue("q", undefined, { fields: ["rate", "max_running"] })).keyPolicy,
     undefined,
   );
-  assert.deepEqual(masks, [["key_policy"], ["key_policy.rate", "key_policy.max_running"]]);
+  await client.updateQueue("q", {}, { fields: ["rate", "max_running"] });
+  // Fields of nothing change nothing.
+  assert.deepEqual(masks, [["key_policy"], [], ["key_policy.rate", "key_policy.max_running"]]);
   await assert.rejects(client.updateQueue("q", policy, { etag: "old" }), EtagMismatch);
 });
 
@@ -309,8 +311,14 @@ test("what a queue allows of all its jobs is changed, as a whole or in part", as
   assert.deepEqual(changed.limits, { ...limits, rate: { ...limits.rate, mostInAPeriod: 0 } });
   await client.updateQueue("q", undefined, { limits: { maxRunning: 4 }, limitFields: ["max_running"] });
   await client.updateQueue("q", undefined, { limits: {} });
-  await client.updateQueue("q", undefined, { limitFields: ["rate"], maxWaiting: 1 });
-  assert.deepEqual(masks, [["limits"], ["limits.max_running"], ["limits"], ["max_waiting", "limits.rate"]]);
+  await client.updateQueue("q", undefined, { limits: {}, limitFields: ["rate"], maxWaiting: 1 });
+  await client.updateQueue("q", undefined, {
+    limitFields: ["rate"],
+    retentionFields: ["succeeded"],
+    maxWaiting: 1,
+  });
+  const parts = [["max_waiting", "limits.rate"], ["max_waiting"]];
+  assert.deepEqual(masks, [["limits"], ["limits.max_running"], ["limits"], ...parts]);
 });
 
 test("a queue is paused with a reason", async (t) => {

@@ -623,6 +623,24 @@ test("a schedule is sent encoded, by its name, and is answered as it was given",
   await assert.rejects(stranger.schedules.update("s", { job: unread.job }), Encoded);
 });
 
+test("a schedule that was read without encodings goes as it is, and is not encoded once more", async (t) => {
+  const { address, got } = await keeping(t);
+  const [plain, client] = [new Client(address), new Client(address, { encodings: aes() })];
+  for (const each of [plain, client]) t.after(() => each.close());
+  await client.schedules.create("s", seldom, { kind: "mail", payload: mail });
+  const envelope = textIn(got[0]!);
+  const { job } = await plain.schedules.create("t", seldom, { kind: "mail", payloadJson: envelope });
+  await plain.schedules.update("t", { job: { ...job, queue: "q" } });
+  assert.equal(textIn(got.at(-1)!), envelope);
+  const sent = got.length;
+  await assert.rejects(client.schedules.update("t", { job }), Encoded);
+  await assert.rejects(client.schedules.update("t", { job: { ...job, queue: "q" } }), Encoded);
+  await assert.rejects(client.enqueue(job), Encoded);
+  assert.equal(got.length, sent);
+  await client.schedules.update("s", { job: { ...job, payloadJson: JSON.stringify(mail) } });
+  assert.equal(textIn(got.at(-1)!), envelope);
+});
+
 test("a kind says whether its payloads are encoded", async (t) => {
   const { address, got } = await keeping(t);
   const required = defineKind<typeof mail>("required", { encodings: "required" });

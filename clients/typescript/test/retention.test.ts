@@ -21,7 +21,7 @@ test("a queue is told how long to keep jobs, by the status of their end, and wha
   assert.deepEqual([changed.retention, changed.maxWaiting], [{ ...whole, cancelledMs: HOUR_MS }, 5]);
   assert.notEqual(changed.etag, made.etag);
   // What is named and not given is set back.
-  const back = await client.updateQueue("mail", undefined, { retentionFields: ["succeeded"] });
+  const back = await client.updateQueue("mail", undefined, { retention: {}, retentionFields: ["succeeded"] });
   assert.equal(back.retention?.succeededMs, undefined);
   assert.equal(back.retention?.cancelledMs, HOUR_MS);
   const [other] = (await client.listQueues()).filter((each) => each.name === "mail");

@@ -2,7 +2,15 @@
 
 import { raced } from "../calls.js";
 import { timers } from "../clock.js";
-import { Encoded, EncodingRequired, EncodingUnknown, Undecodable, encoded, envelopeIn } from "../encoded.js";
+import {
+  Encoded,
+  EncodingRequired,
+  EncodingUnknown,
+  Undecodable,
+  encoded,
+  envelopeIn,
+  undecoded,
+} from "../encoded.js";
 import type { EnvelopeValue, Reading } from "../encoded.js";
 import type * as pb from "../gen/jobqueue/v1/job_pb.js";
 import { Job } from "../job.js";
@@ -115,7 +123,8 @@ export class Encodings {
   /** One of them. */
   sealedJob(sealer: Sealer, job: NewJob, keyedBy = ""): NewJob {
     // Of a schedule that was read: encoded once more it would be decoded to an envelope.
-    if (job.payload instanceof Encoded) throw job.payload;
+    const unread = job.payload instanceof Encoded ? job.payload : undecoded(job);
+    if (unread !== undefined) throw unread;
     if (job.encodings === "never") return job;
     if (job.encodings === "required" && !this.encrypts) {
       throw new EncodingRequired(
