@@ -139,6 +139,10 @@ public final class Encodings {
      * @throws JobQueueException.InvalidRequest its payload can't be written as JSON
      */
     NewJob sealed(Sealer sealer, NewJob job, Codec codec, String path, String keyedBy) {
+        if (job.payload() instanceof Json read && read.encoded() != null) {
+            // Encoded once more it would be decoded to an envelope.
+            throw read.encoded();
+        }
         if (job.rule() == Rule.NEVER) {
             return job;
         }

@@ -11,9 +11,16 @@ import java.nio.charset.StandardCharsets;
  */
 public final class Json {
     private final ByteString text;
+    /** It was read of a schedule by a client without encodings, and so may be an envelope. */
+    private final boolean undecoded;
 
     Json(ByteString text) {
+        this(text, false);
+    }
+
+    private Json(ByteString text, boolean undecoded) {
         this.text = text;
+        this.undecoded = undecoded;
     }
 
     /**
@@ -58,6 +65,16 @@ public final class Json {
             return null;
         }
         return value instanceof Json json ? json.text : ByteString.copyFrom(codec.write(value));
+    }
+
+    /** The same text, as a client without encodings read it. */
+    Json undecoded() {
+        return new Json(text, true);
+    }
+
+    /** What it was encoded by, if it was read and not decoded; null: it was not. */
+    Encoded encoded() {
+        return undecoded ? Envelope.encoded(text, Encoded.NO_ENCODINGS) : null;
     }
 
     ByteString raw() {

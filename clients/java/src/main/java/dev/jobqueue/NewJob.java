@@ -122,6 +122,11 @@ public final class NewJob {
         return rule == other ? this : new NewJob(message, payload, idempotent, other);
     }
 
+    /** The same, of a schedule that a client without encodings read. */
+    NewJob undecoded() {
+        return payload instanceof Json text ? new NewJob(message, text.undecoded(), idempotent, rule) : this;
+    }
+
     /** The same with its payload encoded, of which no more is asked. */
     NewJob sealed(Json envelope) {
         return new NewJob(message, envelope, idempotent, null);

@@ -34,7 +34,8 @@ final class Operations {
             method("DeleteOperation", DeleteOperationRequest.getDefaultInstance(), Empty.getDefaultInstance());
     // The longest that one call of WaitOperation waits; more is done by calling again.
     private static final Duration ONE_WAIT = Duration.ofSeconds(30);
-    private static final int PAGE = 1000;
+    // An operation may name 1000 jobs, and so have 40 KB.
+    private static final int PAGE = 50;
 
     private final AsyncClient client;
 

@@ -7,17 +7,17 @@ import java.util.List;
 /**
  * What to change of a queue.
  *
- * @param keyPolicy the new policy; {@link KeyPolicy#NONE}: keys limit nothing any longer; null: it stays, but for what
- *     {@code fields} names
- * @param fields those of the policy that are changed, as the contract calls them, such as {@code max_running}; empty: all
+ * @param keyPolicy the new policy; {@link KeyPolicy#NONE}: keys limit nothing any longer; null: it stays
+ * @param fields those of the policy that are changed, as the contract calls them, such as {@code max_running}; empty: all;
+ *     without a policy they change nothing
  * @param maxWaiting how many of its jobs may wait before enqueues are refused, 1..1000000; 0: any number; null: as it is
- * @param limits what it allows of all its jobs together; {@link Limits#NONE}: anything; null: it stays, but for what
- *     {@code limitFields} names
- * @param limitFields those of the limits that are changed, as the contract calls them, such as {@code rate}; empty: all
+ * @param limits what it allows of all its jobs together; {@link Limits#NONE}: anything; null: they stay
+ * @param limitFields those of the limits that are changed, as the contract calls them, such as {@code rate}; empty: all;
+ *     without limits they change nothing
  * @param retention how long its jobs can be read after their end; {@link Retention#DEFAULT}: as those of every queue; null: it
  *     stays
  * @param retentionFields those of the retention that are changed, as the contract calls them, such as {@code succeeded};
- *     empty: all
+ *     empty: all; without a retention they change nothing
  * @param etag {@link Queue#etag}: the queue is changed only if it still has it; empty: whatever was changed since
  * @param allowMissing whether a queue that was never used is made
  */
@@ -115,9 +115,9 @@ public record QueueChange(
     UpdateQueueRequest message(String name) {
         var queue = dev.jobqueue.v1.Queue.newBuilder().setName(name).setEtag(etag);
         var mask = FieldMask.newBuilder();
-        fields.forEach(each -> mask.addPaths("key_policy." + each));
         if (keyPolicy != null) {
             queue.setKeyPolicy(keyPolicy.message());
+            fields.forEach(each -> mask.addPaths("key_policy." + each));
             if (fields.isEmpty()) {
                 mask.addPaths("key_policy");
             }
@@ -126,9 +126,9 @@ public record QueueChange(
             queue.setMaxWaiting(maxWaiting);
             mask.addPaths("max_waiting");
         }
-        limitFields.forEach(each -> mask.addPaths("limits." + each));
         if (limits != null) {
             queue.setLimits(limits.message());
+            limitFields.forEach(each -> mask.addPaths("limits." + each));
             if (limitFields.isEmpty()) {
                 mask.addPaths("limits");
             }

@@ -58,7 +58,7 @@ public record Schedule(
     }
 
     static Schedule of(dev.jobqueue.v1.Schedule message) {
-        return of(message, NewJob.of(message.getJob()));
+        return of(message, NewJob.of(message.getJob()).undecoded());
     }
 
     /** With its job, as encodings have made it. */

@@ -11,7 +11,8 @@ import java.util.Map;
  * @param spec when it is due, as a whole
  * @param job what each tick enqueues, as a whole. It must have a payload; one of {@code null} is {@code Json.of("null")}
  * @param policy what becomes of ticks that can't simply fire
- * @param policyFields those of the policy that are changed, as the contract calls them, such as {@code overlap}; empty: all
+ * @param policyFields those of the policy that are changed, as the contract calls them, such as {@code overlap}; empty: all;
+ *     without a policy they change nothing
  * @param labels all its labels
  * @param etag {@link Schedule#etag}: it is changed only if it still has it; empty: whatever was changed since
  * @param allowMissing whether a schedule that does not exist is made, of {@code spec} and {@code job}

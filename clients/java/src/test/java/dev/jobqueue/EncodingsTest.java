@@ -103,6 +103,22 @@ class EncodingsTest {
     }
 
     @Test
+    void aScheduleThatWasReadWithoutEncodingsGoesAsItIsAndIsNotEncodedOnceMore() throws Exception {
+        var envelope = sealed(both(), ONE);
+        var message = dev.jobqueue.v1.NewJob.newBuilder().setKind("mail").setPayloadJson(envelope);
+        var schedule = dev.jobqueue.v1.Schedule.newBuilder().setName("s").setJob(message);
+        var stored = Schedule.of(schedule.build()).job();
+        var read = stored.toBuilder().queue("q").build();
+        assertEquals(envelope, read.message(Codecs.jackson(), "job", false).getPayloadJson());
+        assertThrows(Encoded.class, () -> job(both(), read));
+        // In plain text it is a job like any other.
+        schedule.setJob(message.setPayloadJson(ONE));
+        var plain = Schedule.of(schedule.build()).job();
+        var encoded = (Json) job(both(), plain).payload();
+        assertEquals(ONE, opened(both(), encoded.raw()));
+    }
+
+    @Test
     void aKeyedJobIsCompressedWhereThatIsAskedForAndItsNonceIsOfTheCompressedBytes() throws Exception {
         var plain = both();
         var packed = both().keyedCompression(true);

@@ -159,6 +159,9 @@ class QueuesTest {
 
         var less = QueueChange.NONE.withKeyPolicy(null, "rate", "max_running").withAllowMissing();
         assertTrue(client.updateQueue("q", less).keyPolicy().isEmpty());
+        // Fields of nothing change nothing.
+        assertEquals(List.of(), maskOfTheNext());
+        client.updateQueue("q", less.withKeyPolicy(KeyPolicy.NONE, "rate", "max_running"));
         var request = (UpdateQueueRequest) asked.take();
         assertTrue(request.getAllowMissing());
         assertEquals(
@@ -206,8 +209,10 @@ class QueuesTest {
         assertEquals(List.of("limits.max_running"), maskOfTheNext());
         client.updateQueue("q", QueueChange.NONE.withLimits(Limits.NONE));
         assertEquals(List.of("limits"), maskOfTheNext());
-        client.updateQueue("q", QueueChange.NONE.withMaxWaiting(1).withLimits(null, "rate"));
+        client.updateQueue("q", QueueChange.NONE.withMaxWaiting(1).withLimits(Limits.NONE, "rate"));
         assertEquals(List.of("max_waiting", "limits.rate"), maskOfTheNext());
+        client.updateQueue("q", QueueChange.NONE.withMaxWaiting(1).withLimits(null, "rate"));
+        assertEquals(List.of("max_waiting"), maskOfTheNext());
     }
 
     @Test
