@@ -316,6 +316,21 @@ async def test_an_envelope_is_known_however_its_mark_is_written():
         assert not is_envelope(other.encode())
 
 
+@pytest.mark.parametrize("member", ["1" * 5000, "[" * 200_000 + "]" * 200_000], ids=["digits", "depth"])
+async def test_what_has_the_mark_and_can_not_be_parsed_is_no_plain_text(member: str):
+    packing = of(Zstd(over=10**6))
+    for name in ("$jobqueue.encoded", r"\u0024jobqueue\u002Eencoded"):
+        text = f'{{"{name}":1,"a":{member}}}'.encode()
+        assert is_envelope(text)
+        with pytest.raises(ValueError, match="looks like an envelope"):
+            await sealed(packing, text)
+        with pytest.raises(Undecodable):
+            await packing.opened(text, PAYLOAD)
+    for other in (f'{{"\\u00e4":{member}}}', f"[{member}"):
+        assert not is_envelope(other.encode())
+        assert await packing.opened(other.encode(), PAYLOAD) == other.encode()
+
+
 def test_lists_that_make_no_sense_are_refused():
     cipher = AesGcm({"a": KEY}, primary="a")
     for given, words in (

@@ -12,6 +12,8 @@ MARK = "$jobqueue.encoded"
 FORM = 1
 _MARK, _ESCAPE = MARK.encode(), b"\\u"
 _NAME = re.compile(r"[\w.:/@+ -]{1,255}")
+#: The mark, each of its letters as it is or with an escape.
+_WRITTEN = re.compile("".join(rf"(?:{re.escape(each)}|\\u(?i:{ord(each):04x}))" for each in MARK).encode())
 #: The JSON Schema of one. What is encrypted has a key.
 ENVELOPE: dict[str, Any] = {
     "type": "object",
@@ -109,14 +111,19 @@ def encoded(value: Mapping[str, Any], why: str = "this program has no encodings"
 
 
 def envelope_in(text: bytes) -> dict[str, Any] | None:
-    """The envelope that a JSON text is. None: it is none, or no JSON."""
+    """The envelope that a JSON text is. None: it is none, or no JSON.
+
+    One that has the mark and can't be parsed here may be one where it is read: it counts as a malformed one.
+    """
     # A name in JSON may be written with escapes: what reads it by its letters alone does not see what a parser sees.
     if _MARK not in text and _ESCAPE not in text:
         return None
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
+    except (json.JSONDecodeError, UnicodeDecodeError):
         return None
+    except (ValueError, RecursionError):  # a number of too many digits, or too much in one another
+        return {MARK: None} if _WRITTEN.search(text) else None
     return value if type(value) is dict and MARK in value else None
 
 
