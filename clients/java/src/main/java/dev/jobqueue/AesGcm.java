@@ -58,7 +58,7 @@ public final class AesGcm implements Encoding {
      * With keys that a function answers, which may block: it is called in a thread of its own.
      *
      * <p>It is asked once by all that wait for the same key, again after five minutes, and after 15 seconds where it had
-     * none; 256 answers are kept. What it is asked for comes from who enqueued, and is 1 to 255 letters, digits and {@code
+     * none; 256 answers are kept. What takes more than 30 s has failed. What it is asked for comes from who enqueued, and is 1 to 255 letters, digits and {@code
      * _.:/-}: look it up, and never build a path of it.
      *
      * @param ask answers a key of 32 bytes by its name; null: there is none
@@ -74,7 +74,7 @@ public final class AesGcm implements Encoding {
     /** {@link #asking} of a function that answers a stage, and must not block. */
     public static AesGcm askingAsync(Function<String, CompletionStage<byte[]>> ask, String primary) {
         Objects.requireNonNull(ask, "ask");
-        return of(Keys.asking(ask, System::nanoTime), primary);
+        return of(Keys.asking(ask, System::nanoTime, Keys.ANSWERS), primary);
     }
 
     static AesGcm of(Keys asked, String primary) {

@@ -17,6 +17,7 @@ import dev.jobqueue.v1.GetQueueRequest;
 import dev.jobqueue.v1.GetWorkerRequest;
 import dev.jobqueue.v1.InsightGrpc;
 import dev.jobqueue.v1.JobQueueGrpc;
+import dev.jobqueue.v1.ListJobsResponse;
 import dev.jobqueue.v1.ListKindsRequest;
 import dev.jobqueue.v1.ListQueuesRequest;
 import dev.jobqueue.v1.ListServersRequest;
@@ -48,13 +49,14 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Function;
 
 /**
- * The methods of a {@link Client} without waiting: each answers a future, whose exception is a {@link JobQueueException}.
- * Cancelling the future cancels the call.
+ * The methods of a {@link Client} without waiting: each answers a future, whose exception is a {@link JobQueueException}, or
+ * what else the method of the client throws. Cancelling the future cancels the call.
  */
 public final class AsyncClient {
     // The longest that one call of WaitJob waits; more is done by calling again.
     private static final Duration ONE_WAIT = Duration.ofSeconds(30);
     private static final int PAGE = 1000;
+    private static final int READ_AT_ONCE = 16;
     private static final PayloadFormat JSON = PayloadFormat.PAYLOAD_FORMAT_JSON;
 
     private final Calls calls;
@@ -84,26 +86,57 @@ public final class AsyncClient {
 
     /** See {@link Client#enqueue(NewJob)}. */
     public CompletableFuture<Job> enqueue(NewJob job) {
-        return middleware.isEmpty()
+        return Futures.begun(() -> middleware.isEmpty()
                 ? send(job)
                 : through(
                         List.of(job.written(codec, "job")),
                         jobs -> send(jobs.get(0)),
-                        sent -> List.of(new EnqueueResult(sent.id(), sent.replayed(), sent.uniqueAction())));
+                        sent -> List.of(new EnqueueResult(sent.id(), sent.replayed(), sent.uniqueAction()))));
     }
 
     private CompletableFuture<Job> send(NewJob job) {
-        return encodings == null
-                ? sendAsItIs(job)
-                : Futures.then(encodings.jobs(List.of(job), codec, at -> "job"), encoded -> sendAsItIs(encoded.get(0)));
+        if (encodings == null) {
+            return sendAsItIs(job, deadline);
+        }
+        var ends = ends(deadline);
+        return Futures.then(
+                keyed(encodings.jobs(List.of(job), codec, at -> "job"), ends),
+                encoded -> sendAsItIs(encoded.get(0), left(ends)));
     }
 
-    private CompletableFuture<Job> sendAsItIs(NewJob job) {
+    private static long ends(Duration limit) {
+        return System.nanoTime() + Times.nanosOf(limit);
+    }
+
+    private static Duration left(long ends) {
+        return Duration.ofNanos(Math.max(0, ends - System.nanoTime()));
+    }
+
+    /** What may have to wait for a key, for no longer than its call may take. */
+    private static <A> CompletableFuture<A> keyed(CompletableFuture<A> coded, long ends) {
+        return Futures.within(
+                coded,
+                ends - System.nanoTime(),
+                () -> Errors.of(
+                        io.grpc.Status.DEADLINE_EXCEEDED.withDescription(
+                                "a key of the encodings has not come within the deadline of the call"),
+                        null,
+                        null));
+    }
+
+    /** The same within the limit of a call that begins now. */
+    <A> CompletableFuture<A> keyed(CompletableFuture<A> coded) {
+        return keyed(coded, ends(deadline));
+    }
+
+    private CompletableFuture<Job> sendAsItIs(NewJob job, Duration limit) {
         var request = EnqueueJobRequest.newBuilder()
                 .setJob(job.message(codec, "job", true))
                 .setPayloadFormat(JSON)
                 .build();
-        var call = told(List.of(request.getJob()), call(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed()));
+        var ends = ends(limit);
+        var call = told(
+                List.of(request.getJob()), calls.call(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed(), limit));
         if (encodings == null) {
             return Futures.map(
                     call,
@@ -112,22 +145,36 @@ public final class AsyncClient {
         }
         return Futures.then(
                 call,
-                answer -> encodings.read(
-                        answer.getJob(), codec, answer.getReplayed(), Unique.Action.of(answer.getUniqueAction())));
+                answer -> keyed(
+                        encodings.read(
+                                answer.getJob(),
+                                codec,
+                                answer.getReplayed(),
+                                Unique.Action.of(answer.getUniqueAction())),
+                        ends));
     }
 
     /** The job in what a call answers, decoded where there are encodings. */
     private <A> CompletableFuture<Job> read(CompletableFuture<A> call, Function<A, dev.jobqueue.v1.Job> job) {
-        return encodings == null
-                ? Futures.map(call, answer -> Job.of(job.apply(answer), codec))
-                : Futures.then(call, answer -> encodings.read(job.apply(answer), codec, false, null));
+        return read(call, job, deadline);
+    }
+
+    /** The same of a call that began now with this limit. */
+    private <A> CompletableFuture<Job> read(
+            CompletableFuture<A> call, Function<A, dev.jobqueue.v1.Job> job, Duration limit) {
+        if (encodings == null) {
+            return Futures.map(call, answer -> Job.of(job.apply(answer), codec));
+        }
+        var ends = ends(limit);
+        return Futures.then(call, answer -> keyed(encodings.read(job.apply(answer), codec, false, null), ends));
     }
 
     /** See {@link Client#enqueueMany}. */
     public CompletableFuture<List<EnqueueResult>> enqueueMany(Collection<NewJob> jobs) {
-        if (middleware.isEmpty() || jobs.isEmpty()) {
-            return sendMany(jobs);
-        }
+        return Futures.begun(() -> middleware.isEmpty() || jobs.isEmpty() ? sendMany(jobs) : throughAll(jobs));
+    }
+
+    private CompletableFuture<List<EnqueueResult>> throughAll(Collection<NewJob> jobs) {
         var written = new ArrayList<NewJob>(jobs.size());
         for (var each : jobs) {
             written.add(each.written(codec, "jobs[" + written.size() + "]"));
@@ -164,26 +211,32 @@ public final class AsyncClient {
     }
 
     private CompletableFuture<List<EnqueueResult>> sendMany(Collection<NewJob> jobs) {
-        return encodings == null
-                ? sendManyAsTheyAre(jobs)
-                : Futures.then(encodings.jobs(jobs, codec, at -> "jobs[" + at + "]"), this::sendManyAsTheyAre);
+        if (encodings == null) {
+            return sendManyAsTheyAre(jobs, deadline);
+        }
+        var ends = ends(deadline);
+        return Futures.then(
+                keyed(encodings.jobs(jobs, codec, at -> "jobs[" + at + "]"), ends),
+                encoded -> sendManyAsTheyAre(encoded, left(ends)));
     }
 
-    private CompletableFuture<List<EnqueueResult>> sendManyAsTheyAre(Collection<NewJob> jobs) {
+    /** Within this limit the first batch, each other one within that of a call. */
+    private CompletableFuture<List<EnqueueResult>> sendManyAsTheyAre(Collection<NewJob> jobs, Duration limit) {
         var messages = new ArrayList<dev.jobqueue.v1.NewJob>(jobs.size());
         // All first, so that one that can't be written leaves none of them enqueued.
         for (var each : jobs) {
             messages.add(each.message(codec, "jobs[" + messages.size() + "]", true));
         }
         var result = new CompletableFuture<List<EnqueueResult>>();
-        nextBatch(messages, new ArrayList<>(messages.size()), result);
+        nextBatch(messages, new ArrayList<>(messages.size()), result, limit);
         return result;
     }
 
     private void nextBatch(
             List<dev.jobqueue.v1.NewJob> jobs,
             List<EnqueueResult> done,
-            CompletableFuture<List<EnqueueResult>> result) {
+            CompletableFuture<List<EnqueueResult>> result,
+            Duration limit) {
         if (done.size() == jobs.size() || result.isDone()) {
             result.complete(List.copyOf(done));
             return;
@@ -192,7 +245,7 @@ public final class AsyncClient {
         // A batch of which each job has a key may be tried again.
         var keyed = batch.stream().noneMatch(job -> job.getIdempotencyKey().isEmpty());
         var request = BatchEnqueueJobsRequest.newBuilder().addAllJobs(batch).build();
-        var call = told(batch, call(JobQueueGrpc.getBatchEnqueueJobsMethod(), request, keyed));
+        var call = told(batch, calls.call(JobQueueGrpc.getBatchEnqueueJobsMethod(), request, keyed, limit));
         Futures.cancelWith(result, call);
         call.whenComplete((answer, error) -> {
             if (error != null) {
@@ -203,7 +256,7 @@ public final class AsyncClient {
             answer.getResultsList()
                     .forEach(each -> done.add(new EnqueueResult(
                             each.getId(), each.getReplayed(), Unique.Action.of(each.getUniqueAction()))));
-            nextBatch(jobs, done, result);
+            nextBatch(jobs, done, result, deadline);
         });
     }
 
@@ -249,14 +302,36 @@ public final class AsyncClient {
                                     .toList(),
                             answer.getNextPageToken()));
         }
+        var ends = ends(deadline);
         return Futures.then(call, answer -> {
-            var jobs = answer.getJobsList().stream()
+            var read = new CompletableFuture<Page>();
+            nextReads(answer, new ArrayList<>(answer.getJobsCount()), read);
+            return keyed(read, ends);
+        });
+    }
+
+    /** Decodes a page, so many at once: each may have a key of its own, for which a function of the program is asked. */
+    private void nextReads(ListJobsResponse answer, List<Job> read, CompletableFuture<Page> result) {
+        while (read.size() < answer.getJobsCount() && !result.isDone()) {
+            var end = Math.min(answer.getJobsCount(), read.size() + READ_AT_ONCE);
+            var jobs = answer.getJobsList().subList(read.size(), end).stream()
                     .map(each -> encodings.read(each, codec, false, null))
                     .toList();
-            return CompletableFuture.allOf(jobs.toArray(CompletableFuture[]::new))
-                    .thenApply(all ->
-                            new Page(jobs.stream().map(CompletableFuture::join).toList(), answer.getNextPageToken()));
-        });
+            var all = CompletableFuture.allOf(jobs.toArray(CompletableFuture[]::new));
+            if (!all.isDone()) {
+                all.whenComplete((done, error) -> {
+                    try {
+                        jobs.forEach(each -> read.add(each.join()));
+                        nextReads(answer, read, result);
+                    } catch (Throwable failure) {
+                        result.completeExceptionally(Endings.unwrapped(failure));
+                    }
+                });
+                return;
+            }
+            jobs.forEach(each -> read.add(each.join()));
+        }
+        result.complete(new Page(List.copyOf(read), answer.getNextPageToken()));
     }
 
     /** See {@link Client#cancel(String, String)}. */
@@ -311,7 +386,8 @@ public final class AsyncClient {
         // wait.
         var call = read(
                 calls.call(JobQueueGrpc.getWaitJobMethod(), request, true, wait.plus(deadline)),
-                WaitJobResponse::getJob);
+                WaitJobResponse::getJob,
+                wait.plus(deadline));
         Futures.cancelWith(result, call);
         call.whenComplete((job, error) -> {
             if (error != null) {

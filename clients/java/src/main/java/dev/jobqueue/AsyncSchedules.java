@@ -21,8 +21,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.function.Function;
 
 /**
- * The methods of {@link Schedules} without waiting: each answers a future, whose exception is a {@link JobQueueException}.
- * Cancelling the future cancels the call. Made by {@link AsyncClient#schedules}.
+ * The methods of {@link Schedules} without waiting: each answers a future, whose exception is a {@link JobQueueException}, or
+ * what else the method there throws. Cancelling the future cancels the call. Made by {@link AsyncClient#schedules}.
  */
 public final class AsyncSchedules {
     private static final PayloadFormat JSON = PayloadFormat.PAYLOAD_FORMAT_JSON;
@@ -40,7 +40,8 @@ public final class AsyncSchedules {
 
     /** See {@link Schedules#create(NewSchedule)}. */
     public CompletableFuture<Schedule> create(NewSchedule schedule) {
-        return Futures.then(template(schedule.name(), schedule.job()), job -> create(schedule, job));
+        return Futures.begun(
+                () -> Futures.then(template(schedule.name(), schedule.job()), job -> create(schedule, job)));
     }
 
     private CompletableFuture<Schedule> create(NewSchedule schedule, dev.jobqueue.v1.NewJob job) {
@@ -79,6 +80,10 @@ public final class AsyncSchedules {
 
     /** See {@link Schedules#update}. */
     public CompletableFuture<Schedule> update(String name, ScheduleChange change) {
+        return Futures.begun(() -> begun(name, change));
+    }
+
+    private CompletableFuture<Schedule> begun(String name, ScheduleChange change) {
         var job = change.job();
         if (job == null) {
             return update(name, change, null);
@@ -203,16 +208,16 @@ public final class AsyncSchedules {
             CompletableFuture<A> call, Function<A, dev.jobqueue.v1.Schedule> schedule) {
         return encodings == null
                 ? Futures.map(call, answer -> Schedule.of(schedule.apply(answer)))
-                : Futures.then(call, answer -> encodings.read(schedule.apply(answer)));
+                : Futures.then(call, answer -> client.keyed(encodings.read(schedule.apply(answer))));
     }
 
     /** The job of a schedule as it is sent. The same job has the same bytes, so that it is no change. */
     private CompletableFuture<dev.jobqueue.v1.NewJob> template(String name, NewJob job) {
         return encodings == null || job.keyed()
                 ? CompletableFuture.completedFuture(made(job))
-                : encodings
+                : client.keyed(encodings
                         .jobs(List.of(job), codec, at -> "schedule.job", "schedule " + name)
-                        .thenApply(encoded -> made(encoded.get(0)));
+                        .thenApply(encoded -> made(encoded.get(0))));
     }
 
     private dev.jobqueue.v1.NewJob made(NewJob job) {

@@ -108,6 +108,9 @@ public final class Client implements Enqueuer, AutoCloseable {
      * @return one for each job, in their order
      * @throws JobQueueException {@code enqueued()} has the jobs of the batches before, which are committed; the paths in
      *     {@code violations()} count from the first job of all
+     * @throws EncodingRequired a kind takes encrypted payloads alone, and this client does not encrypt
+     * @throws KeyUnknown the encodings have no primary key
+     * @throws IllegalArgumentException of a client with encodings: a payload makes its job unique
      */
     @Override
     public List<EnqueueResult> enqueueMany(Collection<NewJob> jobs) {

@@ -36,12 +36,13 @@ record Coding(Encodings encodings, boolean own, boolean required) {
      * @throws Snooze a key or an encoding is not here: it may come
      * @throws KeyUnknown the same, and it has not come for long
      * @throws EncodingUnknown the same of an encoding
+     * @throws Cancelled the job was told to stop while a key was waited for
      * @throws Exception what a function for keys throws
      */
     LeasedJob begin(LeasedJob job, JobContext context) throws Exception {
         try {
-            var sealer = waited(encodings.sealer());
-            var opened = own ? opened(job) : job;
+            var sealer = waited(encodings.sealer(), context);
+            var opened = own ? opened(job, context) : job;
             context.begun(opened, new Begun(this, sealer, job));
             return opened;
         } catch (Undecodable error) {
@@ -55,21 +56,33 @@ record Coding(Encodings encodings, boolean own, boolean required) {
         }
     }
 
-    private LeasedJob opened(LeasedJob job) throws Exception {
+    private LeasedJob opened(LeasedJob job, JobContext context) throws Exception {
         var message = job.message().toBuilder();
         if (!message.getPayloadJson().isEmpty() || required) {
             var place = Place.payload(message.getKind());
-            message.setPayloadJson(opened(message.getPayloadJson(), place, required));
+            message.setPayloadJson(waited(encodings.opened(message.getPayloadJson(), place, required), context));
         }
         if (!message.getCheckpoint().isEmpty()) {
             var place = Place.checkpoint(message.getKind(), message.getId());
-            message.setCheckpoint(opened(message.getCheckpoint(), place, false));
+            message.setCheckpoint(waited(encodings.opened(message.getCheckpoint(), place, false), context));
         }
         return new LeasedJob(message.build(), job.codec(), true);
     }
 
-    private ByteString opened(ByteString text, Place place, boolean encrypted) throws Exception {
-        return waited(encodings.opened(text, place, encrypted));
+    private ByteString opened(ByteString text, Place place) throws Exception {
+        return waited(encodings.opened(text, place, false));
+    }
+
+    /** The same for as long as the job is not told to stop, also where its handler is not interrupted. */
+    private static <A> A waited(CompletableFuture<A> future, JobContext context) throws Exception {
+        if (!future.isDone()) {
+            CompletableFuture.anyOf(future.handle((found, error) -> found), context.cancelled())
+                    .get();
+            if (!future.isDone()) {
+                context.throwIfCancelled();
+            }
+        }
+        return waited(future);
     }
 
     private static <A> A waited(CompletableFuture<A> future) throws Exception {
@@ -99,7 +112,7 @@ record Coding(Encodings encodings, boolean own, boolean required) {
 
     /** Decodes a checkpoint that an attempt left. For tests of users. */
     ByteString openCheckpoint(ByteString data, LeasedJob job) throws Exception {
-        return own ? opened(data, Place.checkpoint(job.kind(), job.id()), false) : data;
+        return own ? opened(data, Place.checkpoint(job.kind(), job.id())) : data;
     }
 
     /** Decodes what came of an attempt. For tests of users. */
@@ -109,10 +122,10 @@ record Coding(Encodings encodings, boolean own, boolean required) {
         }
         var success = outcome.getSuccess().toBuilder();
         if (own && success.hasOutputJson()) {
-            success.setOutputJson(opened(success.getOutputJson(), Place.output(job.kind(), job.id()), false));
+            success.setOutputJson(opened(success.getOutputJson(), Place.output(job.kind(), job.id())));
         }
         for (var each : success.getFollowUpsBuilderList()) {
-            each.setPayloadJson(opened(each.getPayloadJson(), Place.payload(each.getKind()), false));
+            each.setPayloadJson(opened(each.getPayloadJson(), Place.payload(each.getKind())));
         }
         return outcome.toBuilder().setSuccess(success).build();
     }

@@ -110,7 +110,7 @@ public final class Encodings {
     }
 
     /**
-     * Jobs to enqueue, with their payloads encoded, but for those of kinds that never are.
+     * Jobs to enqueue, with their payloads as they are now, encoded, but for those of kinds that never are.
      *
      * @param path where each stands in the request
      * @return fails with what {@link #sealed} throws, and with {@link KeyUnknown}
@@ -122,9 +122,18 @@ public final class Encodings {
     /** The same; keyedBy stands for the idempotency key of those without one, null for none. */
     CompletableFuture<List<NewJob>> jobs(
             Collection<NewJob> jobs, Codec codec, IntFunction<String> path, String keyedBy) {
-        return sealer().thenApply(sealer -> {
-            var sealed = new ArrayList<NewJob>(jobs.size());
+        // A key may come late, and the caller goes on with what it has given.
+        var written = new ArrayList<NewJob>(jobs.size());
+        try {
             for (var each : jobs) {
+                written.add(each.written(codec, path.apply(written.size())));
+            }
+        } catch (Throwable error) {
+            return CompletableFuture.failedFuture(error);
+        }
+        return sealer().thenApply(sealer -> {
+            var sealed = new ArrayList<NewJob>(written.size());
+            for (var each : written) {
                 sealed.add(sealed(sealer, each, codec, path.apply(sealed.size()), keyedBy));
             }
             return sealed;

@@ -45,19 +45,23 @@ final class Endings {
         try {
             text = Json.encode(output, context.codec());
         } catch (Exception error) {
-            return failed("OutputError", "the handler's output can't be written as JSON: " + words(error));
+            // A codec's words may have the value, which may be one to encrypt.
+            var why = context.codec() == NoCodec.INSTANCE
+                    ? words(error)
+                    : error.getClass().getName();
+            return failed("OutputError", "the handler's output can't be written as JSON: " + why);
         }
+        var coded = context.begun();
+        if (coded != null && text != null) {
+            text = coded.output(text);
+        }
+        // As it is sent: it may have been compressed.
         if (isTooLong(text)) {
             return tooLong(text);
         }
         var following = context.takeFollowUps();
-        var coded = context.begun();
         if (coded != null) {
             following = coded.followUps(following);
-            text = text == null ? null : coded.output(text);
-            if (isTooLong(text)) {
-                return tooLong(text);
-            }
         }
         if (text == null && following.isEmpty()) {
             return null;

@@ -3,7 +3,9 @@ package dev.jobqueue;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
+import java.util.function.Supplier;
 
 /** What {@link CompletableFuture} lacks: cancelling that reaches the call, and waiting that throws what it failed with. */
 final class Futures {
@@ -37,6 +39,36 @@ final class Futures {
                 });
             } catch (Throwable failure) {
                 result.completeExceptionally(failure);
+            }
+        });
+        return result;
+    }
+
+    /** What a function begins; what it throws by itself is what the future failed with. */
+    static <A> CompletableFuture<A> begun(Supplier<CompletableFuture<A>> function) {
+        try {
+            return function.get();
+        } catch (Throwable error) {
+            return CompletableFuture.failedFuture(error);
+        }
+    }
+
+    /** The same, which fails so where it takes longer; cancelling it cancels the source. */
+    static <A> CompletableFuture<A> within(CompletableFuture<A> source, long nanos, Supplier<Throwable> late) {
+        if (source.isDone()) {
+            return source;
+        }
+        var result = new CompletableFuture<A>();
+        cancelWith(result, source);
+        var clock = new CompletableFuture<Void>().completeOnTimeout(null, Math.max(0, nanos), TimeUnit.NANOSECONDS);
+        // Not in the thread of all clocks: what waits for it may be slow.
+        clock.thenRunAsync(() -> result.completeExceptionally(late.get()));
+        result.whenComplete((value, error) -> clock.cancel(false));
+        source.whenComplete((value, error) -> {
+            if (error == null) {
+                result.complete(value);
+            } else {
+                result.completeExceptionally(Endings.unwrapped(error));
             }
         });
         return result;

@@ -4,6 +4,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
+import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.function.LongSupplier;
@@ -15,10 +16,15 @@ final class Keys {
     // So long a key of a function is kept, and so long that it has none.
     private static final long KEPT = TimeUnit.SECONDS.toNanos(300);
     private static final long MISSING = TimeUnit.SECONDS.toNanos(15);
+    /** So long a function may take. */
+    static final long ANSWERS = TimeUnit.SECONDS.toNanos(30);
     // So many of them are kept: names come from who enqueues.
     private static final int MOST_KEPT = 256;
     /** What a function is asked for. */
-    private static final Pattern NAME = Pattern.compile("[\\w.:/-]{1,255}", Pattern.UNICODE_CHARACTER_CLASS);
+    private static final Pattern NAME = Pattern.compile("[\\p{L}\\p{N}_.:/-]{1,255}");
+
+    /** Where those go on that wait for one answer. */
+    private static final Executor THREADS = Threads.perTask();
 
     /** What was answered, null for none, and until when it is kept. */
     private record Kept(byte[] key, long until) {}
@@ -28,13 +34,16 @@ final class Keys {
 
     private final Function<String, CompletionStage<byte[]>> ask;
     private final LongSupplier nanos;
+    private final long limit;
     private final Map<String, Kept> kept = new HashMap<>();
     private final Map<String, CompletableFuture<byte[]>> asking = new HashMap<>();
 
-    private Keys(Map<String, byte[]> map, Function<String, CompletionStage<byte[]>> ask, LongSupplier nanos) {
+    private Keys(
+            Map<String, byte[]> map, Function<String, CompletionStage<byte[]>> ask, LongSupplier nanos, long limit) {
         this.map = map;
         this.ask = ask;
         this.nanos = nanos;
+        this.limit = limit;
     }
 
     /**
@@ -49,12 +58,12 @@ final class Keys {
             }
             checked(name, key);
         });
-        return new Keys(map, null, System::nanoTime);
+        return new Keys(map, null, System::nanoTime, ANSWERS);
     }
 
-    /** Those of a function, with this clock. */
-    static Keys asking(Function<String, CompletionStage<byte[]>> ask, LongSupplier nanos) {
-        return new Keys(null, ask, nanos);
+    /** Those of a function, with this clock; it may take so many nanoseconds. */
+    static Keys asking(Function<String, CompletionStage<byte[]>> ask, LongSupplier nanos, long limit) {
+        return new Keys(null, ask, nanos, limit);
     }
 
     static boolean isName(String name) {
@@ -71,7 +80,8 @@ final class Keys {
      * key, after 15 seconds.
      *
      * @return fails with {@link KeyUnknown} where there is none, or where it is no name for which a function is asked; with
-     *     an IllegalArgumentException where it does not have 32 bytes
+     *     an IllegalArgumentException where it does not have 32 bytes; with an IllegalStateException where the function has
+     *     not answered within 30 s
      */
     CompletableFuture<byte[]> get(String name) {
         try {
@@ -89,8 +99,7 @@ final class Keys {
                 }
                 var other = asking.get(name);
                 if (other != null) {
-                    // One that waits no longer must not end it for the others.
-                    return other.copy();
+                    return waiting(other);
                 }
                 begun = new CompletableFuture<>();
                 asking.put(name, begun);
@@ -111,8 +120,29 @@ final class Keys {
         if (stage == null) {
             stage = CompletableFuture.completedFuture(null);
         }
-        stage.whenComplete((key, error) -> answered(name, begun, key, error == null ? null : Endings.unwrapped(error)));
-        return begun.copy();
+        var answer = new CompletableFuture<byte[]>();
+        stage.whenComplete((key, error) -> {
+            if (error == null) {
+                answer.complete(key);
+            } else {
+                answer.completeExceptionally(error);
+            }
+        });
+        // One that never answers must not be waited for by all that come.
+        Futures.within(answer, limit, () -> late(name))
+                .whenComplete(
+                        (key, error) -> answered(name, begun, key, error == null ? null : Endings.unwrapped(error)));
+        return waiting(begun);
+    }
+
+    private IllegalStateException late(String name) {
+        return new IllegalStateException("the function for keys has not answered '%s' within %d s"
+                .formatted(name, TimeUnit.NANOSECONDS.toSeconds(limit)));
+    }
+
+    /** One that waits no longer must not end it for the others, and one that is slow with it must hold up none. */
+    private static CompletableFuture<byte[]> waiting(CompletableFuture<byte[]> begun) {
+        return begun.isDone() ? begun.copy() : begun.thenApplyAsync(key -> key, THREADS);
     }
 
     private void answered(String name, CompletableFuture<byte[]> begun, byte[] key, Throwable error) {
@@ -124,7 +154,7 @@ final class Keys {
             failure = wrong;
         }
         synchronized (this) {
-            asking.remove(name);
+            asking.remove(name, begun);
             if (failure == null) {
                 keep(name, found);
             }

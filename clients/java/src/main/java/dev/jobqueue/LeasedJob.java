@@ -75,15 +75,22 @@ public final class LeasedJob {
         }
         try {
             return codec.read(message.getPayloadJson().toByteArray(), type);
+        } catch (Codec.Mismatch mismatch) {
+            throw unfit(type, mismatch.getMessage(), mismatch);
         } catch (Exception error) {
             if (codec == NoCodec.INSTANCE) {
                 throw (IllegalStateException) error;
             }
-            throw new Discard(new IllegalArgumentException(
-                    "the payload of the %s job does not fit %s: %s"
-                            .formatted(kind(), type.getTypeName(), error.getMessage()),
-                    error));
+            throw unfit(type, error.getClass().getName(), error);
         }
+    }
+
+    /** Where it was thrown is told, and not its words or causes: they may have the value, which may have been encrypted. */
+    private Discard unfit(Type type, String why, Exception thrown) {
+        var error = new IllegalArgumentException(
+                "the payload of the %s job does not fit %s: %s".formatted(kind(), type.getTypeName(), why));
+        error.setStackTrace(thrown.getStackTrace());
+        return new Discard(error);
     }
 
     /** After how many failures the job ends as FAILED_PERMANENT. */

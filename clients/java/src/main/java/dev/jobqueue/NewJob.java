@@ -137,6 +137,21 @@ public final class NewJob {
         return new NewJob(message, encoded, idempotent, rule);
     }
 
+    /** Whether both say the same, with equal payloads. */
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof NewJob job
+                && message.equals(job.message)
+                && Objects.equals(payload, job.payload)
+                && idempotent == job.idempotent
+                && rule == job.rule;
+    }
+
+    @Override
+    public int hashCode() {
+        return Objects.hash(message, payload, idempotent, rule);
+    }
+
     boolean isUniqueByPayload() {
         return message.hasUnique() && message.getUnique().getKey().isEmpty();
     }
@@ -148,7 +163,9 @@ public final class NewJob {
     /** The same with its payload written: it is sent as it is now. */
     NewJob written(Codec codec, String path) {
         var text = text(codec, path);
-        return new NewJob(message, text == null ? null : new Json(text), idempotent, rule);
+        return payload == null || payload instanceof Json
+                ? this
+                : new NewJob(message, text == null ? null : new Json(text), idempotent, rule);
     }
 
     /** As it is sent, of one that was written. */

@@ -90,12 +90,17 @@ final class Operations {
         var call = client.callWithin(WAIT, request, wait);
         Futures.cancelWith(result, call);
         call.whenComplete((answer, error) -> {
-            if (error != null) {
-                result.completeExceptionally(error);
-            } else if (answer.getDone() || System.nanoTime() - ends >= 0) {
-                result.complete(Operation.of(answer));
-            } else if (!result.isDone()) {
-                waitAgain(name, ends, result);
+            try {
+                if (error != null) {
+                    result.completeExceptionally(error);
+                } else if (answer.getDone() || System.nanoTime() - ends >= 0) {
+                    result.complete(Operation.of(answer));
+                } else if (!result.isDone()) {
+                    waitAgain(name, ends, result);
+                }
+            } catch (Throwable failure) {
+                // An answer that can't be read must not leave the caller waiting.
+                result.completeExceptionally(failure);
             }
         });
     }

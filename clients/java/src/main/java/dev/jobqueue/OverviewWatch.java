@@ -52,13 +52,14 @@ public final class OverviewWatch implements Iterator<Overview>, Iterable<Overvie
         return this;
     }
 
-    /** Waits for the next overview. False: the watch was closed. */
+    /** Waits for the next overview. False: the watch or the client was closed. */
     @Override
     public boolean hasNext() {
         while (next == null) {
             Reader stream;
             synchronized (lock) {
-                if (closed) {
+                // A client that was closed opens no stream again.
+                if (closed || channel.isShutdown()) {
                     return false;
                 }
                 if (reader == null) {
@@ -113,7 +114,7 @@ public final class OverviewWatch implements Iterator<Overview>, Iterable<Overvie
     /** Waits before another stream, or throws where another one is of no use, or it took too long. */
     private void pause(JobQueueException failure) {
         synchronized (lock) {
-            if (closed) {
+            if (closed || channel.isShutdown()) {
                 return;
             }
             var wait = Watch.isCut(failure) ? waits.next() : Calls.pauseAfter(failure, waits);

@@ -30,6 +30,9 @@ public final class Schedules {
      *     would be right; or the job has a time or an idempotency key, which are the tick's
      * @throws JobQueueException.KindUnknown the kind of the job is not declared
      * @throws JobQueueException.PayloadInvalid the payload of the job does not satisfy the kind's schema
+     * @throws EncodingRequired the kind of the job takes encrypted payloads alone, and this client does not encrypt
+     * @throws KeyUnknown the encodings have no primary key
+     * @throws IllegalArgumentException of a client with encodings: its payload makes the job unique
      * @throws JobQueueException.SchedulesFull the namespace has as many as it may have
      */
     public Schedule create(NewSchedule schedule) {
@@ -63,6 +66,10 @@ public final class Schedules {
      * @throws JobQueueException.InvalidRequest a field is malformed, or nothing is to be changed
      * @throws JobQueueException.KindUnknown the kind of the job is not declared
      * @throws JobQueueException.PayloadInvalid the payload of the job does not satisfy the kind's schema
+     * @throws EncodingRequired the kind of the job takes encrypted payloads alone, and this client does not encrypt
+     * @throws KeyUnknown the encodings have no primary key
+     * @throws IllegalArgumentException of a client with encodings: its payload makes the job unique
+     * @throws Encoded the job's payload is that of a schedule that was read, and was not decoded
      */
     public Schedule update(String name, ScheduleChange change) {
         return Futures.await(async.update(name, change));

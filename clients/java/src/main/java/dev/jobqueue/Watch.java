@@ -145,6 +145,9 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
         while (true) {
             try {
                 if (reader == null) {
+                    if (channel.isShutdown()) {
+                        throw Errors.unavailable("the client was closed");
+                    }
                     reader = new Reader(
                             filter.request().toBuilder().setResumeToken(token).build());
                 }
@@ -178,7 +181,8 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
             return;
         }
         var wait = isCut(failure) ? waits.next() : Calls.pauseAfter(failure, waits);
-        if (wait < 0) {
+        // A client that was closed opens no stream again.
+        if (wait < 0 || channel.isShutdown()) {
             throw failure;
         }
         if (!away) {

@@ -1,10 +1,14 @@
 package dev.jobqueue;
 
 import com.github.luben.zstd.Zstd;
-import com.github.luben.zstd.ZstdException;
+import java.util.Arrays;
 
 /** The library zstd-jni. Loaded where it is used. */
 final class ZstdJni {
+    private static final byte[] MAGIC = {0x28, (byte) 0xb5, 0x2f, (byte) 0xfd};
+    /** With the magic, two bytes of a header and the head of a block. */
+    private static final int SHORTEST = 9;
+
     private static final int[] DICTIONARY_BYTES = {0, 1, 2, 4};
     private static final int[] LENGTH_BYTES = {0, 2, 4, 8};
 
@@ -27,6 +31,10 @@ final class ZstdJni {
      */
     static byte[] decompress(byte[] data, int most) {
         try {
+            // The library reads frames of its older forms too, which have another header.
+            if (data.length < SHORTEST || !Arrays.equals(data, 0, MAGIC.length, MAGIC, 0, MAGIC.length)) {
+                throw new Undecodable("zstd: it is no frame");
+            }
             var size = Zstd.getFrameContentSize(data);
             if (size <= 0 || size > most) {
                 throw new Undecodable(
@@ -42,7 +50,9 @@ final class ZstdJni {
                 throw new Undecodable("zstd: its content is not as long as it says");
             }
             return content;
-        } catch (ZstdException error) {
+        } catch (Undecodable error) {
+            throw error;
+        } catch (RuntimeException error) {
             throw new Undecodable("zstd: " + error.getMessage());
         }
     }

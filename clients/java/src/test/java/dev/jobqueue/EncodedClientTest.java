@@ -1,8 +1,10 @@
 package dev.jobqueue;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
@@ -12,6 +14,7 @@ import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.ClientInterceptor;
 import io.grpc.MethodDescriptor;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -122,6 +125,70 @@ class EncodedClientTest {
     }
 
     @Test
+    void aKeyThatDoesNotComeIsWaitedForWithinTheDeadlineOfTheCall() {
+        var encodings = Encodings.of(AesGcm.askingAsync(name -> new CompletableFuture<>(), "a"));
+        var schedule = NewSchedule.of("s", ScheduleSpec.every(Duration.ofHours(1)), NewJob.of("mail", Json.of("1")));
+        try (var client =
+                client().encodings(encodings).deadline(Duration.ofMillis(50)).build()) {
+            for (var call : CALLS) {
+                assertThrows(JobQueueException.DeadlineExceeded.class, () -> call.accept(client));
+            }
+            assertThrows(JobQueueException.DeadlineExceeded.class, () -> client.schedules()
+                    .create(schedule));
+        }
+        assertEquals(List.of(), calls);
+    }
+
+    @Test
+    void whatCantBeSentFailsTheFutureAndIsNotThrown() {
+        var required = JobKind.define("required", Map.class)
+                .encodings(Encodings.Rule.REQUIRED)
+                .build()
+                .job(MAIL)
+                .build();
+        var unwritable = NewJob.of("mail", new Object());
+        var timed = NewJob.builder("mail").delay(Duration.ofSeconds(1)).build();
+        var keyed = NewJob.builder("mail").idempotencyKey("k").build();
+        var spec = ScheduleSpec.every(Duration.ofHours(1));
+        for (var around : List.of(List.<Middleware>of(), List.<Middleware>of(new Middleware() {}))) {
+            for (var packs : List.of(false, true)) {
+                var builder = client().middleware(around);
+                if (packs) {
+                    builder.encodings(Encodings.of(new Zstd()));
+                }
+                try (var client = builder.build()) {
+                    var async = client.async();
+                    for (var job : List.of(required, unwritable)) {
+                        assertTrue(async.enqueue(job).isCompletedExceptionally());
+                        assertTrue(async.enqueueMany(List.of(job)).isCompletedExceptionally());
+                    }
+                    for (var job : List.of(required, unwritable, timed, keyed)) {
+                        assertTrue(async.schedules()
+                                .create(NewSchedule.of("s", spec, job))
+                                .isCompletedExceptionally());
+                        assertTrue(async.schedules()
+                                .update("s", ScheduleChange.NONE.withJob(job))
+                                .isCompletedExceptionally());
+                    }
+                }
+            }
+        }
+        assertEquals(List.of(), calls);
+    }
+
+    @Test
+    void aWatchOfAClientThatIsClosedEnds() {
+        var client = client().build();
+        client.close();
+        assertTimeoutPreemptively(Duration.ofSeconds(10), () -> {
+            assertFalse(client.watchOverview().hasNext());
+            assertThrows(
+                    JobQueueException.class,
+                    () -> client.watch(WatchFilter.builder().ids("1").build()).hasNext());
+        });
+    }
+
+    @Test
     void whatCantBeWrittenIsNamedByItsPlaceWithEncodingsToo() {
         try (var client = Client.builder("127.0.0.1:1")
                 .encodings(Encodings.of(new Zstd()))
@@ -197,6 +264,60 @@ class EncodedClientTest {
                 Coding.of(Encodings.of(AesGcm.askingAsync(name -> CompletableFuture.failedFuture(away), "a")), null);
         var job = leased(ByteString.copyFromUtf8("1"), 1);
         assertEquals(away, assertThrows(IllegalStateException.class, () -> coding.begin(job, context(job))));
+    }
+
+    @Test
+    void aJobThatIsToldToStopWaitsForNoKey() throws Exception {
+        var asked = new CompletableFuture<String>();
+        var encodings = Encodings.of(AesGcm.askingAsync(
+                name -> {
+                    asked.complete(name);
+                    return new CompletableFuture<>();
+                },
+                "a"));
+        var job = leased(ByteString.copyFromUtf8("1"), 1);
+        var context = context(job);
+        asked.thenRunAsync(() -> context.tell(new Stop(Stop.Reason.SHUTDOWN, "the worker shuts down")));
+        assertTimeoutPreemptively(
+                Duration.ofSeconds(10),
+                () -> assertThrows(
+                        Cancelled.class, () -> Coding.of(encodings, null).begin(job, context)));
+    }
+
+    @Test
+    void whatACodecSaysOfAValueIsNotSent() {
+        var talking = Codec.of(
+                value -> {
+                    throw new IllegalArgumentException("not " + value, new IllegalStateException("" + value));
+                },
+                (json, type) -> {
+                    var text = new String(json, java.nio.charset.StandardCharsets.UTF_8);
+                    throw new IllegalArgumentException("not " + text, new IllegalStateException(text));
+                });
+        var message =
+                leased(ByteString.copyFromUtf8("\"" + Own.SECRET + "\""), 1).message();
+        for (var codec : List.of(talking, Codecs.jackson())) {
+            var job = new LeasedJob(message, codec);
+            var thrown = assertThrows(Discard.class, () -> job.payload(Integer.class));
+            var failure = Endings.ofThrown(thrown, null).getFailure();
+            assertTrue(failure.getPermanent());
+            assertTrue(failure.getError().contains("does not fit java.lang.Integer"), failure.getError());
+            assertFalse(failure.toString().contains(Own.SECRET), failure.toString());
+        }
+        var failure = Endings.ofResult(Own.SECRET, context(new LeasedJob(message, talking)))
+                .getFailure();
+        assertEquals(
+                "the handler's output can't be written as JSON: java.lang.IllegalArgumentException",
+                failure.getError());
+    }
+
+    @Test
+    void anOutputIsAsLongAsWhatIsSentOfIt() throws Exception {
+        var coding = Coding.of(Encodings.of(new Zstd()), null);
+        var job = leased(ByteString.copyFromUtf8("1"), 1);
+        var context = context(job);
+        coding.begin(job, context);
+        assertTrue(Endings.ofResult("x".repeat(2_000_000), context).hasSuccess());
     }
 
     @Test

@@ -188,6 +188,25 @@ class EncodingsTest {
     }
 
     @Test
+    void whatIsNoFrameOfThisFormIsUndecodable() {
+        var zstd = new Zstd();
+        for (var each : new byte[][] {
+            {},
+            {0x28},
+            {0x28, (byte) 0xb5, 0x2f, (byte) 0xfd},
+            {0x28, (byte) 0xb5, 0x2f, (byte) 0xfd, 0x20, 0, 1, 0, 0},
+            {0x28, (byte) 0xb5, 0x2f, (byte) 0xfd, 0x20, 1, 1, 0, 0},
+            // Of older forms, and one that a reader passes over.
+            {0x27, (byte) 0xb5, 0x2f, (byte) 0xfd, 0x20, 1, 9, 0, 0, 'A'},
+            {0x25, (byte) 0xb5, 0x2f, (byte) 0xfd, 0x20, 1, 9, 0, 0, 'A'},
+            {0x1e, (byte) 0xb5, 0x2f, (byte) 0xfd, (byte) 0xc0, 0, 0},
+            {0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 'A'},
+        }) {
+            assertThrows(Undecodable.class, () -> zstd.decode(each, null, null));
+        }
+    }
+
+    @Test
     void eachEnvelopeThatAKeyDecryptsIsReadAlsoWhereAnotherOneIsThePrimary() throws Exception {
         var old = Encodings.of(aes());
         var next = Encodings.of(AesGcm.of(Map.of("a", KEY, "b", NEXT), "b"));
@@ -220,6 +239,73 @@ class EncodingsTest {
     }
 
     @Test
+    void aFunctionThatNeverAnswersIsAskedAgain() throws Exception {
+        var asked = new ArrayList<String>();
+        var answers = new ArrayList<>(List.of(new CompletableFuture<byte[]>(), CompletableFuture.completedFuture(KEY)));
+        var keys = Keys.asking(
+                name -> {
+                    asked.add(name);
+                    return answers.remove(0);
+                },
+                System::nanoTime,
+                TimeUnit.MILLISECONDS.toNanos(10));
+        assertTrue(said(IllegalStateException.class, () -> got(keys.get("a"))).contains("has not answered 'a' within"));
+        assertArrayEquals(KEY, got(keys.get("a")));
+        assertEquals(List.of("a", "a"), asked);
+    }
+
+    @Test
+    void whatOneThatWaitsForAKeyDoesWithItHoldsUpNoOther() throws Exception {
+        var answer = new CompletableFuture<byte[]>();
+        var keys = Keys.asking(name -> answer, System::nanoTime, Keys.ANSWERS);
+        var going = new CountDownLatch(1);
+        var slow = IntStream.range(0, 3)
+                .mapToObj(each -> keys.get("a").thenAccept(key -> {
+                    try {
+                        going.await(50, TimeUnit.SECONDS);
+                    } catch (InterruptedException error) {
+                        throw new IllegalStateException(error);
+                    }
+                }))
+                .toList();
+        var others = IntStream.range(0, 3).mapToObj(each -> keys.get("a")).toList();
+        answer.complete(KEY);
+        for (var each : others) {
+            assertArrayEquals(KEY, got(each));
+        }
+        assertTrue(slow.stream().noneMatch(CompletableFuture::isDone));
+        going.countDown();
+    }
+
+    @Test
+    void whatIsChangedAfterTheCallIsSentAsItWas() throws Exception {
+        var key = new CompletableFuture<byte[]>();
+        var encodings = Encodings.of(AesGcm.askingAsync(name -> key, "a"));
+        var payload = new HashMap<>(Map.of("a", 1));
+        var jobs = new ArrayList<>(List.of(NewJob.of("mail", payload)));
+        var sealing = encodings.jobs(jobs, Codecs.jackson(), at -> "job");
+        payload.put("a", 2);
+        jobs.clear();
+        key.complete(KEY);
+        var text = got(sealing).get(0).message().getPayloadJson();
+        assertEquals(text("{\"a\":1}"), opened(encodings, text));
+    }
+
+    @Test
+    void twoJobsThatSayTheSameAreEqual() {
+        var one = NewJob.of("mail", Json.of("1"));
+        assertEquals(one, NewJob.of("mail", Json.of("1")));
+        assertEquals(one.hashCode(), NewJob.of("mail", Json.of("1")).hashCode());
+        for (var other : List.of(
+                NewJob.of("mail", Json.of("2")),
+                NewJob.of("other", Json.of("1")),
+                one.toBuilder().idempotent().build(),
+                one.ruled(Encodings.Rule.NEVER))) {
+            assertNotEquals(one, other);
+        }
+    }
+
+    @Test
     void aKeyIsAskedForAgainAfterFiveMinutesAndOneThatIsMissingAfterFifteenSeconds() throws Exception {
         var asked = new ArrayList<String>();
         var known = new HashMap<>(Map.of("a", KEY));
@@ -229,7 +315,8 @@ class EncodingsTest {
                     asked.add(name);
                     return CompletableFuture.completedFuture(known.get(name));
                 },
-                now::get);
+                now::get,
+                Keys.ANSWERS);
         assertArrayEquals(KEY, got(keys.get("a")));
         assertThrows(KeyUnknown.class, () -> got(keys.get("b")));
         known.put("b", NEXT);
@@ -275,8 +362,9 @@ class EncodingsTest {
                     asked.add(name);
                     return name.equals("a") ? CompletableFuture.completedFuture(KEY) : null;
                 },
-                System::nanoTime);
-        for (var name : List.of("", "a b", "a\n", "\0", "../\\", "a".repeat(256), "%2e", "a'")) {
+                System::nanoTime,
+                Keys.ANSWERS);
+        for (var name : List.of("", "a b", "a\n", "\0", "../\\", "a".repeat(256), "%2e", "a'", "a\u0301")) {
             assertThrows(KeyUnknown.class, () -> got(keys.get(name)));
         }
         assertEquals(List.of(), asked);
@@ -300,7 +388,7 @@ class EncodingsTest {
         var away = new IllegalStateException("the key service is away");
         var answers = new ArrayList<>(List.of(CompletableFuture.<byte[]>failedFuture(away)));
         answers.add(CompletableFuture.completedFuture(KEY));
-        var keys = Keys.asking(name -> answers.remove(0), System::nanoTime);
+        var keys = Keys.asking(name -> answers.remove(0), System::nanoTime, Keys.ANSWERS);
         assertSame(away, assertThrows(IllegalStateException.class, () -> got(keys.get("a"))));
         assertArrayEquals(KEY, got(keys.get("a")));
         var thrown = Encodings.of(AesGcm.askingAsync(
