@@ -90,20 +90,22 @@ type Rate struct {
 
 // QueueChange is what to change of a queue.
 type QueueChange struct {
-	// KeyPolicy is the new policy. An empty one: keys limit nothing any longer. nil: it stays, but for what Fields names.
+	// KeyPolicy is the new policy. An empty one: keys limit nothing any longer. nil: it stays.
 	KeyPolicy *KeyPolicy
-	// Fields are those of the policy that are changed, as the contract calls them, such as `max_running`. Empty: all.
+	// Fields are those of the policy that are changed, as the contract calls them, such as `max_running`. Empty: all. Without
+	// a KeyPolicy they change nothing.
 	Fields []string
 	// MaxWaiting is how many of its jobs may wait before enqueues are refused, 1..1000000. 0: any number. nil: as it is.
 	MaxWaiting *int
-	// Limits are what it allows of all its jobs together. Empty ones: anything. nil: they stay, but for what LimitFields names.
+	// Limits are what it allows of all its jobs together. Empty ones: anything. nil: they stay.
 	Limits *Limits
-	// LimitFields are those of Limits that are changed, as the contract calls them, such as `rate`. Empty: all.
+	// LimitFields are those of Limits that are changed, as the contract calls them, such as `rate`. Empty: all. Without Limits
+	// they change nothing.
 	LimitFields []string
-	// Retention is how long its jobs can be read after their end. An empty one: as those of every queue. nil: it stays, but
-	// for what RetentionFields names.
+	// Retention is how long its jobs can be read after their end. An empty one: as those of every queue. nil: it stays.
 	Retention *Retention
 	// RetentionFields are those of Retention that are changed, as the contract calls them, such as `succeeded`. Empty: all.
+	// Without a Retention they change nothing.
 	RetentionFields []string
 	// Etag is [Queue.Etag]: the queue is changed only if it still has it. Empty: whatever was changed since.
 	Etag string
@@ -227,13 +229,13 @@ func (c *Client) ResumeQueue(ctx context.Context, name string) (*Queue, error) {
 // ErrQueueNotFound: no job was ever enqueued in it. ErrEtagMismatch: it was changed since its Etag was read.
 func (c *Client) UpdateQueue(ctx context.Context, name string, change QueueChange) (*Queue, error) {
 	queue, mask := &pb.Queue{Name: name, Etag: change.Etag}, &fieldmaskpb.FieldMask{}
-	for _, field := range change.Fields {
-		mask.Paths = append(mask.Paths, "key_policy."+field)
-	}
 	if change.KeyPolicy != nil {
 		var err error
 		if queue.KeyPolicy, err = keyPolicyMessage(change.KeyPolicy); err != nil {
 			return nil, err
+		}
+		for _, field := range change.Fields {
+			mask.Paths = append(mask.Paths, "key_policy."+field)
 		}
 		if len(change.Fields) == 0 {
 			mask.Paths = append(mask.Paths, "key_policy")
@@ -243,20 +245,20 @@ func (c *Client) UpdateQueue(ctx context.Context, name string, change QueueChang
 		queue.MaxWaiting = whole(*change.MaxWaiting)
 		mask.Paths = append(mask.Paths, "max_waiting")
 	}
-	for _, field := range change.LimitFields {
-		mask.Paths = append(mask.Paths, "limits."+field)
-	}
 	if change.Limits != nil {
 		queue.Limits = limitsMessage(change.Limits)
+		for _, field := range change.LimitFields {
+			mask.Paths = append(mask.Paths, "limits."+field)
+		}
 		if len(change.LimitFields) == 0 {
 			mask.Paths = append(mask.Paths, "limits")
 		}
 	}
-	for _, field := range change.RetentionFields {
-		mask.Paths = append(mask.Paths, "retention."+field)
-	}
 	if change.Retention != nil {
 		queue.Retention = retentionMessage(change.Retention)
+		for _, field := range change.RetentionFields {
+			mask.Paths = append(mask.Paths, "retention."+field)
+		}
 		if len(change.RetentionFields) == 0 {
 			mask.Paths = append(mask.Paths, "retention")
 		}

@@ -426,11 +426,16 @@ func TestAQueueIsChangedWithItsEtag(t *testing.T) {
 		!queue.KeyPolicy.RequireKey || *queue.KeyPolicy.Rate != (jobqueue.Rate{Count: 10, Period: time.Minute, Burst: 3, MostInAPeriod: 15}) {
 		t.Errorf("%+v %v", queue, err)
 	}
-	queue, err = client.UpdateQueue(ctx, "q", jobqueue.QueueChange{Fields: []string{"rate", "max_running"}})
+	part := []string{"rate", "max_running"}
+	if _, err = client.UpdateQueue(ctx, "q", jobqueue.QueueChange{KeyPolicy: &jobqueue.KeyPolicy{}, Fields: part}); err != nil {
+		t.Error(err)
+	}
+	// Fields of nothing change nothing.
+	queue, err = client.UpdateQueue(ctx, "q", jobqueue.QueueChange{Fields: part})
 	if err != nil || queue.KeyPolicy != nil {
 		t.Errorf("%+v %v", queue, err)
 	}
-	if want := [][]string{{"key_policy"}, {"key_policy.rate", "key_policy.max_running"}}; !reflect.DeepEqual(masks, want) {
+	if want := [][]string{{"key_policy"}, {"key_policy.rate", "key_policy.max_running"}, nil}; !reflect.DeepEqual(masks, want) {
 		t.Error(masks)
 	}
 	if _, err = client.UpdateQueue(ctx, "q", jobqueue.QueueChange{Etag: "old"}); !errors.Is(err, jobqueue.ErrEtagMismatch) {
@@ -506,13 +511,14 @@ func TestWhatAQueueAllowsOfAllItsJobsIsChangedAsAWholeOrInPart(t *testing.T) {
 	for _, change := range []jobqueue.QueueChange{
 		{Limits: &limits, LimitFields: []string{"max_running"}},
 		{Limits: &jobqueue.Limits{}},
-		{LimitFields: []string{"rate"}, MaxWaiting: &some},
+		{Limits: &jobqueue.Limits{}, LimitFields: []string{"rate"}, MaxWaiting: &some},
+		{LimitFields: []string{"rate"}, RetentionFields: []string{"succeeded"}, MaxWaiting: &some},
 	} {
 		if _, err := client.UpdateQueue(ctx, "q", change); err != nil {
 			t.Error(err)
 		}
 	}
-	want := [][]string{{"limits"}, {"limits.max_running"}, {"limits"}, {"max_waiting", "limits.rate"}}
+	want := [][]string{{"limits"}, {"limits.max_running"}, {"limits"}, {"max_waiting", "limits.rate"}, {"max_waiting"}}
 	if !reflect.DeepEqual(masks, want) {
 		t.Error(masks)
 	}

@@ -23,7 +23,8 @@ func (c *Client) GetOperation(ctx context.Context, name string) (*Operation, err
 // ListOperations reads the operations that are kept, newest first: your own, or with ADMIN those of the namespace.
 func (c *Client) ListOperations(ctx context.Context) ([]*Operation, error) {
 	var operations []*Operation
-	request := &longrunningpb.ListOperationsRequest{Name: "operations", PageSize: 1000}
+	// One may name 1000 jobs, and so have 40 KB.
+	request := &longrunningpb.ListOperationsRequest{Name: "operations", PageSize: 50}
 	for {
 		answer, err := call(ctx, c, true, c.operations().ListOperations, request)
 		if err != nil {

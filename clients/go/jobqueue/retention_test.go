@@ -33,7 +33,8 @@ func TestInAScopeAQueueKeepsItsEndedJobsForAsLongAsItIsTold(t *testing.T) {
 	}
 	_, err := client.UpdateQueue(t.Context(), "mail", part)
 	refusedWith(t, err, jobqueue.ErrEtagMismatch, "")
-	if changed = update(jobqueue.QueueChange{RetentionFields: []string{"succeeded"}}); changed.Retention.Succeeded != 0 ||
+	none := jobqueue.QueueChange{Retention: &jobqueue.Retention{}, RetentionFields: []string{"succeeded"}}
+	if changed = update(none); changed.Retention.Succeeded != 0 ||
 		changed.Retention.FailedPermanent != 30*day {
 		t.Errorf("%+v", changed.Retention)
 	}

@@ -150,20 +150,19 @@ pub struct Rate {
 /// What to change of a queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueChange {
-    /// The new policy. An empty one: keys limit nothing any longer. `None`: it stays, but for what `fields` names.
+    /// The new policy. An empty one: keys limit nothing any longer. `None`: it stays.
     pub key_policy: Option<KeyPolicy>,
-    /// The fields of the policy that are changed, such as `max_running`. Empty: all.
+    /// The fields of the policy that are changed, such as `max_running`. Empty: all. Without a policy they change nothing.
     pub fields: Vec<String>,
     /// How many of its jobs may wait before enqueues are refused, 1..1000000. `Some(0)`: any number. `None`: as it is.
     pub max_waiting: Option<u32>,
-    /// What it allows of all its jobs together. Empty: anything. `None`: it stays, but for what `limit_fields` names.
+    /// What it allows of all its jobs together. Empty: anything. `None`: it stays.
     pub limits: Option<Limits>,
-    /// The fields of `limits` that are changed, such as `rate`. Empty: all.
+    /// The fields of `limits` that are changed, such as `rate`. Empty: all. Without `limits` they change nothing.
     pub limit_fields: Vec<String>,
-    /// How long its jobs can be read after their end. Empty: as those of every queue. `None`: it stays, but for what
-    /// `retention_fields` names.
+    /// How long its jobs can be read after their end. Empty: as those of every queue. `None`: it stays.
     pub retention: Option<Retention>,
-    /// The fields of `retention` that are changed, such as `succeeded`. Empty: all.
+    /// The fields of `retention` that are changed, such as `succeeded`. Empty: all. Without `retention` they change nothing.
     pub retention_fields: Vec<String>,
     /// [`Queue::etag`]: the queue is changed only if it still has it. Empty: whatever was changed since.
     pub etag: String,
@@ -327,18 +326,25 @@ impl Client {
     /// `QueueNotFound`: no job was ever enqueued in it. `EtagMismatch`: it was changed since its etag was read.
     /// `ServersDiffer`: an older server runs, which would not keep to it.
     pub async fn update_queue(&self, name: &str, change: QueueChange) -> Result<Queue, Error> {
-        let mut paths: Vec<_> = change.fields.iter().map(|each| format!("key_policy.{each}")).collect();
+        let mut paths = Vec::new();
+        if change.key_policy.is_some() {
+            paths.extend(change.fields.iter().map(|each| format!("key_policy.{each}")));
+        }
         if change.key_policy.is_some() && paths.is_empty() {
             paths.push("key_policy".to_owned());
         }
         if change.max_waiting.is_some() {
             paths.push("max_waiting".to_owned());
         }
-        paths.extend(change.limit_fields.iter().map(|each| format!("limits.{each}")));
+        if change.limits.is_some() {
+            paths.extend(change.limit_fields.iter().map(|each| format!("limits.{each}")));
+        }
         if change.limits.is_some() && change.limit_fields.is_empty() {
             paths.push("limits".to_owned());
         }
-        paths.extend(change.retention_fields.iter().map(|each| format!("retention.{each}")));
+        if change.retention.is_some() {
+            paths.extend(change.retention_fields.iter().map(|each| format!("retention.{each}")));
+        }
         if change.retention.is_some() && change.retention_fields.is_empty() {
             paths.push("retention".to_owned());
         }

@@ -118,7 +118,10 @@ impl Schedules {
     /// `PayloadInvalid`: the job does not fit. Of a job that can't be encoded, as of [`create`](Self::create).
     pub async fn update(&self, name: &str, change: ScheduleChange) -> Result<Schedule, Error> {
         let client = &self.client;
-        let mut paths: Vec<_> = change.policy_fields.iter().map(|each| format!("policy.{each}")).collect();
+        let mut paths = Vec::new();
+        if change.policy.is_some() {
+            paths.extend(change.policy_fields.iter().map(|each| format!("policy.{each}")));
+        }
         let whole = [
             ("spec", change.spec.is_some()),
             ("job", change.job.is_some()),

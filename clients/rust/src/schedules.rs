@@ -190,9 +190,9 @@ pub struct ScheduleChange {
     pub spec: Option<ScheduleSpec>,
     /// What each tick enqueues, as a whole. It must have a payload; one of `null` is `JsonText::new("null")`.
     pub job: Option<NewJob>,
-    /// What becomes of ticks that can't simply fire. `None`: it stays, but for what `policy_fields` names.
+    /// What becomes of ticks that can't simply fire. `None`: it stays.
     pub policy: Option<SchedulePolicy>,
-    /// The fields of `policy` that are changed, such as `overlap`. Empty: all.
+    /// The fields of `policy` that are changed, such as `overlap`. Empty: all. Without `policy` they change nothing.
     pub policy_fields: Vec<String>,
     /// All its labels.
     pub labels: Option<HashMap<String, String>>,

@@ -221,6 +221,10 @@ async fn what_a_queue_allows_of_all_its_jobs_is_changed_as_a_whole_or_in_part() 
     let part = QueueChange { limit_fields: vec!["max_running".into()], ..change(few) };
     assert_eq!(client.update_queue(&queue, part).await?.limits, Some(Limits { rate: Some(rate), ..few }));
     let without = QueueChange { limit_fields: vec!["rate".into()], ..QueueChange::default() };
+    let of_nothing = QueueChange { max_waiting: Some(9), ..without.clone() };
+    let same = client.update_queue(&queue, of_nothing).await?;
+    assert_eq!(same.limits, Some(Limits { rate: Some(rate), ..few }));
+    let without = QueueChange { limits: Some(Limits::default()), ..without };
     assert_eq!(client.update_queue(&queue, without).await?.limits, Some(few));
     assert_eq!(client.update_queue(&queue, change(Limits::default())).await?.limits, None);
     Ok(())

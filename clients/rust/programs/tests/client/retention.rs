@@ -31,6 +31,9 @@ async fn how_long_a_queue_keeps_ended_jobs_is_changed_as_a_whole_or_in_part() ->
     let again = client.update_queue(&queue, part).await.unwrap_err();
     assert_eq!((again.kind(), again.metadata().get("etag")), (ErrorKind::EtagMismatch, Some(&changed.etag)));
     let without = QueueChange { retention_fields: vec!["failed_permanent".into()], ..QueueChange::default() };
+    let of_nothing = QueueChange { max_waiting: Some(9), ..without.clone() };
+    assert_eq!(client.update_queue(&queue, of_nothing).await?.retention, changed.retention);
+    let without = QueueChange { retention: Some(Retention::default()), ..without };
     let left = client.update_queue(&queue, without).await?.retention.ok_or("nothing is left")?;
     assert_eq!((left.failed_permanent, left.cancelled), (None, retention.cancelled));
 

@@ -162,6 +162,10 @@ async fn what_a_change_of_a_schedule_does_not_name_stays() -> Done {
     let changed = schedules.update(&name, change).await?;
     assert_eq!((changed.policy.overlap, changed.policy.keep_runs), (Overlap::Allow, Some(9)));
 
+    let policy_fields = vec!["keep_runs".to_owned()];
+    let of_nothing = ScheduleChange { policy_fields, labels: Some(HashMap::new()), ..ScheduleChange::default() };
+    assert_eq!(schedules.update(&name, of_nothing).await?.policy.keep_runs, Some(9));
+
     let labels = HashMap::from([("a".to_owned(), "b".to_owned())]);
     let job = made.job.clone().payload(json!({"n": 2}));
     let change = ScheduleChange {
