@@ -183,7 +183,7 @@ def run(start: dict[str, Any]) -> None:
         shutdown_grace=timedelta(seconds=start["shutdown_grace_s"]),
         stop_when_lost=start["stop_when_lost"],
         token=tokens() if start["tokens"] else None,
-        encodings=ENCODINGS if start["encrypted"] else None,
+        encodings=ENCODINGS if start.get("encrypted", False) else None,
     )
     handlers = Handlers()
     for kind in start["kinds"]:
