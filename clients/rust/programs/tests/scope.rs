@@ -174,11 +174,13 @@ async fn a_job_whose_key_is_missing_waits_for_it_and_then_succeeds() -> Done {
     let [(_, target), (_, token)] = scope.environment();
     let client = Client::builder(target).access(Access::new().token(token)).encodings(encodings(&[b], "b")?).build()?;
     let job = client.enqueue(NewJob::new("mail").payload(json!("x"))).await?;
-    let idle = scope.run_until_idle(&worker(encodings(&[a], "a")?)?).await?;
+    let lacks = worker(encodings(&[a], "a")?)?;
+    let idle = scope.run_until_idle(&lacks).await.map_err(|error| error.to_string())?;
     assert_eq!((idle.waiting[0].job.status, idle.waiting[0].job.failures), (Status::Queued, 0));
     assert_eq!(idle.waiting[0].job.attempts, 1);
     scope.make_due([&job]).await?;
-    scope.run_until_idle(&worker(encodings(&[a, b], "a")?)?).await?;
+    let has = worker(encodings(&[a, b], "a")?)?;
+    scope.run_until_idle(&has).await.map_err(|error| error.to_string())?;
     let done = client.get(&job.id).await?;
     assert_eq!((done.status, done.failures), (Status::Succeeded, 0));
     Ok(scope.close().await?)

@@ -9,14 +9,16 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jobqueue::{
-    Access, AesGcm, Encodings, HandlerError, HandlerResult, JobKind, JsonText, LeasedJob, NewJob, Stop, UpcastError, Worker, discard,
-    failed, retry, snooze,
+    Access, AesGcm, Encodings, HandlerError, HandlerResult, JobKind, JsonText, LeasedJob, NewJob, Stop, UpcastError,
+    Worker, discard, failed, retry, snooze,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+// As the driver writes it.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Deserialize)]
 struct Start {
     addresses: Vec<String>,

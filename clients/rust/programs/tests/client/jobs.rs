@@ -180,7 +180,8 @@ async fn a_queue_is_changed_with_its_etag() -> Done {
     let made = client.update_queue(&queue, QueueChange { allow_missing: true, ..change.clone() }).await?;
     assert_eq!(made.key_policy, Some(policy));
     let fields = vec!["rate".into(), "require_key".into()];
-    let less = QueueChange { fields, etag: made.etag.clone(), ..QueueChange::default() };
+    let key_policy = Some(KeyPolicy::default());
+    let less = QueueChange { key_policy, fields, etag: made.etag.clone(), ..QueueChange::default() };
     let changed = client.update_queue(&queue, less.clone()).await?;
     assert_eq!(changed.key_policy, Some(KeyPolicy { rate: None, require_key: false, ..policy }));
     let again = client.update_queue(&queue, less).await.unwrap_err();
