@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobqueue import Encoded, ScheduleNotFound, Status, SyncClient
+from jobqueue import Encoded, Job, NewJob, ScheduleNotFound, Status, SyncClient
 from jobqueue.encoded import plain
 
 from . import json_text, show
@@ -81,12 +81,10 @@ def _counted(client: SyncClient, kind: str, ended: bool, limit: int | None) -> t
         for job in client.list(kind=kind, status=() if ended else _LIVE, full=True, page_size=_PAGE):
             if more := looked == limit:
                 break
-            if job.payload_json is None:
-                raise Refused("these credentials are shown no payloads, so no key can be counted")
             looked += 1
             if looked % _PAGE == 0:
                 shown.update(f"{looked:,} jobs")
-            for use in _uses(uses, job.kind, job.payload, job.output):
+            for use in _uses(uses, job, job.output):
                 use.jobs += 1
                 use.oldest = job.created_at  # the newest come first
         for listed in client.schedules.list():
@@ -97,20 +95,22 @@ def _counted(client: SyncClient, kind: str, ended: bool, limit: int | None) -> t
                 made = client.schedules.get(listed.name).job
             except ScheduleNotFound:
                 continue
-            if made.payload_json is None:
-                raise Refused("these credentials are shown no payloads, so no key can be counted")
-            for use in _uses(uses, made.kind, made.payload):
+            for use in _uses(uses, made):
                 use.schedules += 1
     return sorted(uses.values(), key=lambda each: (each.key_id, each.encodings, each.kind)), more
 
 
-def _uses(known: dict[tuple[str, Encoded | None], KeyUse], kind: str, *values: object) -> Iterator[KeyUse]:
-    """As what these values count: each way of encoding once; as plain text where none is encoded."""
-    ways: set[Encoded | None] = {each for each in values if isinstance(each, Encoded)}
+def _uses(
+    known: dict[tuple[str, Encoded | None], KeyUse], job: Job | NewJob, output: object = None
+) -> Iterator[KeyUse]:
+    """As what a job counts: each way of encoding once; as plain text where nothing of it is encoded."""
+    if job.payload_json is None:
+        raise Refused("these credentials are shown no payloads, so no key can be counted")
+    ways: set[Encoded | None] = {each for each in (job.payload, output) if isinstance(each, Encoded)}
     for how in ways or {None}:
-        if (kind, how) not in known:
-            known[kind, how] = KeyUse(kind, how.encodings if how else (), how.key_id if how else "")
-        yield known[kind, how]
+        if (job.kind, how) not in known:
+            known[job.kind, how] = KeyUse(job.kind, how.encodings if how else (), how.key_id if how else "")
+        yield known[job.kind, how]
 
 
 def _show(uses: list[KeyUse]) -> None:
