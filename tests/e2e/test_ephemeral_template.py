@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,6 +28,23 @@ def folder_in(base: Path, name: str) -> Path:
     made.mkdir()
     made.chmod(0o777)
     return made
+
+
+def slow_copy(folder: Path) -> str:
+    """A path to search on which `cp` has copied one file and then waits for the end of who called it."""
+    program = folder / "cp"
+    program.write_text(
+        f"#!{sys.executable} -S\n"
+        "import os, shutil, sys, time\n"
+        "caller, (source, target) = os.getppid(), sys.argv[-2:]\n"
+        "os.mkdir(target)\n"
+        "shutil.copy(source + '/PG_VERSION', target)\n"
+        "while os.getppid() == caller:\n"
+        "    time.sleep(0.05)\n"
+        "sys.exit(1)\n"
+    )
+    program.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -86,7 +105,8 @@ def test_a_maker_that_is_killed_leaves_nothing_and_the_next_one_makes_it(open_to
     temporary, cache = folder_in(open_to_all, "tmp"), open_to_all / "cache"
     kept = cache / "jobqueue" / "ephemeral"
     drafts = (temporary, "jobqueue-*/data.draft/PG_VERSION") if amid == "initdb" else (kept, "draft-*/data/*")
-    with started(temporary, XDG_CACHE_HOME=str(cache)) as process:
+    path = slow_copy(folder_in(open_to_all, "bin")) if amid == "the copy" else os.environ["PATH"]
+    with started(temporary, XDG_CACHE_HOME=str(cache), PATH=path) as process:
         until(amid, lambda: [*drafts[0].glob(drafts[1])])
         watched = Watched(children(process.pid))
         process.send_signal(signal.SIGKILL)

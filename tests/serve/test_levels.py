@@ -69,9 +69,21 @@ async def test_an_older_server_does_not_start_once_a_capability_is_used(dsn: str
         assert await newer.value("select count(*) from server") == 1
 
 
-async def test_a_level_that_is_required_already_costs_no_statement(dsn: str):
+async def test_a_level_that_is_required_already_costs_no_statement(dsn: str, monkeypatch: pytest.MonkeyPatch):
     async with Place(dsn, level=NEWER) as newer:
-        await newer.app.upkeep.levels.require(NEWER, "sorting")
+        levels = newer.app.upkeep.levels
+        heard = levels.heard
+        read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def listening(level: int) -> None:
+            heard(level)
+            if level == NEWER and not read.done():
+                read.set_result(None)
+
+        monkeypatch.setattr(levels, "heard", listening)
+        await levels.require(NEWER, "sorting")
+        # A heartbeat that was on its way has read less, and is the last one that does.
+        await asyncio.wait_for(read, 60)
         await newer.sql("drop table requirement")
         await newer.app.upkeep.levels.require(NEWER, "sorting")
         await newer.app.upkeep.levels.require(LEVEL, "counting")

@@ -56,6 +56,7 @@ function encoded(text, members) {
   const envelope = JSON.parse(text);
   if (!("$jobqueue.encoded" in envelope)) return "";
   // It is what a stranger wrote.
+  /** @type {unknown[]} */
   const listed = Array.isArray(envelope.encodings) ? envelope.encodings : [];
   const names = listed.filter((each) => typeof each === "string").join(" + ");
   const key = typeof envelope.key_id === "string" ? `, key ${envelope.key_id}` : "";
