@@ -25,12 +25,12 @@ PARALLEL := -n $(or $(JOBS),$(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))) --max
 TESTS := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests $(PARALLEL)
 
 # What `make test` leaves to `make check`: each test says by its marker why.
-QUICK := not (browser or chart or curl or faults or frameworks or fuzz or ha or image or language or network or older or package or pgbouncer or pitr or prometheus or slow)
+QUICK := not (browser or chart or curl or faults or frameworks or fuzz or ha or image or language or long or network or older or package or pgbouncer or pitr or prometheus or slow)
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults frameworks ha abuse fuzz mutants rules pitr check engines lint contract tools generate lock migrate dist package sbom docs-site release-check audit bench bench-full bench-peers bench-ab ui-size clean
+.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults frameworks ha abuse fuzz mutants rules pitr check long engines lint contract tools generate lock migrate dist package sbom docs-site release-check audit bench bench-full bench-peers bench-ab ui-size clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -120,7 +120,10 @@ pitr: install ## A backup, a disaster, a restore to a time and what operators do
 	@$(BIN)/python -m pytest tests/platform/test_pitr.py tests/e2e/test_move.py -m "pitr or older"
 
 check: install browser $(KNOWS_FRAMEWORKS) $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
-	@$(TESTS) -m "not ha and not network" --engine both --fast-path both
+	@$(TESTS) -m "not ha and not long and not network" --engine both --fast-path both
+
+long: install browser tools ## The tests that make check has no time for, half an hour: before a release, and after a change of what they hold
+	@$(TESTS) -m "long and not network"
 
 engines: install ## The folders that speak gRPC to a server, over the second engine (grpcio); make check runs a part of them over both
 	@$(BIN)/python -m pytest $(SPEAK_GRPC:%=tests/%) --engine grpcio -m "not curl and not language and not network and not package"

@@ -31,6 +31,7 @@ _ELSEWHERE = (
     "chart",
     "frameworks",
     "language",
+    "long",
     "network",
     "older",
     "package",

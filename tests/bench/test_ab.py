@@ -87,6 +87,7 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.long
 async def test_a_cost_that_was_planted_in_one_side_is_seen(cluster: Cluster, source: Path):
     with (source / JOBS).open("a") as planted:
         planted.write(BURN)
@@ -113,6 +114,7 @@ async def test_a_cost_that_was_planted_in_one_side_is_seen(cluster: Cluster, sou
     assert kept == [1, 2]
 
 
+@pytest.mark.long
 async def test_a_gate_that_breaks_leaves_the_others(cluster: Cluster, source: Path):
     with (source / JOBS).open("a") as planted:
         planted.write(NO_BATCHES)

@@ -66,6 +66,7 @@ async def test_producers_and_workers_of_every_way_show_a_key_and_each_call_its_o
                 await connection.close()
 
 
+@pytest.mark.long
 async def test_the_gate_counts_pairs_memory_and_statements(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
     run: list[tuple[bool, bool]] = []
 

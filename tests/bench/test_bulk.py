@@ -46,6 +46,7 @@ async def test_an_operation_that_ends_before_the_load_fails_the_measurement(clus
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 async def test_the_gate_measures_each_of_its_parts(cluster: Cluster):
     bench = Round(cluster, Scale(factor=0.02, pairs=2), lambda _: None, ABOUT, {})
     found = await Bulk().measure(bench)

@@ -55,7 +55,7 @@ async def test_jobs_that_are_written_are_counted_by_their_keys(cluster: Cluster)
     assert first < str(filled["plain"].first) < str(filled["plain"].last) == last
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_the_gate_measures_each_of_its_parts(cluster: Cluster):
     bench = Round(cluster, SCALE, lambda _: None, ABOUT, {})

@@ -41,6 +41,7 @@ async def test_a_worker_that_the_server_refuses_ends_the_measurement(dsn: str):
                 await flow.rate(60)
 
 
+@pytest.mark.long
 async def test_workers_outlast_the_age_of_their_connection(dsn: str):
     """They stay where they were asked to leave: the server gives them nothing for ten seconds, then jobs again."""
     async with Server(dsn, settings={"JOBQUEUE_CONNECTION_MAX_AGE": "1s"}) as server:

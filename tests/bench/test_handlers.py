@@ -35,7 +35,7 @@ def test_payloads_are_about_as_large_as_they_are_said_to_be():
         assert 0.9 * size < len(json.dumps(payload("plain", 12_345, size))) < 1.1 * size
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_the_gate_measures_each_of_its_parts(cluster: Cluster):
     bench = Round(cluster, Scale(factor=0.01), lambda _: None, ABOUT, {})
     found = await HandlerCosts().measure(bench)

@@ -56,6 +56,7 @@ async def test_jobs_that_wait_for_their_keys_are_measured_to_their_end(cluster: 
     assert found.jobs == JOBS
 
 
+@pytest.mark.long
 async def test_the_gate_measures_each_of_its_parts(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
     # Peers have tests of their own.
     monkeypatch.setattr("bench.gates.round.PEERS", [])

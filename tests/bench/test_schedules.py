@@ -21,6 +21,7 @@ async def cluster() -> AsyncIterator[Cluster]:
         yield started
 
 
+@pytest.mark.long
 async def test_the_gate_measures_each_of_its_parts(cluster: Cluster):
     bench = Round(cluster, Scale(factor=0.06), lambda _: None, ABOUT, {})
     found = await Schedules().measure(bench)

@@ -51,6 +51,7 @@ def test_its_parts_are_those_of_one_and_two_servers_and_one_of_each_number_of_ke
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 async def test_the_gate_measures_each_of_its_parts(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
     # Of those that differ in their number of keys alone, one.
     some = {name: totals.HELD[name] for name in ("1,000 keys", "total")}

@@ -85,7 +85,7 @@ async def test_a_refused_viewer_fails_the_measurement(cluster: Cluster, monkeypa
         await measure(cluster, scenario)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_the_gate_measures_each_of_its_parts(cluster: Cluster):
     bench = Round(cluster, Scale(factor=0.02, pairs=2), lambda _: None, ABOUT, {})
@@ -135,6 +135,7 @@ async def test_ended_jobs_and_statistics_are_as_their_ends_leave_them(cluster: C
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.long
 async def test_the_gate_at_full_size_asks_for_every_page(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(browser, "missing", lambda: "not asked for here")
     scale = replace(Scale(), waiting_jobs=11_000, ended_jobs=3_000)

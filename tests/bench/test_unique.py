@@ -53,7 +53,7 @@ async def test_jobs_with_names_of_their_own_are_measured_to_their_end(cluster: C
     assert found.jobs == JOBS
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_the_gate_measures_each_of_its_parts(cluster: Cluster):
     bench = Round(cluster, Scale(factor=0.01), lambda _: None, ABOUT, {})
     found = await UniqueNames().measure(bench)

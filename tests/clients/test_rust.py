@@ -48,6 +48,7 @@ def test_the_crate_is_formatted_and_linted_and_passes_its_own_tests() -> None:
     cargo("test", *ALL)
 
 
+@pytest.mark.long
 def test_the_crate_is_linted_without_its_features_too() -> None:
     cargo("clippy", "--package", "jobqueue", "--all-targets", "--quiet", "--", "-D", "warnings")
 
@@ -84,10 +85,12 @@ def test_the_stubs_are_what_the_contract_makes() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_the_documentation_has_no_warning() -> None:
     cargo("doc", *ALL, "--no-deps", RUSTDOCFLAGS="-D warnings")
 
 
+@pytest.mark.long
 def test_the_package_is_built_as_its_users_would_build_it() -> None:
     # What `cargo publish --dry-run` does, but without asking a registry.
     cargo("package", "--package", "jobqueue", "--all-features", "--allow-dirty", "--offline", "--quiet")

@@ -88,6 +88,7 @@ async def test_a_cell_moves_under_load_loses_no_job_and_charges_none(
 
 
 @pytest.mark.older
+@pytest.mark.long
 async def test_a_cell_moves_under_load_to_a_newer_major_version_of_postgresql(
     bench: Bench, versions: tuple[str, str]
 ) -> None:

@@ -26,7 +26,6 @@ CHECKS = (
     "reason_conformance",
     "unsupported_method",
 )
-MOST_EXAMPLES = 20
 MOST_SECONDS = 300
 
 
@@ -43,7 +42,10 @@ async def session(place: Place) -> str:
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(MOST_SECONDS + 60)
-async def test_the_server_answers_as_the_document_says_whatever_it_is_sent(dsn: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", [5, pytest.param(20, marks=pytest.mark.long)])
+async def test_the_server_answers_as_the_document_says_whatever_it_is_sent(
+    dsn: str, tmp_path: Path, examples: int
+) -> None:
     async with Place(dsn, http_addr="127.0.0.1:0", max_sessions="100000") as place:
         token = await session(place)
         command = [
@@ -52,7 +54,7 @@ async def test_the_server_answers_as_the_document_says_whatever_it_is_sent(dsn: 
             f"http://127.0.0.1:{place.app.http_port}/openapi.json",
             f"--checks={','.join(CHECKS)}",
             "--phases=examples,coverage,fuzzing",
-            f"--max-examples={MOST_EXAMPLES}",
+            f"--max-examples={examples}",
             "--generation-deterministic",
             "--continue-on-failure",
             "--max-failures=20",

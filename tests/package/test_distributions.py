@@ -135,6 +135,7 @@ def test_a_wheel_without_a_url_or_with_too_much_in_it_is_named(
     assert second.endswith("and should have 1 at most")
 
 
+@pytest.mark.long
 def test_the_same_commit_makes_the_same_bits_wherever_it_is_built(tmp_path: Path):
     """Twice: here, and in a copy whose files were written in another order, with other modes, zone and time."""
     moment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}

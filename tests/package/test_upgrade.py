@@ -97,6 +97,7 @@ def cell_of(job_id: str) -> int:
     return UUID(job_id).int >> 66 & 0x3FF
 
 
+@pytest.mark.long
 async def test_jobs_in_flight_live_through_the_break_and_the_page_says_what_it_wants(
     before: Environment, empty_dsn: str, tmp_path: Path, start: Callable[[Any], Any]
 ) -> None:

@@ -44,6 +44,11 @@ REFUSALS = [
 ]
 
 
+def marks(how: str) -> list[pytest.MarkDecorator]:
+    """Two ways are held by `make check`, one of the database's and one of the password's; all by `make long`."""
+    return [] if how in ("connect revoked", "password changed") else [pytest.mark.long]
+
+
 @pytest.fixture
 async def login(guarded: Cluster) -> Login:
     login = Login(guarded)
@@ -107,7 +112,9 @@ def troubles(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     ]
 
 
-@pytest.mark.parametrize(("how", "told", "logged"), REFUSALS)
+@pytest.mark.parametrize(
+    ("how", "told", "logged"), [pytest.param(*each, marks=marks(each[0])) for each in REFUSALS]
+)
 async def test_a_database_that_refuses_logins_is_away_until_it_lets_them_in(
     place, login, how, told, logged, caplog
 ):
@@ -136,7 +143,7 @@ async def test_a_database_that_refuses_logins_is_away_until_it_lets_them_in(
     assert time.monotonic() - back < 2
 
 
-@pytest.mark.parametrize("how", [how for how in HOWS if how != "renamed"])
+@pytest.mark.parametrize("how", [pytest.param(how, marks=marks(how)) for how in HOWS if how != "renamed"])
 async def test_connections_that_are_there_serve_on_while_the_server_says_that_it_gets_no_more(
     place, login, how
 ):
@@ -206,7 +213,9 @@ async def test_a_statement_that_the_role_may_not_run_is_no_database_that_is_away
         await connection.close()
 
 
-@pytest.mark.parametrize("how", [how for how in HOWS if how != "no connection left"])
+@pytest.mark.parametrize(
+    "how", [pytest.param(how, marks=marks(how)) for how in HOWS if how != "no connection left"]
+)
 async def test_a_login_that_is_refused_at_the_start_ends_the_process_with_a_sentence(login, how, processes):
     await asyncio.to_thread(login.refuse, how)
     server = processes(login.dsn)

@@ -48,7 +48,7 @@ def filled(server: Server) -> Iterator[Server]:
     worker.kill()
 
 
-@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.long), 375])
 def test_no_page_breaks_a_rule_of_axe_in_either_scheme(
     filled: Server, open_tab: Callable[..., Tab], width: int
 ):

@@ -45,8 +45,15 @@ def seeded(cluster: Cluster, template: str) -> Iterator[Seeded]:
         seeded.worker.kill()
 
 
-@pytest.mark.parametrize("width", [1280, 375])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1280),
+        ("dark", 375),
+        pytest.param("light", 375, marks=pytest.mark.long),
+        pytest.param("dark", 1280, marks=pytest.mark.long),
+    ],
+)
 def test_no_page_breaks_a_rule_of_accessibility(
     seeded: Seeded, open_tab: Callable[..., Tab], scheme: str, width: int
 ):

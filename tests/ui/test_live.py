@@ -230,6 +230,7 @@ def test_a_number_of_20_digits_and_a_script_are_shown_as_they_are(
     assert "exact" in tab.page.title()
 
 
+@pytest.mark.long
 def test_rates_are_those_of_all_servers_together(dsn: str, own: Server, open_tab: Callable[..., Tab]):
     other = Server(dsn)
     both = [Steady(own, "left", 12), Steady(other, "right", 12)]

@@ -132,6 +132,7 @@ async def server(dsn: str, tmp_path: Path) -> AsyncIterator[str]:
     ],
     ids=lambda client: client.__name__,
 )
+@pytest.mark.long
 async def test_a_generated_client_compiles_calls_and_reads_errors(
     client: Callable[[], tuple[str, ...]], server: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""A minute of `make fuzz`, the same cases each time."""
+"""Some seconds of `make fuzz`, the same cases each time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .kinds import KINDS
 
 pytestmark = pytest.mark.fuzz
 
-SECONDS = 30.0
+SECONDS = 10.0
 CASES = 1000
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_minute_of_changed_conversations_finds_nothing(kind: str) -> None:
+def test_some_seconds_of_changed_conversations_finds_nothing(kind: str) -> None:
     async def story() -> None:
         began, seed = time.monotonic(), 0
         async with KINDS[kind]() as fuzzed:
