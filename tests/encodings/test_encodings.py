@@ -10,6 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -100,6 +101,22 @@ async def test_a_frame_that_goes_on_past_the_length_that_it_says_takes_no_more_m
         assert tracemalloc.get_traced_memory()[1] < said + 4 * 1024 * 1024
     finally:
         tracemalloc.stop()
+
+
+def test_an_object_of_the_library_serves_one_thread_at_a_time_and_few_are_kept():
+    made: list[object] = []
+
+    def make() -> object:
+        made.append(object())
+        return made[-1]
+
+    idle = zstd._Idle(make)
+    with ExitStack() as threads:
+        assert len({id(threads.enter_context(idle.one())) for _ in range(10)}) == 10
+    with ExitStack() as threads:
+        for _ in range(5):
+            threads.enter_context(idle.one())
+    assert len(made) == 11
 
 
 async def test_each_envelope_that_a_key_decrypts_is_read_also_where_another_one_is_the_primary():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..encoded import Undecodable
@@ -31,9 +35,8 @@ class Zstd(Encoding):
         if not 1 <= level <= 19:
             raise ValueError(f"level={level}: it is 1 to 19")
         self._over = over
-        self._level = level
         self._most = most
-        self._library = _library()
+        self._library = _library(level)
 
     def encode(
         self, data: bytes, key: bytes, authenticated: bytes, idempotency_key: str | None
@@ -47,7 +50,7 @@ class Zstd(Encoding):
             raise ValueError(f"{len(data)} bytes are more than Zstd(most={self._most}) takes")
         if len(data) <= self._over:
             return None
-        packed = self._library.compress(data, self._level)
+        packed = self._library.compress(data)
         return packed if len(packed) < len(data) else None
 
     def decode(self, data: bytes, key: bytes, authenticated: bytes) -> bytes:
@@ -68,11 +71,12 @@ class Zstd(Encoding):
 class _OfPython:
     """`compression.zstd`, of Python 3.14 and later."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, level: int) -> None:
         self._module = module
+        self._level = level
 
-    def compress(self, data: bytes, level: int) -> bytes:
-        packed: bytes = self._module.compress(data, level)
+    def compress(self, data: bytes) -> bytes:
+        packed: bytes = self._module.compress(data, self._level)
         return packed
 
     def size(self, data: bytes) -> int | None:
@@ -87,15 +91,40 @@ class _OfPython:
         return found
 
 
+class _Idle:
+    """Objects that serve one thread at a time. To make one takes as long as to compress 1 kB.
+
+    Args:
+        make: Makes one.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        # Each keeps the memory of the longest that it had: those of a thousand threads would be gigabytes.
+        self._kept: deque[Any] = deque(maxlen=4)
+
+    @contextmanager
+    def one(self) -> Iterator[Any]:
+        """One that nothing else uses meanwhile."""
+        try:
+            taken = self._kept.pop()
+        except IndexError:
+            taken = self._make()
+        yield taken
+        self._kept.append(taken)
+
+
 class _OfPackage:
     """The package zstandard."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, level: int) -> None:
         self._module = module
+        self._decompressors = _Idle(module.ZstdDecompressor)
+        self._compressors = _Idle(functools.partial(module.ZstdCompressor, level=level))
 
-    def compress(self, data: bytes, level: int) -> bytes:
-        # Objects of the package are for one thread each.
-        packed: bytes = self._module.ZstdCompressor(level=level).compress(data)
+    def compress(self, data: bytes) -> bytes:
+        with self._compressors.one() as compressor:
+            packed: bytes = compressor.compress(data)
         return packed
 
     def size(self, data: bytes) -> int | None:
@@ -105,21 +134,22 @@ class _OfPackage:
     def decompress(self, data: bytes, size: int) -> bytes:
         # Into one buffer of the size that the frame says. Piece by piece it would go on past that: 4 kB can say 1 MiB
         # and have blocks for 125 MiB.
-        found: bytes = self._module.ZstdDecompressor().decompress(data, allow_extra_data=False)
+        with self._decompressors.one() as decompressor:
+            found: bytes = decompressor.decompress(data, allow_extra_data=False)
         if len(found) != size:
             raise Undecodable("zstd: it is no whole frame alone")
         return found
 
 
-def _library() -> _OfPython | _OfPackage:
+def _library(level: int) -> _OfPython | _OfPackage:
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]
 
-        return _OfPython(zstd)
+        return _OfPython(zstd, level)
     except ImportError:
         pass
     try:
         import zstandard
     except ImportError:
         raise ImportError("Zstd needs Python 3.14, or the package: pip install 'jobqueue[zstd]'") from None
-    return _OfPackage(zstandard)
+    return _OfPackage(zstandard, level)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobqueue.observer import Observing
 from jobqueue.traces import Traces
@@ -90,10 +90,11 @@ class Engine:
         """Takes no more jobs for a while, from any thread."""
         self._call(self._pause, paused)
 
-    def finish(self, lease: Lease, outcome: pb.Outcome | None) -> None:
-        """Takes the outcome of a lease, from any thread; one wake-up of the session's loop for all that gathers."""
-        lease.result = outcome
-        self._ended.append(lease)
+    def finish(self, ended: Sequence[tuple[Lease, pb.Outcome | None]]) -> None:
+        """Takes outcomes of leases, from any thread; one wake-up of the session's loop for all that gathers."""
+        for lease, outcome in ended:
+            lease.result = outcome
+            self._ended.append(lease)
         if not self._collecting:
             self._collecting = True
             self._call(self._collect)
