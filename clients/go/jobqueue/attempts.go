@@ -39,7 +39,6 @@ func (s *session) take(delivery *pb.Delivery, begin bool) {
 	for _, message := range delivery.GetJobs() {
 		l := &lease{id: message.GetLeaseId(), attempt: message.GetAttempt(), alive: true, started: time.Now()}
 		l.job = leasedJob(message, func(report *pb.Progress) { s.report(l, report) })
-		l.job.coded.delivered = true
 		s.leases[l.id] = l
 		s.observing.started(l)
 		handler, ok := s.handlers[l.job.Kind]

@@ -28,8 +28,6 @@ type coded struct {
 	opened bool
 	// encoded, and encrypted: the payload came so.
 	encoded, encrypted bool
-	// delivered: a server has sent the job, and no test has made it.
-	delivered bool
 	// rules are those of follow-ups of typed kinds.
 	rules map[*pb.NewJob]EncodingRule
 	// late: what follows up was encoded.
@@ -86,7 +84,6 @@ func (c *coding) begin(ctx context.Context, job *LeasedJob) error {
 	job.Payload, job.Checkpoint = payload, checkpoint
 	job.coded = coded{
 		sealer: sealer, opened: c.own, encoded: how.encoded, encrypted: how.encrypted, rules: job.coded.rules,
-		delivered: job.coded.delivered,
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package jobqueue
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -63,10 +64,15 @@ func told(name string) string {
 // job's error its type is EncodingRequired.
 type EncodingRequiredError struct {
 	Kind string
+	// to is what is to be given some. Empty: what enqueues.
+	to string
 }
 
+const theWorker = "the worker"
+
 func (e *EncodingRequiredError) Error() string {
-	return fmt.Sprintf("the kind %s takes encrypted payloads alone: give the client or the worker Encodings that encrypt", e.Kind)
+	return fmt.Sprintf("the kind %s takes encrypted payloads alone: give %s Encodings that encrypt", e.Kind,
+		cmp.Or(e.to, "the client or the worker"))
 }
 
 // KeyUnknownError: nothing has the key. As a job's error its type is KeyUnknown.

@@ -204,7 +204,7 @@ func (s *sealer) message(message *pb.NewJob, rule EncodingRule, path, keyedBy st
 	case rule == EncodingsNever:
 		return nil
 	case rule == EncodingsRequired && !s.of.encrypts():
-		return &EncodingRequiredError{message.GetKind()}
+		return &EncodingRequiredError{Kind: message.GetKind()}
 	case message.Unique != nil && message.Unique.GetKey() == "":
 		return invalid(path+".unique", "of the kind %s, is made by the payload, and the server can't look into one that is "+
 			"encoded: give Unique.Key, which the kind may compute", message.GetKind())
@@ -245,7 +245,7 @@ func (e *Encodings) sealed(
 	if e == nil {
 		for i := range jobs {
 			if jobs[i].rule() == EncodingsRequired {
-				return &EncodingRequiredError{jobs[i].Kind}
+				return &EncodingRequiredError{Kind: jobs[i].Kind}
 			}
 		}
 		return nil

@@ -1063,13 +1063,30 @@ func TestAHandlerOfAKindThatRequiresEncryptionIsAsStrictAsOneOfAnyKind(t *testin
 	if _, outcome := attemptOf(t, all, leasedWith(good, ""), handler); outcome.GetSuccess() == nil || !ran {
 		t.Error(outcome)
 	}
-	// A test of it needs none.
 	job := requiredKind.New(map[string]any{"text": "x"})
-	if done, err := jobqueuetest.Perform(t.Context(), handler, job); err != nil || string(done.Output) != `{"text":"x"}` {
-		t.Error(done, err)
-	}
 	worker := workerOf(t, all, map[string]jobqueue.Handler{"required": handler})
 	if done, err := jobqueuetest.Perform(t.Context(), worker.HandlerOf("required"), job); err != nil || string(done.Output) != `{"text":"x"}` {
+		t.Error(done, err)
+	}
+}
+
+func TestAHandlerOfAKindThatRequiresEncryptionIsNotPerformedWithoutAWorker(t *testing.T) {
+	handler := func(context.Context, *jobqueue.LeasedJob, map[string]any) (map[string]any, error) {
+		t.Error("it is performed")
+		return nil, nil
+	}
+	done, err := jobqueuetest.Perform(t.Context(), requiredKind.Handler(handler), requiredKind.New(map[string]any{"text": "x"}))
+	var needs *jobqueue.EncodingRequiredError
+	words := "the kind required takes encrypted payloads alone: give the worker Encodings that encrypt"
+	if !errors.As(err, &needs) || needs.Kind != "required" || err.Error() != words || done.ErrorType != "EncodingRequired" {
+		t.Error(done, err)
+	}
+	if said := panicOf(func() { jobqueue.HandleKind(workerOf(t, nil, nil), requiredKind, handler) }); said != "jobqueue: "+words {
+		t.Error(said)
+	}
+	worker := workerOf(t, coded(t, packing), map[string]jobqueue.Handler{"required": requiredKind.Handler(handler)})
+	done, err = jobqueuetest.Perform(t.Context(), worker.HandlerOf("required"), jobqueue.NewJob{Kind: "required", Payload: 7})
+	if !errors.As(err, &needs) || err.Error() != words {
 		t.Error(done, err)
 	}
 }

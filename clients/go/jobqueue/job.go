@@ -69,7 +69,7 @@ func (j *NewJob) PayloadEncoded() *EncodedError {
 // newJobMessage is a job to enqueue, as a message that may be sent; path is where it stands in the request.
 func newJobMessage(job *NewJob, path string) (*pb.NewJob, error) {
 	if job.rule() == EncodingsRequired {
-		return nil, &EncodingRequiredError{job.Kind}
+		return nil, &EncodingRequiredError{Kind: job.Kind}
 	}
 	return plainMessage(job, path)
 }

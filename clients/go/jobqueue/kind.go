@@ -203,7 +203,7 @@ func (k *JobKind[P, O]) OutputSchema() json.RawMessage {
 }
 
 // Handler is a handler of the kind as one of any kind, for what takes a [Handler]. Of a kind that requires encryption it
-// refuses a payload that a server has sent in plain text, and a worker that has no Encodings that encrypt.
+// refuses a payload that has come in plain text, and a worker, or a test, that has no Encodings that encrypt.
 func (k *JobKind[P, O]) Handler(handler KindHandler[P, O]) Handler {
 	return func(ctx context.Context, job *LeasedJob) (any, error) {
 		if err := k.encrypted(job); err != nil {
@@ -247,10 +247,10 @@ func HandleKind[P, O any](w *Worker, kind *JobKind[P, O], handler KindHandler[P,
 // [HandleKind] sees it before the first job; a handler as one of any kind does not say of which one it is.
 func (k *JobKind[P, O]) encrypted(job *LeasedJob) error {
 	switch said := &job.coded; {
-	case k.settings.encodings != EncodingsRequired || !said.delivered:
+	case k.settings.encodings != EncodingsRequired:
 		return nil
 	case said.sealer == nil || !said.sealer.of.encrypts():
-		return &EncodingRequiredError{job.Kind}
+		return &EncodingRequiredError{Kind: job.Kind, to: theWorker}
 	case !said.encrypted:
 		return Discard(&PayloadUnreadableError{Message: "payload: " + encryptedAlone})
 	}

@@ -169,7 +169,7 @@ func (w *Worker) add(kind string, names []string, made kindHandler, options []Ki
 		made.run = surrounded(made.run, names, w.options.Middleware)
 	}
 	if made.rule == EncodingsRequired && !w.options.Encodings.encrypts() {
-		panic(fmt.Sprintf("jobqueue: the kind %q takes encrypted payloads alone: give the worker Encodings that encrypt", kind))
+		panic(fmt.Sprintf("jobqueue: %v", &EncodingRequiredError{Kind: kind, to: theWorker}))
 	}
 	if w.options.Encodings != nil {
 		made.coding = &coding{w.options.Encodings, made.rule != EncodingsNever, made.rule == EncodingsRequired}

@@ -94,6 +94,11 @@ pub(crate) fn encoding_required(kind: &str, what: &str) -> Error {
     local(ErrorKind::EncodingRequired, format!("the kind {kind} takes encrypted payloads alone{what}"))
 }
 
+/// The same of a worker, or of a test that has none.
+pub(crate) fn worker_must_encrypt(kind: &str) -> Error {
+    encoding_required(kind, ": give the worker encodings that encrypt")
+}
+
 /// An error that no server said.
 pub(crate) fn local(kind: ErrorKind, words: String) -> Error {
     Error::new(Code::FailedPrecondition, words).named(kind, "")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Request, Streaming};
 
 use crate::backoff::Backoff;
@@ -53,6 +53,9 @@ pub struct Watch {
     over: bool,
     away_since: Option<Instant>,
     waits: Backoff,
+    silence: Duration,
+    /// When it will have been silent for too long. Kept here: each future of [`Watch::next`] may be dropped before.
+    silent_at: Option<Instant>,
 }
 
 impl Watch {
@@ -75,6 +78,8 @@ impl Watch {
             over: false,
             away_since: None,
             waits: Backoff::of_calls(),
+            silence: WATCH_SILENCE,
+            silent_at: None,
         }
     }
 
@@ -164,17 +169,30 @@ impl Watch {
     }
 
     async fn read(&mut self) -> Result<Option<v1::WatchJobsResponse>, Error> {
+        let read = self.read_in_time().await;
+        self.silent_at = None;
+        read
+    }
+
+    /// The next answer, unless the server has been silent for too long since it was waited for first.
+    async fn read_in_time(&mut self) -> Result<Option<v1::WatchJobsResponse>, Error> {
         let silent = |_| Error::new(Code::Unavailable, "the server is silent");
+        let in_time = || Instant::now() + self.silence;
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
                 let mut request = Request::new(self.request.clone());
                 self.client.access.authorize(&mut request).await?;
                 let opening = self.client.jobs.watch_jobs(request);
-                none.insert(timeout(WATCH_SILENCE, opening).await.map_err(silent)??.into_inner())
+                let until = *self.silent_at.get_or_insert_with(in_time);
+                let opened = timeout_at(until, opening).await.map_err(silent)??;
+                // It has said something.
+                self.silent_at = None;
+                none.insert(opened.into_inner())
             }
         };
-        Ok(timeout(WATCH_SILENCE, stream.message()).await.map_err(silent)??)
+        let until = *self.silent_at.get_or_insert_with(in_time);
+        Ok(timeout_at(until, stream.message()).await.map_err(silent)??)
     }
 
     /// Waits before another stream. An error: another one is of no use, or it took too long.
@@ -193,5 +211,66 @@ impl Watch {
         }
         sleep(wait).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// What opens a stream of HTTP/2 and says one empty answer in it: SETTINGS, HEADERS of status 200, and DATA.
+    fn answer(stream: [u8; 4]) -> Vec<u8> {
+        let frame = |size, kind, flags, stream: [u8; 4]| [&[0, 0, size, kind, flags][..], &stream].concat();
+        let settings = frame(0, 4, 0, [0; 4]);
+        let headers = [frame(1, 1, 4, stream), vec![0x88]].concat();
+        [settings, headers, frame(5, 0, 0, stream), vec![0; 5]].concat()
+    }
+
+    /// A server of one connection that stays there. Of a stream it says that it is open, and one answer; or nothing.
+    fn silent_server(opens: bool) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let (mut preface, mut head) = ([0; 24], [0; 9]);
+            peer.read_exact(&mut preface).unwrap();
+            while peer.read_exact(&mut head).is_ok() {
+                let [a, b, c, kind, _, stream @ ..] = head;
+                let mut frame = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+                peer.read_exact(&mut frame).unwrap();
+                if opens && kind == 1 {
+                    peer.write_all(&answer(stream)).unwrap();
+                }
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_silent_is_left_though_each_wait_for_it_is_dropped() {
+        for opens in [true, false] {
+            let client = Client::new(silent_server(opens)).unwrap();
+            let mut watch = client.watch(WatchFilter { patience: Some(Duration::ZERO), ..WatchFilter::default() });
+            if opens {
+                watch.begin().await.unwrap();
+                assert!(watch.silent_at.is_none(), "an answer begins a new wait");
+            }
+            watch.silence = Duration::from_millis(500);
+            let told = async {
+                loop {
+                    if let Ok(told) = timeout(Duration::from_millis(10), watch.next()).await {
+                        return told;
+                    }
+                }
+            };
+            let told = timeout(Duration::from_secs(10), told).await.expect("it waits for ever");
+            let error = told.unwrap().unwrap_err();
+            assert!(error.to_string().contains("the server is silent"), "{error}");
+        }
     }
 }

@@ -104,7 +104,8 @@ func (p *Performed) Again(ctx context.Context, options ...Option) (*Performed, e
 // Perform performs one attempt of a job, by the code that a worker runs. The payload goes through JSON, and the limits of
 // outputs, checkpoints and follow-ups hold.
 //
-// The handler is a function, the Handler of a typed kind, or HandlerOf a worker. A job without a Kind is of the kind
+// The handler is a function, the Handler of a typed kind, or HandlerOf a worker; of a kind that requires encryption
+// HandlerOf a worker that encrypts, or it fails by a [*jobqueue.EncodingRequiredError]. A job without a Kind is of the kind
 // `performed`. The context's values are the handler's; its end ends the waiting.
 //
 // The error is what the handler returned, if that is an ordinary failure, or the [*jobqueue.PanicError] that it panicked

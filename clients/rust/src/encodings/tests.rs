@@ -978,6 +978,22 @@ fn a_worker_that_does_not_encrypt_takes_no_kind_that_requires_it() {
     assert!(made().encodings(both()).build().is_ok());
 }
 
+#[tokio::test]
+async fn a_handler_of_a_kind_that_requires_encryption_is_not_performed_without_a_worker() {
+    async fn never(_: Strict, _: LeasedJob) -> HandlerResult<Value> {
+        panic!("it is not performed")
+    }
+    let job = TestJob::of(&Strict { text: "x".into() }).unwrap();
+    let error = perform(never, job.clone().catch()).await.unwrap_err();
+    let words = "the kind strict takes encrypted payloads alone: give the worker encodings that encrypt";
+    assert_eq!(error.downcast_ref::<crate::Error>().unwrap().kind(), ErrorKind::EncodingRequired);
+    assert!(error.to_string().ends_with(words), "{error}");
+    let refused = Worker::builder("127.0.0.1:1").handle_kind(never).build().unwrap_err();
+    assert_eq!(error.to_string(), refused.to_string());
+    let worker = Worker::builder("127.0.0.1:1").handle_kind(strict).encodings(both()).build().unwrap();
+    assert_eq!(perform(&worker, job).await.unwrap().outcome, Outcome::Succeeded);
+}
+
 async fn follows_up(job: LeasedJob) -> HandlerResult {
     job.follow_up(NewJob::of(&Strict { text: SECRET.into() })?)?;
     Ok(())

@@ -12,7 +12,9 @@ use tokio::time::{sleep, timeout};
 
 use super::job::{StopAt, TestJob};
 use super::performed::{Outcome, Performed, Report, Told};
+use crate::encoded::worker_must_encrypt;
 use crate::errors::Error;
+use crate::jobs::EncodingRule;
 use crate::json::IntoOutput;
 use crate::outcomes::{HandlerError, HandlerResult};
 use crate::typed::JobKind;
@@ -73,6 +75,9 @@ where
     R: Future<Output = HandlerResult<K::Output>> + Send + 'static,
 {
     fn handler(self, _: &str) -> Result<Made, Error> {
+        if K::ENCODINGS == EncodingRule::Required {
+            return Err(worker_must_encrypt(K::NAME));
+        }
         Ok(Made { handler: of_kind(self), names: names_of::<K>(), coding: None })
     }
 }
@@ -96,7 +101,8 @@ impl Handles<()> for &Worker {
 /// What the handler failed with, itself, where that is an ordinary failure: [`TestJob::catch`] answers it. What
 /// [`retry`](crate::retry), [`discard`](crate::discard), [`snooze`](crate::snooze) and [`cancelled`](crate::cancelled) make
 /// are outcomes. [`StillRunning`], by [`HandlerError::downcast_ref`]: it has not ended in time. [`Error`]: the worker has no
-/// handler of the kind, or the job has middleware, which is the worker's.
+/// handler of the kind, or the job has middleware, which is the worker's; or `EncodingRequired`: the kind takes encrypted
+/// payloads alone, so its handler is performed as a worker's that encrypts.
 ///
 /// # Panics
 ///

@@ -15,7 +15,7 @@ use super::coding::{Coding, coded};
 use super::leased_job::LeasedJob;
 use super::observer::Observer;
 use crate::access::Access;
-use crate::encoded::encoding_required;
+use crate::encoded::worker_must_encrypt;
 use crate::encodings::Encodings;
 use crate::environment::Environment;
 use crate::errors::Error;
@@ -332,7 +332,7 @@ impl WorkerBuilder {
         let encrypts = self.encodings.as_ref().is_some_and(Encodings::encrypts);
         for given in self.handlers {
             if given.rule == EncodingRule::Required && !encrypts {
-                return Err(encoding_required(&given.names[0], ": give the worker encodings that encrypt"));
+                return Err(worker_must_encrypt(&given.names[0]));
             }
             let mut handler = around(given.handler, &self.middleware, &given.names);
             let coding = self.encodings.clone().map(|encodings| Coding::new(encodings, given.rule));
