@@ -87,9 +87,10 @@ faults: install ## Kill, stop and cut off servers, workers and databases, and ch
 frameworks: install $(KNOWS_FRAMEWORKS) ## The programs of examples/frameworks, and jobqueue-django, held against the frameworks themselves
 	@$(BIN)/python -m pytest tests/frameworks -m frameworks
 
-$(KNOWS_FRAMEWORKS): locks/requirements-frameworks.lock clients/python-django/pyproject.toml $(INSTALLED)
+$(KNOWS_FRAMEWORKS): locks/requirements-frameworks.lock locks/requirements-django6.lock clients/python-django/pyproject.toml $(INSTALLED)
 	@$(PIP) --require-hashes -r locks/requirements-frameworks.lock
 	@$(PIP) --no-deps --no-build-isolation -e ./clients/python-django
+	@$(BIN)/python -m tools.django6
 	@touch $@
 
 ha: install ## Kill, stop and switch over what PostgreSQL, Patroni and etcd run, under load; fetches Debian's packages and installs none; ONLY=name

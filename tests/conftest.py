@@ -62,7 +62,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "chart": (lambda: importlib.util.find_spec("helm_python"), "Helm's library is"),
     "frameworks": (
-        lambda: all(map(importlib.util.find_spec, ("celery", "django", "fastapi", "gunicorn", "httpx2"))),
+        lambda: all(
+            importlib.util.find_spec(each)
+            for each in ("celery", "django", "django_tasks", "fastapi", "gunicorn", "httpx2")
+        ),
         "Django, FastAPI, gunicorn or Celery (`make frameworks` installs them) are",
     ),
     "ha": (packages_of_patroni_are_there, "Patroni (`make ha` fetches it) is"),

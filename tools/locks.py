@@ -18,10 +18,9 @@ IMAGES = {"server": ("--extra", "oidc"), "worker": ()}
 BUILD, ALL = "locks/requirements-build.lock", "locks/requirements.lock"
 # Each installed where it is wanted, in the versions of the rest.
 APART = ("browser", "chart", "frameworks", "release", "site")
-HOW = (
-    *("--quiet", "--universal", "--python-version", "3.11"),
-    *("--generate-hashes", "--no-emit-index-url", "--no-header"),
-)
+# Of another version than the rest, for a later Python: Django 6 does not run on 3.11.
+LATER = "django6"
+HOW = ("--quiet", "--universal", "--generate-hashes", "--no-emit-index-url", "--no-header")
 
 
 def main() -> None:
@@ -40,16 +39,20 @@ def main() -> None:
     for which in APART:
         source, lock = f"locks/requirements-{which}.in", f"locks/requirements-{which}.lock"
         compile_lock(lock, source, "--constraints", ALL, *more)
+    source, lock = f"locks/requirements-{LATER}.in", f"locks/requirements-{LATER}.lock"
+    compile_lock(lock, source, "--constraints", ALL, *more, python="3.12")
     for image, extras in IMAGES.items():
         compile_lock(
             f"deploy/{image}.lock", f"{image}/pyproject.toml", *extras, *ours, "--constraints", ALL, *more
         )
 
 
-def compile_lock(lock: str, *arguments: str) -> None:
+def compile_lock(lock: str, *arguments: str, python: str = "3.11") -> None:
     """Writes one of them, or ends with what uv says."""
     uv = Path(sys.executable).parent / "uv"
-    done = subprocess.run([uv, "pip", "compile", *HOW, *arguments, "--output-file", lock], cwd=ROOT)
+    done = subprocess.run(
+        [uv, "pip", "compile", *HOW, "--python-version", python, *arguments, "--output-file", lock], cwd=ROOT
+    )
     if done.returncode:
         sys.exit(done.returncode)
 

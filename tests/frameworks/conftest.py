@@ -22,6 +22,7 @@ from tests.e2e.processes import Process
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "examples" / "frameworks"
 OURS = Path(__file__).parent / "programs"
+SITE = OURS / "shop_site"
 
 Start = Callable[..., Process]
 
@@ -50,21 +51,65 @@ def program() -> Callable[[str], Any]:
 
 @pytest.fixture
 def start(jobqueue_sync_scope: SyncTestScope, tmp_path: Path) -> Iterator[Start]:
-    """Starts a Python module or program in the test's namespace: `python` and these arguments."""
+    """Starts a Python module or program in the test's namespace: `python`, or that program, and these arguments."""
     running: list[Process] = []
 
-    def begin(*arguments: str, **environment: str) -> Process:
+    def begin(*arguments: str, program: str | Path = sys.executable, **environment: str) -> Process:
         path = ":".join((str(ROOT), str(PROGRAMS), str(OURS), os.environ.get("PYTHONPATH", "")))
         places = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         known = {**places, **jobqueue_sync_scope.environment, **environment}
         log = tmp_path / f"program{len(running)}.log"
-        running.append(Process([sys.executable, *arguments], log, known))
+        running.append(Process([str(program), *arguments], log, known))
         return running[-1]
 
     yield begin
     for each in running:
         print(each.tail())
         each.kill()
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the project's database: Django reads its settings once."""
+    return tmp_path_factory.mktemp("django") / "shop.sqlite3"
+
+
+@pytest.fixture(scope="module")
+def site(database: Path) -> Iterator[Path]:
+    """Django, set up for the project; the file of its database. Celery sets Django up too, where it is told of."""
+    with pytest.MonkeyPatch.context() as patching:
+        patching.syspath_prepend(str(OURS))
+        patching.setenv("DJANGO_SETTINGS_MODULE", "shop_site.settings")
+        patching.setenv("SHOP_DATABASE", str(database))
+        import django
+        from django.core.management import call_command
+        from django.db import connections
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+        yield database
+        connections.close_all()
+
+
+@pytest.fixture
+def shop(site: Path, jobqueue_sync_scope: SyncTestScope, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The app's modules, whose client is in the test's namespace."""
+    from shop_site.shop import kinds, models
+
+    from jobqueue_django import clients, handlers
+
+    for name, value in jobqueue_sync_scope.environment.items():
+        monkeypatch.setenv(name, value)
+    clients.forget()
+    handlers.discover()
+    models.Order.objects.all().delete()
+    jobqueue_sync_scope.client.sync_kinds([kinds.send_receipt])
+
+    class Shop:
+        order, receipt, send_receipt = models.Order, kinds.Receipt, kinds.send_receipt
+
+    yield Shop
+    clients.forget()
 
 
 def address_of(process: Process, text: str) -> str:

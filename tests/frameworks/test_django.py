@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import socket
+import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,55 +18,17 @@ from unittest.mock import patch
 
 import pytest
 
-from jobqueue import Status, SyncClient, define_kind
+from jobqueue import JobContext, Kind, NewJob, Status, SyncClient, Worker, define_kind
 from jobqueue.testing import SyncRecordingClient, SyncTestScope, perform
 from tests.docs.markdown import ROOT, blocks
 from tests.platform.test_packages import build
 
-from .conftest import OURS, Start
+from .conftest import SITE, Start, address_of
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.any_engine]
 
-SITE = OURS / "shop_site"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Django, set up for the project; the file of its database."""
-    database = tmp_path_factory.mktemp("django") / "shop.sqlite3"
-    with pytest.MonkeyPatch.context() as patching:
-        patching.syspath_prepend(str(OURS))
-        patching.setenv("DJANGO_SETTINGS_MODULE", "shop_site.settings")
-        patching.setenv("SHOP_DATABASE", str(database))
-        import django
-        from django.core.management import call_command
-        from django.db import connections
-
-        django.setup()
-        call_command("migrate", verbosity=0)
-        yield database
-        connections.close_all()
-
-
-@pytest.fixture
-def shop(site: Path, jobqueue_sync_scope: SyncTestScope, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The app's modules, whose client is in the test's namespace."""
-    from shop_site.shop import kinds, models
-
-    from jobqueue_django import clients, handlers
-
-    for name, value in jobqueue_sync_scope.environment.items():
-        monkeypatch.setenv(name, value)
-    clients.forget()
-    handlers.discover()
-    models.Order.objects.all().delete()
-    jobqueue_sync_scope.client.sync_kinds([kinds.send_receipt])
-
-    class Shop:
-        order, receipt, send_receipt = models.Order, kinds.Receipt, kinds.send_receipt
-
-    yield Shop
-    clients.forget()
+ATTEMPTS = 1000
+REQUESTS = 500
 
 
 def command(name: str, *arguments: str) -> str:
@@ -93,7 +57,7 @@ def test_its_wheel_holds_the_one_package_with_its_commands(tmp_path: Path) -> No
 def test_the_app_is_that_of_the_readme() -> None:
     text = (ROOT / "clients/python-django/README.md").read_text()
     shown = [block for block in blocks(text) if block.title.startswith("shop/")]
-    assert len(shown) == 3
+    assert len(shown) == 4
     assert [each.title for each in shown if each.text not in (SITE / each.title).read_text()] == []
 
 
@@ -178,6 +142,66 @@ async def test_an_attempt_leaves_no_connection_that_django_would_close(shop: Any
     assert [each.connection for each in used] == [None]
 
 
+def test_a_thousand_attempts_leave_a_connection_for_each_thread_at_most(
+    shop: Any, jobqueue_sync_scope: SyncTestScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the settings keep connections open (CONN_MAX_AGE)."""
+    from django.db import connection, connections
+
+    from jobqueue_django.handlers import ClosesConnections
+
+    # Of the threads that begin from now on.
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 3600)
+    used: dict[int, Any] = {}
+
+    def count(ctx: JobContext) -> int:
+        orders = int(shop.order.objects.count())
+        # The wrapper of this thread, which holds the connection.
+        wrapper = connection._connections["default"]
+        used[id(wrapper)] = wrapper
+        return orders
+
+    client = jobqueue_sync_scope.client
+    client.put_kind(Kind(name="count"))
+    client.enqueue_many(NewJob("count") for _ in range(ATTEMPTS))
+    worker = Worker("127.0.0.1:1", concurrency=4, middleware=[ClosesConnections()])
+    worker.handler("count")(count)
+    done = jobqueue_sync_scope.run_until_idle(worker, limit=ATTEMPTS, within=timedelta(seconds=120))
+    assert [each.status for each in done.ended] == [Status.SUCCEEDED] * ATTEMPTS
+    open_ones = [each for each in used.values() if each.connection is not None]
+    assert 1 <= len(open_ones) <= 4
+    for each in open_ones:
+        # It is that of a thread which is there no more.
+        each.inc_thread_sharing()
+        each.close()
+
+
+def test_each_of_gunicorns_forked_workers_enqueues(
+    shop: Any, site: Path, start: Start, jobqueue_sync_scope: SyncTestScope
+) -> None:
+    known = {"DJANGO_SETTINGS_MODULE": "shop_site.settings", "SHOP_DATABASE": str(site)}
+    served = ("--access-logfile", "-", "--access-logformat", "served by %(p)s")
+    forked = ("--workers", "4", "--preload", "--bind", "127.0.0.1:0")
+    app = start("-m", "gunicorn", *forked, *served, "shop_site.wsgi", **known)
+    address = address_of(app, "Listening at")
+
+    def place(number: int) -> int:
+        body = urllib.parse.urlencode({"email": f"{number}@example.org"}).encode()
+        with urllib.request.urlopen(f"{address}/orders", body, timeout=60) as answer:
+            return int(json.load(answer)["order"])
+
+    with ThreadPoolExecutor(8) as callers:
+        orders = set(callers.map(place, range(REQUESTS)))
+
+    assert len(orders) == REQUESTS
+    jobs = jobqueue_sync_scope.client.list(kind="send-receipt", full=True)
+    assert {job.payload["order"] for job in jobs} == orders
+    by = {line for line in app.log.read_text().splitlines() if line.startswith("served by")}
+    assert len(by) == 4
+    app.terminate()
+    assert asyncio.run(app.ended(within=30)) == 0
+
+
 def test_a_process_that_was_forked_has_a_client_of_its_own(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +239,7 @@ def test_without_a_handler_the_command_does_not_start(shop: Any, monkeypatch: py
     from jobqueue_django import handlers
 
     monkeypatch.setattr(handlers, "_found", {})
+    monkeypatch.setattr(handlers, "tasks", list)
     with pytest.raises(CommandError, match="no app has a handler"):
         command("jobqueue_worker")
 
@@ -229,7 +254,7 @@ def test_a_kind_has_one_handler(shop: Any) -> None:
 def test_kinds_are_told_to_the_server_or_checked(shop: Any, jobqueue_sync_scope: SyncTestScope) -> None:
     from django.core.management.base import CommandError
 
-    assert command("jobqueue_sync_kinds") == "send-receipt: unchanged\n"
+    assert command("jobqueue_sync_kinds") == "send-receipt: unchanged\ndjango.task: changed\n"
     assert command("jobqueue_sync_kinds", "--check") == ""
     later = define_kind("send-receipt", shop.receipt, version=2), define_kind("other", shop.receipt)
     names = "jobqueue_django.management.commands.jobqueue_sync_kinds.kinds"
@@ -241,7 +266,7 @@ def test_kinds_are_told_to_the_server_or_checked(shop: Any, jobqueue_sync_scope:
     ("given", "expected"),
     [
         ({}, []),
-        ({"SERVER": "jobs:50051", "QUEUES": ("mail",)}, []),
+        ({"SERVER": "jobs:50051", "QUEUES": ("default", "mail")}, []),
         ([], ["jobqueue.E001"]),
         ({"SERVRE": "jobs:50051"}, ["jobqueue.E002"]),
         ({"QUEUES": "mail"}, ["jobqueue.E003"]),

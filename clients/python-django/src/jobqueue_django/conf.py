@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
@@ -11,6 +11,9 @@ from django.utils.module_loading import import_string
 
 from jobqueue import Middleware
 from jobqueue.environment import ServerAccess, from_environment
+
+if TYPE_CHECKING:
+    from .tasks.backend import JobQueueBackend
 
 #: What JOBQUEUE may hold, and of which type each is.
 NAMES: dict[str, type] = {
@@ -49,6 +52,23 @@ def middleware() -> Sequence[Middleware]:
     """What MIDDLEWARE names, each an object or a class by its dotted path; a new list at each call."""
     loaded = [import_string(path) for path in found().get("MIDDLEWARE", ())]
     return [each() if isinstance(each, type) else each for each in loaded]
+
+
+def task_backends() -> Sequence[JobQueueBackend]:
+    """The backends of JobQueue's in TASKS. None: a project that has none needs no tasks of Django.
+
+    Raises:
+        InvalidTaskBackend: A backend in TASKS can't be imported.
+    """
+    if not getattr(settings, "TASKS", None):
+        return []
+    try:
+        from .tasks.backend import configured
+    except ModuleNotFoundError as error:
+        if error.name not in ("django_tasks", "django.tasks"):
+            raise
+        return []
+    return configured()
 
 
 def check_settings(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:

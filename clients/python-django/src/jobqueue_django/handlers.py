@@ -16,6 +16,8 @@ from jobqueue import JobContext, JobKind, Middleware, Worker
 
 from . import conf
 
+#: As `jobqueue_django.tasks.calls` has it, which needs Django's tasks.
+_TASK_KIND = "django.task"
 F = TypeVar("F", bound=Callable[..., Any])
 #: Kinds with their functions and options, in the order in which they were found.
 _found: dict[str, tuple[str | JobKind[Any, Any], Callable[..., Any], dict[str, Any]]] = {}
@@ -48,10 +50,41 @@ def handler(kind: str | JobKind[Any, Any], **options: Any) -> Callable[[F], F]:
 
 
 def discover() -> dict[str, str]:
-    """Imports the module `jobs` of each app. The kinds that have a handler then, each with its function's name."""
+    """Imports the module `jobs` of each app; where TASKS has a backend of JobQueue, also what it finds tasks in.
+
+    Returns:
+        The kinds that have a handler then, each with its function's name; `django.task` only where there is a task.
+    """
     apps.check_apps_ready()
     autodiscover_modules("jobs")
+    _found.pop(_TASK_KIND, None)
+    if tasks():
+        from .tasks import calls, running
+
+        handler(calls.django_task)(running.run)
     return {kind: _named(function) for kind, (_, function, _) in _found.items()}
+
+
+def tasks() -> list[str]:
+    """The paths of Django's tasks that the worker may call. None are, where TASKS has no backend of JobQueue."""
+    backends = conf.task_backends()
+    if not backends:
+        return []
+    from .tasks import calls
+
+    for backend in backends:
+        calls.discover(backend.options.get("MODULES", ()))
+    return calls.found()
+
+
+def served_queues() -> list[str]:
+    """What the worker takes jobs from: as JOBQUEUE says, or else `default` and the queues of Django's tasks."""
+    said = conf.found().get("QUEUES")
+    if said is not None:
+        return list(said)
+    return list(
+        dict.fromkeys(["default", *(name for each in conf.task_backends() for name in each.job_queues())])
+    )
 
 
 def kinds() -> list[JobKind[Any, Any]]:
@@ -73,7 +106,7 @@ def make_worker(
         access.server,
         credentials=access.credentials,
         token=access.token,
-        queues=queues or given.get("QUEUES", ["default"]),
+        queues=queues or served_queues(),
         concurrency=concurrency or given.get("CONCURRENCY", 8),
         health=health or given.get("HEALTH"),
         sync_kinds=given.get("SYNC_KINDS", True),

@@ -7,13 +7,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import autoreload
 
-from jobqueue_django.handlers import discover, make_worker
+from jobqueue_django.handlers import discover, make_worker, tasks
 
 
 class Command(BaseCommand):
-    """Serves the handlers in the `jobs.py` of all apps, until SIGTERM or Ctrl-C drains it."""
+    """Serves the handlers in the `jobs.py` of all apps, and Django's tasks, until SIGTERM or Ctrl-C drains it."""
 
-    help = "Runs the handlers in the jobs.py of all apps. SIGTERM and Ctrl-C drain."
+    help = "Runs the handlers in the jobs.py of all apps, and Django's tasks. SIGTERM and Ctrl-C drain."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Its options; without one, JOBQUEUE says."""
@@ -35,8 +35,13 @@ class Command(BaseCommand):
     def _run(self, **given: Any) -> None:
         found = discover()
         if not found:
-            raise CommandError("no app has a handler: decorate a function in its jobs.py with @handler(kind)")
+            raise CommandError(
+                "no app has a handler: decorate a function in its jobs.py with @handler(kind), or one in its "
+                "tasks.py with @task, where TASKS has JobQueue's backend"
+            )
         for kind, function in found.items():
             self.stdout.write(f"{kind}: {function}")
+        for path in tasks():
+            self.stdout.write(f"task: {path}")
         self.stdout.flush()
         make_worker(**given).run()

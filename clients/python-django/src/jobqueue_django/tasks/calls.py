@@ -1,0 +1,133 @@
+"""What a job of the kind `django.task` calls, and the tasks that may be called."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import import_module
+from types import ModuleType
+from typing import Any, TypedDict, cast
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.connection import ConnectionDoesNotExist
+from django.utils.module_loading import autodiscover_modules
+
+from jobqueue import define_kind
+
+from .api import InvalidTask, Task
+
+
+class Using(TypedDict, total=False):
+    """What `Task.using` has changed of the task; what it has not is left out."""
+
+    backend: str
+    priority: int
+    queue_name: str
+    run_after: datetime
+
+
+@dataclass
+class Call:
+    """The payload: a task by its module and name, such as `shop.tasks.send_receipt`, and what it is called with."""
+
+    task: str
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    using: Using = field(default_factory=Using)
+
+
+#: The kind of all jobs that are calls of Django's tasks. Their output is what the task returned.
+django_task = define_kind("django.task", Call, output=Any)
+
+_lock = threading.Lock()
+_imported: set[str] = set()
+
+
+def discover(modules: Iterable[str] = ()) -> None:
+    """Imports the module `tasks` of each app, and these modules; each once."""
+    with _lock:
+        if "" not in _imported:
+            autodiscover_modules("tasks")
+            _imported.add("")
+        for name in modules:
+            if name not in _imported:
+                import_module(name)
+                _imported.add(name)
+
+
+def find(path: str) -> Task | None:
+    """The task of this module and name, among those that are imported. It imports nothing: a path may be anyone's.
+
+    Returns:
+        The task as its module has it. None: there is nothing, or something else.
+    """
+    names = path.split(".")
+    for count in range(len(names) - 1, 0, -1):
+        module = sys.modules.get(".".join(names[:count]))
+        if module is not None:
+            return _task(_within(module, names[count:]), path)
+    return None
+
+
+def found() -> list[str]:
+    """The paths of all tasks in modules that are imported, in order."""
+    paths: set[str] = set()
+    for name, module in list(sys.modules.items()):
+        for value in list(_names_of(module).values()):
+            if _is_task(value) and value.func.__module__ == name and find(value.module_path):
+                paths.add(value.module_path)
+    return sorted(paths)
+
+
+def using(task: Task) -> Using:
+    """How a task differs from what its module has.
+
+    Raises:
+        InvalidTask: Its module has no task by its name, so that no worker could find it.
+    """
+    plain = find(task.module_path)
+    if plain is None or plain.func is not task.func:
+        raise InvalidTask(
+            f"{task.module_path} is not the task: a worker finds a task by its module and the name of its function, "
+            "so decorate the function with @task where it is defined"
+        )
+    return cast(Using, {name: value for name, value in _said(task) if value != getattr(plain, name)})
+
+
+def used(task: Task, changes: Using) -> Task:
+    """The task with these changes; without those that the settings of this program don't allow."""
+    try:
+        return task.using(**changes)
+    except (InvalidTask, ImproperlyConfigured, ConnectionDoesNotExist):
+        return task
+
+
+def _said(task: Task) -> Iterator[tuple[str, Any]]:
+    for name in Using.__annotations__:
+        value = getattr(task, name)
+        if value is not None:
+            yield name, value
+
+
+def _within(module: Any, names: list[str]) -> Any:
+    # Not by getattr: that may run code of a module, and import another one.
+    value = module
+    for name in names:
+        value = _names_of(value).get(name)
+    return value.__func__ if isinstance(value, staticmethod) else value
+
+
+def _names_of(value: Any) -> dict[str, Any]:
+    return dict(vars(value)) if isinstance(value, ModuleType | type) else {}
+
+
+def _task(value: Any, path: str) -> Task | None:
+    return value if _is_task(value) and value.module_path == path else None
+
+
+def _is_task(value: Any) -> bool:
+    # Not by isinstance: that asks the value for its class, and a lazy object then makes what it stands for.
+    return issubclass(type(value), Task)

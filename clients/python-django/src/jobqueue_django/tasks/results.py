@@ -1,0 +1,154 @@
+"""Jobs as results of tasks."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from jobqueue import FailedAttempt, Job, Status
+from jobqueue.worker.options import default_name
+
+from .api import Task, TaskError, TaskResult, TaskResultStatus
+
+#: By this label a job is found whose result had its id before the job.
+LABEL = "django-task"
+#: What such ids begin with. No id of a job does.
+BEFORE = "on-commit-"
+
+#: What an error's text holds at most: more is cut by the server.
+_BYTES = 8 * 1024
+_HEAD = 500
+_STATUS = {
+    Status.QUEUED: TaskResultStatus.READY,
+    Status.RETRYING: TaskResultStatus.READY,
+    Status.RUNNING: TaskResultStatus.RUNNING,
+    Status.SUCCEEDED: TaskResultStatus.SUCCESSFUL,
+    Status.FAILED_PERMANENT: TaskResultStatus.FAILED,
+    Status.CANCELLED: TaskResultStatus.FAILED,
+}
+# Of what a task does not raise itself.
+_PATHS = {
+    "Discard": "jobqueue.outcomes.Discard",
+    "Retry": "jobqueue.outcomes.Retry",
+    "PayloadUnreadable": "jobqueue.typed.kind.PayloadUnreadable",
+}
+_LOST = "jobqueue.errors.SessionEnded"
+
+
+def waiting(task: Task, args: Any, kwargs: Any, id: str = "") -> TaskResult:
+    """The result of a call that is about to be enqueued."""
+    return _result(task, id, args, kwargs, TaskResultStatus.READY)
+
+
+def running(task: Task, id: str, args: Any, kwargs: Any, attempt: int, enqueued_at: datetime) -> TaskResult:
+    """The result of a call whose attempt begins now. Which workers had the attempts before is not known here: empty."""
+    now = timezone.now()
+    return _result(
+        task,
+        id,
+        args,
+        kwargs,
+        TaskResultStatus.RUNNING,
+        enqueued_at=moment(enqueued_at),
+        started_at=now if attempt == 1 else None,
+        last_attempted_at=now,
+        worker_ids=[*[""] * (attempt - 1), default_name()],
+    )
+
+
+def of_job(task: Task, job: Job, args: Any, kwargs: Any) -> TaskResult:
+    """What became of a call.
+
+    Raises:
+        Encoded: The output is encoded, and this program does not decode it.
+    """
+    failed = sorted(job.failed_attempts, key=lambda each: each.attempt)
+    begun = [each.started_at for each in failed if each.started_at is not None]
+    if job.locked_at is not None:
+        begun.append(job.locked_at)
+    known = {each.attempt: each.worker for each in failed}
+    if job.status is Status.RUNNING:
+        known[job.attempts] = job.locked_by
+    errors = [_error(each) for each in failed]
+    if job.status is Status.CANCELLED:
+        errors.append(TaskError(exception_class_path="jobqueue.outcomes.Cancelled", traceback=job.reason))
+    result = _result(
+        task,
+        job.labels.get(LABEL, job.id),
+        args,
+        kwargs,
+        _STATUS[job.status],
+        enqueued_at=moment(job.created_at),
+        started_at=moment(min(begun, default=None)),
+        last_attempted_at=moment(max(begun, default=None)),
+        finished_at=moment(job.finished_at),
+        errors=errors,
+        worker_ids=[known.get(number, "") for number in range(1, job.attempts + 1)],
+    )
+    if job.status is Status.SUCCEEDED:
+        object.__setattr__(result, "_return_value", job.output)
+    return result
+
+
+def moment(when: datetime | None) -> datetime | None:
+    """A time as the project has them: naive where USE_TZ is False."""
+    return when if when is None or settings.USE_TZ else timezone.make_naive(when)
+
+
+def error_of(error: BaseException) -> TaskError:
+    """An error of a task, as Django has it: the path of its class, and its traceback within the bounds of an error."""
+    path = f"{type(error).__module__}.{type(error).__qualname__}"
+    # The first frame is the call of the task, in this package.
+    trace = error.__traceback__
+    lines = traceback.TracebackException(type(error), error, trace.tb_next if trace is not None else None)
+    return TaskError(exception_class_path=path, traceback=_cut("".join(lines.format())))
+
+
+def text_of(error: BaseException, told: TaskError) -> str:
+    """The same as one text, by which `of_job` knows it again: the path and the words in a line, then the traceback."""
+    try:
+        words = (str(error).splitlines() or [""])[0]
+    except Exception:
+        words = ""
+    head = f"{told.exception_class_path}: {words}"[:_HEAD]
+    return f"{head}\n\n{told.traceback}"
+
+
+def _error(failed: FailedAttempt) -> TaskError:
+    head, gap, trace = failed.error.partition("\n\n")
+    path = head.partition(": ")[0]
+    if gap and failed.error_type and path.endswith(f".{failed.error_type}"):
+        return TaskError(exception_class_path=path, traceback=trace)
+    said = f"{failed.error_type}: {failed.error}" if failed.error_type else failed.error
+    if failed.reason == "TIMED_OUT":
+        return TaskError(exception_class_path="builtins.TimeoutError", traceback=said)
+    if failed.reason == "SESSION_LOST":
+        return TaskError(exception_class_path=_LOST, traceback=said)
+    return TaskError(exception_class_path=_PATHS.get(failed.error_type, "builtins.Exception"), traceback=said)
+
+
+def _cut(text: str) -> str:
+    """Keeps the end: the innermost frames and the error's own line stand there."""
+    limit = _BYTES - 4 * _HEAD - 2
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return raw.decode()
+    note = f"[cut, {len(raw)} bytes in all]\n"
+    return note + raw[-(limit - len(note)) :].decode("utf-8", "ignore")
+
+
+def _result(task: Task, id: str, args: Any, kwargs: Any, status: TaskResultStatus, **more: Any) -> TaskResult:
+    times = dict.fromkeys(("enqueued_at", "started_at", "last_attempted_at", "finished_at"))
+    return TaskResult(
+        task=task,
+        id=id,
+        status=status,
+        args=args,
+        kwargs=kwargs,
+        backend=task.backend,
+        **{**times, "errors": [], "worker_ids": [], **more},
+    )
