@@ -33,6 +33,7 @@ def test_all_of_it_needs_no_package_of_the_server_or_the_cli():
         "rich",
         "typer",
         "pydantic",
+        "msgspec",
         "prometheus_client",
         "jobqueue_server",
         "jobqueue_worker",
@@ -47,6 +48,14 @@ def test_outcomes_and_handlers_processes_load_no_grpc():
 def test_a_program_without_typed_kinds_does_not_load_them():
     loaded = modules_after("from jobqueue import Client, Worker; Worker('127.0.0.1:1').handler('a')(print)")
     assert not [name for name in loaded if name.startswith("jobqueue.typed")]
+
+
+def test_a_typed_kind_loads_no_library_that_its_type_is_not_of():
+    loaded = modules_after(
+        "from dataclasses import make_dataclass; from jobqueue import define_kind\n"
+        "define_kind('a', make_dataclass('A', [('b', int)])).schema()"
+    )
+    assert not {"pydantic", "msgspec"} & set(loaded)
 
 
 @pytest.mark.parametrize(("theirs", "found"), [(None, "ERROR"), ("INFO", "INFO")])

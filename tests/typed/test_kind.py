@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import threading
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import jsonschema_rs
+import msgspec
 import pydantic
 import pytest
 
@@ -26,6 +29,8 @@ from jobqueue.v1 import lease_pb2
 from jobqueue.worker.ending import of_exception
 
 pytestmark = pytest.mark.unit
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -214,6 +219,74 @@ def test_a_model_of_pydantic_is_read_written_and_described_by_pydantic():
     # A server must not refuse what a later version of a producer adds.
     assert "additionalProperties" not in str(kind.schema())
     assert kind.schema()["properties"]["Count"]["minimum"] == 1
+
+
+class Line(msgspec.Struct):
+    sku: str
+    count: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+class Parcel(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    lines_of: list[Line]
+    colour: Literal["red", "blue"] = "red"
+    sent_at: datetime | None = None
+
+
+class Boxed(msgspec.Struct, Generic[T]):
+    inside: T
+
+
+@dataclass
+class Order:
+    parcel: Parcel
+
+
+def test_a_struct_of_msgspec_is_read_written_and_described_by_msgspec():
+    kind = define_kind("mail", Parcel, output=Boxed[int])
+    said = b'{"linesOf":[{"sku":"a","count":2}],"colour":"red","sentAt":"2026-11-29T08:00:00Z"}'
+    parcel = Parcel([Line("a", 2)], sent_at=datetime(2026, 11, 29, 8, tzinfo=UTC))
+    assert kind.new(parcel).payload_json == said
+    assert kind.payload_in(leased(said, "1")) == parcel
+    assert kind.output_text(Boxed(7)).raw == b'{"inside":7}'  # type: ignore[union-attr]
+    # Of a field of a dataclass too.
+    assert define_kind("mail", Order).payload_in(leased(b'{"parcel": %s}' % said, "1")) == Order(parcel)
+    schema = jsonschema_rs.validator_for(kind.schema())
+    assert schema.is_valid(json.loads(said))
+    # A server must not refuse what a later version of a producer adds.
+    assert schema.is_valid({**json.loads(said), "more": 1})
+    assert not schema.is_valid({"linesOf": [{"sku": "a", "count": 0}]})
+    # What one kind has changed of its schema is not another's.
+    kind.schema()["$defs"].clear()
+    assert kind.schema()["$defs"]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"{}", "payload.linesOf: must be there"),
+        (b'{"linesOf": [{"sku": 7}]}', "payload.linesOf[0].sku: must be str"),
+        (b'{"linesOf": [{"sku": "a", "count": 0}]}', "payload.linesOf[0].count: must be int >= 1"),
+        (b'{"linesOf": [], "colour": "secret"}', "payload.colour: must be what its type takes"),
+        (b'{"linesOf": [], "more": 1}', "payload.more: must be left out: it is not known"),
+        (b'["secret"]', "payload: must be object"),
+    ],
+)
+def test_what_is_no_value_of_a_struct_is_said_by_its_place_and_never_by_its_value(said: bytes, words: str):
+    with pytest.raises(Discard) as caught:
+        define_kind("mail", Parcel).payload_in(leased(said, "1"))
+    assert str(caught.value) == words
+
+
+def test_a_struct_that_was_made_wrongly_is_not_enqueued():
+    kind = define_kind("mail", Parcel)
+    with pytest.raises(PayloadInvalid, match=r"payload\.linesOf\[0\]\.sku: must be str"):
+        kind.new(Parcel([Line(7)]))  # type: ignore[arg-type]
+    with pytest.raises(PayloadInvalid, match="must be a Parcel"):
+        kind.new({"linesOf": []})  # type: ignore[arg-type]
+    with pytest.raises(PayloadInvalid, match="must be what msgspec has a form for"):
+        kind.new(Parcel([object()]))  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="Odd, a Struct, has no form in JSON"):
+        define_kind("mail", msgspec.defstruct("Odd", [("it", threading.Thread)]))
 
 
 def test_a_type_of_the_users_own_is_read_and_written_by_their_functions():

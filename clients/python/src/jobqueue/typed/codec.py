@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +17,8 @@ class Codec:
     """Decodes, encodes and describes the values of one type.
 
     Args:
-        of: The type. Pydantic models and `Annotated` types are pydantic's; the other ones are listed in `shapes`.
+        of: The type. Pydantic models and `Annotated` types are pydantic's, Structs are msgspec's; the other ones are
+            listed in `shapes`.
         where: How to call it in errors, such as `send_email.payload`.
         strict: Whether objects refuse fields that they don't know.
 
@@ -106,7 +109,9 @@ def _open(schema: Any) -> Any:
 
 
 def _foreign(wanted: Any) -> Shape | None:
-    """The shape of a pydantic type."""
+    """The shape of a type of pydantic's or msgspec's."""
+    if hasattr(struct := typing.get_origin(wanted) or wanted, "__struct_fields__"):
+        return _msgspec(wanted, struct)
     annotated = typing.get_origin(wanted) is typing.Annotated
     if not annotated and not (isinstance(wanted, type) and hasattr(wanted, "__pydantic_validator__")):
         return None
@@ -144,6 +149,51 @@ def _checked(path: str, validate: Callable[[], Any]) -> Any:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
         raise Mismatch(f"{path}{steps}", _words(first["msg"])) from None
+
+
+def _msgspec(wanted: Any, struct: type) -> Shape:
+    # It is there: one of its types is.
+    import msgspec
+
+    try:
+        schema, definitions = msgspec.json.schema_components((wanted,), ref_template="#/$defs/{name}")
+    except (TypeError, NameError) as error:
+        raise Unsupported(f"{struct.__name__}, a Struct, has no form in JSON: {error}") from None
+
+    def decoded(value: Any, path: str) -> Any:
+        try:
+            return msgspec.convert(value, wanted, str_keys=True)
+        except msgspec.ValidationError as error:
+            raise _of_msgspec(path, str(error)) from None
+
+    def encoded(value: Any, path: str) -> Any:
+        if not isinstance(value, struct):
+            raise Mismatch(path, f"a {struct.__name__}")
+        try:
+            plain = msgspec.to_builtins(value, str_keys=True)
+        except TypeError as error:
+            raise Mismatch(path, f"what msgspec has a form for: {error}") from None
+        # To make a Struct checks nothing.
+        decoded(plain, path)
+        return plain
+
+    def described() -> Schema:
+        return {**copy.deepcopy(schema[0]), "$defs": copy.deepcopy(definitions)}
+
+    return Foreign(decoded, encoded, described)
+
+
+def _of_msgspec(path: str, message: str) -> Mismatch:
+    """What msgspec says, without values: it quotes some."""
+    words, _, place = message.partition(" - at `$")
+    path = f"{path}{place.removesuffix('`')}"
+    if found := re.match(r"Object missing required field `([^`]+)`", words):
+        return Mismatch(f"{path}.{found[1]}", "there")
+    if found := re.match(r"Object contains unknown field `([^`]{1,40})", words):
+        return Mismatch(f"{path}.{found[1]}", "left out: it is not known")
+    if found := re.match(r"Expected (.+?)(?:, got .*)?$", words):
+        return Mismatch(path, found[1].replace("`", ""))
+    return Mismatch(path, "what its type takes")
 
 
 def _words(message: str) -> str:

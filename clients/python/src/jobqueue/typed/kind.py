@@ -387,8 +387,8 @@ def define_kind(
 
     Args:
         name: The kind's name.
-        payload: The type of its payloads: a dataclass, a TypedDict, a NamedTuple, a pydantic model, or what is built in
-            (`jobqueue.typed.shapes` lists it). Default: any JSON.
+        payload: The type of its payloads: a dataclass, a TypedDict, a NamedTuple, a pydantic model, a Struct of
+            msgspec, or what is built in (`jobqueue.typed.shapes` lists it). Default: any JSON.
         output: The type of its outputs. None: it has none.
         options: `version`, from 1: one more with each change that makes older payloads unreadable. `upcasters`: by the
             version from which each leads to the next one, a function from JSON value to JSON value, or an `Upcast`.

@@ -621,8 +621,8 @@ class Shapes:
         if not (plain or named or (inspect.isclass(of) and dataclasses.is_dataclass(of))):
             raise Unsupported(
                 f"{where} is {wanted!r}, which has no form in JSON here. Dataclasses, TypedDicts, NamedTuples, "
-                "pydantic models and what is built in have one; for other types give define_kind decode=, encode= and "
-                "schema="
+                "pydantic models, Structs of msgspec and what is built in have one; for other types give define_kind "
+                "decode=, encode= and schema="
             )
         shape = self._objects[wanted] = _Object(of, plain=plain)
         shape.strict = self._strict
