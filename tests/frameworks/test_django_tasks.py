@@ -140,10 +140,12 @@ def test_a_task_that_takes_a_context_is_told_of_its_attempt(tasks: Any, work: An
 
 
 def test_a_task_that_raises_has_failed_with_the_class_and_the_traceback(
-    tasks: Any, work: Any, jobqueue_sync_scope: SyncTestScope
+    tasks: Any, work: Any, jobqueue_sync_scope: SyncTestScope, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = tasks.sell.enqueue(7)
     work()
+    said = "".join(each.getMessage() for each in caplog.records if each.name.startswith("jobqueue"))
+    assert said.count("raise OutOfStock(") == 1
     result.refresh()
     assert result.status == "FAILED"
     (error,) = result.errors

@@ -16,8 +16,6 @@ from jobqueue import JobContext, JobKind, Middleware, Worker
 
 from . import conf
 
-#: As `jobqueue_django.tasks.calls` has it, which needs Django's tasks.
-_TASK_KIND = "django.task"
 F = TypeVar("F", bound=Callable[..., Any])
 #: Kinds with their functions and options, in the order in which they were found.
 _found: dict[str, tuple[str | JobKind[Any, Any], Callable[..., Any], dict[str, Any]]] = {}
@@ -57,7 +55,6 @@ def discover() -> dict[str, str]:
     """
     apps.check_apps_ready()
     autodiscover_modules("jobs")
-    _found.pop(_TASK_KIND, None)
     if tasks():
         from .tasks import calls, running
 

@@ -72,8 +72,9 @@ def in_context_of(lease: Lease, function: Callable[..., None]) -> Callable[..., 
 
 def _log_failure(lease: Lease, outcome: pb.Outcome, result: pb.SettleResult | None) -> None:
     failure = outcome.failure
-    what = f"{failure.error_type}: {failure.error}"
-    stack = f"\n{failure.stack.rstrip()}" if failure.stack else ""
+    what = f"{failure.error_type}: {failure.error.rstrip()}"
+    # A handler may have put it into the words already, for those who read the job.
+    stack = "" if failure.error.endswith(failure.stack) else f"\n{failure.stack.rstrip()}"
     job_log = JobLog(lease.context.job)
     if result is not None and result.status == Job.RETRYING:
         when = result.run_at.ToDatetime().isoformat(timespec="milliseconds")
