@@ -408,3 +408,42 @@ def test_the_token_travels_with_the_stream(server, serve):
     serve(worker)
     peer = server.stream()
     assert dict(peer.context.invocation_metadata())["authorization"] == "Bearer secret"
+
+
+def test_a_checkpoint_goes_before_the_end_that_is_taken_together_with_another_one(server, serve):
+    worker = Worker(server.address, concurrency=2)
+    blocked, release = threading.Event(), threading.Event()
+
+    def engine():
+        assert worker._engine is not None
+        return worker._engine
+
+    def until_ended(count):
+        ends = time.monotonic() + WITHIN
+        while len(engine()._ended) < count and time.monotonic() < ends:
+            time.sleep(0.001)
+
+    def block():
+        blocked.set()
+        release.wait(WITHIN)
+
+    @worker.handler("first")
+    def first(ctx):
+        # From here on the session takes nothing: what is said to it gathers.
+        engine()._loop.call_soon_threadsafe(block)
+        assert blocked.wait(WITHIN)
+
+    @worker.handler("second")
+    def second(ctx):
+        until_ended(1)
+        ctx.save_checkpoint(b"half")
+
+    serve(worker)
+    peer = server.stream()
+    peer.welcome()
+    peer.deliver(job(1, "first"), job(2, "second"))
+    assert blocked.wait(WITHIN)
+    until_ended(2)
+    release.set()
+    assert peer.expect("progress").checkpoint == b"half"
+    assert peer.outcomes(2) == {1: "succeeded", 2: "succeeded"}

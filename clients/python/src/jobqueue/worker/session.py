@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from jobqueue.errors import JobQueueError
@@ -75,6 +76,7 @@ class Session:
             loop, options.concurrency, lambda settle: self._send(pb.LeaseRequest(settle=settle))
         )
         self._progress = ProgressReports(loop, self._send)
+        self._reports: deque[tuple[JobContext, float | None, str, bytes | None]] = deque()
         self._changed = asyncio.Event()
         self._drain_reason: str | None = None
         self._heartbeat_seq = self._pong_seq = 0
@@ -222,6 +224,8 @@ class Session:
 
     def ended(self, leases: Iterable[Lease]) -> None:
         """Handlers have ended; how, is the `result` of each."""
+        # The wake-up for an end may be an earlier one, of another's end: what these said before is not taken yet.
+        self._take_reports()
         now = Clock.monotonic()
         settling: list[Lease] = []
         for lease in leases:
@@ -354,18 +358,19 @@ class Session:
     def _report_from_thread(
         self, context: JobContext, fraction: float | None, text: str, checkpoint: bytes | None
     ) -> None:
+        self._reports.append((context, fraction, text, checkpoint))
         try:
-            self._loop.call_soon_threadsafe(self._report, context, fraction, text, checkpoint)
+            self._loop.call_soon_threadsafe(self._take_reports)
         except RuntimeError:
             pass  # the session is over, and with it the interest in the handler's progress
 
-    def _report(
-        self, context: JobContext, fraction: float | None, text: str, checkpoint: bytes | None
-    ) -> None:
-        lease = self._leases.get(context.lease_id)
-        # A number is unique in one session only: an orphan's may meanwhile be another's.
-        if lease is not None and lease.context is context and lease.place is _RUNNING:
-            self._progress.put(lease.id, fraction, text, checkpoint)
+    def _take_reports(self) -> None:
+        while self._reports:
+            context, fraction, text, checkpoint = self._reports.popleft()
+            lease = self._leases.get(context.lease_id)
+            # A number is unique in one session only: an orphan's may meanwhile be another's.
+            if lease is not None and lease.context is context and lease.place is _RUNNING:
+                self._progress.put(lease.id, fraction, text, checkpoint)
 
     def _refuse(self, lease: Lease) -> None:
         """Gives a job back unstarted: it crossed our Drain on the wire, or is of a kind that was not asked for."""
