@@ -1,4 +1,4 @@
-"""Handlers with each ending, in each style: a test performs them alone, and by a worker of a real server."""
+"""Handlers with some of the endings, for tests that perform them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from jobqueue import Cancelled, Discard, JobContext, NewJob, Retry, Snooze, Worker, define_kind
+from jobqueue import Cancelled, Discard, JobContext, Retry, Snooze, define_kind
 
 
 @dataclass
@@ -45,19 +45,8 @@ def fails(ctx: JobContext) -> None:
     raise Unwilling("not today")
 
 
-def wordless(ctx: JobContext) -> None:
-    raise Unwilling
-
-
 def retries(ctx: JobContext) -> None:
     raise Retry("busy", after=timedelta(hours=1))
-
-
-def retries_from(ctx: JobContext) -> None:
-    try:
-        raise Unwilling("inside")
-    except Unwilling as error:
-        raise Retry("busy") from error
 
 
 def discards(ctx: JobContext) -> None:
@@ -72,45 +61,8 @@ def gives_up(ctx: JobContext) -> None:
     raise Cancelled("nothing left to do")
 
 
-def no_json(ctx: JobContext) -> Any:
-    return {1, 2}
-
-
-def too_large(ctx: JobContext) -> Any:
-    return "x" * (1 << 20)
-
-
-def too_many(ctx: JobContext) -> None:
-    for _ in range(101):
-        ctx.follow_up(NewJob("next"))
-
-
-def follows_up(ctx: JobContext) -> str:
-    ctx.follow_up(NewJob("next", {"of": 1}, queue="later", labels={"a": "b"}, delay=timedelta(hours=1)))
-    return "enqueued"
-
-
-def fails_after_following_up(ctx: JobContext) -> None:
-    ctx.follow_up(NewJob("next"))
-    raise Unwilling("after all")
-
-
-def exits(ctx: JobContext) -> None:
-    raise SystemExit(3)
-
-
 def halves(ask: Ask, ctx: JobContext) -> Answer:
     return Answer(ask.number / 2)
-
-
-def halves_wrongly(ask: Ask, ctx: JobContext) -> Any:
-    return {"half": 1}
-
-
-UNTYPED: list[Callable[[JobContext], Any]] = [
-    nothing, echo, fails, wordless, retries, retries_from, discards, snoozes, gives_up, no_json, too_large, too_many,
-    follows_up, fails_after_following_up, exits,
-]  # fmt: skip
 
 
 def on_loop(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,13 +73,3 @@ def on_loop(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments)
 
     return handle
-
-
-def new_worker(address: str) -> Worker:
-    """All of them, by kinds such as `thread.echo`."""
-    worker = Worker(address, concurrency=16)
-    for function in UNTYPED:
-        worker.handler(f"loop.{function.__name__}")(on_loop(function))
-        worker.handler(f"thread.{function.__name__}")(function)
-        worker.handler(f"process.{function.__name__}", run_in="process")(function)
-    return worker

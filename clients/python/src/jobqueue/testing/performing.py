@@ -345,7 +345,8 @@ def _performed(
         ending[which],
         output,
         output_json,
-        failure.error,
+        # As a server keeps it.
+        failure.error.replace("\0", "\ufffd"),
         failure.error_type,
         failure.stack,
         failure.retry_after.ToTimedelta() if failure.HasField("retry_after") else None,

@@ -16,6 +16,7 @@ from jobqueue.outcomes import Cancelled
 from jobqueue.traces import TRACEPARENT
 from jobqueue.v1 import job_pb2
 
+_MESSAGE_BYTES = 1024
 _CHECKPOINT_BYTES = 64 * 1024
 _FOLLOW_UPS = 100
 # With an output of 1 MiB the outcome still fits into a message of 4 MiB.
@@ -129,14 +130,15 @@ class JobContext:
 
         Args:
             fraction: The share of the work that is done, 0..1. None: unchanged.
-            message: What the attempt does now, for people. Cut at 1024 characters.
+            message: What the attempt does now, for people. Cut at 1024 bytes of UTF-8.
 
         Raises:
             ValueError: The fraction is not within 0..1.
         """
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(f"progress({fraction!r}): a fraction is 0..1 of the whole")
-        self.report(fraction, message, None)
+        cut = message.encode("utf-8", "replace")[:_MESSAGE_BYTES].decode("utf-8", "ignore")
+        self.report(fraction, cut, None)
         return _SENT
 
     def save_checkpoint(self, data: bytes) -> _Sent:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from jobqueue.v1 import lease_pb2 as pb
 
 _INTERVAL = 0.1
-_MESSAGE_BYTES = 1024
 
 
 class ProgressReports:
@@ -32,8 +31,7 @@ class ProgressReports:
         if fraction is not None:
             progress.fraction = fraction
         if message:
-            progress.message = message.encode("utf-8", "replace")[:_MESSAGE_BYTES].decode("utf-8", "ignore")
-
+            progress.message = message
         if checkpoint is not None:
             progress.checkpoint = checkpoint
 
