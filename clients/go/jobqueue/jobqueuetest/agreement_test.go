@@ -3,7 +3,10 @@ package jobqueuetest_test
 import (
 	"context"
 	"encoding/json"
-	"os"
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,108 +14,277 @@ import (
 	"jobqueue.dev/go/jobqueue/jobqueuetest"
 )
 
-type comes struct {
-	status jobqueue.Status
-	reason string
+// facts are what became of a job: by a worker of a real server, or alone.
+type facts struct {
+	outcome                      jobqueuetest.Ending
+	output, errorText, errorType string
+	// Whole hours, in seconds: a server adds up to a tenth to a retry. 0: less than one.
+	after    int
+	progress jobqueuetest.Report
+	next     []following
 }
 
-var ends = map[jobqueuetest.Ending]comes{
-	jobqueuetest.Succeeded: {jobqueue.StatusSucceeded, ""},
-	jobqueuetest.Failed:    {jobqueue.StatusFailedPermanent, "ATTEMPTS_EXHAUSTED"},
-	jobqueuetest.Discarded: {jobqueue.StatusFailedPermanent, "NOT_RETRYABLE"},
-	jobqueuetest.Cancelled: {jobqueue.StatusCancelled, "CANCELLED_BY_WORKER"},
-	jobqueuetest.Snoozed:   {jobqueue.StatusQueued, ""},
+type following struct {
+	kind, payload string
+	labels        map[string]string
+	after         int
 }
 
-// A test of the repository runs it, with the address of a server whose kinds are open.
-func TestAHandlerComesToTheSameByItselfAndByAWorkerOfAServer(t *testing.T) {
-	address := os.Getenv("JOBQUEUE_TEST_SERVER")
-	if address == "" {
-		t.Skip("JOBQUEUE_TEST_SERVER is not set")
-	}
-	ctx, drain := context.WithTimeout(t.Context(), time.Minute)
-	defer drain()
-	client, err := jobqueue.NewClient(address, jobqueue.ClientOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = client.Close() }()
-	worker, err := jobqueue.NewWorker(address, jobqueue.WorkerOptions{Concurrency: 32})
-	if err != nil {
-		t.Fatal(err)
-	}
-	jobqueue.HandleKind(worker, typed, halves)
-	var jobs []jobqueue.NewJob
-	for name, handler := range handlers {
-		worker.Handle("go."+name, handler)
-		jobs = append(jobs, jobqueue.NewJob{Kind: "go." + name, Payload: map[string]int{"n": 7}, Key: "k", MaxAttempts: 1})
-	}
-	for _, number := range []int{7, -1} {
-		job := typed.New(ask{number})
-		job.MaxAttempts = 1
-		jobs = append(jobs, job)
-	}
-	for version, text := range map[string]string{"1": `{"number":1}`, "2": `{"number":"secret"}`, "3": `{}`} {
-		jobs = append(jobs, jobqueue.NewJob{Kind: typed.Name(), Payload: json.RawMessage(text), MaxAttempts: 1,
-			Headers: map[string]string{"x-payload-version": version}})
-	}
-	sent, err := client.EnqueueMany(ctx, jobs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	serving, stop := context.WithCancel(ctx)
-	go func() { served <- worker.Run(serving) }()
-	for i, job := range jobs {
-		done, _ := jobqueuetest.Perform(ctx, worker.HandlerOf(job.Kind), job)
-		if done == nil {
-			t.Fatalf("%s came to nothing", job.Kind)
+func hours(wait time.Duration) int { return int(wait/time.Hour) * 3600 }
+
+var endings = map[jobqueue.Status]map[string]jobqueuetest.Ending{
+	jobqueue.StatusSucceeded: {"": jobqueuetest.Succeeded},
+	jobqueue.StatusFailedPermanent: {
+		"ATTEMPTS_EXHAUSTED": jobqueuetest.Failed, "NOT_RETRYABLE": jobqueuetest.Discarded,
+	},
+	jobqueue.StatusCancelled: {
+		"CANCELLED_BY_WORKER": jobqueuetest.Cancelled, "CANCELLED_BY_CALLER": jobqueuetest.Cancelled,
+	},
+}
+
+func TestInAScopeAHandlerComesToTheSameByItselfAndByAWorker(t *testing.T) {
+	scope := scopeOf(t)
+	rows := rowsOfTheTable(t)
+	encodings := encrypting(t, "a")
+	sealing := clientOf(t, scope, encodings)
+	handlers := map[string]jobqueue.Handler{}
+	// Those with middleware of their own have a worker each, and so has the one that leaves.
+	workers := map[string]*jobqueue.Worker{}
+	stops := map[string]func(){}
+	for _, each := range rows {
+		name := each.Around
+		options := jobqueue.WorkerOptions{ShutdownGrace: -1}
+		switch {
+		case each.Around != "":
+			options.Middleware = []jobqueue.Middleware{around(each.Around)}
+		case each.Encoded:
+			name, options.Encodings = "encoding", encodings
+		case each.Stop == "shutdown":
+			name = "leaving"
 		}
-		there := over(ctx, t, client, sent[i].ID)
-		if came := (comes{there.Status, there.Reason}); came != ends[done.Ending] {
-			t.Errorf("%s: %v there, %s alone", job.Kind, came, done.Ending)
+		if workers[name] == nil {
+			workers[name] = scope.Worker(options)
 		}
-		if string(there.Output) != string(done.Output) || there.LastError != done.Error {
-			t.Errorf("%s: %s, %q there, %s, %q alone", job.Kind, there.Output, there.LastError, done.Output, done.Error)
-		}
-		failed := ""
-		if len(there.FailedAttempts) > 0 {
-			failed = there.FailedAttempts[0].ErrorType
-		}
-		if failed != done.ErrorType {
-			t.Errorf("%s: %q there, %q alone", job.Kind, failed, done.ErrorType)
+		if handlers[each.kind()] == nil {
+			handlers[each.kind()] = each.handler()
+			workers[name].Handle(each.kind(), each.handler())
+			if _, err := scope.Client.PutKind(t.Context(), jobqueue.Kind{Name: each.kind()}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	alone, err := jobqueuetest.Perform(ctx, handlers["follows-up"], jobqueue.NewJob{})
-	if err != nil {
-		t.Fatal(err)
+	for name, worker := range workers {
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- worker.Run(ctx) }()
+		stops[name] = stop
+		defer func() {
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}()
 	}
-	for next, err := range client.List(ctx, jobqueue.Filter{Kind: "go.next", Full: true}) {
-		job := alone.FollowUps[0]
-		if err != nil || next.Queue != job.Queue || string(next.Payload) != string(job.Payload.(json.RawMessage)) ||
-			next.Labels["a"] != job.Labels["a"] {
-			t.Errorf("%+v there, %+v alone, %v", next, job, err)
+	sent := make([]*jobqueue.Job, len(rows))
+	clients := make([]*jobqueue.Client, len(rows))
+	for i, each := range rows {
+		clients[i] = scope.Client
+		if each.Encoded {
+			clients[i] = sealing
+		}
+		var err error
+		if sent[i], err = clients[i].Enqueue(t.Context(), each.job()); err != nil {
+			t.Fatalf("%s: %v", each.Name, err)
 		}
 	}
-	stop()
-	if err := <-served; err != nil {
-		t.Error(err)
+	for i, each := range rows {
+		worker := handlers[each.kind()]
+		if each.Encoded {
+			worker = workers["encoding"].HandlerOf(each.kind())
+		}
+		alone := factsAlone(t, each, worker)
+		there := factsThere(t, clients[i], sent[i].ID, each, stops["leaving"])
+		otherwise := each.Alone
+		if there, ok := each.Except["go"]["alone"]; ok {
+			otherwise = there.(map[string]any)
+		}
+		if otherwise == nil && !reflect.DeepEqual(there, alone) {
+			t.Errorf("%s: by a worker %s, alone %s", each.Name, short(there), short(alone))
+		}
+		expected := maps.Clone(each.ComesTo)
+		maps.Copy(expected, each.Except["go"])
+		holds(t, each.Name+" by a worker", there, expected)
+		if otherwise != nil {
+			expected = otherwise
+		}
+		holds(t, each.Name+" alone", alone, expected)
 	}
 }
 
-// over is the job once its first attempt is over.
-func over(ctx context.Context, t *testing.T, client *jobqueue.Client, id string) *jobqueue.Job {
+func factsAlone(t *testing.T, of *row, handler jobqueue.Handler) facts {
 	t.Helper()
-	for ctx.Err() == nil {
-		job, err := client.Get(ctx, id)
+	options := []jobqueuetest.Option{jobqueuetest.Within(time.Minute)}
+	if of.Around != "" {
+		options = append(options, jobqueuetest.Middleware(around(of.Around)))
+	}
+	stopping := options
+	if of.Stop != "" {
+		stopping = append(stopping, jobqueuetest.StopAtProgress(1))
+	}
+	if of.Stop == "shutdown" {
+		stopping = append(stopping, jobqueuetest.Because(jobqueue.ErrShutdown))
+	}
+	done, err := jobqueuetest.Perform(t.Context(), handler, of.job(), stopping...)
+	for range len(of.Does) - 1 {
+		if done != nil {
+			done, err = done.Again(t.Context())
+		}
+	}
+	if done == nil {
+		t.Fatalf("%s came to nothing: %v", of.Name, err)
+	}
+	made := facts{
+		outcome: done.Ending, output: string(done.Output), errorText: done.Error, errorType: done.ErrorType,
+		after: hours(done.Delay),
+	}
+	if done.RetryAfter != nil && done.Failures+1 < max(1, of.Job.MaxAttempts) {
+		made.after = hours(*done.RetryAfter)
+	}
+	if of.Stop != "" {
+		made.progress = done.Progress[0]
+	}
+	for _, each := range done.FollowUps {
+		labels := map[string]string{}
+		maps.Copy(labels, each.Labels)
+		text := "null"
+		if payload, ok := each.Payload.(json.RawMessage); ok {
+			text = string(payload)
+		}
+		made.next = append(made.next, following{each.Kind, text, labels, hours(each.Delay)})
+	}
+	return made
+}
+
+func factsThere(t *testing.T, client *jobqueue.Client, id string, of *row, leave func()) facts {
+	t.Helper()
+	made := facts{}
+	if of.Stop != "" {
+		job := until(t, client, id, func(job *jobqueue.Job) bool { return job.Progress != nil })
+		made.progress = jobqueuetest.Report{Fraction: job.Progress.Fraction, Message: job.Progress.Message}
+		if of.Stop == "shutdown" {
+			leave()
+		} else if _, err := client.Cancel(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	job := until(t, client, id, func(job *jobqueue.Job) bool {
+		return job.IsTerminal() || (job.Attempts >= len(of.Does) && job.Status != jobqueue.StatusRunning)
+	})
+	made.outcome, made.output = endings[job.Status][job.Reason], string(job.Output)
+	switch {
+	case job.Status == jobqueue.StatusRetrying, job.CancelRequested && len(job.FailedAttempts) > 0:
+		// What an attempt that was to stop has failed with is kept, but there is no next one.
+		made.outcome = jobqueuetest.Failed
+	case job.Status == jobqueue.StatusQueued && job.RunAt.After(job.UpdatedAt):
+		made.outcome = jobqueuetest.Snoozed
+	case job.Status == jobqueue.StatusQueued:
+		made.outcome = jobqueuetest.Released
+	}
+	if made.outcome == jobqueuetest.Failed || made.outcome == jobqueuetest.Discarded {
+		failed := job.FailedAttempts[len(job.FailedAttempts)-1]
+		made.errorText, made.errorType = failed.Error, failed.ErrorType
+	}
+	if !job.IsTerminal() {
+		made.after = hours(job.RunAt.Sub(job.CreatedAt))
+	}
+	for next, err := range client.List(t.Context(), jobqueue.Filter{Queue: job.Kind, Full: true}) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if job.IsTerminal() || (job.Attempts > 0 && job.Status != jobqueue.StatusRunning) {
+		labels := map[string]string{}
+		maps.Copy(labels, next.Labels)
+		made.next = append(made.next,
+			following{next.Kind, string(next.Payload), labels, hours(next.RunAt.Sub(next.CreatedAt))})
+	}
+	return made
+}
+
+func until(t *testing.T, client *jobqueue.Client, id string, holds func(*jobqueue.Job) bool) *jobqueue.Job {
+	t.Helper()
+	ends := time.Now().Add(time.Minute)
+	for {
+		job, err := client.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if holds(job) {
 			return job
 		}
-		time.Sleep(50 * time.Millisecond)
+		if time.Now().After(ends) {
+			t.Fatalf("the job %s of %s is still %s", id, job.Kind, job.Status)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatalf("the job %s is not over", id)
-	return nil
+}
+
+// holds fails the test where the facts are not what the table has, in those things that it names.
+func holds(t *testing.T, name string, found facts, wanted comesTo) {
+	t.Helper()
+	for what, value := range wanted {
+		var is any
+		switch what {
+		case "outcome":
+			is = string(found.outcome)
+		case "error":
+			is = found.errorText
+		case "error_ends":
+			is = value
+			if !strings.HasSuffix(found.errorText, value.(string)) {
+				is = found.errorText
+			}
+		case "error_type":
+			is = strings.ToLower(found.errorType[strings.LastIndex(found.errorType, ".")+1:])
+		case "output_text":
+			is = found.output
+		case "output_bytes":
+			is = float64(len(found.output))
+		case "output":
+			is = decoded(t, found.output)
+		case "after":
+			is = float64(found.after)
+		case "progress":
+			is = []any{*found.progress.Fraction, float64(len(found.progress.Message))}
+		case "follow_ups":
+			all := []any{}
+			for _, each := range found.next {
+				labels := map[string]any{}
+				for name, value := range each.labels {
+					labels[name] = value
+				}
+				all = append(all, map[string]any{"payload": decoded(t, each.payload), "labels": labels})
+			}
+			is = all
+		case "why", "alone":
+			continue
+		default:
+			t.Fatalf("%s: what is %s?", name, what)
+		}
+		if !reflect.DeepEqual(is, value) {
+			t.Errorf("%s: %s is %s, the table has %v", name, what, short(is), value)
+		}
+	}
+}
+
+func short(value any) string { return fmt.Sprintf("%.1000s", fmt.Sprintf("%+v", value)) }
+
+func decoded(t *testing.T, text string) any {
+	t.Helper()
+	var value any
+	if text == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
 }

@@ -10,7 +10,7 @@ import (
 	"jobqueue.dev/go/jobqueue"
 )
 
-// Handlers with each ending: a test performs them alone, and by a worker of a real server.
+// Handlers with some of the endings, for tests that perform them.
 
 type ask struct {
 	Number int `json:"number"`
@@ -40,16 +40,9 @@ var handlers = map[string]jobqueue.Handler{
 		return map[string]any{"payload": job.Payload, "attempt": job.Attempt, "queue": job.Queue, "key": job.Key,
 			"last": job.IsLastAttempt()}, nil
 	},
-	"fails":    func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, &unwilling{"not today"} },
-	"wordless": func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, &unwilling{} },
-	"long": func(context.Context, *jobqueue.LeasedJob) (any, error) {
-		return nil, errors.New(strings.Repeat("é", 8*1024))
-	},
+	"fails": func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, &unwilling{"not today"} },
 	"retries": func(context.Context, *jobqueue.LeasedJob) (any, error) {
 		return nil, jobqueue.Retry(errors.New("busy"), time.Hour)
-	},
-	"retries-from": func(context.Context, *jobqueue.LeasedJob) (any, error) {
-		return nil, jobqueue.Retry(&unwilling{"inside"}, time.Hour)
 	},
 	"discards": func(context.Context, *jobqueue.LeasedJob) (any, error) {
 		return nil, jobqueue.Discard(errors.New("no such user"))

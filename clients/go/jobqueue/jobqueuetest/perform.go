@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -223,7 +224,9 @@ func (t *told) performed(end testhook.End) *Performed {
 		done.FollowUps = append(done.FollowUps, testhook.NewJob(each).(jobqueue.NewJob))
 	}
 	failure := end.Outcome.GetFailure()
-	done.Error, done.ErrorType, done.Stack = failure.GetError(), failure.GetErrorType(), failure.GetStack()
+	// As a server keeps it.
+	done.Error = strings.ReplaceAll(failure.GetError(), "\x00", "\uFFFD")
+	done.ErrorType, done.Stack = failure.GetErrorType(), failure.GetStack()
 	if failure.GetPermanent() {
 		done.Ending = Discarded
 	}
