@@ -206,11 +206,12 @@ def test_the_tests_of_the_page_on_encodings_compile_and_pass(tmp_path: Path) -> 
 
 
 async def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker(
-    processes: list[Process], tmp_path: Path, address: str, queue: str
+    processes: list[Process], tmp_path: Path
 ) -> None:
     program = str(PACKAGE / "test" / "programs" / "agreement.mjs")
-    processes.append(Process(["node", program, address, queue], tmp_path / "agreement.log", {}))
-    await processes[0].line("20 handlers came to the same", within=120)
+    given = {"JOBQUEUE_SERVER_COMMAND": str(Path(sys.executable).with_name("jobqueue-server"))}
+    processes.append(Process(["node", program], tmp_path / "agreement.log", given))
+    await processes[0].line("75 handlers came to the same", within=120)
     assert await processes[0].ended() == 0
 
 

@@ -169,7 +169,7 @@ def _done(ctx: JobContext, step: str, first: Any = None, second: Any = None) -> 
         case "checkpoint_long":
             ctx.save_checkpoint(b"x" * first)
         case "time_left":
-            return ctx.remaining is not None and timedelta() < ctx.remaining < timedelta(minutes=1)
+            return ctx.remaining is not None and timedelta() < ctx.remaining <= timedelta(minutes=1)
         case _:
             raise AssertionError(f"{step} is no step")
     return None

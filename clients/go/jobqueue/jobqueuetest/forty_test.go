@@ -168,7 +168,7 @@ func done(ctx context.Context, job *jobqueue.LeasedJob, step string, given []any
 		return nil, ctx.Err()
 	case "time_left":
 		ends, ok := ctx.Deadline()
-		return ok && time.Until(ends) > 0 && time.Until(ends) < time.Minute, nil
+		return ok && time.Until(ends) > 0 && time.Until(ends) <= time.Minute, nil
 	}
 	panic("no step: " + step)
 }

@@ -303,7 +303,8 @@ async function valuesOf({ outcome }: Ended, kind: string | JobKind): Promise<Val
     outcome: ending,
     output: typed ? await kind.readOutput(json) : json && decode(json),
     outputJson: json && textOf(json),
-    error: failure?.error ?? "",
+    // As a server keeps it.
+    error: (failure?.error ?? "").replaceAll("\0", "\ufffd"),
     errorType: failure?.errorType ?? "",
     stack: failure?.stack ?? "",
     retryAfterMs: msOf(failure?.retryAfter),

@@ -12,7 +12,9 @@ import { newJobOf } from "../newJobs.js";
 import { Cancelled } from "../outcomes.js";
 import { JsonText } from "../payload.js";
 import type { LeasedJob } from "../job.js";
+import { wholeCharacters } from "../text.js";
 
+const MESSAGE_BYTES = 1024;
 const CHECKPOINT_BYTES = 64 * 1024;
 const FOLLOW_UPS = 100;
 // With an output of 1 MiB the outcome still fits into a message of 4 MiB.
@@ -121,13 +123,14 @@ export class JobContext {
    * connection may be lost.
    *
    * @param fraction 0..1, of the whole. Undefined: unchanged.
-   * @param message What the attempt does now, for people. Cut at 1024 characters.
+   * @param message What the attempt does now, for people. Cut at 1024 bytes of UTF-8.
    */
   progress(fraction?: number, message = ""): void {
     if (fraction !== undefined && !(fraction >= 0 && fraction <= 1)) {
       throw new RangeError(`progress(${fraction}): a fraction is 0..1 of the whole`);
     }
-    this.#report({ fraction, message });
+    const cut = message && wholeCharacters(Buffer.from(message).subarray(0, MESSAGE_BYTES));
+    this.#report({ fraction, message: cut });
   }
 
   /**

@@ -5,11 +5,9 @@ import { create } from "@bufbuild/protobuf";
 import { timers } from "../clock.js";
 import { ProgressSchema } from "../gen/jobqueue/v1/lease_pb.js";
 import type { Progress } from "../gen/jobqueue/v1/lease_pb.js";
-import { wholeCharacters } from "../text.js";
 import type { Report } from "./context.js";
 
 const INTERVAL_MS = 100;
-const MESSAGE_BYTES = 1024;
 
 /** Gathers what handlers say, so that a chatty one costs no more than a quiet one. */
 export class ProgressReports {
@@ -29,9 +27,7 @@ export class ProgressReports {
       this.#newest.set(leaseId, progress);
     }
     if (report.fraction !== undefined) progress.fraction = report.fraction;
-    if (report.message) {
-      progress.message = wholeCharacters(Buffer.from(report.message).subarray(0, MESSAGE_BYTES));
-    }
+    if (report.message) progress.message = report.message;
     if (report.checkpoint !== undefined) progress.checkpoint = report.checkpoint;
   }
 
