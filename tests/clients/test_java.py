@@ -87,15 +87,18 @@ def test_the_test_kit_is_an_artifact_of_its_own_and_the_client_alone_has_nothing
 
 
 @pytest.mark.usefixtures("verified")
-def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker(address: str) -> None:
+def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker() -> None:
     places = [f"{folder}/target/{each}" for folder in ("testing", ".") for each in ("classes", "lib/*")]
     places = ["testing/target/test-classes", *places]
     program = "dev.jobqueue.testing.programs.Agreement"
+    table = ROOT / "tests" / "testing_kit" / "handlers.json"
+    server = Path(sys.executable).with_name("jobqueue-server")
     done = subprocess.run(
-        ["java", "-cp", ":".join(places), program, "--server", address],
+        ["java", "-XX:TieredStopAtLevel=1", "-cp", ":".join(places), program, str(table)],
         cwd=PROJECT, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"JOBQUEUE_SERVER_COMMAND": str(server)},
     )  # fmt: skip
-    assert done.stdout == "agree on 35\n", done.stdout + done.stderr
+    assert done.stdout == "agree on 80\n", done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("project", ["", "opentelemetry", "testing", "examples"])

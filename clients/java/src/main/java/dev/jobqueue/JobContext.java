@@ -13,6 +13,7 @@ import java.util.function.Consumer;
 
 /** What a handler is given beside its job: when to stop, and what it may say meanwhile. For any thread. */
 public final class JobContext {
+    private static final int MESSAGE_BYTES = 1024;
     private static final int CHECKPOINT_BYTES = 64 * 1024;
     private static final int FOLLOW_UPS = 100;
     // With an output of 1 MiB the outcome still fits into a message of 4 MiB.
@@ -100,14 +101,14 @@ public final class JobContext {
      * connection may be lost.
      *
      * @param fraction 0..1, of the whole
-     * @param message what the attempt does now, for people; at most 1 KiB
+     * @param message what the attempt does now, for people; cut at 1 KiB
      */
     public void progress(double fraction, String message) {
         // Written so that it refuses NaN as well.
         if (!(fraction >= 0 && fraction <= 1)) {
             throw new IllegalArgumentException("fraction is " + fraction + "; it is 0..1, of the whole");
         }
-        report.accept(Progress.newBuilder().setFraction(fraction).setMessage(message));
+        report.accept(Progress.newBuilder().setFraction(fraction).setMessage(Text.cut(message, MESSAGE_BYTES)));
     }
 
     /** Says how far the attempt is; what it does stays as it was said last. */
@@ -117,7 +118,7 @@ public final class JobContext {
 
     /** Says what the attempt does; how far it is stays as it was said last. */
     public void progress(String message) {
-        report.accept(Progress.newBuilder().setMessage(message));
+        report.accept(Progress.newBuilder().setMessage(Text.cut(message, MESSAGE_BYTES)));
     }
 
     /**

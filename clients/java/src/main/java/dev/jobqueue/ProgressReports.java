@@ -13,7 +13,6 @@ import java.util.Map;
  */
 final class ProgressReports {
     private static final Duration INTERVAL = Duration.ofMillis(100);
-    private static final int MESSAGE_BYTES = 1024;
 
     private final Session session;
     private final Map<Long, Progress.Builder> newest = new LinkedHashMap<>();
@@ -32,7 +31,7 @@ final class ProgressReports {
             kept.setFraction(report.getFraction());
         }
         if (!report.getMessage().isEmpty()) {
-            kept.setMessage(Text.cut(report.getMessage(), MESSAGE_BYTES));
+            kept.setMessage(report.getMessage());
         }
         if (report.hasCheckpoint()) {
             kept.setCheckpoint(report.getCheckpoint());

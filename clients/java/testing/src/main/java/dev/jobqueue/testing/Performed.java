@@ -87,7 +87,8 @@ public final class Performed<O> {
 
     /** What went wrong, as the job's last error would have it. Empty: nothing. */
     public String error() {
-        return message.getFailure().getError();
+        // As a server keeps it.
+        return message.getFailure().getError().replace('\0', '\uFFFD');
     }
 
     /** The name of the exception's class. Empty: nothing went wrong. */
