@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue import Status, SyncClient
+from jobqueue import Kind, Status, SyncClient
 from jobqueue.testing import SyncTestScope
 from tools import django6
 
@@ -381,6 +381,19 @@ def test_a_job_of_another_kind_is_no_result(
 
     job = jobqueue_sync_scope.client.enqueue(shop.send_receipt, shop.receipt(1))
     with pytest.raises(TaskResultDoesNotExist):
+        tasks.add.get_result(job.id)
+
+
+@pytest.mark.parametrize("payload", [{"task": "os.system"}, {"task": 7}, []])
+def test_a_job_that_calls_no_task_is_no_result(
+    tasks: Any, jobqueue_sync_scope: SyncTestScope, payload: Any
+) -> None:
+    from jobqueue_django.tasks.api import TaskResultDoesNotExist
+
+    # Without a schema, which would refuse some of them.
+    jobqueue_sync_scope.client.put_kind(Kind(name="django.task"))
+    job = jobqueue_sync_scope.client.enqueue("django.task", payload)
+    with pytest.raises(TaskResultDoesNotExist, match=job.id):
         tasks.add.get_result(job.id)
 
 

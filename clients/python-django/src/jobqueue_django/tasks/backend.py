@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.db import transaction
 from django.utils import timezone
 
-from jobqueue import AUTO, InvalidRequest, JobNotFound, NewJob
+from jobqueue import AUTO, InvalidRequest, JobNotFound, NewJob, PayloadUnreadable
 
 from .. import conf
 from ..clients import client
@@ -84,21 +84,23 @@ class JobQueueBackend(BaseTaskBackend):
         try:
             if result_id.startswith(results.BEFORE):
                 label = {results.LABEL: result_id}
-                page = client().list_page(kind=calls.django_task.name, labels=label, full=True, page_size=1)
-                job = page.jobs[0] if page.jobs else None
+                job = next(client().list(kind=calls.django_task.name, labels=label, full=True), None)
             else:
                 job = client().get(result_id)
         except (JobNotFound, InvalidRequest):
             job = None
         if job is None or job.kind != calls.django_task.name:
             raise TaskResultDoesNotExist(result_id)
-        call = calls.django_task.payload_of(job)
+        try:
+            call = calls.django_task.payload_of(job)
+        except PayloadUnreadable as error:
+            raise TaskResultDoesNotExist(f"{result_id}: {error}") from None
         task = calls.find(call.task)
         if task is None:
             calls.discover(self.options.get("MODULES", ()))
             task = calls.find(call.task)
         if task is None:
-            raise TaskResultDoesNotExist(f"{result_id}: this program has no task {call.task}")
+            raise TaskResultDoesNotExist(f"{result_id}: it calls what is no task of this program")
         return results.of_job(calls.used(task, call.using), job, call.args, call.kwargs)
 
     def check(self, **kwargs: Any) -> Iterable[CheckMessage]:
