@@ -11,6 +11,7 @@ DRIVES_A_BROWSER := .venv/installed-browser
 RENDERS_CHARTS := .venv/installed-chart
 HOLDS_RELEASES := .venv/installed-release
 KNOWS_FRAMEWORKS := .venv/installed-frameworks
+KNOWS_NODE := examples/frameworks/node_modules/.package-lock.json
 MAKES_SITES := .venv/installed-site
 PACKAGES := clients/python server worker
 LOCKS := locks/requirements-build.lock locks/requirements.lock
@@ -84,7 +85,7 @@ clients: install ## Build, vet and test the clients in other languages, where th
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
 
-frameworks: install $(KNOWS_FRAMEWORKS) ## The programs of examples/frameworks, and jobqueue-django, held against the frameworks themselves
+frameworks: install $(KNOWS_FRAMEWORKS) $(KNOWS_NODE) ## The programs of examples/frameworks, and jobqueue-django, held against the frameworks themselves
 	@$(BIN)/python -m pytest tests/frameworks -m frameworks
 
 $(KNOWS_FRAMEWORKS): locks/requirements-frameworks.lock locks/requirements-django6.lock clients/python-django/pyproject.toml $(INSTALLED)
@@ -92,6 +93,10 @@ $(KNOWS_FRAMEWORKS): locks/requirements-frameworks.lock locks/requirements-djang
 	@$(PIP) --no-deps --no-build-isolation -e ./clients/python-django
 	@$(BIN)/python -m tools.django6
 	@touch $@
+
+# Where it can't be, this says so, and so does pytest.
+$(KNOWS_NODE): examples/frameworks/package-lock.json $(INSTALLED)
+	@$(BIN)/python -m tests.frameworks.node
 
 ha: install ## Kill, stop and switch over what PostgreSQL, Patroni and etcd run, under load; fetches Debian's packages and installs none; ONLY=name
 	@$(BIN)/python -m tools.patroni --fetch
@@ -120,7 +125,7 @@ pitr: install ## A backup, a disaster, a restore to a time and what operators do
 	@$(BIN)/python -m tools.pgbackrest --fetch
 	@$(BIN)/python -m pytest tests/platform/test_pitr.py tests/e2e/test_move.py -m "pitr or older"
 
-check: install browser $(KNOWS_FRAMEWORKS) $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
+check: install browser $(KNOWS_FRAMEWORKS) $(KNOWS_NODE) $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(TESTS) -m "not ha and not long and not network" --engine both --fast-path both
 
 long: install browser tools ## The tests that make check has no time for, half an hour: before a release, and after a change of what they hold

@@ -47,6 +47,7 @@ PLACES = (
     Place("clients/python-django/src/jobqueue_django/__init__.py", rf'^__version__ = "({FORM})"$'),
     Place("clients/typescript/package.json", rf'^  "version": "({FORM})"'),
     Place("clients/typescript/package-lock.json", rf'"name": "@jobqueue/client",\n +"version": "({FORM})"'),
+    Place("examples/frameworks/package-lock.json", rf'"name": "@jobqueue/client",\n +"version": "({FORM})"'),
     Place("clients/typescript/src/version.ts", rf'VERSION = "({FORM})"'),
     Place("clients/java/pom.xml", rf"<artifactId>jobqueue-client</artifactId>\n  <version>({FORM})<"),
     Place(

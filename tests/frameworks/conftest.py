@@ -17,7 +17,11 @@ from typing import Any
 import pytest
 
 from jobqueue.testing import SyncTestScope
+from tests.conftest import languages_of
 from tests.e2e.processes import Process
+from tests.parallel import leave_out
+
+from . import node
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "examples" / "frameworks"
@@ -25,6 +29,21 @@ OURS = Path(__file__).parent / "programs"
 SITE = OURS / "shop_site"
 
 Start = Callable[..., Process]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the recipes in TypeScript where what their lock names can't be fetched, and says so.
+
+    Last of all, so that nothing is fetched for tests that a marker leaves out.
+    """
+    marked = [each for each in items if each.get_closest_marker("frameworks") and languages_of(each)]
+    if not marked or config.option.collectonly or node.fetched():
+        return
+    # Of several workers none fetches beside the others: `make` has tried before.
+    if trouble := "it was not" if "PYTEST_XDIST_WORKER" in os.environ else node.fetch():
+        reason = f"what examples/frameworks/package-lock.json names can NOT be fetched ({trouble})"
+        leave_out(config, items, marked, f"{reason}; {len(marked)} tests of frameworks were NOT run")
 
 
 @pytest.fixture(autouse=True)
@@ -50,16 +69,12 @@ def program() -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def start(jobqueue_sync_scope: SyncTestScope, tmp_path: Path) -> Iterator[Start]:
-    """Starts a Python module or program in the test's namespace: `python`, or that program, and these arguments."""
+def run(tmp_path: Path) -> Iterator[Start]:
+    """Starts a program: `run(program, *arguments, **environment)`."""
     running: list[Process] = []
 
-    def begin(*arguments: str, program: str | Path = sys.executable, **environment: str) -> Process:
-        path = ":".join((str(ROOT), str(PROGRAMS), str(OURS), os.environ.get("PYTHONPATH", "")))
-        places = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-        known = {**places, **jobqueue_sync_scope.environment, **environment}
-        log = tmp_path / f"program{len(running)}.log"
-        running.append(Process([str(program), *arguments], log, known))
+    def begin(*command: str, **environment: str) -> Process:
+        running.append(Process(command, tmp_path / f"program{len(running)}.log", environment))
         return running[-1]
 
     yield begin
@@ -110,6 +125,18 @@ def shop(site: Path, jobqueue_sync_scope: SyncTestScope, monkeypatch: pytest.Mon
 
     yield Shop
     clients.forget()
+
+
+@pytest.fixture
+def start(run: Start, jobqueue_sync_scope: SyncTestScope) -> Start:
+    """Starts a Python module or program in the test's namespace: `python`, or that program, and these arguments."""
+    path = ":".join((str(ROOT), str(PROGRAMS), str(OURS), os.environ.get("PYTHONPATH", "")))
+    places = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **jobqueue_sync_scope.environment}
+
+    def begin(*arguments: str, program: str | Path = sys.executable, **environment: str) -> Process:
+        return run(str(program), *arguments, **{**places, **environment})
+
+    return begin
 
 
 def address_of(process: Process, text: str) -> str:
