@@ -170,12 +170,17 @@ def test_when_the_app_ends_its_worker_leaves_before_its_client_closes_and_nothin
     app.terminate()
     refused(host, int(port))
     request.send(json.dumps(ORDER).encode())
-    assert request.getresponse().status == 202
+    answer = request.getresponse()
+    assert (answer.status, list(json.loads(answer.read()))) == (202, ["job"])
+    # The app ends the connection, and has none then. The handler still runs.
+    assert request.sock.recv(1) == b""
     assert app.runs
     (tmp_path / "go").touch()
 
     # Of itself, as nothing is open any more, and long before a drain would be cut off.
     assert asyncio.run(app.ended(within=25)) == 0
+    said = app.log.read_text()
+    assert said.index("slow ends") < said.index("the client closes")
     assert jobs.get(slow.id).status is Status.SUCCEEDED
     kinds = {each.kind: each.status for each in jobs.list() if each.kind.startswith("by-")}
     assert kinds == {"by-client": Status.QUEUED, "by-settlement": Status.QUEUED}
@@ -207,3 +212,14 @@ def test_an_app_whose_worker_is_refused_ends(shop: Shop, run: Start) -> None:
     app = run(*shop.program("main"), **told)
     assert asyncio.run(app.ended()) == 1
     assert "CREDENTIALS_INVALID" in app.log.read_text()
+
+
+def test_the_recipes_are_formatted_as_the_client_is() -> None:
+    node.prepare()
+    prettier = node.ROOT / "clients" / "typescript" / "node_modules" / ".bin" / "prettier"
+    done = subprocess.run(
+        [str(prettier), "--check", "."], cwd=node.RECIPES, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    config = ".prettierrc.json"
+    assert (node.RECIPES / config).read_text() == (node.ROOT / "clients/typescript" / config).read_text()

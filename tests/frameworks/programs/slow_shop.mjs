@@ -8,11 +8,18 @@ import { Client } from "../../../clients/typescript/dist/index.js";
 const built = (name) => import(`../../../examples/frameworks/${process.argv[2]}/dist/${name}.js`);
 
 const jobs = Client.fromEnv();
+// A closed client opens again at the next call, so only this tells when it closes.
+const close = jobs.close.bind(jobs);
+jobs.close = () => {
+  console.log("the client closes");
+  close();
+};
 const worker = (await built("jobs")).makeWorker().handler("slow", async (job, ctx) => {
   console.log("slow runs");
-  while (!existsSync(job.payload.until)) await setTimeout(20);
+  while (!existsSync(job.payload.until)) await setTimeout(100);
   await jobs.enqueue("by-client");
   ctx.followUp({ kind: "by-settlement" });
+  console.log("slow ends");
 });
 
 if (process.argv[2] === "express") {
