@@ -85,7 +85,7 @@ clients: install ## Build, vet and test the clients in other languages, where th
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
 
-frameworks: install $(KNOWS_FRAMEWORKS) $(KNOWS_NODE) ## The programs of examples/frameworks, and jobqueue-django, held against the frameworks themselves
+frameworks: install $(KNOWS_FRAMEWORKS) $(KNOWS_NODE) ## The programs of examples/frameworks, jobqueue-django and @jobqueue/nestjs, held against the frameworks themselves
 	@$(BIN)/python -m pytest tests/frameworks -m frameworks
 
 $(KNOWS_FRAMEWORKS): locks/requirements-frameworks.lock locks/requirements-django6.lock clients/python-django/pyproject.toml $(INSTALLED)

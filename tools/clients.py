@@ -16,6 +16,7 @@ CARGO = (PYTHON, "-m", "tools.cargo")
 # The same features everywhere, so that nothing is compiled twice.
 CRATES = ("--workspace", "--all-features")
 STATICCHECK = str(ROOT / ".cache" / "staticcheck")
+NEST = "typescript-nestjs"
 # The server of tests that have a namespace of their own.
 OF_TESTS = {"JOBQUEUE_SERVER_COMMAND": str(Path(PYTHON).with_name("jobqueue-server"))}
 
@@ -42,8 +43,8 @@ def go(*arguments: str) -> Step:
     return Step(arguments, "clients/go", {"GOTOOLCHAIN": "local", "GOWORK": "off"})
 
 
-def npm(*arguments: str) -> Step:
-    return Step(("npm", *arguments, "--silent"), "clients/typescript")
+def npm(*arguments: str, package: str = "typescript") -> Step:
+    return Step(("npm", *arguments, "--silent"), f"clients/{package}", OF_TESTS)
 
 
 #: By language: the programs that it needs, and the steps.
@@ -70,6 +71,10 @@ LANGUAGES: dict[str, tuple[tuple[str, ...], tuple[Step, ...]]] = {
             Step((PYTHON, "-m", "tools.typescript_stubs", "--check")),
             npm("run", "lint"),
             npm("test"),
+            npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", package=NEST),
+            npm("run", "use-client", package=NEST),
+            npm("run", "lint", package=NEST),
+            npm("test", package=NEST),
         ),
     ),
     "Java": (

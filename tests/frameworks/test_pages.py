@@ -31,12 +31,10 @@ def test_each_part_of_a_program_is_in_that_program(page: str) -> None:
 
 
 def test_each_program_is_shown() -> None:
-    """A program is a file, or a folder with a manifest of which a file is shown."""
+    """A program is a file, or a folder of which a file is shown."""
     named = {Path(name).parts[2] for text in PAGES.values() for name, _ in shown(text)}
-    manifests = ("package.json", "go.mod", "Cargo.toml")
-    folders = [path.parent for name in manifests for path in FRAMEWORKS.glob(f"[a-z]*/{name}")]
-    programs = {path.name for path in [*FRAMEWORKS.glob("*.py"), *folders]}
-    assert named == programs - {"node_modules"}
+    folders = {path.name for path in FRAMEWORKS.glob("[a-z]*/")} - {"node_modules"}
+    assert named == folders | {path.name for path in FRAMEWORKS.glob("*.py")}
 
 
 def test_the_recipes_in_typescript_are_pinned_by_hashes_in_one_lock_without_addresses() -> None:
