@@ -49,12 +49,12 @@ PLACES = (
     Place("clients/typescript/package-lock.json", rf'"name": "@jobqueue/client",\n +"version": "({FORM})"'),
     Place("examples/frameworks/package-lock.json", rf'"name": "@jobqueue/client",\n +"version": "({FORM})"'),
     Place("clients/typescript-nestjs/package.json", rf'^  "version": "({FORM})"'),
-    Place("clients/typescript-nestjs/package.json", r'"@jobqueue/client": "(\d+\.\d+)\.x"', minor=True),
+    Place("clients/typescript-nestjs/package.json", r'"@jobqueue/client": "(\d+\.\d+)\.\*"', minor=True),
     Place(
         "clients/typescript-nestjs/package-lock.json",
         rf'"name": "@jobqueue/nestjs",\n +"version": "({FORM})"',
     ),
-    Place("clients/typescript-nestjs/package-lock.json", r'"@jobqueue/client": "(\d+\.\d+)\.x"', minor=True),
+    Place("clients/typescript-nestjs/package-lock.json", r'"@jobqueue/client": "(\d+\.\d+)\.\*"', minor=True),
     Place("clients/typescript/src/version.ts", rf'VERSION = "({FORM})"'),
     Place("clients/java/pom.xml", rf"<artifactId>jobqueue-client</artifactId>\n  <version>({FORM})<"),
     Place(
