@@ -1,5 +1,8 @@
 //! What the test kit promises of a real server, by one that it starts. tests/clients/test_rust.py says by which command.
 
+#[path = "scope/agreement.rs"]
+mod agreement;
+
 use std::env;
 use std::error::Error as StdError;
 use std::fs;

@@ -105,7 +105,8 @@ impl Performed {
             Some(Message::Failure(failure)) => {
                 made.outcome = if failure.permanent { Outcome::Discarded } else { Outcome::Failed };
                 made.retry_after = duration_of(failure.retry_after.as_ref());
-                (made.error, made.error_type) = (failure.error, failure.error_type);
+                // As a server keeps it.
+                (made.error, made.error_type) = (failure.error.replace('\0', "\u{fffd}"), failure.error_type);
             }
             Some(Message::Snooze(snooze)) => {
                 made.outcome = Outcome::Snoozed;

@@ -8,6 +8,7 @@ use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::coding::{Begun, FollowUp, Opened};
+use super::ending::start_of;
 use crate::errors::Error;
 use crate::job::{NewJob, new_job_message};
 use crate::jobs::EncodingRule;
@@ -15,6 +16,7 @@ use crate::json::JsonText;
 use crate::outcomes::Stop;
 use crate::v1;
 
+const MESSAGE_BYTES: usize = 1024;
 const CHECKPOINT_BYTES: usize = 64 * 1024;
 const FOLLOW_UPS: usize = 100;
 /// With an output of 1 MiB the outcome still fits into a message of 4 MiB.
@@ -96,7 +98,7 @@ impl LeasedJob {
         self.inner.stop.get().cloned().unwrap_or(Stop::Shutdown)
     }
 
-    /// Says how far the attempt is: a fraction of the whole, 0..1, and what the attempt does, for people, at most 1 KiB.
+    /// Says how far the attempt is: a fraction of the whole, 0..1, and what the attempt does, for people, cut at 1 KiB.
     /// Returns at once. What follows within 100 ms replaces it; the last one before a broken connection may be lost.
     ///
     /// # Errors
@@ -108,15 +110,16 @@ impl LeasedJob {
         }
         (self.inner.report)(v1::Progress {
             fraction: Some(fraction),
-            message: message.to_owned(),
+            message: start_of(message, MESSAGE_BYTES).to_owned(),
             ..v1::Progress::default()
         });
         Ok(())
     }
 
-    /// Says what the attempt does, for people, at most 1 KiB; how far it is stays as it was said last. Returns at once.
+    /// Says what the attempt does, for people, cut at 1 KiB; how far it is stays as it was said last. Returns at once.
     pub fn progress_message(&self, message: &str) {
-        (self.inner.report)(v1::Progress { message: message.to_owned(), ..v1::Progress::default() });
+        let message = start_of(message, MESSAGE_BYTES).to_owned();
+        (self.inner.report)(v1::Progress { message, ..v1::Progress::default() });
     }
 
     /// Stores data for the job's next attempt, which reads it as [`checkpoint`](Self::checkpoint); at most 64 KiB, in

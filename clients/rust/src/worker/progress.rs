@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::ending::start_of;
 use super::lease::Lease;
 use super::session::State;
 use crate::v1;
 use crate::v1::lease_request::Frame;
 
 const INTERVAL: Duration = Duration::from_millis(100);
-const MESSAGE_BYTES: usize = 1024;
 
 /// The newest report of each lease, so that a chatty handler costs no more than a quiet one: it goes out ten times a
 /// second at most.
@@ -34,7 +32,7 @@ impl State {
         kept.fraction = report.fraction.or(kept.fraction);
         kept.checkpoint = report.checkpoint.or_else(|| kept.checkpoint.take());
         if !report.message.is_empty() {
-            start_of(&report.message, MESSAGE_BYTES).clone_into(&mut kept.message);
+            kept.message = report.message;
         }
     }
 
