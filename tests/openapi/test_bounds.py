@@ -69,7 +69,7 @@ HELLO = {
 FAILURE = {"error_type": "E", "error": "e", "stack": "s", "permanent": False, "retry_after": "1s"}
 OUTCOMES = [
     {**LEASE, "success": {"output": 1, "follow_ups": [KEYED, AT_A_TIME]}},
-    {**LEASE, "failure": FAILURE},
+    {**LEASE, "failure": FAILURE, "pause_key": "1s"},
     {**LEASE, "cancellation": {}},
     {**LEASE, "snooze": {"delay": "1s"}},
     {**LEASE, "release": {}},
@@ -137,7 +137,16 @@ UNSENT = {
     **dict.fromkeys(
         [
             f"UpdateQueueKeyBody.{name}"
-            for name in ("paused_at", "paused_by", "limit", "taken", "waiting", "next_start_at", "holders")
+            for name in (
+                "paused_at",
+                "paused_by",
+                "limit",
+                "taken",
+                "waiting",
+                "next_start_at",
+                "paused_until",
+                "holders",
+            )
         ],
         "the server sets it",
     ),

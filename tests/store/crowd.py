@@ -141,6 +141,21 @@ class Crowd:
         self._called(row["stile"] for row in rows if row["stile"] is not None)
         self._did("gone back", len(rows))
 
+    async def pause(self) -> None:
+        """Ends some attempts whose workers pause the keys: so shortly that the others go on meanwhile."""
+        rows = await self.s.attempts.end_and_pause(
+            [
+                (
+                    AttemptEnd(*lease, event=random.choice([Event.FAIL, Event.SNOOZE]), after=self._after()),
+                    timedelta(milliseconds=random.randint(1, 100)),
+                )
+                for lease in self._some(random.randint(1, 5))
+            ],
+            random.choice([1, 1000]),
+        )
+        self._called(row["stile"] for row in rows if row["stile"] is not None)
+        self._did("paused", len(rows))
+
     @staticmethod
     def _after() -> timedelta | None:
         return random.choice([timedelta(), timedelta(milliseconds=50), timedelta(milliseconds=200)])

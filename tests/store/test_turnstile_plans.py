@@ -94,6 +94,10 @@ async def arguments(connection: Any, name: str) -> list[Any]:
                 new, ["{}"] * CALLED, numbers, [lane] * CALLED, [0] * CALLED, [0] * CALLED,
                 none, none, none, none, none, None, none, *empty, _keys(),
             ]  # fmt: skip
+        case "pause_keys":
+            return [ids, [1] * len(ids), [1] * len(ids), [60_000] * len(ids)]
+        case "hold_line":
+            return [_keys(), 1000]
         case "get_queue_key":
             return [1, "limited", "key 1", 20]
         case "cancel_rest":
@@ -116,6 +120,8 @@ LOOKS_AT = {
     "settle_limited": (CALLED, CALLED),
     "promote of settled": (CALLED, 2 * CALLED),
     "enqueue_limited": (CALLED, 0),
+    "pause_keys": (0, CALLED),
+    "hold_line": (CALLED, CALLED),
     "get_queue_key": (1, 1000),
     "cancel_rest": (CALLED, CALLED),
     "unblock_deleted": (CALLED, 0),
@@ -163,13 +169,15 @@ async def test_statements_of_limits_that_were_prepared_on_empty_tables_hold_with
                 assert looked_at(plan, "turnstile") <= keys, each
                 assert looked_at(plan, "live_job") <= jobs, each
                 # A key of which nothing is said costs those that let jobs in no look-up.
-                assert each == "get_queue_key" or not plan.on("queue_key"), each
+                read = [node for node in plan.on("queue_key") if node["Actual Loops"]]
+                assert each == "get_queue_key" or not read, each
     finally:
         cluster.drop(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["promote", "promote of settled", "settle_limited", "enqueue_limited", "unblock_deleted"]
+    "name",
+    ["promote", "promote of settled", "settle_limited", "enqueue_limited", "unblock_deleted", "hold_line"],
 )
 async def test_turnstiles_are_locked_by_their_primary_key_in_its_order(
     cluster: Any, template: str, name: str

@@ -49,6 +49,10 @@ def retries(ctx: JobContext) -> None:
     raise Retry("busy", after=timedelta(hours=1))
 
 
+def pauses_its_key(ctx: JobContext) -> None:
+    raise Retry("429", after=timedelta(minutes=5), pause_key=True)
+
+
 def discards(ctx: JobContext) -> None:
     raise Discard("no such user")
 

@@ -62,6 +62,8 @@ async def test_an_ordinary_failure_is_raised_as_itself_and_answered_where_that_i
 async def test_retry_discard_snooze_and_cancelled_are_outcomes():
     retried = await perform(handlers.retries)
     assert (retried.outcome, retried.retry_after) == ("failed", timedelta(hours=1))
+    assert retried.pause_key is None
+    assert (await perform(handlers.pauses_its_key)).pause_key == timedelta(minutes=5)
     assert (await perform(handlers.discards)).outcome == "discarded"
     assert (await perform(handlers.snoozes)).delay == timedelta(hours=1)
     assert (await perform(handlers.gives_up)).outcome == "cancelled"

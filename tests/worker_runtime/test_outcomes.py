@@ -69,6 +69,23 @@ def test_retry_says_when(outcome_of):
     assert not failure.permanent
 
 
+def test_retry_pauses_the_key_for_as_long_as_the_job_waits_and_only_where_it_says_so(outcome_of):
+    busy = outcome_of(raising(Retry("429", after=timedelta(seconds=7), pause_key=True)))
+    assert busy.pause_key.ToTimedelta() == busy.failure.retry_after.ToTimedelta() == timedelta(seconds=7)
+    assert not outcome_of(raising(Retry("429", after=timedelta(seconds=7)))).HasField("pause_key")
+
+
+def test_a_key_is_paused_for_a_day_at_most_though_the_job_waits_longer(outcome_of):
+    busy = outcome_of(raising(Retry("429", after=timedelta(days=3), pause_key=True)))
+    assert busy.pause_key.ToTimedelta() == timedelta(days=1)
+    assert busy.failure.retry_after.ToTimedelta() == timedelta(days=3)
+
+
+def test_a_pause_without_a_time_is_refused_where_it_is_written():
+    with pytest.raises(ValueError, match="after"):
+        Retry("429", pause_key=True)
+
+
 def test_retry_raised_from_a_cause_names_the_cause(outcome_of):
     def body(ctx):
         try:

@@ -25,6 +25,7 @@ from jobqueue_server.model import (
     MAX_FOLLOW_UPS,
     MAX_HEADERS_BYTES,
     MAX_KEY_CHARS,
+    MAX_KEY_PAUSE,
     MAX_KIND_VERSION,
     MAX_LABEL_NAME,
     MAX_LABEL_VALUE,
@@ -159,6 +160,7 @@ ATTEMPT: Schema = {"minimum": 1, "maximum": _LARGEST_INT32}
 BACKOFF = _span(MIN_BACKOFF, MAX_BACKOFF)
 TIMEOUT = _span(MIN_TIMEOUT, MAX_TIMEOUT)
 AHEAD = _span(timedelta(), MAX_AHEAD)
+KEY_PAUSE = _span(timedelta(), MAX_KEY_PAUSE)
 WAIT = _span(timedelta(), MAX_WAIT)
 # How long a queue keeps jobs that ended.
 KEPT = _span(MIN_RETENTION_OF_A_QUEUE, MAX_RETENTION_OF_A_QUEUE)
@@ -305,6 +307,7 @@ LIMITS: dict[str, Schema] = {
     # In a call, which knows no lease by its number.
     "Outcome.job_id": UUID,
     "Outcome.attempt": ATTEMPT,
+    "Outcome.pause_key": KEY_PAUSE,
     "Failure.retry_after": AHEAD,
     "Snooze.delay": AHEAD,
     "SettleJobsRequest.outcomes": {"minItems": 1, "maxItems": MAX_SETTLE_OUTCOMES},

@@ -139,7 +139,9 @@ class App:
         self.limits = limits = LimitsRoom(stores, upkeep, catalog, events, claim, metrics, tuning)
         self.intake = intake = IntakeRoom(stores, upkeep, catalog, events, claim, metrics, tuning,
                                           most_waiting=settings.enqueue_queue_limit, traces=self._traces)
-        self.attempt = attempt = AttemptRoom(stores, catalog, events, lease, claim, limits, intake, metrics, tuning)
+        self.attempt = attempt = AttemptRoom(
+            stores, upkeep, catalog, events, lease, claim, limits, intake, metrics, tuning
+        )
         self.session = session = SessionRoom(
             stores, upkeep, access, catalog, events, lease, claim, attempt, metrics, tuning,
             server_name=self.name, on_outdated=self._too_old, most=settings.max_sessions,

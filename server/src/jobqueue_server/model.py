@@ -22,6 +22,7 @@ MAX_ATTEMPTS_LIMIT = 1000
 MIN_TIMEOUT, MAX_TIMEOUT = timedelta(seconds=1), timedelta(days=7)
 MIN_BACKOFF, MAX_BACKOFF = timedelta(milliseconds=1), timedelta(days=7)
 MAX_AHEAD = timedelta(days=400)
+MAX_KEY_PAUSE = timedelta(hours=24)
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_OUTPUT_BYTES = 1 << 20
 MAX_ERROR_CHARS = 8 << 10
@@ -540,6 +541,7 @@ class QueueKey:
         next_start_at: When the rate lets the next one in; None: an end must come first, or none waits.
         holders: Of those that were let in, some. Empty in lists.
         revision: Stands for what is said of it; 1: nothing.
+        paused_until: Until when a worker has paused it; None: none has.
     """
 
     queue: str
@@ -554,6 +556,7 @@ class QueueKey:
     next_start_at: datetime | None = None
     holders: tuple[KeyHolder, ...] = ()
     revision: int = 1
+    paused_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

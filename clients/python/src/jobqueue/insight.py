@@ -151,7 +151,8 @@ class KeyDetail:
         holders: Some of these.
         ahead: How many jobs of the key go before the job.
         capped: Whether there may be more of these.
-        next_at: When the rate lets the next one in. None: an end must come first.
+        next_at: When the rate lets the next one in, or until when a worker has paused the key. None: an end must come
+            first.
         pause: Since when the key is paused, and by whom. None: it is not.
         blocked_by: The job that failed or was cancelled, since when none of the key starts. Empty: there is none.
     """

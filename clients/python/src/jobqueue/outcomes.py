@@ -15,12 +15,21 @@ class Retry(Exception):
         message: What went wrong. It becomes the job's `last_error`.
         after: How long to wait before the next attempt, at most 400 days. The server adds up to a
             tenth, so that jobs do not come back at the same moment. None: the job's backoff.
+        pause_key: Whether no job of this one's key starts for as long as `after` says, 24 hours at
+            most: as when a service answers 429 for all that is done for a customer. Without effect
+            if the job has no key, or its queue limits nothing by key.
+
+    Raises:
+        ValueError: `after` is negative, or is not given with `pause_key`.
     """
 
-    def __init__(self, message: str, *, after: timedelta | None = None) -> None:
+    def __init__(self, message: str, *, after: timedelta | None = None, pause_key: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.after = None if after is None else _wait("Retry(after=...)", after)
+        if pause_key and after is None:
+            raise ValueError("Retry(pause_key=True) takes an `after` too: for so long the key is paused")
+        self.pause_key = pause_key
 
 
 class Discard(Exception):

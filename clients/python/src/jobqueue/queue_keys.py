@@ -36,6 +36,7 @@ class QueueKey:
         next_start_at: When the rate lets the next one in. None: an end must come first, or none waits.
         holders: Of those that were let in, at most 20. Empty in lists.
         etag: Stands for this version of `max_running` and `paused`, for `Client.update_queue_key`.
+        paused_until: Until when a worker has paused it (`Retry(pause_key=True)`). None: none has.
     """
 
     queue: str
@@ -50,6 +51,7 @@ class QueueKey:
     next_start_at: datetime | None
     holders: tuple[KeyHolder, ...]
     etag: str
+    paused_until: datetime | None = None
 
 
 def queue_key(message: pb.QueueKey) -> QueueKey:
@@ -67,6 +69,7 @@ def queue_key(message: pb.QueueKey) -> QueueKey:
         _moment(message, "next_start_at"),
         tuple(KeyHolder(each.job_id, each.worker, _moment(each, "since")) for each in message.holders),
         message.etag,
+        _moment(message, "paused_until"),
     )
 
 

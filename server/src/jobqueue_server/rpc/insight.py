@@ -135,8 +135,8 @@ def _reason(reason: Reason) -> insight_pb.Reason:
                 convert.set_moment(shown.since, holder.since)
             if key.blocked_by is not None:
                 message.key.blocked_by = str(key.blocked_by)
-            if key.next_at is not None:
-                convert.set_moment(message.key.next_at, key.next_at)
+            if (next_at := key.paused_until or key.next_at) is not None:
+                convert.set_moment(message.key.next_at, next_at)
             if key.pause is not None:
                 convert.set_moment(message.key.pause.since, key.pause.since)
                 message.key.pause.by = key.pause.by

@@ -16,6 +16,7 @@ from ..model import (
     MAX_ERROR_CHARS,
     MAX_ERROR_TYPE_CHARS,
     MAX_FOLLOW_UPS,
+    MAX_KEY_PAUSE,
     MAX_OUTPUT_BYTES,
     MAX_STACK_CHARS,
     NewJob,
@@ -80,6 +81,10 @@ def _outcome(message: lease_pb2.Outcome, clock: Clock) -> Outcome:
         outcome.after = _span(message.snooze.delay, "snooze.delay")
     else:
         outcome.event = Event.RELEASE
+    if message.HasField("pause_key"):
+        if which not in ("failure", "snooze"):
+            raise FieldInvalid.of("pause_key", f"is of a failure or a snooze, and this is a {which}")
+        outcome.pause_key = _span(message.pause_key, "pause_key", MAX_KEY_PAUSE) or None
     return outcome
 
 
@@ -100,9 +105,9 @@ def _follow_ups(success: lease_pb2.Success, clock: Clock) -> list[NewJob]:
     return new
 
 
-def _span(value: object, field: str) -> timedelta:
+def _span(value: object, field: str, most: timedelta = MAX_AHEAD) -> timedelta:
     problems = Problems()
-    checks.duration(value, field, timedelta(), MAX_AHEAD, problems)  # type: ignore[arg-type]
+    checks.duration(value, field, timedelta(), most, problems)  # type: ignore[arg-type]
     problems.raise_if_any()
     return convert.span(value)  # type: ignore[arg-type]
 

@@ -120,4 +120,6 @@ def _message(key: QueueKey) -> pb.QueueKey:
         convert.set_moment(message.paused_at, key.paused_at)
     if key.next_start_at is not None:
         convert.set_moment(message.next_start_at, key.next_start_at)
+    if key.paused_until is not None:
+        convert.set_moment(message.paused_until, key.paused_until)
     return message

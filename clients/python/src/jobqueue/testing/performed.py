@@ -39,6 +39,7 @@ class Performed:
         stack: Where, as text.
         retry_after: What `Retry(after=...)` asked for.
         delay: What `Snooze` asked for.
+        pause_key: How long no job of the key starts, by `Retry(pause_key=True)`. None: the key goes on.
         progress: The calls of `ctx.progress`, in order. A server is told the newest one each 100 ms.
         checkpoints: What was saved, in order.
         follow_ups: The jobs given to `ctx.follow_up`. They are enqueued if the attempt has succeeded.
@@ -54,6 +55,7 @@ class Performed:
     stack: str
     retry_after: timedelta | None
     delay: timedelta | None
+    pause_key: timedelta | None
     progress: Sequence[Report]
     checkpoints: Sequence[bytes]
     follow_ups: Sequence[NewJob]

@@ -351,6 +351,7 @@ def _performed(
         failure.stack,
         failure.retry_after.ToTimedelta() if failure.HasField("retry_after") else None,
         outcome.snooze.delay.ToTimedelta() if which == "snooze" else None,
+        outcome.pause_key.ToTimedelta() if outcome.HasField("pause_key") else None,
         tuple(attempt.progress),
         tuple(attempt.checkpoints),
         tuple(new_job_of(each) for each in success.follow_ups),

@@ -250,7 +250,7 @@ class Reason(_message.Message):
         KEY_RATE: Reason._Code.ValueType  # 14
         """The rate of its key lets no more start now. `key` says when it does."""
         KEY_PAUSED: Reason._Code.ValueType  # 15
-        """Its key is paused. `key` says since when, and by whom."""
+        """Its key is paused. `key` says since when, and by whom; or, where a worker has paused it (`Outcome.pause_key`), until when."""
         KEY_ORDER: Reason._Code.ValueType  # 16
         """Another job of its key goes first, in strict order. `key` says which one runs or is in line."""
         KEY_BLOCKED: Reason._Code.ValueType  # 17
@@ -310,7 +310,7 @@ class Reason(_message.Message):
     KEY_RATE: Reason.Code.ValueType  # 14
     """The rate of its key lets no more start now. `key` says when it does."""
     KEY_PAUSED: Reason.Code.ValueType  # 15
-    """Its key is paused. `key` says since when, and by whom."""
+    """Its key is paused. `key` says since when, and by whom; or, where a worker has paused it (`Outcome.pause_key`), until when."""
     KEY_ORDER: Reason.Code.ValueType  # 16
     """Another job of its key goes first, in strict order. `key` says which one runs or is in line."""
     KEY_BLOCKED: Reason.Code.ValueType  # 17
@@ -709,11 +709,11 @@ class KeyDetail(_message.Message):
 
     @_builtins.property
     def next_at(self) -> _timestamp_pb2.Timestamp:
-        """When the rate lets the next one in. Unset: an end must come first."""
+        """When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first."""
 
     @_builtins.property
     def pause(self) -> _overview_pb2.PauseDetail:
-        """Who paused the key, without a reason. Unset: it is not paused."""
+        """Who paused the key, without a reason. Unset: it is not paused, or by a worker."""
 
     def __init__(
         self,

@@ -521,6 +521,7 @@ class Outcome(_message.Message):
     CANCELLATION_FIELD_NUMBER: _builtins.int
     SNOOZE_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
+    PAUSE_KEY_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.int
     """`LeasedJob.lease_id`. 0: `job_id` and `attempt` name the lease."""
     job_id: _builtins.str
@@ -547,6 +548,14 @@ class Outcome(_message.Message):
     def release(self) -> Global___Release:
         """The worker gives the job back, unfinished. Charges nothing."""
 
+    @_builtins.property
+    def pause_key(self) -> _duration_pb2.Duration:
+        """Of a failure or a snooze: how long no job of this one's key starts, from the commit on: up to 24 hours, such as what a
+        service asked for that has had enough calls. Jobs that run go on; those of the key that wait, stand in line or come
+        meanwhile wait, and go on by themselves after it. Of two pauses of a key the one that ends later holds. Without effect
+        where the job has no key, or its queue limits nothing by key. In another outcome: INVALID. Unset or 0: the key goes on.
+        """
+
     def __init__(
         self,
         *,
@@ -558,10 +567,11 @@ class Outcome(_message.Message):
         cancellation: Global___Cancellation | None = ...,
         snooze: Global___Snooze | None = ...,
         release: Global___Release | None = ...,
+        pause_key: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation", b"cancellation", "failure", b"failure", "outcome", b"outcome", "release", b"release", "snooze", b"snooze", "success", b"success"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation", b"cancellation", "failure", b"failure", "outcome", b"outcome", "pause_key", b"pause_key", "release", b"release", "snooze", b"snooze", "success", b"success"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cancellation", b"cancellation", "failure", b"failure", "job_id", b"job_id", "lease_id", b"lease_id", "outcome", b"outcome", "release", b"release", "snooze", b"snooze", "success", b"success"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cancellation", b"cancellation", "failure", b"failure", "job_id", b"job_id", "lease_id", b"lease_id", "outcome", b"outcome", "pause_key", b"pause_key", "release", b"release", "snooze", b"snooze", "success", b"success"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["success", "failure", "cancellation", "snooze", "release"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015

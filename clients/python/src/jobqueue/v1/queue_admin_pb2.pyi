@@ -351,6 +351,7 @@ class QueueKey(_message.Message):
     NEXT_START_AT_FIELD_NUMBER: _builtins.int
     HOLDERS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    PAUSED_UNTIL_FIELD_NUMBER: _builtins.int
     queue: _builtins.str
     """The queue's name. Over REST the path holds it and the key, and the body may leave them out."""
     key: _builtins.str
@@ -387,6 +388,12 @@ class QueueKey(_message.Message):
     def holders(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.KeyHolder]:
         """Of the jobs that were let in, at most 20, those that run first. ListQueueKeys leaves them out."""
 
+    @_builtins.property
+    def paused_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when none of its jobs is let in, since a worker said so (`Outcome.pause_key`). Unset: no worker has paused it. An
+        UpdateQueueKey that names `paused` in its mask and leaves it unset ends this too.
+        """
+
     def __init__(
         self,
         *,
@@ -402,10 +409,11 @@ class QueueKey(_message.Message):
         next_start_at: _timestamp_pb2.Timestamp | None = ...,
         holders: _abc.Iterable[_insight_pb2.KeyHolder] | None = ...,
         etag: _builtins.str = ...,
+        paused_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["next_start_at", b"next_start_at", "paused_at", b"paused_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_start_at", b"next_start_at", "paused_at", b"paused_at", "paused_until", b"paused_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "holders", b"holders", "key", b"key", "limit", b"limit", "max_running", b"max_running", "next_start_at", b"next_start_at", "paused", b"paused", "paused_at", b"paused_at", "paused_by", b"paused_by", "queue", b"queue", "taken", b"taken", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "holders", b"holders", "key", b"key", "limit", b"limit", "max_running", b"max_running", "next_start_at", b"next_start_at", "paused", b"paused", "paused_at", b"paused_at", "paused_by", b"paused_by", "paused_until", b"paused_until", "queue", b"queue", "taken", b"taken", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

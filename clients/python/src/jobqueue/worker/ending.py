@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -21,6 +22,8 @@ _ERROR_BYTES = 8 * 1024
 _STACK_BYTES = 32 * 1024
 # Refused here with the handler's name on it; a server with a lower limit answers INVALID, which says so as well.
 _OUTPUT_BYTES = 1024 * 1024
+# A server refuses the outcome of a longer one.
+_LONGEST_PAUSE = timedelta(hours=24)
 
 
 def of_result(value: Any, follow_ups: Sequence[job_pb2.NewJob] = ()) -> pb.Outcome | None:
@@ -62,7 +65,10 @@ def of_exception(error: BaseException, stop: Stop | None) -> pb.Outcome:
         delay = Duration()
         delay.FromTimedelta(error.delay)
         return pb.Outcome(snooze=pb.Snooze(delay=delay))
-    return pb.Outcome(failure=_failure(error))
+    outcome = pb.Outcome(failure=_failure(error))
+    if isinstance(error, Retry) and error.pause_key and error.after is not None:
+        outcome.pause_key.FromTimedelta(min(error.after, _LONGEST_PAUSE))
+    return outcome
 
 
 def cancelled() -> pb.Outcome:

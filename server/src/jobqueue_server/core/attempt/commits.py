@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import timedelta
 from uuid import UUID
 
-from ...errors import DatabaseAway, DatabaseFull
+from ...errors import DatabaseAway, DatabaseFull, ServersDiffer
 from ...lifecycle import Event, Status, status_of
 from ...metrics import Metrics
 from ...store.attempt.attempts import AttemptEnd, AttemptStore, Settled, Settling
@@ -19,6 +20,7 @@ from ..lease.attempt_ends import AttemptEnds
 from ..lease.lease import Lease
 from ..lease.session import Session
 from ..limits.promoter import Promoter
+from ..upkeep.levels import PAUSE_LEVEL, Levels
 from .outcome import Answer, PendingOutcome, Succeeded, SuccessBatch
 
 _log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Commits:
         ends: Ends,
         offers: Offers,
         promoter: Promoter,
+        levels: Levels,
         metrics: Metrics,
         most_let_in: int,
     ) -> None:
@@ -44,6 +47,7 @@ class Commits:
         self._ends = ends
         self._offers = offers
         self._promoter = promoter
+        self._levels = levels
         self._most_let_in = most_let_in
         self._metrics = metrics
         # Whether jobs waited for the tokens that came back last. A wrong guess costs time alone.
@@ -62,7 +66,15 @@ class Commits:
         for some, settle in ((batches, self._settle_plain), (limited, self._settle_limited)):
             if some:
                 stale += await self._succeed_batches(some, settle)
-        for single, commit in ((succeeded, self._succeed), (others, self._leave)):
+        pausing: list[PendingOutcome] = []
+        if any(item.outcome.pause_key is not None for item in others):
+            pausing = [item for item in others if _pauses(item)]
+            others = [item for item in others if not _pauses(item)]
+        for single, commit in (
+            (succeeded, self._succeed),
+            (others, self._leave),
+            (pausing, self._leave_and_pause),
+        ):
             if single:
                 stale += await self.guarded(single, commit)
         await self.explain(stale)
@@ -211,19 +223,25 @@ class Commits:
         return stale
 
     async def _leave(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
-        rows = await self._attempts.end(
-            [
-                AttemptEnd(
-                    item.job_id, item.attempt, item.session.id, item.outcome.event, item.outcome.permanent,
-                    item.outcome.after, item.outcome.error_type, item.outcome.message, item.outcome.stack,
-                )
-                for item in items
-            ]
-        )  # fmt: skip
-        left = {row["id"]: row for row in rows}
+        return self._left(items, await self._attempts.end([_end(item) for item in items]))
+
+    async def _leave_and_pause(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
+        """While an older server runs, which would let jobs in all the same, the jobs go back alone."""
+        try:
+            await self._levels.require(PAUSE_LEVEL, "`pause_key` of an outcome")
+        except ServersDiffer as differ:
+            _log.warning("%d keys are not paused: %s", len(items), differ.message)
+            return await self._leave(items)
+        pauses = [(_end(item), item.outcome.pause_key or timedelta()) for item in items]
+        return self._left(items, await self._attempts.end_and_pause(pauses, self._most_let_in))
+
+    @staticmethod
+    def _left(items: Sequence[PendingOutcome], rows: Sequence[Record]) -> list[PendingOutcome]:
+        """These attempts have ended: answers those of them that had, and returns the others."""
+        by_id = {row["id"]: row for row in rows}
         stale = []
         for item in items:
-            row = left.get(item.job_id)
+            row = by_id.get(item.job_id)
             if row is None:
                 stale.append(item)
                 continue
@@ -257,6 +275,19 @@ class Commits:
 def _limited(leases: Iterable[Lease]) -> bool:
     """Whether their jobs hold tokens of their keys, as far as is known here; the statement finds out by itself."""
     return any(lease.template.lane.limits for lease in leases)
+
+
+def _pauses(item: PendingOutcome) -> bool:
+    """Whether its job may have a key that is to be paused."""
+    return item.outcome.pause_key is not None and (item.lease is None or item.lease.template.lane.limits)
+
+
+def _end(item: PendingOutcome) -> AttemptEnd:
+    outcome = item.outcome
+    return AttemptEnd(
+        item.job_id, item.attempt, item.session.id, outcome.event, outcome.permanent,
+        outcome.after, outcome.error_type, outcome.message, outcome.stack,
+    )  # fmt: skip
 
 
 def _explain(item: PendingOutcome, row: Record | None) -> tuple[str, int, str]:

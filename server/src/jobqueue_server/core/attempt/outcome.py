@@ -17,7 +17,10 @@ from ..lease.session import Session
 
 @dataclass(slots=True, eq=False)
 class Outcome:
-    """How one attempt ended, as its worker reports it. `event` SUCCEED may carry an output and follow-ups."""
+    """How one attempt ended, as its worker reports it. `event` SUCCEED may carry an output and follow-ups.
+
+    `pause_key`: how long no job of its key starts; None: the key goes on.
+    """
 
     event: Event
     lease_id: int = 0
@@ -30,6 +33,7 @@ class Outcome:
     message: str | None = None
     stack: str | None = None
     follow_ups: Sequence[NewJob] = ()
+    pause_key: timedelta | None = None
 
     def names_lease(self, lease_id: int) -> None:
         """The number of its lease is this one; 0: it is named by job and attempt."""

@@ -13,6 +13,7 @@ from ..intake.room import IntakeRoom
 from ..lease.room import LeaseRoom
 from ..limits.room import LimitsRoom
 from ..tuning import Tuning
+from ..upkeep.room import UpkeepRoom
 from .commits import Commits
 from .follow_ups import FollowUps
 from .settler import Settler
@@ -24,6 +25,7 @@ class AttemptRoom:
     def __init__(
         self,
         stores: Stores,
+        upkeep: UpkeepRoom,
         catalog: CatalogRoom,
         events: EventsRoom,
         lease: LeaseRoom,
@@ -41,6 +43,7 @@ class AttemptRoom:
             ends,
             claim.offers,
             limits.promoter,
+            upkeep.levels,
             metrics,
             tuning.keys_let_in,
         )

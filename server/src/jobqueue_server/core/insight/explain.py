@@ -149,12 +149,15 @@ class Explain:
             ),
             row["ahead"],
             row["ahead"] >= MOST_OF_KEY,
-            row["calls_at"] if row["rated"] and row["paused_at"] is None else None,
+            row["calls_at"]
+            if row["rated"] and row["paused_at"] is None and row["paused_until"] is None
+            else None,
             None if row["paused_at"] is None else Pause(row["paused_at"], row["paused_by"] or "", ""),
             row["of_its_own"],
             row["strict"],
             None if row["cancels"] else row["blocked_by"],
             row["fair"],
+            row["paused_until"],
         )
 
 

@@ -110,7 +110,7 @@ class KeyOf:
 
     `of_its_own`: whether `max_running` is the key's own, and not its queue's.
     `strict`: its jobs start in the order of their enqueues. `blocked_by`: the job that failed, since when none starts.
-    `fair`: its queue's keys take turns.
+    `fair`: its queue's keys take turns. `paused_until`: until when a worker has paused it.
     """
 
     key: str
@@ -125,6 +125,7 @@ class KeyOf:
     strict: bool = False
     blocked_by: UUID | None = None
     fair: bool = False
+    paused_until: datetime | None = None
 
     @property
     def at_limit(self) -> bool:
@@ -265,6 +266,11 @@ def _key(row: Mapping[str, Any], of: KeyOf) -> Iterator[Reason]:
         by = f" by {of.pause.by}" if of.pause.by else ""
         message = f"its key {of.key} is paused since {_at(of.pause.since)}{by}"
         yield Reason(Code.KEY_PAUSED, message + (before if not of.at_limit else ""), (of_key,), of)
+    if of.paused_until is not None:
+        message = f"its key {of.key} is paused until {_at(of.paused_until)}, as a worker said"
+        yield Reason(
+            Code.KEY_PAUSED, message + (before if not of.at_limit else ""), ("time alone", of_key), of
+        )
     if of.blocked_by is not None:
         failed = of.blocked_by
         ways = (f"RetryJob {failed}", f"DeleteJob {failed}", f"UnblockQueueKey {row['queue']} {of.key}")
@@ -284,7 +290,7 @@ def _key(row: Mapping[str, Any], of: KeyOf) -> Iterator[Reason]:
     elif of.next_at is not None:
         message = f"the rate of its key {of.key} lets the next one start at {_at(of.next_at)}{before}"
         yield Reason(Code.KEY_RATE, message, ("time alone", policy), of)
-    elif of.fair and of.pause is None:
+    elif of.fair and of.pause is None and of.paused_until is None:
         message = f"other jobs of its key {of.key} have the turn{before}"
         yield Reason(Code.KEY_TURN, message, ("turns of its key", policy), of)
 

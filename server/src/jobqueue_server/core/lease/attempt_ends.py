@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from ...lifecycle import Event, Status
 from ...store.attempt.attempts import AttemptEnd, AttemptStore
@@ -51,6 +52,21 @@ class AttemptEnds:
         """
         await self._progress.before_end(end.id for end in ends)
         rows = await self._store.end_attempt(ends)
+        self.ended(rows)
+        return rows
+
+    async def end_and_pause(self, pauses: Sequence[tuple[AttemptEnd, timedelta]], most: int) -> list[Record]:
+        """As `end`, and pauses the keys of these jobs in the same transaction, each for so long.
+
+        Args:
+            pauses: Each end with the pause.
+            most: How many jobs of a key are taken out of their line at most.
+
+        Raises:
+            DatabaseAway, DatabaseFull: Nothing is known of what happened.
+        """
+        await self._progress.before_end(end.id for end, _ in pauses)
+        rows = await self._store.end_and_pause(pauses, most)
         self.ended(rows)
         return rows
 

@@ -19,7 +19,8 @@ _log = logging.getLogger(__name__)
 # 9: a standstill, in which nothing is handed out.
 # 10: how long queues keep jobs that ended.
 # 11: changes of what is named of a kind, which servers of before would take for the whole of it.
-LEVEL = 11
+# 12: pauses of keys by workers, during which servers of before would let jobs in.
+LEVEL = 12
 #: Since this level servers keep to what is named at 5.
 LIMITS_LEVEL = 5
 #: Since this level servers count how many slots a job takes.
@@ -36,6 +37,8 @@ STANDSTILL_LEVEL = 9
 RETENTION_LEVEL = 10
 #: Since this level servers leave of a kind what a mask does not name.
 MASK_LEVEL = 11
+#: Since this level servers let none of a key in that a worker has paused.
+PAUSE_LEVEL = 12
 
 
 class Levels:

@@ -172,6 +172,27 @@ class AttemptStore:
             return await session.fetch("end_attempt", *arguments)
         return await self._database.fetch("end_attempt", *arguments, hot=True)
 
+    async def end_and_pause(self, pauses: Sequence[tuple[AttemptEnd, timedelta]], most: int) -> list[Record]:
+        """As `end_attempt`, in a transaction that pauses the keys of these jobs, where their queues limit keys.
+
+        Args:
+            pauses: Each end with how long its key is paused.
+            most: How many jobs of a key that stand in line wait for it again, at most.
+        """
+        ordered = sorted(pauses, key=lambda pause: pause[0].id)
+        async with self._database.transaction(hot=True) as session:
+            paused = await session.fetch(
+                "pause_keys",
+                [end.id for end, _ in ordered],
+                [end.attempt for end, _ in ordered],
+                [end.session_id for end, _ in ordered],
+                [milliseconds(pause) for _, pause in ordered],
+            )
+            rows = await self.end_attempt([end for end, _ in ordered], session)
+            if paused:
+                await session.fetch("hold_line", sorted(row["id"] for row in paused), most)
+        return rows
+
     async def settled_before(self, leases: Sequence[tuple[Scope, UUID, int]]) -> list[Record]:
         """What became of (scope, id, attempt) whose settlement did not match; of jobs that are not there, no row."""
         scopes, ids, attempts = zip(*leases, strict=True)

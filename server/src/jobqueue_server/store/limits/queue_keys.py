@@ -125,12 +125,13 @@ class QueueKeyStore:
                 raise KeyRevisionDiffers(row["revision"] or 1)
             before = row["max_running"], row["paused"]
             after = changes.get("max_running", before[0]), changes.get("paused", before[1])
+            resumes = changes.get("paused") is False
             calling = None
-            if after != before:
-                if row["revision"] is None and row["said_of"] >= most:
+            if after != before or (resumes and row["paused_until"] is not None):
+                if row["revision"] is None and row["said_of"] >= most and after != before:
                     raise KeysFull
                 told = await transaction.fetchrow(
-                    "set_queue_key", locked["id"], key, *after, scope.principal or None
+                    "set_queue_key", locked["id"], key, *after, scope.principal or None, resumes
                 )
                 assert told is not None
                 calling = told["id"] if told["calls"] else None
@@ -158,4 +159,5 @@ def _key(queue: str, row: Record, holders: tuple[KeyHolder, ...] = ()) -> QueueK
         row["next_start_at"],
         holders,
         row["revision"] or 1,
+        row["paused_until"],
     )

@@ -8,7 +8,7 @@
 -- a timeout and the end of a cancel grace also want the deadline still to be over. Rows lock in the order of ids.
 -- A job whose losses and unseen ends come to two waits isolated (state 4; ISOLATED_FROM in lifecycle.py).
 -- A job with a token of its key gives it back. If it goes on, it is held back until its run_at, then by its key. But in strict
--- order it keeps the token and waits in its line; and where it fails for good, its key may be blocked, by what its queue says.
+-- order it keeps the token and waits in its line, as long as a worker has paused the key at least; and where it fails for good, its key may be blocked, by what its queue says.
 with told as materialized (
     select *
     from unnest(
@@ -69,7 +69,10 @@ verdict as materialized (
             else 1
         end as status,
         losses + coalesce(unseen, 0) >= 2 as isolated,
-        now() + coalesce(after_ms, drawn_ms, 0) * interval '1 millisecond' as next_run_at
+        greatest(
+            now() + coalesce(after_ms, drawn_ms, 0) * interval '1 millisecond',
+            case when strict then (select t.paused_until from turnstile t where t.id = c.stile) end
+        ) as next_run_at
     from charged c
 ),
 back as (

@@ -6,6 +6,7 @@ with own as materialized (
     select l.id, l.stile, l.priority, l.run_at, j.key, t.taken, t.calls_at, q.key_rate_count,
         k.max_running as own, k.paused_at, k.paused_by, q.key_order is not null as strict, t.blocked_by,
         coalesce(case when q.key_order is null then k.max_running end, q.key_max_running) as max_running,
+        case when t.paused_until > now() then t.paused_until end as paused_until,
         t.cancels_to is not null as cancels, coalesce(q.key_fair, false) as fair
     from live_job l
     join job j on j.id = l.id
@@ -46,6 +47,7 @@ ahead as (
 select
     own.key, own.taken, own.max_running, own.own is not null as of_its_own, own.paused_at, own.paused_by,
     own.key_rate_count is not null as rated, own.calls_at, own.strict, own.blocked_by, own.cancels, own.fair,
+    own.paused_until,
     (select jobs from ahead) as ahead,
     (select array_agg(h.id order by h.state = 2 desc, h.run_at, h.id) from holder h) as holders,
     (select array_agg(h.lane_id order by h.state = 2 desc, h.run_at, h.id) from holder h) as lanes,

@@ -23,7 +23,7 @@
 -- Where keys take turns, one that has no job in line and none that runs gets one token; who is let in next is up to promote.sql.
 -- In strict order a job that waits gets a run_at after that of all that came before, under the lock: of two enqueues the one
 -- that is answered first goes first, whatever the clock does. Those of one insert are in the order of their ids. Of a blocked
--- key none is let in.
+-- key none is let in, nor of one that a worker has paused (paused_until).
 with keyed as (
     insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
     select k.namespace_id, k.digest, k.job_id, k.request_digest, now() + $12::interval
@@ -121,7 +121,9 @@ asked as (
     order by c.id
     on conflict (id) do update set
         granted = case
-            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null then 0
+            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null
+                or turnstile.paused_until > now()
+                then 0
             else greatest(
                 least(
                     coalesce(turnstile.own_limit, excluded.granted) - turnstile.taken,
@@ -135,7 +137,9 @@ asked as (
             )
         end,
         taken = turnstile.taken + case
-            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null then 0
+            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null
+                or turnstile.paused_until > now()
+                then 0
             else greatest(
                 least(
                     coalesce(turnstile.own_limit, excluded.granted) - turnstile.taken,
@@ -149,7 +153,9 @@ asked as (
             )
         end,
         waiting = turnstile.waiting + excluded.taken + excluded.waiting - case
-            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null then 0
+            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null
+                or turnstile.paused_until > now()
+                then 0
             else greatest(
                 least(
                     coalesce(turnstile.own_limit, excluded.granted) - turnstile.taken,
@@ -162,9 +168,10 @@ asked as (
                 0
             )
         end,
-        -- Also where the limit was raised, and the key does not call yet.
+        -- Also where the limit was raised, and the key does not call yet. A key that a worker has paused calls after that.
         calls_at = coalesce(
             turnstile.calls_at,
+            case when turnstile.paused_until > now() then turnstile.paused_until end,
             excluded.calls_at,
             case
                 when turnstile.waiting > 0 and turnstile.taken < coalesce(turnstile.own_limit, excluded.granted)

@@ -4,7 +4,7 @@
 -- than it may count it compares what it can.
 -- A turnstile is deleted only under its lock and as it is then; an enqueue that comes at the same moment makes it again.
 with looked as materialized (
-    select t.id, t.queue_id, t.taken, t.waiting, t.tat, t.own_limit, t.blocked_by
+    select t.id, t.queue_id, t.taken, t.waiting, t.tat, t.own_limit, t.blocked_by, t.paused_until
     from turnstile t
     where t.id > $1::int8
     order by t.id
@@ -13,7 +13,8 @@ with looked as materialized (
 compared as materialized (
     select
         k.id, k.queue_id,
-        k.taken = 0 and k.waiting = 0 and k.own_limit is null and k.blocked_by is null and coalesce(k.tat <= now(), true) as unused,
+        k.taken = 0 and k.waiting = 0 and k.own_limit is null and k.blocked_by is null
+            and coalesce(k.tat <= now(), true) and coalesce(k.paused_until <= now(), true) as unused,
         (select count(*) from (select from live_job l where l.stile = k.id and l.hold is null limit $3::int4) l) as taken,
         (select count(*) from (select from live_job l where l.stile = k.id and l.hold = 1 limit $3::int4) l) as waiting,
         k.taken as taken_told, k.waiting as waiting_told
@@ -23,7 +24,8 @@ idle as materialized (
     select t.id
     from turnstile t
     where t.id = any(array(select id from compared where unused and taken = 0 and waiting = 0))
-        and t.taken = 0 and t.waiting = 0 and t.own_limit is null and t.blocked_by is null and coalesce(t.tat <= now(), true)
+        and t.taken = 0 and t.waiting = 0 and t.own_limit is null and t.blocked_by is null
+        and coalesce(t.tat <= now(), true) and coalesce(t.paused_until <= now(), true)
     order by t.id
     for update skip locked
 ),

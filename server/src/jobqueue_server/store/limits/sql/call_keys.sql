@@ -1,5 +1,6 @@
 -- call: keys that may let one in and do not call -> calling; such as after their queue's limit was raised
 -- $1 after which turnstile int8, excluded  $2 how many to look at int4
+-- One that a worker has paused calls at its time, unless its queue limits keys no longer: then the pause is over.
 -- One that is blocked goes on where its queue blocks keys no longer. A call in vain costs one promote. One that is far ahead is from before the clock was set back, or before the rate was raised.
 with looked as materialized (
     select
@@ -18,6 +19,13 @@ with looked as materialized (
                     greatest(q.key_rate_period_ms::float8 / q.key_rate_count, 1000) * interval '1 millisecond',
                     interval '0'
                 )
+            )
+            and not coalesce(
+                t.paused_until > now() and (
+                    q.key_max_running is not null or q.key_rate_count is not null or q.key_fair
+                    or exists (select from queue_key k where k.queue_id = q.id)
+                ),
+                false
             ) as calls
     from turnstile t
     join queue q on q.id = t.queue_id

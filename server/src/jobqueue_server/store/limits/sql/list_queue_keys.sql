@@ -11,15 +11,16 @@ with found as materialized (
     select
         l.id, l.taken, l.waiting, k.name, k.max_running, k.paused_at, k.paused_by, k.revision,
         coalesce(k.max_running, q.key_max_running) as allowed,
-        case when q.key_rate_count is not null and k.paused_at is null then l.calls_at end as next_start_at
-    from (select t.id, t.queue_id, t.taken, t.waiting, t.calls_at from turnstile t limit $4::int4) l
+        case when q.key_rate_count is not null and k.paused_at is null then l.calls_at end as next_start_at,
+        case when l.paused_until > now() then l.paused_until end as paused_until
+    from (select t.id, t.queue_id, t.taken, t.waiting, t.calls_at, t.paused_until from turnstile t limit $4::int4) l
     join queue q on q.id = l.queue_id
     left join queue_key k on k.id = l.id
     where q.namespace_id = $1 and q.name = $2
         and (l.taken > 0 or l.waiting > 0 or k.id is not null)
         and case $3::int4
             when 1 then l.taken >= coalesce(k.max_running, q.key_max_running)
-            when 2 then k.paused_at is not null
+            when 2 then k.paused_at is not null or l.paused_until > now()
             when 3 then l.waiting > 0
             else true
         end
@@ -36,6 +37,7 @@ page as (
     from (
         select
             t.id, t.taken, t.waiting, t.max_running, t.paused_at, t.paused_by, t.revision, t.allowed, t.next_start_at,
+            t.paused_until,
             coalesce(
                 t.name,
                 (

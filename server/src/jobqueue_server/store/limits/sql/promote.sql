@@ -22,6 +22,7 @@
 -- the keys in an order that is drawn each time (`ahead`): else a claim would always cut off the same ones.
 -- In strict order none overtakes the first one that waits: where that one is locked, none is let in. Nor is one of a key that
 -- is blocked, which calls in vain.
+-- A key that a worker has paused (paused_until) lets none in before that time, at which it calls, while its queue limits keys.
 -- Values go by arrays and width_bucket: a join of two lists of this statement is planned for ten rows, and takes ms for 500.
 -- No array has nulls: to find an element PostgreSQL would step through all before it.
 with gone as (
@@ -55,7 +56,14 @@ called as materialized (
         q.key_rate_period_ms * 1000::float8 / q.key_rate_count as every,
         extract(epoch from t.tat)::float8 * 1000000 as tat,
         coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
-        case when q.key_fair then $13::int4 end as turn
+        case when q.key_fair then $13::int4 end as turn,
+        case
+            when t.paused_until > now() and (
+                q.key_max_running is not null or q.key_rate_count is not null or q.key_fair
+                or exists (select from queue_key k where k.queue_id = q.id)
+            )
+                then t.paused_until
+        end as paused_until
     from turnstile t
     join queue q on q.id = t.queue_id
     where t.id = any($1::int8[] || (select ids from freed)) and (t.calls_at <= now() or cardinality($9::uuid[]) > 0 or (q.key_fair and t.waiting > 0))
@@ -68,7 +76,7 @@ counted as materialized (
 ),
 timed as materialized (
     select
-        c.id, c.waiting, c.strict, c.freed, c.every, c.burst, c.turn, c.calls_at, n.now,
+        c.id, c.waiting, c.strict, c.freed, c.every, c.burst, c.turn, c.calls_at, c.paused_until, n.now,
         c.most - c.taken + c.freed as room,
         coalesce(c.calls_at <= now(), c.freed > 0 or c.turn is not null) as calls,
         greatest(least(coalesce(c.tat, n.now), n.now + c.burst * c.every), n.now) as tat,
@@ -84,7 +92,7 @@ open as materialized (
     -- least() passes over nulls: without a rate there are no places and no allowance.
     select
         t.*,
-        case when t.calls then
+        case when t.calls and t.paused_until is null then
             greatest(least(t.waiting, t.room, t.places, floor((t.now + t.burst * t.every - t.tat) / t.every + 0.000001)), 0)
         else 0 end as may
     from timed t
@@ -165,6 +173,7 @@ turning as materialized (
         case when got = 0 then before when every is not null then tat + got * every end as tat,
         case
             when waiting <= got then null
+            when paused_until is not null then paused_until
             when not calls then calls_at
             when got < take or take < may then now()
             when room <= got or every is null then null
