@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -16,7 +17,9 @@ import (
 const (
 	typeCharacters = 255
 	errorBytes     = 8 * 1024
-	stackBytes     = 32 * 1024
+	// A server refuses the outcome of a longer one.
+	longestPause = 24 * time.Hour
+	stackBytes   = 32 * 1024
 	// Refused here with the handler's name on it; a server with a lower limit answers INVALID, which says so as well.
 	outputBytes = 1024 * 1024
 )
@@ -78,10 +81,14 @@ func outcomeOfError(err, cause error) *pb.Outcome {
 	var discard *DiscardError
 	failure.Permanent = errors.As(err, &discard)
 	var retry *RetryError
+	outcome := &pb.Outcome{Outcome: &pb.Outcome_Failure{Failure: failure}}
 	if errors.As(err, &retry) && !failure.Permanent {
 		failure.RetryAfter = durationpb.New(retry.After)
+		if retry.PauseKey {
+			outcome.PauseKey = durationpb.New(min(retry.After, longestPause))
+		}
 	}
-	return &pb.Outcome{Outcome: &pb.Outcome_Failure{Failure: failure}}
+	return outcome
 }
 
 // released gives the job back, uncharged.

@@ -32,6 +32,8 @@ var (
 type RetryError struct {
 	Err   error
 	After time.Duration
+	// PauseKey is whether no job of the key starts for as long as After says.
+	PauseKey bool
 }
 
 func (e *RetryError) Error() string { return words(e.Err) }
@@ -41,7 +43,20 @@ func (e *RetryError) Unwrap() error { return e.Err }
 
 // Retry says that the attempt failed and should be tried again after a wait of at most 400 days, as long as the job has
 // attempts left. An ordinary error leaves the wait to the job's backoff.
-func Retry(err error, after time.Duration) error { return &RetryError{err, after} }
+func Retry(err error, after time.Duration, options ...RetryOption) error {
+	retry := &RetryError{Err: err, After: after}
+	for _, option := range options {
+		option(retry)
+	}
+	return retry
+}
+
+// RetryOption is what else [Retry] asks for: [PauseKey].
+type RetryOption func(*RetryError)
+
+// PauseKey lets no job of this one's key start for as long as [Retry] says, 24 hours at most: as when a service answers
+// 429 for all that is done for a customer. Without effect if the job has no key, or its queue limits nothing by key.
+func PauseKey(retry *RetryError) { retry.PauseKey = true }
 
 // DiscardError is a failure that no later attempt can mend. Made by [Discard].
 type DiscardError struct{ Err error }

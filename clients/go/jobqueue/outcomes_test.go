@@ -60,7 +60,24 @@ func TestWhatAHandlerReturnsDecides(t *testing.T) {
 				return nil, jobqueue.Retry(errors.New("busy"), time.Minute)
 			},
 			func(o *pb.Outcome) bool {
-				return o.GetFailure().GetRetryAfter().AsDuration() == time.Minute && o.GetFailure().GetError() == "busy"
+				return o.GetFailure().GetRetryAfter().AsDuration() == time.Minute && o.GetFailure().GetError() == "busy" &&
+					o.GetPauseKey() == nil
+			},
+		},
+		"Retry pauses the key for as long": {
+			func(context.Context, *jobqueue.LeasedJob) (any, error) {
+				return nil, fmt.Errorf("for ada: %w", jobqueue.Retry(errors.New("429"), time.Minute, jobqueue.PauseKey))
+			},
+			func(o *pb.Outcome) bool {
+				return o.GetPauseKey().AsDuration() == time.Minute && o.GetFailure().GetRetryAfter().AsDuration() == time.Minute
+			},
+		},
+		"Retry pauses the key for a day at most": {
+			func(context.Context, *jobqueue.LeasedJob) (any, error) {
+				return nil, jobqueue.Retry(errors.New("429"), 72*time.Hour, jobqueue.PauseKey)
+			},
+			func(o *pb.Outcome) bool {
+				return o.GetPauseKey().AsDuration() == 24*time.Hour && o.GetFailure().GetRetryAfter().AsDuration() == 72*time.Hour
 			},
 		},
 		"Discard is for good": {

@@ -33,6 +33,8 @@ type QueueKey struct {
 	Holders []KeyHolder
 	// Etag stands for this version of MaxRunning and Paused, for [Client.UpdateQueueKey].
 	Etag string
+	// PausedUntil is until when a worker has paused it ([PauseKey]). Zero: none has.
+	PausedUntil time.Time
 }
 
 // KeyHolder is a job that counts against what its queue allows of its key.
@@ -149,6 +151,7 @@ func queueKeyOf(message *pb.QueueKey) *QueueKey {
 		Waiting:     int(message.GetWaiting()),
 		NextStartAt: timeOf(message.GetNextStartAt()),
 		Etag:        message.GetEtag(),
+		PausedUntil: timeOf(message.GetPausedUntil()),
 	}
 	for _, each := range message.GetHolders() {
 		holder := KeyHolder{JobID: each.GetJobId(), Worker: each.GetWorker(), Since: timeOf(each.GetSince())}

@@ -43,6 +43,7 @@ type step struct {
 	Output      json.RawMessage
 	Error       string
 	RetryAfterS *float64 `json:"retry_after_s"`
+	PauseKey    bool     `json:"pause_key"`
 	DelayS      float64  `json:"delay_s"`
 	Fraction    float64
 	Message     string
@@ -151,7 +152,11 @@ func (h *holds) handle(ctx context.Context, job *jobqueue.LeasedJob) (output any
 		case "fail":
 			err = errors.New(each.Error)
 			if each.RetryAfterS != nil {
-				err = jobqueue.Retry(err, seconds(*each.RetryAfterS))
+				var options []jobqueue.RetryOption
+				if each.PauseKey {
+					options = append(options, jobqueue.PauseKey)
+				}
+				err = jobqueue.Retry(err, seconds(*each.RetryAfterS), options...)
 			}
 		case "discard":
 			err = jobqueue.Discard(errors.New(each.Error))

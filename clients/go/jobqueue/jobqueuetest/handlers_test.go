@@ -44,6 +44,9 @@ var handlers = map[string]jobqueue.Handler{
 	"retries": func(context.Context, *jobqueue.LeasedJob) (any, error) {
 		return nil, jobqueue.Retry(errors.New("busy"), time.Hour)
 	},
+	"pauses": func(context.Context, *jobqueue.LeasedJob) (any, error) {
+		return nil, jobqueue.Retry(errors.New("429"), time.Minute, jobqueue.PauseKey)
+	},
 	"discards": func(context.Context, *jobqueue.LeasedJob) (any, error) {
 		return nil, jobqueue.Discard(errors.New("no such user"))
 	},

@@ -56,6 +56,8 @@ type Performed struct {
 	Error, ErrorType, Stack string
 	// RetryAfter is what Retry asked for. nil: it did not ask.
 	RetryAfter *time.Duration
+	// PauseKey is for how long no job of the key starts, by the option PauseKey of Retry. nil: the key goes on.
+	PauseKey *time.Duration
 	// Delay is what Snooze asked for.
 	Delay time.Duration
 	// Progress are the calls of Progress and ProgressMessage, in order. A server is told the newest one each 100 ms.
@@ -233,6 +235,10 @@ func (t *told) performed(end testhook.End) *Performed {
 	if failure.GetRetryAfter() != nil {
 		after := failure.GetRetryAfter().AsDuration()
 		done.RetryAfter = &after
+	}
+	if end.Outcome.GetPauseKey() != nil {
+		pause := end.Outcome.GetPauseKey().AsDuration()
+		done.PauseKey = &pause
 	}
 	done.Delay = end.Outcome.GetSnooze().GetDelay().AsDuration()
 	return done

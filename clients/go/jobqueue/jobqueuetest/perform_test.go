@@ -49,6 +49,12 @@ func TestWhatAHandlerAsksForIsAnEndingAndNoError(t *testing.T) {
 	if done := perform(t, handlers["retries"], jobqueue.NewJob{}); done.Ending != jobqueuetest.Failed || *done.RetryAfter != time.Hour {
 		t.Errorf("%+v", done)
 	}
+	if done := perform(t, handlers["retries"], jobqueue.NewJob{}); done.PauseKey != nil {
+		t.Errorf("%+v", done)
+	}
+	if done := perform(t, handlers["pauses"], jobqueue.NewJob{}); done.Ending != jobqueuetest.Failed || *done.PauseKey != time.Minute {
+		t.Errorf("%+v", done)
+	}
 	if done := perform(t, handlers["discards"], jobqueue.NewJob{}); done.Ending != jobqueuetest.Discarded || done.Error != "no such user" ||
 		done.RetryAfter != nil {
 		t.Errorf("%+v", done)

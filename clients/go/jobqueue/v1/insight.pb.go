@@ -59,7 +59,7 @@ const (
 	Reason_KEY_AT_LIMIT Reason_Code = 13
 	// The rate of its key lets no more start now. `key` says when it does.
 	Reason_KEY_RATE Reason_Code = 14
-	// Its key is paused. `key` says since when, and by whom.
+	// Its key is paused. `key` says since when, and by whom; or, where a worker has paused it (`Outcome.pause_key`), until when.
 	Reason_KEY_PAUSED Reason_Code = 15
 	// Another job of its key goes first, in strict order. `key` says which one runs or is in line.
 	Reason_KEY_ORDER Reason_Code = 16
@@ -1273,9 +1273,9 @@ type KeyDetail struct {
 	Ahead int32 `protobuf:"varint,5,opt,name=ahead,proto3" json:"ahead,omitempty"`
 	// Whether the server stopped counting at its bound, so that there may be more.
 	Capped bool `protobuf:"varint,6,opt,name=capped,proto3" json:"capped,omitempty"`
-	// When the rate lets the next one in. Unset: an end must come first.
+	// When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first.
 	NextAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
-	// Who paused the key, without a reason. Unset: it is not paused.
+	// Who paused the key, without a reason. Unset: it is not paused, or by a worker.
 	Pause *PauseDetail `protobuf:"bytes,8,opt,name=pause,proto3" json:"pause,omitempty"`
 	// The job that failed or was cancelled, since when none of the key starts. Empty: none.
 	BlockedBy     string `protobuf:"bytes,9,opt,name=blocked_by,json=blockedBy,proto3" json:"blocked_by,omitempty"`

@@ -1018,7 +1018,12 @@ type Outcome struct {
 	//	*Outcome_Cancellation
 	//	*Outcome_Snooze
 	//	*Outcome_Release
-	Outcome       isOutcome_Outcome `protobuf_oneof:"outcome"`
+	Outcome isOutcome_Outcome `protobuf_oneof:"outcome"`
+	// Of a failure or a snooze: how long no job of this one's key starts, from the commit on: up to 24 hours, such as what a
+	// service asked for that has had enough calls. Jobs that run go on; those of the key that wait, stand in line or come
+	// meanwhile wait, and go on by themselves after it. Of two pauses of a key the one that ends later holds. Without effect
+	// where the job has no key, or its queue limits nothing by key. In another outcome: INVALID. Unset or 0: the key goes on.
+	PauseKey      *durationpb.Duration `protobuf:"bytes,9,opt,name=pause_key,json=pauseKey,proto3" json:"pause_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1122,6 +1127,13 @@ func (x *Outcome) GetRelease() *Release {
 		if x, ok := x.Outcome.(*Outcome_Release); ok {
 			return x.Release
 		}
+	}
+	return nil
+}
+
+func (x *Outcome) GetPauseKey() *durationpb.Duration {
+	if x != nil {
+		return x.PauseKey
 	}
 	return nil
 }
@@ -3247,7 +3259,7 @@ const file_jobqueue_v1_lease_proto_rawDesc = "" +
 	"\x06Settle\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12 \n" +
 	"\tsucceeded\x18\x02 \x03(\x03B\x02\x10\x01R\tsucceeded\x120\n" +
-	"\boutcomes\x18\x03 \x03(\v2\x14.jobqueue.v1.OutcomeR\boutcomes\"\xf8\x02\n" +
+	"\boutcomes\x18\x03 \x03(\v2\x14.jobqueue.v1.OutcomeR\boutcomes\"\xb6\x03\n" +
 	"\aOutcome\x12\x1f\n" +
 	"\blease_id\x18\x01 \x01(\x03B\x04\xe2A\x01\x01R\aleaseId\x12\x1b\n" +
 	"\x06job_id\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\x05jobId\x12\x1e\n" +
@@ -3256,7 +3268,8 @@ const file_jobqueue_v1_lease_proto_rawDesc = "" +
 	"\afailure\x18\x05 \x01(\v2\x14.jobqueue.v1.FailureH\x00R\afailure\x12?\n" +
 	"\fcancellation\x18\x06 \x01(\v2\x19.jobqueue.v1.CancellationH\x00R\fcancellation\x12-\n" +
 	"\x06snooze\x18\a \x01(\v2\x13.jobqueue.v1.SnoozeH\x00R\x06snooze\x120\n" +
-	"\arelease\x18\b \x01(\v2\x14.jobqueue.v1.ReleaseH\x00R\areleaseB\t\n" +
+	"\arelease\x18\b \x01(\v2\x14.jobqueue.v1.ReleaseH\x00R\arelease\x12<\n" +
+	"\tpause_key\x18\t \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\bpauseKeyB\t\n" +
 	"\aoutcome\"\xa2\x01\n" +
 	"\aSuccess\x120\n" +
 	"\x06output\x18\x01 \x01(\v2\x16.google.protobuf.ValueH\x00R\x06output\x12!\n" +
@@ -3517,48 +3530,49 @@ var file_jobqueue_v1_lease_proto_depIdxs = []int32{
 	14, // 26: jobqueue.v1.Outcome.cancellation:type_name -> jobqueue.v1.Cancellation
 	15, // 27: jobqueue.v1.Outcome.snooze:type_name -> jobqueue.v1.Snooze
 	16, // 28: jobqueue.v1.Outcome.release:type_name -> jobqueue.v1.Release
-	47, // 29: jobqueue.v1.Success.output:type_name -> google.protobuf.Value
-	48, // 30: jobqueue.v1.Success.follow_ups:type_name -> jobqueue.v1.NewJob
-	45, // 31: jobqueue.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	45, // 32: jobqueue.v1.Snooze.delay:type_name -> google.protobuf.Duration
-	45, // 33: jobqueue.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
-	45, // 34: jobqueue.v1.Welcome.session_ttl:type_name -> google.protobuf.Duration
-	20, // 35: jobqueue.v1.Welcome.limits:type_name -> jobqueue.v1.ServerLimits
-	6,  // 36: jobqueue.v1.Welcome.kept:type_name -> jobqueue.v1.HeldLease
-	6,  // 37: jobqueue.v1.Welcome.revoked:type_name -> jobqueue.v1.HeldLease
-	22, // 38: jobqueue.v1.Delivery.jobs:type_name -> jobqueue.v1.LeasedJob
-	47, // 39: jobqueue.v1.LeasedJob.payload:type_name -> google.protobuf.Value
-	45, // 40: jobqueue.v1.LeasedJob.timeout:type_name -> google.protobuf.Duration
-	49, // 41: jobqueue.v1.LeasedJob.created_at:type_name -> google.protobuf.Timestamp
-	43, // 42: jobqueue.v1.LeasedJob.labels:type_name -> jobqueue.v1.LeasedJob.LabelsEntry
-	44, // 43: jobqueue.v1.LeasedJob.headers:type_name -> jobqueue.v1.LeasedJob.HeadersEntry
-	24, // 44: jobqueue.v1.Settled.exceptions:type_name -> jobqueue.v1.SettleResult
-	0,  // 45: jobqueue.v1.SettleResult.verdict:type_name -> jobqueue.v1.SettleResult.Verdict
-	50, // 46: jobqueue.v1.SettleResult.status:type_name -> jobqueue.v1.Job.Status
-	49, // 47: jobqueue.v1.SettleResult.run_at:type_name -> google.protobuf.Timestamp
-	27, // 48: jobqueue.v1.Control.cancel:type_name -> jobqueue.v1.CancelLeases
-	28, // 49: jobqueue.v1.Control.revoke:type_name -> jobqueue.v1.RevokeLeases
-	45, // 50: jobqueue.v1.CancelLeases.grace:type_name -> google.protobuf.Duration
-	6,  // 51: jobqueue.v1.CancelLeases.leases:type_name -> jobqueue.v1.HeldLease
-	6,  // 52: jobqueue.v1.RevokeLeases.leases:type_name -> jobqueue.v1.HeldLease
-	45, // 53: jobqueue.v1.GoAway.drain:type_name -> google.protobuf.Duration
-	45, // 54: jobqueue.v1.GoAway.reconnect_after:type_name -> google.protobuf.Duration
-	6,  // 55: jobqueue.v1.Goodbye.released:type_name -> jobqueue.v1.HeldLease
-	3,  // 56: jobqueue.v1.OpenSessionRequest.hello:type_name -> jobqueue.v1.Hello
-	19, // 57: jobqueue.v1.OpenSessionResponse.welcome:type_name -> jobqueue.v1.Welcome
-	45, // 58: jobqueue.v1.ClaimJobsRequest.wait:type_name -> google.protobuf.Duration
-	7,  // 59: jobqueue.v1.ClaimJobsRequest.held:type_name -> jobqueue.v1.HeldLeases
-	22, // 60: jobqueue.v1.ClaimJobsResponse.jobs:type_name -> jobqueue.v1.LeasedJob
-	11, // 61: jobqueue.v1.SettleJobsRequest.outcomes:type_name -> jobqueue.v1.Outcome
-	24, // 62: jobqueue.v1.SettleJobsResponse.results:type_name -> jobqueue.v1.SettleResult
-	7,  // 63: jobqueue.v1.HeartbeatSessionRequest.held:type_name -> jobqueue.v1.HeldLeases
-	26, // 64: jobqueue.v1.HeartbeatSessionResponse.controls:type_name -> jobqueue.v1.Control
-	6,  // 65: jobqueue.v1.CloseSessionResponse.released:type_name -> jobqueue.v1.HeldLease
-	66, // [66:66] is the sub-list for method output_type
-	66, // [66:66] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	45, // 29: jobqueue.v1.Outcome.pause_key:type_name -> google.protobuf.Duration
+	47, // 30: jobqueue.v1.Success.output:type_name -> google.protobuf.Value
+	48, // 31: jobqueue.v1.Success.follow_ups:type_name -> jobqueue.v1.NewJob
+	45, // 32: jobqueue.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	45, // 33: jobqueue.v1.Snooze.delay:type_name -> google.protobuf.Duration
+	45, // 34: jobqueue.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	45, // 35: jobqueue.v1.Welcome.session_ttl:type_name -> google.protobuf.Duration
+	20, // 36: jobqueue.v1.Welcome.limits:type_name -> jobqueue.v1.ServerLimits
+	6,  // 37: jobqueue.v1.Welcome.kept:type_name -> jobqueue.v1.HeldLease
+	6,  // 38: jobqueue.v1.Welcome.revoked:type_name -> jobqueue.v1.HeldLease
+	22, // 39: jobqueue.v1.Delivery.jobs:type_name -> jobqueue.v1.LeasedJob
+	47, // 40: jobqueue.v1.LeasedJob.payload:type_name -> google.protobuf.Value
+	45, // 41: jobqueue.v1.LeasedJob.timeout:type_name -> google.protobuf.Duration
+	49, // 42: jobqueue.v1.LeasedJob.created_at:type_name -> google.protobuf.Timestamp
+	43, // 43: jobqueue.v1.LeasedJob.labels:type_name -> jobqueue.v1.LeasedJob.LabelsEntry
+	44, // 44: jobqueue.v1.LeasedJob.headers:type_name -> jobqueue.v1.LeasedJob.HeadersEntry
+	24, // 45: jobqueue.v1.Settled.exceptions:type_name -> jobqueue.v1.SettleResult
+	0,  // 46: jobqueue.v1.SettleResult.verdict:type_name -> jobqueue.v1.SettleResult.Verdict
+	50, // 47: jobqueue.v1.SettleResult.status:type_name -> jobqueue.v1.Job.Status
+	49, // 48: jobqueue.v1.SettleResult.run_at:type_name -> google.protobuf.Timestamp
+	27, // 49: jobqueue.v1.Control.cancel:type_name -> jobqueue.v1.CancelLeases
+	28, // 50: jobqueue.v1.Control.revoke:type_name -> jobqueue.v1.RevokeLeases
+	45, // 51: jobqueue.v1.CancelLeases.grace:type_name -> google.protobuf.Duration
+	6,  // 52: jobqueue.v1.CancelLeases.leases:type_name -> jobqueue.v1.HeldLease
+	6,  // 53: jobqueue.v1.RevokeLeases.leases:type_name -> jobqueue.v1.HeldLease
+	45, // 54: jobqueue.v1.GoAway.drain:type_name -> google.protobuf.Duration
+	45, // 55: jobqueue.v1.GoAway.reconnect_after:type_name -> google.protobuf.Duration
+	6,  // 56: jobqueue.v1.Goodbye.released:type_name -> jobqueue.v1.HeldLease
+	3,  // 57: jobqueue.v1.OpenSessionRequest.hello:type_name -> jobqueue.v1.Hello
+	19, // 58: jobqueue.v1.OpenSessionResponse.welcome:type_name -> jobqueue.v1.Welcome
+	45, // 59: jobqueue.v1.ClaimJobsRequest.wait:type_name -> google.protobuf.Duration
+	7,  // 60: jobqueue.v1.ClaimJobsRequest.held:type_name -> jobqueue.v1.HeldLeases
+	22, // 61: jobqueue.v1.ClaimJobsResponse.jobs:type_name -> jobqueue.v1.LeasedJob
+	11, // 62: jobqueue.v1.SettleJobsRequest.outcomes:type_name -> jobqueue.v1.Outcome
+	24, // 63: jobqueue.v1.SettleJobsResponse.results:type_name -> jobqueue.v1.SettleResult
+	7,  // 64: jobqueue.v1.HeartbeatSessionRequest.held:type_name -> jobqueue.v1.HeldLeases
+	26, // 65: jobqueue.v1.HeartbeatSessionResponse.controls:type_name -> jobqueue.v1.Control
+	6,  // 66: jobqueue.v1.CloseSessionResponse.released:type_name -> jobqueue.v1.HeldLease
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_lease_proto_init() }

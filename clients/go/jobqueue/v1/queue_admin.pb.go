@@ -653,7 +653,10 @@ type QueueKey struct {
 	Holders []*KeyHolder `protobuf:"bytes,11,rep,name=holders,proto3" json:"holders,omitempty"`
 	// Stands for this version of what UpdateQueueKey changes. In UpdateQueueKey: the key is changed only if it still has it.
 	// Empty: whatever was changed since. At most 64 characters.
-	Etag          string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Until when none of its jobs is let in, since a worker said so (`Outcome.pause_key`). Unset: no worker has paused it. An
+	// UpdateQueueKey that names `paused` in its mask and leaves it unset ends this too.
+	PausedUntil   *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=paused_until,json=pausedUntil,proto3" json:"paused_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -770,6 +773,13 @@ func (x *QueueKey) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *QueueKey) GetPausedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PausedUntil
+	}
+	return nil
 }
 
 // The number of a queue's jobs that are held back and wait for the same. Set by the server.
@@ -2402,7 +2412,7 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\x05count\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\x05count\x127\n" +
 	"\x06period\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x02R\x06period\x12\x1a\n" +
 	"\x05burst\x18\x03 \x01(\x05B\x04\xe2A\x01\x01R\x05burst\x12-\n" +
-	"\x10most_in_a_period\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\rmostInAPeriod\"\xd5\x03\n" +
+	"\x10most_in_a_period\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\rmostInAPeriod\"\x9a\x04\n" +
 	"\bQueueKey\x12\x1a\n" +
 	"\x05queue\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x05queue\x12\x16\n" +
 	"\x03key\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x03key\x12%\n" +
@@ -2417,7 +2427,8 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\rnext_start_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vnextStartAt\x126\n" +
 	"\aholders\x18\v \x03(\v2\x16.jobqueue.v1.KeyHolderB\x04\xe2A\x01\x03R\aholders\x12\x18\n" +
-	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\"t\n" +
+	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12C\n" +
+	"\fpaused_until\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vpausedUntil\"t\n" +
 	"\tHoldDepth\x12/\n" +
 	"\x04hold\x18\x01 \x01(\x0e2\x15.jobqueue.v1.Job.HoldB\x04\xe2A\x01\x03R\x04hold\x12\x18\n" +
 	"\x04jobs\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\x04jobs\x12\x1c\n" +
@@ -2645,61 +2656,62 @@ var file_jobqueue_v1_queue_admin_proto_depIdxs = []int32{
 	36, // 13: jobqueue.v1.QueueKey.paused_at:type_name -> google.protobuf.Timestamp
 	36, // 14: jobqueue.v1.QueueKey.next_start_at:type_name -> google.protobuf.Timestamp
 	37, // 15: jobqueue.v1.QueueKey.holders:type_name -> jobqueue.v1.KeyHolder
-	38, // 16: jobqueue.v1.HoldDepth.hold:type_name -> jobqueue.v1.Job.Hold
-	39, // 17: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
-	35, // 18: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
-	40, // 19: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
-	41, // 20: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
-	35, // 21: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
-	5,  // 22: jobqueue.v1.Kind.limits:type_name -> jobqueue.v1.Limits
-	40, // 23: jobqueue.v1.Kind.output_schema:type_name -> google.protobuf.Value
-	34, // 24: jobqueue.v1.Kind.annotations:type_name -> jobqueue.v1.Kind.AnnotationsEntry
-	3,  // 25: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
-	3,  // 26: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 27: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 28: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 29: jobqueue.v1.UpdateQueueRequest.queue:type_name -> jobqueue.v1.Queue
-	42, // 30: jobqueue.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 31: jobqueue.v1.UpdateQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	2,  // 32: jobqueue.v1.ListQueueKeysRequest.only:type_name -> jobqueue.v1.ListQueueKeysRequest.Only
-	8,  // 33: jobqueue.v1.ListQueueKeysResponse.keys:type_name -> jobqueue.v1.QueueKey
-	8,  // 34: jobqueue.v1.GetQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
-	8,  // 35: jobqueue.v1.UpdateQueueKeyRequest.queue_key:type_name -> jobqueue.v1.QueueKey
-	42, // 36: jobqueue.v1.UpdateQueueKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	8,  // 37: jobqueue.v1.UpdateQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
-	11, // 38: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
-	43, // 39: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	42, // 40: jobqueue.v1.PutKindRequest.update_mask:type_name -> google.protobuf.FieldMask
-	11, // 41: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
-	43, // 42: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	11, // 43: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
-	12, // 44: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
-	14, // 45: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
-	16, // 46: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
-	18, // 47: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
-	20, // 48: jobqueue.v1.QueueAdmin.UpdateQueue:input_type -> jobqueue.v1.UpdateQueueRequest
-	22, // 49: jobqueue.v1.QueueAdmin.ListQueueKeys:input_type -> jobqueue.v1.ListQueueKeysRequest
-	24, // 50: jobqueue.v1.QueueAdmin.GetQueueKey:input_type -> jobqueue.v1.GetQueueKeyRequest
-	26, // 51: jobqueue.v1.QueueAdmin.UpdateQueueKey:input_type -> jobqueue.v1.UpdateQueueKeyRequest
-	28, // 52: jobqueue.v1.QueueAdmin.UnblockQueueKey:input_type -> jobqueue.v1.UnblockQueueKeyRequest
-	30, // 53: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
-	32, // 54: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
-	13, // 55: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
-	15, // 56: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
-	17, // 57: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
-	19, // 58: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
-	21, // 59: jobqueue.v1.QueueAdmin.UpdateQueue:output_type -> jobqueue.v1.UpdateQueueResponse
-	23, // 60: jobqueue.v1.QueueAdmin.ListQueueKeys:output_type -> jobqueue.v1.ListQueueKeysResponse
-	25, // 61: jobqueue.v1.QueueAdmin.GetQueueKey:output_type -> jobqueue.v1.GetQueueKeyResponse
-	27, // 62: jobqueue.v1.QueueAdmin.UpdateQueueKey:output_type -> jobqueue.v1.UpdateQueueKeyResponse
-	29, // 63: jobqueue.v1.QueueAdmin.UnblockQueueKey:output_type -> jobqueue.v1.UnblockQueueKeyResponse
-	31, // 64: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
-	33, // 65: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
-	55, // [55:66] is the sub-list for method output_type
-	44, // [44:55] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	36, // 16: jobqueue.v1.QueueKey.paused_until:type_name -> google.protobuf.Timestamp
+	38, // 17: jobqueue.v1.HoldDepth.hold:type_name -> jobqueue.v1.Job.Hold
+	39, // 18: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
+	35, // 19: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
+	40, // 20: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
+	41, // 21: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
+	35, // 22: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
+	5,  // 23: jobqueue.v1.Kind.limits:type_name -> jobqueue.v1.Limits
+	40, // 24: jobqueue.v1.Kind.output_schema:type_name -> google.protobuf.Value
+	34, // 25: jobqueue.v1.Kind.annotations:type_name -> jobqueue.v1.Kind.AnnotationsEntry
+	3,  // 26: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
+	3,  // 27: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 28: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 29: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 30: jobqueue.v1.UpdateQueueRequest.queue:type_name -> jobqueue.v1.Queue
+	42, // 31: jobqueue.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 32: jobqueue.v1.UpdateQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	2,  // 33: jobqueue.v1.ListQueueKeysRequest.only:type_name -> jobqueue.v1.ListQueueKeysRequest.Only
+	8,  // 34: jobqueue.v1.ListQueueKeysResponse.keys:type_name -> jobqueue.v1.QueueKey
+	8,  // 35: jobqueue.v1.GetQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
+	8,  // 36: jobqueue.v1.UpdateQueueKeyRequest.queue_key:type_name -> jobqueue.v1.QueueKey
+	42, // 37: jobqueue.v1.UpdateQueueKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // 38: jobqueue.v1.UpdateQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
+	11, // 39: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
+	43, // 40: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	42, // 41: jobqueue.v1.PutKindRequest.update_mask:type_name -> google.protobuf.FieldMask
+	11, // 42: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
+	43, // 43: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	11, // 44: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
+	12, // 45: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
+	14, // 46: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
+	16, // 47: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
+	18, // 48: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
+	20, // 49: jobqueue.v1.QueueAdmin.UpdateQueue:input_type -> jobqueue.v1.UpdateQueueRequest
+	22, // 50: jobqueue.v1.QueueAdmin.ListQueueKeys:input_type -> jobqueue.v1.ListQueueKeysRequest
+	24, // 51: jobqueue.v1.QueueAdmin.GetQueueKey:input_type -> jobqueue.v1.GetQueueKeyRequest
+	26, // 52: jobqueue.v1.QueueAdmin.UpdateQueueKey:input_type -> jobqueue.v1.UpdateQueueKeyRequest
+	28, // 53: jobqueue.v1.QueueAdmin.UnblockQueueKey:input_type -> jobqueue.v1.UnblockQueueKeyRequest
+	30, // 54: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
+	32, // 55: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
+	13, // 56: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
+	15, // 57: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
+	17, // 58: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
+	19, // 59: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
+	21, // 60: jobqueue.v1.QueueAdmin.UpdateQueue:output_type -> jobqueue.v1.UpdateQueueResponse
+	23, // 61: jobqueue.v1.QueueAdmin.ListQueueKeys:output_type -> jobqueue.v1.ListQueueKeysResponse
+	25, // 62: jobqueue.v1.QueueAdmin.GetQueueKey:output_type -> jobqueue.v1.GetQueueKeyResponse
+	27, // 63: jobqueue.v1.QueueAdmin.UpdateQueueKey:output_type -> jobqueue.v1.UpdateQueueKeyResponse
+	29, // 64: jobqueue.v1.QueueAdmin.UnblockQueueKey:output_type -> jobqueue.v1.UnblockQueueKeyResponse
+	31, // 65: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
+	33, // 66: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
+	56, // [56:67] is the sub-list for method output_type
+	45, // [45:56] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_queue_admin_proto_init() }
