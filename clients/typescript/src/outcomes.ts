@@ -9,15 +9,24 @@ export class Retry extends Error {
   override readonly name = "Retry";
   /** How long to wait before the next attempt. Undefined leaves it to the job's backoff. */
   readonly afterMs: number | undefined;
+  /** Whether no job of this one's key starts for as long as `afterMs` says. */
+  readonly pauseKey: boolean;
 
   /**
    * @param message What went wrong; becomes the job's `lastError`.
    * @param options `afterMs`: how long to wait before the next attempt, at most 400 days. `cause`: what went wrong;
-   *     its name and stack are what the job's history shows.
+   *     its name and stack are what the job's history shows. `pauseKey`: for so long, 24 hours at most, no job of this
+   *     one's key starts, as when a service answers 429 for all that is done for a customer; without effect if the job
+   *     has no key, or its queue limits nothing by key.
+   * @throws TypeError `pauseKey` without `afterMs`.
    */
-  constructor(message: string, options: { afterMs?: number; cause?: unknown } = {}) {
+  constructor(message: string, options: { afterMs?: number; cause?: unknown; pauseKey?: boolean } = {}) {
     super(message, options);
     this.afterMs = options.afterMs === undefined ? undefined : checkedMs("Retry's afterMs", options.afterMs);
+    this.pauseKey = options.pauseKey ?? false;
+    if (this.pauseKey && this.afterMs === undefined) {
+      throw new TypeError("Retry's pauseKey takes afterMs too: for so long the key is paused");
+    }
   }
 }
 

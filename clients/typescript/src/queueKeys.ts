@@ -37,6 +37,8 @@ export interface QueueKey {
   readonly holders: readonly KeyHolder[];
   /** Stands for this version of `maxRunning` and `paused`, for `updateQueueKey`. */
   readonly etag: string;
+  /** Until when a worker has paused it (`pauseKey` of `Retry`). Undefined: none has. */
+  readonly pausedUntil: Date | undefined;
 }
 
 /** What to change of a key. What is undefined stays. */
@@ -64,5 +66,6 @@ export function queueKeyOf(message: pb.QueueKey | undefined): QueueKey {
     nextStartAt: dateOf(message.nextStartAt),
     holders: message.holders.map(({ jobId, worker, since }) => ({ jobId, worker, since: dateOf(since) })),
     etag,
+    pausedUntil: dateOf(message.pausedUntil),
   };
 }

@@ -94,6 +94,14 @@ test("Retry, Discard, Snooze and Cancelled are outcomes", async () => {
   const thrown = (error: Error) => perform(() => Promise.reject(error));
   const { outcome, retryAfterMs, error } = await thrown(new Retry("busy", { afterMs: 5000 }));
   assert.deepEqual([outcome, retryAfterMs, error], ["failed", 5000, "busy"]);
+  const pauses = async (options: { afterMs: number; pauseKey?: boolean }) => {
+    const done = await thrown(new Retry("429", options));
+    return [done.retryAfterMs, done.pauseKeyMs];
+  };
+  assert.deepEqual(await pauses({ afterMs: 5000 }), [5000, undefined]);
+  assert.deepEqual(await pauses({ afterMs: 5000, pauseKey: true }), [5000, 5000]);
+  assert.deepEqual(await pauses({ afterMs: 259_200_000, pauseKey: true }), [259_200_000, 86_400_000]);
+  assert.throws(() => new Retry("429", { pauseKey: true }), TypeError);
   assert.equal((await thrown(new Discard("no such user"))).outcome, "discarded");
   const snoozed = await thrown(new Snooze(7000));
   assert.deepEqual([snoozed.outcome, snoozed.delayMs], ["snoozed", 7000]);

@@ -40,6 +40,8 @@ export interface Performed<Output = any> {
   readonly stack: string;
   /** What `Retry` asked for. */
   readonly retryAfterMs: number | undefined;
+  /** How long no job of the key starts, by `pauseKey` of `Retry`. Undefined: the key goes on. */
+  readonly pauseKeyMs: number | undefined;
   /** What `Snooze` asked for. */
   readonly delayMs: number | undefined;
   /** The calls of `ctx.progress`, in order. A server is told the newest one each 100 ms. */

@@ -283,7 +283,15 @@ const ENDINGS = {
 
 type Values = Pick<
   Performed,
-  "outcome" | "output" | "outputJson" | "error" | "errorType" | "stack" | "retryAfterMs" | "delayMs"
+  | "outcome"
+  | "output"
+  | "outputJson"
+  | "error"
+  | "errorType"
+  | "stack"
+  | "retryAfterMs"
+  | "pauseKeyMs"
+  | "delayMs"
 >;
 
 /** What an outcome says. */
@@ -308,6 +316,7 @@ async function valuesOf({ outcome }: Ended, kind: string | JobKind): Promise<Val
     errorType: failure?.errorType ?? "",
     stack: failure?.stack ?? "",
     retryAfterMs: msOf(failure?.retryAfter),
+    pauseKeyMs: msOf(outcome?.pauseKey),
     delayMs: said.case === "snooze" ? msOf(said.value.delay) : undefined,
   };
 }

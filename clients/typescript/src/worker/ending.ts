@@ -18,6 +18,8 @@ import { cut } from "../text.js";
 import type { JobContext, Stop } from "./context.js";
 
 const TYPE_CHARACTERS = 255;
+// A server refuses the outcome of a longer one.
+const LONGEST_PAUSE_MS = 86_400_000;
 const ERROR_BYTES = 8 * 1024;
 const STACK_BYTES = 32 * 1024;
 // Refused here with the handler's name on it; a server with a lower limit answers INVALID, which says so as well.
@@ -103,7 +105,11 @@ function failure(error: unknown): Ending {
     message.retryAfter = duration(error.afterMs, "afterMs");
   }
   const bytes = Buffer.byteLength(message.error) + Buffer.byteLength(stack);
-  return ending({ case: "failure", value: message }, bytes);
+  const made = ending({ case: "failure", value: message }, bytes);
+  if (made.outcome && error instanceof Retry && error.pauseKey) {
+    made.outcome.pauseKey = duration(Math.min(error.afterMs ?? 0, LONGEST_PAUSE_MS), "afterMs");
+  }
+  return made;
 }
 
 function typeOf(error: unknown): string {

@@ -76,7 +76,7 @@ async function step(job, ctx, lease, said, onCancel) {
       return said.output;
     case "fail":
       if (said.retry_after_s === undefined) throw new Error(said.error);
-      throw new Retry(said.error, { afterMs: said.retry_after_s * 1000 });
+      throw new Retry(said.error, { afterMs: said.retry_after_s * 1000, pauseKey: said.pause_key });
     case "discard":
       throw new Discard(said.error);
     case "snooze":

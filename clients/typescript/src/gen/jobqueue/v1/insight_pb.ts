@@ -447,7 +447,7 @@ export enum Reason_Code {
   KEY_RATE = 14,
 
   /**
-   * Its key is paused. `key` says since when, and by whom.
+   * Its key is paused. `key` says since when, and by whom; or, where a worker has paused it (`Outcome.pause_key`), until when.
    *
    * @generated from enum value: KEY_PAUSED = 15;
    */
@@ -890,14 +890,14 @@ export type KeyDetail = Message<"jobqueue.v1.KeyDetail"> & {
   capped: boolean;
 
   /**
-   * When the rate lets the next one in. Unset: an end must come first.
+   * When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first.
    *
    * @generated from field: google.protobuf.Timestamp next_at = 7;
    */
   nextAt?: Timestamp;
 
   /**
-   * Who paused the key, without a reason. Unset: it is not paused.
+   * Who paused the key, without a reason. Unset: it is not paused, or by a worker.
    *
    * @generated from field: jobqueue.v1.PauseDetail pause = 8;
    */
