@@ -12,6 +12,7 @@ import java.io.UncheckedIOException;
 import java.lang.reflect.UndeclaredThrowableException;
 import java.net.SocketTimeoutException;
 import java.nio.channels.ClosedByInterruptException;
+import java.time.Duration;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletionException;
@@ -20,6 +21,8 @@ import java.util.concurrent.ExecutionException;
 /** What a handler's end means: the one table from results and exceptions to outcomes. */
 final class Endings {
     private static final int TYPE_CHARACTERS = 255;
+    // A server refuses the outcome of a longer one.
+    private static final Duration LONGEST_PAUSE = Duration.ofHours(24);
     private static final int ERROR_BYTES = 8 * 1024;
     private static final int STACK_BYTES = 32 * 1024;
     // Refused here with the handler's name on it; a server with a lower limit answers INVALID, which says so as well.
@@ -103,10 +106,15 @@ final class Endings {
         if (cause != error || !told) {
             failure.setStack(Text.cutAndSay(stack(cause), STACK_BYTES));
         }
+        var outcome = Outcome.newBuilder();
         if (error instanceof Retry retry) {
             failure.setRetryAfter(Times.message(retry.after()));
+            if (retry.pausesKey()) {
+                var longer = retry.after().compareTo(LONGEST_PAUSE) > 0;
+                outcome.setPauseKey(Times.message(longer ? LONGEST_PAUSE : retry.after()));
+            }
         }
-        return Outcome.newBuilder().setFailure(failure);
+        return outcome.setFailure(failure);
     }
 
     /** The same name in every language where jobs are found by it. */

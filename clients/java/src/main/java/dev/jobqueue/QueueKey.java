@@ -19,6 +19,7 @@ import java.util.Optional;
  * @param nextStartAt when the rate lets the next one in; empty: an end must come first, or none waits
  * @param holders of those that were let in, at most 20; empty in lists
  * @param etag stands for this version of maxRunning and paused, for {@link Client#updateQueueKey}
+ * @param pausedUntil until when a worker has paused it ({@link Retry#pauseKey}); empty: none has
  */
 public record QueueKey(
         String queue,
@@ -32,7 +33,8 @@ public record QueueKey(
         int waiting,
         Optional<Instant> nextStartAt,
         List<Holder> holders,
-        String etag) {
+        String etag,
+        Optional<Instant> pausedUntil) {
     /** Keeps a copy of the list. */
     public QueueKey {
         holders = List.copyOf(holders);
@@ -72,6 +74,7 @@ public record QueueKey(
                 message.getHoldersList().stream()
                         .map(each -> new Holder(each.getJobId(), each.getWorker(), Times.of(each.getSince())))
                         .toList(),
-                message.getEtag());
+                message.getEtag(),
+                message.hasPausedUntil() ? Optional.of(Times.of(message.getPausedUntil())) : Optional.empty());
     }
 }

@@ -109,7 +109,8 @@ class QueuesTest {
                     .setNextStartAt(seven)
                     .addHolders(
                             KeyHolder.newBuilder().setJobId("j").setWorker("w").setSince(seven))
-                    .setEtag("e");
+                    .setEtag("e")
+                    .setPausedUntil(seven);
             say(request, "", GetQueueKeyResponse.newBuilder().setQueueKey(key).build(), answer);
         }
 
@@ -247,7 +248,7 @@ class QueuesTest {
         var holders = List.of(new QueueKey.Holder("j", "w", seven));
         var paused = Optional.of(seven);
         assertEquals(
-                new QueueKey("q", "a/b", 2, true, paused, "ada", 2, 1, 4, Optional.of(seven), holders, "e"),
+                new QueueKey("q", "a/b", 2, true, paused, "ada", 2, 1, 4, Optional.of(seven), holders, "e", paused),
                 client.getQueueKey("q", "a/b"));
     }
 

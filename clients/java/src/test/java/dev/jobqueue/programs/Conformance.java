@@ -178,7 +178,8 @@ public final class Conformance {
             case "fail" -> {
                 var words = step.get("error").asText();
                 if (step.has("retry_after_s")) {
-                    throw new Retry(words, seconds(step.get("retry_after_s")));
+                    var retry = new Retry(words, seconds(step.get("retry_after_s")));
+                    throw step.path("pause_key").asBoolean() ? retry.pauseKey() : retry;
                 }
                 throw new IllegalStateException(words);
             }

@@ -107,6 +107,11 @@ public final class Performed<O> {
         return failure.hasRetryAfter() ? Optional.of(span(failure.getRetryAfter())) : Optional.empty();
     }
 
+    /** How long no job of the key starts, by {@link dev.jobqueue.Retry#pauseKey}. Empty: the key goes on. */
+    public Optional<java.time.Duration> pauseKey() {
+        return message.hasPauseKey() ? Optional.of(span(message.getPauseKey())) : Optional.empty();
+    }
+
     /** What {@link dev.jobqueue.Snooze} asked for. */
     public Optional<java.time.Duration> delay() {
         return message.hasSnooze() ? Optional.of(span(message.getSnooze().getDelay())) : Optional.empty();

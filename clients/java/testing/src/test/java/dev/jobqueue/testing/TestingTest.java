@@ -190,6 +190,19 @@ class TestingTest {
                 null);
         assertEquals(Outcome.FAILED, retried.outcome());
         assertEquals(Duration.ofMinutes(5), retried.retryAfter().orElseThrow());
+        assertTrue(retried.pauseKey().isEmpty());
+        for (var minutes : List.of(5, 72 * 60)) {
+            var busy = perform(
+                    (job, context) -> {
+                        throw new Retry("429", Duration.ofMinutes(minutes)).pauseKey();
+                    },
+                    null);
+            assertEquals(Duration.ofMinutes(minutes), busy.retryAfter().orElseThrow());
+            // A day at most.
+            assertEquals(
+                    Duration.ofMinutes(Math.min(minutes, 24 * 60)),
+                    busy.pauseKey().orElseThrow());
+        }
         var discarded = perform(
                 (job, context) -> {
                     throw new Discard("no such user");
