@@ -122,8 +122,8 @@ def test_lists_of_a_get_are_repeated_scalars(method: MethodDescriptor) -> None:
 
 
 def test_times_end_in_at() -> None:
-    """Except the bounds of lists, and that of a point, which is nothing but its time."""
-    bounds = {"created_after", "created_before", "since", "until", "silent_since", "at"}
+    """Except the bounds of lists and pauses, and that of a point, which is nothing but its time."""
+    bounds = {"created_after", "created_before", "since", "until", "silent_since", "paused_until", "at"}
     for field in (field for message in MESSAGES for field in message.fields):
         time = type_name(field) == "google.protobuf.Timestamp"
         named = field.name.endswith("_at") or field.name in bounds
