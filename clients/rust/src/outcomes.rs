@@ -31,12 +31,30 @@ pub(crate) struct Failed {
     pub(crate) error_type: &'static str,
     pub(crate) permanent: bool,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) pauses_key: bool,
 }
 
 impl HandlerError {
     /// A failure by the name that it has in all languages.
     pub(crate) fn failing(error: impl Into<Boxed>, error_type: &'static str, permanent: bool) -> Self {
-        Self(Ending::Failed(Failed { error: error.into(), error_type, permanent, retry_after: None }))
+        Self(Ending::Failed(Failed {
+            error: error.into(),
+            error_type,
+            permanent,
+            retry_after: None,
+            pauses_key: false,
+        }))
+    }
+
+    /// Of a [`retry`]: no job of this one's key starts for as long as it says, 24 hours at most, as when a service answers
+    /// 429 for all that is done for a customer. Without effect on other endings, and if the job has no key or its queue
+    /// limits nothing by key.
+    #[must_use]
+    pub fn pause_key(mut self) -> Self {
+        if let Ending::Failed(failed) = &mut self.0 {
+            failed.pauses_key = true;
+        }
+        self
     }
 
     /// The error that the attempt failed by, if it is of this type.
@@ -55,6 +73,7 @@ pub fn failed(error: impl Into<Boxed>) -> HandlerError {
         error_type: "error",
         permanent: false,
         retry_after: None,
+        pauses_key: false,
     }))
 }
 
@@ -94,6 +113,7 @@ impl<E: StdError + Send + Sync + 'static> From<E> for HandlerError {
             error_type: type_name::<E>(),
             permanent: false,
             retry_after: None,
+            pauses_key: false,
         }))
     }
 }

@@ -38,6 +38,8 @@ pub struct QueueKey {
     pub holders: Vec<KeyHolder>,
     /// Stands for this version of `max_running` and `paused`, for [`Client::update_queue_key`].
     pub etag: String,
+    /// Until when a worker has paused it ([`HandlerError::pause_key`](crate::HandlerError::pause_key)). `None`: none has.
+    pub paused_until: Option<SystemTime>,
 }
 
 /// A job that counts against what its queue allows of its key.
@@ -186,6 +188,7 @@ fn queue_key_of(message: v1::QueueKey) -> QueueKey {
         next_start_at: time_of(message.next_start_at.as_ref()),
         holders: message.holders.into_iter().map(holder_of).collect(),
         etag: message.etag,
+        paused_until: time_of(message.paused_until.as_ref()),
     }
 }
 

@@ -3378,7 +3378,7 @@ pub mod reason {
         KeyAtLimit = 13,
         /// The rate of its key lets no more start now. `key` says when it does.
         KeyRate = 14,
-        /// Its key is paused. `key` says since when, and by whom.
+        /// Its key is paused. `key` says since when, and by whom; or, where a worker has paused it (`Outcome.pause_key`), until when.
         KeyPaused = 15,
         /// Another job of its key goes first, in strict order. `key` says which one runs or is in line.
         KeyOrder = 16,
@@ -3639,10 +3639,10 @@ pub struct KeyDetail {
     /// Whether the server stopped counting at its bound, so that there may be more.
     #[prost(bool, tag = "6")]
     pub capped: bool,
-    /// When the rate lets the next one in. Unset: an end must come first.
+    /// When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first.
     #[prost(message, optional, tag = "7")]
     pub next_at: ::core::option::Option<::prost_types::Timestamp>,
-    /// Who paused the key, without a reason. Unset: it is not paused.
+    /// Who paused the key, without a reason. Unset: it is not paused, or by a worker.
     #[prost(message, optional, tag = "8")]
     pub pause: ::core::option::Option<PauseDetail>,
     /// The job that failed or was cancelled, since when none of the key starts. Empty: none.
@@ -4362,6 +4362,12 @@ pub struct Outcome {
     /// The attempt's number in its job, from 1. Set together with `job_id`.
     #[prost(int32, tag = "3")]
     pub attempt: i32,
+    /// Of a failure or a snooze: how long no job of this one's key starts, from the commit on: up to 24 hours, such as what a
+    /// service asked for that has had enough calls. Jobs that run go on; those of the key that wait, stand in line or come
+    /// meanwhile wait, and go on by themselves after it. Of two pauses of a key the one that ends later holds. Without effect
+    /// where the job has no key, or its queue limits nothing by key. In another outcome: INVALID. Unset or 0: the key goes on.
+    #[prost(message, optional, tag = "9")]
+    pub pause_key: ::core::option::Option<::prost_types::Duration>,
     /// How the attempt ended. One must be set.
     #[prost(oneof = "outcome::Outcome", tags = "4, 5, 6, 7, 8")]
     pub outcome: ::core::option::Option<outcome::Outcome>,
@@ -5976,6 +5982,10 @@ pub struct QueueKey {
     /// Empty: whatever was changed since. At most 64 characters.
     #[prost(string, tag = "12")]
     pub etag: ::prost::alloc::string::String,
+    /// Until when none of its jobs is let in, since a worker said so (`Outcome.pause_key`). Unset: no worker has paused it. An
+    /// UpdateQueueKey that names `paused` in its mask and leaves it unset ends this too.
+    #[prost(message, optional, tag = "13")]
+    pub paused_until: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// The number of a queue's jobs that are held back and wait for the same. Set by the server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

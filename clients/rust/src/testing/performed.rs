@@ -62,6 +62,8 @@ pub struct Performed {
     pub error_type: String,
     /// The wait that [`retry`](crate::retry) asked for.
     pub retry_after: Option<Duration>,
+    /// How long no job of the key starts, by [`pause_key`](crate::HandlerError::pause_key). `None`: the key goes on.
+    pub pause_key: Option<Duration>,
     /// The delay that [`snooze`](crate::snooze) asked for.
     pub delay: Option<Duration>,
     /// The calls of `progress` and `progress_message`, in order. A server is told the newest one each 100 ms.
@@ -85,6 +87,7 @@ impl Performed {
             error: String::new(),
             error_type: String::new(),
             retry_after: None,
+            pause_key: outcome.as_ref().and_then(|outcome| duration_of(outcome.pause_key.as_ref())),
             delay: None,
             progress: told.progress,
             checkpoints: told.checkpoints,

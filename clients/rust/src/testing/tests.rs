@@ -145,6 +145,9 @@ async fn what_a_handler_asks_for_is_an_outcome() {
     async fn ends(job: LeasedJob) -> HandlerResult {
         match job.kind() {
             "retry" => Err(retry(Unwilling, Duration::from_secs(3600))),
+            "pause" => Err(retry(Unwilling, Duration::from_secs(60)).pause_key()),
+            "pause long" => Err(retry(Unwilling, Duration::from_secs(259_200)).pause_key()),
+            "pause for good" => Err(discard(retry(Unwilling, Duration::from_secs(60)).pause_key())),
             "discard" => Err(discard(failed("no such user"))),
             "snooze" => Err(snooze(Duration::from_secs(7))),
             _ => Err(cancelled()),
@@ -153,6 +156,14 @@ async fn what_a_handler_asks_for_is_an_outcome() {
     let of = async |kind: &str| perform(ends, TestJob::new(json!(null)).kind(kind)).await.unwrap();
     let retried = of("retry").await;
     assert_eq!((retried.outcome, retried.retry_after), (Outcome::Failed, Some(Duration::from_secs(3600))));
+    assert_eq!(retried.pause_key, None);
+    assert_eq!(of("pause").await.pause_key, Some(Duration::from_secs(60)));
+    let long = of("pause long").await;
+    assert_eq!(
+        (long.pause_key, long.retry_after),
+        (Some(Duration::from_secs(86_400)), Some(Duration::from_secs(259_200)))
+    );
+    assert_eq!(of("pause for good").await.pause_key, None);
     let discarded = of("discard").await;
     assert_eq!((discarded.outcome, discarded.error.as_str()), (Outcome::Discarded, "no such user"));
     assert_eq!(of("snooze").await.delay, Some(Duration::from_secs(7)));

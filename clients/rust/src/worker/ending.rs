@@ -1,8 +1,7 @@
 //! What a handler's end means: the one table from results and errors to messages.
 
 use std::any::Any;
-
-use prost_types::Duration;
+use std::time::Duration;
 
 use super::leased_job::LeasedJob;
 use crate::convert::duration_message;
@@ -12,6 +11,8 @@ use crate::v1;
 use crate::v1::outcome::Outcome;
 
 const TYPE_CHARACTERS: usize = 255;
+/// A server refuses the outcome of a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 const ERROR_BYTES: usize = 8 * 1024;
 /// Refused here with the handler's name on it; a server with a lower limit answers INVALID, which says so as well.
 const OUTPUT_BYTES: usize = 1024 * 1024;
@@ -76,14 +77,16 @@ fn otherwise(ending: &Ending, told: Option<&Stop>) -> v1::Outcome {
 
 fn failure_of(failed: &Failed) -> v1::Outcome {
     // An error's words are the handler's own code.
-    let retry_after: Option<Duration> = failed.retry_after.map(duration_message);
-    made(Outcome::Failure(v1::Failure {
+    let retry_after = failed.retry_after.filter(|_| !failed.permanent);
+    let pause = retry_after.filter(|_| failed.pauses_key).map(|after| duration_message(after.min(LONGEST_PAUSE)));
+    let failure = made(Outcome::Failure(v1::Failure {
         error_type: failed.error_type.chars().take(TYPE_CHARACTERS).collect(),
         error: cut(&failed.error.to_string(), ERROR_BYTES),
         permanent: failed.permanent,
-        retry_after: retry_after.filter(|_| !failed.permanent),
+        retry_after: retry_after.map(duration_message),
         ..v1::Failure::default()
-    }))
+    }));
+    v1::Outcome { pause_key: pause, ..failure }
 }
 
 /// The job goes back, uncharged.

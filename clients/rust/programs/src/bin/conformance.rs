@@ -96,6 +96,8 @@ enum Step {
     Fail {
         error: String,
         retry_after_s: Option<f64>,
+        #[serde(default)]
+        pause_key: bool,
     },
     Discard {
         error: String,
@@ -163,8 +165,11 @@ async fn steps(holds: &Holds, job: &LeasedJob) -> HandlerResult<Option<JsonText>
         match step {
             Step::Hold => hold(holds, job, &payload.on_cancel).await?,
             Step::Succeed { output } => answer = output.map(JsonText::from),
-            Step::Fail { error, retry_after_s: None } => return Err(failed(error)),
-            Step::Fail { error, retry_after_s: Some(after) } => return Err(retry(failed(error), seconds(after))),
+            Step::Fail { error, retry_after_s: None, .. } => return Err(failed(error)),
+            Step::Fail { error, retry_after_s: Some(after), pause_key } => {
+                let retry = retry(failed(error), seconds(after));
+                return Err(if pause_key { retry.pause_key() } else { retry });
+            }
             Step::Discard { error } => return Err(discard(failed(error))),
             Step::Snooze { delay_s } => return Err(snooze(seconds(delay_s))),
             Step::Progress { fraction, message } => job.progress(fraction, &message)?,
