@@ -64,7 +64,18 @@ PLACES = (
     Place(
         "clients/java/testing/pom.xml", rf"<artifactId>jobqueue-testing</artifactId>\n  <version>({FORM})<"
     ),
-    Place("clients/java/examples/pom.xml", rf"<jobqueue\.version>({FORM})<"),
+    *(
+        Place(
+            f"clients/java/{module}/pom.xml",
+            rf"<artifactId>jobqueue-{module}</artifactId>\n  <version>({FORM})<",
+        )
+        for module in ("spring-boot-autoconfigure", "spring-boot-starter")
+    ),
+    *(
+        Place(f"{program}/pom.xml", rf"<jobqueue\.version>({FORM})<")
+        for program in ("clients/java/examples", "examples/frameworks/spring-boot")
+    ),
+    Place("docs/recipes/spring-boot.md", rf"^  <version>({FORM})<"),
     Place("clients/java/src/main/java/dev/jobqueue/Worker.java", rf'VERSION = "({FORM})"'),
     Place("clients/rust/Cargo.toml", _TOML),
     Place(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import zipfile
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from jobqueue import Client, Kind
+from jobqueue import Client, Kind, Status
 from tests.e2e.processes import Process
 
 # The first build of all fetches what pom.xml names.
@@ -21,6 +29,10 @@ pytestmark = [pytest.mark.language("java"), pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "clients" / "java"
 TARGET = PROJECT / "target"
+# A busy machine takes a minute to start an application of Spring Boot.
+WITHIN = 240.0
+# That of the recipe, from the project.
+SHOP = "../../examples/frameworks/spring-boot"
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +113,30 @@ def test_a_handler_comes_to_the_same_by_itself_and_by_a_worker() -> None:
     assert done.stdout == "agree on 80\n", done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("project", ["", "opentelemetry", "testing", "examples"])
+@pytest.mark.usefixtures("verified")
+def test_spring_boot_is_for_those_who_take_its_starter_and_the_client_alone_has_nothing_of_it() -> None:
+    def names(artifact: str, suffix: str = "") -> set[str]:
+        folder = PROJECT / artifact.removeprefix("jobqueue-") / "target"
+        [jar] = folder.glob(f"{artifact}-*[0-9]{suffix}.jar")
+        return {name for name in zipfile.ZipFile(jar).namelist() if not name.endswith("/")}
+
+    configure = "jobqueue-spring-boot-autoconfigure"
+    handler = "dev/jobqueue/spring/JobHandler"
+    listed = "META-INF/spring/org.springframework.boot.autoconfigure.AutoConfiguration.imports"
+    described = "META-INF/spring-configuration-metadata.json"
+    assert {f"{handler}.class", listed, described, "META-INF/LICENSE"} <= names(configure)
+    assert not [name for name in names(configure) if "Test" in name]
+    assert f"{handler}.java" in names(configure, "-sources")
+    assert any(name.endswith(f"{handler}.html") for name in names(configure, "-javadoc"))
+    # It names what an application needs, and has no code.
+    assert not [name for name in names("jobqueue-spring-boot-starter") if name.endswith(".class")]
+    assert not [jar for jar in (TARGET / "lib").iterdir() if "spring" in jar.name]
+
+
+@pytest.mark.parametrize(
+    "project",
+    ["", "opentelemetry", "testing", "examples", "spring-boot-autoconfigure", "spring-boot-starter", SHOP],
+)
 def test_the_project_names_versions_and_no_addresses(project: str) -> None:
     pom = (PROJECT / project / "pom.xml").read_text()
     addresses = set(re.findall(r"https?://[^\s\"<]+", pom))
@@ -181,3 +216,99 @@ async def test_the_examples_double_a_number(processes: list[Process], tmp_path: 
     worker.terminate()
     assert await worker.ended() == 0
     assert "Goodbye" not in worker.tail()
+
+
+async def _shop(processes: list[Process], tmp_path: Path, address: str, *flags: str) -> str:
+    """Starts the application of the recipe, with a handler more that waits for a file; where it answers."""
+    # A JVM that compiles less starts sooner.
+    java = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+    places = ("-cp", "target/test-classes:target/classes:target/lib/*")
+    command = shlex.join((*java, *places, "shop.Shop", "--server.port=0", *flags))
+    program = Process(
+        ["sh", "-c", f"cd {shlex.quote(str(PROJECT / SHOP))} && exec {command}"],
+        tmp_path / "Shop.log", {"JOBQUEUE_SERVER": address},
+    )  # fmt: skip
+    processes.append(program)
+    started = re.search(r"port (\d+)", await program.line("Tomcat started on port", WITHIN))
+    assert started
+    await program.line("Started Shop")
+    return f"http://127.0.0.1:{started[1]}"
+
+
+def _answer(url: str, body: object = None, **headers: str) -> tuple[int, Any]:
+    """The status and the body of a GET, or of a POST of a body."""
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            status, text = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+    return status, json.loads(text) if text else None
+
+
+async def _ask(url: str, body: object = None, **headers: str) -> tuple[int, Any]:
+    return await asyncio.to_thread(_answer, url, body, **headers)
+
+
+@pytest.mark.usefixtures("verified")
+async def test_an_application_of_spring_boot_enqueues_and_runs_jobs(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    url = await _shop(processes, tmp_path, address)
+    email = f"{uuid4()}@example.org"
+    order = {"number": 7, "email": email}
+    async with Client(address) as client:
+        restocked = await client.enqueue("shop-restock", 3)
+        # Once its worker runs jobs, the server knows the schema.
+        assert (await client.wait(restocked.id, timeout=timedelta(seconds=60))).output == "3 pieces"
+
+        # A request enqueues, the worker runs, and the same key is the same job.
+        (status, first), (_, again) = [
+            await _ask(f"{url}/receipts", order, **{"Idempotency-Key": email}) for _ in range(2)
+        ]
+        assert (status, first) == (202, again)
+        await client.wait(first["job"], timeout=timedelta(seconds=60))
+        text = f"order 7 for {email}"
+        assert await _ask(f"{url}/receipts/{first['job']}") == (200, {"status": "SUCCEEDED", "text": text})
+        assert (await _ask(f"{url}/receipts/{uuid4()}"))[0] == 404
+
+        # A payload that its schema refuses is the caller's fault, with the path of the field.
+        status, problem = await _ask(f"{url}/receipts", {**order, "number": 0})
+        assert status == 422
+        assert list(problem["fields"]) == ["job.payload.number"]
+
+        # After the commit a job is enqueued; a rollback enqueues none.
+        assert [(await _ask(f"{url}/orders", order))[0] for _ in range(2)] == [202, 409]
+        receipts = [each async for each in client.list(kind="shop-receipt", full=True)]
+        assert len([each for each in receipts if each.payload["email"] == email]) == 2
+
+    # Its readiness has the worker; its liveness has not.
+    status, health = await _ask(f"{url}/actuator/health/readiness/jobqueue")
+    assert (status, health["details"]["jobQueueWorker"]["state"]) == (200, "serving")
+    assert (await _ask(f"{url}/actuator/health/liveness/jobqueue"))[0] == 404
+    assert (await _ask(f"{url}/actuator/health/liveness"))[0] == 200
+
+
+@pytest.mark.usefixtures("verified")
+async def test_when_an_application_of_spring_boot_ends_its_worker_leaves_first(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    await _shop(processes, tmp_path, address)
+    [app] = processes
+    async with Client(address) as client:
+        made = ("shop-by-client", "shop-by-settlement")
+        before = [[each.id async for each in client.list(kind=kind)] for kind in made]
+        job = await client.enqueue("shop-slow", {"until": str(tmp_path / "go")})
+        await app.line("slow runs")
+
+        app.terminate()
+        await app.line("Graceful shutdown complete")
+        (tmp_path / "go").touch()
+
+        # What a JVM answers that was asked to end by SIGTERM, also where all went well.
+        assert await app.ended() == 128 + signal.SIGTERM
+        done = await client.get(job.id)
+        assert (done.status, done.output) == (Status.SUCCEEDED, "0 orders")
+        after = [[each.id async for each in client.list(kind=kind)] for kind in made]
+        assert [len(each) for each in after] == [len(each) + 1 for each in before]

@@ -2,6 +2,7 @@ package dev.jobqueue;
 
 import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.Type;
+import java.util.Objects;
 
 /**
  * A type with arguments, which a class literal can't say: {@code new TypeRef<List<Item>>() {}}.
@@ -17,6 +18,15 @@ public abstract class TypeRef<T> {
             throw new IllegalStateException("a TypeRef says its type: new TypeRef<List<Item>>() {}");
         }
         type = known.getActualTypeArguments()[0];
+    }
+
+    private TypeRef(Type type) {
+        this.type = type;
+    }
+
+    /** That of a type that is known at run time alone, such as that of a method's parameter. */
+    public static TypeRef<Object> of(Type type) {
+        return new TypeRef<>(Objects.requireNonNull(type, "type")) {};
     }
 
     /** The type. */

@@ -1,0 +1,27 @@
+package shop;
+
+import dev.jobqueue.spring.AfterCommit;
+import org.springframework.jdbc.core.simple.JdbcClient;
+import org.springframework.stereotype.Service;
+import org.springframework.transaction.annotation.Transactional;
+
+/** Orders in the shop's own database. */
+@Service
+class Orders {
+    private final JdbcClient sql;
+    private final AfterCommit afterCommit;
+
+    Orders(JdbcClient sql, AfterCommit afterCommit) {
+        this.sql = sql;
+        this.afterCommit = afterCommit;
+    }
+
+    /** Both or neither: an order that can't be stored gets no receipt. */
+    @Transactional
+    public void place(Receipts.Order order) {
+        afterCommit.enqueue(Receipts.SEND_RECEIPT, order);
+        sql.sql("INSERT INTO orders (number, email) VALUES (?, ?)")
+                .params(order.number(), order.email())
+                .update();
+    }
+}

@@ -1,0 +1,1 @@
+CREATE TABLE orders (number INT PRIMARY KEY, email VARCHAR(200) NOT NULL);
