@@ -173,7 +173,8 @@ def _lines() -> Iterator[str]:
     for each in server():
         yield f"| `{each.name}` | {each.type} | {_labels(each)} | {each.over} | {each.shown} | {each.text} |"
     yield "\n## Of a worker\n"
-    yield "The worker in Python. Those in other languages tell an observer of yours the same ([clients](clients.md)).\n"
+    yield "The worker in Python. Those in other languages tell an observer of yours the same ([clients](clients.md));"
+    yield "in Java `MicrometerObserver` of the artifact `jobqueue-micrometer` is one, with these names.\n"
     yield "| metric | type | labels | meaning |"
     yield "|---|---|---|---|"
     for each in worker():

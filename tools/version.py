@@ -69,7 +69,7 @@ PLACES = (
             f"clients/java/{module}/pom.xml",
             rf"<artifactId>jobqueue-{module}</artifactId>\n  <version>({FORM})<",
         )
-        for module in ("spring-boot-autoconfigure", "spring-boot-starter")
+        for module in ("micrometer", "spring-boot-autoconfigure", "spring-boot-starter")
     ),
     *(
         Place(f"{program}/pom.xml", rf"<jobqueue\.version>({FORM})<")

@@ -78,6 +78,19 @@ def test_traces_are_an_artifact_of_their_own_and_who_has_the_client_alone_has_no
 
 
 @pytest.mark.usefixtures("verified")
+def test_metrics_are_an_artifact_of_their_own_and_who_has_the_client_alone_has_no_micrometer() -> None:
+    def names(suffix: str) -> set[str]:
+        [jar] = (PROJECT / "micrometer/target").glob(f"jobqueue-micrometer-*[0-9]{suffix}.jar")
+        return set(zipfile.ZipFile(jar).namelist())
+
+    observer = "dev/jobqueue/micrometer/MicrometerObserver"
+    assert {f"{observer}.class", "META-INF/LICENSE"} <= names("")
+    assert f"{observer}.java" in names("-sources")
+    assert any(name.endswith(f"{observer}.html") for name in names("-javadoc"))
+    assert not [jar for jar in (TARGET / "lib").iterdir() if "micrometer" in jar.name]
+
+
+@pytest.mark.usefixtures("verified")
 def test_the_test_kit_is_an_artifact_of_its_own_and_the_client_alone_has_nothing_of_it() -> None:
     def names(suffix: str) -> set[str]:
         [jar] = (PROJECT / "testing/target").glob(f"jobqueue-testing-*[0-9]{suffix}.jar")
@@ -135,7 +148,16 @@ def test_spring_boot_is_for_those_who_take_its_starter_and_the_client_alone_has_
 
 @pytest.mark.parametrize(
     "project",
-    ["", "opentelemetry", "testing", "examples", "spring-boot-autoconfigure", "spring-boot-starter", SHOP],
+    [
+        "",
+        "opentelemetry",
+        "micrometer",
+        "testing",
+        "examples",
+        "spring-boot-autoconfigure",
+        "spring-boot-starter",
+        SHOP,
+    ],
 )
 def test_the_project_names_versions_and_no_addresses(project: str) -> None:
     pom = (PROJECT / project / "pom.xml").read_text()

@@ -1,0 +1,2 @@
+/** Metrics of a worker by Micrometer. */
+package dev.jobqueue.micrometer;
