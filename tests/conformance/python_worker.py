@@ -114,7 +114,8 @@ class Handlers:
                 return step.get("output")
             case "fail":
                 if "retry_after_s" in step:
-                    raise Retry(step["error"], after=timedelta(seconds=step["retry_after_s"]))
+                    after = timedelta(seconds=step["retry_after_s"])
+                    raise Retry(step["error"], after=after, pause_key=step.get("pause_key", False))
                 raise RuntimeError(step["error"])
             case "discard":
                 raise Discard(step["error"])

@@ -46,6 +46,26 @@ async def settle_outcomes(stage: Stage) -> None:
 
 
 @case(
+    "pause-key",
+    "A failure whose handler pauses its key says for how long, a day at most; one that does not leaves it out.",
+    "Outcome.pause_key",
+)
+async def pause_key(stage: Stage) -> None:
+    _, stream = await stage.begin(slots=8)
+    stream.deliver(
+        job(1, {"do": "fail", "error": "429", "retry_after_s": 90, "pause_key": True}),
+        job(2, {"do": "fail", "error": "429", "retry_after_s": 90, "pause_key": False}),
+        job(3, {"do": "fail", "error": "429", "retry_after_s": 259_200, "pause_key": True}),
+    )
+    outcomes = await stream.outcomes(1, 2, 3)
+    found = [outcomes[number] for number in (1, 2, 3)]
+    paused = [each.pause_key.ToSeconds() if each.HasField("pause_key") else None for each in found]
+    assert paused == [90, None, 86_400], f"the pauses are {paused}"
+    waits = [each.failure.retry_after.ToSeconds() for each in found]
+    assert waits == [90, 90, 259_200], f"the waits are {waits}"
+
+
+@case(
     "settle-follow-ups", "Follow-ups go with the success, their payload byte for byte.", "Success.follow_ups"
 )
 async def settle_follow_ups(stage: Stage) -> None:
