@@ -163,6 +163,39 @@ def test_a_drain_lets_handlers_finish_and_takes_no_more(server, serve):
     serving.join()
 
 
+def test_a_checkpoint_goes_before_the_release_at_the_end_of_the_grace(server, serve):
+    worker = Worker(server.address)
+    started, releasing, saved, over = (threading.Event() for _ in range(4))
+
+    @worker.handler("deaf")
+    def deaf(ctx):
+        started.set()
+        releasing.wait(WITHIN)
+        ctx.save_checkpoint(b"half")
+        saved.set()
+        over.wait(WITHIN)
+
+    serve(worker)
+    peer = server.stream()
+    peer.welcome()
+    peer.deliver(job(1, "deaf"))
+    assert started.wait(WITHIN)
+    engine = worker._engine
+    assert engine is not None
+
+    def release():
+        # The session's thread: what is saved now, it has not taken yet.
+        releasing.set()
+        assert saved.wait(WITHIN)
+        assert engine._session is not None
+        engine._session.release_all()
+
+    engine._loop.call_soon_threadsafe(release)
+    assert peer.expect("progress").checkpoint == b"half"
+    assert peer.outcomes(1, within=5) == {1: "release"}
+    over.set()
+
+
 def test_what_does_not_finish_within_the_grace_is_stopped_and_released(server, serve):
     worker = Worker(server.address, shutdown_grace=timedelta(seconds=0.2))
     deaf = threading.Event()

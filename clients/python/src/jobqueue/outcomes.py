@@ -23,6 +23,10 @@ class Retry(Exception):
         ValueError: `after` is negative, or is not given with `pause_key`.
     """
 
+    # Also of a subclass that does not call `__init__`.
+    after: timedelta | None = None
+    pause_key = False
+
     def __init__(self, message: str, *, after: timedelta | None = None, pause_key: bool = False) -> None:
         super().__init__(message)
         self.message = message

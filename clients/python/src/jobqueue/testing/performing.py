@@ -151,15 +151,13 @@ class _Attempt:
             self._runner.close()
         return self._ended.result() or pb.Outcome(success=pb.Success())
 
-    def _finish(self, ended: Sequence[tuple[Lease, pb.Outcome | None]]) -> None:
-        ((_, outcome),) = ended
-
-        def told() -> None:
+    def _finish(self, lease: Lease, outcome: pb.Outcome | None) -> None:
+        def ended() -> None:
             if not self._ended.done():
                 self._ended.set_result(outcome)
 
         try:
-            self._loop.call_soon_threadsafe(told)
+            self._loop.call_soon_threadsafe(ended)
         except RuntimeError:
             pass  # the test is over
 

@@ -137,7 +137,9 @@ class JobContext:
         """
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(f"progress({fraction!r}): a fraction is 0..1 of the whole")
-        cut = message.encode("utf-8", "replace")[:_MESSAGE_BYTES].decode("utf-8", "ignore")
+        # Of numbers of other sorts here, in the handler's own line: the session's thread has the reports of all jobs.
+        fraction = None if fraction is None else float(fraction)
+        cut = message.encode("utf-8", "replace")[:_MESSAGE_BYTES].decode("utf-8", "ignore") if message else ""
         self.report(fraction, cut, None)
         return _SENT
 

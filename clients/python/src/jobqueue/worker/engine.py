@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from jobqueue.observer import Observing
 from jobqueue.traces import Traces
@@ -31,6 +31,9 @@ from .thread_runner import ThreadRunner
 
 # How often the session's loop shows that it runs, where health is asked for. Health looks back 30 s at least.
 _TICK = 1.0
+# So long further ends gather after one that was taken at once. Each wake-up lets go of the interpreter, and then this
+# thread and that of the handlers wait for each other: short handlers woke it for each job.
+_TOGETHER = 0.002
 
 
 class Engine:
@@ -90,21 +93,28 @@ class Engine:
         """Takes no more jobs for a while, from any thread."""
         self._call(self._pause, paused)
 
-    def finish(self, ended: Sequence[tuple[Lease, pb.Outcome | None]]) -> None:
-        """Takes outcomes of leases, from any thread; one wake-up of the session's loop for all that gathers."""
-        for lease, outcome in ended:
-            lease.result = outcome
-            self._ended.append(lease)
+    def finish(self, lease: Lease, outcome: pb.Outcome | None) -> None:
+        """Takes the outcome of a lease, from any thread; one wake-up of the session's loop for all that gathers."""
+        lease.result = outcome
+        self._ended.append(lease)
         if not self._collecting:
             self._collecting = True
             self._call(self._collect)
 
     def _collect(self) -> None:
-        # First the flag: what is appended after the last pop wakes the loop again.
-        self._collecting = False
-        assert self._session is not None
-        ended = [self._ended.popleft() for _ in range(len(self._ended))]
-        self._session.ended(ended)
+        ended = self._gathered()
+        if ended:
+            self._loop.call_later(_TOGETHER, self._collect)
+        else:
+            # First the flag: what is appended after the last look wakes the loop again.
+            self._collecting = False
+            ended = self._gathered()
+        if ended:
+            assert self._session is not None
+            self._session.ended(ended)
+
+    def _gathered(self) -> list[Lease]:
+        return [self._ended.popleft() for _ in range(len(self._ended))]
 
     def _thread(self) -> None:
         error: BaseException | None = None

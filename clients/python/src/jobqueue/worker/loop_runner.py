@@ -7,19 +7,13 @@ from collections import deque
 from collections.abc import Callable
 
 from jobqueue.traces import Traces
-from jobqueue.v1 import lease_pb2 as pb
 
-from .clock import Clock
 from .context import Stop
 from .ending import of_exception, of_result
 from .handlers import Handler
 from .lease import Lease
 from .logs import current_job, log
 from .runner import Finish
-
-# So long outcomes gather, of handlers that end in one turn of the loop. Waking the session's thread lets go of the
-# interpreter, and then each of the two threads waits for the other.
-_TOGETHER = 0.002
 
 
 class LoopRunner:
@@ -38,8 +32,6 @@ class LoopRunner:
         self._traces = traces
         self._starting: deque[Lease] = deque()
         self._waking = False
-        self._ended: list[tuple[Lease, pb.Outcome | None]] = []
-        self._first = 0.0
 
     def start(self, leases: list[Lease]) -> None:
         """Hands deliveries over, by one wake-up of the loop for all that gathers."""
@@ -77,20 +69,7 @@ class LoopRunner:
             outcome = of_exception(error, context.stop_reason)
         if span is not None:
             span.ended(outcome)
-        self._gather(lease, outcome)
-
-    def _gather(self, lease: Lease, outcome: pb.Outcome | None) -> None:
-        self._ended.append((lease, outcome))
-        if len(self._ended) == 1:
-            self._first = Clock.monotonic()
-            self._loop.call_soon(self._hand_over)
-        elif Clock.monotonic() - self._first > _TOGETHER:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        if self._ended:
-            ended, self._ended = self._ended, []
-            self._finish(ended)
+        self._finish(lease, outcome)
 
     def _cancel(self, lease: Lease) -> None:
         task = lease.task

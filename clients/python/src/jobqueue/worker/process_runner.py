@@ -121,13 +121,12 @@ class ProcessRunner:
             try:
                 begun = handler.coding.begin_now(lease.context)
             except Exception as error:
-                self._finish([(lease, of_exception(error, lease.context.stop_reason))])
+                self._finish(lease, of_exception(error, lease.context.stop_reason))
                 return
         try:
             running = self._take()
         except OSError as error:
-            failure = failed(type(error).__qualname__, f"no process could be started: {error}")
-            self._finish([(lease, failure)])
+            self._finish(lease, failed(type(error).__qualname__, f"no process could be started: {error}"))
             return
         self._busy[lease] = running
         span = None if self._traces is None else self._traces.begin(lease.context)
@@ -156,7 +155,7 @@ class ProcessRunner:
             self._give_back(running)
         if span is not None:
             span.ended(outcome)
-        self._finish([(lease, outcome)])
+        self._finish(lease, outcome)
 
     def _tell(self, lease: Lease, running: _Child) -> None:
         reason = lease.context.stop_reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from jobqueue.traces import Traces
@@ -14,8 +14,8 @@ from .handlers import HandlerFunction
 from .lease import Lease
 from .logs import current_job
 
-#: Takes leases, each with its outcome, None for a success without output; from any thread.
-Finish = Callable[[Sequence[tuple[Lease, pb.Outcome | None]]], None]
+#: Takes a lease and its outcome, None for a success without output; from any thread.
+Finish = Callable[[Lease, pb.Outcome | None], None]
 
 
 class Runner(Protocol):

@@ -273,11 +273,13 @@ class Session:
 
     def release_all(self) -> None:
         """Gives back what still runs; the process ends before its handlers do."""
+        self._take_reports()
         for lease in self.alive():
             if lease.place is Place.RUNNING and lease.id in self._leases:
                 JobLog(lease.context.job).warning("the handler did not stop in time; its job goes back")
                 lease.outcome = released()
                 lease.seconds = Clock.monotonic() - lease.started
+                self._progress.before_settling(lease.id)
                 self._settlements.add([lease])
 
     async def until(self, condition: Callable[[], bool], seconds: float) -> bool:

@@ -73,4 +73,4 @@ class ThreadRunner:
         self._threads.close()
 
     def _run(self, lease: Lease) -> None:
-        self._finish([(lease, run_plain(lease.handler.function, lease.context, self._traces))])
+        self._finish(lease, run_plain(lease.handler.function, lease.context, self._traces))
