@@ -11,6 +11,9 @@ from jobqueue.traces import Traces
 from .lease import Lease
 from .runner import Finish, run_plain
 
+#: Something to do. What it returns is called once its thread counts as idle: what comes of that needs no other one.
+Work = Callable[[], Callable[[], None] | None]
+
 
 class Threads:
     """A pool of daemon threads that grows to what runs at once.
@@ -21,13 +24,13 @@ class Threads:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
         self._busy = 0
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Runs the work in a thread; `work` raises nothing."""
+    def submit(self, work: Work) -> None:
+        """Runs the work in a thread; neither it nor what it returns raises anything."""
         with self._lock:
             self._busy += 1
             grow = self._busy > self._threads
@@ -46,10 +49,12 @@ class Threads:
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
-            work()
-            del work  # a thread that waits should not keep the last job's payload alive
+            after = work()
             with self._lock:
                 self._busy -= 1
+            if after is not None:
+                after()
+            del work, after  # a thread that waits should not keep the last job's payload alive
 
 
 class ThreadRunner:
@@ -72,5 +77,6 @@ class ThreadRunner:
         """Ends the idle threads."""
         self._threads.close()
 
-    def _run(self, lease: Lease) -> None:
-        self._finish(lease, run_plain(lease.handler.function, lease.context, self._traces))
+    def _run(self, lease: Lease) -> Callable[[], None]:
+        outcome = run_plain(lease.handler.function, lease.context, self._traces)
+        return lambda: self._finish(lease, outcome)
