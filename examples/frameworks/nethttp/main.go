@@ -2,7 +2,7 @@
 //
 //	go run .
 //
-// JOBQUEUE_SERVER and JOBQUEUE_TOKEN say where the server of jobs is, ADDRESS where this program serves (127.0.0.1:8080),
+// JOBQUEUE_SERVER and JOBQUEUE_TOKEN say where the server of jobs is, ADDRESS where this program serves (127.0.0.1:8000),
 // and MAIL_URL where receipts are posted to; without it they are only logged.
 package main
 
@@ -48,13 +48,13 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", cmp.Or(os.Getenv("ADDRESS"), "127.0.0.1:8080"))
+	listener, err := net.Listen("tcp", cmp.Or(os.Getenv("ADDRESS"), "127.0.0.1:8000"))
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: shop.Routes(worker.HealthHandler()), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: shop.Routes(worker.HealthHandler()), ReadTimeout: 10 * time.Second}
 	log.Info("the shop is open", "address", listener.Addr().String())
-	return together(ctx, worker.Run, func(ctx context.Context) error { return serve(ctx, server, listener) })
+	return together(ctx, worker.Run, func(ctx context.Context) error { return serve(ctx, server, listener, grace) })
 }
 
 // together runs functions and waits for all of them. The first that returns ends the context of the others.
@@ -73,8 +73,8 @@ func together(ctx context.Context, functions ...func(context.Context) error) err
 	return all
 }
 
-// serve serves until the context ends, then answers the requests that are open.
-func serve(ctx context.Context, server *http.Server, listener net.Listener) error {
+// serve serves until the context ends, then answers the requests that are open. After the grace it cuts off the others.
+func serve(ctx context.Context, server *http.Server, listener net.Listener, grace time.Duration) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -85,6 +85,9 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener) erro
 		slog.Info("the shop closes")
 		open, late := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer late()
-		return server.Shutdown(open)
+		if err := server.Shutdown(open); !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		return server.Close()
 	}
 }

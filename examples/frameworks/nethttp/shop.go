@@ -14,6 +14,9 @@ import (
 	"jobqueue.dev/go/jobqueue"
 )
 
+// patience is how long a caller waits for a server of jobs that is away, and not the 30 s of a call.
+const patience = 5 * time.Second
+
 // Order is the body of a request, and the payload of its job.
 type Order struct {
 	Number int    `json:"number"`
@@ -126,8 +129,7 @@ func (s *Shop) place(answer http.ResponseWriter, request *http.Request) {
 		s.refuse(answer, request, err)
 		return
 	}
-	// A caller waits 5 s for a server of jobs that is away, and not the 30 s of a call.
-	ctx, late := context.WithTimeout(request.Context(), 5*time.Second)
+	ctx, late := context.WithTimeout(request.Context(), patience)
 	defer late()
 	job := SendReceipt.New(order)
 	job.IdempotencyKey = request.Header.Get("Idempotency-Key")
@@ -142,7 +144,12 @@ func (s *Shop) place(answer http.ResponseWriter, request *http.Request) {
 
 // look says how far it is.
 func (s *Shop) look(answer http.ResponseWriter, request *http.Request) {
-	job, err := s.Jobs.Get(request.Context(), request.PathValue("job"))
+	ctx, late := context.WithTimeout(request.Context(), patience)
+	defer late()
+	job, err := s.Jobs.Get(ctx, request.PathValue("job"))
+	if err == nil && job.Kind != SendReceipt.Name() { // any job of the namespace has an id
+		err = jobqueue.ErrJobNotFound
+	}
 	if err != nil {
 		s.refuse(answer, request, err)
 		return
@@ -160,6 +167,10 @@ func (s *Shop) refuse(answer http.ResponseWriter, request *http.Request, err err
 		status, fields[wrong.Field] = http.StatusUnprocessableEntity, "is of the type "+wrong.Value
 	case errors.Is(err, jobqueue.ErrJobNotFound):
 		status = http.StatusNotFound
+	case errors.Is(err, jobqueue.ErrIdempotencyKeyReused):
+		status = http.StatusConflict
+	case errors.Is(err, jobqueue.ErrKindUnknown): // a fault of the deployment, and not of the caller
+		status = http.StatusInternalServerError
 	case errors.Is(err, jobqueue.ErrUnavailable), errors.Is(err, jobqueue.ErrOverloaded), errors.Is(err, context.DeadlineExceeded):
 		answer.Header().Set("Retry-After", "1")
 		status = http.StatusServiceUnavailable

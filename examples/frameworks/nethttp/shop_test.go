@@ -94,13 +94,23 @@ func TestABodyThatIsNoOrderIsRefusedByTheFieldThatIsWrongAndEnqueuesNothing(t *t
 	}
 }
 
-func TestTheSameIdempotencyKeyIsTheSameJob(t *testing.T) {
+func TestAKindThatIsNotDeclaredIsNoFaultOfTheCaller(t *testing.T) {
+	shop := &Shop{Jobs: jobqueuetest.NewScope(t).Client, Log: quiet}
+	if status, said, _ := ask(t, shop, "POST", "/orders", order, nil); status != http.StatusInternalServerError {
+		t.Error(status, said)
+	}
+}
+
+func TestTheSameIdempotencyKeyIsTheSameJobAndAnotherOrderIsRefused(t *testing.T) {
 	shop, scope := shopOf(t)
 	key := map[string]string{"Idempotency-Key": "o7"}
 	_, first, _ := ask(t, shop, "POST", "/orders", order, key)
 	_, second, _ := ask(t, shop, "POST", "/orders", order, key)
 	if first["job"] == nil || first["job"] != second["job"] {
 		t.Error(first, second)
+	}
+	if status, said, _ := ask(t, shop, "POST", "/orders", `{"number": 8, "email": "ada@example.org"}`, key); status != 409 {
+		t.Error(status, said)
 	}
 	scope.AssertEnqueued(jobqueuetest.Want{Kind: SendReceipt.Name(), Payload: Order{7, "ada@example.org"}, Count: 1})
 }
@@ -118,8 +128,15 @@ func TestAHandlerThatRunsTwiceEnqueuesOnce(t *testing.T) {
 	scope.AssertEnqueued(jobqueuetest.Want{Kind: CountOrder.Name(), Payload: 7, Count: 1})
 }
 
-func TestAJobThatIsNotThereIs404(t *testing.T) {
-	shop, _ := shopOf(t)
+func TestAJobThatIsNotThereOrIsNoOrderIs404(t *testing.T) {
+	shop, scope := shopOf(t)
+	other, err := scope.Client.Enqueue(t.Context(), CountOrder.New(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, said, _ := ask(t, shop, "GET", "/orders/"+other.ID, "", nil); status != 404 {
+		t.Error(status, said)
+	}
 	if status, said, _ := ask(t, shop, "GET", "/orders/0198f000-0000-7000-8000-000000000000", "", nil); status != 404 {
 		t.Error(status, said)
 	}
@@ -249,7 +266,7 @@ func TestARequestThatIsOpenWhenTheContextEndsIsAnswered(t *testing.T) {
 		}
 	})}
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, server, listener) }()
+	go func() { ended <- serve(ctx, server, listener, time.Minute) }()
 	answer, err := http.Get("http://" + listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -257,6 +274,28 @@ func TestARequestThatIsOpenWhenTheContextEndsIsAnswered(t *testing.T) {
 	defer func() { _ = answer.Body.Close() }()
 	if text, err := io.ReadAll(answer.Body); string(text) != "served" || err != nil {
 		t.Errorf("%s %v", text, err)
+	}
+	if err = <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestARequestThatIsOpenAfterTheGraceIsCutOffAndThatIsNoError(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) {
+		end()
+		<-request.Context().Done() // until its connection is closed
+	})}
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, server, listener, 10*time.Millisecond) }()
+	answer, err := http.Get("http://" + listener.Addr().String())
+	if err == nil {
+		_ = answer.Body.Close()
+		t.Error(answer.Status)
 	}
 	if err = <-ended; err != nil {
 		t.Error(err)
