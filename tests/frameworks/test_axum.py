@@ -162,14 +162,26 @@ def test_what_the_server_refuses_is_told_by_its_field(
     assert len(list(jobqueue_sync_client.list())) == 1
 
 
-def test_the_same_idempotency_key_is_the_same_job(
+def test_a_kind_that_is_not_declared_is_no_fault_of_the_caller(begin: Begin) -> None:
+    # Its worker would declare it.
+    assert asked(connected(begin("examples/slow")), "POST", "/orders", ORDER)[0] == 500
+
+
+def test_the_same_idempotency_key_is_the_same_job_and_another_order_is_refused(
     web: HTTPConnection, jobqueue_sync_client: SyncClient
 ) -> None:
-    assert placed(web, **{"Idempotency-Key": "o7"}) == placed(web, **{"Idempotency-Key": "o7"})
+    keyed = {"Idempotency-Key": "o7"}
+    assert placed(web, **keyed) == placed(web, **keyed)
+    assert asked(web, "POST", "/orders", {**ORDER, "number": 8}, keyed)[0] == 409
     assert len(list(jobqueue_sync_client.list())) == 1
 
 
-def test_a_job_that_is_not_there_is_404(web: HTTPConnection) -> None:
+def test_a_job_that_is_not_there_or_is_no_order_is_404(
+    web: HTTPConnection, jobqueue_sync_client: SyncClient
+) -> None:
+    jobqueue_sync_client.put_kind(Kind(name="other"))
+    other = jobqueue_sync_client.enqueue("other")
+    assert asked(web, "GET", f"/orders/{other.id}")[0] == 404
     assert asked(web, "GET", f"/orders/{uuid4()}")[0] == 404
     assert asked(web, "GET", "/orders/7")[0] == 422
 
@@ -180,6 +192,31 @@ def test_without_a_server_the_caller_is_told_to_try_again(begin: Begin) -> None:
     web.request("POST", "/orders", json.dumps(ORDER), {"Content-Type": "application/json"})
     answer = web.getresponse()
     assert (answer.status, answer.getheader("retry-after")) == (503, "1")
+
+
+def test_a_request_whose_body_does_not_come_is_answered_after_ten_seconds(web: HTTPConnection) -> None:
+    web.putrequest("POST", "/orders")
+    web.putheader("Content-Type", "application/json")
+    web.putheader("Content-Length", "2")
+    web.endheaders()
+    assert web.getresponse().status == 408
+
+
+def test_a_second_signal_ends_the_app_at_once(
+    begin: Begin, jobqueue_sync_client: SyncClient, tmp_path: Path
+) -> None:
+    jobqueue_sync_client.put_kind(Kind(name="slow"))
+    app = begin("examples/slow")
+    idle = connected(app)
+    assert asked(idle, "GET", f"/orders/{uuid4()}")[0] == 404
+    jobqueue_sync_client.enqueue("slow", str(tmp_path / "go"))
+    asyncio.run(app.line("slow runs"))
+
+    app.terminate()
+    # It has heard of the first.
+    assert idle.sock.recv(1) == b""
+    app.terminate()
+    assert asyncio.run(app.ended(within=25)) == 1
 
 
 def test_a_worker_that_is_refused_ends_the_app(begin: Begin) -> None:

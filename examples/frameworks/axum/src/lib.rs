@@ -1,6 +1,7 @@
 //! axum: requests enqueue typed jobs, and a worker in the same process runs them.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::header::RETRY_AFTER;
@@ -13,11 +14,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer};
 use tracing::Level;
 
 /// What a program ends by, whatever part of it has failed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long a request is waited for at most, with its body: what is open at the end holds the app no longer.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The body of a request, and the payload of its job.
 #[derive(Serialize, Deserialize)]
@@ -49,7 +54,8 @@ pub fn app(client: Client) -> Router {
     let traces = TraceLayer::new_for_http()
         .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
         .on_response(DefaultOnResponse::new().level(Level::INFO));
-    Router::new().route("/orders", post(place)).route("/orders/{id}", get(look)).layer(traces).with_state(client)
+    let routes = Router::new().route("/orders", post(place)).route("/orders/{id}", get(look)).with_state(client);
+    routes.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, LONGEST)).layer(traces)
 }
 
 /// Answers when the job is committed. The same Idempotency-Key again is the same job.
@@ -70,6 +76,9 @@ async fn place(
 /// How far it is.
 async fn look(State(jobs): State<Client>, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
     let job = jobs.get(&id).await?;
+    if job.kind != Order::NAME {
+        return Err(Refused(StatusCode::NOT_FOUND, "no such job".into()));
+    }
     let receipt = Order::output_of(&job).ok();
     Ok(Json(json!({"status": job.status.to_string(), "receipt": receipt})))
 }
@@ -82,7 +91,9 @@ impl From<jobqueue::Error> for Refused {
         let is = |kind| error.is(kind);
         if is(ErrorKind::JobNotFound) {
             Self(StatusCode::NOT_FOUND, "no such job".into())
-        } else if is(ErrorKind::InvalidRequest) {
+        } else if is(ErrorKind::IdempotencyKeyReused) {
+            Self(StatusCode::CONFLICT, "this Idempotency-Key came with another order".into())
+        } else if is(ErrorKind::InvalidRequest) && !is(ErrorKind::KindUnknown) {
             let wrong = error.violations().iter().map(|each| json!({"field": each.field, "is": each.description}));
             Self(StatusCode::UNPROCESSABLE_ENTITY, wrong.collect())
         } else if is(ErrorKind::Unavailable) || is(ErrorKind::DeadlineExceeded) || is(ErrorKind::Overloaded) {
@@ -130,7 +141,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// A token that is cancelled when the process is told to end: by SIGTERM or Ctrl-C.
+/// A token that is cancelled when the process is told to end: by SIGTERM or Ctrl-C. Told again, it ends at once.
 pub fn ends_by_signal() -> std::io::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
 
@@ -138,11 +149,16 @@ pub fn ends_by_signal() -> std::io::Result<CancellationToken> {
     let ends = CancellationToken::new();
     let told = ends.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => (),
-            _ = interrupt.recv() => (),
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => (),
+                _ = interrupt.recv() => (),
+            }
+            if told.is_cancelled() {
+                std::process::exit(1);
+            }
+            told.cancel();
         }
-        told.cancel();
     });
     Ok(ends)
 }
