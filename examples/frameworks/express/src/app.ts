@@ -31,15 +31,17 @@ export function makeApp(jobs: Client): Express {
 
   app.get("/orders/:id", async (request, response) => {
     const job = await jobs.get(request.params.id);
-    response.json({ status: job.status, receipt: job.output ?? null });
+    // Any job of the namespace has an id.
+    if (job.kind === sendReceipt.name) response.json({ status: job.status, receipt: job.output ?? null });
+    else response.status(404).json({ detail: "no such job" });
   });
 
   app.use(refused);
   return app;
 }
 
-/** What a route threw, for its caller. */
-const refused: ErrorRequestHandler = (error, _request, response, next) => {
+/** What a route threw, for its caller. Express knows by the four parameters that this is for errors. */
+const refused: ErrorRequestHandler = (error, _request, response, _next) => {
   if (error instanceof InvalidRequest && !(error instanceof KindUnknown)) {
     response.status(422).json({ violations: error.violations });
   } else if (error instanceof JobNotFound) {
@@ -52,7 +54,12 @@ const refused: ErrorRequestHandler = (error, _request, response, next) => {
     error instanceof DeadlineExceeded
   ) {
     response.status(503).set("Retry-After", "1").json({ detail: "try again" });
+  } else if (error.status >= 400 && error.status < 500) {
+    // A body that is no JSON, or too long.
+    response.status(error.status).json({ detail: "the request can't be read" });
   } else {
-    next(error);
+    // Express itself would answer the stack.
+    console.error(error);
+    response.status(500).json({ detail: "it has failed" });
   }
 };

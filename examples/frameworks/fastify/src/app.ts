@@ -11,6 +11,7 @@ import {
 } from "@jobqueue/client";
 import type { Client, Worker } from "@jobqueue/client";
 import Fastify from "fastify";
+import type { FastifyError } from "fastify";
 
 import { sendReceipt } from "./jobs.js";
 import type { Order } from "./jobs.js";
@@ -56,12 +57,14 @@ export function makeApp(jobs: Client, worker?: Worker) {
     return reply.code(202).send({ job: job.id });
   });
 
-  app.get<{ Params: { id: string } }>("/orders/:id", async (request) => {
+  app.get<{ Params: { id: string } }>("/orders/:id", async (request, reply) => {
     const job = await app.jobs.get(request.params.id);
+    // Any job of the namespace has an id.
+    if (job.kind !== sendReceipt.name) return reply.code(404).send({ detail: "no such job" });
     return { status: job.status, receipt: job.output ?? null };
   });
 
-  app.setErrorHandler(async (error, _request, reply) => {
+  app.setErrorHandler<FastifyError>(async (error, request, reply) => {
     if (error instanceof InvalidRequest && !(error instanceof KindUnknown)) {
       return reply.code(422).send({ violations: error.violations });
     }
@@ -72,7 +75,11 @@ export function makeApp(jobs: Client, worker?: Worker) {
     if (error instanceof Unavailable || error instanceof Overloaded || error instanceof DeadlineExceeded) {
       return reply.code(503).header("retry-after", "1").send({ detail: "try again" });
     }
-    throw error;
+    // A body that is no JSON, or too long: Fastify answers that.
+    if (error.statusCode !== undefined && error.statusCode < 500) throw error;
+    // Fastify itself would answer the words of the error.
+    request.log.error(error);
+    return reply.code(500).send({ detail: "it has failed" });
   });
   return app;
 }
