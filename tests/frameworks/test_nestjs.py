@@ -142,7 +142,16 @@ def test_what_is_wrong_is_said_to_the_caller(node: Node, jobqueue_sync_scope: Sy
     assert jobqueue_sync_scope.enqueued() == []
     first, second = (asked(f"{shop}/orders", ORDER, **{"idempotency-key": "o7"}) for _ in range(2))
     assert first == second
+    assert asked(f"{shop}/orders", {**ORDER, "number": 8}, **{"idempotency-key": "o7"})[0] == 409
     assert len(jobqueue_sync_scope.enqueued()) == 1
+    jobqueue_sync_scope.client.put_kind(Kind(name="other"))
+    assert asked(f"{shop}/orders/{jobqueue_sync_scope.client.enqueue('other').id}")[0] == 404
+
+
+def test_a_kind_that_is_not_declared_is_no_fault_of_the_caller(node: Node) -> None:
+    shop = address_of(node("recipe/main.js", RUN_WORKERS="0"), "listening at")
+    code, said = asked(f"{shop}/orders", ORDER)
+    assert (code, said["message"]) == (500, "Internal server error")
 
 
 def test_without_a_server_the_caller_is_told_to_try_again(node: Node) -> None:

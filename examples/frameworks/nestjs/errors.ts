@@ -1,8 +1,17 @@
 /** What the errors of the client are to callers of the shop. */
 
-import { JobNotFound, JobQueueError, Overloaded, PayloadInvalid, Unavailable } from "@jobqueue/client";
+import {
+  DeadlineExceeded,
+  IdempotencyKeyReused,
+  JobNotFound,
+  JobQueueError,
+  Overloaded,
+  PayloadInvalid,
+  Unavailable,
+} from "@jobqueue/client";
 import {
   Catch,
+  ConflictException,
   NotFoundException,
   ServiceUnavailableException,
   UnprocessableEntityException,
@@ -20,7 +29,10 @@ export class Errors extends BaseExceptionFilter {
 function asHttp(error: JobQueueError): Error {
   if (error instanceof PayloadInvalid) return new UnprocessableEntityException(error.violations);
   if (error instanceof JobNotFound) return new NotFoundException("no such job");
-  if (error instanceof Unavailable || error instanceof Overloaded) {
+  if (error instanceof IdempotencyKeyReused) {
+    return new ConflictException("this Idempotency-Key came with another order");
+  }
+  if (error instanceof Unavailable || error instanceof Overloaded || error instanceof DeadlineExceeded) {
     return new ServiceUnavailableException("try again");
   }
   return error;

@@ -1,7 +1,17 @@
 /** The requests of the shop. */
 
 import { Client } from "@jobqueue/client";
-import { Body, Controller, Get, Headers, HttpCode, Param, ParseUUIDPipe, Post } from "@nestjs/common";
+import {
+  Body,
+  Controller,
+  Get,
+  Headers,
+  HttpCode,
+  NotFoundException,
+  Param,
+  ParseUUIDPipe,
+  Post,
+} from "@nestjs/common";
 
 import { sendReceipt } from "./kinds.js";
 import type { Order } from "./kinds.js";
@@ -25,6 +35,8 @@ export class Orders {
   @Get(":id")
   async look(@Param("id", ParseUUIDPipe) id: string): Promise<{ status: string; receipt: unknown }> {
     const job = await this.jobs.get(id);
+    // Any job of the namespace has an id.
+    if (job.kind !== sendReceipt.name) throw new NotFoundException("no such job");
     return { status: job.status, receipt: job.output ?? null };
   }
 }
