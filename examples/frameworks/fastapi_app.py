@@ -14,11 +14,20 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from jobqueue import Client, JobContext, JobNotFound, Overloaded, Unavailable, Worker, define_kind
+from jobqueue import (
+    Client,
+    IdempotencyKeyReused,
+    JobContext,
+    JobNotFound,
+    Overloaded,
+    Unavailable,
+    Worker,
+    define_kind,
+)
 
 
 class Order(BaseModel):
@@ -83,6 +92,8 @@ async def place(
 async def look(job_id: UUID, jobs: Jobs) -> dict[str, Any]:
     """How far it is."""
     job = await jobs.get(str(job_id))
+    if job.kind != send_receipt.name:  # any job of the namespace has an id
+        raise HTTPException(404, "no such job")
     return {"status": job.status.name, "receipt": job.output}
 
 
@@ -91,6 +102,12 @@ async def look(job_id: UUID, jobs: Jobs) -> dict[str, Any]:
 async def later(request: Request, error: Exception) -> JSONResponse:
     """No server answers, or it takes no more for now: the caller may try again."""
     return JSONResponse({"detail": "try again"}, 503, headers={"Retry-After": "1"})
+
+
+@app.exception_handler(IdempotencyKeyReused)
+async def reused(request: Request, error: Exception) -> JSONResponse:
+    """The key stands for another order."""
+    return JSONResponse({"detail": "this Idempotency-Key came with another order"}, 409)
 
 
 @app.exception_handler(JobNotFound)

@@ -15,6 +15,7 @@ from flask import Flask, current_app, request
 from flask.typing import ResponseReturnValue
 
 from jobqueue import (
+    IdempotencyKeyReused,
     JobContext,
     JobNotFound,
     Middleware,
@@ -54,6 +55,8 @@ def place() -> ResponseReturnValue:
 def look(job_id: UUID) -> ResponseReturnValue:
     """How far it is."""
     job = jobs.get(str(job_id))
+    if job.kind != send_receipt.name:  # any job of the namespace has an id
+        return {"detail": "no such job"}, 404
     return {"status": job.status.name, "receipt": job.output}
 
 
@@ -69,6 +72,12 @@ def later(error: Exception) -> ResponseReturnValue:
 def wrong(error: Exception) -> ResponseReturnValue:
     """The body is no order."""
     return {"detail": str(error)}, 422
+
+
+@app.errorhandler(IdempotencyKeyReused)
+def reused(error: Exception) -> ResponseReturnValue:
+    """The key stands for another order."""
+    return {"detail": "this Idempotency-Key came with another order"}, 409
 
 
 @app.errorhandler(JobNotFound)

@@ -61,13 +61,20 @@ def test_a_body_that_is_no_order_enqueues_nothing(web: Any, jobqueue_sync_scope:
     assert jobqueue_sync_scope.enqueued() == []
 
 
-def test_the_same_idempotency_key_is_the_same_job(web: Any, jobqueue_sync_scope: SyncTestScope) -> None:
-    first, second = (web.post("/orders", json=ORDER, headers={"Idempotency-Key": "o7"}) for _ in range(2))
+def test_the_same_idempotency_key_is_the_same_job_and_another_order_is_refused(
+    web: Any, jobqueue_sync_scope: SyncTestScope
+) -> None:
+    keyed = {"Idempotency-Key": "o7"}
+    first, second = (web.post("/orders", json=ORDER, headers=keyed) for _ in range(2))
     assert first.json() == second.json()
+    assert web.post("/orders", json={**ORDER, "number": 8}, headers=keyed).status_code == 409
     assert len(jobqueue_sync_scope.enqueued()) == 1
 
 
-def test_a_job_that_is_not_there_is_404(web: Any) -> None:
+def test_a_job_that_is_not_there_or_is_no_order_is_404(web: Any, jobqueue_sync_scope: SyncTestScope) -> None:
+    jobqueue_sync_scope.client.put_kind(Kind(name="other"))
+    other = jobqueue_sync_scope.client.enqueue("other")
+    assert web.get(f"/orders/{other.id}").status_code == 404
     assert web.get(f"/orders/{uuid4()}").status_code == 404
     assert web.get("/orders/7").status_code == 422
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from jobqueue import SyncClient
+from jobqueue import Kind, SyncClient
 from jobqueue.testing import SyncRecordingClient, SyncTestScope
 
 from .conftest import Start, address_of
@@ -61,7 +61,20 @@ def test_each_attempt_has_a_context_of_the_app_whose_end_runs_its_teardown(
     assert ended == [None] * 3
 
 
-def test_a_job_that_is_not_there_is_404(web: Any) -> None:
+def test_the_same_idempotency_key_is_the_same_job_and_another_order_is_refused(
+    web: Any, jobqueue_sync_scope: SyncTestScope
+) -> None:
+    keyed = {"Idempotency-Key": "o7"}
+    first, second = (web.post("/orders", json=ORDER, headers=keyed) for _ in range(2))
+    assert first.json == second.json
+    assert web.post("/orders", json={**ORDER, "number": 8}, headers=keyed).status_code == 409
+    assert len(jobqueue_sync_scope.enqueued()) == 1
+
+
+def test_a_job_that_is_not_there_or_is_no_order_is_404(web: Any, jobqueue_sync_scope: SyncTestScope) -> None:
+    jobqueue_sync_scope.client.put_kind(Kind(name="other"))
+    other = jobqueue_sync_scope.client.enqueue("other")
+    assert web.get(f"/orders/{other.id}").status_code == 404
     assert web.get(f"/orders/{uuid4()}").status_code == 404
     assert web.get("/orders/7").status_code == 404
 
