@@ -1,12 +1,14 @@
 //! Jobs as they change.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream;
-use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Request, Streaming};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::backoff::Backoff;
 use crate::calls::pause_of_stream;
@@ -49,13 +51,26 @@ pub struct Watch {
     patience: Duration,
     deleted: Vec<String>,
     stream: Option<Streaming<v1::WatchJobsResponse>>,
+    /// The stream that is being opened. Kept here, as the next two: each future of [`Watch::next`] may be dropped before.
+    opening: Option<Opening>,
+    /// When it will have been silent for too long.
+    silent_at: Option<Instant>,
+    /// When another stream may be opened.
+    again_at: Option<Instant>,
     first: Option<v1::WatchJobsResponse>,
     over: bool,
     away_since: Option<Instant>,
     waits: Backoff,
     silence: Duration,
-    /// When it will have been silent for too long. Kept here: each future of [`Watch::next`] may be dropped before.
-    silent_at: Option<Instant>,
+}
+
+/// The answer of a server to a watch that is opened.
+struct Opening(BoxFuture<'static, Result<Response<Streaming<v1::WatchJobsResponse>>, Status>>);
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Opening")
+    }
 }
 
 impl Watch {
@@ -74,12 +89,14 @@ impl Watch {
             },
             deleted: Vec::new(),
             stream: None,
+            opening: None,
+            silent_at: None,
+            again_at: None,
             first: None,
             over: false,
             away_since: None,
             waits: Backoff::of_calls(),
             silence: WATCH_SILENCE,
-            silent_at: None,
         }
     }
 
@@ -149,6 +166,10 @@ impl Watch {
     /// The next answer, of a new stream where one broke. `None`: all is told.
     async fn answer(&mut self) -> Result<Option<v1::WatchJobsResponse>, Error> {
         while !self.over {
+            if let Some(at) = self.again_at {
+                sleep_until(at).await;
+                self.again_at = None;
+            }
             match self.read().await {
                 Ok(Some(answer)) => {
                     self.away_since = None;
@@ -161,7 +182,7 @@ impl Watch {
                 }
                 Err(error) => {
                     self.stream = None;
-                    self.pause(error).await?;
+                    self.pause(error)?;
                 }
             }
         }
@@ -181,22 +202,28 @@ impl Watch {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
-                let mut request = Request::new(self.request.clone());
-                self.client.access.authorize(&mut request).await?;
-                let opening = self.client.jobs.watch_jobs(request);
+                let opening = match &mut self.opening {
+                    Some(opening) => opening,
+                    none => {
+                        let mut request = Request::new(self.request.clone());
+                        self.client.access.authorize(&mut request).await?;
+                        let mut jobs = self.client.jobs.clone();
+                        none.insert(Opening(Box::pin(async move { jobs.watch_jobs(request).await })))
+                    }
+                };
                 let until = *self.silent_at.get_or_insert_with(in_time);
-                let opened = timeout_at(until, opening).await.map_err(silent)??;
-                // It has said something.
-                self.silent_at = None;
-                none.insert(opened.into_inner())
+                let opened = timeout_at(until, &mut opening.0).await.map_err(silent);
+                // It has said something, or is left.
+                (self.opening, self.silent_at) = (None, None);
+                none.insert(opened??.into_inner())
             }
         };
         let until = *self.silent_at.get_or_insert_with(in_time);
         Ok(timeout_at(until, stream.message()).await.map_err(silent)??)
     }
 
-    /// Waits before another stream. An error: another one is of no use, or it took too long.
-    async fn pause(&mut self, error: Error) -> Result<(), Error> {
+    /// Puts another stream off. An error: another one is of no use, or it took too long.
+    fn pause(&mut self, error: Error) -> Result<(), Error> {
         if error.is(ErrorKind::WatchTokenExpired) && !self.request.ids.is_empty() {
             // Each is told as it is now, so nothing that still holds is missed.
             self.request.resume_token.clear();
@@ -209,7 +236,7 @@ impl Watch {
         if away_since.elapsed() + wait >= self.patience {
             return Err(error.noted(format!("tried again until the deadline of {:?}", self.patience)));
         }
-        sleep(wait).await;
+        self.again_at = Some(Instant::now() + wait);
         Ok(())
     }
 }
@@ -219,7 +246,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
-    use tokio::time::timeout;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
@@ -271,6 +298,34 @@ mod tests {
             let told = timeout(Duration::from_secs(10), told).await.expect("it waits for ever");
             let error = told.unwrap().unwrap_err();
             assert!(error.to_string().contains("the server is silent"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_opened_while_nothing_waits_for_it_is_no_silent_server() {
+        let client = Client::new(silent_server(true)).unwrap();
+        let mut watch = client.watch(WatchFilter { patience: Some(Duration::ZERO), ..WatchFilter::default() });
+        watch.silence = Duration::from_millis(100);
+        // It is asked for once, and the server answers meanwhile.
+        assert!(timeout(Duration::ZERO, watch.begin()).await.is_err());
+        sleep(Duration::from_millis(300)).await;
+        watch.begin().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_away_is_tried_again_in_its_time_though_each_wait_for_it_is_dropped() {
+        // Nothing listens at port 1.
+        let client = Client::new("127.0.0.1:1").unwrap();
+        let mut watch = client.watch(WatchFilter { patience: Some(Duration::MAX), ..WatchFilter::default() });
+        watch.waits = Backoff::new(Duration::from_secs(60), Duration::from_secs(60));
+        let tick = Duration::from_millis(10);
+        while watch.again_at.is_none() {
+            assert!(timeout(tick, watch.next()).await.is_err());
+        }
+        let again_at = watch.again_at;
+        for _ in 0..10 {
+            assert!(timeout(tick, watch.next()).await.is_err());
+            assert_eq!(watch.again_at, again_at);
         }
     }
 }
