@@ -544,8 +544,10 @@ func TestAKeyOfAQueueIsListedAndChangedWithItsEtag(t *testing.T) {
 			return &pb.UpdateQueueKeyResponse{QueueKey: request.QueueKey}, nil
 		}
 		asked := request.(*pb.GetQueueKeyRequest)
-		holders := []*pb.KeyHolder{{JobId: "j", Worker: "w", Since: timestamppb.New(time.Unix(7, 0))}}
-		return &pb.GetQueueKeyResponse{QueueKey: &pb.QueueKey{Key: asked.Key, Limit: 2, Taken: 1, Holders: holders}}, nil
+		seven := timestamppb.New(time.Unix(7, 0))
+		holders := []*pb.KeyHolder{{JobId: "j", Worker: "w", Since: seven}}
+		key := &pb.QueueKey{Key: asked.Key, Limit: 2, Taken: 1, Holders: holders, PausedUntil: seven}
+		return &pb.GetQueueKeyResponse{QueueKey: key}, nil
 	})
 	ctx := context.Background()
 
@@ -564,6 +566,9 @@ func TestAKeyOfAQueueIsListedAndChangedWithItsEtag(t *testing.T) {
 	holder := jobqueue.KeyHolder{JobID: "j", Worker: "w", Since: time.Unix(7, 0).UTC()}
 	if err != nil || key.Key != "a/b" || key.Limit != 2 || !reflect.DeepEqual(key.Holders, []jobqueue.KeyHolder{holder}) {
 		t.Errorf("%+v %v", key, err)
+	}
+	if !key.PausedUntil.Equal(time.Unix(7, 0)) {
+		t.Error(key.PausedUntil)
 	}
 	most, paused := 5, true
 	key, err = client.UpdateQueueKey(ctx, "q", "a", jobqueue.QueueKeyChange{MaxRunning: &most, Paused: &paused})

@@ -195,3 +195,18 @@ fn queue_key_of(message: v1::QueueKey) -> QueueKey {
 fn holder_of(message: v1::KeyHolder) -> KeyHolder {
     KeyHolder { job_id: message.job_id, worker: message.worker, since: time_of(message.since.as_ref()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_key_says_until_when_a_worker_has_paused_it() {
+        let seven = prost_types::Timestamp { seconds: 7, nanos: 0 };
+        let key = queue_key_of(v1::QueueKey { paused_until: Some(seven), ..v1::QueueKey::default() });
+        assert_eq!(key.paused_until, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7)));
+        assert_eq!(queue_key_of(v1::QueueKey::default()).paused_until, None);
+    }
+}

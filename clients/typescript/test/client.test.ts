@@ -355,7 +355,13 @@ test("a key of a queue is listed, and changed with its etag", async (t) => {
           : { keys: [{ key: "a", waiting: 3 }], nextPageToken: "t" };
       },
       getQueueKey: ({ key }) => ({
-        queueKey: { key, limit: 2, taken: 1, holders: [{ jobId: "j", worker: "w", since: { seconds: 7n } }] },
+        queueKey: {
+          key,
+          limit: 2,
+          taken: 1,
+          holders: [{ jobId: "j", worker: "w", since: { seconds: 7n } }],
+          pausedUntil: { seconds: 8n },
+        },
       }),
       updateQueueKey: ({ queueKey, updateMask }) => {
         masks.push(updateMask?.paths ?? []);
@@ -378,6 +384,7 @@ test("a key of a queue is listed, and changed with its etag", async (t) => {
   const key = await client.getQueueKey("q", "a/b");
   assert.deepEqual([key.key, key.limit, key.taken, key.maxRunning], ["a/b", 2, 1, undefined]);
   assert.deepEqual(key.holders, [{ jobId: "j", worker: "w", since: new Date(7000) }]);
+  assert.deepEqual(key.pausedUntil, new Date(8000));
   const changed = await client.updateQueueKey("q", "a", { maxRunning: 5, paused: true });
   assert.deepEqual([changed.maxRunning, changed.paused, changed.etag], [5, true, "new"]);
   assert.equal((await client.updateQueueKey("q", "a", { paused: false })).paused, false);

@@ -497,7 +497,8 @@ public final class Agreement {
                             }
                             yield all;
                         }
-                        default -> value; // why, and what is otherwise alone
+                        case "why", "alone" -> value;
+                        default -> throw new IllegalArgumentException("nothing is known of " + each.getKey());
                     };
             if (!is.equals(value)) {
                 return "%s is %.1000s, the table has %s".formatted(each.getKey(), is, value);
