@@ -12,11 +12,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from jobqueue import Kind, Status, SyncClient
+from jobqueue import Kind, PayloadInvalid, Status, SyncClient
 from jobqueue.testing import SyncTestScope
 from tools import django6
 
@@ -260,6 +261,27 @@ def test_what_is_no_task_is_neither_called_nor_imported(
         "payload.task: must be the path of a task in a module that this worker has imported"
     )
     assert "shop_site.shop.not_imported" not in sys.modules
+
+
+def test_a_path_that_is_too_long_is_not_looked_for(
+    tasks: Any, work: Any, jobqueue_sync_scope: SyncTestScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobqueue_django.tasks import calls
+
+    path = "shop_site.shop.more_tasks.add".rjust(501, ".")
+    with pytest.raises(PayloadInvalid):
+        jobqueue_sync_scope.client.enqueue("django.task", {"task": path})
+    asked: list[str] = []
+
+    class Modules(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            asked.append(key)
+            return super().get(key, default)
+
+    monkeypatch.setattr(calls, "sys", SimpleNamespace(modules=Modules(sys.modules)))
+    assert calls.find(path) is None
+    assert asked == []
+    assert calls.find("shop_site.shop.more_tasks.add") is tasks.add
 
 
 def test_a_task_that_no_worker_could_find_is_not_enqueued(

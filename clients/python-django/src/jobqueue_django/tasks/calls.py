@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType
@@ -16,6 +16,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from django.utils.module_loading import autodiscover_modules
 
 from jobqueue import define_kind
+from jobqueue.typed.codec import Codec
 
 from .api import InvalidTask, Task
 
@@ -39,8 +40,24 @@ class Call:
     using: Using = field(default_factory=Using)
 
 
+#: How many characters the path of a task has at most.
+LONGEST_PATH = 500
+
+
+class _Payload(Codec):
+    """The payload, with the bound of its path in the schema: the server refuses a longer one."""
+
+    def schema(self) -> dict[str, Any]:
+        """As `Codec.schema`."""
+        said = super().schema()
+        said["$defs"]["Call"]["properties"]["task"]["maxLength"] = LONGEST_PATH
+        return said
+
+
 #: The kind of all jobs that are calls of Django's tasks. Their output is what the task returned.
-django_task = define_kind("django.task", Call, output=Any)
+django_task = replace(
+    define_kind("django.task", Call, output=Any), payload=_Payload(Call, "django.task.payload")
+)
 
 _lock = threading.Lock()
 _imported: set[str] = set()
@@ -64,6 +81,9 @@ def find(path: str) -> Task | None:
     Returns:
         The task as its module has it. None: there is nothing, or something else.
     """
+    if len(path) > LONGEST_PATH:
+        # Each of its names would cost a look at all before it, and a payload may have a million.
+        return None
     names = path.split(".")
     for count in range(len(names) - 1, 0, -1):
         module = sys.modules.get(".".join(names[:count]))
