@@ -284,6 +284,19 @@ def test_a_path_that_is_too_long_is_not_looked_for(
     assert calls.find("shop_site.shop.more_tasks.add") is tasks.add
 
 
+def test_a_lazy_object_is_not_made_to_look_for_a_task(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.utils.functional import SimpleLazyObject
+
+    from jobqueue_django.tasks import calls
+
+    made: list[str] = []
+    monkeypatch.setattr(tasks, "lazy", SimpleLazyObject(lambda: made.append("it") or 7), raising=False)
+    for path in ("shop_site.shop.more_tasks.lazy", "shop_site.shop.more_tasks.lazy.task"):
+        assert calls.find(path) is None
+    assert "shop_site.shop.more_tasks.add" in calls.found()
+    assert made == []
+
+
 def test_a_task_that_no_worker_could_find_is_not_enqueued(
     tasks: Any, jobqueue_sync_scope: SyncTestScope
 ) -> None:

@@ -133,15 +133,16 @@ def _said(task: Task) -> Iterator[tuple[str, Any]]:
 
 
 def _within(module: Any, names: list[str]) -> Any:
-    # Not by getattr: that may run code of a module, and import another one.
+    # Not by getattr: that may run code of a module, and import another one. Nor by isinstance, here and below: that
+    # asks a value for its class, and a lazy object then makes what it stands for.
     value = module
     for name in names:
         value = _names_of(value).get(name)
-    return value.__func__ if isinstance(value, staticmethod) else value
+    return value.__func__ if issubclass(type(value), staticmethod) else value
 
 
 def _names_of(value: Any) -> dict[str, Any]:
-    return dict(vars(value)) if isinstance(value, ModuleType | type) else {}
+    return dict(vars(value)) if issubclass(type(value), ModuleType | type) else {}
 
 
 def _task(value: Any, path: str) -> Task | None:
@@ -149,5 +150,4 @@ def _task(value: Any, path: str) -> Task | None:
 
 
 def _is_task(value: Any) -> bool:
-    # Not by isinstance: that asks the value for its class, and a lazy object then makes what it stands for.
     return issubclass(type(value), Task)
