@@ -56,9 +56,9 @@ def options(tasks: Any) -> Iterator[Any]:
 
     changed = []
 
-    def change(queues: Any = ("default", "mail"), **given: Any) -> None:
+    def change(queues: Any = ("default", "mail"), *, other: Any = None, **given: Any) -> None:
         entry = {**settings.TASKS["default"], "QUEUES": queues, "OPTIONS": given}
-        changed.append(override_settings(TASKS={"default": entry}))
+        changed.append(override_settings(TASKS={"default": entry, **({"other": other} if other else {})}))
         changed[-1].enable()
 
     yield change
@@ -258,9 +258,45 @@ def test_what_is_no_task_is_neither_called_nor_imported(
     assert (done.status, done.reason) == (Status.FAILED_PERMANENT, "NOT_RETRYABLE")
     assert [each.error_type for each in done.failed_attempts] == ["PayloadUnreadable"]
     assert done.last_error == (
-        "payload.task: must be the path of a task in a module that this worker has imported"
+        "payload.task: must be the path of a task of JobQueue's in a module that this worker has imported"
     )
     assert "shop_site.shop.not_imported" not in sys.modules
+
+
+IMMEDIATE = {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend", "QUEUES": []}
+
+
+@pytest.mark.parametrize(
+    ("using", "status"),
+    [
+        ({}, Status.FAILED_PERMANENT),
+        ({"backend": "other"}, Status.FAILED_PERMANENT),
+        ({"backend": "__class__"}, Status.FAILED_PERMANENT),
+        ({"backend": "default"}, Status.SUCCEEDED),
+    ],
+)
+def test_a_task_of_another_backend_is_called_where_the_job_says_so_alone(
+    tasks: Any, work: Any, options: Any, jobqueue_sync_scope: SyncTestScope, monkeypatch: pytest.MonkeyPatch,
+    using: Any, status: Status,
+) -> None:  # fmt: skip
+    options(other=IMMEDIATE)
+    monkeypatch.setattr(tasks, "add", tasks.add.using(backend="other"))
+    payload = {"task": "shop_site.shop.more_tasks.add", "args": [1], "using": using}
+    job = jobqueue_sync_scope.client.enqueue("django.task", payload)
+    work()
+    assert jobqueue_sync_scope.client.get(job.id).status is status
+
+
+@pytest.mark.parametrize("backend", ["__class__", "other", "nowhere"])
+def test_a_payload_asks_for_no_backend_but_those_of_jobqueue(
+    tasks: Any, work: Any, options: Any, jobqueue_sync_scope: SyncTestScope, backend: str
+) -> None:
+    options(other=IMMEDIATE)
+    payload = {"task": "shop_site.shop.more_tasks.who", "using": {"backend": backend, "priority": 7}}
+    job = jobqueue_sync_scope.client.enqueue("django.task", payload)
+    work()
+    result = tasks.who.get_result(job.id)
+    assert (result.return_value[-1], result.task.priority) == ("default", 7)
 
 
 def test_a_path_that_is_too_long_is_not_looked_for(

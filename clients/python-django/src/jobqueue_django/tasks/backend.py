@@ -95,13 +95,13 @@ class JobQueueBackend(BaseTaskBackend):
             call = calls.django_task.payload_of(job)
         except PayloadUnreadable as error:
             raise TaskResultDoesNotExist(f"{result_id}: {error}") from None
-        task = calls.find(call.task)
+        task = called(call)
         if task is None:
             calls.discover(self.options.get("MODULES", ()))
-            task = calls.find(call.task)
+            task = called(call)
         if task is None:
             raise TaskResultDoesNotExist(f"{result_id}: it calls what is no task of this program")
-        return results.of_job(calls.used(task, call.using), job, call.args, call.kwargs)
+        return results.of_job(task, job, call.args, call.kwargs)
 
     def check(self, **kwargs: Any) -> Iterable[CheckMessage]:
         """Django's system check of this entry of TASKS. It connects to nothing."""
@@ -171,6 +171,18 @@ class JobQueueBackend(BaseTaskBackend):
 def configured() -> list[JobQueueBackend]:
     """The backends of TASKS that are JobQueue's."""
     return [each for each in task_backends.all() if isinstance(each, JobQueueBackend)]
+
+
+def called(call: calls.Call) -> Task | None:
+    """The task of a payload, with what its `using` changes. None: there is none, or its backend is not JobQueue's."""
+    task = calls.find(call.task)
+    if task is None:
+        return None
+    ours = {each.alias for each in configured()}
+    # A name out of a payload is compared alone: to ask for a backend by it is to ask an object for what it has.
+    changes = call.using if call.using.get("backend") in ours else calls.without_backend(call.using)
+    task = calls.used(task, changes)
+    return task if task.backend in ours else None
 
 
 def _priority(given: int) -> int:

@@ -125,6 +125,11 @@ def used(task: Task, changes: Using) -> Task:
         return task
 
 
+def without_backend(changes: Using) -> Using:
+    """The changes, of which none is the backend."""
+    return cast(Using, {name: value for name, value in changes.items() if name != "backend"})
+
+
 def _said(task: Task) -> Iterator[tuple[str, Any]]:
     for name in Using.__annotations__:
         value = getattr(task, name)

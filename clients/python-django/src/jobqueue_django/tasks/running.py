@@ -12,6 +12,7 @@ from jobqueue.typed.kind import PayloadUnreadable
 
 from . import calls, results
 from .api import TaskContext, TaskResult, TaskResultStatus, normalize_json, signals
+from .backend import called
 
 
 def run(call: calls.Call, ctx: JobContext) -> Any:
@@ -20,12 +21,13 @@ def run(call: calls.Call, ctx: JobContext) -> Any:
     What it raises ends the attempt as a failure, with the path of its class and its traceback as the error's text.
     Retry, Discard, Snooze and Cancelled mean what they mean in every handler.
     """
-    task = calls.find(call.task)
+    task = called(call)
     if task is None:
         # Never the path itself: it is part of a payload.
-        words = "payload.task: must be the path of a task in a module that this worker has imported"
+        words = (
+            "payload.task: must be the path of a task of JobQueue's in a module that this worker has imported"
+        )
         raise Discard(words) from PayloadUnreadable(words)
-    task = calls.used(task, call.using)
     id = ctx.job.labels.get(results.LABEL, ctx.job.id)
     result = results.running(task, id, call.args, call.kwargs, ctx.job.attempt, ctx.job.created_at)
     sender = type(task.get_backend())
