@@ -325,8 +325,13 @@ def test_a_lazy_object_is_not_made_to_look_for_a_task(tasks: Any, monkeypatch: p
 
     from jobqueue_django.tasks import calls
 
-    made: list[str] = []
-    monkeypatch.setattr(tasks, "lazy", SimpleLazyObject(lambda: made.append("it") or 7), raising=False)
+    made: list[int] = []
+
+    def make() -> int:
+        made.append(7)
+        return 7
+
+    monkeypatch.setattr(tasks, "lazy", SimpleLazyObject(make), raising=False)
     for path in ("shop_site.shop.more_tasks.lazy", "shop_site.shop.more_tasks.lazy.task"):
         assert calls.find(path) is None
     assert "shop_site.shop.more_tasks.add" in calls.found()
@@ -377,6 +382,30 @@ def test_a_call_waits_for_the_commit_where_the_settings_say_so(
     # Where no transaction is open there is a job at once.
     assert jobqueue_sync_scope.client.get(tasks.add.enqueue(1).id).kind == "django.task"
     assert len(jobqueue_sync_scope.enqueued()) == 1
+
+
+def test_a_label_of_another_producer_is_no_id_of_a_result(
+    tasks: Any, work: Any, options: Any, jobqueue_sync_scope: SyncTestScope
+) -> None:
+    from django.db import transaction
+
+    from jobqueue_django.tasks.api import TaskResultDoesNotExist
+
+    def labelled(id: str) -> str:
+        payload = {"task": "shop_site.shop.more_tasks.who"}
+        return jobqueue_sync_scope.client.enqueue("django.task", payload, labels={"django-task": id}).id
+
+    odd = labelled("7")
+    work()
+    result = tasks.who.get_result(odd)
+    assert (result.id, result.return_value[1]) == (odd, odd)
+    options(ENQUEUE_ON_COMMIT=True)
+    with transaction.atomic():
+        own = tasks.who.enqueue()
+    assert tasks.who.get_result(own.id).id == own.id
+    labelled(own.id)
+    with pytest.raises(TaskResultDoesNotExist, match="several jobs"):
+        tasks.who.get_result(own.id)
 
 
 def test_without_that_a_call_is_enqueued_at_once(tasks: Any, jobqueue_sync_scope: SyncTestScope) -> None:

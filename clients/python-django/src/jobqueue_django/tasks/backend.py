@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -84,7 +85,12 @@ class JobQueueBackend(BaseTaskBackend):
         try:
             if result_id.startswith(results.BEFORE):
                 label = {results.LABEL: result_id}
-                job = next(client().list(kind=calls.django_task.name, labels=label, full=True), None)
+                listed = client().list(kind=calls.django_task.name, labels=label, full=True, page_size=2)
+                found = list(islice(listed, 2))
+                job = found[0] if found else None
+                if len(found) > 1:
+                    # The label of one of them is another producer's.
+                    raise TaskResultDoesNotExist(f"{result_id}: several jobs say that it is theirs")
             else:
                 job = client().get(result_id)
         except (JobNotFound, InvalidRequest):

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from jobqueue import FailedAttempt, Job, Status
+from jobqueue import FailedAttempt, Job, LeasedJob, Status
 from jobqueue.worker.options import default_name
 
 from .api import Task, TaskError, TaskResult, TaskResultStatus
@@ -78,7 +78,7 @@ def of_job(task: Task, job: Job, args: Any, kwargs: Any) -> TaskResult:
         errors.append(TaskError(exception_class_path="jobqueue.outcomes.Cancelled", traceback=job.reason))
     result = _result(
         task,
-        job.labels.get(LABEL, job.id),
+        id_of(job),
         args,
         kwargs,
         _STATUS[job.status],
@@ -97,6 +97,12 @@ def of_job(task: Task, job: Job, args: Any, kwargs: Any) -> TaskResult:
 def moment(when: datetime | None) -> datetime | None:
     """A time as the project has them: naive where USE_TZ is False."""
     return when if when is None or settings.USE_TZ else timezone.make_naive(when)
+
+
+def id_of(job: Job | LeasedJob) -> str:
+    """The id of the result of a job. Any producer may label a job: what can be another job's id is not one of it."""
+    said = job.labels.get(LABEL, "")
+    return said if said.startswith(BEFORE) else job.id
 
 
 def error_of(error: BaseException) -> TaskError:

@@ -28,7 +28,7 @@ def run(call: calls.Call, ctx: JobContext) -> Any:
             "payload.task: must be the path of a task of JobQueue's in a module that this worker has imported"
         )
         raise Discard(words) from PayloadUnreadable(words)
-    id = ctx.job.labels.get(results.LABEL, ctx.job.id)
+    id = results.id_of(ctx.job)
     result = results.running(task, id, call.args, call.kwargs, ctx.job.attempt, ctx.job.created_at)
     sender = type(task.get_backend())
     # What a receiver raises is logged by Django: it must not fail a task, least of all one that has run.
