@@ -123,6 +123,25 @@ def test_a_task_that_is_put_off_waits_for_its_time(tasks: Any, jobqueue_sync_sco
     assert (read.task.run_after, read.task.queue_name) == (LATER, "mail")
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_where_times_are_naive_a_task_is_put_off_too(
+    tasks: Any, work: Any, jobqueue_sync_scope: SyncTestScope, zone: str
+) -> None:
+    from django.test import override_settings
+    from django.utils import timezone
+
+    with override_settings(USE_TZ=False, TIME_ZONE=zone):
+        when = timezone.make_naive(LATER)
+        result = tasks.add.using(run_after=when).enqueue(1)
+        assert job_of(jobqueue_sync_scope, result).run_at == LATER
+        assert tasks.add.get_result(result.id).task.run_after == when
+        jobqueue_sync_scope.make_due(job_of(jobqueue_sync_scope, result))
+        work()
+        result.refresh()
+        assert result.return_value == 1
+        assert result.finished_at.tzinfo is None
+
+
 async def test_coroutines_enqueue_run_and_read(tasks: Any, jobqueue_sync_scope: SyncTestScope) -> None:
     from jobqueue_django.handlers import make_worker
 
@@ -161,6 +180,35 @@ def test_a_task_that_raises_has_failed_with_the_class_and_the_traceback(
     assert [each.error_type for each in job.failed_attempts] == ["OutOfStock"]
     assert result.started_at == job.failed_attempts[0].started_at
     assert result.worker_ids == [job.failed_attempts[0].worker]
+
+
+def test_the_words_of_a_task_are_not_taken_for_the_path_of_an_error(
+    tasks: Any, work: Any, jobqueue_sync_scope: SyncTestScope
+) -> None:
+    words = "shop_site.shop.not_imported.OutOfStock: gone\n\nask again"
+    result, plain = tasks.quote.enqueue(words), tasks.quote.enqueue("gone\n\nask again")
+    work()
+    result.refresh()
+    (error,) = result.errors
+    assert error.exception_class is Exception
+    assert error.traceback == f"OutOfStock: Discard: {words}"
+    assert job_of(jobqueue_sync_scope, plain).last_error == "gone\n\nask again"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["shop_site.shop.not_imported.OutOfStock", "shop_site.shop.more_tasks.add", "os.system", "gone", ""],
+)
+def test_to_read_the_class_of_an_error_imports_nothing(site: Path, path: str) -> None:
+    from jobqueue_django.tasks.results import Failure
+
+    assert (
+        Failure(exception_class_path="json.decoder.JSONDecodeError", traceback="").exception_class
+        is json.JSONDecodeError
+    )
+    with pytest.raises(ImportError, match="no module that is imported has an exception"):
+        _ = Failure(exception_class_path=path, traceback="").exception_class
+    assert "shop_site.shop.not_imported" not in sys.modules
 
 
 def test_of_a_long_traceback_the_end_is_kept(tasks: Any, work: Any) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 from uuid import uuid4
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import transaction
-from django.utils import timezone
 
 from jobqueue import AUTO, InvalidRequest, JobNotFound, NewJob, PayloadUnreadable
 
@@ -159,7 +158,7 @@ class JobQueueBackend(BaseTaskBackend):
             call,
             queue=self.options.get("QUEUE_NAMES", {}).get(task.queue_name, task.queue_name),
             priority=_priority(task.priority),
-            run_at=_aware(task.run_after),
+            run_at=calls.aware(task.run_after),
             max_attempts=self.options.get("MAX_ATTEMPTS", 1),
             timeout=None if seconds is None else timedelta(seconds=seconds),
             labels={results.LABEL: result.id} if result.id else None,
@@ -170,7 +169,7 @@ class JobQueueBackend(BaseTaskBackend):
     def _send(self, job: NewJob, result: TaskResult) -> None:
         stored = client().enqueue(job)
         object.__setattr__(result, "id", result.id or stored.id)
-        object.__setattr__(result, "enqueued_at", results.moment(stored.created_at))
+        object.__setattr__(result, "enqueued_at", calls.moment(stored.created_at))
         signals.task_enqueued.send(type(self), task_result=result)
 
 
@@ -194,10 +193,6 @@ def called(call: calls.Call) -> Task | None:
 def _priority(given: int) -> int:
     """-100..100 as -10..10, away from 0: a task of priority 1 goes before one of 0."""
     return -(-given // 10) if given > 0 else given // 10
-
-
-def _aware(when: datetime | None) -> datetime | None:
-    return timezone.make_aware(when) if when is not None and timezone.is_naive(when) else when
 
 
 def _fits(value: Any, of: type) -> bool:

@@ -11,7 +11,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, TypedDict, cast
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
 from django.utils.connection import ConnectionDoesNotExist
 from django.utils.module_loading import autodiscover_modules
 
@@ -75,11 +77,11 @@ def discover(modules: Iterable[str] = ()) -> None:
                 _imported.add(name)
 
 
-def find(path: str) -> Task | None:
-    """The task of this module and name, among those that are imported. It imports nothing: a path may be anyone's.
+def named(path: str) -> Any:
+    """What has this module and name, among the modules that are imported. It imports nothing: a path may be anyone's.
 
     Returns:
-        The task as its module has it. None: there is nothing, or something else.
+        None: There is nothing.
     """
     if len(path) > LONGEST_PATH:
         # Each of its names would cost a look at all before it, and a payload may have a million.
@@ -88,8 +90,13 @@ def find(path: str) -> Task | None:
     for count in range(len(names) - 1, 0, -1):
         module = sys.modules.get(".".join(names[:count]))
         if module is not None:
-            return _task(_within(module, names[count:]), path)
+            return _within(module, names[count:])
     return None
+
+
+def find(path: str) -> Task | None:
+    """The task that is `named` so, as its module has it. None: there is nothing, or something else."""
+    return _task(named(path), path)
 
 
 def found() -> list[str]:
@@ -120,9 +127,19 @@ def using(task: Task) -> Using:
 def used(task: Task, changes: Using) -> Task:
     """The task with these changes; without those that the settings of this program don't allow."""
     try:
-        return task.using(**changes)
-    except (InvalidTask, ImproperlyConfigured, ConnectionDoesNotExist):
+        return task.using(**{**changes, "run_after": moment(changes.get("run_after"))})
+    except (InvalidTask, ImproperlyConfigured, ConnectionDoesNotExist, OverflowError):
         return task
+
+
+def moment(when: datetime | None) -> datetime | None:
+    """A time as the project has them: naive where USE_TZ is False."""
+    return when if when is None or settings.USE_TZ else timezone.make_naive(when)
+
+
+def aware(when: datetime | None) -> datetime | None:
+    """A time of the project's as one with an offset."""
+    return timezone.make_aware(when) if when is not None and timezone.is_naive(when) else when
 
 
 def without_backend(changes: Using) -> Using:
@@ -134,7 +151,7 @@ def _said(task: Task) -> Iterator[tuple[str, Any]]:
     for name in Using.__annotations__:
         value = getattr(task, name)
         if value is not None:
-            yield name, value
+            yield name, aware(value) if name == "run_after" else value
 
 
 def _within(module: Any, names: list[str]) -> Any:

@@ -6,12 +6,12 @@ import traceback
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.utils import timezone
 
-from jobqueue import FailedAttempt, Job, LeasedJob, Status
+from jobqueue import Discard, FailedAttempt, Job, LeasedJob, Retry, Status
 from jobqueue.worker.options import default_name
 
+from . import calls
 from .api import Task, TaskError, TaskResult, TaskResultStatus
 
 #: By this label a job is found whose result had its id before the job.
@@ -39,6 +39,22 @@ _PATHS = {
 _LOST = "jobqueue.errors.SessionEnded"
 
 
+class Failure(TaskError):
+    """An error that was read: its path is a worker's word, and a message of a task's may have been taken for it."""
+
+    @property
+    def exception_class(self) -> type[BaseException]:
+        """The class, if its module is imported.
+
+        Raises:
+            ImportError: It is not, or has no such exception.
+        """
+        found = calls.named(self.exception_class_path)
+        if issubclass(type(found), type) and issubclass(found, BaseException):
+            return found  # type: ignore[no-any-return]
+        raise ImportError(f"no module that is imported has an exception {self.exception_class_path!r}")
+
+
 def waiting(task: Task, args: Any, kwargs: Any, id: str = "") -> TaskResult:
     """The result of a call that is about to be enqueued."""
     return _result(task, id, args, kwargs, TaskResultStatus.READY)
@@ -53,7 +69,7 @@ def running(task: Task, id: str, args: Any, kwargs: Any, attempt: int, enqueued_
         args,
         kwargs,
         TaskResultStatus.RUNNING,
-        enqueued_at=moment(enqueued_at),
+        enqueued_at=calls.moment(enqueued_at),
         started_at=now if attempt == 1 else None,
         last_attempted_at=now,
         worker_ids=[*[""] * (attempt - 1), default_name()],
@@ -75,28 +91,23 @@ def of_job(task: Task, job: Job, args: Any, kwargs: Any) -> TaskResult:
         known[job.attempts] = job.locked_by
     errors = [_error(each) for each in failed]
     if job.status is Status.CANCELLED:
-        errors.append(TaskError(exception_class_path="jobqueue.outcomes.Cancelled", traceback=job.reason))
+        errors.append(Failure(exception_class_path="jobqueue.outcomes.Cancelled", traceback=job.reason))
     result = _result(
         task,
         id_of(job),
         args,
         kwargs,
         _STATUS[job.status],
-        enqueued_at=moment(job.created_at),
-        started_at=moment(min(begun, default=None)),
-        last_attempted_at=moment(max(begun, default=None)),
-        finished_at=moment(job.finished_at),
+        enqueued_at=calls.moment(job.created_at),
+        started_at=calls.moment(min(begun, default=None)),
+        last_attempted_at=calls.moment(max(begun, default=None)),
+        finished_at=calls.moment(job.finished_at),
         errors=errors,
         worker_ids=[known.get(number, "") for number in range(1, job.attempts + 1)],
     )
     if job.status is Status.SUCCEEDED:
         object.__setattr__(result, "_return_value", job.output)
     return result
-
-
-def moment(when: datetime | None) -> datetime | None:
-    """A time as the project has them: naive where USE_TZ is False."""
-    return when if when is None or settings.USE_TZ else timezone.make_naive(when)
 
 
 def id_of(job: Job | LeasedJob) -> str:
@@ -124,17 +135,34 @@ def text_of(error: BaseException, told: TaskError) -> str:
     return f"{head}\n\n{told.traceback}"
 
 
-def _error(failed: FailedAttempt) -> TaskError:
-    head, gap, trace = failed.error.partition("\n\n")
+def own_words(error: Retry | Discard) -> str:
+    """The text of what a task has raised itself, such that it is never taken for that of `text_of`."""
+    try:
+        text = str(error)
+    except Exception:
+        return ""
+    cause = type(error.__cause__ or error).__qualname__
+    return f"{type(error).__name__}: {text}" if _told(text, cause) else text
+
+
+def _told(text: str, error_type: str) -> TaskError | None:
+    """What `text_of` has made a text of. None: it is another text."""
+    head, gap, trace = text.partition("\n\n")
     path = head.partition(": ")[0]
-    if gap and failed.error_type and path.endswith(f".{failed.error_type}"):
-        return TaskError(exception_class_path=path, traceback=trace)
+    if gap and error_type and path.endswith(f".{error_type}"):
+        return Failure(exception_class_path=path, traceback=trace)
+    return None
+
+
+def _error(failed: FailedAttempt) -> TaskError:
+    if told := _told(failed.error, failed.error_type):
+        return told
     said = f"{failed.error_type}: {failed.error}" if failed.error_type else failed.error
     if failed.reason == "TIMED_OUT":
-        return TaskError(exception_class_path="builtins.TimeoutError", traceback=said)
+        return Failure(exception_class_path="builtins.TimeoutError", traceback=said)
     if failed.reason == "SESSION_LOST":
-        return TaskError(exception_class_path=_LOST, traceback=said)
-    return TaskError(exception_class_path=_PATHS.get(failed.error_type, "builtins.Exception"), traceback=said)
+        return Failure(exception_class_path=_LOST, traceback=said)
+    return Failure(exception_class_path=_PATHS.get(failed.error_type, "builtins.Exception"), traceback=said)
 
 
 def _cut(text: str) -> str:

@@ -46,6 +46,7 @@ def run(call: calls.Call, ctx: JobContext) -> Any:
             _finish(result, TaskResultStatus.FAILED)
             signals.task_finished.send_robust(sender, task_result=result)
         if isinstance(error, Retry | Discard):
+            error.args = (results.own_words(error),)
             raise
         raise Retry(results.text_of(error, told)) from error
     object.__setattr__(result, "_return_value", returned)

@@ -47,6 +47,15 @@ def give_up() -> None:
 
 
 @task
+def quote(words: str) -> None:
+    """Says what another error has said."""
+    try:
+        raise OutOfStock(words)
+    except OutOfStock as error:
+        raise Discard(words) from error
+
+
+@task
 def put_off() -> None:
     raise Snooze(timedelta(hours=1))
 
