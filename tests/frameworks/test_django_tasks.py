@@ -514,6 +514,25 @@ def test_receivers_of_signals_are_told_and_fail_nothing(tasks: Any, work: Any) -
     assert added.return_value == 1
 
 
+def test_receivers_are_told_what_becomes_of_an_output_that_is_too_long(tasks: Any, work: Any) -> None:
+    from jobqueue_django.tasks.api import signals
+
+    told: list[str] = []
+
+    def receive(task_result: Any, **kwargs: Any) -> None:
+        told.append(str(task_result.status))
+
+    signals.task_finished.connect(receive)
+    try:
+        result = tasks.answer.enqueue("long")
+        work()
+    finally:
+        signals.task_finished.disconnect(receive)
+    result.refresh()
+    assert (result.status, told) == ("FAILED", ["FAILED"])
+    assert [each.exception_class for each in result.errors] == [ValueError]
+
+
 @pytest.mark.parametrize("id", ["7", "01a20e70-2222-7f3e-9d52-000000000002", "on-commit-7", ""])
 def test_a_result_that_is_not_there_is_an_error_of_djangos(tasks: Any, id: str) -> None:
     from jobqueue_django.tasks.api import TaskResultDoesNotExist

@@ -9,6 +9,7 @@ from django.utils import timezone
 from jobqueue import Cancelled, Discard, JobContext, JsonText, Retry, Snooze
 from jobqueue.payload import encode
 from jobqueue.typed.kind import PayloadUnreadable
+from jobqueue.worker.ending import check_output
 
 from . import calls, results
 from .api import TaskContext, TaskResult, TaskResultStatus, normalize_json, signals
@@ -37,6 +38,8 @@ def run(call: calls.Call, ctx: JobContext) -> Any:
     try:
         returned = normalize_json(task.call(*first, *call.args, **call.kwargs))
         output = JsonText(encode(returned, "what the task returned"))
+        # Also done by what sends it: too late for the receivers.
+        check_output(output.raw)
     except (Snooze, Cancelled, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -67,7 +67,9 @@ def leave() -> None:
 
 @task
 def answer(what: str) -> Any:
-    return {"bytes": b"text", "tuple": (1, 2), "object": object(), "nan": float("nan")}[what]
+    return {"bytes": b"text", "tuple": (1, 2), "object": object(), "nan": float("nan"), "long": "x" * 2**20}[
+        what
+    ]
 
 
 @task
