@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from jobqueue import Kind, PayloadInvalid, Status, SyncClient
+from jobqueue.jobs import VERSION_HEADER
 from jobqueue.testing import SyncTestScope
 from tools import django6
 
@@ -533,8 +534,11 @@ def test_receivers_are_told_what_becomes_of_an_output_that_is_too_long(tasks: An
     assert [each.exception_class for each in result.errors] == [ValueError]
 
 
-@pytest.mark.parametrize("id", ["7", "01a20e70-2222-7f3e-9d52-000000000002", "on-commit-7", ""])
-def test_a_result_that_is_not_there_is_an_error_of_djangos(tasks: Any, id: str) -> None:
+@pytest.mark.parametrize(
+    "id",
+    ["7", 7, None, "01a20e70-2222-7f3e-9d52-000000000002", "on-commit-7", "on-commit-\ud800", "", "\ud800"],
+)
+def test_a_result_that_is_not_there_is_an_error_of_djangos(tasks: Any, id: Any) -> None:
     from jobqueue_django.tasks.api import TaskResultDoesNotExist
 
     with pytest.raises(TaskResultDoesNotExist):
@@ -561,6 +565,30 @@ def test_a_job_that_calls_no_task_is_no_result(
     jobqueue_sync_scope.client.put_kind(Kind(name="django.task"))
     job = jobqueue_sync_scope.client.enqueue("django.task", payload)
     with pytest.raises(TaskResultDoesNotExist, match=job.id):
+        tasks.add.get_result(job.id)
+
+
+def test_a_backend_has_no_results_of_another(tasks: Any, options: Any) -> None:
+    from django.conf import settings
+
+    from jobqueue_django.tasks.api import TaskResultDoesNotExist, task_backends
+
+    options(other=settings.TASKS["default"])
+    result = tasks.add.using(backend="other").enqueue(1)
+    assert task_backends["other"].get_result(result.id).backend == "other"
+    result.refresh()
+    with pytest.raises(TaskResultDoesNotExist, match="no task of this backend"):
+        tasks.add.get_result(result.id)
+
+
+def test_a_payload_of_a_later_version_is_no_result(tasks: Any, jobqueue_sync_scope: SyncTestScope) -> None:
+    from jobqueue_django.tasks.api import TaskResultDoesNotExist
+
+    payload = {"task": "shop_site.shop.more_tasks.add", "args": [1]}
+    headers = {VERSION_HEADER: "2"}
+    jobqueue_sync_scope.client.put_kind(Kind(name="django.task"))
+    job = jobqueue_sync_scope.client.enqueue("django.task", payload, headers=headers)
+    with pytest.raises(TaskResultDoesNotExist, match="version 2"):
         tasks.add.get_result(job.id)
 
 

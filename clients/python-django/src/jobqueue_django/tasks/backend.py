@@ -12,7 +12,7 @@ from uuid import uuid4
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import transaction
 
-from jobqueue import AUTO, InvalidRequest, JobNotFound, NewJob, PayloadUnreadable
+from jobqueue import AUTO, InvalidRequest, Job, JobNotFound, NewJob, PayloadTooNew, PayloadUnreadable
 
 from .. import conf
 from ..clients import client
@@ -79,34 +79,38 @@ class JobQueueBackend(BaseTaskBackend):
         """Reads what became of a call, from any process.
 
         Raises:
-            TaskResultDoesNotExist: No job has the id, or none that calls a task of this project.
+            TaskResultDoesNotExist: No job has the id, or none that calls a task of this backend.
+            Encoded: The payload or the output is encoded, and this program does not decode it.
         """
         try:
-            if result_id.startswith(results.BEFORE):
-                label = {results.LABEL: result_id}
-                listed = client().list(kind=calls.django_task.name, labels=label, full=True, page_size=2)
-                found = list(islice(listed, 2))
-                job = found[0] if found else None
-                if len(found) > 1:
-                    # The label of one of them is another producer's.
-                    raise TaskResultDoesNotExist(f"{result_id}: several jobs say that it is theirs")
-            else:
-                job = client().get(result_id)
-        except (JobNotFound, InvalidRequest):
+            job = self._found(str(result_id))
+        except (JobNotFound, InvalidRequest, ValueError):
+            # A ValueError: it has no form in UTF-8.
             job = None
         if job is None or job.kind != calls.django_task.name:
             raise TaskResultDoesNotExist(result_id)
         try:
             call = calls.django_task.payload_of(job)
-        except PayloadUnreadable as error:
-            raise TaskResultDoesNotExist(f"{result_id}: {error}") from None
-        task = called(call)
-        if task is None:
-            calls.discover(self.options.get("MODULES", ()))
             task = called(call)
-        if task is None:
-            raise TaskResultDoesNotExist(f"{result_id}: it calls what is no task of this program")
-        return results.of_job(task, job, call.args, call.kwargs)
+            if task is None:
+                calls.discover(self.options.get("MODULES", ()))
+                task = called(call)
+            if task is None or task.backend != self.alias:
+                raise TaskResultDoesNotExist(f"{result_id}: it calls what is no task of this backend")
+            return results.of_job(task, job, call.args, call.kwargs)
+        except (PayloadUnreadable, PayloadTooNew) as error:
+            raise TaskResultDoesNotExist(f"{result_id}: {error}") from None
+
+    def _found(self, id: str) -> Job | None:
+        if not id.startswith(results.BEFORE):
+            return client().get(id)
+        label = {results.LABEL: id}
+        listed = client().list(kind=calls.django_task.name, labels=label, full=True, page_size=2)
+        found = list(islice(listed, 2))
+        if len(found) > 1:
+            # The label of one of them is another producer's.
+            raise TaskResultDoesNotExist(f"{id}: several jobs say that it is theirs")
+        return found[0] if found else None
 
     def check(self, **kwargs: Any) -> Iterable[CheckMessage]:
         """Django's system check of this entry of TASKS. It connects to nothing."""
