@@ -601,6 +601,13 @@ def test_a_payload_of_a_later_version_is_no_result(tasks: Any, jobqueue_sync_sco
         (["default"], {"MAX_ATTEMPTS": "3"}, ["jobqueue.E006"]),
         (["default"], {"MAX_ATTEMPTS": 0}, ["jobqueue.E006"]),
         (["default"], {"TIMEOUT": True}, ["jobqueue.E006"]),
+        (["default"], {"QUEUE_NAMES": {"default": 7}}, ["jobqueue.E006"]),
+        (["default"], {"QUEUE_NAMES": {"default": ["mail"]}}, ["jobqueue.E006"]),
+        (["default"], {"QUEUE_NAMES": {7: "mail", None: "mail"}}, ["jobqueue.E006"]),
+        (["default"], {"QUEUE_NAMES": ["default"]}, ["jobqueue.E006"]),
+        (["default"], {"MODULES": [7]}, ["jobqueue.E006"]),
+        (["default"], {"MODULES": "shop.more"}, ["jobqueue.E006"]),
+        ([7, "default"], {}, ["jobqueue.E008"]),
         (["default"], {"QUEUE_NAMES": {"mail": "default"}}, ["jobqueue.E007"]),
         (["Letters"], {}, ["jobqueue.E008"]),
         (["Letters"], {"QUEUE_NAMES": {"Letters": "default"}}, []),
@@ -617,6 +624,41 @@ def test_what_is_wrong_in_tasks_is_found_by_djangos_check(
     options(queues=queues, **given)
     with override_settings(JOBQUEUE={"QUEUES": ["default"]}):
         assert [each.id for each in checks.run_checks() if str(each.id).startswith("jobqueue")] == expected
+
+
+@pytest.mark.parametrize("given", [None, [], "MAX_ATTEMPTS"])
+def test_options_that_are_no_dict_are_found_by_djangos_check(tasks: Any, given: Any) -> None:
+    from django.conf import settings
+    from django.core import checks
+    from django.test import override_settings
+
+    with override_settings(TASKS={"default": {**settings.TASKS["default"], "OPTIONS": given}}):
+        assert [each.id for each in checks.run_checks()] == ["jobqueue.E006"]
+
+
+def test_queues_that_the_worker_does_not_know_are_remarked_on(options: Any) -> None:
+    from django.core import checks
+    from django.test import override_settings
+
+    options(queues=[])
+    assert [each.id for each in checks.run_checks()] == ["jobqueue.W002"]
+    with override_settings(JOBQUEUE={"QUEUES": ["default", "mail"]}):
+        assert checks.run_checks() == []
+
+
+def test_without_the_app_of_the_backport_the_check_is_made_all_the_same(
+    options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.apps import apps
+    from django.core import checks
+    from django.test import override_settings
+
+    options()
+    # The app has registered its check in this process already.
+    monkeypatch.setattr(checks.registry.registry, "registered_checks", set())
+    others = [each.name for each in apps.get_app_configs() if each.name != "django_tasks"]
+    with override_settings(INSTALLED_APPS=others):
+        assert [each.id for each in checks.run_checks()] == ["jobqueue.E009"]
 
 
 def test_a_backend_whose_app_is_not_installed_is_found_by_the_check(options: Any) -> None:

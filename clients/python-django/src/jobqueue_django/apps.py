@@ -5,11 +5,11 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core import checks
 
-from .conf import check_settings
+from .conf import check_backport, check_settings
 
 
 class JobQueueConfig(AppConfig):
-    """Registers the check of the settings. It connects to nothing."""
+    """Registers the checks of the settings. They connect to nothing."""
 
     name = "jobqueue_django"
     label = "jobqueue"
@@ -18,3 +18,4 @@ class JobQueueConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django once all apps are loaded."""
         checks.register(check_settings)
+        checks.register(check_backport)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.utils.module_loading import import_string
@@ -92,3 +93,15 @@ def check_settings(app_configs: object = None, **kwargs: object) -> list[CheckMe
         except (ImportError, TypeError) as error:
             problems.append(Error(f"JOBQUEUE['MIDDLEWARE']: {error}", id="jobqueue.E004"))
     return problems
+
+
+def check_backport(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
+    """Django's system check of TASKS, where the app is not installed that would run it: the backport's."""
+    backends = task_backends()
+    if not backends:
+        return []
+    from .tasks.api import BACKPORT
+
+    if not BACKPORT or apps.is_installed(BACKPORT):
+        return []
+    return [found for each in backends for found in each.check()]

@@ -118,6 +118,9 @@ class JobQueueBackend(BaseTaskBackend):
         if BACKPORT:
             yield from _needs(BACKPORT, where)
         yield from _needs("jobqueue_django", where)
+        if not isinstance(self.options, Mapping):
+            yield Error(f"{where}: OPTIONS must be of the type dict.", id="jobqueue.E006")
+            return
         wrong = False
         for name, value in self.options.items():
             if name not in OPTIONS:
@@ -125,7 +128,8 @@ class JobQueueBackend(BaseTaskBackend):
                 yield Error(f"{where} has no option {name!r}.", hint=f"It has {known}.", id="jobqueue.E005")
             elif not _fits(value, OPTIONS[name]):
                 wrong = True
-                words = f"{where}: {name} must be of the type {OPTIONS[name].__name__}."
+                inside = ", with texts alone in it" if OPTIONS[name] in (list, dict) else ""
+                words = f"{where}: {name} must be of the type {OPTIONS[name].__name__}{inside}."
                 yield Error(words, id="jobqueue.E006")
         if wrong:
             return
@@ -142,6 +146,12 @@ class JobQueueBackend(BaseTaskBackend):
         said: Any = conf.found()
         # What is wrong in JOBQUEUE is found by its own check.
         served = said.get("QUEUES") if isinstance(said, Mapping) else None
+        if not self.queues and served is None:
+            words = (
+                f"{where}: QUEUES is empty, so a task may have any queue, and the worker does not know them."
+            )
+            hint = "Name them in QUEUES, or in JOBQUEUE['QUEUES']. Or is a worker started with --queue?"
+            yield Warning(words, hint=hint, id="jobqueue.W002")
         for name in self.job_queues():
             if not isinstance(name, str) or not _QUEUE.fullmatch(name):
                 hint = "It has a-z, 0-9, '_', '.' and '-', at most 128 characters. Map it by QUEUE_NAMES."
@@ -153,7 +163,8 @@ class JobQueueBackend(BaseTaskBackend):
     def job_queues(self) -> list[str]:
         """The queues of JobQueue that its calls wait in, as far as QUEUES names them."""
         mapped: Mapping[str, str] = self.options.get("QUEUE_NAMES", {})
-        return sorted({mapped.get(name, name) for name in self.queues} | set(mapped.values()))
+        # By their texts: what QUEUES holds by mistake is for the check to say.
+        return sorted({mapped.get(name, name) for name in self.queues} | set(mapped.values()), key=str)
 
     def _job(self, task: Task, result: TaskResult) -> NewJob:
         call = calls.Call(task.module_path, result.args, result.kwargs, calls.using(task))
@@ -202,7 +213,15 @@ def _priority(given: int) -> int:
 def _fits(value: Any, of: type) -> bool:
     if of is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, (list, tuple) if of is list else of)
+    if of is list:
+        return isinstance(value, list | tuple) and _texts(value)
+    if of is dict:
+        return isinstance(value, dict) and _texts([*value, *value.values()])
+    return isinstance(value, of)
+
+
+def _texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)
 
 
 def _needs(app: str, where: str) -> Iterable[CheckMessage]:
