@@ -164,6 +164,18 @@ async def test_in_strict_order_the_job_goes_first_after_the_pause(mail: Place) -
     assert (await worker.job()).id == behind.id
 
 
+@pytest.mark.parametrize("way", ["resume", "no limits"])
+async def test_in_strict_order_the_job_starts_once_its_pause_is_ended(mail: Place, way: str) -> None:
+    await limit(mail, order=KEY_ORDER_STRICT)
+    worker = await mail.worker(queues=MAIL, slots=20)
+    first = await paused(worker, mail, 86_400)
+    if way == "resume":
+        await update(mail, "ada", "paused")
+    else:
+        await limit(mail)
+    assert (await worker.job()).id == first
+
+
 async def test_limits_that_are_taken_back_end_it(mail: Place) -> None:
     worker = await mail.worker(queues=MAIL, slots=20)
     first = await paused(worker, mail, 3600)

@@ -75,6 +75,13 @@ async def say(key: Key, **changes: Any) -> Any:
     return await store.set(SCOPE, key.lane.queue, "one", changes, revision=None, most=9)
 
 
+async def walk(key: Key) -> list[int]:
+    """A walk through all keys ends the pauses that are over before their time: the keys that call after it."""
+    walked = await key.turnstiles.call_keys(-(2**63), 100)
+    ended, _ = await key.turnstiles.end_pauses(walked.over)
+    return [*walked.calling, *ended]
+
+
 # ---- the whole key waits
 
 
@@ -230,7 +237,30 @@ async def test_a_queue_that_limits_keys_no_longer_lets_in_what_waits(key: Key) -
     await pause(key, await key.lease())
     late = await key.enqueue(2)
     await key.policy(key_max_running=None)
-    assert (await key.turnstiles.call_keys(-(2**63), 100)).calling == [key.stile]
+    assert (await key.turnstiles.call_keys(-(2**63), 100)).over == [key.stile]
+    # Also before the walk has come to it.
+    await key.s.sql.execute("update turnstile set calls_at = now()")
+    await key.promote()
+    assert await ready(key) == set(late)
+
+
+async def test_limits_that_are_taken_back_and_set_again_do_not_bring_the_pause_back(key: Key) -> None:
+    await pause(key, await key.lease())
+    await key.policy(key_max_running=None)
+    await walk(key)
+    await key.policy(key_max_running=3)
+    assert await paused_until(key) is None
+    late = await key.enqueue(2)
+    assert await ready(key) == set(late)
+
+
+async def test_a_pause_that_a_clock_set_back_makes_longer_than_24_hours_ends(key: Key) -> None:
+    lease = await key.lease()
+    await pause(key, lease, timedelta(hours=24))
+    late = await key.enqueue(2)
+    assert await walk(key) == []
+    await pass_time(key, -MINUTE)
+    assert await walk(key) == [key.stile]
     await key.promote()
     assert await ready(key) == set(late)
 
@@ -241,7 +271,7 @@ async def test_a_queue_of_which_another_key_is_limited_keeps_the_pause(key: Key)
     await key.policy(key_max_running=None)
     store = QueueKeyStore(key.s.database)
     await store.set(SCOPE, key.lane.queue, "another", {"max_running": 1}, revision=None, most=9)
-    assert not (await key.turnstiles.call_keys(-(2**63), 100)).calling
+    assert not await walk(key)
     await key.promote()
     assert not await ready(key)
 
@@ -356,6 +386,49 @@ async def test_a_resume_ends_it_though_no_operator_paused_the_key(key: Key) -> N
     assert (await say(key, paused=False)).calling == key.stile
     await key.promote()
     assert await ready(key) == set(late)
+
+
+@pytest.mark.parametrize("after", [0, 60])
+async def test_in_strict_order_a_resume_lets_the_job_start_that_holds_the_token(
+    key: Key, after: float
+) -> None:
+    await key.policy(key_max_running=1, key_order=1)
+    lease = await key.lease()
+    await key.enqueue(1)
+    await pause(key, lease, timedelta(hours=24), after=timedelta(seconds=after))
+    [due] = (await say(key, paused=False)).due
+    assert (due.lane_id, due.priority, due.isolated) == (key.lane.id, 0, False)
+    assert await ready(key) == {lease[0]}
+
+
+async def test_a_resume_leaves_a_wait_that_is_longer_than_the_pause(key: Key) -> None:
+    await key.policy(key_max_running=1, key_order=1)
+    lease = await key.lease()
+    row = await pause(key, lease, after=timedelta(hours=1))
+    assert not (await say(key, paused=False)).due
+    assert await key.s.sql.fetchval("select run_at from live_job") == row["run_at"]
+
+
+async def test_in_strict_order_the_job_starts_where_limits_are_taken_back(key: Key) -> None:
+    await key.policy(key_max_running=1, key_order=1)
+    lease = await key.lease()
+    await pause(key, lease, timedelta(hours=24))
+    await key.policy(key_max_running=None, key_order=None)
+    await walk(key)
+    assert await ready(key) == {lease[0]}
+
+
+async def test_a_resume_of_a_key_at_its_limit_leaves_it_calling(key: Key) -> None:
+    one, other = await key.lease(), await key.lease()
+    await pause(key, one, timedelta(hours=24))
+    [late] = await key.enqueue(1)
+    await say(key, max_running=1, paused=False)
+    await key.promote()
+    assert not await ready(key), "a job of it runs"
+    await key.s.attempts.end_attempt([AttemptEnd(*other, Event.SNOOZE, after=timedelta(hours=1))])
+    assert await calling(key) == [key.stile]
+    await key.promote()
+    assert await ready(key) == {late}
 
 
 async def test_a_pause_and_a_limit_by_an_operator_leave_it(key: Key) -> None:

@@ -98,6 +98,10 @@ async def arguments(connection: Any, name: str) -> list[Any]:
             return [ids, [1] * len(ids), [1] * len(ids), [60_000] * len(ids)]
         case "hold_line":
             return [_keys(), 1000]
+        case "end_pauses":
+            paused = "update turnstile set paused_until = now() + interval '1 hour' where id = any($1)"
+            await connection.execute(paused, _keys())
+            return [_keys()]
         case "get_queue_key":
             return [1, "limited", "key 1", 20]
         case "cancel_rest":
@@ -122,6 +126,7 @@ LOOKS_AT = {
     "enqueue_limited": (CALLED, 0),
     "pause_keys": (0, CALLED),
     "hold_line": (CALLED, CALLED),
+    "end_pauses": (CALLED, CALLED),
     "get_queue_key": (1, 1000),
     "cancel_rest": (CALLED, CALLED),
     "unblock_deleted": (CALLED, 0),

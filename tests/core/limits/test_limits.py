@@ -136,7 +136,9 @@ async def test_a_change_of_a_limit_is_followed_once_in_steps(s: Stored) -> None:
     stiles = await at_limit(s, 2, keys=5)
     calls, told = KeyCalls(), Told()
     levels: Any = told
-    keeper = Keeper(TurnstileStore(s.database), s.catalog, calls, levels, Metrics(), Tuning(keys_called=2))
+    keeper = Keeper(
+        TurnstileStore(s.database), s.catalog, calls, levels, levels, Metrics(), Tuning(keys_called=2)
+    )
     await keeper.follow()
     assert calls.take(100) == []
     await s.sql.execute("update queue set key_max_running = 2, revision = revision + 1")
@@ -151,7 +153,9 @@ async def test_the_audit_mends_and_counts_what_drifted_and_goes_round(s: Stored)
     await at_limit(s, 2, keys=5)
     metrics, levels = Metrics(), Told()
     some: Any = levels
-    keeper = Keeper(TurnstileStore(s.database), s.catalog, KeyCalls(), some, metrics, Tuning(keys_audited=2))
+    keeper = Keeper(
+        TurnstileStore(s.database), s.catalog, KeyCalls(), some, some, metrics, Tuning(keys_audited=2)
+    )
     await s.sql.execute("update turnstile set taken = 7")
     for _ in range(4):
         await keeper.audit()

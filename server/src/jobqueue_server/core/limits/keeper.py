@@ -7,9 +7,10 @@ import logging
 
 from ...errors import JobQueueError
 from ...metrics import Metrics
-from ...store.limits.turnstiles import TurnstileStore
+from ...store.limits.turnstiles import TurnstileStore, Walked
 from ..catalog.catalog import Catalog
 from ..catalog.queues import KEY_POLICY_LEVEL
+from ..claim.lines import Lines
 from ..events.key_calls import KeyCalls
 from ..tuning import Tuning
 from ..upkeep.levels import Levels
@@ -31,6 +32,7 @@ class Keeper:
         store: TurnstileStore,
         catalog: Catalog,
         key_calls: KeyCalls,
+        lines: Lines,
         levels: Levels,
         metrics: Metrics,
         tuning: Tuning,
@@ -38,6 +40,7 @@ class Keeper:
         self._store = store
         self._catalog = catalog
         self._key_calls = key_calls
+        self._lines = lines
         self._levels = levels
         self._metrics = metrics
         self._tuning = tuning
@@ -74,10 +77,19 @@ class Keeper:
             return
         after: int | None = BEGINNING
         while after is not None:
-            walked = await self._store.call_keys(after, self._tuning.keys_called)
-            self._key_calls.may_let_in(walked.calling)
-            after = walked.last
+            after = (await self._call(after, self._tuning.keys_called)).last
         self._walked = revisions
+
+    async def _call(self, after: int, most: int) -> Walked:
+        """A step of a walk: who may let one in calls, and pauses of keys that are over before their time end."""
+        walked = await self._store.call_keys(after, most)
+        self._key_calls.may_let_in(walked.calling)
+        if walked.over:
+            calling, due = await self._store.end_pauses(walked.over)
+            self._key_calls.may_let_in(calling)
+            for each in due:
+                self._lines.moved(each.lane_id, each.priority, each.run_at, isolated=each.isolated)
+        return walked
 
     async def audit(self) -> None:
         """A step of the audit: some turnstiles are compared, those of keys without jobs forgotten.
@@ -88,8 +100,7 @@ class Keeper:
             DatabaseAway: The next step begins at the same place.
         """
         after = self._after
-        called = await self._store.call_keys(after, self._tuning.keys_audited)
-        self._key_calls.may_let_in(called.calling)
+        await self._call(after, self._tuning.keys_audited)
         walked = await self._store.audit_keys(
             after, self._tuning.keys_audited, self._tuning.keys_rows_counted
         )

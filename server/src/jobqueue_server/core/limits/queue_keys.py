@@ -18,6 +18,7 @@ from ..access.checks import not_allowed
 from ..catalog import queues
 from ..catalog.catalog import Catalog
 from ..catalog.etags import etag_of, revision_of
+from ..claim.lines import Lines
 from ..events.key_calls import KeyCalls
 from ..pages import page_position, page_size, page_token
 from ..upkeep.levels import LIMITS_LEVEL, Levels
@@ -51,12 +52,14 @@ class QueueKeyService:
         catalog_store: CatalogStore,
         catalog: Catalog,
         key_calls: KeyCalls,
+        lines: Lines,
         levels: Levels,
     ) -> None:
         self._store = store
         self._catalog_store = catalog_store
         self._catalog = catalog
         self._key_calls = key_calls
+        self._lines = lines
         self._levels = levels
         self.most_said_of = MOST_SAID_OF
         self.most_looked = MOST_LOOKED
@@ -145,6 +148,8 @@ class QueueKeyService:
             raise QueueNotFound.of(queue, field)
         if done.calling is not None:
             self._key_calls.may_let_in([done.calling])
+        for each in done.due:
+            self._lines.moved(each.lane_id, each.priority, each.run_at, isolated=each.isolated)
         others = done.first and await self._catalog_store.other_servers()
         known = asyncio.get_running_loop().time() + queues.KNOWN_WITHIN.total_seconds()
         await self._catalog.refresh()

@@ -43,9 +43,9 @@ class LimitsRoom:
             tuning,
         )
         self.queue_keys = QueueKeyService(
-            stores.queue_keys, stores.catalog, catalog.catalog, key_calls, levels
+            stores.queue_keys, stores.catalog, catalog.catalog, key_calls, claim.lines, levels
         )
-        self.keeper = Keeper(store, catalog.catalog, key_calls, levels, metrics, tuning)
+        self.keeper = Keeper(store, catalog.catalog, key_calls, claim.lines, levels, metrics, tuning)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

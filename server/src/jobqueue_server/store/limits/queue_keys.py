@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from ...model import KeyHolder, QueueKey
 from ...scope import Scope
 from ..access.audit import audited
 from ..database import Database, Record
+from .turnstiles import Due, end_pauses, turnstile_of
 
 
 class KeyRevisionDiffers(Exception):
@@ -31,10 +32,12 @@ class KeySet:
     Attributes:
         calling: The turnstile of the key, if it may let one in now; else None.
         first: Whether the queue limited none of its jobs before.
+        due: Jobs in line that were put off as long as a worker had paused the key, which has ended: where each waits.
     """
 
     calling: int | None
     first: bool
+    due: Sequence[Due] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +128,17 @@ class QueueKeyStore:
                 raise KeyRevisionDiffers(row["revision"] or 1)
             before = row["max_running"], row["paused"]
             after = changes.get("max_running", before[0]), changes.get("paused", before[1])
-            resumes = changes.get("paused") is False
-            calling = None
-            if after != before or (resumes and row["paused_until"] is not None):
-                if row["revision"] is None and row["said_of"] >= most and after != before:
+            calling: int | None = None
+            due: Sequence[Due] = ()
+            if changes.get("paused") is False and row["paused_until"] is not None:
+                stile = turnstile_of(locked["id"], key)
+                calls, due = await end_pauses(transaction, [stile])
+                calling = stile if calls else None
+            if after != before:
+                if row["revision"] is None and row["said_of"] >= most:
                     raise KeysFull
                 told = await transaction.fetchrow(
-                    "set_queue_key", locked["id"], key, *after, scope.principal or None, resumes
+                    "set_queue_key", locked["id"], key, *after, scope.principal or None
                 )
                 assert told is not None
                 calling = told["id"] if told["calls"] else None
@@ -142,7 +149,7 @@ class QueueKeyStore:
                 details={"key": key, "max_running": after[0], "paused": after[1] or None},
             )
             limited = locked["key_max_running"] is not None or locked["key_rate_count"] is not None
-            return KeySet(calling, first=not limited and not row["said_of"])
+            return KeySet(calling, first=not limited and not row["said_of"], due=due)
 
 
 def _key(queue: str, row: Record, holders: tuple[KeyHolder, ...] = ()) -> QueueKey:

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import NamedTuple
 from uuid import UUID
 
-from ..database import Database, Record
+from ..database import Database, Record, Session
 
 #: (id, lane, priority, run_at, attempt, session, failures, when): the columns of a claim's rows.
 Leased = tuple[UUID, int, int, datetime, int, int, int, datetime]
@@ -96,6 +96,7 @@ class Walked:
         calling: The keys that may let one in now.
         gone: How many keys had no jobs and are forgotten.
         drifted: Turnstiles that do not count what is there, each with its queue.
+        over: The keys whose pause by a worker is to end now, before its time.
     """
 
     looked: int
@@ -103,6 +104,16 @@ class Walked:
     calling: Sequence[int] = ()
     gone: int = 0
     drifted: Sequence[tuple[int, int]] = ()
+    over: Sequence[int] = ()
+
+
+class Due(NamedTuple):
+    """Where a job waits in line that was put off until its key is paused no longer, and is due now."""
+
+    lane_id: int
+    priority: int
+    run_at: datetime
+    isolated: bool
 
 
 class Calling(NamedTuple):
@@ -179,7 +190,12 @@ class TurnstileStore:
         """Lets keys call that may let one in and do not, as after a change of their queue's limit."""
         row = await self._database.fetchrow("call_keys", after, most, hot=True)
         assert row is not None
-        return Walked(row["looked"], row["last"], calling=row["calling"] or ())
+        return Walked(row["looked"], row["last"], calling=row["calling"] or (), over=row["over"] or ())
+
+    async def end_pauses(self, stiles: Sequence[int]) -> tuple[Sequence[int], Sequence[Due]]:
+        """Ends the pauses of these keys by workers: the keys that may let one in now, and the jobs that are due now."""
+        async with self._database.transaction(hot=True) as session:
+            return await end_pauses(session, stiles)
 
     async def audit_keys(self, after: int, most: int, most_rows: int) -> Walked:
         """Compares turnstiles with the live rows that they count, and forgets those of keys without jobs."""
@@ -193,8 +209,17 @@ class TurnstileStore:
     async def recount(self, stile: int) -> None:
         """Counts the live rows of a turnstile anew, under its lock."""
         async with self._database.transaction(hot=True) as session:
-            await session.fetchrow("lock_turnstile", stile)
+            await session.fetchrow("lock_turnstiles", [stile])
             await session.fetch("recount_turnstile", stile)
+
+
+async def end_pauses(session: Session, stiles: Sequence[int]) -> tuple[Sequence[int], Sequence[Due]]:
+    """As `TurnstileStore.end_pauses`, within a transaction that holds no lock of a turnstile yet."""
+    await session.fetch("lock_turnstiles", stiles)
+    row = await session.fetchrow("end_pauses", stiles)
+    assert row is not None
+    columns = (row[name] or () for name in ("lanes", "priorities", "run_at", "isolated"))
+    return row["calling"] or (), [Due(*each) for each in zip(*columns, strict=True)]
 
 
 def _leased(row: Record) -> Sequence[Leased]:

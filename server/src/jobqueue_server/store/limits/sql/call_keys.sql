@@ -1,6 +1,7 @@
 -- call: keys that may let one in and do not call -> calling; such as after their queue's limit was raised
 -- $1 after which turnstile int8, excluded  $2 how many to look at int4
--- One that a worker has paused calls at its time, unless its queue limits keys no longer: then the pause is over.
+-- One that a worker has paused calls at its time. `over` are those whose pause is to end now: their queue limits keys no longer,
+-- or the clock was set back, since no pause is longer than 24 hours.
 -- One that is blocked goes on where its queue blocks keys no longer. A call in vain costs one promote. One that is far ahead is from before the clock was set back, or before the rate was raised.
 with looked as materialized (
     select
@@ -20,13 +21,15 @@ with looked as materialized (
                     interval '0'
                 )
             )
-            and not coalesce(
-                t.paused_until > now() and (
-                    q.key_max_running is not null or q.key_rate_count is not null or q.key_fair
+            and not coalesce(t.paused_until > now(), false) as calls,
+        case
+            when t.paused_until > now() then
+                t.paused_until > now() + interval '24 hours 5 seconds'
+                or not (
+                    q.key_max_running is not null or q.key_rate_count is not null or coalesce(q.key_fair, false)
                     or exists (select from queue_key k where k.queue_id = q.id)
-                ),
-                false
-            ) as calls
+                )
+        end as over
     from turnstile t
     join queue q on q.id = t.queue_id
     where t.id > $1::int8
@@ -47,4 +50,5 @@ let_go as (
 select
     (select count(*)::int4 from looked) as looked,
     (select max(id) from looked) as last,
-    (select array_agg(id) from (select id from called union all select id from let_go) c) as calling
+    (select array_agg(id) from (select id from called union all select id from let_go) c) as calling,
+    (select array_agg(id order by id) from looked where over) as over

@@ -1,6 +1,6 @@
 -- queue: what is said of one of its keys -> calling, if one may be let in now
 -- $1 int4: queue, locked by this transaction; $2 text: the key; $3 int4: how many of its jobs run at once, null: as the queue
--- says; $4 bool: whether it is paused; $5 text: by whom; $6 bool: a pause by a worker ends too
+-- says; $4 bool: whether it is paused; $5 text: by whom
 -- Where nothing is said any more the row goes. The turnstile tells those that let jobs in, under its lock.
 with said as (
     insert into queue_key as k (id, queue_id, name, max_running, paused_at, paused_by)
@@ -20,7 +20,6 @@ insert into turnstile as t (id, queue_id, taken, waiting, granted, own_limit)
 select stile_of($1::int4, $2::text), $1::int4, 0, 0, 0, case when $4::bool then 0 else $3::int4 end
 on conflict (id) do update set
     own_limit = excluded.own_limit,
-    paused_until = case when not $6::bool then t.paused_until end,
     calls_at = case
         when t.waiting > 0
             and t.taken < coalesce(
