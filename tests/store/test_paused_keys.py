@@ -12,7 +12,7 @@ import pytest
 from jobqueue_server.lifecycle import Event, Hold
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.limits.queue_keys import QueueKeyStore
-from jobqueue_server.store.limits.turnstiles import TurnstileStore
+from jobqueue_server.store.limits.turnstiles import TurnstileStore, turnstile_of
 
 from .crowd import Crowd
 from .factories import new_row, until_waiting_for_a_lock
@@ -194,6 +194,27 @@ async def test_a_last_failure_pauses_the_key_too(key: Key) -> None:
     row = await pause(key, lease, permanent=True)
     assert row["run_at"] is None
     assert await lasts(key) > timedelta()
+
+
+async def test_all_keys_of_a_statement_share_how_many_leave_their_lines(key: Key) -> None:
+    lease = await key.lease()
+    await key.enqueue(2)
+    other = new_row(key.s, key.lane, payloads=[b"{}"] * 2, key="another")
+    other.of_keys(["another"] * 2, [turnstile_of(key.lane.queue_id, "another")] * 2)
+    await key.s.intake.enqueue_limited([other])
+    leased = (other.ids[0], *await key.s.claim(other.ids[0], key.session))
+    ends = [AttemptEnd(*each, Event.FAIL, after=timedelta()) for each in (lease, leased)]
+    await key.s.attempts.end_and_pause([(end, MINUTE) for end in ends], 2)
+    assert len(await ready(key)) == 1, "three stood in line"
+
+
+async def test_the_turnstile_that_has_the_token_is_locked_in_its_order_also_without_limits(key: Key) -> None:
+    job_id, attempt, session_id = await key.lease()
+    await key.policy(key_max_running=None)
+    async with key.s.database.transaction() as transaction:
+        assert not await transaction.fetch("pause_keys", [job_id], [attempt], [session_id], [1000])
+        assert not await key.s.sql.fetch("select from turnstile for update skip locked")
+    assert await paused_until(key) is None
 
 
 # ---- whom it does not concern

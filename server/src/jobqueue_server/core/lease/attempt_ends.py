@@ -60,7 +60,7 @@ class AttemptEnds:
 
         Args:
             pauses: Each end with the pause.
-            most: How many jobs of a key are taken out of their line at most.
+            most: How many jobs of these keys are taken out of their lines at most.
 
         Raises:
             DatabaseAway, DatabaseFull: Nothing is known of what happened.

@@ -177,7 +177,7 @@ class AttemptStore:
 
         Args:
             pauses: Each end with how long its key is paused.
-            most: How many jobs of a key that stand in line wait for it again, at most.
+            most: How many jobs of these keys that stand in line wait for them again, at most; the others start.
         """
         ordered = sorted(pauses, key=lambda pause: pause[0].id)
         async with self._database.transaction(hot=True) as session:

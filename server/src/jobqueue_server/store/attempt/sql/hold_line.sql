@@ -1,5 +1,5 @@
 -- pause: in line -> held back by its key, of keys that this transaction has paused
--- $1 turnstiles int8[], which this transaction has locked  $2 how many jobs of a key at most int4
+-- $1 turnstiles int8[], which this transaction has locked  $2 how many jobs at most int4, of all of these keys
 -- Who was let in and has not started yet gives the token back, and takes the place before the key that it had: run_at is
 -- what it was at first. Live rows lock with `skip locked` only, since turnstiles are locked: what a claim takes now starts.
 -- In strict order the one that holds the token keeps it: end_attempt.sql has put it off. A rate counts it again.
@@ -15,6 +15,7 @@ with line as materialized (
         for update skip locked
     ) l
     where t.id = any($1::int8[])
+    limit $2::int4
 ),
 moved as (
     update live_job l
