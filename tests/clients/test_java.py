@@ -293,7 +293,9 @@ async def test_an_application_of_spring_boot_enqueues_and_runs_jobs(
         await client.wait(first["job"], timeout=timedelta(seconds=60))
         text = f"order 7 for {email}"
         assert await _ask(f"{url}/receipts/{first['job']}") == (200, {"status": "SUCCEEDED", "text": text})
-        assert (await _ask(f"{url}/receipts/{uuid4()}"))[0] == 404
+        # With another order it is refused. A job that is not there, or is none of the shop's, is not found.
+        assert (await _ask(f"{url}/receipts", {**order, "number": 8}, **{"Idempotency-Key": email}))[0] == 409
+        assert [(await _ask(f"{url}/receipts/{job}"))[0] for job in (uuid4(), restocked.id)] == [404, 404]
 
         # A payload that its schema refuses is the caller's fault, with the path of the field.
         status, problem = await _ask(f"{url}/receipts", {**order, "number": 0})

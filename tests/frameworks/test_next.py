@@ -135,7 +135,9 @@ def test_the_same_idempotency_key_is_the_same_job_and_another_order_is_refused(
     assert web.post("/orders", json={**ORDER, "number": 8}, headers=keyed).status_code == 409
 
 
-def test_a_job_that_is_not_there_is_404(web: Any) -> None:
+def test_a_job_that_is_not_there_or_is_no_order_is_404(web: Any, jobs: SyncClient) -> None:
+    jobs.put_kind(Kind(name="other"))
+    assert web.get(f"/orders/{jobs.enqueue('other').id}").status_code == 404
     assert web.get(f"/orders/{uuid4()}").status_code == 404
     assert web.get("/orders/7").json()["violations"][0]["field"] == "id"
 

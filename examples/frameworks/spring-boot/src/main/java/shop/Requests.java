@@ -18,6 +18,7 @@ import org.springframework.web.bind.annotation.RequestBody;
 import org.springframework.web.bind.annotation.RequestHeader;
 import org.springframework.web.bind.annotation.ResponseStatus;
 import org.springframework.web.bind.annotation.RestController;
+import org.springframework.web.server.ResponseStatusException;
 
 @RestController
 class Requests {
@@ -47,6 +48,9 @@ class Requests {
     @GetMapping("/receipts/{id}")
     Map<String, String> read(@PathVariable String id) {
         var job = client.get(id);
+        if (!job.kind().equals(Receipts.SEND_RECEIPT.name())) { // any job of the namespace has an id
+            throw new ResponseStatusException(HttpStatus.NOT_FOUND);
+        }
         var text = job.status() == Status.SUCCEEDED
                 ? Receipts.SEND_RECEIPT.outputOf(job).text()
                 : "";
@@ -63,7 +67,16 @@ class Requests {
     }
 
     @ExceptionHandler
-    ProblemDetail away(JobQueueException.Unavailable error) {
+    ProblemDetail reused(JobQueueException.IdempotencyKeyReused error) {
+        return ProblemDetail.forStatusAndDetail(HttpStatus.CONFLICT, "this Idempotency-Key came with another order");
+    }
+
+    @ExceptionHandler({
+        JobQueueException.Unavailable.class,
+        JobQueueException.Overloaded.class,
+        JobQueueException.DeadlineExceeded.class
+    })
+    ProblemDetail away() {
         return ProblemDetail.forStatusAndDetail(HttpStatus.SERVICE_UNAVAILABLE, "try again in a moment");
     }
 
