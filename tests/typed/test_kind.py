@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -221,7 +221,7 @@ def test_a_model_of_pydantic_is_read_written_and_described_by_pydantic():
     assert kind.schema()["properties"]["Count"]["minimum"] == 1
 
 
-class Line(msgspec.Struct):
+class Line(msgspec.Struct, forbid_unknown_fields=True):
     sku: str
     count: Annotated[int, msgspec.Meta(ge=1)] = 1
 
@@ -288,6 +288,48 @@ def test_a_struct_that_was_made_wrongly_is_not_enqueued():
         kind.new(Parcel([object()]))  # type: ignore[list-item]
     with pytest.raises(TypeError, match="Odd, a Struct, has no form in JSON"):
         define_kind("mail", msgspec.defstruct("Odd", [("it", threading.Thread)]))
+
+
+def test_a_strict_kind_wants_structs_that_are_strict_themselves():
+    with pytest.raises(TypeError, match=r"Boxed, a Struct: Boxed.* give it forbid_unknown_fields=True"):
+        define_kind("mail", Boxed[int], strict=True)
+    outer = msgspec.defstruct("Outer", [("inner", Boxed[int])], forbid_unknown_fields=True)
+    with pytest.raises(TypeError, match=r"Outer, a Struct: Boxed.* takes fields that it doesn't know"):
+        define_kind("mail", list[outer], strict=True)  # type: ignore[valid-type]
+    assert define_kind("mail", Boxed[int]).payload_in(leased(b'{"inside": 1, "more": 2}', "1")) == Boxed(1)
+    with pytest.raises(Discard, match=r"payload\.linesOf\[0\]\.more: must be left out"):
+        define_kind("mail", Parcel, strict=True).payload_in(leased(b'{"linesOf": [{"more": 1}]}', "1"))
+
+
+def test_structs_and_other_types_of_one_name_are_described_each_by_itself():
+    other = msgspec.defstruct("Line", [("text", str)])
+    holder = msgspec.defstruct("Holder", [("line", other)])
+    own = make_dataclass("Line", [("number", bool)])
+    fields: Any = [("a", Line), ("b", holder), ("c", own), ("d", Line), ("e", own), ("f", other)]
+    good: dict[str, dict[str, Any]] = {
+        "a": {"sku": "a", "count": 2}, "b": {"line": {"text": "b"}}, "c": {"number": True},
+        "d": {"sku": "d"}, "e": {"number": False}, "f": {"text": "f"},
+    }  # fmt: skip
+    for order in (fields, fields[::-1]):
+        kind: Any = define_kind("mail", make_dataclass("All", order))
+        schema = kind.schema()
+        said = jsonschema_rs.validator_for(schema)
+        assert said.is_valid(good)
+        assert kind.payload_in(leased(json.dumps(good).encode(), "1"))
+        for name in good:
+            assert not said.is_valid({**good, name: {"else": 1}})
+            for another in good:
+                alike = good[name].keys() == good[another].keys() or {name, another} == {"a", "d"}
+                assert said.is_valid({**good, name: good[another]}) is alike
+        # The same type is described once.
+        assert len(schema["$defs"]) == 5
+
+
+def test_a_type_that_holds_a_struct_of_its_own_name_is_not_taken_for_it():
+    line = make_dataclass("Line", [("inner", Line)])
+    said = jsonschema_rs.validator_for(define_kind("mail", line).schema())
+    assert said.is_valid({"inner": {"sku": "a"}})
+    assert not said.is_valid({"inner": {"inner": {"sku": "a"}}})
 
 
 def test_a_type_of_the_users_own_is_read_and_written_by_their_functions():

@@ -7,6 +7,7 @@ import json
 import re
 import typing
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..payload import JsonText, decode, encode
@@ -23,11 +24,11 @@ class Codec:
         strict: Whether objects refuse fields that they don't know.
 
     Raises:
-        Unsupported: The type has no form in JSON here.
+        Unsupported: The type has no form in JSON here, or is a Struct that is not strict itself.
     """
 
     def __init__(self, of: Any, where: str, *, strict: bool = False) -> None:
-        self._shape = Shapes(_foreign, strict=strict).of(of, where)
+        self._shape = Shapes(partial(_foreign, strict=strict), strict=strict).of(of, where)
         self._strict = strict
 
     def decode(self, text: bytes) -> Any:
@@ -108,10 +109,10 @@ def _open(schema: Any) -> Any:
     }
 
 
-def _foreign(wanted: Any) -> Shape | None:
+def _foreign(wanted: Any, *, strict: bool) -> Shape | None:
     """The shape of a type of pydantic's or msgspec's."""
     if hasattr(struct := typing.get_origin(wanted) or wanted, "__struct_fields__"):
-        return _msgspec(wanted, struct)
+        return _msgspec(wanted, struct, strict=strict)
     annotated = typing.get_origin(wanted) is typing.Annotated
     if not annotated and not (isinstance(wanted, type) and hasattr(wanted, "__pydantic_validator__")):
         return None
@@ -151,7 +152,7 @@ def _checked(path: str, validate: Callable[[], Any]) -> Any:
         raise Mismatch(f"{path}{steps}", _words(first["msg"])) from None
 
 
-def _msgspec(wanted: Any, struct: type) -> Shape:
+def _msgspec(wanted: Any, struct: type, *, strict: bool) -> Shape:
     # It is there: one of its types is.
     import msgspec
 
@@ -159,6 +160,12 @@ def _msgspec(wanted: Any, struct: type) -> Shape:
         schema, definitions = msgspec.json.schema_components((wanted,), ref_template="#/$defs/{name}")
     except (TypeError, NameError) as error:
         raise Unsupported(f"{struct.__name__}, a Struct, has no form in JSON: {error}") from None
+    for name, each in definitions.items():
+        if strict and "properties" in each and each.get("additionalProperties") is not False:
+            raise Unsupported(
+                f"strict=True with {struct.__name__}, a Struct: {name} takes fields that it doesn't know; give it "
+                "forbid_unknown_fields=True"
+            )
 
     def decoded(value: Any, path: str) -> Any:
         try:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import itertools
 import math
 import re
 import types
@@ -85,11 +86,25 @@ class Names:
         if key not in self._names:
             free = name
             number = 2
-            while free in self._names.values():
+            while free in self._names.values() or free in self.definitions:
                 free, number = f"{name}{number}", number + 1
             self._names[key] = free
             self.definitions[free] = made()
         return {"$ref": f"#/$defs/{self._names[key]}"}
+
+    def add(self, schema: Schema) -> Schema:
+        """The schema of a library, whose definitions go to these: under other names where one is another type's."""
+        inner = schema.pop("$defs", {})
+        for number in itertools.count(1):
+            names = {name: name if number == 1 else f"{name}{number}" for name in inner}
+            added = {names[name]: _pointing(each, names) for name, each in inner.items()}
+            taken = self._names.values()
+            if not any(
+                name in taken or self.definitions.get(name, each) != each for name, each in added.items()
+            ):
+                break
+        self.definitions.update(added)
+        return _pointing(schema, names)  # type: ignore[no-any-return]
 
 
 class _Anything(Shape):
@@ -436,9 +451,19 @@ class Foreign(Shape):
 
     def schema(self, names: Names) -> Schema:
         """As `Shape.schema`."""
-        said = self._describe()
-        names.definitions.update(said.pop("$defs", {}))
-        return said
+        return names.add(self._describe())
+
+
+def _pointing(schema: Any, names: Mapping[str, str]) -> Any:
+    """The schema with references to definitions by their new names."""
+    if isinstance(schema, list):
+        return [_pointing(each, names) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    said = {name: _pointing(each, names) for name, each in schema.items()}
+    if isinstance(at := said.get("$ref"), str) and (name := at.removeprefix("#/$defs/")) in names:
+        said["$ref"] = f"#/$defs/{names[name]}"
+    return said
 
 
 def _at(path: str, name: str) -> str:
