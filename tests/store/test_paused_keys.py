@@ -11,12 +11,14 @@ import pytest
 
 from jobqueue_server.lifecycle import Event, Hold
 from jobqueue_server.store.attempt.attempts import AttemptEnd
-from jobqueue_server.store.limits.queue_keys import QueueKeyStore
+from jobqueue_server.store.bulk.requests import Verb
+from jobqueue_server.store.limits.queue_keys import Kept, QueueKeyStore
 from jobqueue_server.store.limits.turnstiles import TurnstileStore, turnstile_of
 
 from .crowd import Crowd
 from .factories import new_row, until_waiting_for_a_lock
 from .stored import SCOPE, Stored, stored
+from .test_bulk import opened, step
 from .test_turnstile import ACTS, SECONDS, Key, deadlocks
 
 MINUTE = timedelta(minutes=1)
@@ -351,6 +353,15 @@ async def test_a_retry_of_the_job_that_blocks_a_strict_key_waits_for_the_end_of_
     assert await key.s.sql.fetchval("select run_at from live_job where state = 1") == await paused_until(key)
 
 
+async def test_a_retry_of_many_tells_that_the_job_waits_for_the_end_of_the_pause(key: Key) -> None:
+    await key.policy(key_max_running=1, key_order=1, key_on_failure=2)
+    lease = await key.lease()
+    await pause(key, lease, permanent=True)
+    [retried] = (await step(key.s, await opened(key.s, Verb.RETRY, ids=[lease[0]]))).retried
+    assert not retried.held
+    assert retried.run_at == await paused_until(key)
+
+
 async def test_an_unblocked_key_stays_paused(key: Key) -> None:
     await key.policy(key_max_running=1, key_order=1, key_on_failure=2)
     lease = await key.lease()
@@ -469,6 +480,14 @@ async def test_a_key_that_an_operator_paused_too_waits_for_both(key: Key) -> Non
     assert not await ready(key)
     await say(key, paused=False)
     assert (await key.promote()).jobs == 1
+
+
+@pytest.mark.parametrize("only", [0, 2])
+async def test_a_list_has_a_key_whose_only_job_has_paused_it(key: Key, only: int) -> None:
+    await pause(key, await key.lease(), after=timedelta(hours=1))
+    store = QueueKeyStore(key.s.database)
+    page, _ = await store.page(SCOPE, key.lane.queue, Kept(only, 100, 100, None, "", 100))
+    assert [(each.key, each.taken, each.waiting) for each, _ in page] == [("one", 0, 0)]
 
 
 # ---- at once

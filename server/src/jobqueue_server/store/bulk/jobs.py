@@ -265,10 +265,16 @@ async def _retry(session: Session, operation: Operation, ids: Sequence[UUID]) ->
         request.reset_checkpoint,
     )
     held = [row["id"] for row in rows if row["held"]]
-    # Jobs that block their keys have their tokens back at once.
-    back = {row["id"] for row in await session.fetch("unblock_retried", held)} if held else frozenset()
+    # Jobs that block their keys have their tokens back at once, and wait for the end of a pause of these keys.
+    freed = await session.fetch("unblock_retried", held) if held else ()
+    back: dict[UUID, datetime] = {row["id"]: row["run_at"] for row in freed}
     return [
-        Retried(row["lane_id"], row["priority"], row["run_at"], row["held"] and row["id"] not in back)
+        Retried(
+            row["lane_id"],
+            row["priority"],
+            back.get(row["id"], row["run_at"]),
+            row["held"] and row["id"] not in back,
+        )
         for row in rows
     ]
 

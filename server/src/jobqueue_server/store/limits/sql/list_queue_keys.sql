@@ -5,6 +5,8 @@
 -- $8 text: only names after this one; null: the page is in the order of the kept, else by name; $9 int4: rows at most
 -- It reads all turnstiles: an index by queue would have to be written with each start of a job that waited.
 -- A turnstile has no name: that of a key of which something is said stands in queue_key, that of others in their live jobs.
+-- A key whose worker has just paused it has jobs that wait for their time alone: it is named if one of these is among the
+-- first 10,000, which are read only where there is such a key.
 -- Without keys there is one row of nulls, for `capped`: whether there may be more than were looked at, or than were kept.
 -- The "C" order is that of the code points, the same on every server whatever its locale, so that a page token holds.
 with found as materialized (
@@ -17,7 +19,7 @@ with found as materialized (
     join queue q on q.id = l.queue_id
     left join queue_key k on k.id = l.id
     where q.namespace_id = $1 and q.name = $2
-        and (l.taken > 0 or l.waiting > 0 or k.id is not null)
+        and (l.taken > 0 or l.waiting > 0 or k.id is not null or l.paused_until > now())
         and case $3::int4
             when 1 then l.taken >= coalesce(k.max_running, q.key_max_running)
             when 2 then k.paused_at is not null or l.paused_until > now()
@@ -31,6 +33,19 @@ kept as materialized (
     where $6::int4 is null or waiting < $6 or (waiting = $6 and id > $7::int8)
     order by waiting desc, id
     limit $5::int4
+),
+ripening as materialized (
+    select distinct on (l.stile) l.stile, l.id
+    from (
+        select l.stile, l.id
+        from live_job l
+        where l.state = 3 and l.hold = 2
+            and (select bool_or(k.name is null and k.taken = 0 and k.waiting = 0) from kept k)
+        order by l.run_at
+        limit 10000
+    ) l
+    where l.stile is not null
+    order by l.stile
 ),
 page as (
     select *
@@ -49,9 +64,11 @@ page as (
                     ) l
                     join job j on j.id = l.id
                     limit 1
-                )
+                ),
+                (select j.key from job j where j.id = r.id)
             ) as name
         from kept t
+        left join ripening r on r.stile = t.id
     ) named
     where name is not null and ($8::text is null or name > $8 collate "C")
     order by case when $8::text is null then waiting end desc, case when $8::text is null then id end, name collate "C"

@@ -22,4 +22,4 @@ update live_job l
 set state = 1, hold = null,
     run_at = greatest(l.run_at, (select b.paused_until from blocked b where b.blocked_by = l.id and b.paused_until > now()))
 where l.id = any(array(select blocked_by from blocked where free))
-returning l.id
+returning l.id, l.run_at
