@@ -17,8 +17,8 @@ export interface WorkerHealth {
   readonly running: number;
   /** How many jobs it takes at most now. */
   readonly slots: number;
-  /** Why there was no stream the last time, or with what the worker ended. Empty: it never was so. */
-  readonly lastError: string;
+  /** Why there was no stream the last time, or with what the worker ended. Empty: it never was so. Only with `details`. */
+  readonly lastError?: string;
 }
 
 /** What the indicator answers: what Terminus takes of one. */
@@ -45,15 +45,21 @@ export class JobQueueHealthIndicator {
     this.#options = options;
   }
 
-  /** @param key The name in the answer. */
-  isHealthy<Key extends string = "jobqueue">(key: Key = "jobqueue" as Key): JobQueueHealth<Key> {
+  /**
+   * @param key The name in the answer.
+   * @param options.details Whether the answer has the last error of each worker, which may name addresses. Default: false.
+   */
+  isHealthy<Key extends string = "jobqueue">(
+    key: Key = "jobqueue" as Key,
+    options: { readonly details?: boolean | undefined } = {},
+  ): JobQueueHealth<Key> {
     const workers: Record<string, WorkerHealth> = {};
     let ready = true;
     for (const [name, worker] of this.#workers.running ? this.#workers.all : []) {
       const status = worker.status();
       ready &&= isReady(status, this.#options.workers?.[name]?.sessionTtlMs ?? DEFAULT_TTL_MS);
       const { state, running, slots, lastError } = status;
-      workers[name] = { state, running, slots, lastError };
+      workers[name] = { state, running, slots, ...(options.details ? { lastError } : {}) };
     }
     return { [key]: { status: ready ? "up" : "down", workers } } as JobQueueHealth<Key>;
   }

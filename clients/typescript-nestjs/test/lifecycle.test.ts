@@ -185,7 +185,7 @@ test("Terminus is told that a worker is up while it serves, and down before and 
   await using scope = await scopeOf("noop");
   const { app, ask } = await web(at(scope));
   await worked(scope, "noop");
-  const serving = { state: "serving", running: 0, slots: 8, lastError: "" };
+  const serving = { state: "serving", running: 0, slots: 8 };
   assert.deepEqual(await ask(), [200, { status: "up", workers: { default: serving } }]);
   const worker = app.get(JobQueueWorkers).get();
   const status = worker.status();
@@ -235,7 +235,10 @@ test("a worker that the server refuses is logged and down, and the app goes on",
   const root = rootOf({ providers: [Noop] }, { server: scope.target, token: "jq_none" });
   const app = await NestFactory.createApplicationContext(root, { logger: quiet });
   assert.match(await logged.happened, /^the worker default has ended: /);
-  const { status, workers } = app.get(JobQueueHealthIndicator).isHealthy().jobqueue;
-  assert.deepEqual([status, workers["default"]?.state], ["down", "refused"]);
+  const indicator = app.get(JobQueueHealthIndicator);
+  const { status, workers } = indicator.isHealthy().jobqueue;
+  assert.deepEqual([status, workers["default"]], ["down", { state: "refused", running: 0, slots: 8 }]);
+  const detailed = indicator.isHealthy("jobqueue", { details: true }).jobqueue.workers["default"];
+  assert.match(detailed?.lastError ?? "", /./);
   await app.close();
 });
