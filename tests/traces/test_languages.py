@@ -39,7 +39,8 @@ def built_in_typescript(_folder: Path) -> list[str]:
 
 
 def built_in_java(_folder: Path) -> list[str]:
-    command = ["mvn", "-B", "-q", "-f", "clients/java/reactor/pom.xml", "process-test-classes"]
+    reactor = ["-f", "clients/java/reactor/pom.xml", "-pl", ":jobqueue-opentelemetry", "-am"]
+    command = ["mvn", "-B", "-q", *reactor, "process-test-classes"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     java = "clients/java/"
