@@ -277,7 +277,7 @@ async def _ask(url: str, body: object = None, **headers: str) -> tuple[int, Any]
 async def test_an_application_of_spring_boot_enqueues_and_runs_jobs(
     processes: list[Process], tmp_path: Path, address: str
 ) -> None:
-    url = await _shop(processes, tmp_path, address)
+    url = await _shop(processes, tmp_path, address, "--management.endpoint.health.show-details=always")
     email = f"{uuid4()}@example.org"
     order = {"number": 7, "email": email}
     async with Client(address) as client:
@@ -304,6 +304,10 @@ async def test_an_application_of_spring_boot_enqueues_and_runs_jobs(
 
         # After the commit a job is enqueued; a rollback enqueues none.
         assert [(await _ask(f"{url}/orders", order))[0] for _ in range(2)] == [202, 409]
+        # An order whose job is refused after the commit is placed, and is not said to be wrong.
+        unfit = {**order, "number": 0}
+        assert await _ask(f"{url}/orders", unfit) == (202, {"receipt": False})
+        assert (await _ask(f"{url}/orders", unfit))[0] == 409
         receipts = [each async for each in client.list(kind="shop-receipt", full=True)]
         assert len([each for each in receipts if each.payload["email"] == email]) == 2
 

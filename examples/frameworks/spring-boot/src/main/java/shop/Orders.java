@@ -16,7 +16,7 @@ class Orders {
         this.afterCommit = afterCommit;
     }
 
-    /** Both or neither: an order that can't be stored gets no receipt. */
+    /** An order that can't be stored gets no receipt. What the enqueue throws comes once the order is stored. */
     @Transactional
     public void place(Receipts.Order order) {
         afterCommit.enqueue(Receipts.SEND_RECEIPT, order);

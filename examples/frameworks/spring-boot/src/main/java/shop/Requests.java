@@ -7,6 +7,8 @@ import dev.jobqueue.FieldViolation;
 import dev.jobqueue.JobQueueException;
 import dev.jobqueue.Status;
 import java.util.Map;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import org.springframework.dao.DuplicateKeyException;
 import org.springframework.http.HttpStatus;
 import org.springframework.http.ProblemDetail;
@@ -22,6 +24,8 @@ import org.springframework.web.server.ResponseStatusException;
 
 @RestController
 class Requests {
+    private static final Logger LOG = LoggerFactory.getLogger(Requests.class);
+
     private final Client client;
     private final Orders orders;
 
@@ -41,8 +45,15 @@ class Requests {
 
     @PostMapping("/orders")
     @ResponseStatus(HttpStatus.ACCEPTED)
-    void place(@RequestBody Receipts.Order order) {
-        orders.place(order);
+    Map<String, Boolean> place(@RequestBody Receipts.Order order) {
+        try {
+            orders.place(order);
+            return Map.of("receipt", true);
+        } catch (JobQueueException error) {
+            // The order is stored. The caller must not be told that it is not.
+            LOG.error("the order {} may have no receipt", order.number(), error);
+            return Map.of("receipt", false);
+        }
     }
 
     @GetMapping("/receipts/{id}")

@@ -12,7 +12,7 @@ import java.util.function.Supplier;
 /**
  * Counts and times a worker's attempts, under the names that all workers have: {@code worker.jobs.started}, {@code
  * worker.jobs.completed} and {@code worker.job.duration}, which Prometheus reads as {@code worker_jobs_started_total}, {@code
- * worker_jobs_completed_total} and {@code worker_job_duration_seconds}.
+ * worker_jobs_completed_total} and {@code worker_job_duration_seconds}. Enqueues are not counted.
  *
  * <pre>{@code
  * var worker = Worker.builder(server).observer(MicrometerObserver.of(registry)).build();

@@ -27,7 +27,13 @@ import org.springframework.transaction.support.TransactionSynchronizationManager
  *
  * <p>Its methods answer nothing: before the commit there is no job and no id. A rollback enqueues nothing, nor does a rollback
  * to a savepoint what was said after it. The jobs of a transaction are enqueued by one call, in the order in which they were
- * said, in the thread that commits: it waits for the answer, up to the deadline of the client.
+ * said, in the thread that commits, and last in the order of synchronizations. That waits for the answer, and holds the
+ * transaction's connection meanwhile: the bean for {@code jobqueue.after-commit-deadline} at most, {@link #of} for the
+ * deadline of its client.
+ *
+ * <p>What other synchronizations say once the transaction has committed is enqueued too: at once, or where no job was said
+ * before, when all is over. An error of that, or where one of them has thrown before, is logged by Spring and thrown to
+ * no caller. Reactive transactions, which belong to no thread, are not seen.
  *
  * <p>A process that dies between the commit and the enqueue loses the jobs, and so does a server that can't be reached: the
  * {@link dev.jobqueue.JobQueueException} goes to the caller of the transaction, which has committed. Where that must not
@@ -35,17 +41,20 @@ import org.springframework.transaction.support.TransactionSynchronizationManager
  */
 public final class AfterCommit {
     private final Enqueuer enqueuer;
+    /** That of jobs of a transaction, which waits less. */
+    private final Enqueuer committed;
     /** Null: payloads are written by the client alone. */
     private final Codec codec;
 
-    AfterCommit(Enqueuer enqueuer, Codec codec) {
+    AfterCommit(Enqueuer enqueuer, Enqueuer committed, Codec codec) {
         this.enqueuer = Objects.requireNonNull(enqueuer, "enqueuer");
+        this.committed = committed;
         this.codec = codec;
     }
 
     /** Of a client that is no bean, or in a test of a recorder; payloads are written by the codec of that client. */
     public static AfterCommit of(Enqueuer enqueuer) {
-        return new AfterCommit(enqueuer, null);
+        return new AfterCommit(enqueuer, enqueuer, null);
     }
 
     /**
@@ -76,10 +85,10 @@ public final class AfterCommit {
         var written = jobs.stream().map(this::written).toList();
         if (!TransactionSynchronizationManager.isSynchronizationActive()
                 || !TransactionSynchronizationManager.isActualTransactionActive()) {
-            send(written);
+            send(enqueuer, written);
             return;
         }
-        pending().jobs.addAll(written);
+        pending().add(written);
     }
 
     private Pending pending() {
@@ -107,7 +116,7 @@ public final class AfterCommit {
         }
     }
 
-    private void send(List<NewJob> jobs) {
+    private static void send(Enqueuer enqueuer, List<NewJob> jobs) {
         if (jobs.size() == 1) {
             enqueuer.enqueue(jobs.get(0));
         } else if (!jobs.isEmpty()) {
@@ -121,9 +130,25 @@ public final class AfterCommit {
         private final List<NewJob> jobs = new ArrayList<>();
         /** How many there were at each savepoint. */
         private final Map<Object, Integer> savepoints = new IdentityHashMap<>();
+        /** Whether its jobs were sent: what comes now is sent at once. */
+        private boolean sent;
 
         Pending(AfterCommit owner) {
             this.owner = owner;
+        }
+
+        void add(List<NewJob> more) {
+            jobs.addAll(more);
+            if (sent) {
+                sendAll();
+            }
+        }
+
+        private void sendAll() {
+            // Each is sent once, also where the server gives no answer.
+            var all = List.copyOf(jobs);
+            jobs.clear();
+            send(owner.committed, all);
         }
 
         @Override
@@ -140,7 +165,16 @@ public final class AfterCommit {
 
         @Override
         public void afterCommit() {
-            owner.send(List.copyOf(jobs));
+            sent = true;
+            sendAll();
+        }
+
+        /** Of what was said first by another one's afterCommit, or where that has thrown. */
+        @Override
+        public void afterCompletion(int status) {
+            if (status == STATUS_COMMITTED) {
+                sendAll();
+            }
         }
     }
 }

@@ -26,7 +26,9 @@ record Connecting(
         ObjectProvider<Tracer> tracer) {
     <B extends Access<B>> void to(B builder) {
         var tls = properties.tls();
-        if (StringUtils.hasText(tls.roots()) || StringUtils.hasText(tls.clientCert())) {
+        if (StringUtils.hasText(tls.roots())
+                || StringUtils.hasText(tls.clientCert())
+                || StringUtils.hasText(tls.clientKey())) {
             builder.tls(credentials(tls));
         }
         if (StringUtils.hasText(properties.token())) {

@@ -10,6 +10,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.apache.commons.logging.Log;
+import org.apache.commons.logging.LogFactory;
 import org.springframework.aop.framework.autoproxy.AutoProxyUtils;
 import org.springframework.aop.scope.ScopedProxyUtils;
 import org.springframework.aop.support.AopUtils;
@@ -26,6 +28,8 @@ import org.springframework.core.annotation.AnnotationUtils;
 final class HandlersOfBeans implements SmartInitializingSingleton {
     /** A handler: the kind's names, the bean, the worker that it names, what people call it, how a worker is given it. */
     private record Found(List<String> kinds, String bean, String worker, String name, Consumer<Worker> add) {}
+
+    private static final Log LOG = LogFactory.getLog(HandlersOfBeans.class);
 
     private final ConfigurableListableBeanFactory beans;
 
@@ -88,12 +92,24 @@ final class HandlersOfBeans implements SmartInitializingSingleton {
                 all.add(typed(name, type));
             }
             if (AnnotationUtils.isCandidateClass(type, JobHandler.class)) {
-                MethodIntrospector.selectMethods(type, (MethodIntrospector.MetadataLookup<JobHandler>)
-                                it -> AnnotatedElementUtils.findMergedAnnotation(it, JobHandler.class))
-                        .forEach((method, said) -> all.add(plain(name, method, said)));
+                methods(name, type).forEach((method, said) -> all.add(plain(name, method, said)));
             }
         }
         return all;
+    }
+
+    private static Map<Method, JobHandler> methods(String bean, Class<?> type) {
+        try {
+            return MethodIntrospector.selectMethods(type, (MethodIntrospector.MetadataLookup<JobHandler>)
+                    it -> AnnotatedElementUtils.findMergedAnnotation(it, JobHandler.class));
+        } catch (IllegalStateException | LinkageError error) {
+            // Such as of a class that a method names and that the application does not have.
+            LOG.warn(
+                    "the bean \"%s\" is not looked at for handlers: its class %s can't be read"
+                            .formatted(bean, type.getName()),
+                    error);
+            return Map.of();
+        }
     }
 
     private Found typed(String bean, Class<?> type) {

@@ -16,14 +16,14 @@ import java.lang.annotation.Target;
  *
  * <p>Its parameters are in any order, each at most once: the payload, of any type that the codec reads; {@link
  * dev.jobqueue.JobContext}; {@link dev.jobqueue.LeasedJob}. What it returns is the job's output; a {@link
- * java.util.concurrent.CompletionStage} is one that ends later. How else an attempt ends is as of {@link
- * dev.jobqueue.Handler}.
+ * java.util.concurrent.CompletionStage} is one that ends later; another future or a publisher is refused. How else an
+ * attempt ends is as of {@link dev.jobqueue.Handler}.
  *
  * <p>With a payload the kind is a {@link dev.jobqueue.JobKind} of version 1, which {@code jobqueue.worker.sync-kinds} tells
  * to the server. A kind with more to it, such as a schema or older versions, is handled by a {@link JobHandlerBean}.
  *
  * <p>The application does not start where the method belongs to no worker, where the kind has another handler in the same
- * worker, or where its bean is no singleton.
+ * worker, where its bean is no singleton, or where the class of the bean does not say what type the payload is.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

@@ -7,12 +7,15 @@ import org.springframework.boot.context.properties.ConfigurationProperties;
 import org.springframework.boot.context.properties.bind.DefaultValue;
 
 /**
- * The settings {@code jobqueue.*}. In the environment they have the names of the command line: {@code JOBQUEUE_SERVER}, {@code
- * JOBQUEUE_TOKEN}, {@code JOBQUEUE_TLS_ROOTS}.
+ * The settings {@code jobqueue.*}. In the environment these are the names of the command line too: {@code JOBQUEUE_SERVER},
+ * {@code JOBQUEUE_TOKEN}, {@code JOBQUEUE_TLS_ROOTS}, {@code JOBQUEUE_TLS_CLIENT_CERT}, {@code JOBQUEUE_TLS_CLIENT_KEY} and
+ * {@code JOBQUEUE_WORKER_NAME}. Two are not: its {@code JOBQUEUE_QUEUES} and {@code WORKER_CONCURRENCY} are {@code
+ * JOBQUEUE_WORKER_QUEUES} and {@code JOBQUEUE_WORKER_CONCURRENCY} here.
  *
  * @param server Address of the server, such as 127.0.0.1:50051 or dns:///jobs.internal:50051.
  * @param token Key that is sent with every call. Without one, none is sent.
  * @param deadline Limit for each call of the client, all tries together.
+ * @param afterCommitDeadline Limit for the call that enqueues the jobs of a transaction, which holds its connection.
  * @param tls How to speak TLS.
  * @param worker The worker of this process.
  */
@@ -21,6 +24,7 @@ public record JobQueueProperties(
         @DefaultValue("127.0.0.1:50051") String server,
         String token,
         @DefaultValue("30s") Duration deadline,
+        @DefaultValue("5s") Duration afterCommitDeadline,
         @DefaultValue Tls tls,
         @DefaultValue Work worker) {
     /**
@@ -35,7 +39,7 @@ public record JobQueueProperties(
     /**
      * The worker.
      *
-     * @param enabled Whether jobs run in this process. If not, there is no worker, and handlers are left alone.
+     * @param enabled Whether jobs run in this process. If not, no worker is made or started.
      * @param autoStartup Whether workers start with the application.
      * @param queues Queues to take jobs from.
      * @param concurrency How many jobs run at once, 1 to 10000.
@@ -54,7 +58,7 @@ public record JobQueueProperties(
             String name,
             @DefaultValue Map<String, String> labels,
             Duration sessionTtl,
-            @DefaultValue("30s") Duration shutdownGrace,
+            @DefaultValue("25s") Duration shutdownGrace,
             @DefaultValue("false") boolean stopWhenLost,
             @DefaultValue("false") boolean syncKinds) {}
 

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import org.apache.commons.logging.Log;
 import org.apache.commons.logging.LogFactory;
+import org.springframework.beans.factory.DisposableBean;
 import org.springframework.beans.factory.config.ConfigurableListableBeanFactory;
 import org.springframework.context.SmartLifecycle;
 
@@ -13,7 +14,7 @@ import org.springframework.context.SmartLifecycle;
  * Starts the workers with the application, and ends them before its beans: after the web server has stopped, since requests
  * may still wait for jobs, and before executors, the client and the data source, which handlers may still need.
  */
-final class WorkersLifecycle implements SmartLifecycle {
+final class WorkersLifecycle implements SmartLifecycle, DisposableBean {
     /** Below those of Spring Boot's web servers, the lower of which is DEFAULT_PHASE - 2048. */
     static final int PHASE = DEFAULT_PHASE - 4096;
 
@@ -30,7 +31,7 @@ final class WorkersLifecycle implements SmartLifecycle {
 
     @Override
     public boolean isAutoStartup() {
-        return properties.enabled() && properties.autoStartup();
+        return properties.autoStartup();
     }
 
     @Override
@@ -40,6 +41,9 @@ final class WorkersLifecycle implements SmartLifecycle {
 
     @Override
     public synchronized void start() {
+        if (!properties.enabled()) {
+            return;
+        }
         var begun = new ArrayList<Serving>();
         beans.getBeansOfType(Worker.class).forEach((name, worker) -> {
             // An application that only enqueues has a worker without handlers, which has nothing to do.
@@ -75,6 +79,12 @@ final class WorkersLifecycle implements SmartLifecycle {
         serving = List.of();
         leaving.forEach(Serving::leave);
         return leaving;
+    }
+
+    /** A context that has started it and then fails destroys it, and does not stop it. */
+    @Override
+    public void destroy() {
+        stop();
     }
 
     @Override

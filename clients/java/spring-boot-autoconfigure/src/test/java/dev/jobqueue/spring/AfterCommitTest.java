@@ -12,15 +12,23 @@ import dev.jobqueue.JobQueueException;
 import dev.jobqueue.Json;
 import dev.jobqueue.NewJob;
 import dev.jobqueue.testing.RecordingClient;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.springframework.boot.test.context.runner.ApplicationContextRunner;
 import org.springframework.jdbc.core.JdbcTemplate;
 import org.springframework.jdbc.datasource.DriverManagerDataSource;
 import org.springframework.jdbc.support.JdbcTransactionManager;
+import org.springframework.transaction.PlatformTransactionManager;
 import org.springframework.transaction.TransactionDefinition;
+import org.springframework.transaction.support.TransactionSynchronization;
+import org.springframework.transaction.support.TransactionSynchronizationManager;
 import org.springframework.transaction.support.TransactionTemplate;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -48,7 +56,7 @@ class AfterCommitTest {
             return client.enqueueMany(jobs);
         }
     };
-    private final AfterCommit afterCommit = new AfterCommit(recorder, new Jackson3Codec(JsonMapper.shared()));
+    private final AfterCommit afterCommit = new AfterCommit(recorder, recorder, new Jackson3Codec(JsonMapper.shared()));
 
     private static Json json(int number) {
         return Json.of(Integer.toString(number));
@@ -137,6 +145,63 @@ class AfterCommitTest {
         assertThat(calls).hasSize(2);
     }
 
+    /** Says jobs as a synchronization of another library does. */
+    private static void onceCommitted(Runnable says) {
+        TransactionSynchronizationManager.registerSynchronization(new TransactionSynchronization() {
+            @Override
+            public void afterCommit() {
+                says.run();
+            }
+        });
+    }
+
+    @Test
+    void whatIsSaidOnceTheTransactionHasCommittedIsEnqueuedToo() {
+        // Before its own turn, after it, and where no job was said before.
+        transaction.executeWithoutResult(status -> {
+            onceCommitted(() -> afterCommit.enqueue("receipt", 2));
+            afterCommit.enqueue("receipt", 1);
+            onceCommitted(() -> {
+                afterCommit.enqueue("receipt", 3);
+                assertThat(calls).hasSize(2);
+            });
+        });
+        transaction.executeWithoutResult(status -> onceCommitted(() -> afterCommit.enqueue("receipt", 4)));
+        assertThat(calls).containsExactly(List.of(json(1), json(2)), List.of(json(3)), List.of(json(4)));
+    }
+
+    @Test
+    void aSynchronizationThatThrowsOnceTheTransactionHasCommittedTakesNoJob() {
+        assertThatThrownBy(() -> transaction.executeWithoutResult(status -> {
+                    onceCommitted(() -> {
+                        throw new IllegalStateException("no mail");
+                    });
+                    afterCommit.enqueue("receipt", 1);
+                }))
+                .hasMessage("no mail");
+        assertThat(calls).containsExactly(List.of(json(1)));
+    }
+
+    @Test
+    void anEnqueueThatFailsIsNotRepeated() {
+        Enqueuer away = new Enqueuer() {
+            @Override
+            public Job enqueue(NewJob job) {
+                calls.add(List.of(job.payload()));
+                throw new IllegalStateException("away");
+            }
+
+            @Override
+            public List<EnqueueResult> enqueueMany(Collection<NewJob> jobs) {
+                throw new AssertionError("there is one");
+            }
+        };
+        assertThatThrownBy(() -> transaction.executeWithoutResult(
+                        status -> AfterCommit.of(away).enqueue("receipt", json(1))))
+                .hasMessage("away");
+        assertThat(calls).containsExactly(List.of(json(1)));
+    }
+
     @Test
     void aPayloadIsAsItWasWhenItWasSaid() {
         transaction.executeWithoutResult(status -> {
@@ -178,8 +243,36 @@ class AfterCommitTest {
     }
 
     @Test
+    @Timeout(60)
+    void itsCallWaitsForADeadlineOfItsOwn() throws IOException {
+        // What connects to it gets no answer.
+        try (var silent = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            managed()
+                    .withPropertyValues(
+                            "jobqueue.server=127.0.0.1:" + silent.getLocalPort(),
+                            "jobqueue.deadline=1h",
+                            "jobqueue.after-commit-deadline=200ms")
+                    .run(context -> assertThatThrownBy(() -> transaction.executeWithoutResult(
+                                    status -> context.getBean(AfterCommit.class).enqueue("receipt", 1)))
+                            .isInstanceOf(JobQueueException.class));
+        }
+    }
+
+    private ApplicationContextRunner managed() {
+        return contexts().withBean(PlatformTransactionManager.class, () -> manager);
+    }
+
+    @Test
+    void itIsNoBeanWithoutTransactionsOfThreadsOrWhereItIsNotSaidWhatEnqueues() {
+        contexts().run(context -> assertThat(context).hasNotFailed().doesNotHaveBean(AfterCommit.class));
+        managed()
+                .withBean(RecordingClient.class, RecordingClient::new)
+                .run(context -> assertThat(context).hasNotFailed().doesNotHaveBean(AfterCommit.class));
+    }
+
+    @Test
     void itIsABeanWhichARecorderOfATestReceives() {
-        contexts()
+        managed()
                 .withBean(RecordingClient.class, RecordingClient::new, definition -> definition.setPrimary(true))
                 .run(context -> {
                     context.getBean(AfterCommit.class).enqueue(HandlersTest.RECEIPT, new HandlersTest.Order1(1, "a"));

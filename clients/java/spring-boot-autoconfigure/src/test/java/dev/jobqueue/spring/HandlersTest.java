@@ -257,6 +257,149 @@ class HandlersTest {
                 "two payloads: a int and a java.lang.String");
     }
 
+    abstract static class ListHandler<T> {
+        @JobHandler(kind = "first")
+        T first(List<T> all) {
+            return all.get(0);
+        }
+    }
+
+    abstract static class OneHandler<T> {
+        @JobHandler(kind = "one")
+        String one(T of) {
+            return of.getClass().getSimpleName();
+        }
+    }
+
+    static final class OrderHandler extends ListHandler<Order1> {}
+
+    /** What it handles is a type with a type of its own. */
+    abstract static class NumberHandler<T> {
+        @JobHandler(kind = "number")
+        int number(T of) {
+            return numberOf(of);
+        }
+
+        abstract int numberOf(T of);
+    }
+
+    static final class OrdersHandler extends NumberHandler<List<Order1>> {
+        @Override
+        int numberOf(List<Order1> of) {
+            return of.get(0).number();
+        }
+    }
+
+    static final class AnOrderHandler extends OneHandler<Order1> {}
+
+    @Test
+    void aHandlerOfASuperclassTakesWhatTheBeanSays(TestScope scope) {
+        contexts(scope)
+                .withBean(OrderHandler.class)
+                .withBean(AnOrderHandler.class)
+                .withBean(OrdersHandler.class)
+                .withPropertyValues("jobqueue.worker.auto-startup=false")
+                .run(context -> {
+                    for (var kind : List.of("first", "one", "number")) {
+                        scope.client().putKind(Kind.of(kind));
+                    }
+                    var client = context.getBean(Client.class);
+                    var first = client.enqueue("first", List.of(new Order1(3, "a")));
+                    var one = client.enqueue("one", new Order1(3, "a"));
+                    var number = client.enqueue("number", List.of(new Order1(4, "b")));
+                    scope.runUntilIdle(context.getBean(Worker.class));
+                    assertThat(scope.client().get(number.id()).output()).contains(Json.of("4"));
+                    assertThat(scope.client().get(first.id()).output())
+                            .contains(Json.of("{\"number\":3,\"email\":\"a\"}"));
+                    assertThat(scope.client().get(one.id()).output()).contains(Json.of("\"Order1\""));
+                });
+    }
+
+    @SuppressWarnings("rawtypes") // what is to be refused
+    static final class RawHandler extends ListHandler {}
+
+    @Test
+    void aHandlerWhosePayloadIsOfNoTypeFailsTheStart() {
+        refused(
+                contexts().withBean(RawHandler.class),
+                "ListHandler.first() takes a java.util.List<T>",
+                "RawHandler does not say what that is");
+    }
+
+    static final class Futures {
+        @JobHandler(kind = "future")
+        java.util.concurrent.Future<String> future() {
+            return CompletableFuture.completedFuture("late");
+        }
+    }
+
+    static final class Flows {
+        @JobHandler(kind = "flow")
+        java.util.concurrent.Flow.Publisher<String> flow() {
+            return null;
+        }
+    }
+
+    abstract static class Mono<T> implements org.reactivestreams.Publisher<T> {}
+
+    static final class Monos {
+        @JobHandler(kind = "mono")
+        Mono<String> mono() {
+            return null;
+        }
+    }
+
+    @Test
+    void aHandlerWhoseEndIsNotSeenFailsTheStart() {
+        refused(
+                contexts().withBean(Futures.class),
+                "Futures.future() returns a java.util.concurrent.Future, which no worker waits for");
+        refused(contexts().withBean(Flows.class), "Flows.flow() returns a java.util.concurrent.Flow$Publisher");
+        refused(
+                contexts().withBean(Monos.class),
+                "Monos.mono() returns a",
+                "HandlersTest$Mono, which no worker waits for");
+    }
+
+    static final class Absent {}
+
+    static final class NamesAnAbsentClass {
+        public void use(Absent absent) {}
+    }
+
+    /** Has a class of its own, and not one that it names. */
+    static final class Lacking extends ClassLoader {
+        Lacking() {
+            super(HandlersTest.class.getClassLoader());
+        }
+
+        @Override
+        protected Class<?> loadClass(String name, boolean resolve) throws ClassNotFoundException {
+            if (name.equals(Absent.class.getName())) {
+                throw new ClassNotFoundException(name);
+            }
+            return super.loadClass(name, resolve);
+        }
+
+        Object make() throws ReflectiveOperationException, java.io.IOException {
+            var name = NamesAnAbsentClass.class.getName();
+            try (var file = getResourceAsStream(name.replace('.', '/') + ".class")) {
+                var bytes = file.readAllBytes();
+                var constructor = defineClass(name, bytes, 0, bytes.length).getDeclaredConstructor();
+                constructor.setAccessible(true);
+                return constructor.newInstance();
+            }
+        }
+    }
+
+    @Test
+    void aBeanWhoseClassCantBeReadFailsNoStart() throws Exception {
+        var made = new Lacking().make();
+        contexts()
+                .withInitializer(context -> context.getBeanFactory().registerSingleton("made", made))
+                .run(context -> assertThat(context).hasNotFailed());
+    }
+
     @Test
     void whatIsNoBeanIsNotFound() {
         // Shop and the others are on the class path.

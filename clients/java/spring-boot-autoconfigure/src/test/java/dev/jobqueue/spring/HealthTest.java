@@ -103,6 +103,8 @@ class HealthTest {
                         .handle("own", (job, context) -> null))
                 .run(context -> {
                     assertThat(context).doesNotHaveBean("jobQueueWorker");
+                    // Starts what starts by itself and what does not.
+                    context.start();
                     assertThat(context.getBean(WorkersLifecycle.class).isRunning())
                             .isFalse();
                     var health = health(context);

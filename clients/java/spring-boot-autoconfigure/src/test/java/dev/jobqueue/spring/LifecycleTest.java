@@ -24,6 +24,7 @@ import org.springframework.beans.factory.DisposableBean;
 import org.springframework.beans.factory.ObjectProvider;
 import org.springframework.boot.LazyInitializationBeanFactoryPostProcessor;
 import org.springframework.boot.test.context.runner.ApplicationContextRunner;
+import org.springframework.context.event.ContextRefreshedEvent;
 import org.springframework.context.support.DefaultLifecycleProcessor;
 
 @ExtendWith(JobQueueExtension.class)
@@ -155,6 +156,37 @@ class LifecycleTest {
                 .run(context -> {
                     assertThat(threads()).anyMatch(it -> !it.isDaemon());
                     context.getBean(WorkersLifecycle.class).stop();
+                    assertThat(threads()).isEmpty();
+                });
+    }
+
+    @Test
+    @Timeout(120)
+    void aStartThatFailsLeavesNoThreadThatKeepsTheProcess(TestScope scope) {
+        var refused = new CountDownLatch(1);
+        contexts(scope)
+                .withPropertyValues("jobqueue.token=jq_wrong")
+                .withBean(Echo.class)
+                .withBean(Observer.class, () -> new Observer() {
+                    @Override
+                    public void sessionChanged(WorkerStatus status) {
+                        if (status.state() == WorkerStatus.State.REFUSED) {
+                            refused.countDown();
+                        }
+                    }
+                })
+                .withInitializer(made -> made.addApplicationListener(event -> {
+                    if (event instanceof ContextRefreshedEvent) {
+                        try {
+                            refused.await();
+                        } catch (InterruptedException error) {
+                            throw new IllegalStateException(error);
+                        }
+                        throw new IllegalStateException("no start today");
+                    }
+                }))
+                .run(context -> {
+                    assertThat(context).getFailure().hasMessage("no start today");
                     assertThat(threads()).isEmpty();
                 });
     }

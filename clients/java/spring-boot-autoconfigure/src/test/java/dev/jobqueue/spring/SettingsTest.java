@@ -24,8 +24,10 @@ class SettingsTest {
                 "JOBQUEUE_SERVER", "jobs.internal:50051",
                 "JOBQUEUE_TOKEN", "jq_secret",
                 "JOBQUEUE_TLS_CLIENT_CERT", "cert.pem",
+                "JOBQUEUE_TLS_CLIENT_KEY", "key.pem",
                 "JOBQUEUE_WORKER_NAME", "first",
-                "JOBQUEUE_WORKER_QUEUES", "mail,reports");
+                "JOBQUEUE_WORKER_QUEUES", "mail,reports",
+                "JOBQUEUE_WORKER_CONCURRENCY", "3");
         contexts()
                 .withInitializer(context -> context.getEnvironment()
                         .getPropertySources()
@@ -37,6 +39,8 @@ class SettingsTest {
                     assertThat(properties.server()).isEqualTo("jobs.internal:50051");
                     assertThat(properties.token()).isEqualTo("jq_secret");
                     assertThat(properties.tls().clientCert()).isEqualTo("cert.pem");
+                    assertThat(properties.tls().clientKey()).isEqualTo("key.pem");
+                    assertThat(properties.worker().concurrency()).isEqualTo(3);
                     assertThat(properties.worker().name()).isEqualTo("first");
                     assertThat(properties.worker().queues()).containsExactly("mail", "reports");
                     assertThat(properties.toString()).doesNotContain("jq_secret");
@@ -52,6 +56,7 @@ class SettingsTest {
                             "127.0.0.1:50051",
                             null,
                             Duration.ofSeconds(30),
+                            Duration.ofSeconds(5),
                             new JobQueueProperties.Tls(null, null, null),
                             new JobQueueProperties.Work(
                                     true,
@@ -61,7 +66,7 @@ class SettingsTest {
                                     null,
                                     Map.of(),
                                     null,
-                                    Duration.ofSeconds(30),
+                                    Duration.ofSeconds(25),
                                     false,
                                     false)));
         });
@@ -69,12 +74,12 @@ class SettingsTest {
 
     @Test
     void certificatesThatAreHalfSaidFailTheStart() {
-        contexts()
-                .withPropertyValues("jobqueue.tls.roots=public", "jobqueue.tls.client-cert=cert.pem")
-                .run(context -> assertThat(context)
-                        .getFailure()
-                        .rootCause()
-                        .hasMessageContaining("jobqueue.tls.client-cert and jobqueue.tls.client-key go together"));
+        for (var half : List.of("jobqueue.tls.client-cert=cert.pem", "jobqueue.tls.client-key=key.pem")) {
+            contexts().withPropertyValues(half).run(context -> assertThat(context)
+                    .getFailure()
+                    .rootCause()
+                    .hasMessageContaining("jobqueue.tls.client-cert and jobqueue.tls.client-key go together"));
+        }
         contexts()
                 .withPropertyValues("jobqueue.tls.client-cert=cert.pem", "jobqueue.tls.client-key=key.pem")
                 .run(context -> assertThat(context)
@@ -109,7 +114,7 @@ class SettingsTest {
                         .endsWith(".");
             }
             assertThat(names).contains("jobqueue.server", "jobqueue.tls.client-cert", "jobqueue.worker.sync-kinds");
-            assertThat(names).hasSize(3 + 3 + 10);
+            assertThat(names).hasSize(4 + 3 + 10);
         }
     }
 
