@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from jobqueue_server.core.attempt import commits as module
-from jobqueue_server.core.attempt.commits import MOST_PAUSING, Commits
+from jobqueue_server.core.attempt import key_pauses as module
+from jobqueue_server.core.attempt.commits import Commits
+from jobqueue_server.core.attempt.key_pauses import MOST_PAUSING
 from jobqueue_server.core.attempt.outcome import Outcome, PendingOutcome
 from jobqueue_server.errors import ServersDiffer
 from jobqueue_server.lifecycle import Event
@@ -87,7 +88,7 @@ async def test_a_refusal_of_the_level_is_remembered_for_a_while_and_logged_once(
         await some.commit([], pausing(2, keyed=True))
     assert room.asked == 1
     monkeypatch.setattr(module, "REFUSED_FOR", -1.0)
-    some._no_pauses_until = 0.0
+    some._key_pauses._no_pauses_until = 0.0
     await some.commit([], pausing(2, keyed=True))
     assert room.asked == 2
     assert room.ended == [2, 2, 2, 2]

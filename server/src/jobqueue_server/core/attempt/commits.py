@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from ...errors import DatabaseAway, DatabaseFull, ServersDiffer
+from ...errors import DatabaseAway, DatabaseFull
 from ...lifecycle import Event, Status, status_of
 from ...metrics import Metrics
 from ...store.attempt.attempts import AttemptEnd, AttemptStore, Settled, Settling
@@ -20,16 +20,11 @@ from ..lease.attempt_ends import AttemptEnds
 from ..lease.lease import Lease
 from ..lease.session import Session
 from ..limits.promoter import Promoter
-from ..upkeep.levels import PAUSE_LEVEL, Levels
+from ..upkeep.levels import Levels
+from .key_pauses import KeyPauses, chunks
 from .outcome import Answer, PendingOutcome, Succeeded, SuccessBatch
 
 _log = logging.getLogger(__name__)
-
-#: So many outcomes pause the keys of their jobs by one transaction, which locks them all.
-MOST_PAUSING = 50
-#: After a level was refused it is not asked for again for so long, and the refusal logged once in so long, in seconds.
-REFUSED_FOR = 5.0
-REFUSAL_LOGGED_EVERY = 60.0
 
 
 class Commits:
@@ -53,14 +48,11 @@ class Commits:
         self._ends = ends
         self._offers = offers
         self._promoter = promoter
-        self._levels = levels
+        self._key_pauses = KeyPauses(levels)
         self._most_let_in = most_let_in
         self._metrics = metrics
         # Whether jobs waited for the tokens that came back last. A wrong guess costs time alone.
         self._some_wait = False
-        # As an older server runs: until when no key is paused, and when that may be logged again, by the loop's time.
-        self._no_pauses_until = 0.0
-        self._log_refusal_at = 0.0
 
     async def commit(self, batches: Sequence[SuccessBatch], items: Sequence[PendingOutcome]) -> None:
         """Commits batches and single outcomes. Each job is in them once."""
@@ -77,12 +69,12 @@ class Commits:
                 stale += await self._succeed_batches(some, settle)
         pausing: list[PendingOutcome] = []
         if any(item.outcome.pause_key is not None for item in others):
-            pausing = [item for item in others if self._pauses(item)]
-            others = [item for item in others if not self._pauses(item)]
+            pausing = [item for item in others if self._key_pauses.may_be_of(item)]
+            others = [item for item in others if not self._key_pauses.may_be_of(item)]
         for single, commit in (
             (succeeded, self._succeed),
             (others, self._leave),
-            *((some, self._leave_and_pause) for some in _chunks(pausing)),
+            *((some, self._leave_and_pause) for some in chunks(pausing)),
         ):
             if single:
                 stale += await self.guarded(single, commit)
@@ -236,40 +228,10 @@ class Commits:
 
     async def _leave_and_pause(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
         """While an older server runs, which would let jobs in all the same, the jobs go back alone."""
-        if not await self._may_pause():
+        if not await self._key_pauses.are_kept():
             return await self._leave(items)
         pauses = [(_end(item), item.outcome.pause_key or timedelta()) for item in items]
         return self._left(items, await self._attempts.end_and_pause(pauses, self._most_let_in))
-
-    def _pauses(self, item: PendingOutcome) -> bool:
-        """Whether its job may have a key that is to be paused.
-
-        Of a lease that the session does not hold that is not known: it may be over. So it raises no level.
-        """
-        if item.outcome.pause_key is None:
-            return False
-        if item.lease is None:
-            return self._levels.allows(PAUSE_LEVEL)
-        template = item.lease.template
-        # After a resume neither the terms are known nor the key.
-        return template.lane.limits and (template.keyed or not template.terms)
-
-    async def _may_pause(self) -> bool:
-        """Whether all servers keep to pauses. A refusal holds for a while, so that not each batch asks the database."""
-        if self._levels.allows(PAUSE_LEVEL):
-            return True
-        now = asyncio.get_running_loop().time()
-        if now < self._no_pauses_until:
-            return False
-        try:
-            await self._levels.require(PAUSE_LEVEL, "`pause_key` of an outcome")
-        except ServersDiffer as differ:
-            self._no_pauses_until = now + REFUSED_FOR
-            if now >= self._log_refusal_at:
-                self._log_refusal_at = now + REFUSAL_LOGGED_EVERY
-                _log.warning("no key is paused: %s", differ.message)
-            return False
-        return True
 
     @staticmethod
     def _left(items: Sequence[PendingOutcome], rows: Sequence[Record]) -> list[PendingOutcome]:
@@ -311,11 +273,6 @@ class Commits:
 def _limited(leases: Iterable[Lease]) -> bool:
     """Whether their jobs hold tokens of their keys, as far as is known here; the statement finds out by itself."""
     return any(lease.template.lane.limits for lease in leases)
-
-
-def _chunks(items: list[PendingOutcome]) -> Iterable[list[PendingOutcome]]:
-    """As many at once as one transaction pauses."""
-    return (items[first : first + MOST_PAUSING] for first in range(0, len(items), MOST_PAUSING))
 
 
 def _end(item: PendingOutcome) -> AttemptEnd:
