@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from . import ab, document, languages, loads, results, table
-from .checkout import ROOT, copied
+from . import ab, clients, document, languages, loads, results, table
+from .checkout import ROOT, copied, whole
 from .errors import BenchError
 from .gates import GATES, Round, scenarios
 from .load import Load
@@ -139,6 +139,26 @@ def by_language(
     asyncio.run(measure())
     if publish:
         _publish()
+
+
+@app.command("clients")
+def by_client(
+    base: Annotated[str, typer.Argument(help="A git revision.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Languages; none: all.")] = None,
+    pairs: Annotated[int, typer.Option(help="Of each language.", min=2, max=MOST)] = FEWEST,
+    scale: _Factor = 1.0,
+) -> None:
+    """Measures the worker of each language as BASE has it and as the working tree has it, in turns, on one server.
+
+    Ratios go into bench/out/clients.json. The server is the working tree's on both sides.
+    """
+    try:
+        with whole(base) as folder:
+            found = asyncio.run(clients.run(base, folder, names, pairs, Scale(factor=scale)))
+    except BenchError as error:
+        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    console.print(table.clients(found["languages"]))
 
 
 @app.command("loads")

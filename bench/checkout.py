@@ -127,6 +127,18 @@ def copied(source: str, repository: Path = ROOT) -> Iterator[Checkout]:
         yield found
 
 
+@contextmanager
+def whole(revision: str, repository: Path = ROOT) -> Iterator[Path]:
+    """A copy of all files of a revision, which is removed at the end.
+
+    Raises:
+        BenchError: There is no such revision.
+    """
+    with tempfile.TemporaryDirectory(prefix="jobqueue-whole-") as name:
+        _unpack(revision, Path(name).resolve(), repository)
+        yield Path(name).resolve()
+
+
 def _of_folder(source: Path, folder: Path, name: str) -> Checkout:
     for part in _PARTS:
         there, here = source / part, folder / part
@@ -145,12 +157,17 @@ def _of_folder(source: Path, folder: Path, name: str) -> Checkout:
 
 
 def _of_revision(revision: str, folder: Path, repository: Path) -> Checkout:
+    return Checkout(folder, revision, _unpack(revision, folder, repository, *_PARTS))
+
+
+def _unpack(revision: str, folder: Path, repository: Path, *parts: str) -> str:
+    """Puts these parts of a revision into a folder, all without any named; its commit."""
     commit = _git(repository, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
     archive = folder / "archive.tar"
-    _git(repository, "archive", "--format=tar", f"--output={archive}", commit, "--", *_PARTS)
+    _git(repository, "archive", "--format=tar", f"--output={archive}", commit, "--", *parts)
     shutil.unpack_archive(archive, folder)
     archive.unlink()
-    return Checkout(folder, revision, commit)
+    return commit
 
 
 def _git(repository: Path, *arguments: str) -> str:

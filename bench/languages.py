@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 
-from tests.conformance.languages import ROOT, Language, languages
+from tests.conformance.languages import Language, languages
 
 from .errors import BenchError
 from .load import KIND, Load
@@ -50,13 +50,17 @@ async def measure(
             raise BenchError(f"{language.name} can't be built:\n{trouble}")
         jobs = scale.jobs(200_000)
         tell(f"{language.name}: hand-off of {jobs:,}")
-        given = await _of(cluster, language, jobs, drain=False)
+        given = await measured(cluster, language, jobs, drain=False)
         tell(f"{language.name}: drain of {jobs:,}")
-        found[language.name] = {"hand-off": given, "drain": await _of(cluster, language, jobs, drain=True)}
+        found[language.name] = {
+            "hand-off": given,
+            "drain": await measured(cluster, language, jobs, drain=True),
+        }
     return found
 
 
-async def _of(cluster: Cluster, language: Language, jobs: int, *, drain: bool) -> dict[str, Any]:
+async def measured(cluster: Cluster, language: Language, jobs: int, *, drain: bool) -> dict[str, Any]:
+    """One run of a language, which is built: see `METHOD`."""
     load = Load(jobs, "batch")
     async with cluster.fresh(ours=True) as dsn, stage(dsn, kinds=(KIND,)) as servers:
         connection = await asyncpg.connect(dsn)
@@ -99,7 +103,8 @@ async def _working(language: Language, server: Server) -> AsyncIterator[int]:
         process = await asyncio.create_subprocess_exec(
             *(*language.program, "work", "--server", server.grpc, "--queue", "default"),
             *("--name", language.name, "--slots", str(SLOTS), "--workers", str(STREAMS)),
-            cwd=Path(ROOT),
+            cwd=language.folder,
+            env={**os.environ, "PYTHONPATH": str(language.folder / "clients/python/src")},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=said,
             stderr=said,

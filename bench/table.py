@@ -123,3 +123,22 @@ def workers(found: dict[str, Any]) -> Table:
             ]
         shown.add_row(name, *cells)
     return shown
+
+
+def clients(found: dict[str, Any]) -> Table:
+    """One row for each figure of a language whose worker was measured at two commits."""
+    shown = Table("language", "a job", "base", "new", "new by base", "95 %")
+    for name, one in found.items():
+        if "missing" in one:
+            shown.add_row(name, one["missing"])
+            continue
+        for figure, ratio in one["ratios"].items():
+            shown.add_row(
+                name,
+                figure,
+                f"{ratio['base']:,g}",
+                f"{ratio['new']:,g}",
+                f"{ratio['mean']:.3f}",
+                f"{ratio['low']:.3f}-{ratio['high']:.3f}",
+            )
+    return shown

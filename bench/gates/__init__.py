@@ -11,6 +11,7 @@ from .gate import Found, Gate, Part
 from .handlers import HandlerCosts
 from .idle import IdleStreams
 from .keys import Keys
+from .kits import Kits
 from .latency import StartLatency
 from .mixed import Mixed
 from .others import Others
@@ -54,6 +55,7 @@ _ALL: tuple[Gate, ...] = (
     FullSize(),
     Bulk(),
     HandlerCosts(),
+    Kits(),
 )
 GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 

@@ -1,10 +1,9 @@
-"""The gate `handlers`: what typed kinds, middleware and encodings cost a worker in Python."""
+"""The gate `handlers`: what typed kinds, middleware and encodings cost a worker of each language."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import tempfile
 import time
 from asyncio.subprocess import Process
@@ -17,9 +16,11 @@ import asyncpg
 
 from jobqueue import Client
 
+from ..checkout import ROOT
 from ..errors import BenchError
 from ..meter import cpu_seconds
 from ..ours import stage
+from ..programs import PROGRAMS, Program, there
 from ..server import Server
 from ..workers.handlers import KINDS, SLOTS, encodings, payload
 from .gate import Found, Part
@@ -36,75 +37,97 @@ class Drained:
 
     Attributes:
         rate: Jobs a second, from the first start to the last end.
-        enqueued, handled: CPU a job, in us, of the client and of the worker's process.
+        enqueued, handled: CPU a job, in us, of the client in Python and of the worker's process.
     """
 
     rate: float
     enqueued: float
     handled: float
 
-    @property
-    def cpu(self) -> float:
-        """Of both."""
-        return self.enqueued + self.handled
+
+def _parts(language: str) -> tuple[Part, ...]:
+    small, large = (30, 400) if language == "python" else (10, 300)
+    return (
+        Part(f"{language}, typed", 85, 95, "% of plain"),
+        Part(f"{language}, three middlewares", 93, 98, "% of plain"),
+        Part(f"{language}, encodings, 1 kB", small, small / 2, "us a job", less=True),
+        Part(f"{language}, encodings, 100 kB", large, large / 2, "us a job", less=True),
+    )
 
 
 class HandlerCosts:
-    """A worker in Python, by what goes around its handlers."""
+    """A worker of each language, by what goes around its handlers."""
 
     name = "handlers"
-    title = "Typed kinds, middleware, encodings: a worker in Python"
+    title = "Typed kinds, middleware, encodings"
     method = (
-        f"Drains of {_JOBS:,} stored jobs of about 1 kB by one worker process with {SLOTS:,} slots. Its async handler "
-        "reads the payload and answers a small object. Between two drains by plain handlers: a typed kind (a frozen "
-        "dataclass of five fields); three middlewares that do nothing; Zstd and AES-GCM on both sides. The CPU of "
-        "encodings is that of client and worker beyond the plain ones', less what the smaller wire saves; of 100 kB, "
-        "with a hundredth of the jobs."
+        f"Drains of {_JOBS:,} stored jobs of about 1 kB by one worker process with {SLOTS:,} slots. Its handler reads "
+        "the payload and answers a small object; in Python it is async. Between two drains by plain handlers: a typed "
+        "kind of five fields; three middlewares that do nothing; Zstd and AES-GCM on both sides. The CPU of encodings "
+        "is that of the worker beyond the plain ones', less what the smaller wire saves; in Python that of the client "
+        "is in it. Of 100 kB, with a hundredth of the jobs."
     )
-    leaves_out = "Other languages; handlers in threads and processes; pydantic and attrs."
-    parts = (
-        Part("typed", 85, 95, "% of plain"),
-        Part("three middlewares", 93, 98, "% of plain"),
-        Part("encodings, 1 kB", 30, 15, "us a job", less=True),
-        Part("encodings, 100 kB", 400, 200, "us a job", less=True),
+    leaves_out = (
+        "Handlers in threads and processes; schemas of libraries; the clients of other languages than Python."
     )
+    parts = tuple(part for program in PROGRAMS for part in _parts(program.language))
 
     async def measure(self, bench: Round) -> Found:
-        """Each way once, and plain handlers before and after."""
-        jobs = bench.scale.jobs(_JOBS)
-        ways: dict[str, Drained] = {}
-        for name, way, size, count in (
-            ("plain before", "plain", _SMALL, jobs),
-            ("typed", "typed", _SMALL, jobs),
-            ("middleware", "middleware", _SMALL, jobs),
-            ("encoded", "encoded", _SMALL, jobs),
-            ("plain after", "plain", _SMALL, jobs),
-            ("plain, large", "plain", _LARGE, max(100, jobs // 100)),
-            ("encoded, large", "encoded", _LARGE, max(100, jobs // 100)),
-        ):
-            bench.tell(f"handlers: {name}")
-            ways[name] = await _drained(bench, way, size, count)
-        both = ways["plain before"], ways["plain after"]
-        rate = sum(each.rate for each in both) / 2
-        cpu = sum(each.cpu for each in both) / 2
-        values: dict[str, float | None] = {
-            "typed": round(100 * ways["typed"].rate / rate, 1),
-            "three middlewares": round(100 * ways["middleware"].rate / rate, 1),
-            "encodings, 1 kB": round(ways["encoded"].cpu - cpu, 1),
-            "encodings, 100 kB": round(ways["encoded, large"].cpu - ways["plain, large"].cpu, 1),
-        }
-        told = {
-            name: {
-                "jobs_per_second": round(each.rate),
-                "enqueue_us_a_job": round(each.enqueued, 1),
-                "worker_us_a_job": round(each.handled, 1),
-            }
-            for name, each in ways.items()
-        }
+        """Each language: each way once, and plain handlers before and after."""
+        values: dict[str, float | None] = {}
+        told: dict[str, Any] = {}
+        for program, missing in there():
+            language = program.language
+            if missing:
+                values |= dict.fromkeys((part.name for part in _parts(language)), None)
+                told[language] = {"missing": missing}
+                continue
+            bench.tell(f"handlers: {language}, building")
+            await asyncio.to_thread(program.make)
+            found, told[language] = await _of(bench, program)
+            values |= {f"{language}, {part}": value for part, value in found.items()}
         return Found(values, told)
 
 
-async def _drained(bench: Round, way: str, size: int, jobs: int) -> Drained:
+async def _of(bench: Round, program: Program) -> tuple[dict[str, float], dict[str, Any]]:
+    """The parts of one language, and each of its drains."""
+    jobs = bench.scale.jobs(_JOBS)
+    ways: dict[str, Drained] = {}
+    for name, way, size, count in (
+        ("plain before", "plain", _SMALL, jobs),
+        ("typed", "typed", _SMALL, jobs),
+        ("middleware", "middleware", _SMALL, jobs),
+        ("encoded", "encoded", _SMALL, jobs),
+        ("plain after", "plain", _SMALL, jobs),
+        ("plain, large", "plain", _LARGE, max(100, jobs // 100)),
+        ("encoded, large", "encoded", _LARGE, max(100, jobs // 100)),
+    ):
+        bench.tell(f"handlers: {program.language}, {name}")
+        ways[name] = await _drained(bench, program, way, size, count)
+    both = ways["plain before"], ways["plain after"]
+    rate = sum(each.rate for each in both) / 2
+
+    def cpu(one: Drained) -> float:
+        return one.handled + (one.enqueued if program.language == "python" else 0.0)
+
+    values = {
+        "typed": round(100 * ways["typed"].rate / rate, 1),
+        "three middlewares": round(100 * ways["middleware"].rate / rate, 1),
+        "encodings, 1 kB": round(cpu(ways["encoded"]) - sum(map(cpu, both)) / 2, 1),
+        "encodings, 100 kB": round(cpu(ways["encoded, large"]) - cpu(ways["plain, large"]), 1),
+    }
+    told = {
+        name: {
+            "jobs_per_second": round(each.rate),
+            "enqueue_us_a_job": round(each.enqueued, 1),
+            "worker_us_a_job": round(each.handled, 1),
+        }
+        for name, each in ways.items()
+    }
+    return values, told
+
+
+async def _drained(bench: Round, program: Program, way: str, size: int, jobs: int) -> Drained:
     kind = KINDS[way]
     async with (
         bench.cluster.fresh(ours=True) as dsn,
@@ -120,7 +143,7 @@ async def _drained(bench: Round, way: str, size: int, jobs: int) -> Drained:
         await client.pause_queue("default")
         connection = await asyncpg.connect(dsn)
         try:
-            async with _working(way, servers[0]) as process:
+            async with _working(program, way, servers[0]) as process:
                 await servers[0].streams(1, 60)
                 began = cpu_seconds(process.pid)
                 await client.resume_queue("default")
@@ -138,11 +161,11 @@ async def _drained(bench: Round, way: str, size: int, jobs: int) -> Drained:
 
 
 @asynccontextmanager
-async def _working(way: str, server: Server) -> AsyncIterator[Process]:
+async def _working(program: Program, way: str, server: Server) -> AsyncIterator[Process]:
     with tempfile.TemporaryFile("w+") as said:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.workers.handlers", way, server.grpc,
-            stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said,
+            *program.command, way, server.grpc,
+            cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said,
         )  # fmt: skip
         try:
             yield process

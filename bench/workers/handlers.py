@@ -1,6 +1,7 @@
 """A worker in Python whose handler reads its payload and answers it: `python -m bench.workers.handlers WAY SERVER`.
 
-What its ways differ in is what the gate `handlers` measures.
+What its ways differ in is what the gate `handlers` measures. bench/programs.py lists those of the other languages, and
+says what `kit` in the place of both arguments is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobqueue import AesGcm, Encodings, JobContext, JobKind, Middleware, Worker, Zstd, define_kind
+
+from .kit import tell
 
 SLOTS = 1000
 KEYS = {"bench": bytes(range(32))}
@@ -96,4 +99,7 @@ def worker(way: str, server: str) -> Worker:
 
 
 if __name__ == "__main__":
-    worker(*sys.argv[1:]).run()
+    if sys.argv[1:] == ["kit"]:
+        tell()
+    else:
+        worker(*sys.argv[1:]).run()

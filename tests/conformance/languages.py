@@ -28,12 +28,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-LIST = Path(__file__).parent / "workers.toml"
+_LIST = "tests/conformance/workers.toml"
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One of them. What it starts is started from the repository's root.
+    """One of them. What it starts is started from its `folder`.
 
     Attributes:
         name: Its column in the table.
@@ -53,6 +53,7 @@ class Language:
     program: tuple[str, ...]
     lacks: tuple[str, ...] = ()
     optimised: Language | None = None
+    folder: Path = ROOT
 
     def missing(self) -> list[str]:
         """What is not there of what it needs."""
@@ -60,26 +61,33 @@ class Language:
 
     def make(self) -> str:
         """Builds it, once in a process; what went wrong, or nothing."""
-        return _make(self.build)
+        return _make(self.build, self.folder)
 
 
 @functools.cache
-def _make(build: tuple[str, ...]) -> str:
+def _make(build: tuple[str, ...], folder: Path) -> str:
     if not build:
         return ""
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(build, cwd=folder, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else (done.stdout + done.stderr)[-2000:]
 
 
 @functools.cache
 def languages() -> dict[str, Language]:
     """All of them by name, in the order of the table."""
-    return {name: _language(name, row) for name, row in tomllib.loads(LIST.read_text()).items()}
+    return of_checkout(ROOT)
 
 
-def _language(name: str, row: dict[str, Any]) -> Language:
+def of_checkout(folder: Path) -> dict[str, Language]:
+    """Those that a checkout in this folder lists."""
+    rows = tomllib.loads((folder / _LIST).read_text())
+    return {name: _language(name, row, folder) for name, row in rows.items()}
+
+
+def _language(name: str, row: dict[str, Any], folder: Path) -> Language:
     build, command, program = (_command(row[each]) for each in ("build", "command", "program"))
-    found = Language(name, tuple(row["needs"]), build, command, program, tuple(row.get("lacks", ())))
+    lacks = tuple(row.get("lacks", ()))
+    found = Language(name, tuple(row["needs"]), build, command, program, lacks, folder=folder)
     if (fast := row.get("optimised")) is None:
         return found
     optimised = replace(found, build=_command(fast["build"]), program=_command(fast["program"]))

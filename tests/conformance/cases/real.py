@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from jobqueue import Client, Job, NewJob, Status
+from jobqueue import Client, Job, Kind, NewJob, Status
 from tests.faults.processes import Server
 from tests.faults.proxy import Proxy
 
@@ -174,6 +174,33 @@ async def real_cancel(stage: Stage) -> None:
         ends = [await place.client.wait(id, timeout=_WAIT) for id in (cancelled, late)]
         statuses = [job.status for job in ends]
         assert statuses == [Status.CANCELLED, Status.FAILED_PERMANENT], f"they are {statuses}"
+
+
+@case(
+    "weight-counts",
+    "A kind takes two slots a job: of three, the worker is given one of its jobs and one of another kind.",
+    "Capacity.slots",
+    real=True,
+)
+async def weight_counts(stage: Stage) -> None:
+    async with _place(stage) as place:
+        await place.client.put_kind(Kind(name="heavy", slot_weight=2))
+        worker = await stage.start(addresses=[place.proxy.address], kinds=["work", "heavy"], slots=3)
+        payload = {"steps": [{"do": "hold"}]}
+        heavy = [(await place.client.enqueue("heavy", payload)).id for _ in range(2)]
+        first = (await worker.event("handler_started", kind="heavy"))["job"]
+        (second,) = set(heavy) - {first}
+        light = await place.enqueue(2, {"do": "hold"})
+        beside = (await worker.event("handler_started", kind="work"))["job"]
+        # What ends is the light one. The next light one fits into its slot, and the second heavy one does not.
+        worker.release(beside)
+        (last,) = set(light) - {beside}
+        await worker.event("handler_started", job=last)
+        assert not worker.said("handler_started", job=second), "two of two slots each ran on three"
+        worker.release(first)
+        await worker.event("handler_started", job=second)
+        worker.release(second, last)
+        await place.succeeded([*heavy, *light])
 
 
 def _split(address: str) -> tuple[str, int]:
