@@ -69,6 +69,7 @@ async def test_the_whole_key_waits_while_other_keys_run_and_goes_on_by_itself(ma
     other = await waits(mail, "bob")
     leased = await worker.job()
     assert leased.id == other.id
+    assert mail.app.metrics.registry.get_sample_value("jobqueue_key_pauses_total", {"queue": "mail"}) == 1
     await worker.succeed(leased)
     # As if the hour were nearly over.
     until = await mail.value(

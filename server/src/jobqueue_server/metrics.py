@@ -225,6 +225,15 @@ class _WhereUsed(Health):
         labels = ("schedule", "namespace")
         return Gauge("jobqueue_schedule_skipped_in_a_row", text, labels, registry=self.registry)
 
+    @cached_property
+    def _key_pauses(self) -> Counters:
+        text = "Attempts whose worker paused the key of their job, as after a 429."
+        return self._counters("jobqueue_key_pauses", text, "queue")
+
+    def key_paused(self, queue: str) -> None:
+        """Counts an attempt that paused its job's key."""
+        self._key_pauses[(queue,)].inc()
+
     def schedule_fired(self, outcome: str, ticks: int, late: float | None) -> None:
         """Counts ticks by what became of them; `late`: how many seconds after its tick one fired."""
         self._schedule_fires[(outcome,)].inc(ticks)

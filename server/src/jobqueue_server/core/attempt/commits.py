@@ -231,7 +231,13 @@ class Commits:
         if not await self._key_pauses.are_kept():
             return await self._leave(items)
         pauses = [(_end(item), item.outcome.pause_key or timedelta()) for item in items]
-        return self._left(items, await self._attempts.end_and_pause(pauses, self._most_let_in))
+        stale = self._left(items, await self._attempts.end_and_pause(pauses, self._most_let_in))
+        gone = {item.job_id for item in stale}
+        for item in items:
+            # Of a lease that the session no longer held the queue is not known.
+            if item.lease is not None and item.job_id not in gone:
+                self._metrics.key_paused(item.lease.template.lane.queue)
+        return stale
 
     @staticmethod
     def _left(items: Sequence[PendingOutcome], rows: Sequence[Record]) -> list[PendingOutcome]:
