@@ -57,7 +57,8 @@ def dsn(cluster: Cluster, kept_database: str) -> Iterator[str]:
 
 @pytest.fixture
 async def place(dsn: str) -> AsyncIterator[Place]:
-    async with Place(dsn, cancel_grace="1s") as place:
+    # Longer than a busy machine may take from a cancel to its worker's answer.
+    async with Place(dsn, cancel_grace="30s") as place:
         yield place
 
 
