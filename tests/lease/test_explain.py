@@ -325,7 +325,8 @@ async def test_what_the_limits_of_a_kind_let_start_is_runnable_and_no_more(place
 
 async def test_a_job_that_is_not_due_starts_by_time_alone(place: Place) -> None:
     worker = await place.worker()
-    job = await place.enqueue(delay=1.5)
+    # Asked about before its time, also where the machine stands still for a while.
+    job = await place.enqueue(delay=4.0)
     answer = await explain(place, job.id)
     assert codes(answer) == ["NOT_DUE"]
     assert answer.could_start_at == answer.reasons[0].due.run_at == job.run_at
@@ -337,7 +338,9 @@ async def test_a_job_that_is_not_due_starts_by_time_alone(place: Place) -> None:
 
 async def test_a_job_that_failed_waits_for_its_backoff_and_a_snoozed_one_does_not(place: Place) -> None:
     worker = await place.worker()
-    job = await place.enqueue(max_attempts=3)
+    # Long enough to ask about it meanwhile.
+    policy = job_pb2.RetryPolicy(min_backoff=span(4.0), max_backoff=span(4.0))
+    job = await place.enqueue(max_attempts=3, retry_policy=policy)
     await worker.fail(await worker.job(), "the disk is full")
     answer = await explain(place, job.id)
     assert codes(answer) == ["BACKOFF"]

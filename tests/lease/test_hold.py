@@ -143,7 +143,7 @@ async def test_a_release_by_one_server_starts_the_job_with_the_other_at_once(dsn
 
 async def test_a_released_job_still_waits_for_its_time(unswept: Place) -> None:
     worker = await unswept.worker(slots=2)
-    job_id = await held(unswept, delay=1.0)
+    job_id = await held(unswept, delay=4.0)
     job = await release(unswept, job_id)
     assert job.run_at.ToMicroseconds() > job.updated_at.ToMicroseconds()
     leased = await worker.job()

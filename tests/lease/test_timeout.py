@@ -65,7 +65,8 @@ async def test_the_earlier_of_run_timeout_and_cancel_grace_decides(dsn):
 
     async with Place(dsn, cancel_grace="60s") as place:
         worker = await place.worker()
-        job = await place.enqueue(timeout=1)
+        # The cancel comes before it.
+        job = await place.enqueue(timeout=4)
         await worker.job()
         await place.cancel(job.id)
         assert (await worker.next("control")).HasField("cancel")
