@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.v1 import lease_pb2
 
-from .hand_worker import StreamEnded, span
+from .hand_worker import PATIENCE, StreamEnded, span
 from .place import Place, Status, eventually
 
 pytestmark = pytest.mark.slow
@@ -101,13 +101,14 @@ async def receipts_decide_what_is_lost_and_what_was_never_delivered(place):
 
 
 async def a_resume_in_time_loses_nothing(place):
-    worker = await place.worker(kinds=["back"], ttl=TTL)
+    ttl = TTL + 4
+    worker = await place.worker(kinds=["back"], ttl=ttl)
     job = await place.enqueue("back")
     leased = await worker.job()
     worker.cut()
-    await asyncio.sleep(TTL - 1.5)
+    await asyncio.sleep(ttl / 2)
     again = await place.worker(kinds=["back"], resume=worker.resume(held=[leased]))
-    await asyncio.sleep(3)
+    await asyncio.sleep(ttl / 2 + 0.5)
     assert await again.succeed(leased) == []
     done = await place.wait(job.id)
     assert (done.attempts, done.losses) == (1, 0)
@@ -123,7 +124,7 @@ async def leases_that_only_one_side_knows_are_put_right_by_the_audit(place):
     nobodys, of_ended, young = [await place.enqueue("nobodys") for _ in range(3)]
     lease = """update live_job set state = 2, attempts = 1, session_id = $2, changed_at = now() - $3::interval
         where id = $1"""
-    old, new = timedelta(seconds=11), timedelta(seconds=-5)
+    old, new = timedelta(seconds=11), timedelta(seconds=-60)
     await place.sql(lease, nobodys.id, worker.welcome.session_id, old)
     await place.sql(lease, of_ended.id, gone.welcome.session_id, old)
     await place.sql(lease, young.id, worker.welcome.session_id, new)
@@ -159,6 +160,8 @@ async def a_job_that_kills_its_worker_ends_and_its_innocent_neighbours_do_not(pl
                 # What came with it is in hand too, unsettled, when the poison works.
                 await asyncio.sleep(0.1)
                 if any(held.id == poison.id for held in worker.held.values()):
+                    # The server knows that it has seen it.
+                    await worker.heartbeat()
                     deaths += 1
                     worker.cut()
                     return
@@ -209,7 +212,7 @@ async def isolated_jobs_are_dealt_one_a_session_and_clean_jobs_are_not_held_up(p
         query = "select session_id from live_job where id = any($1) and losses = 2 and state = 2"
         return await place.sql(query, isolated)
 
-    async with asyncio.timeout(TTL + MARGIN):
+    async with asyncio.timeout(PATIENCE):
         while len(await dealt()) < 2:
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
@@ -221,7 +224,7 @@ async def isolated_jobs_are_dealt_one_a_session_and_clean_jobs_are_not_held_up(p
     (held,) = (job for job in first.held.values() if job.id in isolated)
     assert held.attempt == 2
     await first.succeed(held)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not any(job.id in isolated for job in first.held.values()):
             await asyncio.sleep(0.02)
     await first.succeed(*first.held.values())
