@@ -290,7 +290,7 @@ async def test_a_claim_that_waits_on_another_server_gets_nothing_after_a_drain(
 ) -> None:
     first, second = servers
     script = await CallWorker(first.stub).open()
-    claiming = asyncio.create_task(script.claim(wait=2.0))
+    claiming = asyncio.create_task(script.claim(wait=6.0))
 
     async def claims() -> bool:
         return bool(first.app.session.drains._claiming)
@@ -302,7 +302,7 @@ async def test_a_claim_that_waits_on_another_server_gets_nothing_after_a_drain(
     async def withheld() -> bool:
         return not waiting.takes_jobs
 
-    await eventually(withheld, 1.5)
+    await eventually(withheld, 5.0)
     job = await first.enqueue()
     assert await claiming == []
     assert await first.status(job.id) == "QUEUED"
@@ -311,12 +311,13 @@ async def test_a_claim_that_waits_on_another_server_gets_nothing_after_a_drain(
 
 @pytest.mark.any_engine
 async def test_a_worker_without_a_stream_is_silent_after_three_intervals(place: Place) -> None:
-    script = await CallWorker(place.stub).open(ttl=8)
+    # It is told to be heard every 5 s, and is not lost long after three of these.
+    script = await CallWorker(place.stub).open(ttl=40)
     assert (await seen(place, number(script))).state == State.CONNECTED
-    await place.sql("update worker_session set silent_since = now() - interval '6.5 seconds'")
+    await place.sql("update worker_session set silent_since = now() - interval '16 seconds'")
     shown = await seen(place, number(script))
     assert shown.state == State.SILENT
-    assert shown.ends_at.ToDatetime() - shown.silent_since.ToDatetime() == timedelta(seconds=8)
+    assert shown.ends_at.ToDatetime() - shown.silent_since.ToDatetime() == timedelta(seconds=40)
 
 
 @pytest.mark.any_engine
