@@ -247,15 +247,14 @@ async def test_a_higher_priority_goes_first_whatever_a_job_takes(heavy: Place) -
     await heavy.batch(2, "heavy", priority=2)
     await heavy.batch(2, "light", priority=3)
     order = []
-    for _ in range(30):
-        if worker.held:
-            await succeed_one(worker, kinds(worker)[-1])
-        await asyncio.sleep(0.02)
-        while worker.has_job:
-            job = await worker.job()
-            order.append(job.kind)
-        if len(order) == 8:
-            break
+    async with asyncio.timeout(PATIENCE):
+        while len(order) < 8:
+            if worker.held:
+                await succeed_one(worker, kinds(worker)[-1])
+            await asyncio.sleep(0.02)
+            while worker.has_job:
+                job = await worker.job()
+                order.append(job.kind)
     assert order == ["light"] * 2 + ["heavy"] * 2 + ["light"] * 4
 
 
