@@ -14,7 +14,8 @@ pytestmark = pytest.mark.any_engine
 
 
 async def test_a_heartbeat_that_names_an_unknown_lease_is_answered_by_its_revocation(place):
-    worker = await place.worker()
+    # The only heartbeats are those of the test.
+    worker = await place.worker(heartbeats=False)
     await place.enqueue()
     leased = await worker.job()
     await worker.send(heartbeat=lease_pb2.Heartbeat(seq=1, held=[leased.lease_id, 1 << 32 | 99, 5]))
@@ -41,9 +42,14 @@ async def test_a_heartbeat_that_names_an_unknown_lease_is_answered_by_its_revoca
 async def test_a_hand_off_that_commits_after_its_session_drained_is_given_to_another(place):
     """The insert is held up between the reservation of its slot and its commit."""
     worker = await place.worker()
+    (session,) = place.app.session.sessions.all()
     await place.enqueue()
     await worker.succeed(await worker.job())
     connection = await place.connection()
+
+    async def drains() -> bool:
+        return not session.takes_jobs
+
     async with connection.transaction():
         await connection.execute("lock table live_job in exclusive mode")
         enqueueing = asyncio.create_task(place.enqueue())
@@ -54,7 +60,7 @@ async def test_a_hand_off_that_commits_after_its_session_drained_is_given_to_ano
             )
         )
         await worker.drain()
-        await asyncio.sleep(0.2)
+        await eventually(drains)
     job = await enqueueing
     await worker.next("goodbye")
     assert worker.held == {}
