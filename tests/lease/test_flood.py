@@ -62,7 +62,8 @@ async def test_a_worker_that_does_not_read_is_not_read_either_and_its_stream_can
 
 
 async def test_a_drain_ends_when_the_last_lease_ran_out_of_time(place: Place):
-    worker = await place.worker(ttl=5)
+    # Its heartbeats tell soon that the handler has ended.
+    worker = await place.worker(ttl=10)
     await place.enqueue(timeout=1, max_attempts=1)
     leased = await worker.job()
     await worker.drain()
