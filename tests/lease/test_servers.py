@@ -22,7 +22,7 @@ from jobqueue_server.lifecycle import Event
 from jobqueue_server.store import migrate
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 
-from .hand_worker import span
+from .hand_worker import PATIENCE, span
 from .place import Place, Status, eventually
 
 Verdict = lease_pb2.SettleResult.Verdict
@@ -77,7 +77,8 @@ async def test_a_job_stored_by_one_server_starts_with_the_other_at_once(notices_
         job = await second.enqueue(kind)
         leased = await worker.job()
         assert leased.id == job.id
-        assert time.monotonic() - started < 1
+        # Nothing else would start it for an hour.
+        assert time.monotonic() - started < 5
         assert await worker.succeed(leased) == []
 
 
@@ -209,7 +210,7 @@ async def test_a_session_that_goes_on_elsewhere_ends_its_stream_at_once(notices_
     await first.enqueue()
     leased = await worker.job()
     again = await second.worker(resume=worker.resume(held=[leased]))
-    assert (await worker.end(2)).reason == "SESSION_SUPERSEDED"
+    assert (await worker.end(5)).reason == "SESSION_SUPERSEDED"
     assert await again.succeed(leased) == []
 
     async def forgotten() -> bool:
@@ -229,7 +230,7 @@ async def test_a_session_that_another_server_reaped_ends_its_stream_at_once(noti
         worker.welcome.session_id,
     )
     await second.app.session.reaper.reap_lost()
-    assert (await worker.end(2)).reason == "SESSION_ENDED"
+    assert (await worker.end(5)).reason == "SESSION_ENDED"
 
 
 @pytest.mark.any_engine
@@ -246,7 +247,8 @@ async def test_a_server_that_reaches_the_database_again_looks_at_once_what_becam
         raise DatabaseAway("the database does not answer; try again")
 
     first.app.session.reaper.end_due = away_once
-    assert (await worker.end(3)).reason == "SESSION_ENDED"
+    # The audit alone would find it after ten seconds.
+    assert (await worker.end(6)).reason == "SESSION_ENDED"
 
 
 # ---- the notices themselves
@@ -391,7 +393,7 @@ async def test_a_server_tells_at_most_every_25_ms_and_keeps_a_bounded_part_of_wh
         for number in range(60):
             first.app.events.peers.tell_ready(number, 0, isolated=False)
             await asyncio.sleep(0.002)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while sum(len(notice.get("ready", ())) for notice in heard) < 60:
                 await asyncio.sleep(0.01)
         assert (
