@@ -99,7 +99,7 @@ async def test_a_claim_steps_over_what_another_holds_without_waiting(s):
             "claim", [lane.id], [0], [4], [targets[0].floor], [0], [one[0]] * 4, [one[0]], [one[1]], [4]
         )
         assert [row["id"] for row in rows] == ids[:4]
-        rows = await asyncio.wait_for(claim(s, targets, 4, two), 5)
+        rows = await asyncio.wait_for(claim(s, targets, 4, two), 20)
         assert {row["id"] for row in rows} == set(ids[4:8])
     assert {row["id"] for row in await claim(s, [look(lane)], 10, two)} == set(ids[8:])
 

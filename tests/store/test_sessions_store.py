@@ -317,11 +317,11 @@ async def test_a_lost_session_says_for_how_long_it_could_have_been_reaped(s):
     server, session = await opened(s, ttl=timedelta(seconds=5))
     other = (await s.sessions.register_server("another", 1))["id"]
     await heard_ago(s, 16, server)
-    assert await late(s, other) == pytest.approx(4, abs=2), "from 12 s after the last beat of its server on"
+    assert 2 < await late(s, other) < 8, "from 12 s after the last beat of its server on"
     await silent_for(s, session, timedelta(seconds=65))
-    assert await late(s, other) == pytest.approx(60, abs=2), "from its ttl on"
+    assert 58 < await late(s, other) < 64, "from its ttl on"
     await s.sql.execute("update amnesty set granted_at = now() - interval '42 s'")
-    assert await late(s, other) == pytest.approx(30, abs=2), "after an amnesty from 12 s after that on"
+    assert 28 < await late(s, other) < 34, "after an amnesty from 12 s after that on"
 
 
 # ---- leases that no receipt came for
@@ -368,7 +368,8 @@ async def test_without_a_server_that_is_heard_and_during_an_amnesty_nothing_goes
     await heard_ago(s, 11)
     assert await given_back(s, session, leases) == set()
     assert (await s.sessions.server_heartbeat(server))["amnesty"] is True
-    await s.sql.execute("update amnesty set granted_at = now() - interval '14 s'")
+    # The statement may come to the database some seconds later.
+    await s.sql.execute("update amnesty set granted_at = now() - interval '12 s'")
     assert await given_back(s, session, leases) == set()
     await s.sql.execute("update amnesty set granted_at = now() - interval '15 s'")
     assert await given_back(s, session, leases) == {leases[0][0]}
