@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
+from tests.lease.hand_worker import PATIENCE
 from tests.lease.place import Place, eventually
 
 from .test_overload import WAITING, details
@@ -29,7 +30,7 @@ async def test_a_key_that_was_refused_for_overload_is_stored_at_the_next_try(dsn
             await stuck
         finally:
             await connection.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             job = await place.enqueue(idempotency_key="k")
         assert (await place.get(job.id)).idempotency_key == "k"
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import median
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -54,18 +56,19 @@ class Firing:
         return self.finds
 
 
-async def took(finds: int) -> float:
-    """Seconds from the first of twenty rounds to the last."""
+async def gaps(finds: int) -> list[float]:
+    """Seconds from each of twenty rounds to the next."""
     firing = Firing(finds)
     others = SimpleNamespace(since=None, now=lambda: NOW, subscribe=lambda _: None, schedules=lambda *_: None)
     parts = [cast(Any, each) for each in (Store(), firing, others, others, others, others)]
     running = asyncio.create_task(Firer(*parts).run())
     await asyncio.wait_for(firing.enough.wait(), 20)
     running.cancel()
-    return firing.rounds[19] - firing.rounds[0]
+    return [later - earlier for earlier, later in pairwise(firing.rounds[:20])]
 
 
 async def test_ticks_that_follow_each_other_gather_and_a_full_round_is_followed_at_once() -> None:
-    few = await took(3)
-    assert few >= 19 * 0.02
-    assert await took(MOST_TOGETHER) < few
+    few = await gaps(3)
+    assert sum(few) >= 19 * 0.02
+    # The machine may stand still in one of them.
+    assert median(await gaps(MOST_TOGETHER)) < median(few)
