@@ -376,7 +376,8 @@ async def test_nothing_is_taken_away_while_the_clock_is_in_doubt(scene: Scene, n
     await s.sql.execute("update amnesty set granted_at = now() - interval '1 day'")
     s.expected = lambda: None
     assert not await watched.over(), "nothing is known of the clock"
-    for off in (-6, 6):
+    # Statements may come to the database some seconds after what is expected was read.
+    for off in (-6, 9):
         s.expected = lambda off=off: datetime.now(UTC) + passed + off * SECOND  # type: ignore[misc]
         assert not await watched.over(), f"the clock is {off} s off"
     s.expected = lambda: datetime.now(UTC) + passed + 4 * SECOND

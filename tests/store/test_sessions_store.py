@@ -248,7 +248,7 @@ async def test_a_resume_ends_the_silence(s):
 async def test_the_sessions_of_a_dead_server_are_lost_after_its_ttl_or_12_s(s, ttl, dead_after):
     server, session = await opened(s, ttl=timedelta(seconds=ttl))
     await s.sessions.register_server("another", 1)
-    await heard_ago(s, dead_after - 3, server)
+    await heard_ago(s, dead_after - 4, server)
     assert await expired(s) == []
     await heard_ago(s, dead_after, server)
     assert await expired(s) == [session]
@@ -337,7 +337,8 @@ async def test_what_has_no_receipt_goes_back_15_s_after_the_last_frame_and_not_b
     lane, (_, session) = await s.lane(), await opened(s, ttl=timedelta(hours=1))
     leases = await lease(s, lane, 2, session)
     assert await given_back(s, session, leases) == set(), "its stream is open"
-    await silent_for(s, session, timedelta(seconds=14))
+    # The statement may come to the database some seconds later.
+    await silent_for(s, session, timedelta(seconds=11))
     assert await given_back(s, session, leases) == set()
     await silent_for(s, session, timedelta(seconds=15))
     assert await given_back(s, session, leases) == {job_id for job_id, _, _ in leases}
@@ -420,7 +421,7 @@ async def test_while_another_server_is_heard_there_is_no_amnesty(s):
     """A server that alone could not reach the database: its sessions are reaped by the others."""
     server, session = await opened(s)
     another = (await s.sessions.register_server("another", 1))["id"]
-    await heard_ago(s, 9, another)
+    await heard_ago(s, 6, another)
     await heard_ago(s, 60, server)
     assert await expired(s) == [session]
     row = await s.sessions.server_heartbeat(server)
@@ -437,7 +438,7 @@ async def test_a_server_that_starts_after_all_were_gone_grants_it_too(s):
     assert await expired(s) == []
 
 
-@pytest.mark.parametrize(("left_ago", "amnesty"), [(9, False), (11, True)])
+@pytest.mark.parametrize(("left_ago", "amnesty"), [(6, False), (11, True)])
 async def test_the_last_server_notes_when_it_signs_off(s, left_ago, amnesty):
     """A restart is no time in which nobody was heard, unless it took 10 s."""
     server, session = await opened(s)
