@@ -211,9 +211,11 @@ async def test_a_job_whose_longest_delay_is_over_starts_now(place):
 
 
 async def test_a_job_that_was_moved_starts_then_and_not_before(place):
-    worker = await place.worker(slots=1)
+    # It starts only after it was moved, however long that takes.
+    worker = await place.worker(slots=0)
     first, _ = await ask(place, debounced(1, delay=0.5))
     moved, _ = await ask(place, debounced(2, delay=1, replace=[U.PAYLOAD]))
+    await worker.capacity(1)
     leased = await worker.job()
     assert (leased.id, leased.payload_json) == (first.id, b"2")
     assert (await place.get(first.id)).locked_at.ToDatetime() >= moved.run_at.ToDatetime()
@@ -221,10 +223,11 @@ async def test_a_job_that_was_moved_starts_then_and_not_before(place):
 
 async def test_a_throttle_keeps_the_last_one_for_the_next_window(place):
     """DEBOUNCE with a delay that is the longest one: the start stays, and the last payload runs."""
-    worker = await place.worker(slots=2)
+    worker = await place.worker(slots=0)
     first, _ = await ask(place, debounced(1, delay=1.5, max_delay=1.5, replace=[U.PAYLOAD]))
     last, action = await ask(place, debounced(2, delay=1.5, max_delay=1.5, replace=[U.PAYLOAD]))
     assert (last.id, action, start(last)) == (first.id, U.DEBOUNCED, timedelta(seconds=1.5))
+    await worker.capacity(2)
     assert (await worker.job()).payload_json == b"2"
     # Its window is over: the next one is another job.
     assert (await ask(place, debounced(3, delay=1.5, max_delay=1.5)))[1] == 0

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from tests.http.conftest import Caller
+from tests.lease.hand_worker import span
 from tests.lease.place import Place, eventually
 
 from .test_pressure import details, metadata_of
@@ -193,7 +194,7 @@ async def test_settlements_their_follow_ups_retries_releases_and_cancels_are_nev
     assert (await refusal(place.enqueue(queue="mail"))).reason == "QUEUE_BACKLOG_FULL"
     follow_ups = [job_pb2.NewJob(kind="later", payload_json=b"{}", queue="mail") for _ in range(3)]
     assert await worker.outcome(jobs[0], success=lease_pb2.Success(follow_ups=follow_ups)) is None
-    await worker.fail(jobs[1], "again")
+    await worker.fail(jobs[1], "again", retry_after=span(60))
     assert (await place.get(jobs[1].id)).status == job_pb2.Job.RETRYING
     assert await worker.succeed(jobs[2]) == []
     await place.stub.ReleaseJob(jobqueue_pb2.ReleaseJobRequest(id=held.id))
