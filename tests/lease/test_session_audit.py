@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from jobqueue_server.store import database
 from tests.conftest import of_server
 
 from .hand_worker import StreamEnded
@@ -123,6 +125,9 @@ async def test_a_stray_of_a_session_that_ended_long_ago_is_found_by_a_server_tha
 @pytest.mark.any_engine
 async def test_sessions_that_break_together_are_silenced_together(place: Place):
     """As when a proxy restarts: thousands of statements would keep the pool from everybody else."""
+    # On a busy machine the ends of 60 streams are heard over a second.
+    streams = place.app.session.streams
+    streams._tuning = replace(streams._tuning, breaks_gather=0.5)
     workers = await asyncio.gather(*(place.worker(name=f"worker-{number}", ttl=60) for number in range(60)))
     await asyncio.gather(*(worker.heartbeat() for worker in workers))
     store = place.app.session.sessions._store
@@ -146,8 +151,15 @@ async def test_sessions_that_break_together_are_silenced_together(place: Place):
     assert len(written) <= 10
 
 
+@pytest.fixture
+def statements_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "STATEMENT_TIMEOUT", timedelta(seconds=20))
+
+
 @pytest.mark.any_engine
-async def test_a_session_whose_welcome_waits_for_a_slow_database_is_not_taken_for_silent(place: Place):
+async def test_a_session_whose_welcome_waits_for_a_slow_database_is_not_taken_for_silent(
+    statements_take_long: None, place: Place
+):
     """Else it would be reaped in the midst of its stream, by another server."""
     worker = await place.worker(ttl=5)
     job = await place.enqueue()

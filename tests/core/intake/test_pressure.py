@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -23,7 +24,11 @@ JOB = {"kind": "work", "payload": {}}
 
 
 @pytest.fixture
-async def place(dsn: str, engine: str, fast_path: str) -> AsyncIterator[Place]:
+async def place(
+    dsn: str, engine: str, fast_path: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Place]:
+    # No insert that is stuck is given up meanwhile.
+    monkeypatch.setattr("jobqueue_server.store.database.STATEMENT_TIMEOUT", timedelta(seconds=20))
     async with Place(dsn, http_addr="127.0.0.1:0", enqueue_queue_limit=str(LIMIT)) as place:
         yield place
 
