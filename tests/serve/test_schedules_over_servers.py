@@ -21,7 +21,21 @@ from jobqueue_server.store.schedule.fires import FireStore
 from tests.lease.hand_worker import PATIENCE, reason_of, span
 from tests.lease.place import Caller, Place, eventually
 
-from .schedules import Outcome, create, due_now, get, moment, outcomes, pause, policy, resume, run, runs, spec
+from .schedules import (
+    Outcome,
+    create,
+    due_now,
+    get,
+    minutely,
+    moment,
+    outcomes,
+    pause,
+    policy,
+    resume,
+    run,
+    runs,
+    spec,
+)
 from .server_process import ServerProcess
 
 pytestmark = pytest.mark.any_engine
@@ -217,8 +231,8 @@ async def backfill(place: Caller, start: Any, end: Any, name: str = "s", **field
     return begun
 
 
-async def done(place: Caller, operation: lro_pb.Operation, patience: float = PATIENCE) -> lro_pb.Operation:
-    request = lro_pb.WaitOperationRequest(name=operation.name, timeout=span(min(60, patience)))
+async def done(place: Caller, operation: lro_pb.Operation) -> lro_pb.Operation:
+    request = lro_pb.WaitOperationRequest(name=operation.name, timeout=span(60))
     ended: lro_pb.Operation = await place.operations.WaitOperation(request, timeout=90)
     assert ended.done, ended
     return ended
@@ -266,7 +280,7 @@ async def test_a_backfill_goes_on_where_a_killed_server_left_it(
     await server.launch()
     await ready(server)
     other = Caller(await server.address())
-    begun = await backfill(other, end - timedelta(days=1), end, per_second=400)
+    begun = await backfill(other, end - timedelta(days=1), end, per_second=200)
 
     async def under_way() -> bool:
         return bool(await place.value("select changed between 200 and 1200 from operation"))
@@ -274,7 +288,7 @@ async def test_a_backfill_goes_on_where_a_killed_server_left_it(
     await eventually(under_way)
     await server.kill()
     await other.close()
-    assert told(await done(place, begun, 60)).fired == 1440
+    assert told(await done(place, begun)).fired == 1440
     rows = await place.sql(EACH_TICK)
     assert (len(rows), {row["jobs"] for row in rows}) == (1440, {1})
 
@@ -303,7 +317,7 @@ async def test_a_backfill_can_be_bounded_and_asked_for_again(place: Place) -> No
 
 
 async def test_no_backfill_is_made_while_a_server_runs_that_does_not_know_it(dsn: str, place: Place) -> None:
-    await create(place, when=spec(every=60))
+    await create(place, when=minutely())
     end = await place.value("select date_trunc('hour', now())")
     async with Place(dsn, level=BACKFILL_LEVEL - 1):
         with pytest.raises(Exception) as error:
