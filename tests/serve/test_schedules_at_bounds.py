@@ -102,13 +102,15 @@ async def test_large_jobs_fire_in_several_transactions_none_twice_and_none_lost(
         return bool(await place.value("select min(fired) >= 10 from schedule"))
 
     await eventually(all_fired)
+    # The next minute may begin at any time: no more of its ticks while it is counted.
+    await place.sql("update schedule set next_at = now() + interval '1 hour'")
     assert max(stored) <= 10_000
     rows = await place.sql(
         "select headers, count(*) from (select convert_from(headers, 'UTF8') as headers from job) j group by 1"
     )
     assert {row["count"] for row in rows} == {1}
     assert len(rows) == await place.value("select sum(fired) from schedule")
-    assert Counter(await outcomes(place, "a")) == {"FIRED": len(rows) // 4}
+    assert Counter(await outcomes(place, "a")) == {"FIRED": (await get(place, "a")).fired}
     # A backfill likewise.
     stored.clear()
     await pause(place, name="a")
@@ -192,7 +194,7 @@ async def test_while_a_job_takes_three_periods_one_tick_waits_and_it_is_the_newe
     first = await worker.job()
 
     async def replaced() -> bool:
-        return (await outcomes(place)).count("REPLACED_IN_BUFFER") >= 2
+        return (await outcomes(place)).count("REPLACED_IN_BUFFER") >= 5
 
     await eventually(replaced)
     assert await place.value("select count(*) from live_job") == 1
@@ -201,7 +203,8 @@ async def test_while_a_job_takes_three_periods_one_tick_waits_and_it_is_the_newe
     await pause(place)
     rows = {each.job_id: each for each in await runs(place)}
     late = (await place.get(second.id)).created_at.ToDatetime(UTC) - rows[second.id].tick_at.ToDatetime(UTC)
-    assert late < timedelta(seconds=2)
+    # The oldest that waited was due more than five seconds ago.
+    assert late < timedelta(seconds=5)
 
 
 # ---- a namespace that is disabled
