@@ -67,11 +67,11 @@ async def test_a_watch_of_a_queue_tells_each_job_from_its_enqueue_to_its_end(pla
     worker = await place.worker(queues={"mail": ["work"]})
     async with Watcher(place, queue="mail") as watcher:
         assert (watcher.answers, watcher.told) == (1, []), "the first answer says only that it has begun"
-        job = await place.enqueue(queue="mail", delay=2)
+        job = await place.enqueue(queue="mail", delay=5)
         await watcher.sees(job.id, "QUEUED")
         running = await worker.job()
         await watcher.sees(job.id, "RUNNING")
-        await worker.fail(running, retry_after=timedelta(seconds=2))
+        await worker.fail(running, retry_after=timedelta(seconds=5))
         told = await watcher.sees(job.id, "RETRYING")
         assert told.last_error == "boom"
         again = await worker.job()
@@ -362,13 +362,15 @@ async def test_a_watch_that_goes_on_after_a_while_catches_up_stretch_by_stretch(
             await worker.succeed(*await worker.jobs(30))
             await asyncio.sleep(0.15)
         ids += await place.batch(30)
+        # They run when it goes on, so that it is not told that they are queued.
+        running = await worker.jobs(30)
         await watcher.go_on()
         for stop in (1, 50, 100):
             await watcher.until(lambda stop=stop: len(watcher.told) >= stop)
             await watcher.hang_up()
             await watcher.go_on()
         await watcher.until(lambda: len(watcher.told) >= 210)
-        await worker.succeed(*await worker.jobs(30))
+        await worker.succeed(*running)
         await watcher.until(lambda: watcher.over >= set(ids))
         await looked(place)
         assert not watcher.twice()
