@@ -130,7 +130,7 @@ async def test_a_pause_outlives_its_server(dsn: str) -> None:
     async with Place(dsn) as place:
         await limit(place, max_running=2)
         worker = await place.worker(queues=MAIL, slots=20)
-        first = await paused(worker, place, 2.0)
+        first = await paused(worker, place, 5.0)
         late = await waits(place, "ada")
         until = await place.value("select paused_until from turnstile")
     async with Place(dsn) as place:
@@ -147,7 +147,7 @@ async def test_where_the_server_that_paused_the_key_does_not_sweep_another_one_l
         await limit(other, max_running=2)
         async with Place(dsn, tuning=asleep) as place:
             here = await place.worker(queues=MAIL, slots=20)
-            first = await paused(here, place, 2.0)
+            first = await paused(here, place, 5.0)
             late = await waits(place, "ada")
         worker = await other.worker(queues=MAIL, slots=20)
         assert {job.id for job in await worker.jobs(2)} == {first, late.id}
@@ -159,7 +159,7 @@ async def test_in_strict_order_the_job_goes_first_after_the_pause(mail: Place) -
     job = await waits(mail, "ada")
     leased = await worker.job()
     behind = await waits(mail, "ada")
-    result = await too_many(worker, leased, 1.0)
+    result = await too_many(worker, leased, 4.0)
     until = await mail.value("select paused_until from turnstile")
     assert result.run_at.ToDatetime(UTC) == until
     again = await worker.job()
