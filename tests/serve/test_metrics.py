@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import urllib.request
 
 import grpc
@@ -40,15 +39,14 @@ class Scrape(dict):
 
 
 @pytest.fixture
-def port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+async def place(dsn):
+    async with Place(dsn, metrics_addr="127.0.0.1:0") as place:
+        yield place
 
 
 @pytest.fixture
-async def place(dsn, port):
-    async with Place(dsn, metrics_addr=f"127.0.0.1:{port}") as place:
-        yield place
+def port(place):
+    return place.app.metrics_port
 
 
 async def test_the_metrics_of_a_busy_server_add_up(place, port):
