@@ -133,7 +133,8 @@ async def test_a_job_that_waited_for_long_stands_at_the_end_of_its_new_line_and_
         "select run_at > now() - interval '1 minute' from live_job where id = $1::uuid", late
     )
     await worker.succeed(*leased)
-    assert (await worker.job(timeout=5.0)).id == late
+    # That would come after a minute.
+    assert (await worker.job()).id == late
 
 
 async def test_a_new_start_is_a_time_or_a_delay_and_may_be_spread(place: Place) -> None:
@@ -544,7 +545,7 @@ async def test_each_job_is_changed_once_through_three_kills_of_the_server(
                     for _ in range(3):
                         await place.batch(1000)
                     operation = await update(
-                        place, everything=True, priority=3, delay=span(3600.0), per_second=1000
+                        place, everything=True, priority=3, delay=span(3600.0), per_second=300
                     )
                     name = operation.name
                 if kill == 3:
