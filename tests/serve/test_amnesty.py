@@ -15,7 +15,7 @@ from tests.lease.place import Place, Status
 pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 Verdict = lease_pb2.SettleResult.Verdict
-TTL = 5.0
+TTL = 10.0
 # Longer than the ttl, and than the 12 s after which a server counts as dead.
 AWAY = 13.0
 
