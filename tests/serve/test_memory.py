@@ -52,7 +52,7 @@ async def keeps_little(process: ServerProcess, once: Once) -> None:
         return seen - before < KEPT_AT_MOST
 
     try:
-        await eventually(small_again, 5)
+        await eventually(small_again)
     except AssertionError:
         pytest.fail(f"{TIMES} times took the process from {before >> 20} to {seen >> 20} MiB")
 
