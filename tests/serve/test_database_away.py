@@ -39,7 +39,8 @@ async def away(call):
     started = time.monotonic()
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call
-    assert time.monotonic() - started < 1
+    # Who waited for a connection would wait for 5 s.
+    assert time.monotonic() - started < 4
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     assert reason_of(raised.value) == "DATABASE_AWAY"
 
@@ -74,7 +75,7 @@ async def test_calls_fail_fast_and_the_service_resumes_without_a_restart(place, 
     async def not_serving():
         return await place.health() == "NOT_SERVING"
 
-    await eventually(not_serving, 4)
+    await eventually(not_serving)
     # The worker's stream stays, its heartbeats are answered, and its settlements are to be sent again.
     await worker.heartbeat()
     results = await worker.succeed(held[1])

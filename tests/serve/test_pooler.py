@@ -76,7 +76,7 @@ async def test_the_service_goes_on_when_the_pooler_is_back(migrated):
             async def health(expected: str) -> bool:
                 return await place.health() == expected
 
-            await eventually(lambda: health("NOT_SERVING"), 4)
+            await eventually(lambda: health("NOT_SERVING"))
             await asyncio.to_thread(pooler.start)
             await eventually(lambda: health("SERVING"), 2)
             assert await worker.succeed(held) == []
