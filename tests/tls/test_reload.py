@@ -170,16 +170,16 @@ async def test_a_certificate_that_is_revoked_gets_no_new_connection(dsn: str, is
     async with serving(dsn, issuer, tls_client_ca=str(issuer.cert), tls_client_crl=str(crl)) as app:
         credentials = tls_credentials(issuer.cert, client_cert=cert, client_key=key)
 
-        async def call(within: float = PATIENCE) -> None:
+        async def call() -> None:
             async with Client(f"127.0.0.1:{app.grpc_port}", credentials=credentials) as client:
-                await client.enqueue("hello", deadline=timedelta(seconds=within))
+                await client.enqueue("hello", deadline=timedelta(seconds=PATIENCE))
 
         await call()
         issuer.revoke("caller")
         with pytest.raises(Unavailable):
             async with asyncio.timeout(PATIENCE):
                 while True:
-                    await call(within=2)
+                    await call()
         issuer.issue("caller")
         credentials = tls_credentials(issuer.cert, client_cert=cert, client_key=key)
         await call()
@@ -195,16 +195,16 @@ async def test_another_authority_is_trusted_and_the_one_before_no_more(
     shutil.copy(issuer.cert, trusted)
     async with serving(dsn, issuer, tls_client_ca=str(trusted)) as app:
 
-        async def let_in(client_cert: str, client_key: str, within: float = 1) -> bool:
+        async def let_in(client_cert: str, client_key: str) -> bool:
             credentials = tls_credentials(roots, client_cert=client_cert, client_key=client_key)
             async with Client(f"127.0.0.1:{app.grpc_port}", credentials=credentials) as client:
                 try:
-                    await client.enqueue("hello", deadline=timedelta(seconds=within))
+                    await client.enqueue("hello", deadline=timedelta(seconds=PATIENCE))
                 except Unavailable:
                     return False
                 return True
 
-        assert await let_in(cert, key, within=PATIENCE)
+        assert await let_in(cert, key)
         assert not await let_in(their_cert, their_key)
         shutil.copy(stranger.cert, trusted)
         async with asyncio.timeout(PATIENCE):
