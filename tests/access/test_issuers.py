@@ -160,8 +160,9 @@ async def test_while_one_issuer_is_away_the_other_s_tokens_are_taken(
 
 
 async def test_an_issuer_that_does_not_answer_holds_up_its_own_tokens_alone(
-    dsn: str, issuers: str, first: Issuer, second: Issuer
+    dsn: str, issuers: str, first: Issuer, second: Issuer, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(issuer_keys, "SECONDS", PATIENCE)
     asked, go_on = threading.Event(), threading.Event()
 
     def hangs(request: Any) -> None:
@@ -176,7 +177,7 @@ async def test_an_issuer_that_does_not_answer_holds_up_its_own_tokens_alone(
         await house.identity("jwt", "mailer", grant(ENQUEUE), issuer=SECOND)
         waiting = asyncio.create_task(answer(house, of_first(first)))
         await asyncio.to_thread(asked.wait, PATIENCE)
-        # The keys of an issuer are waited for 5 s.
+        # The keys of an issuer are waited for so long.
         async with asyncio.timeout(issuer_keys.SECONDS / 2):
             assert await answer(house, of_second(second)) == ""
         assert not waiting.done()

@@ -268,7 +268,7 @@ async def test_a_remembered_token_ends_at_its_end(house: Gatehouse, issuer: Issu
 
 
 async def test_a_call_that_waits_ends_with_its_token(house: Gatehouse, issuer: Issuer):
-    caller = house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 4)}")
+    caller = house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 8)}")
     job = await caller.enqueue()
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await caller.wait(job.id)
@@ -280,7 +280,7 @@ async def test_a_worker_whose_token_ends_comes_back_with_a_new_one_and_loses_not
 ):
     new = house.caller(authorization=f"Bearer {issuer.token()}")
     job = await new.enqueue()
-    old = house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 4)}")
+    old = house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 8)}")
     worker = await old.worker()
     leased = await worker.job()
     assert (await worker.next("go_away")).reason == "CREDENTIALS_EXPIRED"
@@ -293,7 +293,7 @@ async def test_a_worker_whose_token_ends_comes_back_with_a_new_one_and_loses_not
 async def test_a_worker_that_shows_no_new_token_ends(dsn: str, issuer: Issuer):
     async with Gatehouse(dsn, tuning=Tuning(renew_within=1.0), **settings(issuer)) as house:
         await house.identity("jwt", "mailer", grant(WORK))
-        worker = await house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 5)}").worker()
+        worker = await house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 8)}").worker()
         await worker.next("go_away")
         with pytest.raises(StreamEnded) as ended:
             await worker.next("settled")
@@ -414,8 +414,8 @@ def test_a_set_of_a_gigabyte_is_not_read(issuer: Issuer):
 
 
 def test_an_issuer_that_answers_for_ever_is_given_up(issuer: Issuer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(issuer_keys, "SECONDS", 0.5)
-    assert "within 0.5 s" in unusable(issuer, dripping)
+    monkeypatch.setattr(issuer_keys, "SECONDS", 2.0)
+    assert "within 2 s" in unusable(issuer, dripping)
 
 
 def test_a_redirect_is_not_followed(issuer: Issuer):
