@@ -372,13 +372,14 @@ async def test_another_server_knows_of_a_change_by_a_notice(
                 return False
             return True
 
-        await eventually(known, timeout=5)
+        # By itself it would look after 30 s.
+        await eventually(known, timeout=15)
         worker = await caller.worker()
         since = time.monotonic()
         await one.access.RevokeKey(pb.RevokeKeyRequest(id=answer.key.id))
         # The server that revoked ends the session too: which of both is heard first is open.
         assert (await worker.end()).reason in ("CREDENTIALS_REVOKED", "SESSION_ENDED")
-        assert time.monotonic() - since < 2
+        assert time.monotonic() - since < 10
         assert await refused_for(caller.access.GetAccess(pb.GetAccessRequest())) == "CREDENTIALS_REVOKED"
 
 

@@ -439,7 +439,7 @@ async def test_a_key_that_is_revoked_between_a_call_and_its_hello_opens_nothing(
             pass
         await call
 
-    assert await refused(asyncio.wait_for(read(), 5)) == "CREDENTIALS_REVOKED"
+    assert await refused(asyncio.wait_for(read(), PATIENCE)) == "CREDENTIALS_REVOKED"
     job = await house.enqueue()
     assert (await (await house.worker()).job()).attempt == 1
     assert job.id
