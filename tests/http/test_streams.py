@@ -161,6 +161,7 @@ async def test_a_caller_that_does_not_read_holds_the_stream_back_and_may_leave(s
     many = 2000
     for number in range(many):
         served.feed.line.put_nowait(event(str(number), "x" * 50_000))
+    await served.feed.opened.wait()
     # What the sockets and the server hold is a few MB; nothing is taken from the stream beyond it.
     left = many
     while not await settled(served.feed.line):
@@ -207,7 +208,7 @@ async def test_the_headers_of_a_silent_stream_come_after_a_second_and_an_error_t
         assert json.loads(await stream.content.read())["error"]["message"] == "no"
 
 
-@pytest.mark.parametrize("timeout", [{"Grpc_Timeout": "300m"}, {"X_Server_Timeout": "0.3"}])
+@pytest.mark.parametrize("timeout", [{"Grpc_Timeout": "2S"}, {"X_Server_Timeout": "2"}])
 async def test_the_callers_deadline_ends_a_stream_with_a_last_line(
     served: Served, timeout: dict[str, str]
 ) -> None:
@@ -220,12 +221,12 @@ async def test_the_callers_deadline_ends_a_stream_with_a_last_line(
 
 async def test_a_caller_that_does_not_read_has_no_more_than_its_deadline(served: Served) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", served.call.port, limit=1024)
-    writer.write(f"GET {FOLLOW} HTTP/1.1\r\nHost: x\r\nX-Server-Timeout: 0.5\r\n\r\n".encode())
+    writer.write(f"GET {FOLLOW} HTTP/1.1\r\nHost: x\r\nX-Server-Timeout: 2\r\n\r\n".encode())
     for number in range(400):
         served.feed.line.put_nowait(event(str(number), "x" * 50_000))
     await served.feed.closed.wait()
     tasks = served.server._server.server_state.tasks
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while tasks:
             await asyncio.wait(tasks)
     assert served.counted("Follow", "DEADLINE_EXCEEDED") == 1
@@ -238,7 +239,7 @@ async def test_a_server_that_leaves_ends_its_streams_with_a_last_line_and_does_n
     served.feed.line.put_nowait(event("1"))
     async with following(served.call) as stream:
         await stream.content.readline()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await served.server.stop(timedelta(seconds=60))
         error = json.loads(await stream.content.read())["error"]
     assert error["details"][0]["reason"] == "DRAINING"
@@ -250,6 +251,7 @@ async def test_a_server_that_leaves_does_not_wait_for_a_caller_that_does_not_rea
     writer.write(f"GET {FOLLOW} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     for number in range(400):
         served.feed.line.put_nowait(event(str(number), "x" * 50_000))
+    await served.feed.opened.wait()
     while not await settled(served.feed.line):
         pass
     async with asyncio.timeout(10):
