@@ -133,6 +133,7 @@ async def _last(watch: Any) -> None:
         pass
 
 
+@pytest.mark.alone
 @pytest.mark.http2
 async def test_within_two_seconds_of_the_list_nothing_is_left(house: Gatehouse, authority: Authority):
     caller = house.caller(authority.issue("mailer", MAILER))

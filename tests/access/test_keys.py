@@ -172,6 +172,7 @@ async def test_two_namespaces_do_not_see_each_other(house: House) -> None:
     await worker.no_job()
 
 
+@pytest.mark.alone
 async def test_a_revoked_key_is_refused_and_its_stream_ends_and_its_jobs_go_elsewhere_uncharged(
     house: House,
 ) -> None:
@@ -445,6 +446,7 @@ async def test_a_key_that_is_revoked_between_a_call_and_its_hello_opens_nothing(
     assert job.id
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("notify", ["on", "off"])
 async def test_a_revocation_reaches_the_stream_of_another_server_within_two_seconds(
     house: House, dsn: str, notify: str

@@ -45,6 +45,7 @@ async def away(call):
     assert reason_of(raised.value) == "DATABASE_AWAY"
 
 
+@pytest.mark.alone
 async def test_calls_fail_fast_and_the_service_resumes_without_a_restart(place, postgres):
     worker = await place.worker(slots=4)
     acknowledged = [(await place.enqueue(priority=1)).id for _ in range(4)]
@@ -149,6 +150,7 @@ async def test_an_enqueue_with_a_key_that_met_a_crash_and_is_repeated_is_one_job
     assert await place.value("select count(*) from job where idempotency_key is not null") == 300
 
 
+@pytest.mark.alone
 async def test_a_stream_that_opens_while_the_database_is_away_is_refused_and_later_taken(place, postgres):
     worker = await place.worker()
     job = await place.enqueue()

@@ -112,6 +112,7 @@ def troubles(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     ]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("how", "told", "logged"), [pytest.param(*each, marks=marks(each[0])) for each in REFUSALS]
 )

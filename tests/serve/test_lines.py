@@ -100,6 +100,7 @@ async def test_a_paused_queue_gives_nothing_and_what_runs_goes_on(place):
     assert reason_of(raised.value) == "QUEUE_NOT_FOUND"
 
 
+@pytest.mark.alone
 async def test_scheduled_jobs_are_never_early_and_not_late_by_more_than_a_second(place):
     """By the database's clock. Near ones have a timer here; those from another server are found by the sweep."""
     worker = await place.worker(slots=100)

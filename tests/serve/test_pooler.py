@@ -61,6 +61,7 @@ async def test_a_server_behind_session_mode_has_its_settings_and_hears_others(mi
             assert first.app.events.exchange._echoed
 
 
+@pytest.mark.alone
 async def test_the_service_goes_on_when_the_pooler_is_back(migrated):
     with PgBouncer(migrated, "session") as pooler:
         async with Place(pooler.dsn) as place:

@@ -161,6 +161,7 @@ async def without_its_database_it_waits_says_so_and_then_starts(processes):
         await asyncio.to_thread(postgres.stop)
 
 
+@pytest.mark.alone
 @pytest.mark.any_engine
 async def test_both_that_take_their_time(dsn, processes):
     await asyncio.gather(
