@@ -249,7 +249,7 @@ class Stage:
             beats = {event.seq for event in self.events("beat", who=who, since=at)}
             return any(event.seq in beats for event in self.events("pong", who=who, since=at))
 
-        await self.until(look, f"an answer to a heartbeat of {who}", 10)
+        await self.until(look, f"an answer to a heartbeat of {who}")
 
     async def over(self, within: float = 60.0) -> None:
         """Waits until every job has ended."""
