@@ -76,7 +76,8 @@ class Peer:
     def send(self, **frame: Any) -> None:
         self._outgoing.put(pb.LeaseResponse(**frame))
 
-    def welcome(self, token: str = "token-1", interval: float = 0.2, **more: Any) -> pb.Hello:
+    def welcome(self, token: str = "token-1", interval: float = 0.5, **more: Any) -> pb.Hello:
+        """Opens the session. A worker leaves a stream that is silent for two intervals: here that is a second."""
         hello = self.expect("hello")
         self.send(
             welcome=pb.Welcome(

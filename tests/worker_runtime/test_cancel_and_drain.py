@@ -192,7 +192,7 @@ def test_a_checkpoint_goes_before_the_release_at_the_end_of_the_grace(server, se
 
     engine._loop.call_soon_threadsafe(release)
     assert peer.expect("progress").checkpoint == b"half"
-    assert peer.outcomes(1, within=5) == {1: "release"}
+    assert peer.outcomes(1) == {1: "release"}
     over.set()
 
 
@@ -378,6 +378,11 @@ SCRIPT = textwrap.dedent(
 )
 
 
+# A worker in a process of its own leaves a stream that is silent for two of these, also where it was this process that
+# stood still.
+_INTERVAL = 2.0
+
+
 @pytest.fixture
 def process(server, tmp_path):
     script = tmp_path / "work.py"
@@ -393,7 +398,7 @@ def process(server, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_the_process_exits_with_0(server, process, number):
     peer = server.stream()
-    peer.welcome()
+    peer.welcome(interval=_INTERVAL)
     peer.deliver(job(1, "quick"))
     assert peer.outcomes(1) == {1: "succeeded"}
     process.send_signal(number)
@@ -404,7 +409,7 @@ def test_a_signal_drains_and_the_process_exits_with_0(server, process, number):
 
 def test_a_second_signal_ends_at_once(server, process):
     peer = server.stream()
-    peer.welcome()
+    peer.welcome(interval=_INTERVAL)
     peer.deliver(job(1, "deaf"))
     peer.expect("heartbeat", where=lambda beat: list(beat.held) == [1])
     process.send_signal(signal.SIGTERM)
@@ -415,7 +420,7 @@ def test_a_second_signal_ends_at_once(server, process):
 
 def test_a_handler_that_blocks_its_loop_does_not_block_the_signal(server, process):
     peer = server.stream()
-    peer.welcome()
+    peer.welcome(interval=_INTERVAL)
     peer.deliver(job(1, "spin"))
     peer.expect("heartbeat", where=lambda beat: list(beat.held) == [1])
     process.send_signal(signal.SIGTERM)
@@ -443,7 +448,7 @@ def test_processes_of_a_worker_that_was_killed_do_not_outlive_it(server, tmp_pat
     )
     try:
         peer = server.stream()
-        peer.welcome()
+        peer.welcome(interval=_INTERVAL)
         peer.deliver(job(1, "pid"))
         child = int(peer.outcome().success.output_json)
         peer.deliver(job(2, "deaf"))  # the same process, now in the middle of a job

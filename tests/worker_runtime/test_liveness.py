@@ -38,26 +38,26 @@ def test_a_delivery_is_receipted_though_its_jobs_take_long(server, serve):
     assert sorted(delays)[len(delays) // 2] < 0.02, delays
 
 
-def busy_coroutine(seconds):
+def busy_coroutine(enough):
     async def handle(ctx):
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
+        ends = time.monotonic() + WITHIN
+        while not enough.is_set() and time.monotonic() < ends:
             sum(range(1000))
 
     return handle
 
 
-def blocking_coroutine(seconds):
+def blocking_coroutine(enough):
     async def handle(ctx):
-        time.sleep(seconds)  # noqa: ASYNC251 - the fault that is tested
+        enough.wait(WITHIN)
 
     return handle
 
 
-def busy_thread(seconds):
+def busy_thread(enough):
     def handle(ctx):
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
+        ends = time.monotonic() + WITHIN
+        while not enough.is_set() and time.monotonic() < ends:
             sum(range(1000))
 
     return handle
@@ -66,14 +66,16 @@ def busy_thread(seconds):
 @pytest.mark.parametrize("style", [busy_coroutine, blocking_coroutine, busy_thread])
 def test_heartbeats_and_receipts_go_on_while_handlers_block(server, serve, style):
     worker = Worker(server.address, concurrency=3)
-    worker.handler("work")(style(2.0))
+    enough = threading.Event()
+    worker.handler("work")(style(enough))
     serve(worker)
     peer = server.stream()
     # Not shorter: this server answers from the same interpreter that the handlers fight for.
-    peer.welcome(interval=0.5)
+    peer.welcome(interval=1)
     peer.deliver(*(job(n, "work") for n in (1, 2, 3)))
     beats = [peer.expect("heartbeat", where=lambda beat: len(beat.held) > 0) for _ in range(3)]
     assert [beat.seq for beat in beats] == list(range(beats[0].seq, beats[0].seq + 3))
+    enough.set()
     assert len(peer.outcomes(3)) == 3
 
 

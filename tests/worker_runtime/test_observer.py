@@ -80,7 +80,7 @@ def test_a_slow_observer_delays_no_heartbeat_and_no_job(server, serve):
     worker.handler("work")(lambda ctx: None)
     serve(worker)
     peer = server.stream()
-    peer.welcome(interval=0.05)
+    peer.welcome(interval=0.5)
     peer.deliver(job(1, "work"))
     assert peer.outcomes(1) == {1: "succeeded"}
     before = peer.names().count("heartbeat")

@@ -79,8 +79,11 @@ def test_a_process_handler_that_ignores_its_cancelling_is_terminated_before_the_
 def test_heartbeats_go_on_while_processes_use_all_cores(work):
     peer = work(handlers.burn)
     peer.deliver(*(job(n, "work") for n in range(1, 5)))
+    for _ in range(4):
+        peer.expect("progress")
     for _ in range(3):
         peer.expect("heartbeat", where=lambda beat: len(beat.held) == 4)
+    peer.cancel(1, 2, 3, 4)
     assert len(peer.outcomes(4)) == 4
 
 
@@ -114,7 +117,7 @@ def test_a_worker_that_would_run_again_in_its_processes_is_told_what_to_do(serve
     )
     try:
         peer = server.stream()
-        peer.welcome()
+        peer.welcome(interval=2)
         peer.deliver(job(1, "work"))
         assert peer.outcome().failure.error_type == "ProcessDied"
     finally:

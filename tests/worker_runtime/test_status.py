@@ -336,7 +336,7 @@ def test_frozen_time_stops_no_heartbeat(server, serve, worker, monkeypatch):
         assert time.monotonic() == 0.0
         serve(worker)
         peer = server.stream()
-        peer.welcome(interval=0.05)
+        peer.welcome(interval=0.5)
         wait_for(lambda: peer.names().count("heartbeat") >= 5)
         worker.stop(grace=timedelta(0))
         wait_for(lambda: "drain" in peer.names())
