@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from jobqueue.worker import engine
 from jobqueue.worker.engine import Engine
 
 WITHIN = 30.0
@@ -68,11 +67,14 @@ def taking() -> Iterator[Taking]:
 def test_handlers_that_end_soon_after_another_do_not_wake_the_session(
     taking: Taking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_TOGETHER", 1.0)
+    # The time over which ends gather is over when the test says so.
+    over: list[Any] = []
+    monkeypatch.setattr(taking.engine._loop, "call_later", lambda _, collect: over.append(collect))
     taking.engine.finish(Lease(), None)
     taking.until(1)
     for _ in range(100):
         taking.engine.finish(Lease(), None)
+    taking.engine._loop.call_soon_threadsafe(over.pop())
     taking.until(101)
     assert (taking.took, taking.wakes) == ([1, 100], 1)
 
