@@ -36,8 +36,8 @@ async def test_a_drain_under_load_loses_nothing_and_runs_nothing_twice(
     bench: Bench, client: Client, address: str, queue: str
 ):
     leaving, _ = await bench.workers(address, "leaving", "staying", queue=queue)
-    jobs = await client.enqueue_many(NewJob("nap", 0.02, queue=queue) for _ in range(600))
-    await bench.journals.until(100)
+    jobs = await client.enqueue_many(NewJob("nap", 0.05, queue=queue) for _ in range(600))
+    await bench.journals.until(lambda runs: len(runs) >= 100 and "leaving" in {run.worker for run in runs})
     leaving.terminate()
     assert await leaving.ended() == 0
     done = await ends(client, *(job.id for job in jobs))

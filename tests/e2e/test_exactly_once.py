@@ -47,7 +47,8 @@ async def test_two_hundred_jobs_race_through_eight_workers_and_run_once_each(ben
     server = await bench.server(dsn)
     async with Client(server.address) as client:
         # They wait already when the workers come, so that all eight claim the same rows at once.
-        results = await client.enqueue_many(NewJob("nap", 0.01) for _ in range(200))
+        # Long enough that one worker alone needs ten seconds for them: the last of the eight may start late.
+        results = await client.enqueue_many(NewJob("nap", 0.05) for _ in range(200))
     await bench.workers(server.address, *(f"w{n}" for n in range(8)), slots=1)
     await bench.journals.until(200)
     await over(dsn, 200, within=30)
