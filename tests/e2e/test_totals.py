@@ -18,7 +18,8 @@ from .journals import Entry
 
 pytestmark = pytest.mark.slow
 
-TTL = 5.0
+# Long enough that no worker which lives is taken for dead where the machine stands still.
+TTL = 10.0
 
 
 async def limit(client: Client, queue: str, most: int) -> None:
@@ -49,7 +50,7 @@ async def test_no_more_jobs_of_a_queue_run_than_it_lets_while_workers_and_a_serv
     async with Client(servers[0].address) as client:
         await limit(client, queue, 7)
         workers = [bench.worker(addresses, f"w{n}", queue=queue, slots=10, ttl=TTL) for n in range(4)]
-        jobs = await client.enqueue_many([NewJob("step", 0.02, queue=queue) for _ in range(600)])
+        jobs = await client.enqueue_many([NewJob("step", 0.05, queue=queue) for _ in range(600)])
         await bench.journals.until(100, "ended")
         killed = {"w0": workers[0].kill()}
         await bench.journals.until(200, "ended")
@@ -105,7 +106,7 @@ async def test_no_more_jobs_of_a_kind_run_over_its_queues_than_it_lets_while_wor
         await limit(client, "one", 4)
         await limit_kind(client, "step", 6)
         workers = [bench.worker(addresses, f"w{n}", queue=queues[n % 2], slots=10, ttl=TTL) for n in range(4)]
-        jobs = await client.enqueue_many([NewJob("step", 0.02, queue=queues[n % 2]) for n in range(500)])
+        jobs = await client.enqueue_many([NewJob("step", 0.05, queue=queues[n % 2]) for n in range(500)])
         await bench.journals.until(100, "ended")
         killed = {"w0": workers[0].kill()}
         await bench.journals.until(200, "ended")
@@ -180,7 +181,7 @@ async def test_jobs_that_their_keys_let_in_keep_to_the_limit_of_their_queue(
     )
     await bench.workers(address, "w", "v", queue=queue, slots=10)
     jobs = await client.enqueue_many(
-        [NewJob("step", 0.02, queue=queue, key=f"k{n % 10}") for n in range(100)]
+        [NewJob("step", 0.05, queue=queue, key=f"k{n % 10}") for n in range(100)]
     )
     await ends(client, *(job.id for job in jobs), within=60)
     assert most_at_once(bench.journals.read(), {}) == 3
