@@ -64,6 +64,7 @@ async def test_a_server_that_lives_is_healthy_and_one_that_has_ended_is_not(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("environment", [{}, {"JOBQUEUE_TLS_CERT": "server.pem"}], ids=["plain", "tls"])
 def test_a_program_that_hangs_is_not_healthy_and_that_is_found_in_time(
     environment: dict[str, str], stages: dict[str, Stage]

@@ -11,6 +11,7 @@ from jobqueue import Client, JobTerminal, Status
 from .conftest import Bench, ends
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["hold", "watch"])
 async def test_a_running_handler_sees_the_cancel_and_its_job_ends_cancelled(
     bench: Bench, client: Client, address: str, queue: str, kind: str

@@ -115,6 +115,7 @@ async def test_no_two_jobs_of_a_key_run_at_once_on_two_servers_while_workers_and
         )
 
 
+@pytest.mark.alone
 async def test_the_token_of_a_killed_worker_comes_back_within_its_ttl_and_two_seconds(
     bench: Bench, shared: tuple[str, str], client: Client, address: str, queue: str
 ):

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 TTL = 5.0
 
 
+@pytest.mark.alone
 async def test_the_jobs_of_a_killed_worker_start_elsewhere_within_its_ttl_and_two_seconds(
     bench: Bench, client: Client, address: str, queue: str
 ):

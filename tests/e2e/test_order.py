@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import grpc
+import pytest
 
 from jobqueue import Client, NewJob, Status
 from jobqueue.v1.jobqueue_pb2_grpc import JobQueueStub
@@ -73,6 +74,7 @@ async def test_a_kind_that_has_all_its_slots_keeps_none_from_lower_priorities(
         await worker.close()
 
 
+@pytest.mark.alone
 async def test_a_scheduled_job_is_never_early_and_not_late(
     bench: Bench, client: Client, address: str, queue: str
 ):

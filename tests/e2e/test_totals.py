@@ -138,6 +138,7 @@ async def test_a_kind_that_is_full_holds_up_no_other_kind_of_its_queue(
     await limit_kind(client, "hold")
 
 
+@pytest.mark.alone
 async def test_a_limit_as_wide_as_the_workers_costs_no_throughput(
     bench: Bench, client: Client, address: str, queue: str
 ):

@@ -30,6 +30,7 @@ create table colour (name text primary key);
 LONGEST = 1.0 + 1.5
 
 
+@pytest.mark.alone
 async def test_a_schema_grows_under_load_and_old_servers_go_on_and_start_on_it(
     dsn: str, tmp_path: Path
 ) -> None:
