@@ -77,7 +77,8 @@ async def test_long_jobs_of_a_killed_server_run_on_and_are_settled_with_the_next
 
 
 async def test_a_server_that_is_told_to_end_interrupts_no_job(bench: Bench, dsn: str):
-    first = await bench.server(dsn, shutdown_grace="1s")
+    # Four jobs have to end and to be settled within it, also where a process stands still for a while.
+    first = await bench.server(dsn, shutdown_grace="5s")
     await bench.workers(first.address, "w0", "w1", slots=4)
     gates = [bench.folder / "gate-0", bench.folder / "gate-1"]
     async with Client(first.address) as client:

@@ -109,8 +109,10 @@ def add_handlers(worker: Worker, journal: Journal) -> None:
     @worker.handler("poison")
     async def poison(ctx: JobContext) -> None:
         journal.note("ran", ctx)
-        # Until the server has the receipt: the job is then known to have been here.
-        await asyncio.sleep(0.2)
+        # Until the server has the receipt: the job is then known to have been here. In steps, so that after a time in
+        # which this process stood still there is some for the receipt.
+        for _ in range(20):
+            await asyncio.sleep(0.01)
         os._exit(3)
 
     @worker.handler("hog")
