@@ -163,7 +163,8 @@ def test_a_stop_is_fast_with_clients_connected(data_dir: Path):
         assert held.stdout.readline() == "connected\n"
         began = time.monotonic()
         postgres.stop()
-        assert time.monotonic() - began < 5
+        # Half of what a client that is waited for would take.
+        assert time.monotonic() - began < 30
         held.send_signal(signal.SIGKILL)
         held.communicate()
 
