@@ -186,23 +186,23 @@ async def test_an_end_that_another_stream_would_not_mend_is_raised(end):
 async def test_it_gives_up_where_no_server_answers_for_as_long_as_the_deadline():
     streams: list[list[Any]] = [[("a", "one"), ends("UNAVAILABLE")]]
     streams += [[ends("UNAVAILABLE")] for _ in range(50)]
-    async with asyncio.timeout(WITHIN), scripted(*streams, deadline=0.5) as (client, script):
+    async with asyncio.timeout(WITHIN), scripted(*streams, deadline=3) as (client, script):
         watch = client.watch()
         assert (await anext(watch)).id == "one"
         with pytest.raises(Unavailable) as given_up:
             await anext(watch)
-        assert "0.5 s" in str(given_up.value.__notes__)
+        assert "deadline of 3 s" in str(given_up.value.__notes__)
         assert 2 <= len(script.asked) < 50
 
 
 async def test_a_long_silence_before_a_break_does_not_count_against_the_deadline():
-    streams = ([("a", "one"), 0.6, ends("UNAVAILABLE")], [("b", "two")])
-    async with asyncio.timeout(WITHIN), scripted(*streams, deadline=0.5) as (client, _):
+    streams = ([("a", "one"), 3.5, ends("UNAVAILABLE")], [("b", "two")])
+    async with asyncio.timeout(WITHIN), scripted(*streams, deadline=3) as (client, _):
         assert [job.id async for job in client.watch()] == ["one", "two"]
 
 
 async def test_a_server_that_falls_silent_is_left(monkeypatch):
-    monkeypatch.setattr(watches, "_SILENCE", timedelta(seconds=0.3))
+    monkeypatch.setattr(watches, "_SILENCE", timedelta(seconds=3))
     async with asyncio.timeout(WITHIN), scripted([("a", "one"), 30.0], [("b", "two")]) as (client, script):
         assert [job.id async for job in client.watch()] == ["one", "two"]
         assert script.asked == ["", "a"]

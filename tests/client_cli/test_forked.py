@@ -43,7 +43,7 @@ def test_it_reads_its_own_input_and_environment(cli: Cli, queue: str):
     )
     assert cli("enqueue-batch", "-", stdin=lines).returncode == 0
     assert len(cli.lines("list", "--queue", queue)) == 3
-    done = Cli("127.0.0.1:1", JOBQUEUE_DEADLINE="200ms")("list", "--json")
+    done = Cli("127.0.0.1:1", JOBQUEUE_DEADLINE="2s")("list", "--json")
     assert done.returncode == 4
     assert "127.0.0.1:1" in json.loads(done.stderr)["error"]["message"]
 
