@@ -79,7 +79,8 @@ def test_what_is_wrong_is_said(cli: Cli, queue: str):
 
 
 def test_an_interrupt_leaves_the_operation_running_and_says_its_id(cli: Cli, queue: str):
-    cancelled(cli, queue, 3)
+    # At one a second there is time to interrupt it.
+    cancelled(cli, queue, 8)
     # A terminal, in which the question is answered.
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -109,7 +110,7 @@ def test_an_interrupt_leaves_the_operation_running_and_says_its_id(cli: Cli, que
                 said += os.read(ours, 4096).decode()
             except OSError:
                 break
-            if not asked and "Retry 3 jobs? [y/N]" in said:
+            if not asked and "Retry 8 jobs? [y/N]" in said:
                 os.write(ours, b"y\n")
                 asked = True
             if asked and not interrupted and "RetryJobs" in said:
@@ -122,7 +123,7 @@ def test_an_interrupt_leaves_the_operation_running_and_says_its_id(cli: Cli, que
         os.close(ours)
     id = said.partition("jobqueue operations wait ")[2][:36]
     assert cli("operations", "wait", id).returncode == 0
-    assert cli.json("operations", "get", id)["changed"] == 3
+    assert cli.json("operations", "get", id)["changed"] == 8
 
 
 def test_jobs_that_wait_are_changed_and_what_was_shown_is_what_is_changed(cli: Cli, queue: str):

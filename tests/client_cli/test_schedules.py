@@ -306,7 +306,9 @@ def test_an_interrupt_leaves_the_backfill_running_and_says_its_id(cli: Cli, name
             "schedules",
             "backfill",
             name,
-            *SPAN,
+            # At one a second there is time to interrupt it.
+            *SPAN[:3],
+            "2026-01-09T00:00:00Z",
             "--per-second",
             "1",
         ],
@@ -325,7 +327,7 @@ def test_an_interrupt_leaves_the_backfill_running_and_says_its_id(cli: Cli, name
                 said += os.read(ours, 4096).decode()
             except OSError:
                 break
-            if not asked and "Fire 4 ticks? [y/N]" in said:
+            if not asked and "Fire 8 ticks? [y/N]" in said:
                 os.write(ours, b"y\n")
                 asked = True
             if asked and not interrupted and "BackfillSchedule" in said:
@@ -338,7 +340,7 @@ def test_an_interrupt_leaves_the_backfill_running_and_says_its_id(cli: Cli, name
         os.close(ours)
     id = said.partition("jobqueue operations wait ")[2][:36]
     assert cli("operations", "wait", id).returncode == 0
-    assert cli.json("operations", "get", id)["changed"] == 4
+    assert cli.json("operations", "get", id)["changed"] == 8
 
 
 @pytest.mark.parametrize("text", ["1d", "1h30m", "90m", "2m5s", "500ms", "400d", "1d1s"])
