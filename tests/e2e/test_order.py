@@ -14,11 +14,16 @@ from tests.lease.hand_worker import HandWorker
 
 from .conftest import Bench, ends
 
+# Each of the 21, in an order that is no order. Where a lower one is found by a sweep alone, once a second, all of them
+# take 20 s; where it is found at once they take one or two, and on a machine that stands still some more.
+PRIORITIES = [n * 8 % 21 - 10 for n in range(21)]
+BY_NO_SWEEP = 8.0
+
 
 async def test_a_higher_priority_runs_first_and_equals_in_the_order_of_their_enqueue(
     bench: Bench, client: Client, address: str, queue: str
 ):
-    priorities = [0, 5, -3, 10, 5, 0, -10, 10]
+    priorities = [*PRIORITIES, 0, 5, -3, 10]
     jobs = [
         # Of two kinds: priority is strict within a queue, over all of them.
         await client.enqueue(("count", "nap")[n % 2], 0, queue=queue, priority=priority)
@@ -29,26 +34,27 @@ async def test_a_higher_priority_runs_first_and_equals_in_the_order_of_their_enq
     order = sorted(range(len(jobs)), key=lambda n: (-priorities[n], n))
     runs = bench.journals.read()
     assert [entry.id for entry in runs] == [jobs[n].id for n in order]
-    # What waits at a lower priority is found as soon as the one above is used up, and not by a sweep, once a second.
-    assert runs[-1].at - runs[0].at < 2
+    # What waits at a lower priority is found as soon as the one above is used up, and not by a sweep.
+    assert runs[-1].at - runs[0].at < BY_NO_SWEEP
 
 
 async def test_a_worker_that_bounds_its_bytes_gets_the_lower_priorities_as_soon(
     client: Client, address: str, queue: str
 ):
-    for priority in (5, 0, 5, 0, -5, -5):
+    wanted = [*PRIORITIES, 0, 5, -5]
+    for priority in wanted:
         await client.enqueue("work", queue=queue, priority=priority)
     async with grpc.aio.insecure_channel(address) as channel:
         worker = HandWorker(JobQueueStub(channel), queues={queue: ["work"]}, slots=1, bytes=1 << 20)
         await worker.connect()
         started = time.monotonic()
         priorities = []
-        for _ in range(6):
+        for _ in wanted:
             job = await worker.job()
             priorities.append(job.priority)
             await worker.succeed(job)
-        assert priorities == [5, 5, 0, 0, -5, -5]
-        assert time.monotonic() - started < 1.5
+        assert priorities == sorted(wanted, reverse=True)
+        assert time.monotonic() - started < BY_NO_SWEEP
         await worker.close()
 
 
