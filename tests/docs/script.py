@@ -22,7 +22,7 @@ from pathlib import Path
 from .markdown import Block
 from .terminal import Terminal
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?")
