@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from jobqueue.environment import from_environment
 from jobqueue.v1 import job_pb2
 from jobqueue.v1 import jobqueue_pb2 as pb
 from jobqueue.v1.jobqueue_pb2_grpc import JobQueueServicer, add_JobQueueServicer_to_server
+from tests.ports import free_address
 
 WITHIN = timedelta(seconds=20)
 
@@ -68,9 +68,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def nowhere() -> str:
     """An address on which nothing listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return free_address()
 
 
 @pytest.mark.parametrize("adaptive", [False, True])

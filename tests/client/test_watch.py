@@ -18,6 +18,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from jobqueue import Client, JobNotFound, Status, SyncClient, Unavailable, WatchTokenExpired
 from jobqueue import watch as watches
 from jobqueue.v1 import job_pb2, jobqueue_pb2
+from tests.ports import free_address
 
 from .conftest import RunningServer
 
@@ -68,7 +69,7 @@ async def test_an_id_that_is_not_there_is_an_error_at_once(client):
 
 
 async def test_a_server_that_restarts_costs_the_watch_nothing(dsn):
-    server = RunningServer(dsn)
+    server = RunningServer(dsn, free_address())
     async with (
         asyncio.timeout(60),
         Client(server.address, deadline=timedelta(seconds=30)) as client,

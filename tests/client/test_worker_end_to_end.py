@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue import Discard, NewJob, Retry, Snooze, Status, Worker
+from tests.ports import free_address
 from tests.worker_runtime import process_handlers
 
 from .conftest import RunningServer
@@ -178,7 +179,7 @@ async def test_two_thousand_jobs_run_once_each(server, client, serve):
 async def test_a_server_that_restarts_interrupts_no_job(dsn):
     from jobqueue import Client
 
-    first = RunningServer(dsn)
+    first = RunningServer(dsn, free_address())
     address = first.address
     release = threading.Event()
     started = threading.Event()

@@ -19,8 +19,9 @@ import pytest
 
 from jobqueue import AesGcm, Client, Encoded, Encodings, JobContext, Retry, Worker, Zstd, define_kind
 from tests.e2e.processes import Process
+from tests.ports import free_port
 
-from .conftest import free_port, shown
+from .conftest import shown
 
 # The first build of all compiles grpc-go.
 pytestmark = [pytest.mark.language("go"), pytest.mark.timeout(600)]

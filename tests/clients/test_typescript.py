@@ -20,8 +20,9 @@ from jobqueue import Client as PythonClient
 from jobqueue import Worker as PythonWorker
 from tests.e2e.conftest import Bench
 from tests.e2e.processes import Process
+from tests.ports import free_port
 
-from .conftest import free_port, shown
+from .conftest import shown
 
 # The first run of all fetches what package-lock.json names.
 pytestmark = [pytest.mark.language("typescript"), pytest.mark.timeout(300)]

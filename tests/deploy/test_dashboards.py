@@ -6,7 +6,6 @@ import asyncio
 import json
 import math
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from tests import orphans
 from tests.conftest import Cluster
 from tests.docs.markdown import ROOT, anchors
 from tests.e2e.processes import Process, ServerProcess
+from tests.ports import free_port
 from tools import grafana, metrics
 from tools.prometheus import RULES, program, promtool
 
@@ -141,8 +141,7 @@ class Prometheus:
     """A Prometheus that reads some targets each second, with our rules."""
 
     def __init__(self, folder: Path, targets: list[str]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         quoted = ", ".join(f"'{target}'" for target in targets)
         (folder / "prometheus.yaml").write_text(
             f"global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{RULES}']\n"

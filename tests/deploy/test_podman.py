@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,6 +12,7 @@ import pytest
 
 from jobqueue import Status, SyncClient
 from jobqueue_server.embedded import EmbeddedPostgres
+from tests.ports import free_port
 
 from . import podman
 
@@ -34,11 +34,6 @@ def database() -> Iterator[str]:
     # Containers reach it by the network alone.
     with EmbeddedPostgres(listen=True) as postgres:
         yield postgres.dsn
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def healthy(container: str, variable: str) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.ports import free_address
 
 from .markdown import ROOT, Block, blocks
 from .script import NotAsWritten, Script
@@ -164,7 +164,7 @@ def test_every_block_of_the_page_about_identities_does_what_it_shows(folder: Pat
 
 def run_with_its_own_server(folder: Path, dsn: str, page: str) -> None:
     """Types a page that starts its server itself."""
-    grpc, http = (f"127.0.0.1:{port}" for port in free_ports(2))
+    grpc, http = free_address(), free_address()
     there = {
         **environment(grpc, dsn),
         "JOBQUEUE_GRPC_ADDR": grpc,
@@ -176,13 +176,6 @@ def run_with_its_own_server(folder: Path, dsn: str, page: str) -> None:
     places = {"127.0.0.1:50051": grpc, "127.0.0.1:8080": http}
 
     run((ROOT / page).read_text(), folder, there, places, page)
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        return [
-            held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)
-        ]
 
 
 @pytest.mark.parametrize("package", ["clients/python", "server", "worker"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from jobqueue import Client, JobQueueError, NewJob, Status
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.debian import DebianPostgres
+from tests.ports import free_address
 
 from .conftest import Bench, ends, select
 from .processes import PROGRAMS, Process, ServerProcess
@@ -57,12 +57,6 @@ async def moved(bench: Bench, source: str, target: str, *how: str) -> str:
     process = move(bench, source, target, *how)
     assert await process.ended() == 0, process.tail()
     return process.log.read_text()
-
-
-def free_address() -> str:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listening.getsockname()[1]}"
 
 
 async def execute(dsn: str, sql: str) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from jobqueue import Client, NewJob, Status, Unavailable
+from tests.ports import free_address
 
 from .conftest import Bench, ends, select
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 async def test_two_servers_restarted_in_turn_under_load_interrupt_no_job(bench: Bench, dsn: str):
-    servers = [await bench.server(dsn), await bench.server(dsn)]
+    servers = [await bench.server(dsn, grpc_addr=free_address()) for _ in range(2)]
     addresses = [server.address for server in servers]
     # Each worker knows both, and begins with another one.
     await bench.workers(",".join(addresses), "w0")

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from jobqueue import Client, NewJob, Status, Unavailable
+from tests.ports import free_address
 
 from .conftest import Bench, ends, select
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.slow
 async def test_a_killed_server_loses_nothing_that_it_acknowledged_and_nothing_runs_twice(
     bench: Bench, dsn: str
 ):
-    first = await bench.server(dsn)
+    first = await bench.server(dsn, grpc_addr=free_address())
     await bench.workers(first.address, "w0", "w1")
     acknowledged: list[str] = []
     refused = 0
@@ -60,7 +61,7 @@ async def test_a_killed_server_loses_nothing_that_it_acknowledged_and_nothing_ru
 
 
 async def test_long_jobs_of_a_killed_server_run_on_and_are_settled_with_the_next(bench: Bench, dsn: str):
-    first = await bench.server(dsn)
+    first = await bench.server(dsn, grpc_addr=free_address())
     await bench.workers(first.address, "w0", "w1", slots=4)
     gate = bench.folder / "gate"
     async with Client(first.address) as client:
@@ -78,7 +79,7 @@ async def test_long_jobs_of_a_killed_server_run_on_and_are_settled_with_the_next
 
 async def test_a_server_that_is_told_to_end_interrupts_no_job(bench: Bench, dsn: str):
     # Four jobs have to end and to be settled within it, also where a process stands still for a while.
-    first = await bench.server(dsn, shutdown_grace="5s")
+    first = await bench.server(dsn, grpc_addr=free_address(), shutdown_grace="5s")
     await bench.workers(first.address, "w0", "w1", slots=4)
     gates = [bench.folder / "gate-0", bench.folder / "gate-1"]
     async with Client(first.address) as client:

@@ -20,6 +20,7 @@ from tests.conftest import Cluster
 from tests.faults.checker import check
 from tests.faults.processes import THIS, FaultyProcess, FaultyWorker, Server, Version
 from tests.faults.stage import Stage
+from tests.ports import free_address
 
 from .conftest import ROOT, install
 from .history import version_before
@@ -82,7 +83,7 @@ class Fleet:
 
     async def begin(self) -> None:
         """Starts all of them, all but one producer of the version before."""
-        self._servers = [await self._server(self._before, "127.0.0.1:0") for _ in range(2)]
+        self._servers = [await self._server(self._before, free_address()) for _ in range(2)]
         self._workers = [await self._worker(number, self._before) for number in range(2)]
         self.producers = [await self._producer(version) for version in (self._before, THIS)]
 

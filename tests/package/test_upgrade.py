@@ -23,6 +23,7 @@ from tests.e2e.journals import Journals
 from tests.e2e.processes import PROGRAMS, Process, ServerProcess, WorkerProcess
 from tests.lease.hand_worker import PATIENCE, reason_of
 from tests.lease.place import Caller, Status
+from tests.ports import free_address
 
 from .conftest import ROOT, install
 from .environments import Environment
@@ -68,12 +69,6 @@ def migrate(programs: Path, dsn: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-
-
-def free_address() -> str:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{held.getsockname()[1]}"
 
 
 async def page(caller: Caller, token: str = "") -> jobqueue_pb2.ListJobsResponse:

@@ -11,6 +11,7 @@ import pytest
 
 from jobqueue import Worker
 from jobqueue.v1 import lease_pb2 as pb
+from tests.ports import free_address
 
 from .scripted_server import WITHIN, job
 
@@ -105,13 +106,9 @@ def test_frames_that_the_worker_does_not_know_are_ignored(server, serve):
 
 
 def test_a_worker_waits_for_a_server_that_is_not_there_yet(serve):
-    import socket
-
     from .scripted_server import ScriptedServer
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     worker = Worker(address)
     worker.handler("work")(lambda ctx: None)
     serving = serve(worker)

@@ -17,6 +17,7 @@ import pytest
 from jobqueue import Worker
 from jobqueue.worker.clock import Clock
 from jobqueue.worker.status import StatusBook
+from tests.ports import free_address
 
 from .scripted_server import WITHIN, job
 
@@ -51,9 +52,7 @@ def state_of(worker, state):
 @pytest.fixture
 def address():
     """An address on which nothing listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return free_address()
 
 
 @pytest.fixture
