@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 BIN = ROOT / ".venv" / "bin"
 # A reader waits half a minute for a dead worker's jobs; this server gives them back sooner.
-SESSION_TTL = "5s"
+SESSION_TTL = "10s"
 # The pages of docs/start that need no more than Python and make.
 STARTS = ("generated-code.md", "grpcurl.md", "own-kind.md")
 
