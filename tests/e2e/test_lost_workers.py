@@ -67,7 +67,7 @@ async def test_a_job_that_kills_its_workers_ends_alone_and_its_neighbours_succee
     try:
         await bench.journals.until(12, "ran")
         poison = await client.enqueue("poison", queue=queue)
-        [done] = await ends(client, poison.id, within=60)
+        [done] = await ends(client, poison.id, within=90)
         company.cancel()
         others = await ends(client, *neighbours)
     finally:
