@@ -50,7 +50,7 @@ class Tab:
 
     def heading(self, text: str) -> None:
         """The page with this heading is there."""
-        driver.expect(self.page.locator("h1")).to_have_text(text, timeout=10_000)
+        driver.expect(self.page.locator("h1")).to_have_text(text, timeout=30_000)
 
     def row(self, text: str) -> Any:
         return self.page.locator("main tbody tr", has_text=text)
@@ -79,7 +79,7 @@ def open_tab(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[
 
     def opened(server: Server | str, **context: Any) -> Tab:
         made = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
-        made.set_default_timeout(15_000)
+        made.set_default_timeout(30_000)
         made.tracing.start(snapshots=True)
 
         def abort(route: Any) -> None:

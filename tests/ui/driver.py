@@ -15,6 +15,8 @@ except ModuleNotFoundError as error:
     )
 else:
     MISSING = ""
+    # What is waited for comes by itself. Playwright's own bound of 5 s is too short for a machine that is busy.
+    expect.set_options(timeout=20_000)
 
 __all__ = ["Axe", "Browser", "BrowserContext", "Page", "chromium", "expect", "missing", "sync_playwright"]
 
