@@ -13,7 +13,7 @@ from tests.conftest import Cluster
 from .servers import Process, Server
 
 _WORKER = """
-import asyncio, logging, sys
+import asyncio, logging, os, sys
 from jobqueue import Worker
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 worker = Worker({target!r}, name="worker-1", queues={queues!r}, concurrency=8, token={token!r})
@@ -30,8 +30,9 @@ async def reports(ctx):
         try:
             await asyncio.sleep(0.1)
         except asyncio.CancelledError:
-            # Told to stop, it takes a moment: what the page says meanwhile is looked at.
-            await asyncio.sleep(1)
+            # Told to stop, it goes on until a test has looked at what the page says meanwhile.
+            while not os.path.exists(ctx.job.payload.get("until", "/")):
+                await asyncio.sleep(0.05)
             raise
 @worker.handler("works")
 async def works(ctx):

@@ -59,7 +59,7 @@ def test_a_viewer_of_the_bench_makes_the_calls_of_each_page(server: Server, tab:
         expect(tab.page.locator("main h1")).to_be_visible()
         expect(tab.page.locator("main .loading")).to_have_count(0)
         wanted = {call_of(ask.target) for ask in asks}
-        for _ in range(100):
+        for _ in range(400):
             if wanted <= asked:
                 break
             tab.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 50))")

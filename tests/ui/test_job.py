@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,8 +148,10 @@ def test_a_text_of_an_error_is_text(server: Server, tab: Tab, worker: JobWorker)
     assert tab.page.evaluate("'ran' in window") is False
 
 
-def test_a_running_job_moves_and_is_cancelled_by_a_key(server: Server, tab: Tab, worker: JobWorker):
-    job = enqueued(server, "reports")
+def test_a_running_job_moves_and_is_cancelled_by_a_key(
+    server: Server, tab: Tab, worker: JobWorker, tmp_path: Path
+):
+    job = enqueued(server, "reports", json.dumps({"until": str(tmp_path / "seen")}))
     tab.go(f"jobs/{job}")
     bar = tab.page.locator("main .running progress")
     expect(bar).to_be_visible()
@@ -161,6 +164,7 @@ def test_a_running_job_moves_and_is_cancelled_by_a_key(server: Server, tab: Tab,
     expect(tab.page.locator('[data-fact="Status"]')).to_contain_text("cancel asked")
     # There is nothing to ask for twice.
     expect(tab.page.get_by_role("button", name="Cancel")).to_have_count(0)
+    (tmp_path / "seen").touch()
     expect(tab.page.locator('[data-fact="Status"]')).to_contain_text("cancelled CANCELLED_BY_CALLER")
     # Nothing has moved about: what was first is first.
     assert [each.text_content() for each in tab.page.locator("main h1, main h2").all()][:2] == [
