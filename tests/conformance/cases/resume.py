@@ -204,10 +204,10 @@ async def session_orphans(stage: Stage) -> None:
     short=True,
 )
 async def lost_stops(stage: Stage) -> None:
-    ttl = 5
+    ttl = 9
     worker = await stage.start(stop_when_lost=True)
     stream = await stage.server.stream()
-    await stream.welcome(interval=2, ttl=ttl)
+    await stream.welcome(interval=2.5, ttl=ttl)
     stream.deliver(job(1, {"do": "hold"}), job(2, {"do": "hold"}, on_cancel="succeed"))
     await stage.started(1, 2)
     await stream.expect("heartbeat", where=lambda beat: beat.seq == 1)
@@ -215,8 +215,9 @@ async def lost_stops(stage: Stage) -> None:
     beat = await stream.expect("heartbeat", where=lambda beat: beat.seq == 2)
     sent = time.monotonic()
     # So late that it can be told which of the two counts, also where the worker is late by as much as this less a bit:
-    # when the heartbeat was sent, not when its answer came.
-    late = 2.8
+    # when the heartbeat was sent, not when its answer came. Yet 3 s before the ttl of the first heartbeat is over: that
+    # one counts while this one is not answered.
+    late = 3.5
     await asyncio.sleep(late)
     stream.send(pong=pb.Pong(seq=beat.seq))
     await stream.expect("heartbeat")
