@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from grpc_http2 import answer_side
 from grpc_http2.answer_side import FIRST_WORD
 
 from .conftest import Served
@@ -90,9 +91,9 @@ async def test_a_write_that_waits_ends_with_its_caller(served: Served) -> None:
     [
         ("1H", 3600),
         ("2M", 120),
-        ("3S", 3),
-        ("4000m", 4),
-        ("5000000u", 5),
+        ("30S", 30),
+        ("40000m", 40),
+        ("50000000u", 50),
         ("60000000n", 0.06),
         ("99999999H", 366 * 86400),
     ],
@@ -104,13 +105,13 @@ async def test_the_handler_knows_what_time_it_has(served: Served, said: str, sec
         remaining = context.time_remaining()
         assert remaining is not None
         assert remaining <= seconds
-        assert remaining > seconds - 2 or seconds < 2
+        assert remaining > seconds - 20 or seconds < 20
         await wire.call("/t.T/Hold", None)
         assert (await served.handlers.began.get()).time_remaining() is None
 
 
 @pytest.mark.parametrize("content", [b"", None])
-@pytest.mark.parametrize("timeout", ["0S", "50m", "50000u"])
+@pytest.mark.parametrize("timeout", ["0S", "300m", "300000u"])
 async def test_a_streaming_call_ends_with_its_time(
     served: Served, content: bytes | None, timeout: str
 ) -> None:
@@ -126,27 +127,30 @@ async def test_a_streaming_call_ends_with_its_time(
 
 async def test_a_call_that_ends_in_time_is_not_ended_again(served: Served) -> None:
     async with await Wire.open(served.port) as wire:
-        stream = await wire.call("/t.T/Chat", b"x", grpc_timeout="50m")
+        stream = await wire.call("/t.T/Chat", b"x", grpc_timeout="4S")
         assert (await wire.answer(stream)).status == OK
-        late = await wire.call("/t.T/Hold", None, grpc_timeout="100m")
+        late = await wire.call("/t.T/Hold", None, grpc_timeout="4050m")
         assert (await wire.answer(late)).status == DEADLINE_EXCEEDED
         assert (
             len([one for one in wire.frames if one[2] == stream and one[1] & END_STREAM and one[0] == 1]) == 1
         )
 
 
-async def test_a_refused_call_is_told_once_its_caller_has_said_something(served: Served) -> None:
+async def test_a_refused_call_is_told_once_its_caller_has_said_something(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client of `grpc.aio` that could not write yet tells INTERNAL of whatever status it gets."""
     async with await Caller.greet(served.port) as caller:
+        # So long that it is told by what its caller says alone.
+        monkeypatch.setattr(answer_side, "FIRST_WORD", 3600.0)
         stream = await caller.begin("/t.T/RefuseChat")
         while not served.server._terms.tasks and not caller.answers.get(stream):
             await asyncio.sleep(0)
-        began = time.monotonic()
         await caller.say(stream, message(b"x"))
         answer = await caller.answer(stream)
-        assert time.monotonic() - began < FIRST_WORD
         assert (answer.status, answer.text, answer.reset) == (UNAUTHENTICATED, "who are you?", 0)
         # Whoever says nothing is told all the same.
+        monkeypatch.setattr(answer_side, "FIRST_WORD", FIRST_WORD)
         began = time.monotonic()
         silent = await caller.begin("/t.T/RefuseChat")
         answer = await caller.answer(silent)
