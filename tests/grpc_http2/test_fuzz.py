@@ -33,7 +33,7 @@ OK = 0
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    uvloop.run(asyncio.wait_for(work, 30))
+    uvloop.run(asyncio.wait_for(work, 60))
 
 
 @st.composite

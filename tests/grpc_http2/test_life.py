@@ -150,7 +150,7 @@ async def test_a_stop_lets_calls_end_and_takes_no_connections(serve: Serve) -> N
         assert not stopping.done()
         await wire.send(frame(DATA, END_STREAM, streams[1], message(b"too")))
         assert (await wire.answer(streams[1])).messages == [b"too"]
-        await asyncio.wait_for(stopping, 10)
+        await asyncio.wait_for(stopping, 25)
         assert await wire.receive() is False
 
 
@@ -173,7 +173,7 @@ async def test_a_stop_waits_for_an_answer_that_has_room_only_later(serve: Serve)
         )
         assert (await wire.answer(answered)).messages == [b"all of it"]
         assert (await wire.answer(asking)).messages == [b"x"]
-        await asyncio.wait_for(stopping, 10)
+        await asyncio.wait_for(stopping, 25)
 
 
 async def test_a_stop_cuts_off_what_is_not_done_after_the_grace(serve: Serve) -> None:
@@ -189,7 +189,7 @@ async def test_a_stop_cuts_off_what_is_not_done_after_the_grace(serve: Serve) ->
             assert (answer.status, answer.text) == (UNAVAILABLE, "the server ended before the call did")
         assert time.monotonic() - began >= 0.29
         assert {await served.handlers.cancelled.get() for _ in range(2)} == {"Wait", "Hold"}
-        await asyncio.wait_for(stopping, 10)
+        await asyncio.wait_for(stopping, 25)
         assert await wire.receive() is False
 
 
@@ -197,7 +197,7 @@ async def test_a_stop_without_calls_waits_for_nobody(serve: Serve) -> None:
     served = await serve()
     async with await Wire.open(served.port) as wire, await Wire.open(served.port, start=b"") as mute:
         await wire.answer(await wire.call())
-        await asyncio.wait_for(served.server.stop(100), 5)
+        await asyncio.wait_for(served.server.stop(100), 50)
         assert (await wire.end())[0] == NO_ERROR
         while await mute.receive():
             pass
@@ -238,7 +238,7 @@ async def test_calls_after_the_end_was_said_do_not_begin_anew(served: Served) ->
         assert (await wire.answer(more)).messages == [b"more"]
         served.handlers.go.set()
         assert (await wire.answer(held)).messages == [b"held"]
-        await asyncio.wait_for(stopping, 10)
+        await asyncio.wait_for(stopping, 25)
         assert last_ids(wire)[0] == LAST_OF_ALL
 
 
