@@ -50,7 +50,8 @@ async def test_a_lost_connection_cancels_its_handlers(served: Served) -> None:
 
 
 async def test_a_caller_that_is_silent_is_asked_and_then_taken_for_gone(serve: Serve) -> None:
-    served = await serve(keepalive=1, keepalive_timeout=1)
+    # The one that is there is only as quick as the machine.
+    served = await serve(keepalive=1, keepalive_timeout=4)
     async with Proxy("127.0.0.1", served.port) as proxy, channel(proxy.address) as far:
         there = Served(served.server, served.port, far, served.handlers)
         near, lost = begin(served, "Wait"), begin(there, "Hold")
@@ -98,7 +99,10 @@ async def test_the_handler_knows_what_time_it_has(served: Served) -> None:
 
 
 async def test_a_streaming_call_ends_with_its_time(served: Served) -> None:
-    call = served.both("Hold")(timeout=1)
+    # It has connected: its time is not spent on that.
+    await served.unary("Echo")(b"")
+    await served.begun()
+    call = served.both("Hold")(timeout=3)
     await served.begun()
     assert (await refused(call.read())).code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert await served.how_it_ended() == "cancelled"
