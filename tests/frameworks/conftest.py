@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 
 from jobqueue.testing import SyncTestScope
 from tests.conftest import languages_of
-from tests.e2e.processes import Process
+from tests.e2e.processes import LOOK, WITHIN, Process
 from tests.parallel import leave_out
 
 from . import node
@@ -144,3 +145,11 @@ def address_of(process: Process, text: str) -> str:
     found = re.search(r"http://[\d.]+:\d+", asyncio.run(process.line(text)))
     assert found
     return found[0]
+
+
+def booted(gunicorn: Process, workers: int) -> None:
+    """Waits for so many forked workers: one that comes late may find that the others have answered all."""
+    ends = time.monotonic() + WITHIN
+    while gunicorn.log.read_text().count("Booting worker with pid") < workers:
+        assert time.monotonic() < ends, gunicorn.tail()
+        time.sleep(LOOK)

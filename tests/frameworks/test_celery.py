@@ -63,14 +63,14 @@ def test_celerys_own_worker_comes_to_this() -> None:
     from celery.contrib.testing.worker import start_worker
 
     app = make("memory://", "cache+memory://")
-    with start_worker(app, pool="solo", perform_ping_check=False):
+    with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=60):
         sent = [app.tasks[name].apply_async(args, kwargs) for name, args, kwargs, _, _ in TASKS]
         for (name, _, _, _, expected), result in zip(TASKS, sent, strict=True):
             if isinstance(expected, Exception):
                 with pytest.raises(type(expected), match=str(expected)):
-                    result.get(timeout=30)
+                    result.get(timeout=60)
             elif expected is not None:
-                got = result.get(timeout=30)
+                got = result.get(timeout=60)
                 assert got == (expected.format(id=result.id) if name == "who" else expected)
     assert counted() == {name: times for name, _, _, times, _ in TASKS}
 
@@ -173,10 +173,10 @@ def test_the_page_s_task_does_the_same_before_and_after(
     client = jobqueue_sync_scope.client
     client.sync_kinds([after.welcome])
 
-    with start_worker(before.app, pool="solo", perform_ping_check=False):
-        assert before.sign_up("ada@example.org", "Ada").get(timeout=30) == "Hello Ada"
+    with start_worker(before.app, pool="solo", perform_ping_check=False, shutdown_timeout=60):
+        assert before.sign_up("ada@example.org", "Ada").get(timeout=60) == "Hello Ada"
         with pytest.raises(ValueError, match="nowhere is no address"):
-            before.sign_up("nowhere", "Ada").get(timeout=30)
+            before.sign_up("nowhere", "Ada").get(timeout=60)
     good = after.sign_up(client, "ada@example.org", "Ada")
     bad = after.sign_up(client, "nowhere", "Ada")
     jobqueue_sync_scope.run_until_idle(after.worker)

@@ -23,7 +23,7 @@ from jobqueue.testing import SyncRecordingClient, SyncTestScope, perform
 from tests.docs.markdown import ROOT, blocks
 from tests.platform.test_packages import build
 
-from .conftest import SITE, Start, address_of
+from .conftest import SITE, Start, address_of, booted
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.any_engine]
 
@@ -184,6 +184,7 @@ def test_each_of_gunicorns_forked_workers_enqueues(
     forked = ("--workers", "4", "--preload", "--bind", "127.0.0.1:0")
     app = start("-m", "gunicorn", *forked, *served, "shop_site.wsgi", **known)
     address = address_of(app, "Listening at")
+    booted(app, 4)
 
     def place(number: int) -> int:
         body = urllib.parse.urlencode({"email": f"{number}@example.org"}).encode()
@@ -227,7 +228,7 @@ def test_the_command_says_what_it_found_serves_health_and_drains(
     job = jobqueue_sync_client.enqueue(shop.send_receipt, shop.receipt(order.pk))
     done = jobqueue_sync_client.wait(job.id, timeout=timedelta(seconds=60))
     assert done.status is Status.SUCCEEDED
-    with urllib.request.urlopen(f"http://{health}/readyz", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{health}/readyz", timeout=60) as answer:
         assert answer.status == 200
     worker.terminate()
     assert asyncio.run(worker.ended()) == 0

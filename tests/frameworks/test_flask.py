@@ -16,7 +16,7 @@ import pytest
 from jobqueue import Kind, SyncClient
 from jobqueue.testing import SyncRecordingClient, SyncTestScope
 
-from .conftest import Start, address_of
+from .conftest import Start, address_of, booted
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.any_engine]
 
@@ -111,11 +111,12 @@ def test_each_of_gunicorns_forked_workers_enqueues(
     forked = ("--workers", "4", "--preload", "--bind", "127.0.0.1:0")
     app = start("-m", "gunicorn", *forked, *threads, *served, "flask_app:app")
     address = address_of(app, "Listening at")
+    booted(app, 4)
 
     def place(number: int) -> str:
         body = json.dumps({**ORDER, "number": number}).encode()
         request = urllib.request.Request(f"{address}/orders", body, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             job: str = json.load(answer)["job"]
             return job
 
