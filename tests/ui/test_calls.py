@@ -23,6 +23,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 #: The values are of the moment, or of the server.
 _VARIES = ("since", "created_before", "page_token")
 
+#: How long a path was not asked for after each answer, in seconds. What follows at once is of the same reading.
+_WAITS = """(path) => performance.getEntriesByType("resource")
+    .filter((each) => new URL(each.name).pathname === path)
+    .map((each, index, all) => index ? (each.startTime - all[index - 1].responseEnd) / 1000 : 0)
+    .filter((wait) => wait > 1)"""
+
 Call = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -82,12 +88,11 @@ def test_a_viewer_of_the_bench_asks_as_often_as_the_page(
     every = next(ask.every for ask in asks if ask.path == path)
     assert every is not None
 
-    def is_it(url: str) -> bool:
-        return urlsplit(url).path == f"/{path}"
-
-    with tab.page.expect_response(lambda response: is_it(response.url)):
-        tab.go(place)
-    began = time.monotonic()
-    with tab.page.expect_request(lambda request: is_it(request.url), timeout=1000 * every + 10_000):
-        pass
-    assert time.monotonic() - began == pytest.approx(every, abs=1)
+    tab.go(place)
+    # By the browser's own clock: this process may be late with what it is told.
+    ends = time.monotonic() + every + 60
+    while not (waits := tab.page.evaluate(_WAITS, f"/{path}")):
+        assert time.monotonic() < ends, "it is not asked again"
+        tab.page.wait_for_timeout(100)
+    # A timer is late where the machine is busy, and never early.
+    assert every - 1 < waits[0] < every + 3
