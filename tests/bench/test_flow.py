@@ -37,7 +37,7 @@ async def test_a_worker_that_the_server_refuses_ends_the_measurement(dsn: str):
         workers = Workers(streams=5)
         await declare(server, workers.kinds)
         with pytest.raises(BenchError, match="the workers: a process broke(.|\n)*RESOURCE_EXHAUSTED"):
-            async with flowing([server], Load(ENOUGH), workers) as flow, asyncio.timeout(30):
+            async with flowing([server], Load(ENOUGH), workers) as flow, asyncio.timeout(60):
                 await flow.rate(60)
 
 
@@ -76,14 +76,14 @@ async def test_a_producer_without_a_library_counts_each_call_once_by_what_became
         connection = await asyncpg.connect(dsn)
         try:
             flood = Load(
-                20_000, protocol, rate=50_000 if protocol == "unary" else 2000, deadline=20.0, bare=True
+                20_000, protocol, rate=50_000 if protocol == "unary" else 2000, deadline=60.0, bare=True
             )
             refused = 0
             for load in (flood, Load(2_000, protocol, in_flight=1, bare=True)):
                 before = await connection.fetchval("select count(*) from job")
                 async with producers([server], load) as made:
                     made.go()
-                    reports = await made.reports(60)
+                    reports = await made.reports(90)
                 assert sum(merged(reports, "missed")) == 0
                 assert made.count(DONE) + made.count(REFUSED) + made.count(LATE) == load.jobs
                 assert made.count(DONE) == await connection.fetchval("select count(*) from job") - before
