@@ -26,7 +26,7 @@ CHECKS = (
     "reason_conformance",
     "unsupported_method",
 )
-MOST_SECONDS = 300
+MOST_SECONDS = 600
 
 
 async def session(place: Place) -> str:
@@ -58,6 +58,8 @@ async def test_the_server_answers_as_the_document_says_whatever_it_is_sent(
             "--generation-deterministic",
             "--continue-on-failure",
             "--max-failures=20",
+            # By default an answer that takes 10 s is a failure.
+            "--request-timeout=60",
             "--warnings=off",
             "--no-color",
             # Streams: each ends when its caller ends it. test_answers and docs/rest.md read them.
