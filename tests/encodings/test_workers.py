@@ -89,7 +89,7 @@ async def test_an_output_a_checkpoint_or_a_follow_up_that_is_not_encoded_is_not_
     worker = Worker("127.0.0.1:1", encodings=encodings)
     worker.handler("k", run_in=style)(HANDLERS[style])  # type: ignore[call-overload]
     for payload in ({"checkpoint": True}, {"output": True}, {"text": ""}):
-        done = await perform(worker, payload, kind="k", catch=True, attempt=2)
+        done = await perform(worker, payload, kind="k", catch=True, attempt=2, within=WITHIN)
         assert (done.outcome, done.error_type, done.output_json) == ("failed", "OSError", None)
         assert (done.follow_ups, done.checkpoints) == ((), ())
 
@@ -98,7 +98,7 @@ async def test_an_output_a_checkpoint_or_a_follow_up_that_is_not_encoded_is_not_
 async def test_a_test_of_a_handler_goes_through_the_encodings_of_its_worker(style: str):
     worker = Worker("127.0.0.1:1", encodings=both())
     worker.handler("k", run_in=style)(HANDLERS[style])  # type: ignore[call-overload]
-    first = await perform(worker, {"text": "x"}, kind="k", catch=True)
+    first = await perform(worker, {"text": "x"}, kind="k", catch=True, within=WITHIN)
     assert first.checkpoints == (b"half of x",)
     done = await first.again()
     assert done.output == {"got": "x", "checkpoint": "half of x"}
@@ -286,7 +286,7 @@ async def test_a_typed_kind_does_not_take_an_envelope_for_its_payload(style: str
     worker.handler(kind, run_in=style)(TAKERS[style])  # type: ignore[call-overload]
     (sealed,) = await both().jobs([NewJob(kind.name, {"text": SECRET})])
     for text in (sealed.payload_json or b"", (sealed.payload_json or b"").replace(b"$", rb"\u0024")):
-        done = await perform(worker, JsonText(text), kind=kind)
+        done = await perform(worker, JsonText(text), kind=kind, within=WITHIN)
         assert (done.outcome, done.error_type, done.output_json) == ("discarded", "PayloadUnreadable", None)
         assert "encoded, aes256gcm, key a" in done.error
 
@@ -296,7 +296,7 @@ async def test_a_typed_kind_takes_what_a_producer_put_into_an_envelope_and_looks
     inner = {"$jobqueue.encoded": 1, "encodings": ["zstd"], "text": "x"}
     worker = Worker("127.0.0.1:1", encodings=both())
     worker.handler(strict, run_in=style)(TAKERS[style])  # type: ignore[call-overload]
-    assert (await perform(worker, inner, kind=strict)).output == inner
+    assert (await perform(worker, inner, kind=strict, within=WITHIN)).output == inner
 
 
 async def test_an_output_and_a_payload_that_were_not_decoded_are_none_of_a_typed_kind(
