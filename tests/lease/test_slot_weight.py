@@ -246,7 +246,7 @@ async def test_a_higher_priority_goes_first_whatever_a_job_takes(heavy: Place) -
     await heavy.batch(4, "light", priority=1)
     await heavy.batch(2, "heavy", priority=2)
     await heavy.batch(2, "light", priority=3)
-    order = []
+    order: list[str] = []
     async with asyncio.timeout(PATIENCE):
         while len(order) < 8:
             if worker.held:
