@@ -22,7 +22,8 @@ from tests.conformance.languages import ROOT, languages
 
 from .errors import BenchError
 
-_CLASSES = "bench/workers/java/target/classes:bench/workers/java/target/lib/*"
+_JAVA = "clients/java/"
+_CLASSES = f"{_JAVA}testing/target/test-classes:{_JAVA}testing/target/classes:{_JAVA}target/classes:{_JAVA}target/lib/*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,9 @@ PROGRAMS: tuple[Program, ...] = (
     ),
     Program(
         "java",
-        ("java", "-cp", _CLASSES, "dev.jobqueue.bench.Handlers"),
-        ("mvn", "-B", "-q", "-f", "bench/workers/java/pom.xml", "package"),
+        ("java", "-cp", _CLASSES, "dev.jobqueue.testing.programs.Handlers"),
+        ("mvn", "-B", "-q", "-f", "clients/java/reactor/pom.xml", "-pl", ":jobqueue-testing", "-am",
+         "process-test-classes"),
     ),
     Program(
         "rust",
