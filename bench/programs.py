@@ -25,6 +25,14 @@ from .errors import BenchError
 _JAVA = "clients/java/"
 _CLASSES = f"{_JAVA}testing/target/test-classes:{_JAVA}testing/target/classes:{_JAVA}target/classes:{_JAVA}target/lib/*"
 
+# Node has Zstandard from 22.15 on. Where the one on PATH is older, the one of bench/workers/typescript is fetched.
+_NODE = 'PATH="$PWD/.cache/bench/node/node_modules/.bin:$PATH"'
+_HAS_ZSTANDARD = "node -e 'process.exit(require(\"zlib\").zstdCompressSync ? 0 : 1)'"
+_FETCH_NODE = (
+    "mkdir -p .cache/bench/node && cp bench/workers/typescript/package*.json .cache/bench/node && "
+    "npm ci --prefix .cache/bench/node --ignore-scripts --no-audit --no-fund"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -73,8 +81,9 @@ PROGRAMS: tuple[Program, ...] = (
     ),
     Program(
         "typescript",
-        ("node", "bench/workers/typescript/handlers.mjs"),
-        languages()["typescript"].build,
+        ("sh", "-c", f'{_NODE} exec node "$@"', "sh", "clients/typescript/test/programs/handlers.mjs"),
+        ("sh", "-c", f'"$@" && {{ {_NODE} {_HAS_ZSTANDARD} || {{ {_FETCH_NODE}; }}; }}', "sh",
+         *languages()["typescript"].build),
     ),
     Program(
         "java",
