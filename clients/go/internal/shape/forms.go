@@ -4,9 +4,11 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"reflect"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -36,18 +38,18 @@ var (
 
 type anything struct{}
 
-func (anything) check(value any, _ string) (any, *Mismatch) { return value, nil }
+func (anything) check(any) (any, bool, *Mismatch) { return nil, false, nil }
 
 func (anything) schema(*names) map[string]any { return map[string]any{} }
 
 // scalar is a value that JSON has a form of its own for.
 type scalar[T any] struct{ expected, name string }
 
-func (s scalar[T]) check(value any, path string) (any, *Mismatch) {
+func (s scalar[T]) check(value any) (any, bool, *Mismatch) {
 	if _, ok := value.(T); !ok {
-		return nil, &Mismatch{path, s.expected}
+		return nil, false, must(s.expected)
 	}
-	return value, nil
+	return nil, false, nil
 }
 
 func (s scalar[T]) schema(*names) map[string]any { return map[string]any{"type": s.name} }
@@ -55,11 +57,11 @@ func (s scalar[T]) schema(*names) map[string]any { return map[string]any{"type":
 // number is one of any size and precision.
 type number struct{}
 
-func (number) check(value any, path string) (any, *Mismatch) {
+func (number) check(value any) (any, bool, *Mismatch) {
 	if _, ok := value.(json.Number); !ok {
-		return nil, &Mismatch{path, "a number"}
+		return nil, false, must("a number")
 	}
-	return value, nil
+	return nil, false, nil
 }
 
 func (number) schema(*names) map[string]any { return map[string]any{"type": "number"} }
@@ -67,14 +69,14 @@ func (number) schema(*names) map[string]any { return map[string]any{"type": "num
 // float is one of so many bits.
 type float int
 
-func (f float) check(value any, path string) (any, *Mismatch) {
-	if _, wrong := (number{}).check(value, path); wrong != nil {
-		return nil, wrong
+func (f float) check(value any) (any, bool, *Mismatch) {
+	if _, _, wrong := (number{}).check(value); wrong != nil {
+		return nil, false, wrong
 	}
 	if _, err := strconv.ParseFloat(string(value.(json.Number)), int(f)); err != nil {
-		return nil, &Mismatch{path, fmt.Sprintf("a number that a float%d can hold", f)}
+		return nil, false, must(fmt.Sprintf("a number that a float%d can hold", f))
 	}
-	return value, nil
+	return nil, false, nil
 }
 
 func (float) schema(*names) map[string]any { return map[string]any{"type": "number"} }
@@ -92,19 +94,19 @@ func unsigned(bits int) integer {
 	return integer{new(big.Int), most.Sub(most, big.NewInt(1))}
 }
 
-func (i integer) check(value any, path string) (any, *Mismatch) {
+func (i integer) check(value any) (any, bool, *Mismatch) {
 	said, ok := value.(json.Number)
 	whole := wholeOf(string(said))
 	if !ok || whole == nil {
-		return nil, &Mismatch{path, "a whole number"}
+		return nil, false, must("a whole number")
 	}
 	if i.least != nil && (whole.Cmp(i.least) < 0 || whole.Cmp(i.most) > 0) {
-		return nil, &Mismatch{path, fmt.Sprintf("a whole number from %v to %v", i.least, i.most)}
+		return nil, false, must(fmt.Sprintf("a whole number from %v to %v", i.least, i.most))
 	}
 	if text := whole.String(); text != string(said) {
-		return json.Number(text), nil
+		return json.Number(text), true, nil
 	}
-	return value, nil
+	return nil, false, nil
 }
 
 func (i integer) schema(*names) map[string]any {
@@ -140,12 +142,12 @@ type pattern struct {
 	read             func(string) error
 }
 
-func (p pattern) check(value any, path string) (any, *Mismatch) {
+func (p pattern) check(value any) (any, bool, *Mismatch) {
 	text, ok := value.(string)
 	if !ok || !p.takes.MatchString(text) || p.read(text) != nil {
-		return nil, &Mismatch{path, p.expected}
+		return nil, false, must(p.expected)
 	}
-	return value, nil
+	return nil, false, nil
 }
 
 func (p pattern) schema(*names) map[string]any {
@@ -159,15 +161,15 @@ func (p pattern) schema(*names) map[string]any {
 // named is a type that reads its values from strings.
 type named struct{ of reflect.Type }
 
-func (n named) check(value any, path string) (any, *Mismatch) {
+func (n named) check(value any) (any, bool, *Mismatch) {
 	text, ok := value.(string)
 	if !ok {
-		return nil, &Mismatch{path, "a string"}
+		return nil, false, must("a string")
 	}
 	if err := reflect.New(n.of).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text)); err != nil {
-		return nil, &Mismatch{path, "what a " + nameOf(n.of) + " is read from"}
+		return nil, false, must("what a " + nameOf(n.of) + " is read from")
 	}
-	return value, nil
+	return nil, false, nil
 }
 
 func (named) schema(*names) map[string]any { return map[string]any{"type": "string"} }
@@ -175,26 +177,26 @@ func (named) schema(*names) map[string]any { return map[string]any{"type": "stri
 // foreign is a type that reads its values itself.
 type foreign struct{ of reflect.Type }
 
-func (f foreign) check(value any, path string) (any, *Mismatch) {
+func (f foreign) check(value any) (any, bool, *Mismatch) {
 	text, err := json.Marshal(value)
 	if err == nil {
 		err = read(text, reflect.New(f.of).Interface())
 	}
 	if err != nil {
-		return nil, &Mismatch{path, "what a " + nameOf(f.of) + " is read from"}
+		return nil, false, must("what a " + nameOf(f.of) + " is read from")
 	}
-	return value, nil
+	return nil, false, nil
 }
 
 func (foreign) schema(*names) map[string]any { return map[string]any{} }
 
 type orNull struct{ inner form }
 
-func (o orNull) check(value any, path string) (any, *Mismatch) {
+func (o orNull) check(value any) (any, bool, *Mismatch) {
 	if value == nil {
-		return nil, nil
+		return nil, false, nil
 	}
-	return o.inner.check(value, path)
+	return o.inner.check(value)
 }
 
 func (o orNull) schema(names *names) map[string]any {
@@ -212,16 +214,16 @@ func (o orNull) schema(names *names) map[string]any {
 // quoted is a value whose JSON is in a string.
 type quoted struct{ inner form }
 
-func (q quoted) check(value any, path string) (any, *Mismatch) {
+func (q quoted) check(value any) (any, bool, *Mismatch) {
 	text, ok := value.(string)
 	var inner any
 	if !ok || read([]byte(text), &inner) != nil {
-		return nil, &Mismatch{path, "a string with JSON in it"}
+		return nil, false, must("a string with JSON in it")
 	}
-	if _, wrong := q.inner.check(inner, path); wrong != nil {
-		return nil, wrong
+	if _, _, wrong := q.inner.check(inner); wrong != nil {
+		return nil, false, wrong
 	}
-	return value, nil
+	return nil, false, nil
 }
 
 func (quoted) schema(*names) map[string]any { return map[string]any{"type": "string"} }
@@ -232,22 +234,28 @@ type array struct {
 	length int
 }
 
-func (a array) check(value any, path string) (any, *Mismatch) {
+func (a array) check(value any) (any, bool, *Mismatch) {
 	items, ok := value.([]any)
 	if !ok {
-		return nil, &Mismatch{path, "an array"}
+		return nil, false, must("an array")
 	}
 	if a.length >= 0 && len(items) != a.length {
-		return nil, &Mismatch{path, fmt.Sprintf("an array of %d", a.length)}
+		return nil, false, must(fmt.Sprintf("an array of %d", a.length))
 	}
-	checked := make([]any, len(items))
+	var checked []any
 	for i, each := range items {
-		var wrong *Mismatch
-		if checked[i], wrong = a.item.check(each, fmt.Sprintf("%s[%d]", path, i)); wrong != nil {
-			return nil, wrong
+		other, differs, wrong := a.item.check(each)
+		if wrong != nil {
+			return nil, false, wrong.within("[" + strconv.Itoa(i) + "]")
+		}
+		if differs {
+			if checked == nil {
+				checked = slices.Clone(items)
+			}
+			checked[i] = other
 		}
 	}
-	return checked, nil
+	return checked, checked != nil, nil
 }
 
 func (a array) schema(names *names) map[string]any {
@@ -261,19 +269,25 @@ func (a array) schema(names *names) map[string]any {
 // dictionary is a map from strings.
 type dictionary struct{ item form }
 
-func (d dictionary) check(value any, path string) (any, *Mismatch) {
+func (d dictionary) check(value any) (any, bool, *Mismatch) {
 	items, ok := value.(map[string]any)
 	if !ok {
-		return nil, &Mismatch{path, "an object"}
+		return nil, false, must("an object")
 	}
-	checked := make(map[string]any, len(items))
+	var checked map[string]any
 	for _, name := range sorted(items) {
-		var wrong *Mismatch
-		if checked[name], wrong = d.item.check(items[name], at(path, name)); wrong != nil {
-			return nil, wrong
+		other, differs, wrong := d.item.check(items[name])
+		if wrong != nil {
+			return nil, false, wrong.within(at(name))
+		}
+		if differs {
+			if checked == nil {
+				checked = maps.Clone(items)
+			}
+			checked[name] = other
 		}
 	}
-	return checked, nil
+	return checked, checked != nil, nil
 }
 
 func (d dictionary) schema(names *names) map[string]any {
@@ -293,34 +307,39 @@ type field struct {
 	required bool
 }
 
-func (o *object) check(value any, path string) (any, *Mismatch) {
+func (o *object) check(value any) (any, bool, *Mismatch) {
 	members, ok := value.(map[string]any)
 	if !ok {
-		return nil, &Mismatch{path, "an object"}
+		return nil, false, must("an object")
 	}
-	checked := make(map[string]any, len(members))
-	unknown := make(map[string]any, len(members))
-	for name, each := range members {
-		checked[name], unknown[name] = each, each
+	var checked, unknown map[string]any
+	if o.strict {
+		unknown = maps.Clone(members)
 	}
 	for _, each := range o.fields {
 		name, ok := nameIn(members, each.name)
 		if !ok {
 			if each.required {
-				return nil, &Mismatch{at(path, each.name), "there"}
+				return nil, false, must("there").within(at(each.name))
 			}
 			continue
 		}
 		delete(unknown, name)
-		var wrong *Mismatch
-		if checked[name], wrong = each.of.check(members[name], at(path, each.name)); wrong != nil {
-			return nil, wrong
+		other, differs, wrong := each.of.check(members[name])
+		if wrong != nil {
+			return nil, false, wrong.within(at(each.name))
+		}
+		if differs {
+			if checked == nil {
+				checked = maps.Clone(members)
+			}
+			checked[name] = other
 		}
 	}
-	if o.strict && len(unknown) > 0 {
-		return nil, &Mismatch{at(path, sorted(unknown)[0]), "left out: it is not known"}
+	if len(unknown) > 0 {
+		return nil, false, must("left out: it is not known").within(at(sorted(unknown)[0]))
 	}
-	return checked, nil
+	return checked, checked != nil, nil
 }
 
 // nameIn is how an object spells a field. encoding/json takes other cases as well, where the exact one is not there.
@@ -367,11 +386,11 @@ func (o *object) described(names *names) map[string]any {
 
 var word = regexp.MustCompile(`^\w+$`)
 
-func at(path, name string) string {
+func at(name string) string {
 	if word.MatchString(name) {
-		return path + "." + name
+		return "." + name
 	}
-	return fmt.Sprintf("%s['%.40s']", path, name)
+	return fmt.Sprintf("['%.40s']", name)
 }
 
 func sorted(members map[string]any) []string {

@@ -34,6 +34,15 @@ type Mismatch struct {
 
 func (m *Mismatch) Error() string { return m.Path + ": must be " + m.Expected }
 
+// must is what a value must be, as a whole. Its place is put together on the way out: most values have nothing wrong.
+func must(expected string) *Mismatch { return &Mismatch{"", expected} }
+
+// within is the same, seen from what the value is a part of.
+func (m *Mismatch) within(place string) *Mismatch {
+	m.Path = place + m.Path
+	return m
+}
+
 // Shape is one type's.
 type Shape struct {
 	of   reflect.Type
@@ -42,8 +51,8 @@ type Shape struct {
 
 // form is what JSON has for a type within another.
 type form interface {
-	// check answers the value, or one that encoding/json reads where it would not read that one.
-	check(value any, path string) (any, *Mismatch)
+	// check answers, with true, a value that encoding/json reads where it would not read this one.
+	check(value any) (any, bool, *Mismatch)
 	schema(names *names) map[string]any
 }
 
@@ -65,12 +74,12 @@ func (s *Shape) Decode(text []byte, into any) *Mismatch {
 	if err := read(text, &value); err != nil {
 		return &Mismatch{"", "JSON"}
 	}
-	checked, wrong := s.root.check(value, "")
+	checked, differs, wrong := s.root.check(value)
 	if wrong != nil {
 		return wrong
 	}
 	err := read(text, into)
-	if err != nil && !reflect.DeepEqual(checked, value) {
+	if err != nil && differs {
 		// As it was meant: such as 2.0, which encoding/json does not take for a whole number.
 		reflect.ValueOf(into).Elem().SetZero()
 		text, err = json.Marshal(checked)
