@@ -6,7 +6,6 @@ import (
 	"log"
 	"os"
 	"slices"
-	"testing"
 	"time"
 
 	"jobqueue.dev/go/jobqueue"
@@ -25,7 +24,6 @@ type answer struct {
 
 // test stands for a test of `go test`, since a scope ends with its test. A test that fails ends the program.
 type test struct {
-	testing.TB
 	ctx   context.Context
 	end   context.CancelFunc
 	after []func()

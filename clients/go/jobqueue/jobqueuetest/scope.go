@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"google.golang.org/grpc"
@@ -33,6 +32,17 @@ const (
 // live are the statuses of jobs that have not ended.
 var live = []jobqueue.Status{jobqueue.StatusQueued, jobqueue.StatusRunning, jobqueue.StatusRetrying}
 
+// T is the test that a scope is of. *testing.T, *testing.B, *testing.F and testing.TB are one. So is what another test
+// library gives its tests, or a program of its own, if it has these methods.
+type T interface {
+	Helper()
+	Context() context.Context
+	Cleanup(do func())
+	Fatal(arguments ...any)
+	Fatalf(format string, arguments ...any)
+	Logf(format string, arguments ...any)
+}
+
 // TestScope is a namespace of a real server, for one test: it sees its own jobs, kinds and queues alone. Made by [NewScope].
 //
 //	scope := jobqueuetest.NewScope(t)
@@ -47,12 +57,12 @@ type TestScope struct {
 	// Client is a client of it.
 	Client *jobqueue.Client
 
-	t testing.TB
+	t T
 }
 
 // NewScope makes a namespace for a test, on the server that all tests of the process share ([StartServer] says how it is
 // found). It ends with the test. Tests with scopes of their own may run in parallel.
-func NewScope(t testing.TB) *TestScope {
+func NewScope(t T) *TestScope {
 	t.Helper()
 	server, err := shared()
 	if err != nil {
@@ -62,7 +72,7 @@ func NewScope(t testing.TB) *TestScope {
 }
 
 // NewScope makes a namespace for a test on this server.
-func (s *TestServer) NewScope(t testing.TB) *TestScope {
+func (s *TestServer) NewScope(t T) *TestScope {
 	t.Helper()
 	name := "t-" + strings.ToLower(rand.Text())
 	admin := s.client(t)
@@ -110,7 +120,7 @@ func (s *TestServer) NewScope(t testing.TB) *TestScope {
 	return scope
 }
 
-func (s *TestServer) client(t testing.TB) *jobqueue.Client {
+func (s *TestServer) client(t T) *jobqueue.Client {
 	t.Helper()
 	client, err := jobqueue.NewClient(s.Target, jobqueue.ClientOptions{Access: jobqueue.Access{Token: s.Key}})
 	if err != nil {
@@ -296,7 +306,7 @@ func (s *TestScope) makeDue(ctx context.Context, jobs []*jobqueue.Job) (int, err
 }
 
 // among are the jobs that are so.
-func (w Want) among(t testing.TB, jobs []*jobqueue.Job) []*jobqueue.Job {
+func (w Want) among(t T, jobs []*jobqueue.Job) []*jobqueue.Job {
 	t.Helper()
 	var payload any
 	fields := map[string]any{}
@@ -335,7 +345,7 @@ func (w Want) hasPayload(job *jobqueue.Job, payload any, fields map[string]any) 
 }
 
 // valueOf is a value as JSON has it.
-func valueOf(t testing.TB, value any) any {
+func valueOf(t T, value any) any {
 	t.Helper()
 	message, err := testhook.Message(jobqueue.NewJob{Kind: performed, Payload: value}, "want")
 	if err != nil {
