@@ -72,6 +72,7 @@ def test_the_module_is_formatted_and_vetted_and_passes_its_own_tests() -> None:
     go("test", "-C", "zstd", "./...")
 
 
+@pytest.mark.long
 def test_staticcheck_finds_nothing(tmp_path: Path) -> None:
     go("build", "-C", "tools", "-o", f"{tmp_path}/staticcheck", "honnef.co/go/tools/cmd/staticcheck")
     command = [str(tmp_path / "staticcheck"), "./..."]
