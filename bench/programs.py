@@ -94,8 +94,8 @@ PROGRAMS: tuple[Program, ...] = (
     Program(
         "rust",
         (".cache/rust/release/handlers",),
-        (sys.executable, "-m", "tools.cargo", "build", "--quiet", "--release", "--package", "programs", "--features",
-         "handlers", "--bin", "handlers"),
+        (sys.executable, "-m", "tools.cargo", "build", "--quiet", "--release", "--package", "programs",
+         "--bin", "handlers"),
     ),
 )  # fmt: skip
 
