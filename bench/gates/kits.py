@@ -65,7 +65,7 @@ class Kits:
             told[language] = {"cold": cold, "warm": warm}
             for figure, (name, _, _, _, times) in _FIGURES.items():
                 seconds = (cold if figure == "cold start" else warm)[name]
-                values[f"{language}, {figure}"] = round(times * seconds, 2)
+                values[f"{language}, {figure}"] = round(times * seconds, 3)
         return Found(values, told)
 
 
