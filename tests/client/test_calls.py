@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from jobqueue import AUTO, Client, DeadlineExceeded, NewJob, Overloaded, Unavailable
+from jobqueue import AUTO, Client, DeadlineExceeded, NewJob, Overloaded, Unavailable, Worker
 from jobqueue.calls import of_stream
 from jobqueue.errors import ServerFault
 from jobqueue.v1 import job_pb2
@@ -179,3 +179,53 @@ def test_a_stream_that_was_cut_is_opened_again_and_one_that_a_server_ended_is_no
 ):
     error = of_stream(ServerFault("it ended", code=code, reason=reason))
     assert isinstance(error, Unavailable) is cut
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        lambda client: client.wait("1", timeout=5),
+        lambda client: client.wait_operation("operations/1", timeout=5),
+        lambda client: client.get("1", deadline=5),
+        lambda client: client.enqueue("work", deadline=5),
+    ],
+    ids=["wait", "wait_operation", "get", "enqueue"],
+)
+async def test_a_number_in_the_place_of_a_duration_is_refused_with_what_would_be_right(client, called):
+    words = r"(timeout|deadline) is 5; it must be a timedelta, for example timedelta\(seconds=30\)"
+    with pytest.raises(TypeError, match=words):
+        await called(client)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Client("127.0.0.1:1", deadline=5), "deadline"),  # type: ignore[arg-type]
+        (lambda: Worker("127.0.0.1:1", session_ttl=5), "session_ttl"),  # type: ignore[arg-type]
+        (lambda: Worker("127.0.0.1:1", shutdown_grace=5), "shutdown_grace"),  # type: ignore[arg-type]
+    ],
+    ids=["deadline", "session_ttl", "shutdown_grace"],
+)
+def test_a_number_in_the_place_of_a_duration_of_a_setting_is_refused(make, name):
+    with pytest.raises(TypeError, match=f"{name} is 5; it must be a timedelta"):
+        make()
+
+
+async def test_what_is_no_json_gets_a_hint_at_kinds_with_types(failing, client):
+    words = "payload is no JSON: Object of type object is not JSON serializable; a kind that define_kind makes takes"
+    with pytest.raises(TypeError, match=words):
+        await client.enqueue("work", object())
+
+
+async def test_a_client_that_reaches_the_http_port_is_told_of_the_other_one():
+    async def answer(reader, writer):
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as http:
+        async with Client(f"127.0.0.1:{http.sockets[0].getsockname()[1]}") as client:
+            with pytest.raises(Unavailable) as refused:
+                await client.enqueue("work")
+    hint = "this may be the HTTP port; gRPC has another one, 50051 unless told otherwise"
+    assert str(refused.value).endswith(f"; {hint}")

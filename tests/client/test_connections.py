@@ -15,7 +15,7 @@ from datetime import timedelta
 import grpc
 import pytest
 
-from jobqueue import AUTO, Client, NewJob, Observer, SyncClient, Unavailable, Worker
+from jobqueue import AUTO, Client, InvalidRequest, NewJob, Observer, SyncClient, Unavailable, Worker
 from jobqueue.channel import Access
 from jobqueue.environment import from_environment
 from jobqueue.v1 import job_pb2
@@ -290,3 +290,46 @@ def test_an_observer_is_told_of_enqueues(server):
         (2, "", "", ""),
         (1, "unknown", "default", "INVALID_ARGUMENT"),
     ]
+
+
+WRONG = [
+    "",
+    "http://127.0.0.1:8080",
+    "HTTPS://jobs",
+    "jobs.internal",
+    "127.0.0.1:",
+    "h:0",
+    "h:65536",
+    "h:http",
+    "[::1]",
+]
+
+
+@pytest.mark.parametrize("make", [Client, SyncClient, Worker, lambda target: Worker(["127.0.0.1:1", target])])
+@pytest.mark.parametrize("target", WRONG)
+def test_an_address_without_a_port_or_with_the_scheme_of_a_url_is_refused_at_once(make, target):
+    words = "target: must be HOST:PORT, such as 127.0.0.1:50051"
+    words += ", without http://" if target.lower().startswith("http") else ""
+    with pytest.raises(InvalidRequest) as refused:
+        make(target)
+    assert str(refused.value) == f"FIELD_INVALID: {words}"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "h:1",
+        "h:65535",
+        "[::1]:50051",
+        "dns:///jobs.internal:50051",
+        "dns:jobs.internal",
+        "unix:/run/jobs",
+        "unix-abstract:jobs",
+        "ipv4:127.0.0.1:1,127.0.0.1:2",
+        "ipv6:[::1]:1",
+        "xds:///jobs",
+    ],
+)
+def test_an_address_that_grpc_takes_is_taken(target):
+    Client(target)
+    Worker(target)

@@ -155,3 +155,8 @@ def test_an_attempt_is_a_context_alone():
     with pytest.raises(Cancelled):
         ctx.stop_reason = Stop.CANCEL
         ctx.raise_if_cancelled()
+
+
+async def test_a_number_in_the_place_of_a_duration_is_refused_with_what_would_be_right():
+    with pytest.raises(TypeError, match="within is 5; it must be a timedelta"):
+        await perform(lambda ctx: None, within=5)  # type: ignore[arg-type]

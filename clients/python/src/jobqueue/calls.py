@@ -27,6 +27,17 @@ _NOTHING_THERE = re.compile(
 )
 
 
+def seconds(value: timedelta, what: str) -> float:
+    """How many seconds it has.
+
+    Raises:
+        TypeError: It is not a timedelta, for example a number.
+    """
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{what} is {value!r}; it must be a timedelta, for example timedelta(seconds=30)")
+    return value.total_seconds()
+
+
 async def call(
     method: Callable[..., Any],
     request: Any,
@@ -54,7 +65,7 @@ async def call(
         JobQueueError: It failed; the class says how.
     """
     loop = asyncio.get_running_loop()
-    ends = loop.time() + deadline.total_seconds()
+    ends = loop.time() + seconds(deadline, "deadline")
     backoff = Backoff(base=0.05, cap=2.0)
     while True:
         try:
@@ -97,7 +108,7 @@ class FirstUse:
             return
         if error.reason:
             self._over = True
-        elif isinstance(error, Unavailable) and _NOTHING_THERE.search(error.message):
+        elif not error.hint and isinstance(error, Unavailable) and _NOTHING_THERE.search(error.message):
             self._over = True
             error.hint = (
                 f'nothing answers at {self._target}; start a server by "make run" or "jobqueue-server", '

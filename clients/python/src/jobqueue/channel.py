@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from .errors import FieldViolation, InvalidRequest
 from .traces import TRACEPARENT, Traces
 
 #: A token, or a function that is asked for one at each call, for tokens that are renewed.
@@ -17,6 +19,11 @@ Token = str | Callable[[], str]
 
 # The process in which gRPC has begun to work. Its threads are not in a process that is forked from that one.
 _process: int | None = None
+
+# An address of one of gRPC's own schemes, which gRPC reads itself, or one with a port.
+_TARGET = re.compile(
+    r"(?!https?://)(?:(?:dns|unix|unix-abstract|vsock|ipv4|ipv6):.|[^:]+://.|.*:0*([0-9]{1,5})$)", re.I
+)
 
 # What batches and pages may measure (4 MiB) and room for the frame around them.
 _MESSAGE_BYTES = 5 * 1024 * 1024
@@ -118,6 +125,26 @@ class Access:
         if self.credentials is None:
             return grpc.aio.insecure_channel(target, options=list(_OPTIONS))
         return grpc.aio.secure_channel(target, self.credentials, options=list(_OPTIONS))
+
+
+def checked_target(target: str) -> str:
+    """The address of a server, as it is.
+
+    Raises:
+        InvalidRequest: It has the scheme of a URL, or no port.
+    """
+    found = _TARGET.match(target)
+    if found and (found[1] is None or 1 <= int(found[1]) <= 65535):
+        return target
+    words = "must be HOST:PORT, such as 127.0.0.1:50051"
+    if re.match("https?://", target, re.I):
+        words += ", without http://"
+    raise InvalidRequest(
+        f"target: {words}",
+        code="INVALID_ARGUMENT",
+        reason="FIELD_INVALID",
+        violations=[FieldViolation("target", words)],
+    )
 
 
 def _check_process() -> None:

@@ -19,8 +19,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from . import bulk, convert, overview
 from .batches import batches, key_of, rebased
 from .bulk import JobFilter, Operation
-from .calls import FirstUse, call
-from .channel import Access, Token
+from .calls import FirstUse, call, seconds
+from .channel import Access, Token, checked_target
 from .connections import Connections
 from .environment import from_environment
 from .errors import DeadlineExceeded, JobQueueError, NotSupported, WaitTimeout
@@ -112,6 +112,10 @@ class Client:
         middleware: What goes around enqueues, the outermost first.
         encodings: What payloads go through before they are sent, within all middleware; payloads and outputs that are
             read are decoded. What can't be is an `Encoded` in the job. None: nothing is encoded or decoded.
+
+    Raises:
+        InvalidRequest: The address has no port, or begins with http://.
+        TypeError: A duration is not a timedelta.
     """
 
     def __init__(
@@ -130,8 +134,9 @@ class Client:
         self._encodings = encodings
         self._adaptive = adaptive
         self._access = Access(credentials, token, traces or traces_of_environment())
+        seconds(deadline, "deadline")
         self._deadline = deadline
-        self._connections = Connections(target, self._access)
+        self._connections = Connections(checked_target(target), self._access)
         self._first_use = FirstUse(target)
         self._observing = None if observer is None else Observing(observer)
         self._middleware: Sequence[Middleware] = ()
@@ -638,7 +643,7 @@ class Client:
         Raises:
             OperationNotFound: There is none of this name.
         """
-        until = None if timeout is None else time.monotonic() + timeout.total_seconds()
+        until = None if timeout is None else time.monotonic() + seconds(timeout, "timeout")
         while True:
             left = (
                 _ONE_WAIT
@@ -682,7 +687,7 @@ class Client:
             JobNotFound: No job has this id.
         """
         loop = asyncio.get_running_loop()
-        ends = None if timeout is None else loop.time() + timeout.total_seconds()
+        ends = None if timeout is None else loop.time() + seconds(timeout, "timeout")
         while True:
             left = _ONE_WAIT if ends is None else timedelta(seconds=max(0.0, ends - loop.time()))
             wait = min(left, _ONE_WAIT)
@@ -696,8 +701,8 @@ class Client:
             if job.is_terminal:
                 return job
             if ends is not None and loop.time() >= ends:
-                seconds = timeout.total_seconds() if timeout is not None else 0.0
-                raise WaitTimeout(f"job {id} is {job.status} and not over after {seconds:g} s", job)
+                waited = timeout.total_seconds() if timeout is not None else 0.0
+                raise WaitTimeout(f"job {id} is {job.status} and not over after {waited:g} s", job)
 
     async def explain(self, id: str, *, deadline: timedelta | None = None) -> Explanation:
         """Asks why a job waits, and what would start it.
@@ -1317,7 +1322,7 @@ class Client:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout(deadline.total_seconds()):
+            async with asyncio.timeout(seconds(deadline, "deadline")):
                 turn = await window.turn()
         except TimeoutError:
             raise DeadlineExceeded(

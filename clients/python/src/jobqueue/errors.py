@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,8 @@ from google.rpc.status_pb2 import Status
 if TYPE_CHECKING:
     from .jobs import EnqueueResult, Job
 
+# What gRPC says of an answer that is HTTP/1, or of none that is HTTP/2.
+_HTTP_PORT = re.compile(r"http/?1\.[x01]|frame too large|expected settings", re.I)
 _DETAILS_KEY = "grpc-status-details-bin"
 _REQUEST_ID_KEY = "x-request-id"
 
@@ -343,7 +346,7 @@ def from_rpc(error: grpc.RpcError) -> JobQueueError:
         # has another text.
         found, code, message = Unavailable, "UNAVAILABLE", "the server left before it came to the call"
     request_id = metadata.get(_REQUEST_ID_KEY, "")
-    return found(
+    made = found(
         message,
         code=code,
         reason=info.reason,
@@ -352,6 +355,9 @@ def from_rpc(error: grpc.RpcError) -> JobQueueError:
         retry_after=retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None,
         request_id=request_id if isinstance(request_id, str) else request_id.decode("ascii", "replace"),
     )
+    if not info.reason and _HTTP_PORT.search(message):
+        made.hint = "this may be the HTTP port; gRPC has another one, 50051 unless told otherwise"
+    return made
 
 
 def _details(raw: str | bytes | None) -> Status:

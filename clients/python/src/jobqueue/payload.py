@@ -38,8 +38,11 @@ def encode(value: Any, what: str) -> bytes:
         raise ValueError(
             f"{what} holds half of a surrogate pair, which UTF-8 has no form for: {error}"
         ) from None
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{what} is no JSON: {error}") from None
+    except TypeError as error:
+        hint = "" if what == "the value" else "; a kind that define_kind makes takes objects of its types"
+        raise TypeError(f"{what} is no JSON: {error}{hint}") from None
+    except ValueError as error:
+        raise ValueError(f"{what} is no JSON: {error}") from None
     except RecursionError:
         raise ValueError(f"{what} is nested too deeply for JSON") from None
 

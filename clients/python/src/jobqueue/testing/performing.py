@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..calls import seconds
 from ..jobs import LeasedJob
 from ..new_jobs import new_job_of
 from ..payload import JsonText, decode, encode
@@ -255,7 +256,7 @@ async def perform(
     if entry.coding is not None:
         await entry.coding.seal(message)
     attempt = _Attempt(entry, message, stop, stop_at)
-    outcome = await attempt.run(within.total_seconds())
+    outcome = await attempt.run(seconds(within, "within"))
     if entry.coding is not None:
         await entry.coding.open(message, outcome, attempt.checkpoints)
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ..bulk import JobFilter
+from ..calls import seconds
 from ..client import Client
 from ..jobs import Job, Status
 from ..payload import decode, encode
@@ -126,7 +127,7 @@ class TestScope:
             AssertionError: There are none, or not so many. It shows what there is.
         """
         wanted = _Wanted(kind, payload, matching, queue, labels, key, due_in)
-        ends = time.monotonic() + within.total_seconds()
+        ends = time.monotonic() + seconds(within, "within")
         while True:
             all_jobs = await self.enqueued(status=status)
             found = [job for job in all_jobs if wanted.holds(job)]
@@ -215,7 +216,7 @@ class TestScope:
             StillRunning: It takes longer. It says what runs and what is due.
             AssertionError: There are more jobs than `limit`.
         """
-        return await Working(self, worker, failures, limit).run(within.total_seconds())
+        return await Working(self, worker, failures, limit).run(seconds(within, "within"))
 
 
 class _Wanted:

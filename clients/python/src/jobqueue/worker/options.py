@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import jobqueue
-from jobqueue.channel import Access
+from jobqueue.calls import seconds
+from jobqueue.channel import Access, checked_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,17 @@ class WorkerOptions:
     def __post_init__(self) -> None:
         if not self.targets:
             raise ValueError("a worker needs the address of a server, for example '127.0.0.1:50051'")
+        for target in self.targets:
+            checked_target(target)
         if not self.queues:
             raise ValueError("queues is empty: name at least one, for example ['default']")
         if not 1 <= self.concurrency <= 10_000:
             raise ValueError(f"concurrency is {self.concurrency}; it is 1 to 10000")
         if not 1 <= len(self.name) <= 128:
             raise ValueError(f"name has {len(self.name)} characters; it has 1 to 128")
+        seconds(self.shutdown_grace, "shutdown_grace")
+        if self.session_ttl is not None:
+            seconds(self.session_ttl, "session_ttl")
         if self.session_ttl is not None and not timedelta(seconds=5) <= self.session_ttl <= timedelta(
             hours=1
         ):
