@@ -295,7 +295,7 @@ def test_an_undeclared_kind_is_warned_of_once_for_each_set(server, serve, worker
         peer.end()
     assert warnings()[0] == (
         'the server knows no kind "hold": no job of it can be enqueued; '
-        "declare it by PutKind (jobqueue kinds put hold)"
+        "declare it by sync_kinds or PutKind (jobqueue kinds put hold)"
     )
     server.stream().welcome(token="last")
 

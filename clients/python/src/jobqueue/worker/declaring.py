@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.backoff import Backoff
 from jobqueue.client import Client
-from jobqueue.errors import InvalidRequest, JobQueueError, NotAllowed, NotSupported
+from jobqueue.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    JobQueueError,
+    NotAllowed,
+    NotSupported,
+    Unavailable,
+)
 
 from .logs import log
 from .options import WorkerOptions
@@ -19,8 +27,18 @@ if TYPE_CHECKING:
     from jobqueue.encodings import Encodings
     from jobqueue.typed.kind import JobKind
 
+# As long as a session's stream may take to open.
+_WITHIN = timedelta(seconds=10)
 #: What no other try will mend.
 _HOPELESS = (InvalidRequest, NotAllowed, NotSupported)
+_UNREACHED = (Unavailable, DeadlineExceeded)
+
+
+class _Once(Client):
+    """Makes each call once: who waits for a server has to say so, and tries again itself."""
+
+    async def _call(self, *args: Any, **more: Any) -> Any:
+        return await super()._call(*args, **{**more, "retry": False})
 
 
 class Declaring:
@@ -74,8 +92,9 @@ class Declaring:
         access = self._options.access
         for target in itertools.cycle(self._options.targets):
             try:
-                async with Client(
+                async with _Once(
                     target,
+                    deadline=_WITHIN,
                     credentials=access.credentials,
                     token=access.token,
                     encodings=self._encodings,
@@ -87,9 +106,13 @@ class Declaring:
                 if hopeless:
                     raise
                 if not said:
-                    log.warning("the kinds are not synced with %s yet: %s", target, error)
+                    if isinstance(error, _UNREACHED):
+                        log.warning("can't reach %s: %s; trying again until a server answers", target, error)
+                    else:
+                        log.warning("the kinds are not synced with %s yet: %s", target, error)
                     said = True
-                await asyncio.sleep(backoff.next())
+                asked = error.retry_after.total_seconds() if error.retry_after is not None else 0.0
+                await asyncio.sleep(asked + backoff.next())
                 continue
             for each in synced:
                 if each.newer:

@@ -126,7 +126,7 @@ class StatusBook:
         if unknown and unknown != self._value.unknown_kinds:
             log.warning(
                 "the server knows no kind %s: no job of it can be enqueued; "
-                "declare it by PutKind (jobqueue kinds put %s)",
+                "declare it by sync_kinds or PutKind (jobqueue kinds put %s)",
                 ", ".join(f'"{kind}"' for kind in unknown),
                 unknown[0],
             )
