@@ -362,3 +362,25 @@ def test_a_declaration_that_contradicts_itself_is_refused_where_it_stands(said: 
 def test_a_kind_is_imported_and_never_pickled():
     with pytest.raises(TypeError, match="import it, as its producers and workers do"):
         pickle.dumps(mail)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({"first": "Ada"}, "a dict"), (None, "None"), (7, "an int"), ("Ada", "a str")]
+)
+def test_a_payload_of_another_type_is_refused_with_what_was_given(given: Any, said: str):
+    with pytest.raises(
+        PayloadInvalid, match=f"^PAYLOAD_INVALID: payload: must be a Mail, not {said}$"
+    ) as refused:
+        mail.new(given)
+    assert refused.value.violations[0].description == "must be a Mail"
+
+
+def test_a_payload_of_the_right_type_that_is_wrong_inside_is_not_said_to_be_of_another():
+    with pytest.raises(PayloadInvalid, match=r"^PAYLOAD_INVALID: payload.last: must be a string$"):
+        mail.new(Mail("Ada", 7))  # type: ignore[arg-type]
+
+
+def test_a_handler_that_returns_nothing_is_told_so():
+    words = "^the handler of mail returned nothing, and the output must be a Sent$"
+    with pytest.raises(TypeError, match=words):
+        mail.output_text(None)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -164,7 +165,7 @@ class JobKind(Generic[P, R]):
         except Mismatch as mismatch:
             where, words = f"payload{mismatch.path}", f"must be {mismatch.expected}"
             raise PayloadInvalid(
-                f"{where}: {words}",
+                f"{where}: {words}{_not(payload, mismatch)}",
                 code="INVALID_ARGUMENT",
                 reason="PAYLOAD_INVALID",
                 violations=[FieldViolation(where, words)],
@@ -267,6 +268,10 @@ class JobKind(Generic[P, R]):
         try:
             return self.output.encode(output)
         except Mismatch as mismatch:
+            if output is None:
+                raise TypeError(
+                    f"the handler of {self.name} returned nothing, and the output must be {mismatch.expected}"
+                ) from None
             raise TypeError(
                 f"the handler of {self.name} returned a {type(output).__name__}: output{mismatch.path} must be "
                 f"{mismatch.expected}"
@@ -451,6 +456,14 @@ def later(job: LeasedJob) -> Snooze | None:
     if waited > MOST_SNOOZES:
         return None
     return Snooze(_SNOOZE * min(waited, _LONGEST_SNOOZES) * random.uniform(0.75, 1.25))
+
+
+def _not(given: Any, mismatch: Mismatch) -> str:
+    """What was given where a payload as a whole is of another type; nothing where its type is not what is wrong."""
+    if mismatch.path or not re.fullmatch(r"an? [\w. ]+", mismatch.expected):
+        return ""
+    name = type(given).__name__
+    return ", not None" if given is None else f", not {'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _versioned(schema: Schema, version: int) -> Schema:
