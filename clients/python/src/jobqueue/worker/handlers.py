@@ -104,7 +104,7 @@ class Handlers:
         Raises:
             ValueError: The kind has a handler already, or an option is out of its range.
             EncodingRequired: The kind takes encrypted payloads alone, and the worker does not encrypt.
-            TypeError: The function can't run where it is to run, or middleware not around it.
+            TypeError: The function doesn't take that, can't run where it is to run, or middleware not around it.
         """
         names: tuple[str, ...] = (kind,) if isinstance(kind, str) else (kind.name, *kind.aliases)
         typed = None if isinstance(kind, str) else kind
@@ -116,6 +116,7 @@ class Handlers:
             raise TypeError(
                 f"the handler of kind {kind!r} is {function!r}; it must be a function that takes a context"
             )
+        _check_takes(kind, function, ("payload", "ctx") if typed is not None else ("ctx",))
         if slots is not None and slots < 1:
             raise ValueError(f"slots={slots} of kind {kind!r}: at least one is needed")
         is_async = _is_async(function)
@@ -224,6 +225,21 @@ def _is_async(function: HandlerFunction) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004
     )
+
+
+def _check_takes(kind: str, function: Callable[..., Any], takes: Sequence[str]) -> None:
+    """It can be called as it will be, as far as that can be told."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*takes)
+    except TypeError:
+        raise TypeError(
+            f"the handler of kind {kind!r} is {name_of(function)}{signature}; the handler of "
+            f"{'a typed kind' if len(takes) > 1 else 'a kind known by its name'} takes ({', '.join(takes)})"
+        ) from None
 
 
 def _check_importable(kind: str, function: HandlerFunction) -> None:

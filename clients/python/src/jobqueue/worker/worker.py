@@ -100,6 +100,10 @@ class Worker:
         encodings: What payloads and checkpoints come through before a handler and all middleware, and outputs,
             checkpoints and follow-ups go through after them. A job whose key is not here waits for it, for about half
             an hour, and then fails with `KeyUnknown`. None: nothing is encoded or decoded.
+
+    Raises:
+        InvalidRequest: An address has no port, or begins with http://.
+        ValueError: A setting is out of its range.
     """
 
     def __init__(
@@ -209,8 +213,13 @@ class Worker:
 
         Raises:
             ValueError: The kind has a handler already, or an option is out of its range.
-            TypeError: The function can't run in the way that `run_in` says, or a middleware can't go around it.
+            TypeError: The function takes other parameters, can't run in the way that `run_in` says, or a middleware
+                can't go around it; or the kind is none, as in `@worker.handler` without parentheses.
         """
+        if not isinstance(kind, str) and not hasattr(kind, "aliases"):
+            raise TypeError(
+                f'the kind is {kind!r}; write @worker.handler("kind"), or with what define_kind made'
+            )
 
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
             self._handlers.add(kind, function, run_in=run_in, slots=slots, cancel=cancel)
