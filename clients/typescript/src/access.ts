@@ -48,10 +48,30 @@ const PING_TIMEOUT_MS = 5_000;
 // By default HTTP/2 lets 64 KiB be on their way, which a single delivery may pass.
 const WINDOW_BYTES = 1024 * 1024;
 
+/**
+ * Sessions of HTTP/2 whose errors always have a listener. One that breaks tells its error later, when its socket has closed;
+ * if the manager was closed meanwhile, it listens no more, and the error would end the process.
+ */
+class Sessions extends Http2SessionManager {
+  readonly #heard = new WeakSet<object>();
+
+  override async request(
+    ...given: Parameters<Http2SessionManager["request"]>
+  ): ReturnType<Http2SessionManager["request"]> {
+    const stream = await super.request(...given);
+    const { session } = stream;
+    if (session !== undefined && !this.#heard.has(session)) {
+      this.#heard.add(session);
+      session.on("error", () => undefined);
+    }
+    return stream;
+  }
+}
+
 /** A connection of its own to the address, for example `127.0.0.1:50051` or `dns:///jobs.internal:50051`. */
 export function connect(target: string, access: AccessOptions): Connection {
   const baseUrl = urlOf(target, access.tls !== undefined);
-  const manager = new Http2SessionManager(
+  const manager = new Sessions(
     baseUrl,
     { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
     { settings: { initialWindowSize: WINDOW_BYTES }, ...nodeTls(access.tls) },
