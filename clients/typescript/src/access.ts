@@ -3,6 +3,7 @@
 import { Http2SessionManager, createGrpcTransport } from "@connectrpc/connect-node";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 
+import { InvalidRequest } from "./errors.js";
 import { tracesOfProcess, tracesWanted } from "./traces.js";
 
 /** A token, or a function that is asked for one at each call, for tokens that are renewed. */
@@ -91,19 +92,20 @@ export function connect(target: string, access: AccessOptions): Connection {
   return { transport, close: () => manager.abort() };
 }
 
-/** The address as a URL; throws a TypeError where it is none. */
+/** The address as a URL; throws an InvalidRequest where it is none. */
 export function urlOf(target: string, tls: boolean): string {
-  const address = target.replace(/^dns:\/{2,3}/, "").replace(/^https?:\/\//, "");
+  const scheme = /^https?:\/\//i.test(target);
+  const address = target.replace(/^dns:\/{2,3}/, "");
   const url = `${tls ? "https" : "http"}://${address}`;
-  if (!/:\d+\/?$/.test(address) || !URL.canParse(url)) {
-    throw new TypeError(
-      `${JSON.stringify(target)} is no address of a server; one is "127.0.0.1:50051", for example`,
-    );
-  }
-  if (!tls && target.startsWith("https://")) {
-    throw new TypeError(`${target}: TLS is asked for by the option tls, {} for the public authorities`);
-  }
-  return url;
+  const port = Number(/:(\d+)\/?$/.exec(address)?.[1] ?? 0);
+  // More than 65535 is no URL.
+  if (!scheme && port > 0 && URL.canParse(url)) return url;
+  const description = `must be HOST:PORT, such as 127.0.0.1:50051${scheme ? ", without http://" : ""}`;
+  throw new InvalidRequest(`target: ${description}`, {
+    code: "INVALID_ARGUMENT",
+    reason: "FIELD_INVALID",
+    violations: [{ field: "target", description }],
+  });
 }
 
 /** TLS as Node's own options; throws a TypeError where a certificate or key is none. */

@@ -198,7 +198,10 @@ export class Client {
   readonly #calling: Calling = (options, retry, method) => this.#call(options, retry, method);
   #schedules: Schedules | undefined;
 
-  /** @param target The server's address, for example `127.0.0.1:50051` or `dns:///jobs.internal:50051`. */
+  /**
+   * @param target The server's address, for example `127.0.0.1:50051` or `dns:///jobs.internal:50051`.
+   * @throws InvalidRequest The address has no port, or begins with `http://`.
+   */
   constructor(target: string, options: ClientOptions = {}) {
     this.#connection = connect(target, options);
     this.#deadlineMs = options.deadlineMs ?? 30_000;
@@ -504,8 +507,15 @@ export class Client {
     });
   }
 
-  /** Makes a kind, or replaces it as a whole: what is not given goes back to its default. */
+  /**
+   * Makes a kind, or replaces it as a whole: what is not given goes back to its default.
+   *
+   * @throws TypeError The kind was made by `defineKind`, which is for `syncKinds`.
+   */
   async putKind(kind: Kind, options: Call = {}): Promise<Kind> {
+    if ("declaration" in kind) {
+      throw new TypeError(`${kind.name} was made by defineKind: use syncKinds, with a list of such kinds`);
+    }
     const request = { kind: convert.kindMessage(kind), payloadFormat: JSON_FORMAT };
     const answer = await this.#call(options, true, (call) => this.#admin.putKind(request, call));
     return convert.kindOf(answer.kind);

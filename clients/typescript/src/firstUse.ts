@@ -3,7 +3,7 @@
 import { Unavailable } from "./errors.js";
 import type { JobQueueError } from "./errors.js";
 
-/** Adds the hint to the first error of a client, where nothing listens. */
+/** Adds the hint to the first error of a client, where nothing listens, or what does is no gRPC. */
 export class FirstUse {
   readonly #target: string;
   #over = false;
@@ -20,23 +20,28 @@ export class FirstUse {
   /** Looks at the error of a call, and adds the hint if it is the time for it. */
   failed(error: JobQueueError): void {
     if (this.#over) return;
-    if (nothingListens(error)) {
+    const hint = hintOf(error, this.#target);
+    if (hint !== "") {
       this.#over = true;
-      error.message += `; ${howToStart(this.#target)}`;
+      error.message += hint;
     } else if (error.reason || error.requestId) {
       this.#over = true;
     }
   }
 }
 
-/** Whether no connection could be made: not even something else answered. */
-export function nothingListens(error: JobQueueError): boolean {
-  return (
-    error instanceof Unavailable && !error.reason && /ECONNREFUSED|ENOTFOUND|EHOSTUNREACH/.test(error.message)
-  );
-}
-
-/** What to do about it. */
-export function howToStart(target: string): string {
-  return `nothing answers at ${target}; start a server by "make run" or "jobqueue-server", or set JOBQUEUE_SERVER`;
+/** What to do about an error of a server that was never heard, behind its words. Empty: nothing is known of it. */
+export function hintOf(error: JobQueueError, target: string): string {
+  if (!(error instanceof Unavailable) || error.reason) return "";
+  if (/ENOTFOUND/.test(error.message)) {
+    return `; the name in ${target} is not known: check its spelling, or set JOBQUEUE_SERVER`;
+  }
+  if (/ECONNREFUSED|EHOSTUNREACH/.test(error.message)) {
+    return `; nothing answers at ${target}; start a server by "make run" or "jobqueue-server", or set JOBQUEUE_SERVER`;
+  }
+  // What Node says of a first frame that is none of HTTP/2.
+  if (/^Protocol error/.test(error.message)) {
+    return "; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise";
+  }
+  return "";
 }

@@ -19,14 +19,17 @@ import {
   QueueKeysFull,
   ScheduleExists,
   FilterChanged,
+  InvalidRequest,
   WorkerNotFound,
   ScheduleNotFound,
   SchedulesFull,
   ServerFault,
   Unavailable,
   WaitTimeout,
+  Worker,
+  defineKind,
 } from "../src/index.js";
-import type { JobQueueError, KeyPolicy } from "../src/index.js";
+import type { JobQueueError, KeyPolicy, Kind } from "../src/index.js";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
@@ -43,6 +46,7 @@ import {
 } from "../src/gen/jobqueue/v1/job_pb.js";
 import type { Job_Hold, NewJob } from "../src/gen/jobqueue/v1/job_pb.js";
 import { LimitsSchema } from "../src/gen/jobqueue/v1/queue_admin_pb.js";
+import { FirstUse } from "../src/firstUse.js";
 import { VERSION } from "../src/version.js";
 import { ScriptedServer } from "./scripted.js";
 
@@ -524,6 +528,10 @@ test("what a job is given travels as it was given", async (t) => {
 test("what can't be sent is refused before it is", async () => {
   const client = new Client("127.0.0.1:1");
   await assert.rejects(client.enqueue("k", 1n), /the payload is no JSON: .*new JsonText/);
+  await assert.rejects(
+    client.enqueue("k", () => 1),
+    /the payload is no JSON: it is a function$/,
+  );
   await assert.rejects(client.enqueue("k", 1, { payloadJson: "1" }), /payload and payloadJson exclude/);
   await assert.rejects(
     client.enqueue("k", 1, { delayMs: 1, runAt: new Date() }),
@@ -607,4 +615,46 @@ test("a watch ends with its signal, and its stream with the loop", async (t) => 
   await assert.rejects(watch.next(), /mine/);
   for await (const _job of client.watch()) break;
   while (open > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+});
+
+test("an address without a usable port, or with http://, is refused before any network", () => {
+  const words = "target: must be HOST:PORT, such as 127.0.0.1:50051";
+  for (const [target, want] of [
+    ...["", "localhost", "localhost:", ":50051", "127.0.0.1:0", "127.0.0.1:99999", "host:port", "[::1]"].map(
+      (each) => [each, words] as const,
+    ),
+    ["http://127.0.0.1:50051", `${words}, without http://`],
+    ["HTTPS://jobs.example.com", `${words}, without http://`],
+  ] as const) {
+    for (const make of [() => new Client(target), () => new Worker(["127.0.0.1:1", target])]) {
+      assert.throws(make, (error) => {
+        assert.ok(error instanceof InvalidRequest, target);
+        assert.deepEqual([error.message, error.reason], [want, "FIELD_INVALID"]);
+        assert.deepEqual(error.violations, [{ field: "target", description: want.slice("target: ".length) }]);
+        return true;
+      });
+    }
+  }
+  for (const target of ["localhost:1", "127.0.0.1:65535", "[::1]:50051", "dns:///jobs.internal:50051"]) {
+    new Client(target).close();
+    new Worker([target, "127.0.0.1:1"]);
+  }
+});
+
+test("a typed kind is no kind for putKind, and syncKinds is named", async () => {
+  const client = new Client("127.0.0.1:1");
+  await assert.rejects(
+    client.putKind(defineKind<{ to: string }>("mail") as unknown as Kind),
+    /^TypeError: mail was made by defineKind: use syncKinds/,
+  );
+  client.close();
+});
+
+test("a name that is not known is not taken for a server that is down", () => {
+  const error = new Unavailable("getaddrinfo ENOTFOUND jobs.invalid");
+  new FirstUse("jobs.invalid:50051").failed(error);
+  assert.equal(
+    error.message,
+    "getaddrinfo ENOTFOUND jobs.invalid; the name in jobs.invalid:50051 is not known: check its spelling, or set JOBQUEUE_SERVER",
+  );
 });

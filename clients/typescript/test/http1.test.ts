@@ -8,6 +8,8 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 
+import { Client, Worker } from "../src/index.js";
+
 // Not this process: what is looked at is whether it lives.
 const INDEX = new URL("../src/index.js", import.meta.url).href;
 
@@ -58,4 +60,18 @@ test("a client whose call was answered by HTTP/1 can be closed at once", async (
   );
   assert.equal(code, 0, said);
   assert.match(said, /failed: Unavailable\nlives/);
+});
+
+test("a client and a worker that reach the HTTP port are told of the other one", async (t) => {
+  const address = await proxy(t);
+  const hint = "; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise";
+  const client = new Client(address);
+  t.after(() => client.close());
+  await assert.rejects(client.enqueue("work", 1), { message: `Protocol error${hint}` });
+  await assert.rejects(client.enqueue("work", 1), { message: "Protocol error" });
+  const said: string[] = [];
+  const log = (line: string): void => void (said.push(line), worker.stop({ graceMs: 0 }));
+  const worker = new Worker(address, { logger: { info: log, warn: log, error: log } });
+  await worker.handler("work", () => undefined).serve();
+  assert.ok(said[0]?.startsWith(`can't reach ${address}: Protocol error${hint}`), said[0]);
 });

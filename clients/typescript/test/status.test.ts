@@ -154,7 +154,7 @@ test("kinds that the server does not know are said once for each set of them", a
     on = await server.accept();
   }
   const line =
-    'the server knows no kind "work": no job of it can be enqueued; declare it by PutKind (jobqueue kinds put work)';
+    'the server knows no kind "work": no job of it can be enqueued; declare it by syncKinds or PutKind (jobqueue kinds put work)';
   assert.equal(lines.filter((each) => each === line).length, 2);
 });
 

@@ -14,7 +14,7 @@ import {
 import type { JobQueueError } from "../errors.js";
 import type { GoAway, Welcome } from "../gen/jobqueue/v1/lease_pb.js";
 import { msOf } from "../jobs.js";
-import { howToStart, nothingListens } from "../firstUse.js";
+import { hintOf } from "../firstUse.js";
 import { fromRpc } from "../rpcErrors.js";
 import { Bell } from "./bell.js";
 import type { Settings } from "./options.js";
@@ -214,8 +214,7 @@ export class Link {
         await this.#end.wait(UNAUTHENTICATED_WAIT_MS);
         return;
       }
-      const first = !this.#welcomed && nothingListens(error);
-      const hint = first ? `; ${howToStart(stream.target)}` : "";
+      const hint = this.#welcomed ? "" : hintOf(error, stream.target);
       this.#sayLost(`can't reach ${stream.target}: ${error.message}${hint}`);
     }
     await this.#end.wait(this.#backoff.next());

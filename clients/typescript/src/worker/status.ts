@@ -214,7 +214,7 @@ function wordsOfUnknown(kinds: readonly string[]): string {
   const names = kinds.map((kind) => `"${kind}"`).join(", ");
   return kinds.length === 1
     ? `the server knows no kind ${names}: no job of it can be enqueued; ` +
-        `declare it by PutKind (jobqueue kinds put ${kinds[0]})`
+        `declare it by syncKinds or PutKind (jobqueue kinds put ${kinds[0]})`
     : `the server knows no kinds ${names}: no job of them can be enqueued; ` +
-        `declare each by PutKind (jobqueue kinds put ${kinds[0]})`;
+        `declare each by syncKinds or PutKind (jobqueue kinds put ${kinds[0]})`;
 }

@@ -52,7 +52,10 @@ export class Worker {
     settingsOf = (worker) => worker.#settings;
   }
 
-  /** @param target The server's address, or several: a worker that loses one goes on with the next. */
+  /**
+   * @param target The server's address, or several: a worker that loses one goes on with the next.
+   * @throws InvalidRequest An address has no port, or begins with `http://`.
+   */
   constructor(target: string | readonly string[], options: WorkerOptions = {}) {
     this.#settings = settings(target, options);
     this.#handlers = new Handlers(this.#settings.queues, this.#settings.middleware, this.#settings.encodings);
