@@ -2,6 +2,7 @@
 
 import { Encoded } from "./encoded.js";
 import { PayloadInvalid } from "./errors.js";
+import { typeInWords } from "./text.js";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -42,7 +43,7 @@ export function encodeText(value: unknown, what: string): string {
     const advice = String(error).includes("BigInt") ? "; give it as new JsonText(text)" : "";
     throw new TypeError(`${what} is no JSON: ${(error as Error).message}${advice}`);
   }
-  if (text === undefined) throw new TypeError(`${what} is no JSON: it is a ${typeof value}`);
+  if (text === undefined) throw new TypeError(`${what} is no JSON: it is ${typeInWords(value)}`);
   return text;
 }
 

@@ -13,3 +13,10 @@ export function cut(text: string, limit: number): string {
 export function wholeCharacters(raw: Uint8Array): string {
   return new TextDecoder().decode(raw, { stream: true });
 }
+
+/** The type of a value with its article. */
+export function typeInWords(value: unknown): string {
+  const type = typeof value;
+  if (type === "undefined") return type;
+  return type === "object" ? `an ${type}` : `a ${type}`;
+}

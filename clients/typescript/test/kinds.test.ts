@@ -142,6 +142,22 @@ test("a payload that does not fit is refused where it is made, with its place an
   assert.throws(() => kind.new({ rows: [] }, { payloadJson: "{}" } as object), /give a payload of its type/);
 });
 
+test("all fields of a payload that do not fit are named, not the first alone", () => {
+  const kind = defineKind({ name: "k", payload: z.object({ to: z.string(), n: z.number() }) });
+  assert.throws(
+    () => kind.new({ to: 1, n: "secret" } as never),
+    (error) => {
+      assert.ok(error instanceof PayloadInvalid);
+      assert.equal(error.message, "payload.to: must be string; payload.n: must be number");
+      assert.deepEqual(error.violations, [
+        { field: "payload.to", description: "must be string" },
+        { field: "payload.n", description: "must be number" },
+      ]);
+      return true;
+    },
+  );
+});
+
 test("no words of a library let a value out", async () => {
   const words = [
     ['Invalid type: Expected number but received "secret"', "must be number"],
@@ -466,7 +482,7 @@ test("an output that does not fit is a failure, of a kind that has none any outp
     failures.push(`${outcome.value.errorType}: ${outcome.value.error}`);
   }
   assert.deepEqual(failures, [
-    "TypeError: the handler of send-mail returned a object: output.id: must be string",
+    "TypeError: the handler of send-mail returned an object: output.id: must be string",
     "TypeError: the handler of none returned a string; the kind has no output: return nothing, or declare output",
   ]);
 });

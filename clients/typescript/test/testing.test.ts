@@ -137,7 +137,7 @@ test("a typed kind decodes and encodes, of its handler and of a worker's", async
   await assert.rejects(perform(halve, { number: 7 } as never, { kind: ask }), PayloadInvalid);
   await assert.rejects(
     perform((() => ({ half: 3.5 })) as never, { number: "7" }, { kind: ask }),
-    /the handler of ask returned a object: output.half: must be string/,
+    /the handler of ask returned an object: output.half: must be string/,
   );
   await assert.rejects(
     perform(worker, null, { kind: "other" }),

@@ -7,6 +7,7 @@ import { unread } from "../job.js";
 import type { EncodingRule, Job, JobOptions, LeasedJob, NewJob } from "../job.js";
 import type { Kind } from "../jobs.js";
 import { JsonText, encodeText, textOf } from "../payload.js";
+import { typeInWords } from "../text.js";
 import type { KindOptions, TypedJobOptions } from "./declaration.js";
 import { JobNotSucceeded, PayloadUnreadable } from "./errors.js";
 import { violationOf } from "./issues.js";
@@ -143,7 +144,7 @@ export class JobKind<
     if (this.#payload === undefined) return job;
     return then(this.#payload["~standard"].validate(value), (result) => {
       if (result.issues === undefined) return job;
-      throw invalid(violationOf(result.issues, "payload", value));
+      throw invalid(result.issues.map((each) => violationOf([each], "payload", value)));
     });
   }
 
@@ -214,7 +215,7 @@ export class JobKind<
     if (output === undefined && this.#output === undefined) return undefined;
     if (this.#checked && this.#output === undefined) {
       throw new TypeError(
-        `the handler of ${this.name} returned a ${typeof output}; the kind has no output: return nothing, or declare ` +
+        `the handler of ${this.name} returned ${typeInWords(output)}; the kind has no output: return nothing, or declare ` +
           "output",
       );
     }
@@ -225,7 +226,7 @@ export class JobKind<
       if (issues !== undefined) {
         const { field, description } = violationOf(issues, "output", value);
         throw new TypeError(
-          `the handler of ${this.name} returned a ${typeof output}: ${field}: ${description}`,
+          `the handler of ${this.name} returned ${typeInWords(output)}: ${field}: ${description}`,
         );
       }
     }
@@ -356,15 +357,16 @@ function checkedJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw invalid({ field: "payload", description: "must be JSON" });
+    throw invalid([{ field: "payload", description: "must be JSON" }]);
   }
 }
 
-function invalid(violation: FieldViolation): PayloadInvalid {
-  return new PayloadInvalid(`${violation.field}: ${violation.description}`, {
+function invalid(violations: readonly FieldViolation[]): PayloadInvalid {
+  const words = violations.map(({ field, description }) => `${field}: ${description}`);
+  return new PayloadInvalid(words.join("; "), {
     code: "INVALID_ARGUMENT",
     reason: "PAYLOAD_INVALID",
-    violations: [violation],
+    violations,
   });
 }
 
