@@ -121,8 +121,8 @@ func (k *JobKind[P, O]) New(payload P) NewJob {
 // PayloadOf reads the payload of a job. One of an older version is made one of this version first.
 //
 // The error is a [*PayloadUnreadableError], a [*PayloadTooNewError], or an [*EncodedError] where the client has not decoded
-// it; or the job is of another kind, or was read without
-// its payload, as lists are unless they ask for Full.
+// it; or the job is nil, is of another kind, or was
+// read without its payload, as lists are unless they ask for Full.
 func (k *JobKind[P, O]) PayloadOf(job *Job) (P, error) {
 	var none P
 	if err := k.check(job); err != nil {
@@ -140,7 +140,8 @@ func (k *JobKind[P, O]) PayloadOf(job *Job) (P, error) {
 // OutputOf reads the output of a job that has succeeded.
 //
 // The error is a [*JobNotSucceededError] where it ended otherwise or has not ended, a [*PayloadUnreadableError] where its
-// output is not of the type, and an [*EncodedError] where the client has not decoded it; or the job is of another kind, or was read without its output.
+// output is not of the type, and an [*EncodedError] where the client has not decoded it; or the job is nil, is of another
+// kind, or was read without its output.
 func (k *JobKind[P, O]) OutputOf(job *Job) (O, error) {
 	var output O
 	switch err := k.check(job); {
@@ -260,6 +261,9 @@ func (k *JobKind[P, O]) encrypted(job *LeasedJob) error {
 func (k *JobKind[P, O]) hasNoOutput() bool { return reflect.TypeFor[O]() == reflect.TypeFor[None]() }
 
 func (k *JobKind[P, O]) check(job *Job) error {
+	if job == nil {
+		return fmt.Errorf("jobqueue: there is no job to read, it is nil: look at the error of the call that was to return it")
+	}
 	if job.Kind != k.name && !slices.Contains(k.settings.aliases, job.Kind) {
 		return fmt.Errorf("jobqueue: the job %s is of the kind %s, not %s", job.ID, job.Kind, k.name)
 	}

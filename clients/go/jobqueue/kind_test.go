@@ -200,6 +200,16 @@ func TestNoNumberLosesDigits(t *testing.T) {
 	}
 }
 
+func TestAJobThatIsNotThereIsAnErrorAndNoPanic(t *testing.T) {
+	_, output := sendMail.OutputOf(nil)
+	_, payload := sendMail.PayloadOf(nil)
+	for _, err := range []error{output, payload} {
+		if err == nil || !strings.Contains(err.Error(), "there is no job to read, it is nil") {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAWholeNumberIsOneHoweverItIsWritten(t *testing.T) {
 	for _, text := range []string{"7.0", "0.7e1", "70e-1", "7"} {
 		found, err := sendMail.PayloadOf(&jobqueue.Job{
@@ -385,7 +395,7 @@ func TestAWrongDeclarationPanicsWhereItIsMade(t *testing.T) {
 }
 
 func TestASecondHandlerOfATypedKindOrItsAliasNamesTheFirst(t *testing.T) {
-	worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{})
+	worker, err := jobqueue.NewWorker("x:1", jobqueue.WorkerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
