@@ -62,8 +62,11 @@ type Enqueuer interface {
 var _ Enqueuer = (*Client)(nil)
 
 // NewClient makes a client; it connects at the first call. The target is the server's address, for example
-// `127.0.0.1:50051` or `dns:///jobs.internal:50051`.
+// `127.0.0.1:50051` or `dns:///jobs.internal:50051`. ErrInvalidRequest: it is no host with a port, nor of a scheme of gRPC.
 func NewClient(target string, options ClientOptions) (*Client, error) {
+	if err := checkTarget(target); err != nil {
+		return nil, err
+	}
 	if options.Encodings != nil && len(options.Encodings.steps) == 0 {
 		return nil, invalid("Encodings", "has none: it is made by NewEncodings")
 	}

@@ -154,7 +154,7 @@ func seesWhatMiddlewareHasSet(t *testing.T, own bool) {
 	handler := func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, errors.New("no") }
 	middleware := []jobqueue.Middleware{passes}
 	if own {
-		worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{Middleware: middleware})
+		worker, err := jobqueue.NewWorker("x:1", jobqueue.WorkerOptions{Middleware: middleware})
 		if err != nil {
 			t.Fatal(err)
 		}

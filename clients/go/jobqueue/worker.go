@@ -100,10 +100,12 @@ type Worker struct {
 	failed error
 }
 
-// NewWorker makes a worker; it connects when it runs. The target is the server's address.
+// NewWorker makes a worker; it connects when it runs. The target is the server's address, as of [NewClient].
 func NewWorker(target string, options WorkerOptions) (*Worker, error) {
-	if target == "" {
-		return nil, invalid("target", "is empty; it is the address of a server, for example 127.0.0.1:50051")
+	for _, each := range append([]string{target}, options.Targets...) {
+		if err := checkTarget(each); err != nil {
+			return nil, err
+		}
 	}
 	if options.Encodings != nil && len(options.Encodings.steps) == 0 {
 		return nil, invalid("Encodings", "has none: it is made by NewEncodings")

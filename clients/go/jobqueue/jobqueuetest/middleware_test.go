@@ -219,7 +219,7 @@ func TestMiddlewareForSomeKindsIsAroundTheirHandlersAndTheirJobsAlone(t *testing
 	var told []string
 	kind := jobqueue.DefineKind[int, jobqueue.None]("typed", jobqueue.Aliases("before"))
 	a, b, c := letters("a", nil, &told), letters("b", nil, &told), letters("c", nil, &told)
-	worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{Middleware: []jobqueue.Middleware{
+	worker, err := jobqueue.NewWorker("x:1", jobqueue.WorkerOptions{Middleware: []jobqueue.Middleware{
 		jobqueue.ForKinds(a, "one", "next"), jobqueue.ForKinds(b, kind.Names()...),
 		jobqueue.ForKinds(jobqueue.ForKinds(c, "one", "two"), "two"),
 	}})
@@ -264,7 +264,7 @@ func TestFollowUpsThatGrowTooLargeInMiddlewareFailTheAttempt(t *testing.T) {
 }
 
 func TestAHandleThatAnswersNilIsRefusedWhenTheHandlerIsAdded(t *testing.T) {
-	worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{Middleware: []jobqueue.Middleware{
+	worker, err := jobqueue.NewWorker("x:1", jobqueue.WorkerOptions{Middleware: []jobqueue.Middleware{
 		{Handle: func(jobqueue.Handler) jobqueue.Handler { return nil }},
 	}})
 	if err != nil {
@@ -279,7 +279,7 @@ func TestAHandleThatAnswersNilIsRefusedWhenTheHandlerIsAdded(t *testing.T) {
 }
 
 func TestWithoutMiddlewareAHandlerIsRunAsItIs(t *testing.T) {
-	worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{})
+	worker, err := jobqueue.NewWorker("x:1", jobqueue.WorkerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -420,7 +420,7 @@ func TestAHandlerThatHasMiddlewareMayGetMoreAroundIt(t *testing.T) {
 	a, b, c, w := letters("a", nil, &told), letters("b", nil, &told), letters("c", nil, &told), letters("w", nil, &told)
 	w.Handle = nil
 	handlerOf := func(handler jobqueue.Handler, middleware ...jobqueue.Middleware) jobqueue.Handler {
-		worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{Middleware: middleware})
+		worker, err := jobqueue.NewWorker("x:1", jobqueue.WorkerOptions{Middleware: middleware})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -460,7 +460,7 @@ func TestAHandlerThatHasMiddlewareMayGetMoreAroundIt(t *testing.T) {
 
 func TestWhatAHandlersOwnMiddlewareCatchesTakesNoFollowUpsOfOthersAlong(t *testing.T) {
 	var told []string
-	worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{
+	worker, err := jobqueue.NewWorker("x:1", jobqueue.WorkerOptions{
 		Middleware: []jobqueue.Middleware{letters("w", said{"w.catches": "1"}, &told)},
 	})
 	if err != nil {
@@ -487,7 +487,7 @@ func TestWhatStillRunsOnceItsMiddlewareHasEndedDoesSoForNothing(t *testing.T) {
 	w.Handle = nil
 	for _, within := range [][]jobqueue.Middleware{nil, {w}} {
 		begun, goOn, late := make(chan bool), make(chan bool), make(chan error, 1)
-		worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{Middleware: within})
+		worker, err := jobqueue.NewWorker("x:1", jobqueue.WorkerOptions{Middleware: within})
 		if err != nil {
 			t.Fatal(err)
 		}

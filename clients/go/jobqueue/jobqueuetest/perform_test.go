@@ -244,7 +244,7 @@ func TestATypedHandlerIsPerformedWithItsKind(t *testing.T) {
 	if done = perform(t, handler, stored); done.Ending != jobqueuetest.Snoozed || done.Delay < 11*time.Second {
 		t.Errorf("%+v", done)
 	}
-	worker, err := jobqueue.NewWorker("x", jobqueue.WorkerOptions{})
+	worker, err := jobqueue.NewWorker("x:1", jobqueue.WorkerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
