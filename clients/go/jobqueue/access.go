@@ -33,6 +33,9 @@ type Access struct {
 	Tracer Tracer
 	// DialOptions come last, for interceptors and statistics.
 	DialOptions []grpc.DialOption
+
+	// serverFromEnv: the address is that of the environment, or the default for it.
+	serverFromEnv bool
 }
 
 // TLSFromFiles makes a TLS configuration of PEM files.

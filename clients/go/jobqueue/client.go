@@ -85,7 +85,7 @@ func NewClient(target string, options ClientOptions) (*Client, error) {
 		admin:      pb.NewQueueAdminClient(connection),
 		insight:    pb.NewInsightClient(connection),
 		observing:  observe(options.Observer, slog.Default()),
-		firstUse:   firstUse{target: target},
+		firstUse:   firstUse{target: target, access: &options.Access},
 	}, nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -741,12 +743,58 @@ func TestWhereNothingListensTheFirstErrorSaysWhatToDoAndNoLaterOne(t *testing.T)
 	_, first := client.Retry(context.Background(), "1")
 	_, second := client.Retry(context.Background(), "1")
 
-	hint := "nothing answers at " + address + `; start a server by "make run" or "jobqueue-server", or set JOBQUEUE_SERVER`
+	hint := "nothing answers at " + address + `; start a server by "make run" or "jobqueue-server"`
 	if !errors.Is(first, jobqueue.ErrUnavailable) || !strings.HasSuffix(first.Error(), hint) {
 		t.Error(first)
 	}
 	if !errors.Is(second, jobqueue.ErrUnavailable) || strings.Contains(second.Error(), "nothing answers") {
 		t.Error(second)
+	}
+}
+
+func TestTheVariableOfTheServerIsNamedOnlyWhereTheClientIsOfTheEnvironment(t *testing.T) {
+	for _, name := range []string{"JOBQUEUE_TOKEN", "JOBQUEUE_TLS_ROOTS", "JOBQUEUE_TLS_CLIENT_CERT", "JOBQUEUE_TLS_CLIENT_KEY"} {
+		t.Setenv(name, "")
+	}
+	address := unused(t)
+	t.Setenv("JOBQUEUE_SERVER", address)
+	for name, make := range map[string]func() (*jobqueue.Client, error){
+		", or set JOBQUEUE_SERVER": func() (*jobqueue.Client, error) { return jobqueue.NewClientFromEnv(jobqueue.ClientOptions{}) },
+		"":                         func() (*jobqueue.Client, error) { return jobqueue.NewClient(address, jobqueue.ClientOptions{}) },
+	} {
+		client, err := make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Retry(context.Background(), "1")
+		if err == nil || !strings.HasSuffix(err.Error(), `start a server by "make run" or "jobqueue-server"`+name) {
+			t.Error(err)
+		}
+		_ = client.Close()
+	}
+}
+
+func TestAClientOfThePortOfHTTPIsToldThatGRPCHasAnotherOne(t *testing.T) {
+	page := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(page.Close)
+	client, err := jobqueue.NewClient(page.Listener.Addr().String(), jobqueue.ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	_, err = client.Retry(context.Background(), "1")
+	if err == nil || !strings.HasSuffix(err.Error(), "; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise") {
+		t.Error(err)
+	}
+}
+
+func TestACallWithoutCredentialsSaysHowToGiveThem(t *testing.T) {
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		return nil, refusal(codes.Unauthenticated, "CREDENTIALS_MISSING")
+	})
+	_, err := client.Get(context.Background(), "1")
+	if !errors.Is(err, jobqueue.ErrUnauthenticated) || !strings.HasSuffix(err.Error(), "; give them by Access.Token or Access.TokenSource") {
+		t.Error(err)
 	}
 }
 

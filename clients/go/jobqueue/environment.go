@@ -53,6 +53,7 @@ func (a *Access) fromEnv() (string, error) {
 			return "", errors.New("jobqueue: " + certVariable + " and " + keyVariable + " need " + rootsVariable)
 		}
 	}
+	a.serverFromEnv = true
 	if target := os.Getenv(serverVariable); target != "" {
 		return target, nil
 	}

@@ -249,6 +249,9 @@ func fromRPC(err error, received ...metadata.MD) *Error {
 		made.sentinels = []error{ErrTooLarge, ErrInvalidRequest}
 		made.Message = fmt.Sprintf("a message is too large, the most is 4 MiB (%s)", made.Message)
 	}
+	if made.Reason == "CREDENTIALS_MISSING" {
+		made.hint = "give them by Access.Token or Access.TokenSource"
+	}
 	for _, each := range received {
 		if found := each.Get("x-request-id"); len(found) > 0 {
 			made.RequestID = found[0]

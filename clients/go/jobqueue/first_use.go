@@ -10,6 +10,7 @@ import (
 // firstUse is what tells a newcomer what to do where no server has answered yet: once a client.
 type firstUse struct {
 	target string
+	access *Access
 	over   atomic.Bool // a server has answered, or it was said
 }
 
@@ -26,22 +27,34 @@ func (f *firstUse) see(err error) {
 	if !errors.As(err, &failure) {
 		return
 	}
-	switch {
-	case nothingAnswers(failure):
+	switch hint := f.access.hintFor(failure, f.target); {
+	case hint != "":
 		if f.over.CompareAndSwap(false, true) {
-			failure.hint = howToStart(f.target)
+			failure.hint = hint
 		}
 	case failure.Reason != "" || failure.RequestID != "":
 		f.over.Store(true)
 	}
 }
 
-// nothingAnswers: no connection could be made, as gRPC says it; a server with another TLS does answer.
-func nothingAnswers(failure *Error) bool {
-	return failure.Is(ErrUnavailable) && failure.Reason == "" && strings.Contains(failure.Message, "while dialing")
+// hintFor is what to do about an error of a connection. Empty: nothing is known.
+func (a *Access) hintFor(failure *Error, target string) string {
+	switch {
+	case !failure.Is(ErrUnavailable) || failure.Reason != "":
+		return ""
+	case speaksHTTP1(failure.Message):
+		return "this may be the HTTP port; gRPC has another one, 50051 unless told otherwise"
+	case !strings.Contains(failure.Message, "while dialing"):
+		return "" // a server with another TLS does answer
+	}
+	hint := fmt.Sprintf(`nothing answers at %s; start a server by "make run" or "jobqueue-server"`, target)
+	if a.serverFromEnv {
+		hint += ", or set " + serverVariable
+	}
+	return hint
 }
 
-func howToStart(target string) string {
-	return fmt.Sprintf(`nothing answers at %s; start a server by "make run" or "jobqueue-server", or set %s`,
-		target, serverVariable)
+// speaksHTTP1: what answered took the first words of HTTP/2 for a request, as gRPC says it.
+func speaksHTTP1(message string) bool {
+	return strings.Contains(message, "frame too large") || strings.Contains(message, "HTTP/1.")
 }

@@ -163,8 +163,8 @@ func (l *link) refused(life context.Context, target string, err error) error {
 		wait = unauthenticatedWait
 	default:
 		var failure *Error
-		if !l.welcomed && errors.As(err, &failure) && nothingAnswers(failure) {
-			failure.hint = howToStart(target)
+		if !l.welcomed && errors.As(err, &failure) {
+			failure.hint = s.options.hintFor(failure, target)
 		}
 		l.sayLost(fmt.Sprintf("can't reach %s", target), err)
 	}
