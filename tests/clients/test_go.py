@@ -99,12 +99,16 @@ async def test_the_readme_leads_from_an_empty_folder_to_a_worker_a_producer_and_
     ]  # fmt: skip
     assert "ok" in go("test", "-mod=mod", "./mail", folder=app)
     go("build", "-mod=mod", "-o", f"{tmp_path}/", "./worker", "./producer", folder=app)
-    processes.append(Process([str(tmp_path / "worker")], tmp_path / "worker.log", {}))
+    worker = Process([str(tmp_path / "worker")], tmp_path / "worker.log", {})
+    processes.append(worker)
+    await worker.line("session opened")
     producer = Process([str(tmp_path / "producer")], tmp_path / "producer.log", {})
     processes.append(producer)
     (said,) = re.findall(r"prints `(.*)`:", readme)
     await producer.line(said)
     assert await producer.ended() == 0
+    await worker.line("a mail to ada")
+    assert "WARN" not in worker.tail()
 
 
 async def test_the_programs_of_the_pages_run_as_they_stand(

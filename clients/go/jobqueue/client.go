@@ -314,7 +314,8 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 	return err
 }
 
-// Wait waits until a job has ended, for as long as the context lasts, and returns it in full.
+// Wait waits until a job has ended, for as long as the context lasts, and returns it in full. It has no limit of its own:
+// ClientOptions.Deadline is not for it.
 //
 // When the context ends first, the error is [context.DeadlineExceeded] or [context.Canceled], and the job is as it was
 // last read, or nil.
