@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -31,6 +32,21 @@ type SyncedKind struct {
 	Newer bool
 }
 
+// String says what was done in words.
+func (s SyncedKind) String() string {
+	if s.Kind == nil {
+		return "no kind"
+	}
+	said := "unchanged"
+	switch {
+	case s.Newer:
+		said = "left as it is, since the server has a higher version"
+	case s.Changed:
+		said = "changed"
+	}
+	return fmt.Sprintf("%s (version %d): %s", s.Kind.Name, s.Kind.Version, said)
+}
+
 // SyncKinds tells the server what kinds that [DefineKind] made are: for each one its schemas and its version.
 //
 // Of a client with Encodings the payloads may be encoded, unless a kind says otherwise. Of the rest it says MaxAttempts, Timeout and RetryPolicy where its Defaults have them; what it does not name stays as an
@@ -38,10 +54,19 @@ type SyncedKind struct {
 // made. It takes a call for each kind, one after the other. The result is what was done, in the same order; with an error,
 // for those before it.
 //
-// ErrInvalidRequest: a schema is no JSON Schema, or too large. ErrNotAllowed: the caller may not declare a kind: that takes
+// ErrInvalidRequest: a schema is no JSON Schema, or too large; or two kinds of different types have one name, and nothing was
+// sent. ErrNotAllowed: the caller may not declare a kind: that takes
 // OPERATE on it in all queues. ErrServersDiffer: an older server runs, which would replace what is not named.
 // ErrNotSupported: the server is older, and has done so.
 func (c *Client) SyncKinds(ctx context.Context, kinds ...DeclaredKind) ([]SyncedKind, error) {
+	types := map[string]reflect.Type{}
+	for _, each := range kinds {
+		now := reflect.TypeOf(each)
+		if before, ok := types[each.Name()]; ok && before != now {
+			return nil, invalid("kinds", "two types are declared as %q: %v and %v; a kind has one", each.Name(), before, now)
+		}
+		types[each.Name()] = now
+	}
 	synced := make([]SyncedKind, 0, len(kinds))
 	for _, each := range kinds {
 		message, fields := each.declaration(c.options.Encodings != nil)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -74,7 +75,7 @@ func TestASyncWithAServerThatIsTooOldFailsByTheServersErrorOrSaysWhatItHasDone(t
 		}
 		return nil, refusal(codes.FailedPrecondition, "SERVERS_DIFFER")
 	})
-	synced, err := client.SyncKinds(t.Context(), firstMail, secondMail)
+	synced, err := client.SyncKinds(t.Context(), firstMail, jobqueue.DefineKind[int, int]("other"))
 	if !errors.Is(err, jobqueue.ErrServersDiffer) || len(synced) != 1 {
 		t.Error(synced, err)
 	}
@@ -84,6 +85,27 @@ func TestASyncWithAServerThatIsTooOldFailsByTheServersErrorOrSaysWhatItHasDone(t
 	if _, err = client.SyncKinds(t.Context(), firstMail); !errors.Is(err, jobqueue.ErrNotSupported) ||
 		!strings.Contains(err.Error(), "it replaced all that was declared of the kind go.mail") {
 		t.Error(err)
+	}
+}
+
+func TestTwoTypesUnderOneNameAreNotSynced(t *testing.T) {
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		t.Error("something was sent")
+		return nil, refusal(codes.Internal, "INTERNAL")
+	})
+	synced, err := client.SyncKinds(t.Context(), firstMail, secondMail)
+	if len(synced) != 0 || !errors.Is(err, jobqueue.ErrInvalidRequest) ||
+		!strings.Contains(err.Error(), `kinds: two types are declared as "go.mail": *jobqueue.JobKind[`) {
+		t.Error(synced, err)
+	}
+}
+
+func TestWhatASyncHasDoneIsReadAsWords(t *testing.T) {
+	kind := &jobqueue.Kind{Name: "mail", Version: 3}
+	said := fmt.Sprint([]jobqueue.SyncedKind{{Kind: kind, Changed: true}, {Kind: kind}, {Kind: kind, Newer: true}})
+	if said != "[mail (version 3): changed mail (version 3): unchanged "+
+		"mail (version 3): left as it is, since the server has a higher version]" {
+		t.Error(said)
 	}
 }
 
