@@ -183,9 +183,9 @@ func (s *session) notDeclared(kinds []string) {
 	for i, each := range kinds {
 		quoted[i] = fmt.Sprintf("%q", each)
 	}
-	words := "the server knows no kind %s: no job of it can be enqueued; declare it by PutKind (jobqueue kinds put %s)"
+	words := "the server knows no kind %s: no job of it can be enqueued; declare it by SyncKinds, or by PutKind (jobqueue kinds put %s)"
 	if len(kinds) > 1 {
-		words = "the server knows no kinds %s: no job of them can be enqueued; declare each by PutKind (jobqueue kinds put %s)"
+		words = "the server knows no kinds %s: no job of them can be enqueued; declare each by SyncKinds, or by PutKind (jobqueue kinds put %s)"
 	}
 	s.log.Warn(fmt.Sprintf(words, strings.Join(quoted, ", "), kinds[0]))
 }

@@ -217,7 +217,8 @@ func TestKindsThatTheServerDoesNotKnowAreSaidOnceForEachSetOfThem(t *testing.T) 
 	r.drain()
 	_ = r.end()
 
-	line := "the server knows no kind 'k': no job of it can be enqueued; declare it by PutKind (jobqueue kinds put k)"
+	line := "the server knows no kind 'k': no job of it can be enqueued; declare it by SyncKinds, " +
+		"or by PutKind (jobqueue kinds put k)"
 	if count := strings.Count(lines.String(), line); count != 2 {
 		t.Errorf("said %d times in\n%s", count, lines.String())
 	}
