@@ -29,7 +29,11 @@ func init() {
 	}
 	testhook.NewJob = func(message *pb.NewJob) any { return newJobOf(message) }
 	testhook.Job = func(message *pb.Job) any { return jobOf(message) }
-	testhook.LeasedJob = func(message *pb.LeasedJob, report func(*pb.Progress)) any { return leasedJob(message, report) }
+	testhook.LeasedJob = func(message *pb.LeasedJob, report func(*pb.Progress)) any {
+		job := leasedJob(message, report)
+		job.ofTest = true
+		return job
+	}
 	testhook.Refused = refused
 	testhook.Seal = func(ctx context.Context, encodings any, data []byte, at testhook.Place, key string) ([]byte, error) {
 		sealer, err := encodings.(*Encodings).sealer(ctx)

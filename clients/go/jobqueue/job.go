@@ -330,6 +330,8 @@ type LeasedJob struct {
 	size      int
 	// closed: all of its middleware has ended.
 	closed bool
+	// ofTest: a test performs it, and may have chosen the wrong handler.
+	ofTest bool
 }
 
 func leasedJob(message *pb.LeasedJob, report func(*pb.Progress)) *LeasedJob {

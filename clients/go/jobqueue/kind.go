@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"jobqueue.dev/go/internal/shape"
+	"jobqueue.dev/go/internal/testhook"
 )
 
 // None is the output of a kind whose jobs have none.
@@ -207,6 +208,9 @@ func (k *JobKind[P, O]) OutputSchema() json.RawMessage {
 // refuses a payload that has come in plain text, and a worker, or a test, that has no Encodings that encrypt.
 func (k *JobKind[P, O]) Handler(handler KindHandler[P, O]) Handler {
 	return func(ctx context.Context, job *LeasedJob) (any, error) {
+		if job.ofTest && job.Kind != testhook.Performed && !slices.Contains(k.Names(), job.Kind) {
+			return nil, fmt.Errorf("jobqueue: the job is of the kind %q, and the handler is of the kind %q", job.Kind, k.name)
+		}
 		if err := k.encrypted(job); err != nil {
 			return nil, err
 		}

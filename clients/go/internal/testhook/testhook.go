@@ -11,6 +11,9 @@ import (
 	pb "jobqueue.dev/go/jobqueue/v1"
 )
 
+// Performed is the kind of a job of a test that names none.
+const Performed = "performed"
+
 // Attempt is one that runs.
 type Attempt struct {
 	// Stop ends the handler's context, for a cause.

@@ -96,7 +96,7 @@ func Attempt(job jobqueue.NewJob, options ...Option) (*jobqueue.LeasedJob, error
 }
 
 // performed is the kind of a job that names none.
-const performed = "performed"
+const performed = testhook.Performed
 
 // leased is the job as a server would send it.
 func (s *settings) leased(job jobqueue.NewJob) (*pb.LeasedJob, error) {

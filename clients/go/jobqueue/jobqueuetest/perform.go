@@ -74,6 +74,32 @@ type Performed struct {
 	settings *settings
 }
 
+// String is the ending, and what else there is of output, error and progress, in words.
+func (p *Performed) String() string {
+	if p == nil {
+		return "not performed"
+	}
+	said := []string{string(p.Ending)}
+	if p.Output != nil {
+		said = append(said, "output "+string(p.Output))
+	}
+	if p.Error != "" {
+		said = append(said, fmt.Sprintf("error %q (%s)", p.Error, p.ErrorType))
+	}
+	for _, each := range p.Progress {
+		said = append(said, "progress "+each.String())
+	}
+	return strings.Join(said, ", ")
+}
+
+// String is the fraction, where there is one, and the message.
+func (r Report) String() string {
+	if r.Fraction == nil {
+		return fmt.Sprintf("%q", r.Message)
+	}
+	return fmt.Sprintf("%v %q", *r.Fraction, r.Message)
+}
+
 // DecodeOutput reads the output into a value, as json.Unmarshal does.
 func (p *Performed) DecodeOutput(value any) error {
 	if p.Output == nil {
@@ -109,7 +135,7 @@ func (p *Performed) Again(ctx context.Context, options ...Option) (*Performed, e
 //
 // The handler is a function, the Handler of a typed kind, or HandlerOf a worker; of a kind that requires encryption
 // HandlerOf a worker that encrypts, or it fails by a [*jobqueue.EncodingRequiredError]. A job without a Kind is of the kind
-// `performed`. The context's values are the handler's; its end ends the waiting.
+// `performed`; one of another kind than a typed handler fails. The context's values are the handler's; its end ends the waiting.
 //
 // The error is what the handler returned, if that is an ordinary failure, or the [*jobqueue.PanicError] that it panicked
 // with; what the attempt came to is there as well. What it returned by Retry, Discard, Snooze and ErrCancelled is an

@@ -108,6 +108,23 @@ func TestThePayloadGoesThroughJSON(t *testing.T) {
 	}
 }
 
+func TestWhatAnAttemptCameToIsReadAsWords(t *testing.T) {
+	done := perform(t, func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+		job.ProgressMessage("begun")
+		return json.RawMessage(`{"count":2}`), job.Progress(0.5, "half")
+	}, jobqueue.NewJob{})
+	failed, _ := jobqueuetest.Perform(t.Context(), handlers["fails"], jobqueue.NewJob{})
+	for said, want := range map[string]string{
+		fmt.Sprintf("%v", done):                    `succeeded, output {"count":2}, progress "begun", progress 0.5 "half"`,
+		fmt.Sprintf("%+v", failed):                 `failed, error "not today" (jobqueuetest_test.unwilling)`,
+		fmt.Sprint((*jobqueuetest.Performed)(nil)): "not performed",
+	} {
+		if said != want {
+			t.Error(said)
+		}
+	}
+}
+
 func TestWhatAHandlerTellsIsKeptInOrder(t *testing.T) {
 	done := perform(t, func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
 		job.ProgressMessage("begun")
@@ -254,6 +271,21 @@ func TestATypedHandlerIsPerformedWithItsKind(t *testing.T) {
 	}
 	if _, err = jobqueuetest.Perform(t.Context(), worker.HandlerOf("other"), stored); err == nil {
 		t.Error("there is no handler")
+	}
+}
+
+func TestAJobOfAnotherKindThanTheTypedHandlersFailsInWords(t *testing.T) {
+	other := typed.New(ask{7})
+	other.Kind = "other"
+	_, err := jobqueuetest.Perform(t.Context(), typed.Handler(halves), other)
+	if err == nil || err.Error() != `jobqueue: the job is of the kind "other", and the handler is of the kind "go.typed"` {
+		t.Error(err)
+	}
+	for _, kind := range append(typed.Names(), "") {
+		other.Kind = kind
+		if done, err := jobqueuetest.Perform(t.Context(), typed.Handler(halves), other); err != nil || done.Ending != jobqueuetest.Succeeded {
+			t.Error(kind, done, err)
+		}
 	}
 }
 
