@@ -89,7 +89,10 @@ PLACES = (
         Place(f"clients/{language}/README.md", _SPEAKS)
         for language in ("go", "java", "python", "rust", "typescript")
     ),
-    Place("clients/java/README.md", rf"(?:  <version>|jobqueue-client-)({FORM})"),
+    *(
+        Place(file, rf"<artifactId>jobqueue-[a-z]+</artifactId><version>({FORM})<")
+        for file in ("clients/java/README.md", "clients/java/examples/doubling/pom.xml")
+    ),
     Place("README.md", rf"jobqueue_server-({FORM})-"),
     Place("docs/clients.md", rf"({FORM}) of all speaks"),
     Place("docs/deploy/kubernetes.md", rf"images\.example\.com/jobqueue-(?:server|worker):({FORM})"),

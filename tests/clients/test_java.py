@@ -154,6 +154,7 @@ def test_spring_boot_is_for_those_who_take_its_starter_and_the_client_alone_has_
         "micrometer",
         "testing",
         "examples",
+        "examples/doubling",
         "spring-boot-autoconfigure",
         "spring-boot-starter",
         SHOP,
@@ -170,15 +171,15 @@ def test_the_project_names_versions_and_no_addresses(project: str) -> None:
     assert all("<version>" in each for each in plugins)
 
 
-def test_the_readme_shows_the_examples_as_they_are_on_150_lines() -> None:
+def test_the_readme_shows_a_whole_project_as_it_is_on_150_lines() -> None:
     readme = (PROJECT / "README.md").read_text()
     assert len(readme.splitlines()) <= 150
-    shown = re.findall(r"```java (\S+)\n(.*?)```", readme, re.DOTALL)
-    programs = ["Doubling", "DoubleWorker", "Producer"]
-    assert [name for name, _ in shown] == [
-        *(f"examples/src/main/java/{name}.java" for name in programs),
-        "examples/src/test/java/DoublingTest.java",
-    ]
+    shown = re.findall(r"```(?:java|xml) (\S+)\n(.*?)```", readme, re.DOTALL)
+    project = PROJECT / "examples/doubling"
+    # All of it, so that an empty folder with what is shown is the project that `verified` builds and tests.
+    files = [project / "pom.xml", *(project / "src").rglob("*.java")]
+    assert {name for name, _ in shown} == {str(file.relative_to(PROJECT)) for file in files}
+    assert "<parent>" not in (project / "pom.xml").read_text()
     for name, text in shown:
         assert (PROJECT / name).read_text() == text
 
@@ -226,11 +227,19 @@ async def test_the_program_of_a_page_about_what_operators_do_says_what_it_should
 
 
 @pytest.mark.usefixtures("verified")
-async def test_the_examples_double_a_number(processes: list[Process], tmp_path: Path, address: str) -> None:
+def test_the_build_of_the_readmes_project_runs_its_tests() -> None:
+    [report] = (PROJECT / "examples/doubling/target/surefire-reports").glob("*.xml")
+    assert 'tests="1"' in report.read_text()
+
+
+@pytest.mark.usefixtures("verified")
+async def test_the_program_of_the_readme_doubles_a_number(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
     # As the README says to start them, in their folder.
     [java] = re.findall(r"`(java -cp .*) DoubleWorker`", (PROJECT / "README.md").read_text())
     for name in ("DoubleWorker", "Producer"):
-        command = f"cd {shlex.quote(str(PROJECT / 'examples'))} && exec {java} {name} {address}"
+        command = f"cd {shlex.quote(str(PROJECT / 'examples/doubling'))} && exec {java} {name} {address}"
         processes.append(Process(["sh", "-c", command], tmp_path / f"{name}.log", {}))
     worker, producer = processes
     await producer.line("42")
@@ -238,6 +247,8 @@ async def test_the_examples_double_a_number(processes: list[Process], tmp_path: 
     worker.terminate()
     assert await worker.ended() == 0
     assert "Goodbye" not in worker.tail()
+    # It tells the server its kinds before it takes jobs.
+    assert "knows no kind" not in worker.tail()
 
 
 async def _shop(processes: list[Process], tmp_path: Path, address: str, *flags: str) -> str:

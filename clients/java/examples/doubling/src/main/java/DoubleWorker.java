@@ -10,7 +10,8 @@ class DoubleWorker {
 
     public static void main(String[] arguments) {
         var server = arguments.length > 0 ? arguments[0] : "127.0.0.1:50051";
-        var worker = Worker.builder(server).codec(Codecs.jackson()).build();
+        var worker =
+                Worker.builder(server).codec(Codecs.jackson()).syncKinds(true).build();
         worker.handle(Doubling.DOUBLE, DoubleWorker::twice).run();
     }
 }
