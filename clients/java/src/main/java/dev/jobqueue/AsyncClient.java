@@ -398,7 +398,8 @@ public final class AsyncClient {
                 result.complete(job);
             } else if (System.nanoTime() - ends >= 0) {
                 var words =
-                        "job %s is %s and not over after %s s".formatted(id, job.status(), timeout.toMillis() / 1e3);
+                        "job %s is %s and not over after %s s; maybe no worker takes its kind, which explain(id) tells"
+                                .formatted(id, job.status(), timeout.toMillis() / 1e3);
                 result.completeExceptionally(Errors.waitTimeout(words, job));
             } else if (!result.isDone()) {
                 waitAgain(id, timeout, ends, result);

@@ -43,12 +43,17 @@ public final class Client implements Enqueuer, AutoCloseable {
      * A client without TLS and tokens; it connects at the first call.
      *
      * @param target the server's address, for example {@code 127.0.0.1:50051} or {@code dns:///jobs.internal:50051}
+     * @throws JobQueueException.InvalidRequest it is no host with a port, nor of a scheme of gRPC
      */
     public static Client of(String target) {
         return builder(target).build();
     }
 
-    /** Begins a client for the server of an address. */
+    /**
+     * Begins a client for the server of an address.
+     *
+     * @throws JobQueueException.InvalidRequest it is no host with a port, nor of a scheme of gRPC
+     */
     public static Builder builder(String target) {
         return new Builder(target);
     }
@@ -494,7 +499,7 @@ public final class Client implements Enqueuer, AutoCloseable {
         private Duration deadline = Duration.ofSeconds(30);
 
         private Builder(String target) {
-            this.target = Objects.requireNonNull(target, "target");
+            this.target = Targets.checked(Objects.requireNonNull(target, "target"));
         }
 
         @Override

@@ -49,8 +49,8 @@ final class Endings {
             text = Json.encode(output, context.codec());
         } catch (Exception error) {
             // A codec's words may have the value, which may be one to encrypt.
-            var why = context.codec() == NoCodec.INSTANCE
-                    ? words(error)
+            var why = error instanceof Unwritable
+                    ? error.getMessage()
                     : error.getClass().getName();
             return failed("OutputError", "the handler's output can't be written as JSON: " + why);
         }

@@ -14,11 +14,16 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.function.BiFunction;
+import java.util.regex.Pattern;
 
 /** From what gRPC answers to the exception that says what to do about it. */
 final class Errors {
     private static final Metadata.Key<String> REQUEST_ID =
             Metadata.Key.of("x-request-id", Metadata.ASCII_STRING_MARSHALLER);
+
+    // What netty says where HTTP/1 is answered; 48545450 is "HTTP".
+    private static final Pattern NO_HTTP2 =
+            Pattern.compile("HTTP/1\\.|not SETTINGS.*48545450|Expected SETTINGS", Pattern.CASE_INSENSITIVE);
 
     private static final Map<String, BiFunction<Facts, Throwable, JobQueueException>> BY_REASON = Map.ofEntries(
             Map.entry("PAYLOAD_INVALID", JobQueueException.PayloadInvalid::new),
@@ -103,8 +108,14 @@ final class Errors {
             return "no details were given";
         }
         // Of a connection that can't be made gRPC says "io exception", and its cause why.
-        return status.getCause() instanceof IOException cause && cause.getMessage() != null
-                ? status.getDescription() + ": " + cause.getMessage()
+        var cause = status.getCause();
+        var why = cause == null || cause.getMessage() == null ? "" : cause.getMessage();
+        if (NO_HTTP2.matcher(status.getDescription() + why).find()) {
+            return status.getDescription() + ": " + why
+                    + "; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise";
+        }
+        return cause instanceof IOException && !why.isEmpty()
+                ? status.getDescription() + ": " + why
                 : status.getDescription();
     }
 

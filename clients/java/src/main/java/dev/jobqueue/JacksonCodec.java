@@ -65,7 +65,12 @@ final class JacksonCodec implements Codec {
 
     @Override
     public byte[] write(Object value) throws JsonProcessingException {
-        return mapper.writeValueAsBytes(value);
+        try {
+            return mapper.writeValueAsBytes(value);
+        } catch (InvalidDefinitionException error) {
+            // Its words are about a type.
+            throw new Unwritable("Jackson can't write it: " + error.getOriginalMessage());
+        }
     }
 
     @Override
@@ -125,6 +130,6 @@ final class JacksonCodec implements Codec {
         if (type.isArray() || Collection.class.isAssignableFrom(type)) {
             return "an array";
         }
-        return Map.class.isAssignableFrom(type) || type.isRecord() ? "an object" : "a " + type.getSimpleName();
+        return Map.class.isAssignableFrom(type) || type.isRecord() ? "an object" : Text.one(type.getSimpleName());
     }
 }

@@ -130,7 +130,7 @@ public final class JobKind<P, O> {
      */
     public NewJob.Builder job(P payload) {
         if (payload == null && this.payload != Void.class) {
-            throw Errors.payloadInvalid("payload", "must be " + expected(this.payload));
+            throw Errors.payloadInvalid("payload", "must be " + expected(this.payload) + ", not null");
         }
         var job = NewJob.builder(name).payload(payload).version(version).rule(rule);
         said.settings.accept(job);
@@ -282,6 +282,15 @@ public final class JobKind<P, O> {
         return "{\"x-payload-version\":" + version + (rest.startsWith("}") ? "" : ",") + rest;
     }
 
+    /** Whether a payload is read, or each output is written, by a codec. */
+    boolean needsCodec() {
+        return !isPlain(payload) || !(isPlain(output) || output == Object.class);
+    }
+
+    private static boolean isPlain(Type type) {
+        return type == Json.class || type == Void.class;
+    }
+
     Handler taking(TypedHandler<? super P, ? extends O> handler) {
         return (job, context) -> checked(handler.run(payloadIn(job), context));
     }
@@ -405,19 +414,36 @@ public final class JobKind<P, O> {
         } catch (IllegalStateException error) {
             throw error;
         } catch (Codec.Mismatch mismatch) {
-            throw new PayloadUnreadable("%s%s: must be %s".formatted(place, mismatch.path(), mismatch.expected()));
+            // Of a field it is not known what came, and text that is no JSON is nothing.
+            var known = mismatch.path().isEmpty() && !mismatch.expected().equals("JSON");
+            throw new PayloadUnreadable("%s%s: must be %s%s"
+                    .formatted(place, mismatch.path(), mismatch.expected(), known ? came(text) : ""));
         } catch (Exception error) {
             // Its words may have the value.
             throw new PayloadUnreadable("%s: must be %s".formatted(place, expected(type)));
         }
         if (value == null) {
-            throw new PayloadUnreadable("%s: must be %s".formatted(place, expected(type)));
+            throw new PayloadUnreadable("%s: must be %s%s".formatted(place, expected(type), came(text)));
         }
         return value;
     }
 
     private static String expected(Type type) {
-        return "a " + (type instanceof Class<?> known ? known.getSimpleName() : type.getTypeName());
+        return Text.one(type instanceof Class<?> known ? known.getSimpleName() : type.getTypeName());
+    }
+
+    /** What came instead, by its first character, and never the value; empty: that is no JSON. */
+    private static String came(ByteString json) {
+        var text = json.toStringUtf8().strip();
+        return switch (text.isEmpty() ? ' ' : text.charAt(0)) {
+            case '{' -> ", not an object";
+            case '[' -> ", not an array";
+            case '"' -> ", not a string";
+            case 't', 'f' -> ", not true or false";
+            case 'n' -> ", not null";
+            case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9' -> ", not a number";
+            default -> "";
+        };
     }
 
     /** Its name and version. */

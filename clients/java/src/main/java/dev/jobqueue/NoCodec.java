@@ -10,7 +10,7 @@ final class NoCodec implements Codec {
 
     @Override
     public byte[] write(Object value) {
-        throw new IllegalArgumentException(
+        throw new Unwritable(
                 "a %s can't be written as JSON without a codec: give a Json, or make the client or worker with one"
                         .formatted(value.getClass().getName()));
     }

@@ -282,11 +282,14 @@ final class Session {
     private void knowsNot(List<String> kinds) {
         var sorted = kinds.stream().sorted().toList();
         if (!sorted.isEmpty() && !sorted.equals(unknownKinds)) {
+            var words = sorted.size() == 1
+                    ? "the server knows no kind \"{0}\": no job of it can be enqueued; declare it"
+                    : "the server knows no kinds \"{0}\": no job of them can be enqueued; declare each";
             log.log(
                     System.Logger.Level.WARNING,
-                    "the server knows no kind \"{0}\": no job of it can be enqueued; declare it by PutKind (jobqueue kinds put {1})",
+                    words + " by syncKinds or PutKind (jobqueue kinds put {1})",
                     String.join("\", \"", sorted),
-                    String.join(", ", sorted));
+                    sorted.get(0));
         }
         unknownKinds = sorted;
     }

@@ -8,6 +8,11 @@ import java.nio.charset.StandardCharsets;
 final class Text {
     private Text() {}
 
+    /** A name, with its article. */
+    static String one(String name) {
+        return (name.matches("(?i)[aeio].*") ? "an " : "a ") + name;
+    }
+
     /** At most so many bytes of it in UTF-8, whole characters. */
     static String cut(String text, int limit) {
         if (text.length() <= limit / 3) {

@@ -73,7 +73,11 @@ public final class Worker implements AutoCloseable {
         telling = new Telling(observer);
     }
 
-    /** Begins a worker for the server of an address, and for more to be tried when it is lost. */
+    /**
+     * Begins a worker for the server of an address, and for more to be tried when it is lost.
+     *
+     * @throws JobQueueException.InvalidRequest one is no host with a port, nor of a scheme of gRPC
+     */
     public static Builder builder(String target, String... more) {
         return new Builder(target, more);
     }
@@ -136,7 +140,8 @@ public final class Worker implements AutoCloseable {
      * alone. A payload that is not what its version says ends its job, FAILED_PERMANENT, as {@link PayloadUnreadable}; one
      * of a later version is put off, 20 times by 15 s to 2 min, and fails then as {@link PayloadTooNew}.
      *
-     * @throws IllegalArgumentException the kind has one already, which is named
+     * @throws IllegalArgumentException the kind has one already, which is named; or the worker has no codec, and the kind is
+     *     not of {@link Json} alone
      * @throws EncodingRequired the kind takes encrypted payloads alone, and the worker does not encrypt
      * @throws IllegalStateException the worker runs
      */
@@ -179,6 +184,11 @@ public final class Worker implements AutoCloseable {
             throw new EncodingRequired(
                     "the kind %s takes encrypted payloads alone: give the worker encodings that encrypt"
                             .formatted(kind.name()));
+        }
+        if (settings.codec() == NoCodec.INSTANCE && kind.needsCodec()) {
+            throw new IllegalArgumentException(
+                    "%s can't be read and written without a codec: make the worker with one, such as Codecs.jackson()"
+                            .formatted(kind));
         }
         synchronized (guard) {
             add(names(kind), entry, kind.rule());
@@ -480,6 +490,7 @@ public final class Worker implements AutoCloseable {
         private Builder(String target, String... more) {
             targets.add(Objects.requireNonNull(target, "target"));
             targets.addAll(List.of(more));
+            targets.forEach(Targets::checked);
         }
 
         @Override

@@ -451,6 +451,9 @@ class ClientTest {
                 .forEach(i ->
                         answers.add(WaitJobResponse.newBuilder().setJob(running).build()));
         var error = assertThrows(JobQueueException.WaitTimeout.class, () -> client.waitFor("1", Duration.ofMillis(20)));
+        assertTrue(
+                error.getMessage().contains("maybe no worker takes its kind, which explain(id) tells"),
+                error.getMessage());
         assertEquals(Status.RUNNING, error.job().status());
         answers.clear();
         answers.add(WaitJobResponse.newBuilder()

@@ -160,8 +160,8 @@ class JobKindTest {
     @Test
     void nullIsNoPayloadUnlessThereIsNone() {
         var error = assertThrows(JobQueueException.PayloadInvalid.class, () -> MAIL.job(null));
-        assertEquals("PAYLOAD_INVALID: payload: must be a Mail", error.getMessage());
-        assertEquals(List.of(new FieldViolation("payload", "must be a Mail")), error.violations());
+        assertEquals("PAYLOAD_INVALID: payload: must be a Mail, not null", error.getMessage());
+        assertEquals(List.of(new FieldViolation("payload", "must be a Mail, not null")), error.violations());
         var tick = JobKind.define("tick", Void.class).build();
         assertFalse(sent(tick.job(null)).hasPayloadJson());
         assertNull(tick.payloadOf(Job.of(stored("null").setKind("tick").build(), CODEC)));
@@ -225,8 +225,8 @@ class JobKindTest {
         assertEquals("payload.cc: must be an array", unreadable("3", "{\"copies\":1,\"cc\":\"%s\"}".formatted(SECRET)));
         assertEquals(
                 "payload.to: must be an object", unreadable("3", "{\"copies\":1,\"to\":\"%s\"}".formatted(SECRET)));
-        assertEquals("payload: must be a Mail", unreadable("3", "null"));
-        assertEquals("payload: must be an object", unreadable("2", "[\"%s\"]".formatted(SECRET)));
+        assertEquals("payload: must be a Mail, not null", unreadable("3", "null"));
+        assertEquals("payload: must be an object, not an array", unreadable("2", "[\"%s\"]".formatted(SECRET)));
         assertEquals("payload: must be JSON", unreadable("3", "{%s".formatted(SECRET)));
         for (var version : List.of("0", "-1", "x", SECRET, "1e3", "1234567890", "")) {
             var stored = stored("{}").putHeaders("x-payload-version", version);
@@ -389,6 +389,15 @@ class JobKindTest {
         stream.cancel(2);
         assertTrue(stream.outcome().hasCancellation());
         assertThrows(CancellationException.class, () -> stage.get(10, TimeUnit.SECONDS));
+    }
+
+    private record Output(int id) {}
+
+    @Test
+    void aTypeIsNamedWithItsArticle() {
+        var kind = JobKind.define("k", Output.class).build();
+        var error = assertThrows(JobQueueException.PayloadInvalid.class, () -> kind.job(null));
+        assertEquals("PAYLOAD_INVALID: payload: must be an Output, not null", error.getMessage());
     }
 
     @Test

@@ -610,9 +610,51 @@ class WorkerTest {
             assertEquals(List.of(), worker.status().unknownKinds());
             assertEquals(
                     List.of("the server knows no kind \"k\": no job of it can be enqueued; "
-                            + "declare it by PutKind (jobqueue kinds put k)"),
+                            + "declare it by syncKinds or PutKind (jobqueue kinds put k)"),
                     log.with("knows no kind"));
         }
+    }
+
+    @Test
+    void kindsThatTheServerDoesNotKnowAreSaidWithACommandThatIsValid() throws Exception {
+        try (var log = new TestLog()) {
+            serve((job, context) -> null);
+            server.accept().welcome("token", Duration.ofSeconds(5), "k", "b");
+            for (var tries = 0; tries < 500 && log.with("knows no kinds").isEmpty(); tries++) {
+                Thread.sleep(10);
+            }
+            assertEquals(
+                    List.of("the server knows no kinds \"b\", \"k\": no job of them can be enqueued; "
+                            + "declare each by syncKinds or PutKind (jobqueue kinds put b)"),
+                    log.with("knows no kinds"));
+        }
+    }
+
+    /** Jackson finds nothing to write in it. */
+    private static final class Bare {
+        private final String secret = "s3cret";
+    }
+
+    @Test
+    void anOutputOfATypeThatJacksonCantWriteIsAFailureThatSaysWhatTheTypeLacks() throws Exception {
+        serve(builder().codec(Codecs.jackson()).build().handle("k", (job, context) -> new Bare()));
+        var stream = server.open();
+        stream.deliver(job(1));
+        var error = stream.outcome().getFailure().getError();
+        assertTrue(error.contains("No serializer found for class dev.jobqueue.WorkerTest$Bare"), error);
+        assertFalse(error.contains("s3cret"), error);
+    }
+
+    @Test
+    void aTypedHandlerIsRefusedWhereTheWorkerHasNoCodec() {
+        var worker = builder().build();
+        var typed = JobKind.define("k", String.class).build();
+        var error = assertThrows(IllegalArgumentException.class, () -> worker.handle(typed, (text, context) -> null));
+        assertTrue(
+                error.getMessage().contains("make the worker with one, such as Codecs.jackson()"), error.getMessage());
+        var written = JobKind.define("k", Json.class, Integer.class).build();
+        assertThrows(IllegalArgumentException.class, () -> worker.handle(written, (json, context) -> 1));
+        worker.handle(JobKind.define("k", Json.class, Json.class).build(), (json, context) -> json);
     }
 
     @Test
