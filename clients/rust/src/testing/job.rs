@@ -16,7 +16,7 @@ use crate::typed::JobKind;
 use crate::v1;
 
 /// Of a job whose kind nothing names.
-const KIND: &str = "performed";
+pub(super) const KIND: &str = "performed";
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// When a handler is told to stop.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use tonic::Code;
 
 use super::job::TestJob;
 use crate::convert::duration_of;
-use crate::errors::Error;
+use crate::errors::{Error, ErrorKind};
 use crate::job::NewJob;
 use crate::json::JsonText;
 use crate::new_jobs::new_job_of;
@@ -125,8 +126,16 @@ impl Performed {
     ///
     /// # Errors
     ///
-    /// `PayloadUnreadable`: it is not of this type, or there is none.
+    /// `PayloadUnreadable`: it is not of this type, or there is none. `JobNotSucceeded`: the attempt ended otherwise than by
+    /// success; the message says how.
     pub fn output_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        if self.outcome != Outcome::Succeeded {
+            let why: Vec<&str> =
+                [&*self.error_type, &*self.error].into_iter().filter(|each| !each.is_empty()).collect();
+            let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(": ")) };
+            let words = format!("the attempt ended as {:?}, without an output{why}", self.outcome);
+            return Err(Error::new(Code::FailedPrecondition, words).named(ErrorKind::JobNotSucceeded, ""));
+        }
         crate::typed::output(self.output.as_ref())
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::job::{StopAt, TestJob};
+use super::job::{KIND, StopAt, TestJob};
 use super::performed::{Outcome, Performed, Report, Told};
 use crate::encoded::worker_must_encrypt;
 use crate::errors::Error;
@@ -74,11 +74,16 @@ where
     F: Fn(K, LeasedJob) -> R + Send + Sync + 'static,
     R: Future<Output = HandlerResult<K::Output>> + Send + 'static,
 {
-    fn handler(self, _: &str) -> Result<Made, Error> {
+    fn handler(self, kind: &str) -> Result<Made, Error> {
+        let names = names_of::<K>();
+        if kind != KIND && !names.iter().any(|name| name == kind) {
+            let what = format!("the job is of kind {kind:?}; the handler is of {}", names.join(", "));
+            return Err(Error::invalid("kind", what));
+        }
         if K::ENCODINGS == EncodingRule::Required {
             return Err(worker_must_encrypt(K::NAME));
         }
-        Ok(Made { handler: of_kind(self), names: names_of::<K>(), coding: None })
+        Ok(Made { handler: of_kind(self), names, coding: None })
     }
 }
 
@@ -101,7 +106,7 @@ impl Handles<()> for &Worker {
 /// What the handler failed with, itself, where that is an ordinary failure: [`TestJob::catch`] answers it. What
 /// [`retry`](crate::retry), [`discard`](crate::discard), [`snooze`](crate::snooze) and [`cancelled`](crate::cancelled) make
 /// are outcomes. [`StillRunning`], by [`HandlerError::downcast_ref`]: it has not ended in time. [`Error`]: the worker has no
-/// handler of the kind, or the job has middleware, which is the worker's; or `EncodingRequired`: the kind takes encrypted
+/// handler of the kind, a typed handler is of another kind than the job, or the job has middleware, which is the worker's; or `EncodingRequired`: the kind takes encrypted
 /// payloads alone, so its handler is performed as a worker's that encrypts.
 ///
 /// # Panics

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::enqueue::Enqueue;
-use crate::errors::ErrorKind;
+use crate::errors::{Error, ErrorKind};
 use crate::job::NewJob;
 use crate::jobs::Status;
 use crate::json::JsonText;
@@ -256,6 +256,33 @@ async fn a_worker_gives_the_handler_that_it_has_of_the_kind() {
     assert_eq!(perform(&worker, job.clone().kind("ask-old")).await.unwrap().output, Some(JsonText::new("2.0")));
     let error = perform(&worker, job.kind("other")).await.unwrap_err();
     assert!(error.to_string().ends_with("the worker has no handler of kind \"other\"; it has: ask, ask-old"));
+}
+
+#[tokio::test]
+async fn an_output_that_a_failure_has_not_is_told_with_the_failure() {
+    let done = perform(fails, TestJob::new(json!(null)).catch()).await.unwrap();
+    let error = done.output_as::<Value>().unwrap_err();
+    let words = "the attempt ended as Failed, without an output: jobqueue::testing::tests::Unwilling: not today";
+    assert_eq!((error.kind(), error.message()), (ErrorKind::JobNotSucceeded, words));
+    let later =
+        perform(|_: LeasedJob| async { Err::<(), _>(snooze(Duration::from_secs(1))) }, TestJob::new(json!(null)));
+    let error = later.await.unwrap().output_as::<()>().unwrap_err();
+    assert_eq!(error.message(), "the attempt ended as Snoozed, without an output");
+}
+
+#[tokio::test]
+async fn a_typed_handler_is_not_given_a_job_of_another_kind() {
+    let job = TestJob::of(&Ask { number: 4 }).unwrap();
+    let error = perform(halves, job.clone().kind("other")).await.unwrap_err();
+    assert!(error.downcast_ref::<Error>().is_some_and(|error| error.is(ErrorKind::InvalidRequest)), "{error}");
+    assert!(
+        error.to_string().ends_with("kind: the job is of kind \"other\"; the handler is of ask, ask-old"),
+        "{error}"
+    );
+    // An older name of it, and a job whose kind nothing names.
+    perform(halves, job.kind("ask-old")).await.unwrap();
+    let unnamed = TestJob::new(json!({"number": 4})).header("x-payload-version", "2").key("k").max_attempts(5);
+    perform(halves, unnamed).await.unwrap();
 }
 
 #[test]
