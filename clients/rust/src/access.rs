@@ -117,10 +117,13 @@ impl Access {
         let address = target.strip_prefix("dns:///").unwrap_or(target);
         let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
             .ok()
-            .filter(|endpoint| endpoint.uri().port().is_some() && endpoint.uri().path() == "/")
+            .filter(|endpoint| endpoint.uri().port_u16().is_some_and(|port| port > 0) && endpoint.uri().path() == "/")
             .ok_or_else(|| {
-                let what = format!("{target:?} is no address of a server, such as 127.0.0.1:50051");
-                Error::invalid("target", what)
+                let url = ["http://", "https://"]
+                    .iter()
+                    .any(|scheme| target.get(..scheme.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(scheme)));
+                let without = if url { ", without http://" } else { "" };
+                Error::invalid("target", format!("must be HOST:PORT, such as 127.0.0.1:50051{without}"))
             })?
             .user_agent(crate::CLIENT_NAME)?
             .connect_timeout(Duration::from_secs(5))
@@ -154,9 +157,20 @@ mod tests {
         for good in ["127.0.0.1:50051", "[::1]:50051", "dns:///jobs.internal:50051"] {
             Access::new().endpoint(good).unwrap();
         }
-        for bad in ["", "127.0.0.1", "http://127.0.0.1:50051", "a b:1", "host:port"] {
+        let words = "must be HOST:PORT, such as 127.0.0.1:50051";
+        for bad in
+            ["", "127.0.0.1", "a b:1", "host:port", "host:0", "host:65536", "host:1/path", "[::1]", "dns:///host"]
+        {
             let error = Access::new().endpoint(bad).unwrap_err();
-            assert_eq!(error.violations()[0].field, "target", "{bad}");
+            assert_eq!(
+                (&*error.violations()[0].field, &*error.violations()[0].description),
+                ("target", words),
+                "{bad}"
+            );
+        }
+        for bad in ["http://127.0.0.1:50051", "https://jobs.internal", "HTTP://jobs:1/"] {
+            let error = Access::new().endpoint(bad).unwrap_err();
+            assert_eq!(error.message(), format!("target: {words}, without http://"), "{bad}");
         }
     }
 
