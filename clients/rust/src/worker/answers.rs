@@ -6,7 +6,6 @@ use super::ending::{failure, released};
 use super::lease::{Lease, Place};
 use super::observer::AttemptOutcome;
 use super::session::State;
-use crate::convert::time_of;
 use crate::errors::Error;
 use crate::v1;
 use crate::v1::outcome::Outcome;
@@ -102,8 +101,8 @@ impl Lease {
         let (error_type, error, status) = (&failed.error_type, &failed.error, result.status());
         self.span.in_scope(|| {
             if status == v1::job::Status::Retrying {
-                let run_at = time_of(result.run_at.as_ref());
-                tracing::warn!(error_type, error, ?run_at, "failed, is tried again");
+                let run_at = result.run_at.as_ref().map(ToString::to_string);
+                tracing::warn!(error_type, error, run_at, "failed, is tried again");
             } else {
                 tracing::error!(error_type, error, status = status.as_str_name(), "failed for good");
             }

@@ -241,8 +241,8 @@ impl State {
         if !kinds.is_empty() && kinds != self.condition.unknown_kinds {
             let (quoted, plain) = (kinds.join("\", \""), kinds.join(", "));
             tracing::warn!(
-                "the server knows no kind \"{quoted}\": no job of it can be enqueued; declare it by PutKind (jobqueue \
-                 kinds put {plain})"
+                "the server knows no kind \"{quoted}\": no job of it can be enqueued; declare it by sync_kinds or \
+                 put_kind (jobqueue kinds put {plain})"
             );
         }
         self.condition.unknown_kinds = kinds;

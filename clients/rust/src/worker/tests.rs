@@ -374,8 +374,10 @@ impl tracing::Subscriber for Warnings {
         struct Words(String);
         impl tracing::field::Visit for Words {
             fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
+                match field.name() {
+                    "message" => self.0.insert_str(0, &format!("{value:?}")),
+                    "run_at" => self.0.push_str(&format!(" run_at={value:?}")),
+                    _ => {}
                 }
             }
         }
@@ -403,8 +405,29 @@ async fn a_kind_that_the_server_does_not_know_is_said_once_for_each_set_of_them(
     assert!(worker.status().unknown_kinds.is_empty());
     assert_eq!(
         *warnings.0.lock().unwrap(),
-        ["the server knows no kind \"k\": no job of it can be enqueued; declare it by PutKind (jobqueue kinds put k)"]
+        [
+            "the server knows no kind \"k\": no job of it can be enqueued; declare it by sync_kinds or put_kind (jobqueue \
+          kinds put k)"
+        ]
     );
+}
+
+#[tokio::test]
+async fn a_failure_is_logged_with_a_time_that_people_can_read() {
+    let warnings = Warnings::default();
+    let _here = tracing::subscriber::set_default(warnings.clone());
+    let mut scene = Scene::new(&worker());
+    scene.delivers(2);
+    let seq = scene.settle().await.seq;
+    let result = v1::SettleResult {
+        lease_id: 2,
+        verdict: Verdict::Applied.into(),
+        status: v1::job::Status::Retrying.into(),
+        run_at: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 0 }),
+        ..v1::SettleResult::default()
+    };
+    scene.says(Said::Settled(v1::Settled { seq, exceptions: vec![result] }));
+    assert_eq!(*warnings.0.lock().unwrap(), ["failed, is tried again run_at=\"2027-01-15T08:00:00Z\""]);
 }
 
 #[tokio::test]
