@@ -197,8 +197,9 @@ pub struct FieldViolation {
     pub description: String,
 }
 
-/// A call that was refused or failed. Every answer of a server that is no success becomes one.
-#[derive(Debug, Clone)]
+/// A call that was refused or failed. Every answer of a server that is no success becomes one. Its `{:?}` is its words, as of
+/// `{}`, for a `main` that returns it; `{:#?}` shows all that it has.
+#[derive(Clone)]
 pub struct Error(Box<Facts>);
 
 #[derive(Debug, Clone)]
@@ -341,6 +342,12 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() { f.debug_tuple("Error").field(&self.0).finish() } else { fmt::Display::fmt(self, f) }
+    }
+}
+
 impl StdError for Error {}
 
 impl From<Status> for Error {
@@ -404,6 +411,14 @@ fn with_causes(error: &(dyn StdError + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_whose_main_returns_an_error_prints_what_went_wrong_in_one_line() {
+        let error = Error::invalid("concurrency", "is 0; it is 1 to 10000");
+        assert_eq!(format!("{error:?}"), "InvalidArgument: concurrency: is 0; it is 1 to 10000");
+        let all = format!("{error:#?}");
+        assert!(all.contains("violations: [") && all.lines().count() > 10, "{all}");
+    }
 
     #[test]
     fn what_schedules_and_keys_are_refused_for_has_its_kind() {

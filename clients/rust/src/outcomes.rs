@@ -14,8 +14,7 @@ pub type HandlerResult<T = ()> = Result<T, HandlerError>;
 ///
 /// Every error becomes one by `?`: a failure that counts against the job's `max_attempts` and is tried again after a
 /// backoff. Other endings are made by [`retry`], [`discard`], [`snooze`] and [`cancelled`]. A [`Stop`] that a handler
-/// returns ends the attempt as it was asked to.
-#[derive(Debug)]
+/// returns ends the attempt as it was asked to. Its `{:?}` is its words, as of `{}`; `{:#?}` shows all that it has.
 pub struct HandlerError(pub(crate) Ending);
 
 #[derive(Debug)]
@@ -128,6 +127,12 @@ impl fmt::Display for HandlerError {
     }
 }
 
+impl fmt::Debug for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() { f.debug_tuple("HandlerError").field(&self.0).finish() } else { fmt::Display::fmt(self, f) }
+    }
+}
+
 /// Why a handler should stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -162,3 +167,15 @@ impl fmt::Display for Stop {
 }
 
 impl StdError for Stop {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_returns_a_handlers_error_prints_its_words() {
+        assert_eq!(format!("{:?}", failed("the number is too large")), "the number is too large");
+        assert_eq!(format!("{:?}", snooze(Duration::from_secs(2))), "snoozed for 2s");
+        assert!(format!("{:#?}", discard(failed("no"))).contains("permanent: true"));
+    }
+}
