@@ -9,7 +9,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::access::Access;
 use crate::backoff::Backoff;
-use crate::errors::{Error, ErrorKind};
+use crate::errors::{Error, ErrorKind, reached};
 
 /// As long as a clock holds.
 const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -18,13 +18,15 @@ const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 #[derive(Debug)]
 pub(crate) struct FirstUse {
     target: String,
+    /// The target is that of the environment.
+    of_environment: bool,
     /// A server has answered, or it was said what to do where none does.
     known: AtomicBool,
 }
 
 impl FirstUse {
-    pub(crate) fn new(target: String) -> Self {
-        Self { target, known: AtomicBool::new(false) }
+    pub(crate) fn new(target: String, of_environment: bool) -> Self {
+        Self { target, of_environment, known: AtomicBool::new(false) }
     }
 
     fn answered(&self) {
@@ -36,14 +38,13 @@ impl FirstUse {
     fn hinted(&self, failure: Error) -> Error {
         if !failure.is(ErrorKind::Unavailable)
             || !failure.reason().is_empty()
+            || reached(&failure)
             || self.known.swap(true, Ordering::Relaxed)
         {
             return failure;
         }
-        let target = &self.target;
-        failure.noted(format!(
-            "nothing answers at {target}; start a server by \"make run\" or \"jobqueue-server\", or set JOBQUEUE_SERVER"
-        ))
+        let (target, or) = (&self.target, if self.of_environment { ", or set JOBQUEUE_SERVER" } else { "" });
+        failure.noted(format!("nothing answers at {target}; start a server by \"make run\" or \"jobqueue-server\"{or}"))
     }
 }
 

@@ -42,6 +42,7 @@ pub type JobStream = BoxStream<'static, Result<Job, Error>>;
 #[derive(Debug, Clone)]
 pub struct ClientBuilder {
     target: String,
+    of_environment: bool,
     access: Access,
     deadline: Duration,
     telling: Telling,
@@ -111,7 +112,7 @@ impl ClientBuilder {
             telling: self.telling,
             middleware: self.middleware,
             encodings: self.encodings,
-            first: Arc::new(FirstUse::new(self.target)),
+            first: Arc::new(FirstUse::new(self.target, self.of_environment)),
         })
     }
 }
@@ -151,6 +152,7 @@ impl Client {
     pub fn builder(target: impl Into<String>) -> ClientBuilder {
         ClientBuilder {
             target: target.into(),
+            of_environment: false,
             access: Access::default(),
             deadline: DEFAULT_DEADLINE,
             telling: Telling::default(),
@@ -172,7 +174,8 @@ impl Client {
     }
 
     fn of_environment<F: Fn(&str) -> Option<String>>(environment: &Environment<F>) -> Result<ClientBuilder, Error> {
-        Ok(Self::builder(environment.server()).access(environment.access()?))
+        let made = Self::builder(environment.server()).access(environment.access()?);
+        Ok(ClientBuilder { of_environment: true, ..made })
     }
 
     /// Tells the observer how a call has ended that was to enqueue jobs of these kinds and queues.
@@ -408,8 +411,9 @@ impl Client {
     ///
     /// `DeadlineExceeded`: it is not over in time; its message says what it is. `JobNotFound`.
     pub async fn wait(&self, id: &str, within: impl Into<Option<Duration>>) -> Result<Job, Error> {
+        let within = within.into();
         // One that no clock reaches is none.
-        let ends = within.into().and_then(|within| Instant::now().checked_add(within));
+        let ends = within.and_then(|within| Instant::now().checked_add(within));
         let left = || ends.map(|ends| ends.saturating_duration_since(Instant::now()));
         loop {
             let wait = left().unwrap_or(ONE_WAIT).min(ONE_WAIT);
@@ -426,8 +430,7 @@ impl Client {
                 return Ok(job);
             }
             if left().is_some_and(|left| left.is_zero()) {
-                let words = format!("job {id} is {} and not over in time", job.status);
-                return Err(Error::new(Code::DeadlineExceeded, words).fact("job_id", id));
+                return Err(not_over(&job, within));
             }
         }
     }
@@ -440,6 +443,12 @@ impl Client {
     pub fn watch(&self, filter: WatchFilter) -> Watch {
         Watch::new(self.clone(), filter)
     }
+}
+
+fn not_over(job: &Job, within: Option<Duration>) -> Error {
+    let (id, within) = (&job.id, within.unwrap_or_default());
+    let words = format!("job {id} is {} and not over within {within:?}; explain({id:?}) tells why", job.status);
+    Error::new(Code::DeadlineExceeded, words).fact("job_id", id)
 }
 
 #[cfg(test)]
@@ -460,15 +469,56 @@ mod tests {
         let client = Client::new(&address).unwrap();
         let first = client.enqueue(NewJob::new("k")).await.unwrap_err();
         assert!(first.is(ErrorKind::Unavailable));
-        let hint = format!(
-            "; nothing answers at {address}; start a server by \"make run\" or \"jobqueue-server\", or set JOBQUEUE_SERVER"
-        );
+        let hint = format!("; nothing answers at {address}; start a server by \"make run\" or \"jobqueue-server\"");
         assert!(first.to_string().ends_with(&hint), "{first}");
         let again = client.clone().enqueue(NewJob::new("k")).await.unwrap_err();
         assert!(!again.to_string().contains("nothing answers"), "{again}");
         let repeated = Client::builder(&address).deadline(Duration::from_millis(300)).build().unwrap();
         let read = repeated.get("j1").await.unwrap_err().to_string();
         assert!(read.contains("tried again until the deadline") && read.ends_with(&hint), "{read}");
+    }
+
+    #[tokio::test]
+    async fn the_variable_of_the_address_is_named_where_the_address_came_from_the_environment() {
+        let address = nowhere();
+        let environment = Environment(|name: &str| (name == "JOBQUEUE_SERVER").then(|| address.clone()));
+        let client = Client::of_environment(&environment).unwrap().build().unwrap();
+        let error = client.enqueue(NewJob::new("k")).await.unwrap_err().to_string();
+        assert!(
+            error.ends_with("start a server by \"make run\" or \"jobqueue-server\", or set JOBQUEUE_SERVER"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_http_port_is_told_and_not_called_one_where_nothing_answers() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(listener.local_addr().unwrap().to_string()).unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = [0; 1024];
+                let _ = stream.read(&mut asked).await;
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await;
+                while stream.read(&mut asked).await.is_ok_and(|bytes| bytes > 0) {}
+            }
+        });
+        let error = client.enqueue(NewJob::new("k")).await.unwrap_err().to_string();
+        assert!(
+            error.ends_with("; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise"),
+            "{error}"
+        );
+        assert!(!error.contains("nothing answers"), "{error}");
+    }
+
+    #[test]
+    fn a_wait_that_runs_out_says_after_how_long_and_what_tells_why() {
+        let job = job_of(v1::Job { id: "j1".into(), ..v1::Job::default() });
+        let error = not_over(&job, Some(Duration::from_secs(60)));
+        let words = format!("job j1 is {} and not over within 60s; explain(\"j1\") tells why", job.status);
+        assert_eq!((error.message(), error.kind()), (words.as_str(), ErrorKind::DeadlineExceeded));
+        assert_eq!(error.metadata()["job_id"], "j1");
     }
 
     #[tokio::test]

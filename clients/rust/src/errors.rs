@@ -10,6 +10,8 @@ use tonic_types::StatusExt;
 
 use crate::jobs::EnqueueResult;
 
+const HTTP_PORT: &str = "this may be the HTTP port; gRPC has another one, 50051 unless told otherwise";
+
 /// One for each thing that a caller can do something about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -395,7 +397,18 @@ fn cut_off(status: &Status, source: &(dyn StdError + 'static)) -> Error {
     if status.code() == Code::DeadlineExceeded || chain(source).any(<dyn StdError>::is::<TimeoutExpired>) {
         return Error::new(Code::DeadlineExceeded, "no answer in time");
     }
-    Error::new(Code::Unavailable, with_causes(source))
+    let words = with_causes(source);
+    // What HTTP/1 answers has too large a length, where it is read as HTTP/2.
+    let http = words.contains("error detected: frame with invalid size");
+    let made = Error::new(Code::Unavailable, words);
+    if http { made.noted(HTTP_PORT) } else { made }
+}
+
+/// Whether the call came to something that speaks, and was no server of gRPC.
+pub(crate) fn reached(error: &Error) -> bool {
+    ["http2 error", "operation was canceled: connection closed", "mapped from HTTP status code"]
+        .iter()
+        .any(|sign| error.message().contains(sign))
 }
 
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -418,6 +431,16 @@ mod tests {
         assert_eq!(format!("{error:?}"), "InvalidArgument: concurrency: is 0; it is 1 to 10000");
         let all = format!("{error:#?}");
         assert!(all.contains("violations: [") && all.lines().count() > 10, "{all}");
+    }
+
+    #[test]
+    fn a_connection_to_what_speaks_http_1_says_that_it_may_be_the_wrong_port() {
+        let http = Status::from_error("connection error detected: frame with invalid size".into());
+        let hint = "; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise";
+        assert!(Error::from(http).to_string().ends_with(hint));
+        // The other side says so of what was sent to it.
+        let large = Status::from_error("connection error received: frame with invalid size".into());
+        assert!(!Error::from(large).to_string().contains("HTTP port"));
     }
 
     #[test]

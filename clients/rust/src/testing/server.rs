@@ -126,7 +126,7 @@ impl TestServer {
         let access = if self.key.is_empty() { Access::new() } else { Access::new().token(&self.key) };
         // A channel belongs to the runtime of one test.
         let stub = AccessAdminClient::new(access.endpoint(&self.target)?.connect_lazy());
-        let first = FirstUse::new(self.target.clone());
+        let first = FirstUse::new(self.target.clone(), false);
         make(&access, &first, DEADLINE, false, request, |request| send(stub.clone(), request)).await
     }
 }
