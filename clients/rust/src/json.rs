@@ -120,6 +120,11 @@ impl fmt::Debug for JsonText {
 /// What a handler may return: `()` and `None` are a success without output.
 ///
 /// A type of your own goes in a [`Json`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no output of a handler",
+    label = "wrap it in `Json(..)`",
+    note = "a handler answers `()`, a `serde_json::Value`, a `JsonText`, or a type of your own as `Ok(Json(value))`"
+)]
 pub trait IntoOutput {
     /// The output's text, if there is one.
     ///

@@ -71,6 +71,11 @@ const LONGEST_SNOOZES: u32 = 8;
 /// [`WorkerBuilder::handle_kind`](crate::WorkerBuilder::handle_kind), a reader has [`payload_of`](Self::payload_of) and
 /// [`output_of`](Self::output_of). Serde decides what is read: fields that are not known are passed over, unless the type
 /// says `#[serde(deny_unknown_fields)]`; a field with `#[serde(default)]` may be missing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is the payload of no kind",
+    label = "implement `JobKind` for it",
+    note = "a handler of `handle_kind` takes the payload and then the job; one of the job alone goes to `handle`"
+)]
 pub trait JobKind: Serialize + DeserializeOwned + Send + 'static {
     /// The kind's name, `[a-z0-9][a-z0-9_.-]{0,127}`.
     const NAME: &'static str;
