@@ -376,7 +376,7 @@ impl tracing::Subscriber for Warnings {
             fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
                 match field.name() {
                     "message" => self.0.insert_str(0, &format!("{value:?}")),
-                    "run_at" => self.0.push_str(&format!(" run_at={value:?}")),
+                    "run_at" => self.0 = format!("{} run_at={value:?}", self.0),
                     _ => {}
                 }
             }
