@@ -48,6 +48,27 @@ def test_the_crate_is_formatted_and_linted_and_passes_its_own_tests() -> None:
     cargo("test", *ALL)
 
 
+UNFIT = """
+use jobqueue::{HandlerResult, LeasedJob, Worker};
+struct Own;
+async fn answers(_: LeasedJob) -> HandlerResult<Own> { Ok(Own) }
+async fn takes(_: Own, _: LeasedJob) -> HandlerResult { Ok(()) }
+fn main() { let _ = Worker::builder("jobs:1").handle("k", answers).handle_kind(takes); }
+"""
+
+
+def test_a_handler_of_unfit_types_is_told_by_the_compiler_what_would_fit(tmp_path: Path) -> None:
+    cargo("build", *ALL)
+    program = tmp_path / "unfit.rs"
+    program.write_text(UNFIT)
+    command = ["rustc", "--edition", "2024", "--emit", "metadata", "--out-dir", str(tmp_path), str(program)]
+    found = ["--extern", f"jobqueue={BUILT / 'libjobqueue.rlib'}", "-L", f"dependency={BUILT / 'deps'}"]
+    done = subprocess.run([*command, *found], cwd=CRATE, capture_output=True, text=True)
+    assert "`Own` is no output of a handler" in done.stderr, done.stderr
+    assert "wrap it in `Json(..)`" in done.stderr
+    assert "implement `JobKind` for it" in done.stderr
+
+
 @pytest.mark.long
 def test_the_crate_is_linted_without_its_features_too() -> None:
     cargo("clippy", "--package", "jobqueue", "--all-targets", "--quiet", "--", "-D", "warnings")
@@ -157,6 +178,7 @@ async def test_the_project_of_the_readme_doubles_a_number(
     processes += [worker, producer]
     await producer.line("SUCCEEDED 42")
     assert await producer.ended() == 0
+    await worker.line("session opened")
     worker.terminate()
     assert await worker.ended() == 0
 
