@@ -124,7 +124,7 @@ async def leases_that_only_one_side_knows_are_put_right_by_the_audit(place):
     nobodys, of_ended, young = [await place.enqueue("nobodys") for _ in range(3)]
     lease = """update live_job set state = 2, attempts = 1, session_id = $2, changed_at = now() - $3::interval
         where id = $1"""
-    old, new = timedelta(seconds=11), timedelta(seconds=-60)
+    old, new = timedelta(seconds=11), timedelta(seconds=-5)
     await place.sql(lease, nobodys.id, worker.welcome.session_id, old)
     await place.sql(lease, of_ended.id, gone.welcome.session_id, old)
     await place.sql(lease, young.id, worker.welcome.session_id, new)
