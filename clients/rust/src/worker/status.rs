@@ -242,7 +242,7 @@ impl State {
             let (quoted, plain) = (kinds.join("\", \""), kinds.join(", "));
             tracing::warn!(
                 "the server knows no kind \"{quoted}\": no job of it can be enqueued; declare it by sync_kinds or \
-                 put_kind (jobqueue kinds put {plain})"
+                 PutKind (jobqueue kinds put {plain})"
             );
         }
         self.condition.unknown_kinds = kinds;

@@ -406,7 +406,7 @@ async fn a_kind_that_the_server_does_not_know_is_said_once_for_each_set_of_them(
     assert_eq!(
         *warnings.0.lock().unwrap(),
         [
-            "the server knows no kind \"k\": no job of it can be enqueued; declare it by sync_kinds or put_kind (jobqueue \
+            "the server knows no kind \"k\": no job of it can be enqueued; declare it by sync_kinds or PutKind (jobqueue \
           kinds put k)"
         ]
     );
