@@ -71,10 +71,11 @@ async fn a_worker_connects_again_with_a_renewed_token() -> Done {
         for turn in 1..=3 {
             let job = Box::pin(direct.enqueue(NewJob::new("tell").queue(&queue))).await?;
             // Its outcome goes over the line that it came on, or over the next one, which wants another token.
-            assert_eq!(timeout(WITHIN, told.recv()).await.expect("nothing begins"), Some(job.id.clone()));
+            // A job that the server does not know to be here yet comes once more, at no charge.
+            while timeout(WITHIN, told.recv()).await.expect("nothing begins") != Some(job.id.clone()) {}
             line.cut();
             let job = direct.wait(&job.id, WITHIN).await?;
-            assert_eq!((job.status, job.attempts), (Status::Succeeded, 1), "{turn}");
+            assert_eq!((job.status, job.failures), (Status::Succeeded, 0), "{turn}");
         }
         Ok(())
     })
