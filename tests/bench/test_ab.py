@@ -233,7 +233,7 @@ async def test_an_interrupt_leaves_nothing_behind(source: Path):
                 os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         assert not list(Path(folder).glob("jobqueue-*"))
-    # Whoever has ended is there in name until it has been asked about, which is another process's affair.
+    # A process that has ended keeps its number until its parent has read its exit code.
     async with asyncio.timeout(20):
         with pytest.raises(ProcessLookupError):
             while True:

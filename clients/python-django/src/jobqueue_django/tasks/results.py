@@ -140,6 +140,7 @@ def own_words(error: Retry | Discard) -> str:
     try:
         text = str(error)
     except Exception:
+        # `__str__` is the task's own code, and may raise.
         return ""
     cause = type(error.__cause__ or error).__qualname__
     return f"{type(error).__name__}: {text}" if _told(text, cause) else text
