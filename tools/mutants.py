@@ -98,7 +98,23 @@ def copy() -> Iterator[Path]:
             if name and (ROOT / name).is_file():
                 (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, Path(folder) / name)
+        _compile(Path(folder))
         yield Path(folder)
+
+
+def _compile(folder: Path) -> None:
+    """Writes the bytecode of a copy, which its thousands of processes would otherwise each make again.
+
+    Python holds it to the hash of its source and not to its time, so a file that is broken is compiled anew; pytest
+    holds its own of the tests to time and length, and no break is in a test that it runs.
+    """
+    python = (sys.executable, "-m")
+    compiling = ("compileall", "-q", "--invalidation-mode", "checked-hash", *PACKAGES, "tests", "tools")
+    collecting = ("pytest", "-q", "--collect-only", "tests")
+    for command in (compiling, collecting):
+        subprocess.run(
+            [*python, *command], cwd=folder, env=_environment(folder), capture_output=True, check=False
+        )
 
 
 def red(folder: Path, mutant: Mutant) -> tuple[bool, str]:
@@ -118,15 +134,8 @@ def red(folder: Path, mutant: Mutant) -> tuple[bool, str]:
 
 def _run(folder: Path, mutant: Mutant) -> tuple[bool, str]:
     """Whether its tests are red in this copy as it is, and the first that was."""
-    # Before what is installed: the copy's packages, for the processes that tests start, too.
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(str(folder / package) for package in PACKAGES),
-        # Python takes a file of the same length and second for the one whose bytecode it has.
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # The copy has none, and the upgrades want the version before.
-        "CHECKOUT_WITH_HISTORY": str(ROOT),
-    }
+    # Python takes a file of the same length and second for the one whose bytecode it has.
+    environment = {**_environment(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--engine", mutant.engine, *mutant.tests]
     try:
         done = subprocess.run(
@@ -139,6 +148,17 @@ def _run(folder: Path, mutant: Mutant) -> tuple[bool, str]:
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
     # 1 is failed tests; all else, such as an error while collecting, proves nothing.
     return done.returncode == 1 and bool(failed), failed[0].split(" - ")[0] if failed else done.stdout[-300:]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """What processes in this copy are started with."""
+    return {
+        **os.environ,
+        # Before what is installed: the copy's packages, for the processes that tests start, too.
+        "PYTHONPATH": os.pathsep.join(str(folder / package) for package in PACKAGES),
+        # The copy has none, and the upgrades want the version before.
+        "CHECKOUT_WITH_HISTORY": str(ROOT),
+    }
 
 
 class Ledger:
@@ -243,7 +263,10 @@ def main() -> int:
         for one, was_noticed, by, seconds in noticed(chosen, options.jobs):
             if was_noticed and not by.startswith(NO_END):
                 ledger.note(digests[one], one, by)
-            missed += not was_noticed
+            if not was_noticed:
+                missed += 1
+                # At once: the table may be hours away.
+                progress.console.print(f"[bold red]not noticed[/]: {escape(one.name)}: {escape(by)}")
             word = "yes" if was_noticed else "[bold red]NO"
             table.add_row(one.holds, one.name, word, escape(by), f"{seconds:.0f}")
             progress.update(task, advance=1, description=one.name)
