@@ -2,6 +2,7 @@
 
     .venv/bin/python -m tools.mutants            all of tests/mutants.toml
     .venv/bin/python -m tools.mutants fence      those whose name holds a word
+    .venv/bin/python -m tools.mutants --under server --under clients/python
     .venv/bin/python -m tools.mutants --jobs 2   so many at once
     .venv/bin/python -m tools.mutants --resume   leaves out what was noticed before, by the same tests in the same file
 
@@ -243,12 +244,19 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="only those whose name or rule holds one of them")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="how many at once; default 1")
     parser.add_argument("--resume", action="store_true", help="leave out those that were noticed before")
+    parser.add_argument(
+        "--under",
+        action="append",
+        metavar="FOLDER",
+        help="only those of files in it; more than once: in any of them",
+    )
     options = parser.parse_args()
     ledger = Ledger(NOTICED)
     wanted = [
         one
         for one in read()
         if not options.words or any(word in f"{one.name} {one.holds}" for word in options.words)
+        if not options.under or any(Path(one.file).is_relative_to(folder) for folder in options.under)
     ]
     # Of the files as they are copied: they may be edited in the hours that follow.
     files = Files()
