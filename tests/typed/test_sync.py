@@ -166,7 +166,7 @@ async def test_a_worker_that_is_to_declare_its_kinds_says_at_once_that_no_server
     worker = Worker("127.0.0.1:1", sync_kinds=True)
     worker.handler(second)(lambda mail, ctx: Sent(""))
     serving = asyncio.create_task(worker.serve())
-    async with asyncio.timeout(15):  # by the client's own deadline it would be 30 s
+    async with asyncio.timeout(7):  # by the deadline of its calls it would be 10 s
         while not [
             each for each in caplog.messages if each.startswith("can't reach 127.0.0.1:1: UNAVAILABLE")
         ]:
