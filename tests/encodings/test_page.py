@@ -22,7 +22,7 @@ def test_the_tests_of_the_page_pass(tmp_path: Path):
         (tmp_path / name).write_text(program)
     pytest_of = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--asyncio-mode=auto"]
     done = subprocess.run([*pytest_of, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_envelope_of_the_page_is_one():
