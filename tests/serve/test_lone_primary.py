@@ -31,13 +31,17 @@ class Primary:
         while standby and await self._commits():
             pass
 
+    async def waiting(self) -> int:
+        """How many commits wait now."""
+        return int(await run(self.dsn, "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"))
+
     async def _commits(self) -> bool:
         """Whether a commit does not wait."""
         commit = asyncio.create_task(run(self.dsn, "select pg_logical_emit_message(true, 'test', '')"))
         try:
             while not commit.done():
                 # It is seen to wait: that it is slow says nothing.
-                if await run(self.dsn, "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"):
+                if await self.waiting():
                     return False
             await commit
             return True
@@ -101,7 +105,16 @@ async def test_what_only_this_host_has_is_answered_to_nobody(primary: Primary) -
         # Their waiting was given up, so that all of it can be seen here, and on no other host.
         assert await run(primary.dsn, "select count(*) from job") == 3
         assert await run(primary.dsn, "select count(*) from finished_job") == 1
-        assert await asked() == ["DATABASE_AWAY"] * 3 + ["TRY_AGAIN"]
+
+        async def asked_alone() -> list[str]:
+            # In an insert of its own, which reads its name without a lock: one with keys locks it.
+            while not await primary.waiting():
+                pass
+            return await reasons(place.enqueue(unique=held("name")))
+
+        again, alone = await asyncio.gather(asked(), asked_alone())
+        assert again == ["DATABASE_AWAY"] * 3 + ["TRY_AGAIN"]
+        assert alone == ["DATABASE_AWAY"]
         await primary.waits_for("")
         assert await asked() == ["OK"] * 3 + ["ALREADY_APPLIED"]
         assert await run(primary.dsn, "select count(*) from job") == 3
