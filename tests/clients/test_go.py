@@ -61,13 +61,17 @@ def go(*arguments: str, folder: Path = MODULE, **environment: str) -> str:
     return done.stdout
 
 
-def test_the_module_is_formatted_and_vetted_and_passes_its_own_tests() -> None:
+def test_the_module_is_formatted_and_vetted() -> None:
     assert go("list", "-m").strip() == "jobqueue.dev/go"
     unformatted = subprocess.run(["gofmt", "-l", "."], cwd=MODULE, capture_output=True, text=True)
     assert unformatted.stdout == ""
     go("vet", "./...")
     for module in ("otel", "zstd"):
         go("vet", "-C", module, "./...")
+
+
+# Apart: what breaks the code on purpose is not to be found by its looks.
+def test_the_module_passes_its_own_tests() -> None:
     go("test", "./...")
     go("test", "-C", "zstd", "./...")
 
