@@ -59,7 +59,7 @@ def verified() -> None:
 
 
 @pytest.mark.long
-def test_each_artifact_with_code_has_documentation_without_a_warning_of_what_is_for_users() -> None:
+def test_each_artifact_with_code_has_documentation_of_what_is_for_users() -> None:
     built("package", "-DskipTests")
     for artifact, documented in {
         "jobqueue-client": "Worker",
