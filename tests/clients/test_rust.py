@@ -49,11 +49,15 @@ def cargo(*arguments: str, **environment: str) -> str:
     return run(*arguments, **environment).stdout
 
 
-def test_the_crate_is_formatted_and_linted_and_passes_its_own_tests() -> None:
+def test_the_crate_is_formatted_and_linted() -> None:
     cargo("fmt", "--all", "--check")
     # It says nothing but warnings, also of what was compiled before.
     said = run("test", *ALL, "--no-run", **LINTED).stderr
     assert not said, said
+
+
+# Apart: what breaks the code on purpose is not to be found by its looks.
+def test_the_crate_passes_its_own_tests() -> None:
     cargo("test", *ALL, **LINTED)
 
 
