@@ -13,7 +13,7 @@ from jobqueue.v1 import lease_pb2
 from .hand_worker import PATIENCE, StreamEnded, span
 from .place import Place, Status, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 Verdict = lease_pb2.SettleResult.Verdict
 

@@ -32,6 +32,7 @@ async def calling(process):
         await caller.close()
 
 
+@pytest.mark.any_engine
 async def test_what_was_acknowledged_survives_a_kill_and_runs_after_it(dsn, processes):
     """Killed between the OK to the enqueues and the settlements; the worker resumes, and another finds the rest."""
     first = processes(dsn)
@@ -188,6 +189,7 @@ async def test_a_port_that_is_taken_is_said_in_one_line_before_anything_starts(d
         assert "database" not in said
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("how", ["empty", "newer"])
 async def test_a_schema_that_it_does_not_know_is_refused(cluster, dsn, empty_dsn, processes, how):
     if how == "newer":

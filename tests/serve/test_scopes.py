@@ -765,6 +765,7 @@ async def test_a_thing_of_another_namespace_is_answered_as_one_that_never_was(
     await is_answered_as_one_that_never_was(world, method)
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("method", sorted(ENQUEUES))
 async def test_an_enqueue_is_answered_alike_whatever_another_namespace_has(world: World, method: str) -> None:
     await is_answered_as_one_that_never_was(world, method)
@@ -792,6 +793,7 @@ async def is_answered_as_one_that_never_was(world: World, method: str) -> None:
         assert to_us != to_ours
 
 
+@pytest.mark.any_engine
 async def test_the_same_key_in_two_namespaces_is_two_keys(world: World) -> None:
     await put_kind(world.them, world.ours.kind)
     names: dict[str, Any] = {"queue": world.ours.queue, "kind": world.ours.kind}
