@@ -110,7 +110,7 @@ def test_an_option_means_the_same_in_every_place(address: str, command: tuple[st
     for arguments in _places(command, "--server", address):
         assert elsewhere(*arguments).returncode == 0, "and it goes before the environment"
     here = Cli(address)
-    for arguments in _places(command, "--server", NOBODY, "--deadline", "2s", "--json"):
+    for arguments in _places(command, "--server", NOBODY, "--deadline", "0.2s", "--json"):
         done = here(*arguments)
         assert done.returncode == 4
         assert NOBODY in json.loads(done.stderr)["error"]["message"]
