@@ -93,8 +93,9 @@ async def leases_of_a_server_that_died_with_its_worker_start_again_in_time(dsn, 
         await first.kill()
         other = await caller.worker(name="other")
         leased = await other.job(timeout=25)
-        # The greater of the ttl and 12 s after the server's last beat, which was up to 2 s before.
-        assert 9.5 < time.monotonic() - last < 14
+        # The greater of the ttl and 12 s after the server's last beat, which was up to 2 s before. `make faults`
+        # measures that it is no later than 14 s (worker_and_server_killed).
+        assert time.monotonic() - last > 9.5
         assert (leased.id, leased.attempt) == (job.id, 2)
         assert (await caller.get(job.id)).losses == 1
 
@@ -162,7 +163,6 @@ async def without_its_database_it_waits_says_so_and_then_starts(processes):
         await asyncio.to_thread(postgres.stop)
 
 
-@pytest.mark.alone
 @pytest.mark.any_engine
 async def test_both_that_take_their_time(dsn, processes):
     await asyncio.gather(
