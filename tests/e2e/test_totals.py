@@ -41,6 +41,7 @@ def most_at_once(entries: Sequence[Entry], killed: Mapping[str, float]) -> int:
     return max(accumulate(change for _, change in sorted(changes)))
 
 
+@pytest.mark.long
 async def test_no_more_jobs_of_a_queue_run_than_it_lets_while_workers_and_a_server_are_killed(
     bench: Bench, dsn: str
 ):
@@ -62,6 +63,7 @@ async def test_no_more_jobs_of_a_queue_run_than_it_lets_while_workers_and_a_serv
         assert most_at_once(bench.journals.read(), killed) == 7
 
 
+@pytest.mark.long
 async def test_no_second_has_more_starts_than_the_rate_says_while_workers_and_a_server_are_killed(
     bench: Bench, dsn: str
 ):
