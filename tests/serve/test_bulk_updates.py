@@ -520,6 +520,7 @@ async def test_a_queue_is_purged_by_a_cancel_and_a_delete(place: Place) -> None:
     await counts_are_those_of_the_rows(place)
 
 
+@pytest.mark.long
 async def test_each_job_is_changed_once_through_two_kills_of_the_server(
     dsn: str, processes: Callable[..., ServerProcess]
 ) -> None:
