@@ -81,7 +81,8 @@ async def test_what_was_acknowledged_survives_a_kill_and_runs_after_it(dsn, proc
             assert (Status.Name(done.status), done.attempts, done.losses) == ("SUCCEEDED", 1, 0)
 
 
-async def leases_of_a_server_that_died_with_its_worker_start_again_in_time(dsn, processes):
+@pytest.mark.any_engine
+async def test_leases_of_a_server_that_died_with_its_worker_start_again_in_time(dsn, processes):
     first, second = processes(dsn), processes(dsn)
     await asyncio.gather(first.start(), second.start())
     async with calling(first) as doomed, calling(second) as caller:
@@ -133,7 +134,8 @@ async def test_a_second_signal_ends_at_once(dsn, processes):
         await process.ended()
 
 
-async def without_its_database_it_waits_says_so_and_then_starts(processes):
+@pytest.mark.any_engine
+async def test_without_its_database_it_waits_says_so_and_then_starts(processes):
     postgres = EmbeddedPostgres(listen=True)
     await asyncio.to_thread(postgres.start)
     dsn = postgres.dsn
@@ -161,14 +163,6 @@ async def without_its_database_it_waits_says_so_and_then_starts(processes):
             assert await worker.succeed(await worker.job()) == []
     finally:
         await asyncio.to_thread(postgres.stop)
-
-
-@pytest.mark.any_engine
-async def test_both_that_take_their_time(dsn, processes):
-    await asyncio.gather(
-        leases_of_a_server_that_died_with_its_worker_start_again_in_time(dsn, processes),
-        without_its_database_it_waits_says_so_and_then_starts(processes),
-    )
 
 
 async def test_a_port_that_is_taken_is_said_in_one_line_before_anything_starts(dsn, processes):
