@@ -76,6 +76,8 @@ BINDINGS = {
     ).bindings
 }
 OBJECTS = ("own", "other queue", "other namespace", "absent")
+#: The methods that have a fast path; all others are the same with it and without.
+FAST = {"EnqueueJob", "BatchEnqueueJobs"}
 #: What a caller is told that may not, or that may not know.
 REFUSALS = {
     "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED", "CREDENTIALS_REVOKED", "NOT_ALLOWED",
@@ -572,12 +574,14 @@ def cells(world: World) -> Iterator[tuple[House, bool, Principal, MethodDescript
         "RevokeKey": 2,
     }
     for method in sorted(METHODS, key=lambda method: order.get(method.name, 1)):
-        for house in world.houses:
+        for house in world.houses if method.name in FAST else world.houses[:1]:
             for rest in (False, True):
                 if rest and method.full_name not in BINDINGS:
                     continue
-                for principal in world.principals:
-                    for thing in OBJECTS:
+                for number, principal in enumerate(world.principals):
+                    # Whose credentials are refused is so whatever is asked for: each object has two of these.
+                    only = OBJECTS[number % len(OBJECTS)] if principal.refused else ""
+                    for thing in (only,) if only else OBJECTS:
                         yield house, rest, principal, method, thing
 
 
@@ -601,5 +605,5 @@ async def test_each_principal_may_do_what_the_contract_says_and_no_more(world: W
                 way = f"{'REST' if rest else 'gRPC'}, fast path {house.app.settings.fast_path}"
                 wrong.append(f"{principal.name}: {method.name} of {thing} ({way}): {reason}, not {want}")
     assert not wrong, f"{len(wrong)} of {seen.total()}:\n" + "\n".join(wrong[:40])
-    assert seen.total() > 4000
+    assert seen.total() > 4_000
     assert set(seen) == REFUSALS | {"OK"}

@@ -11,13 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.client_cli.forked import Forks
+from tests.forked import Forks
 
 PROGRAMS = Path(sys.executable).parent
 WITHIN = 60.0
@@ -123,11 +123,35 @@ def working(address: str, *arguments: str | Path, **how: Any) -> Iterator[Progra
 
 
 @cache
-def forks() -> Forks:
-    """What commands are forks of, in this run."""
-    made = Forks(plain_environment())
+def forks(program: str) -> Forks:
+    """What its commands are forks of, in this run."""
+    made = Forks(program, plain_environment())
     atexit.register(made.close)
     return made
+
+
+def ended(
+    program: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    stdin: str | None = None,
+    folder: Path | None = None,
+    *,
+    may_be_fork: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """What a command comes to that runs to its end; `may_be_fork` is for what is read when it begins with Python."""
+    if may_be_fork and (done := forks(program).run(arguments, environment, WITHIN, stdin, folder)):
+        return done
+    return subprocess.run(
+        [PROGRAMS / program, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN,
+        check=False,
+        env=dict(environment),
+        cwd=folder,
+    )
 
 
 class Cli:
@@ -140,19 +164,8 @@ class Cli:
     def __call__(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         environment = plain_environment(JOBQUEUE_SERVER=self.address, **self._environment)
         # What a terminal is like is read when the command begins.
-        if all(name.startswith("JOBQUEUE_") for name in self._environment):
-            done = forks().run(arguments, environment, stdin, WITHIN)
-            if done is not None:
-                return done
-        return subprocess.run(
-            [PROGRAMS / "jobqueue", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=WITHIN,
-            check=False,
-            env=environment,
-        )
+        may_be_fork = all(name.startswith("JOBQUEUE_") for name in self._environment)
+        return ended("jobqueue", arguments, environment, stdin, may_be_fork=may_be_fork)
 
     def json(self, *arguments: str, stdin: str | None = None) -> Any:
         """Its one line, as JSON."""

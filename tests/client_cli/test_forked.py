@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.client_cli.programs import PROGRAMS, WITHIN, Cli, forks, plain_environment
+from tests.client_cli.programs import WITHIN, Cli, ended, forks, plain_environment
 
 pytestmark = pytest.mark.slow
 
@@ -16,22 +15,26 @@ QUICK = '{"text": "One."}'
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "words",
     [
-        ("--version",),
-        ("kinds", "--help"),
-        ("list", "--nothing"),
-        ("get", "no-id"),
-        ("list", "--json", "--queue", "unused"),
+        ("jobqueue", "--version"),
+        ("jobqueue", "kinds", "--help"),
+        ("jobqueue", "list", "--nothing"),
+        ("jobqueue", "get", "no-id"),
+        ("jobqueue", "list", "--json", "--queue", "unused"),
+        ("jobqueue-server", "--help"),
+        ("jobqueue-server", "migrate", "up", "--database-url", "mysql://u@127.0.0.1/x"),
+        ("jobqueue-worker", "--help"),
+        ("jobqueue-worker", "--concurrency", "0"),
     ],
     ids=" ".join,
 )
-def test_a_fork_says_what_the_program_says(address: str, arguments: tuple[str, ...]):
-    environment = plain_environment(JOBQUEUE_SERVER=address)
-    program = subprocess.run(
-        [PROGRAMS / "jobqueue", *arguments], capture_output=True, text=True, check=False, env=environment
-    )
-    fork = forks().run(arguments, environment, None, WITHIN)
+def test_a_fork_says_what_the_program_says(address: str, words: tuple[str, ...]):
+    name, *arguments = words
+    # What a fork is of has imported with 200.
+    environment = plain_environment(JOBQUEUE_SERVER=address, COLUMNS="80")
+    program = ended(name, arguments, environment, may_be_fork=False)
+    fork = forks(name).run(arguments, environment, WITHIN)
     assert fork is not None
     assert (fork.returncode, fork.stdout, fork.stderr) == (program.returncode, program.stdout, program.stderr)
 

@@ -13,19 +13,12 @@ from typing import Any
 import pytest
 
 from jobqueue_server.core.access import keys
-from tests.client_cli.programs import PROGRAMS, WITHIN, Cli, Program, plain_environment, serving
+from tests.client_cli.programs import WITHIN, Cli, Program, ended, plain_environment, serving
 from tests.conftest import Cluster
 
 
 def bootstrap(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAMS / "jobqueue-server", "keys", "bootstrap", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=WITHIN,
-        check=False,
-        env=plain_environment(**environment),
-    )
+    return ended("jobqueue-server", ("keys", "bootstrap", *arguments), plain_environment(**environment))
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ class Program:
     def __init__(self, cli: Cli, folder: Path, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cli, self.folder, self.queue = cli, folder, queue
         self.module = f"kinds_{queue.replace('-', '_')}"
-        # A command that is a fork of ours is in our folder.
+        # A command is in our folder.
         monkeypatch.chdir(folder)
         self.write()
 
@@ -58,9 +57,7 @@ class Program:
 
 @pytest.fixture
 def program(cli: Cli, tmp_path: Path, queue: str, monkeypatch: pytest.MonkeyPatch) -> Program:
-    # The path makes it no fork, whose folder would be another one. What is in it already goes first.
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(tmp_path)]))
-    return Program(Cli(cli.address, PYTHONPATH=path), tmp_path, queue, monkeypatch)
+    return Program(cli, tmp_path, queue, monkeypatch)
 
 
 def test_a_forgotten_flag_resets_nothing(cli: Cli, queue: str, tmp_path: Path):

@@ -194,7 +194,7 @@ async def _work(address: str, seconds: float) -> None:
 def busy(
     cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Prometheus, str]]:
-    """A Prometheus that has read a server and a worker for as long as the slowest of metrics takes, and the server."""
+    """A Prometheus that reads a server with a worker, and the server. What comes of it is waited for by the tests."""
     folder = tmp_path_factory.mktemp("dashboards")
     name = cluster.create(template)
     server = ServerProcess(cluster.dsn_of(name), folder / "server.log", metrics_addr="127.0.0.1:0")
@@ -207,7 +207,7 @@ def busy(
         running.append(Process([str(worker), *flags], folder / "worker.log", {}))
         prometheus = Prometheus(folder, [f"127.0.0.1:{port}"])
         running.append(prometheus)
-        asyncio.run(_work(server.address, 25))
+        asyncio.run(_work(server.address, 5))
         yield prometheus, server.address
     finally:
         for each in reversed(running):

@@ -116,14 +116,6 @@ def test_once_does_a_job_of_each_kind_and_ends_well(data_dir: Path):
     ), text
 
 
-def test_with_a_database_url_it_migrates_and_uses_that_database(empty_dsn: str, tmp_path: Path):
-    with demo(tmp_path, "--once", DATABASE_URL=empty_dsn) as process:
-        text, _ = process.communicate(timeout=90)
-    assert process.returncode == 0, text
-    assert "applied 0001_" in (tmp_path / "logs" / "migrate.log").read_text()
-    assert not (tmp_path / "postgres").exists()
-
-
 def test_a_database_that_is_away_is_said_with_the_end_of_the_log(tmp_path: Path):
     with demo(tmp_path, "--once", DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/x") as process:
         text, _ = process.communicate(timeout=60)
@@ -133,7 +125,9 @@ def test_a_database_that_is_away_is_said_with_the_end_of_the_log(tmp_path: Path)
     assert "hunter2" not in text
 
 
-def test_ctrl_c_ends_everything_that_it_started_and_is_no_failure(empty_dsn: str, tmp_path: Path):
+def test_with_a_database_url_it_migrates_and_uses_that_one_and_ctrl_c_ends_everything_that_it_started(
+    empty_dsn: str, tmp_path: Path
+):
     with demo(tmp_path, DATABASE_URL=empty_dsn) as process:
         said_until(process, "^Where to look next")
         started = children(process.pid)
@@ -146,6 +140,8 @@ def test_ctrl_c_ends_everything_that_it_started_and_is_no_failure(empty_dsn: str
         watched.all_end()
     assert "has ended" in (tmp_path / "logs" / "worker.log").read_text()
     assert "jobqueue-server has ended" in (tmp_path / "logs" / "server.log").read_text()
+    assert "applied 0001_" in (tmp_path / "logs" / "migrate.log").read_text()
+    assert not (tmp_path / "postgres").exists()
 
 
 def test_a_child_that_dies_is_named_with_the_end_of_its_log(empty_dsn: str, tmp_path: Path):

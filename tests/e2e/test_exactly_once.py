@@ -26,21 +26,21 @@ async def over(dsn: str, jobs: int, within: float) -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_twenty_thousand_jobs_through_four_workers_run_once_each(bench: Bench, dsn: str):
+async def test_six_thousand_jobs_through_four_workers_run_once_each(bench: Bench, dsn: str):
     server = await bench.server(dsn)
     await bench.workers(server.address, *NAMES, slots=8)
     async with Client(server.address) as client:
-        results = await client.enqueue_many(NewJob("count", n) for n in range(20_000))
-    await bench.journals.until(20_000, within=60)
-    await over(dsn, 20_000, within=30)
+        results = await client.enqueue_many(NewJob("count", n) for n in range(6_000))
+    await bench.journals.until(6_000, within=60)
+    await over(dsn, 6_000, within=30)
 
     runs = bench.journals.read()
-    assert len(runs) == 20_000
+    assert len(runs) == 6_000
     assert {run.id for run in runs} == {result.id for result in results}
     assert {run.attempt for run in runs} == {1}
     assert set(Counter(run.worker for run in runs)) == set(NAMES)
     tally = "select status, attempts, count(*) from jobs group by 1, 2"
-    assert await select(dsn, tally) == [("succeeded", 1, 20_000)]
+    assert await select(dsn, tally) == [("succeeded", 1, 6_000)]
 
 
 async def test_two_hundred_jobs_race_through_eight_workers_and_run_once_each(bench: Bench, dsn: str):

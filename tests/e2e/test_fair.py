@@ -56,11 +56,11 @@ async def enqueue(client: Client, kind: str, payload: Any, queue: str, keys: lis
     return ids
 
 
-async def test_a_job_of_another_key_starts_within_a_round_behind_20_000_of_one(bench: Bench, dsn: str):
+async def test_a_job_of_another_key_starts_within_a_round_behind_5_000_of_one(bench: Bench, dsn: str):
     server = await bench.server(dsn)
     async with sql(dsn) as connection, Client(server.address) as client:
         await client.update_queue("fair", FAIR, allow_missing=True)
-        await enqueue(client, "nap", 0.1, "fair", ["large"] * 20_000)
+        await enqueue(client, "nap", 0.1, "fair", ["large"] * 5_000)
         await bench.workers(server.address, "w", queue="fair", slots=10)
         await bench.journals.until(50, within=60)
         ids = [(await enqueue(client, "nap", 0.1, "fair", [f"small-{number}"]))[0] for number in range(5)]

@@ -274,6 +274,7 @@ async def test_a_call_beyond_the_backlog_of_a_key_is_refused_whole_and_others_ar
     assert [each.field for each in refused.value.violations] == ["jobs[1].key"]
 
 
+@pytest.mark.long
 async def test_jobs_of_a_key_start_in_the_order_of_their_enqueues_while_some_fail_and_workers_are_killed(
     bench: Bench, dsn: str
 ):

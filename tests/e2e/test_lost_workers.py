@@ -37,6 +37,7 @@ async def test_the_jobs_of_a_killed_worker_start_elsewhere_within_its_ttl_and_tw
     assert min(waits) >= TTL * 3 / 4 - 0.5, waits
 
 
+@pytest.mark.long
 async def test_a_job_that_kills_its_workers_ends_alone_and_its_neighbours_succeed(
     bench: Bench, client: Client, address: str, queue: str
 ):

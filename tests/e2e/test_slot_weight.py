@@ -17,6 +17,7 @@ TTL = 10.0
 WEIGHTS = {"step": 4, "hold": 1}
 
 
+@pytest.mark.long
 async def test_no_worker_is_given_more_than_its_slots_hold_while_workers_and_a_server_are_killed(
     bench: Bench, dsn: str
 ):

@@ -41,6 +41,7 @@ def most_at_once(entries: Sequence[Entry], killed: Mapping[str, float]) -> int:
     return max(accumulate(change for _, change in sorted(changes)))
 
 
+@pytest.mark.long
 async def test_no_more_jobs_of_a_queue_run_than_it_lets_while_workers_and_a_server_are_killed(
     bench: Bench, dsn: str
 ):
@@ -62,6 +63,7 @@ async def test_no_more_jobs_of_a_queue_run_than_it_lets_while_workers_and_a_serv
         assert most_at_once(bench.journals.read(), killed) == 7
 
 
+@pytest.mark.long
 async def test_no_second_has_more_starts_than_the_rate_says_while_workers_and_a_server_are_killed(
     bench: Bench, dsn: str
 ):
@@ -149,7 +151,7 @@ async def test_a_limit_as_wide_as_the_workers_costs_no_throughput(
     for most in (0, 40, 0, 40):
         await limit(client, queue, most)
         began = time.monotonic()
-        made = await client.enqueue_many([NewJob("step", 0.5, queue=queue) for _ in range(240)])
+        made = await client.enqueue_many([NewJob("step", 0.5, queue=queue) for _ in range(160)])
         await ends(client, *(job.id for job in made), within=60)
         took[most].append(time.monotonic() - began)
     assert min(took[40]) < min(took[0]) * 1.2

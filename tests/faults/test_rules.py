@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -41,32 +42,60 @@ SHOWN_BY = {
 # Two versions side by side are no fault: tests/e2e/test_upgrade.py and tests/platform/test_migrate.py.
 NO_FAULT = {"promise 10"}
 
-# The longest first: most of their time they wait, for a ttl or for a process that starts.
-_LONGEST = ("deaf", "half_open", "worker_killed", "database_returns", "failures_and_snoozes")
-_AT_ONCE = 2
+#: What these measure are promises, such as 0.5 s across servers. They run when no other test does.
+#: The longest first: most of their time they wait, for a ttl or for a process that starts.
+MEASURED = (
+    "deaf",
+    "half_open",
+    "worker_killed",
+    "database_returns",
+    "across_servers",
+    "drain_unfinished",
+    "killed_after_claim",
+    "overload",
+)
 _SCALE = 0.04
 _SEED = 1
 
+Begun = dict[str, Future[Result]]
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Result]]]:
-    """What comes of every case that is named above, two at once: gRPC wants a process of its own for each loop."""
-    names = sorted(set(SHOWN_BY.values()), key=lambda name: (name not in _LONGEST, name))
-    kept = tmp_path_factory.mktemp("journals")
-    pool = ProcessPoolExecutor(_AT_ONCE, get_context("spawn"), initializer=end_with_parent)
+
+@contextmanager
+def begun(names: Sequence[str], at_once: int, kept: Path) -> Iterator[Begun]:
+    """What comes of these cases, some at once: gRPC wants a process of its own for each loop."""
+    pool = ProcessPoolExecutor(at_once, get_context("spawn"), initializer=end_with_parent)
     # A PostgreSQL that listens on a port, so that a proxy can stand before it.
     with shared_cluster() as (cluster, template), pool:
         yield {name: pool.submit(run_named, name, cluster, template, _SEED, _SCALE, kept) for name in names}
         pool.shutdown(cancel_futures=True)
 
 
-# The first one waits for most of them. What they measure are promises: 0.5 s across servers, 2 s after an outage.
-@pytest.mark.alone
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
+    with begun(MEASURED, 3, tmp_path_factory.mktemp("measured")) as results:
+        yield results
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
+    with begun(sorted({*SHOWN_BY.values()} - {*MEASURED}), 2, tmp_path_factory.mktemp("others")) as results:
+        yield results
+
+
+# The first one of each kind waits for most of them.
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("shown", SHOWN_BY)
-def test_a_fault_does_not_break(shown: str, results: dict[str, Future[Result]]) -> None:
-    result = results[SHOWN_BY[shown]].result()
+@pytest.mark.parametrize(
+    "shown",
+    [
+        pytest.param(shown, marks=[pytest.mark.alone] if case in MEASURED else [])
+        for shown, case in SHOWN_BY.items()
+    ],
+)
+def test_a_fault_does_not_break(shown: str, request: pytest.FixtureRequest) -> None:
+    name = SHOWN_BY[shown]
+    results: Begun = request.getfixturevalue("measured" if name in MEASURED else "others")
+    result = results[name].result()
     assert result.ok, f"{result.trouble}; {result.figures}; journals: {result.kept}"
 
 
@@ -76,4 +105,4 @@ def test_each_rule_of_the_lease_and_each_promise_of_the_readme_has_its_case() ->
     assert len(promises) == 10
     rules = {f"rule {number}" for number in range(1, 9)}
     assert {name.partition(":")[0] for name in SHOWN_BY} == rules | promises - NO_FAULT
-    assert set(SHOWN_BY.values()) <= set(CASES)
+    assert {*MEASURED} < set(SHOWN_BY.values()) <= set(CASES)

@@ -12,8 +12,8 @@ from .kinds import KINDS
 
 pytestmark = pytest.mark.fuzz
 
-SECONDS = 10.0
-CASES = 1000
+SECONDS = 5.0
+CASES = 500
 
 
 @pytest.mark.parametrize("kind", KINDS)

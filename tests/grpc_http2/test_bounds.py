@@ -93,7 +93,11 @@ async def test_a_caller_that_does_not_greet_is_closed(serve: Serve, start: bytes
 
 
 @pytest.mark.parametrize("path", ["/t.T/Echo", "/t.T/Repeat"])
-async def test_a_request_that_does_not_become_whole_is_told_so(serve: Serve, path: str) -> None:
+async def test_a_request_that_does_not_become_whole_is_told_so(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    # Who gives a deadline is waited for longer.
+    monkeypatch.setattr("grpc_http2.call._MOST_PATIENCE", 3)
     served = await serve(limits=Limits(request=1))
     async with await Wire.open(served.port) as wire:
         streaming = await wire.call("/t.T/Chat", None)

@@ -36,7 +36,8 @@ KNOWN = {
 
 def failures(program: Path, port: int, path: str, report: Path) -> tuple[int, set[tuple[str, str]], str]:
     """How many cases there were, those that failed by section and title, and what was printed."""
-    command = [str(program), "--strict", "--timeout", "10", "--port", str(port), "--path", path]
+    # Each of those that fail waits for as long.
+    command = [str(program), "--strict", "--timeout", "4", "--port", str(port), "--path", path]
     done = subprocess.run(
         [*command, "--junit-report", str(report)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -17,6 +17,7 @@ from .place import Held, Place, Status
 Verdict = lease_pb2.SettleResult.Verdict
 
 
+@pytest.mark.any_engine
 async def test_a_queued_job_is_cancelled_at_once_and_never_delivered(place):
     job = await place.enqueue()
     answer = await place.cancel(job.id)
@@ -28,6 +29,7 @@ async def test_a_queued_job_is_cancelled_at_once_and_never_delivered(place):
     await (await place.worker()).no_job()
 
 
+@pytest.mark.any_engine
 async def test_a_retrying_job_is_cancelled_at_once(place):
     worker = await place.worker()
     slow = job_pb2.RetryPolicy(min_backoff=span(60), max_backoff=span(60))
@@ -37,6 +39,7 @@ async def test_a_retrying_job_is_cancelled_at_once(place):
     assert (answer.pending, Status.Name(answer.job.status), answer.job.failures) == (False, "CANCELLED", 1)
 
 
+@pytest.mark.any_engine
 async def test_of_a_running_job_the_worker_is_told_within_a_second_and_its_answer_decides(place):
     worker = await place.worker()
     job = await place.enqueue()
@@ -62,6 +65,7 @@ async def test_of_a_running_job_the_worker_is_told_within_a_second_and_its_answe
     assert reason_of(raised.value) == "JOB_TERMINAL"
 
 
+@pytest.mark.any_engine
 async def test_a_success_stays_a_success_and_every_other_answer_is_cancelled(place):
     worker = await place.worker(slots=4)
     jobs = [await place.enqueue() for _ in range(4)]
@@ -89,6 +93,7 @@ async def impatient(dsn: str) -> AsyncIterator[Place]:
         yield place
 
 
+@pytest.mark.any_engine
 async def test_without_an_answer_the_server_decides_after_the_grace_and_the_late_answer_is_stale(impatient):
     place = impatient
     worker = await place.worker()
@@ -113,6 +118,7 @@ async def test_without_an_answer_the_server_decides_after_the_grace_and_the_late
     assert (await worker.job()).id == other.id
 
 
+@pytest.mark.any_engine
 async def test_a_repeated_cancel_tells_the_worker_again_and_moves_no_deadline(place):
     worker = await place.worker()
     job = await place.enqueue()
@@ -125,6 +131,7 @@ async def test_a_repeated_cancel_tells_the_worker_again_and_moves_no_deadline(pl
         assert list((await worker.next("control")).cancel.lease_ids) == [leased.lease_id]
 
 
+@pytest.mark.any_engine
 async def test_a_cancel_that_overtakes_the_delivery_follows_it(place, monkeypatch):
     worker = await place.worker()
     await place.enqueue()
@@ -157,6 +164,7 @@ async def test_a_cancel_while_the_stream_is_broken_is_told_after_the_resume(plac
     assert Status.Name((await again.cancelled(leased)).status) == "CANCELLED"
 
 
+@pytest.mark.any_engine
 async def test_a_resume_on_another_server_is_told_why_and_how_long_it_is_waited_for(place, dsn):
     async with Place(dsn, cancel_grace="1h") as first:
         worker = await first.worker()

@@ -14,6 +14,8 @@ from tests.store.stored import SCOPE
 
 from .place import Held, Place, eventually
 
+pytestmark = pytest.mark.any_engine
+
 
 async def running(place):
     return await place.value("select count(*) from live_job where state = 2")

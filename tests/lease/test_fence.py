@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from jobqueue.v1 import jobqueue_pb2, lease_pb2
 
 from .hand_worker import span
 from .place import Status
+
+pytestmark = pytest.mark.any_engine
 
 Verdict = lease_pb2.SettleResult.Verdict
 

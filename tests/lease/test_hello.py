@@ -38,6 +38,7 @@ async def refused(place, **changes):
     return raised.value.error
 
 
+@pytest.mark.any_engine
 async def test_welcome_says_who_answers_what_it_takes_and_how_often_to_be_heard(place):
     worker = await place.worker()
     welcome = worker.welcome
@@ -61,6 +62,7 @@ async def test_welcome_says_who_answers_what_it_takes_and_how_often_to_be_heard(
     assert short.session_id != welcome.session_id
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize(("ttl", "interval"), [(5, 1.25), (20, 5), (3600, 5)])
 async def test_a_session_lives_as_long_as_its_worker_asked_for_from_5_s_to_1_h(place, ttl, interval):
     worker = await place.worker(ttl=ttl)
@@ -103,6 +105,7 @@ async def test_a_stream_that_says_nothing_is_ended_in_time(place, monkeypatch):
     assert not worker.ended
 
 
+@pytest.mark.any_engine
 async def test_of_a_token_only_its_digest_is_stored(place):
     worker = await place.worker()
     row = (await place.sql("select * from worker_session"))[0]
@@ -214,6 +217,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.any_engine
 async def test_each_field_of_hello_that_breaks_its_rule_is_named(place):
     for changes, path in WRONG:
         error = await refused(place, **changes)
@@ -224,6 +228,7 @@ async def test_each_field_of_hello_that_breaks_its_rule_is_named(place):
     assert await place.value("select count(*) from worker_session") == 0
 
 
+@pytest.mark.any_engine
 async def test_every_wrong_field_is_named_at_once(place):
     error = await refused(place, worker="", subscriptions=[], session_ttl=span(1))
     assert set(violations_of(error)) == {"hello.worker", "hello.subscriptions", "hello.session_ttl"}
@@ -281,6 +286,7 @@ async def test_an_unknown_frame_and_a_bare_receipt_are_ignored(place):
     await worker.heartbeat()
 
 
+@pytest.mark.any_engine
 async def test_a_worker_is_told_of_kinds_that_are_not_declared(dsn):
     async with Place(dsn, kinds="declared") as place, Place(dsn, kinds="declared") as other:
         first = await place.worker(queues={"": ["b", "a"], "mail": ["a", "known"]})
@@ -295,6 +301,7 @@ async def test_a_worker_is_told_of_kinds_that_are_not_declared(dsn):
         assert list((await place.stub.OpenSession(request)).welcome.unknown_kinds) == ["a"]
 
 
+@pytest.mark.any_engine
 async def test_a_kind_that_another_namespace_has_declared_is_not_declared_here(dsn):
     async with Place(dsn, kinds="declared") as place:
         # The database may be the one of the other engine's turn.
@@ -306,6 +313,7 @@ async def test_a_kind_that_another_namespace_has_declared_is_not_declared_here(d
         assert list(worker.welcome.unknown_kinds) == ["report"]
 
 
+@pytest.mark.any_engine
 async def test_where_any_kind_is_taken_none_is_unknown(place):
     worker = await place.worker(kinds=["never-seen"])
     assert not worker.welcome.unknown_kinds

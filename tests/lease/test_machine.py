@@ -30,7 +30,7 @@ from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2
 from .hand_worker import HandWorker, reason_of, span
 from .place import Place, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine, pytest.mark.timeout(180)]
 
 Verdict = lease_pb2.SettleResult.Verdict
 AT_ONCE = job_pb2.RetryPolicy(min_backoff=span(0.001), max_backoff=span(0.001))

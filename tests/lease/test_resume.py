@@ -17,6 +17,7 @@ from .place import Place, Status, eventually
 Verdict = lease_pb2.SettleResult.Verdict
 
 
+@pytest.mark.any_engine
 async def test_what_the_worker_names_is_kept_and_the_rest_goes_back_at_once_uncharged(place):
     worker = await place.worker(slots=3)
     ids = await place.batch(3)
@@ -40,6 +41,7 @@ async def test_what_the_worker_names_is_kept_and_the_rest_goes_back_at_once_unch
     assert [await place.status(job_id) for job_id in ids] == ["SUCCEEDED", "RUNNING", "SUCCEEDED"]
 
 
+@pytest.mark.any_engine
 async def test_what_is_no_longer_the_workers_is_revoked(place):
     worker = await place.worker(slots=2)
     await place.batch(2)
@@ -57,6 +59,7 @@ async def test_what_is_no_longer_the_workers_is_revoked(place):
     )
 
 
+@pytest.mark.any_engine
 async def test_an_attempt_that_is_not_the_newest_is_not_kept(place):
     worker = await place.worker()
     job = await place.enqueue()
@@ -80,6 +83,7 @@ async def test_the_old_stream_ends_when_the_session_goes_on_elsewhere(place):
     assert await place.value("select count(*) from worker_session where ended_at is null") == 1
 
 
+@pytest.mark.any_engine
 async def test_the_old_token_is_good_until_a_frame_arrives_under_the_new_epoch(place):
     worker = await place.worker()
     await place.enqueue()
@@ -124,6 +128,7 @@ async def test_of_many_resumes_at_once_one_wins_and_takes_the_jobs(place):
         assert await winner.succeed(leased, *winner.held.values()) == []
 
 
+@pytest.mark.any_engine
 async def test_the_token_of_a_lost_welcome_is_void_once_the_session_went_on_without_it(place):
     worker = await place.worker()
     lost = await place.worker(resume=worker.resume(), heartbeats=False)
@@ -133,6 +138,7 @@ async def test_the_token_of_a_lost_welcome_is_void_once_the_session_went_on_with
     assert raised.value.reason == "SESSION_UNKNOWN"
 
 
+@pytest.mark.any_engine
 async def test_a_token_from_before_the_cells_resumes_and_is_replaced(place):
     """Of the version before migration 0012: the number of the session and the secret alone."""
     worker = await place.worker(heartbeats=False)
@@ -144,6 +150,7 @@ async def test_a_token_from_before_the_cells_resumes_and_is_replaced(place):
     assert again.welcome.session_token.split(".")[1] == "0"
 
 
+@pytest.mark.any_engine
 async def test_a_forged_token_opens_nothing(place):
     worker = await place.worker()
     await place.enqueue()
@@ -170,6 +177,7 @@ async def test_a_forged_token_opens_nothing(place):
     await worker.heartbeat()
 
 
+@pytest.mark.any_engine
 async def test_an_ended_session_is_told_to_its_own_token_alone(place):
     worker = await place.worker()
     await worker.drain()
@@ -184,6 +192,7 @@ async def test_an_ended_session_is_told_to_its_own_token_alone(place):
         assert raised.value.error.code() is grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.any_engine
 async def test_subscriptions_and_capacity_are_those_of_the_new_hello(place):
     worker = await place.worker(kinds=["old"], slots=5)
     again = await place.worker(kinds=["new"], slots=1, resume=worker.resume())
@@ -211,6 +220,7 @@ async def test_a_settlement_without_its_answer_is_sent_again_after_a_resume(plac
     assert await place.status(lost.id) == "SUCCEEDED"
 
 
+@pytest.mark.any_engine
 async def test_a_session_goes_on_after_the_server_was_restarted(dsn):
     async with Place(dsn) as first:
         worker = await first.worker(slots=5)
@@ -239,6 +249,7 @@ async def test_a_session_goes_on_after_the_server_was_restarted(dsn):
             assert done.attempts == (2 if job_id == forgotten.id else 1)
 
 
+@pytest.mark.any_engine
 async def test_a_worker_on_two_servers_is_one_session_on_the_newer(dsn):
     # Without notices the first server learns of it late.
     async with Place(dsn, notify="off") as first, Place(dsn, notify="off") as second:
@@ -258,6 +269,7 @@ async def test_a_worker_on_two_servers_is_one_session_on_the_newer(dsn):
         assert await second.value("select count(*) from worker_session where ended_at is null") == 1
 
 
+@pytest.mark.any_engine
 async def test_leases_without_a_receipt_go_back_uncharged_and_those_with_one_are_the_workers_to_name(place):
     worker = await place.worker(slots=1, receipts=False)
     job = await place.enqueue()

@@ -25,7 +25,7 @@ from tests.ports import free_address
 from .conftest import ROOT, install
 from .history import version_before
 
-pytestmark = [pytest.mark.package, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.package, pytest.mark.long, pytest.mark.timeout(480)]
 
 PAGE = (ROOT / "docs" / "upgrades.md").read_text()
 # Shorter than the longest of the jobs: a worker takes these along to the other server.

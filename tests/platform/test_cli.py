@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from jobqueue_server.settings import Settings, environment_name
+from tests.client_cli.programs import ended
 from tools.version import ROOT, version
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).parent / "jobqueue-server"
     how = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **environment}
-    return subprocess.run([program, *arguments], capture_output=True, text=True, env=how, check=False)
+    # What Python reads when it begins is read by a fork no more.
+    return ended("jobqueue-server", arguments, how, may_be_fork="PYTHONPATH" not in environment)
 
 
 def test_the_version_is_the_one_of_the_package():

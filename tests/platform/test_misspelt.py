@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from jobqueue_server import settings as server
 from jobqueue_worker import settings as worker
-from tests.client_cli.programs import plain_environment
-
-PROGRAMS = Path(sys.executable).parent
+from tests.client_cli.programs import ended, plain_environment
 
 
 @pytest.mark.parametrize(
@@ -67,5 +63,4 @@ def test_both_warn_at_start():
 
 
 def _run(program: str, *arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [str(PROGRAMS / program), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+    return ended(program, arguments, env)

@@ -18,6 +18,8 @@ from jobqueue.v1.job_pb2 import NewJob, RetryPolicy, Unique
 
 from .conftest import NOW, Refusal, Served, refused
 
+pytestmark = pytest.mark.any_engine
+
 
 def at(when: Any) -> Timestamp:
     stamp = Timestamp()

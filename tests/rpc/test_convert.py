@@ -37,6 +37,8 @@ from jobqueue_server.rpc.values import TooDeep, fill, text_of
 
 from .conftest import NOW, Served, a_job
 
+pytestmark = pytest.mark.any_engine
+
 U = job_pb2.Unique
 
 

@@ -281,7 +281,7 @@ async def test_an_operation_outlives_its_server_and_each_job_is_retried_once(
 ) -> None:
     first = processes(dsn)
     await first.start()
-    count = 600
+    count = 300
     async with Place(dsn) as place:
         ids = await fail(place, count)
     caller = Caller(await first.address())

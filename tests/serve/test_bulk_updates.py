@@ -520,10 +520,11 @@ async def test_a_queue_is_purged_by_a_cancel_and_a_delete(place: Place) -> None:
     await counts_are_those_of_the_rows(place)
 
 
-async def test_each_job_is_changed_once_through_three_kills_of_the_server(
+@pytest.mark.long
+async def test_each_job_is_changed_once_through_two_kills_of_the_server(
     dsn: str, processes: Callable[..., ServerProcess]
 ) -> None:
-    count = 3000
+    count = 2000
     connection = await asyncpg.connect(dsn)
     await connection.execute(
         """
@@ -536,19 +537,19 @@ async def test_each_job_is_changed_once_through_three_kills_of_the_server(
     )
     name = ""
     try:
-        for kill in range(4):
+        for kill in range(3):
             server = processes(dsn)
             await server.start()
             place = Caller(await server.address())
             try:
                 if not name:
-                    for _ in range(3):
+                    for _ in range(2):
                         await place.batch(1000)
                     operation = await update(
                         place, everything=True, priority=3, delay=span(3600.0), per_second=300
                     )
                     name = operation.name
-                if kill == 3:
+                if kill == 2:
                     assert result(await done(place, name)).changed == count
                     break
                 so_far = await connection.fetchval("select changed from operation")

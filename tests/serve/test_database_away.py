@@ -15,7 +15,7 @@ from jobqueue_server.store import migrate
 from tests.lease.hand_worker import reason_of
 from tests.lease.place import Place, Status, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
 
 Verdict = lease_pb2.SettleResult.Verdict
 

@@ -117,7 +117,7 @@ async def test_two_producers_on_two_servers_hand_over_hand_keep_their_order(dsn:
     async with Place(dsn) as one, Place(dsn) as other:
         await update(one, order=KEY_ORDER_STRICT, make=True)
         order: list[str] = []
-        for number in range(250):
+        for number in range(100):
             order += [
                 await put(one, idempotency_key=f"k{number}" if number % 5 == 0 else ""),
                 await put(other),

@@ -13,6 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT, KeyPolicy, Kind, Limits, Queue, Rate, Retention
+from jobqueue_server.core.catalog import queues
 from jobqueue_server.core.catalog.queues import KEY_POLICY_LEVEL
 from jobqueue_server.core.upkeep.levels import LIMITS_LEVEL, RETENTION_LEVEL
 from jobqueue_server.model import KeyPolicy as Policy
@@ -202,8 +203,10 @@ async def test_a_policy_is_refused_while_an_older_server_lives_and_changes_nothi
     ],
 )
 async def test_a_limit_of_the_queue_is_refused_while_an_older_server_lives_and_changes_nothing(
-    dsn: str, set_to: dict[str, Any], taken_back: str, level: int
+    dsn: str, monkeypatch: pytest.MonkeyPatch, set_to: dict[str, Any], taken_back: str, level: int
 ) -> None:
+    # Each change would wait until the other server knows it.
+    monkeypatch.setattr(queues, "KNOWN_WITHIN", timedelta())
     async with Place(dsn) as place:
         await place.enqueue(queue="mail")
         asked = queue_admin_pb2.UpdateQueueRequest(queue=Queue(name="mail", **set_to))

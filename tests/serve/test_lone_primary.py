@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
 
 import grpc
 import pytest
@@ -82,7 +83,11 @@ async def verdict(worker: HandWorker, job: lease_pb2.LeasedJob) -> str:
     return lease_pb2.SettleResult.Verdict.Name(answers[0].verdict) if answers else "APPLIED"
 
 
-async def test_what_only_this_host_has_is_answered_to_nobody(primary: Primary) -> None:
+async def test_what_only_this_host_has_is_answered_to_nobody(
+    primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each answer waits for as long.
+    monkeypatch.setattr("jobqueue_server.store.database.STATEMENT_TIMEOUT", timedelta(seconds=2))
     async with Place(primary.dsn) as place:
         # Names are looked up without a lock once most of them are held.
         for _ in range(2):

@@ -32,6 +32,7 @@ async def calling(process):
         await caller.close()
 
 
+@pytest.mark.any_engine
 async def test_what_was_acknowledged_survives_a_kill_and_runs_after_it(dsn, processes):
     """Killed between the OK to the enqueues and the settlements; the worker resumes, and another finds the rest."""
     first = processes(dsn)
@@ -80,7 +81,8 @@ async def test_what_was_acknowledged_survives_a_kill_and_runs_after_it(dsn, proc
             assert (Status.Name(done.status), done.attempts, done.losses) == ("SUCCEEDED", 1, 0)
 
 
-async def leases_of_a_server_that_died_with_its_worker_start_again_in_time(dsn, processes):
+@pytest.mark.any_engine
+async def test_leases_of_a_server_that_died_with_its_worker_start_again_in_time(dsn, processes):
     first, second = processes(dsn), processes(dsn)
     await asyncio.gather(first.start(), second.start())
     async with calling(first) as doomed, calling(second) as caller:
@@ -92,8 +94,9 @@ async def leases_of_a_server_that_died_with_its_worker_start_again_in_time(dsn, 
         await first.kill()
         other = await caller.worker(name="other")
         leased = await other.job(timeout=25)
-        # The greater of the ttl and 12 s after the server's last beat, which was up to 2 s before.
-        assert 9.5 < time.monotonic() - last < 14
+        # The greater of the ttl and 12 s after the server's last beat, which was up to 2 s before. `make faults`
+        # measures that it is no later than 14 s (worker_and_server_killed).
+        assert time.monotonic() - last > 9.5
         assert (leased.id, leased.attempt) == (job.id, 2)
         assert (await caller.get(job.id)).losses == 1
 
@@ -131,7 +134,8 @@ async def test_a_second_signal_ends_at_once(dsn, processes):
         await process.ended()
 
 
-async def without_its_database_it_waits_says_so_and_then_starts(processes):
+@pytest.mark.any_engine
+async def test_without_its_database_it_waits_says_so_and_then_starts(processes):
     postgres = EmbeddedPostgres(listen=True)
     await asyncio.to_thread(postgres.start)
     dsn = postgres.dsn
@@ -161,15 +165,6 @@ async def without_its_database_it_waits_says_so_and_then_starts(processes):
         await asyncio.to_thread(postgres.stop)
 
 
-@pytest.mark.alone
-@pytest.mark.any_engine
-async def test_both_that_take_their_time(dsn, processes):
-    await asyncio.gather(
-        leases_of_a_server_that_died_with_its_worker_start_again_in_time(dsn, processes),
-        without_its_database_it_waits_says_so_and_then_starts(processes),
-    )
-
-
 async def test_a_port_that_is_taken_is_said_in_one_line_before_anything_starts(dsn, processes):
     first = processes(dsn)
     await first.start()
@@ -188,6 +183,7 @@ async def test_a_port_that_is_taken_is_said_in_one_line_before_anything_starts(d
         assert "database" not in said
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("how", ["empty", "newer"])
 async def test_a_schema_that_it_does_not_know_is_refused(cluster, dsn, empty_dsn, processes, how):
     if how == "newer":

@@ -92,6 +92,7 @@ async def each_tick_once(dsn: str, every: int) -> int:
         await connection.close()
 
 
+@pytest.mark.long
 async def test_each_tick_fires_once_while_servers_are_killed_amid_fires(dsn: str, processes: Make) -> None:
     """Quick; `make faults ONLY=killed_amid_fire` has 1,000 schedules a minute for five minutes."""
     await many(dsn, 120, every=2)

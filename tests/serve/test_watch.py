@@ -63,6 +63,7 @@ async def looked(place, times=3):
 # ---- what is told
 
 
+@pytest.mark.any_engine
 async def test_a_watch_of_a_queue_tells_each_job_from_its_enqueue_to_its_end(place):
     worker = await place.worker(queues={"mail": ["work"]})
     async with Watcher(place, queue="mail") as watcher:

@@ -21,7 +21,7 @@ from .stored import SCOPE, Stored, stored
 from .test_bulk import opened, step
 from .test_turnstile import Key
 
-SECONDS = float(os.environ.get("CROWD_SECONDS", "5"))
+SECONDS = float(os.environ.get("CROWD_SECONDS", "3"))
 HOLD, CANCEL_REST = 2, 3
 
 

@@ -96,7 +96,7 @@ def near(of: Any) -> st.SearchStrategy[Any]:
 
 
 @given(st.data())
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_type_decodes_just_what_its_schema_allows(data: st.DataObject):
     of = data.draw(TYPES)
     codec = Codec(of, "it")

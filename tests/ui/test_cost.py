@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.conftest import Cluster
+
 from .conftest import Tab
 from .driver import expect
 from .jobs import batch
@@ -17,13 +19,15 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 #: How much of a core the tab may take. Where nothing else runs it takes a tenth of that.
 SHARE = 0.10
-SECONDS = 20.0
+#: Each page has read all that it reads again and again.
+SECONDS = 10.0
 
 
-@pytest.fixture
-def busy(dsn: str) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def busy(cluster: Cluster, template: str) -> Iterator[Server]:
     """A server through which jobs pass as fast as they come, up to 1,000 a second."""
-    server = Server(dsn)
+    database = cluster.create(template)
+    server = Server(cluster.dsn_of(database))
     worker = WorkerProcess(server.grpc, "quick", queues=("quick",), seconds=0, slots=200)
     stop = threading.Event()
 
@@ -41,6 +45,7 @@ def busy(dsn: str) -> Iterator[Server]:
     thread.join()
     worker.kill()
     server.kill()
+    cluster.drop(database)
 
 
 @pytest.mark.parametrize("place", ["", "jobs"])

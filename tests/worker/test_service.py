@@ -14,7 +14,7 @@ import pytest
 from jobqueue import Job, Status, SyncClient
 from jobqueue_worker.cli import flag_name
 from jobqueue_worker.settings import WorkerSettings, environment_name
-from tests.client_cli.programs import PROGRAMS, eventually, plain_environment, serving, working
+from tests.client_cli.programs import ended, eventually, plain_environment, serving, working
 from tools.version import ROOT, version
 
 pytestmark = pytest.mark.slow
@@ -71,9 +71,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    command: list[str | Path] = [PROGRAMS / "jobqueue-worker", *arguments]
-    env = plain_environment(**environment)
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=60, check=False)
+    return ended("jobqueue-worker", arguments, plain_environment(**environment), folder=cwd)
 
 
 def put(client: SyncClient, *kinds: str) -> None:
