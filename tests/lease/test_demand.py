@@ -16,7 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobqueue.v1 import insight_pb2
 from jobqueue_server import gauges
+from jobqueue_server.chain import ANONYMOUS
 from jobqueue_server.core.catalog.depths import Depths
+from jobqueue_server.core.insight.expected import Expected
 from jobqueue_server.core.upkeep import duty_cycle
 from jobqueue_server.store.insight.insight import InsightStore
 
@@ -158,6 +160,24 @@ async def test_demand_is_read_once_a_second_for_all_who_ask(
     assert reads.calls <= 1 + time.monotonic() - began
     await place.enqueue()
     await until(place, runnable=2)
+
+
+async def test_queues_that_are_asked_for_in_turn_are_read_together(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    demands = place.app.insight.demands
+    monkeypatch.setattr(demands, "_expected", Expected(1.0, most=10, clock=lambda: now[0]))
+    for queue in ("one", "two"):
+        await place.enqueue(queue=queue)
+    for now[0] in (0.0, 10.0):
+        for queue in ("one", "two"):
+            await demands.of_queue(ANONYMOUS, queue)
+    now[0] = 20.0
+    reads = Count(monkeypatch, InsightStore, "queue_demand_few")
+    one = await demands.of_queue(ANONYMOUS, "one", max_age=0)
+    two = await demands.of_queue(ANONYMOUS, "two")
+    assert (one.read_at, reads.calls) == (two.read_at, 1)
 
 
 @pytest.mark.parametrize(("queue", "reason"), [("never", "QUEUE_NOT_FOUND"), ("MAIL", "FIELD_INVALID")])

@@ -1,4 +1,4 @@
-"""The hot connections: kept between statements, never kept from who needs one, and let go once they are no good."""
+"""The connections: kept between statements, never kept from who needs one, and let go once they are no good."""
 
 from __future__ import annotations
 
@@ -21,17 +21,30 @@ async def clock(s, **ways):
     return (await s.database.fetchrow("read_clock", **ways))["us"]
 
 
-async def who(s):
-    """The process of PostgreSQL that a hot statement runs in now."""
-    async with s.database.session(hot=True) as session:
+async def who(s, *, hot=True):
+    """The process of PostgreSQL that a statement runs in now."""
+    async with s.database.session(hot=hot) as session:
         return session._connection.get_server_pid()
 
 
-async def test_a_statement_goes_over_the_connection_of_the_one_before(s):
-    first = await who(s)
+@pytest.mark.parametrize("hot", [True, False])
+async def test_a_statement_goes_over_the_connection_of_the_one_before(s, hot):
+    first = await who(s, hot=hot)
+    (kept,) = s.database._ready[hot]
     for _ in range(5):
-        await clock(s, hot=True)
-        assert await who(s) == first
+        await clock(s, hot=hot)
+        assert await who(s, hot=hot) == first
+    (kept_now,) = s.database._ready[hot]
+    assert kept_now[0] is kept[0], "the pool would have made a new handle of it"
+
+
+async def test_of_the_reads_no_more_connections_are_kept_than_their_pool_keeps(s):
+    sessions = [s.database.session() for _ in range(2)]
+    for session in sessions:
+        await session.__aenter__()
+    for session in sessions:
+        await session.__aexit__(None, None, None)
+    assert len(s.database._ready[False]) == 1
 
 
 async def test_more_statements_at_once_than_connections_are_all_answered(s):
@@ -81,7 +94,7 @@ async def test_a_connection_that_was_lost_while_it_was_kept_is_replaced(s):
     first = await who(s)
     await s.sql.execute("select pg_terminate_backend($1, 5000)", first)
     async with asyncio.timeout(20):
-        while not all(_lost(connection) for connection, _ in s.database._ready):
+        while not all(_lost(connection) for connection, _ in s.database._ready[True]):
             await asyncio.sleep(0.01)
     assert await clock(s, hot=True)
     assert await who(s) != first
@@ -110,7 +123,7 @@ async def test_none_is_left_open_at_the_end(s):
 
 async def test_one_that_nobody_used_for_a_minute_goes_back_to_its_pool(s, monkeypatch):
     await clock(s, hot=True)
-    (kept,) = s.database._ready
+    (kept,) = s.database._ready[True]
     monkeypatch.setattr("jobqueue_server.store.database.KEPT_READY", -1.0)
     assert await clock(s, hot=True)
     with pytest.raises(asyncpg.InterfaceError):

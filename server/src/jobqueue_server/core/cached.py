@@ -57,12 +57,7 @@ class Cached(Generic[Value]):
             self._forget(now - self._seconds)
         reading = self._reads.get(key)
         if reading is None or reading.at <= since or _failed(reading.future):
-            future = asyncio.ensure_future(read())
-            # An error is looked at also where all callers have hung up.
-            future.add_done_callback(_failed)
-            # At the end: reads stand in the order of their beginnings.
-            self._reads.pop(key, None)
-            reading = self._reads[key] = _Reading(now, future)
+            reading = self.begin(key, read)
         try:
             return await reading.wait()
         finally:
@@ -70,6 +65,17 @@ class Cached(Generic[Value]):
                 reading.future.cancel()
                 if self._reads.get(key) is reading:
                     del self._reads[key]
+
+    def begin(self, key: Hashable, read: Callable[[], Awaitable[Value]]) -> _Reading[Value]:
+        """Reads now, also for who has not asked yet."""
+        now = time.monotonic()
+        future = asyncio.ensure_future(read())
+        # An error is looked at also where all callers have hung up.
+        future.add_done_callback(_failed)
+        # At the end: reads stand in the order of their beginnings.
+        self._reads.pop(key, None)
+        reading = self._reads[key] = _Reading(now, future)
+        return reading
 
     def _forget(self, until: float) -> None:
         """All that is old goes, so that it holds no more than was asked for lately; nothing else is looked at."""

@@ -20,8 +20,10 @@ from .statements import statement
 # the floors of the claim rely on (see core/claim/lines.py).
 STATEMENT_TIMEOUT = timedelta(seconds=5)
 
-# Seconds for which an unused connection is kept for the next hot statement, and out of its pool.
+# Seconds for which an unused connection is kept for the next statement, and out of its pool.
 KEPT_READY = 60.0
+# As many as a pool keeps open while it is not used.
+_FEWEST = 1
 
 # A plan made while live_job is small is kept when it has grown: settles of 300 rows went from 2 ms to 370 ms and
 # more. Without sequential and bitmap scans the plan is the right one at every size, and locks in the order of ids.
@@ -174,9 +176,9 @@ class Database:
         self._hot_size = max(2, min(4, pool_size // 2))
         self._cold_size = max(2, pool_size - self._hot_size)
         self._hot: asyncpg.Pool | None = None
-        # Connections of the hot pool that wait for their next statement. Handing one back to the pool and asking for it
-        # again costs as much as the statement itself.
-        self._ready: list[tuple[Any, float]] = []
+        # Connections, hot and other ones, that wait for their next statement. To hand one back to the pool and to ask
+        # for it again costs more than a short statement itself.
+        self._ready: dict[bool, list[tuple[Any, float]]] = {True: [], False: []}
         self._asking = 0
         self._closing = False
         self._cold: asyncpg.Pool | None = None
@@ -199,7 +201,7 @@ class Database:
 
         return await asyncpg.create_pool(
             connect=connect,
-            min_size=1,
+            min_size=_FEWEST,
             max_size=size,
             timeout=self._acquire_timeout,
             # The server cancels first; under a black-holed connection the client gives up after twice this.
@@ -216,7 +218,7 @@ class Database:
         found = {}
         for name, pool in (("hot", self._hot), ("cold", self._cold), ("vital", self._vital)):
             if pool is not None:
-                kept = len(self._ready) if pool is self._hot else 0
+                kept = 0 if pool is self._vital else len(self._ready[pool is self._hot])
                 open_now = pool.get_size()
                 idle = min(pool.get_idle_size() + kept, open_now)
                 found[name, "idle"], found[name, "used"] = idle, open_now - idle
@@ -229,8 +231,9 @@ class Database:
     async def close(self) -> None:
         """Closes the pools; a connection in use is cut after a second."""
         self._closing = True
-        while self._ready:
-            await self._release(self._hot, self._ready.pop()[0])
+        for hot, ready in self._ready.items():
+            while ready:
+                await self._release(self._pool_of(hot), ready.pop()[0])
         for pool in (self._hot, self._cold, self._vital):
             if pool is not None:
                 try:
@@ -241,26 +244,30 @@ class Database:
     @asynccontextmanager
     async def session(self, *, hot: bool = False, vital: bool = False) -> AsyncIterator[Session]:
         """A connection, without a transaction: each statement commits by itself. `vital`: of the heartbeat's own."""
-        pool = self._vital if vital else self._hot if hot else self._cold
-        connection = (await self._taken() if hot else None) or await self._acquired(pool)
+        connection = await self._taken(hot, vital)
         ended_well = False
         try:
             yield Session(connection)
-            ended_well = hot
+            ended_well = True
         finally:
-            await self._give_back(pool, connection, ended_well)
+            await self._give_back(connection, hot, vital, ended_well)
 
-    async def _taken(self) -> Any | None:
-        """A hot connection that is ready; None where there is none."""
-        while self._ready:
-            connection, since = self._ready.pop()
+    def _pool_of(self, hot: bool, vital: bool = False) -> asyncpg.Pool | None:
+        return self._vital if vital else self._hot if hot else self._cold
+
+    async def _taken(self, hot: bool, vital: bool) -> Any:
+        """A connection that is ready; where there is none, one of the pool."""
+        pool = self._pool_of(hot, vital)
+        ready = self._ready[hot]
+        while ready and not vital:
+            connection, since = ready.pop()
             if _lost(connection):
                 continue
             if time.monotonic() - since <= KEPT_READY:
                 return connection
             # A firewall or proxy between may have dropped it silently. The pool ends it after a while.
-            await self._release(self._hot, connection)
-        return None
+            await self._release(pool, connection)
+        return await self._acquired(pool)
 
     async def _acquired(self, pool: asyncpg.Pool | None) -> Any:
         if pool is None:
@@ -272,12 +279,16 @@ class Database:
         finally:
             self._asking -= 1
 
-    async def _give_back(self, pool: asyncpg.Pool | None, connection: Any, ready: bool) -> None:
-        """Keeps a hot connection ready, unless a call waits for the pool's; one whose statement failed goes back."""
+    async def _give_back(self, connection: Any, hot: bool, vital: bool, well: bool) -> None:
+        """Keeps a connection ready, unless a call waits for the pool's; one whose statement failed goes back.
+
+        Of those that are not hot it keeps no more than their pool would: the others may end after a while.
+        """
+        ready = well and not vital and (hot or len(self._ready[hot]) < _FEWEST)
         if ready and not self._asking and not self._closing and not _lost(connection):
-            self._ready.append((connection, time.monotonic()))
+            self._ready[hot].append((connection, time.monotonic()))
         else:
-            await self._release(pool, connection)
+            await self._release(self._pool_of(hot, vital), connection)
 
     @staticmethod
     async def _release(pool: asyncpg.Pool | None, connection: Any) -> None:
@@ -326,13 +337,12 @@ class Database:
 
     async def _run(self, way: str, name: str, args: tuple[object, ...], hot: bool, vital: bool) -> Any:
         """As within `session`, without what its context costs: 30 us of each statement."""
-        pool = self._vital if vital else self._hot if hot else self._cold
-        connection = (await self._taken() if hot else None) or await self._acquired(pool)
+        connection = await self._taken(hot, vital)
         ended_well = False
         try:
             with scrubbed():
                 found = await getattr(connection, way)(statement(name), *args)
-            ended_well = hot
+            ended_well = True
             return found
         finally:
-            await self._give_back(pool, connection, ended_well)
+            await self._give_back(connection, hot, vital, ended_well)

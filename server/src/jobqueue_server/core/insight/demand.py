@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from ...errors import QueueNotFound
 from ...grants import Permission
@@ -23,6 +24,7 @@ from ..names import is_name
 from ..session.load import Workers
 from ..upkeep.clock import Clock
 from ..upkeep.standstill import Standstill
+from .expected import Expected
 from .gathered import Gathered
 from .words import counted
 from .workers import AllWorkers, Fleet
@@ -37,6 +39,10 @@ MOST_WAITING = 1_000
 MOST_RUNNING = 100_000
 #: How many lanes one statement counts: with MOST_DUE jobs in each it takes a tenth of the statement timeout.
 MOST_LANES = 100
+
+
+# A namespace, a queue, and those of its lanes that count.
+_Key = tuple[int, str, frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,8 @@ class Demands:
         self._clock = clock
         self._standstill = standstill
         self._answers: Cached[Demand] = Cached(READ_EVERY)
+        # Autoscalers ask for each queue once in a while, for many of them one after another.
+        self._expected: Expected[_Key, Demand] = Expected(READ_EVERY, most=MOST_LANES)
         self._running: Cached[Mapping[int, int]] = Cached(READ_EVERY)
         self._waiting: Gathered[int, Record] = Gathered(self._read_waiting, most=MOST_LANES)
         # By namespace and queue, and how many lanes are in it.
@@ -130,7 +138,15 @@ class Demands:
         if not is_name(name) or not scope.grants.sees_queue(name):
             raise QueueNotFound.of(name, "queue")
         key = (scope.namespace, name, frozenset(lanes))
-        return await self._answers.get(key, lambda: self._read(scope, name, lanes), max_age=max_age)
+        self._expected.asked(key, partial(self._read, scope, name, lanes))
+
+        def read() -> Coroutine[Any, Any, Demand]:
+            # Those whose turn is next in a second share one statement with this one.
+            for soon, ahead in self._expected.soon():
+                self._answers.begin(soon, ahead)
+            return self._read(scope, name, lanes)
+
+        return await self._answers.get(key, read, max_age=max_age)
 
     def _lanes_of(self, namespace: int, queue: str) -> Sequence[Lane]:
         """The lanes of a queue. Those of all are looked through when there is another one: none ever goes."""
