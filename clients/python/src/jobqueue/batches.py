@@ -19,12 +19,7 @@ _JOB_PATH = re.compile(r"\bjobs\[(\d+)\]")
 
 
 def batches(jobs: Iterable[NewJob], sealed: Iterable[bytes | None]) -> Iterator[list[job_pb2.NewJob]]:
-    """The jobs as messages, in lists of up to 1000 and 3 MiB, made as they are asked for.
-
-    Args:
-        jobs: The jobs.
-        sealed: For each its payload as it was encoded, None if it was not.
-    """
+    """The jobs as messages, in lists of up to 1000 and 3 MiB, made as they are asked for. `sealed`: as of `new_job`."""
     batch: list[job_pb2.NewJob] = []
     size = 0
     for job, payload in zip(jobs, sealed, strict=False):

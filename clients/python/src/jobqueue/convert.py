@@ -71,12 +71,7 @@ def timestamp(value: datetime, what: str) -> Timestamp:
 
 
 def new_job(job: NewJob, key: str, sealed: bytes | None = None) -> job_pb2.NewJob:
-    """A job to enqueue, as a message. A key that is AUTO was made by the caller.
-
-    Args:
-        job: The job.
-        key: Its idempotency key.
-        sealed: Its payload as it was encoded. None: it was not.
+    """A job to enqueue, as a message. A key that is AUTO was made by the caller. `sealed`: its payload, if encoded.
 
     Raises:
         EncodingRequired: Its kind takes encrypted payloads alone, and it was not encoded.

@@ -43,7 +43,7 @@ class AesGcm(Encoding):
 
     def __init__(self, keys: Mapping[str, bytes] | AskForKey, *, primary: str) -> None:
         cipher, self._invalid = _library()
-        # To make one takes longer than to encrypt 1 kB. They are for all threads.
+        # To make one takes longer than to encrypt 1 kB.
         self._cipher = functools.lru_cache(_MOST_CIPHERS)(cipher)
         check_name(primary)
         if not primary:

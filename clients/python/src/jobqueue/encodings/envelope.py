@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..encoded import FORM, MARK, Undecodable
 
-# What base64 has for each letter of base64url, and what it has not for its own other ones.
+# Letters of base64url to those of base64, and those that it does not have to what is none.
 _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
 #: So does each envelope begin that is written here; of a checkpoint, whose bytes may be anything, all do.
 PREFIX = f'{{"{MARK}":{FORM},'.encode()
@@ -40,10 +40,9 @@ class Envelope(NamedTuple):
 @functools.lru_cache(256)
 def _before_data(encodings: tuple[str, ...], key_id: str, content_type: str) -> bytes:
     # Kept, since data is all that differs between most envelopes.
-    told: dict[str, Any] = {MARK: FORM, "content_type": content_type, "encodings": encodings}
-    if key_id:
-        told["key_id"] = key_id
-    return json.dumps({**told, "data": ""}, separators=(",", ":"), ensure_ascii=False)[:-2].encode()
+    key = {"key_id": key_id} if key_id else {}
+    told = {MARK: FORM, "content_type": content_type, "encodings": encodings, **key, "data": ""}
+    return json.dumps(told, separators=(",", ":"), ensure_ascii=False)[:-2].encode()
 
 
 def read(value: dict[str, Any]) -> Envelope:

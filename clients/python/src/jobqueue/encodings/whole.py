@@ -217,7 +217,7 @@ class Encodings:
         return replace(convert.job(message, replayed, action), **values)
 
 
-# Not frozen: one is made for each attempt, and a frozen one takes three times as long.
+# Not frozen: to make one for each attempt would take three times as long.
 @dataclass(slots=True)
 class Sealer:
     """Encodes, with one key.

@@ -105,13 +105,12 @@ class _Idle:
     def take(self) -> Any:
         """One that nothing else uses until it is given back."""
         try:
-            taken = self._kept.pop()
+            return self._kept.pop()
         except IndexError:
-            taken = self._make()
-        return taken
+            return self._make()
 
     def give_back(self, taken: Any) -> None:
-        """Keeps one for the next call, if there are not enough."""
+        """Keeps one for others."""
         self._kept.append(taken)
 
 

@@ -51,7 +51,7 @@ class Mismatch(Exception):
         return f"{self.path or 'the value'}: must be {self.expected}"
 
     def within(self, step: str) -> None:
-        """Puts a step before the path. So only a value that is wrong costs a path."""
+        """Puts a step before the path: only what is wrong costs one."""
         self.path = step + self.path
 
 
@@ -63,7 +63,7 @@ class Shape:
     """Values of one type. Each method raises Mismatch where a value is not one.
 
     Attributes:
-        same: What is of just these types is a value, and the same in JSON. An array of such is looked at at once.
+        same: What is of just these types is a value, and the same in JSON.
     """
 
     same: frozenset[type] = frozenset()
@@ -252,17 +252,12 @@ class _Array(Shape):
     def decode(self, value: Any) -> Any:
         if not isinstance(value, list):
             raise Mismatch("an array")
-        return self._of(self._each(value, self._item.decode))
+        return self._of(_in_turn(value, itertools.repeat(self._item.decode), self._item.same))
 
     def encode(self, value: Any) -> Any:
         if not isinstance(value, self._takes) or isinstance(value, str | bytes):
             raise Mismatch(f"a {self._takes[0].__name__}")
-        return self._each(list(value), self._item.encode)
-
-    def _each(self, items: list[Any], convert: Callable[[Any], Any]) -> list[Any]:
-        if self._item.same.issuperset(map(type, items)):
-            return items
-        return _in_turn(items, itertools.repeat(convert))
+        return _in_turn(list(value), itertools.repeat(self._item.encode), self._item.same)
 
     def schema(self, names: Names) -> Schema:
         return {"type": "array", "items": self._item.schema(names)}
@@ -494,8 +489,12 @@ def _pointing(schema: Any, names: Mapping[str, str]) -> Any:
     return said
 
 
-def _in_turn(items: Sequence[Any], converts: Iterable[Callable[[Any], Any]]) -> list[Any]:
-    """Each item, by a function for each."""
+def _in_turn(
+    items: Any, converts: Iterable[Callable[[Any], Any]], same: frozenset[type] = frozenset()
+) -> Any:
+    """Each item, by a function for each; the items, if all of them stay the same."""
+    if same.issuperset(map(type, items)):
+        return items
     converted: list[Any] = []
     try:
         for convert, item in zip(converts, items, strict=False):

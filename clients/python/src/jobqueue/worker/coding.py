@@ -119,7 +119,7 @@ class Coding:
             each.payload_json = await self.encodings.opened(each.payload_json, Place("payload", each.kind))
 
 
-# Not frozen: one is made for each attempt, and a frozen one takes three times as long.
+# Not frozen, as Sealer.
 @dataclass(slots=True)
 class Begun:
     """An attempt whose job was decoded.
