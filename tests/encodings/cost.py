@@ -82,7 +82,7 @@ def main() -> None:
             if encodings is not None:
                 from jobqueue import NewJob
 
-                sealed = asyncio.run(encodings.jobs([NewJob("a", payload)]))[0].payload_json
+                (sealed,) = asyncio.run(encodings.payloads([NewJob("a", payload)]))
                 assert sealed is not None
                 text = sealed
             times = [

@@ -10,7 +10,6 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -111,11 +110,11 @@ def test_an_object_of_the_library_serves_one_thread_at_a_time_and_few_are_kept()
         return made[-1]
 
     idle = zstd._Idle(make)
-    with ExitStack() as threads:
-        assert len({id(threads.enter_context(idle.one())) for _ in range(10)}) == 10
-    with ExitStack() as threads:
-        for _ in range(5):
-            threads.enter_context(idle.one())
+    taken = [idle.take() for _ in range(10)]
+    assert len(set(taken)) == 10
+    for each in taken:
+        idle.give_back(each)
+    assert [idle.take() for _ in range(5)][:4] == taken[:-5:-1]
     assert len(made) == 11
 
 
@@ -241,7 +240,7 @@ async def test_many_jobs_let_others_run_meanwhile():
             await asyncio.sleep(0)
 
     running = asyncio.create_task(others())
-    assert len(await of().jobs([NewJob("mail", number) for number in range(1000)])) == 1000
+    assert len(await of().payloads([NewJob("mail", number) for number in range(1000)])) == 1000
     running.cancel()
     assert turns >= 9
 
@@ -274,25 +273,25 @@ async def test_an_encoding_that_should_encrypt_and_leaves_plain_text_is_an_error
 async def test_a_job_that_its_payload_makes_unique_is_refused():
     for unique in (Unique(), Unique(payload_fields=["/to"])):
         with pytest.raises(ValueError, match=r"unique\.key"):
-            await of().jobs([NewJob("mail", {"to": "a"}, unique=unique)])
-    (job,) = await of().jobs([NewJob("mail", {"to": "a"}, unique=Unique("a"))])
-    assert job.payload_json is not None
-    assert is_envelope(job.payload_json)
+            await of().payloads([NewJob("mail", {"to": "a"}, unique=unique)])
+    (text,) = await of().payloads([NewJob("mail", {"to": "a"}, unique=Unique("a"))])
+    assert text is not None
+    assert is_envelope(text)
 
 
 async def test_a_job_says_whether_it_is_encoded():
     never, required = NewJob("a", 1, encodings="never"), NewJob("a", 1, encodings="required")
-    assert await of().jobs([never]) == [never]
+    assert await of().payloads([never]) == [None]
     with pytest.raises(EncodingRequired):
-        await of(Zstd()).jobs([required])
-    (job,) = await of().jobs([required])
-    assert await of().opened(job.payload_json or b"", Place("payload", "a")) == b"1"
+        await of(Zstd()).payloads([required])
+    (text,) = await of().payloads([required])
+    assert await of().opened(text or b"", Place("payload", "a")) == b"1"
 
 
 async def test_an_envelope_that_a_producer_gives_is_encoded_as_any_payload_is():
     inner = await sealed(of(Zstd()), LONG)
-    (job,) = await of().jobs([NewJob("mail", payload_json=inner)])
-    assert await of().opened(job.payload_json or b"", PAYLOAD) == inner
+    (text,) = await of().payloads([NewJob("mail", payload_json=inner)])
+    assert await of().opened(text or b"", PAYLOAD) == inner
 
 
 async def test_what_looks_like_an_envelope_and_is_not_encoded_is_refused():
@@ -308,7 +307,7 @@ async def test_what_looks_like_an_envelope_and_is_not_encoded_is_refused():
             NewJob("mail", json.loads(text)),
         ):
             with pytest.raises(ValueError, match=f"the payload {words}"):
-                await encodings.jobs([job])
+                await encodings.payloads([job])
         with pytest.raises(ValueError, match=f"the output {words}"):
             sealer.output(text, "mail", "1")
     with pytest.raises(ValueError, match=f"the checkpoint {words}"):

@@ -54,8 +54,8 @@ async def taken(client: Client, kind: str, payload: Any) -> bool:
 
 
 async def sealed(encodings: Encodings, kind: str) -> Any:
-    (job,) = await encodings.jobs([NewJob(kind, {"text": "x" * 500})])
-    return json.loads(job.payload_json or b"")
+    (text,) = await encodings.payloads([NewJob(kind, {"text": "x" * 500})])
+    return json.loads(text or b"")
 
 
 @pytest.mark.parametrize(

@@ -134,9 +134,9 @@ async def test_a_job_whose_key_or_encoding_does_not_come_fails_by_its_name():
         (both({"b": NEXT}, "b"), KeyUnknown),
         (Encodings([Renamed(over=0)]), EncodingUnknown),
     ):
-        sealed = await other.jobs([NewJob("k", {"text": "x" * 500})])
+        sealed = await other.payloads([NewJob("k", {"text": "x" * 500})])
         for waited, outcome in ((1, "snoozed"), (MOST_SNOOZES, "snoozed"), (MOST_SNOOZES + 1, "failed")):
-            message = _leased(sealed[0].payload_json, waited)
+            message = _leased(sealed[0], waited)
             with pytest.raises(Snooze if outcome == "snoozed" else error):
                 await coding.begin(_context(message))
 
@@ -146,8 +146,8 @@ async def test_what_an_attempt_has_begun_with_shows_neither_its_key_nor_its_job(
     worker.handler("k")(handled_async)
     coding = worker.handlers.get("k").coding  # type: ignore[union-attr]
     assert coding is not None
-    (sealed,) = await both().jobs([NewJob("k", {"text": SECRET})])
-    begun = await coding.begin(_context(_leased(sealed.payload_json, 1)))
+    (sealed,) = await both().payloads([NewJob("k", {"text": SECRET})])
+    begun = await coding.begin(_context(_leased(sealed, 1)))
     assert SECRET.encode() in begun.message.payload_json
     assert SECRET not in repr(begun)
     assert repr(KEY) not in repr(begun)
@@ -250,8 +250,8 @@ async def test_a_kind_that_requires_encryption_is_not_handled_in_plain_text_by_a
     # No server was told of the kind: the worker looks by itself.
     worker = Worker(server.address, encodings=both())
     worker.handler(strict, run_in=style)(TAKERS[style])  # type: ignore[call-overload]
-    (sealed,) = await both().jobs([NewJob(strict.name, {"text": "x"})])
-    (packed,) = await Encodings([Zstd(over=10)]).jobs([NewJob(strict.name, {"text": "x" * 500})])
+    (sealed,) = await both().payloads([NewJob(strict.name, {"text": "x"})])
+    (packed,) = await Encodings([Zstd(over=10)]).payloads([NewJob(strict.name, {"text": "x" * 500})])
     plain = b'{"text":"evil"}'
     escaped = (
         rb'{"\u0024jobqueue.encoded":1,"content_type":"application/json","encodings":["aes256gcm"],"key_id":"a","data":"",'
@@ -260,9 +260,9 @@ async def test_a_kind_that_requires_encryption_is_not_handled_in_plain_text_by_a
     refused = [
         await client.enqueue(kind, payload_json=text)
         for kind in (strict.name, "strict.old")
-        for text in (plain, escaped, b"null", packed.payload_json)
+        for text in (plain, escaped, b"null", packed)
     ]
-    good = await client.enqueue(strict.name, payload_json=sealed.payload_json)
+    good = await client.enqueue(strict.name, payload_json=sealed)
     task = asyncio.create_task(worker.serve())
     try:
         for job in refused:
@@ -284,8 +284,8 @@ async def test_a_typed_kind_does_not_take_an_envelope_for_its_payload(style: str
     kind = UNOPENED[of]
     worker = Worker("127.0.0.1:1", encodings=None if rule == "no encodings" else both())
     worker.handler(kind, run_in=style)(TAKERS[style])  # type: ignore[call-overload]
-    (sealed,) = await both().jobs([NewJob(kind.name, {"text": SECRET})])
-    for text in (sealed.payload_json or b"", (sealed.payload_json or b"").replace(b"$", rb"\u0024")):
+    (sealed,) = await both().payloads([NewJob(kind.name, {"text": SECRET})])
+    for text in (sealed or b"", (sealed or b"").replace(b"$", rb"\u0024")):
         done = await perform(worker, JsonText(text), kind=kind, within=WITHIN)
         assert (done.outcome, done.error_type, done.output_json) == ("discarded", "PayloadUnreadable", None)
         assert "encoded, aes256gcm, key a" in done.error

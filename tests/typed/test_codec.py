@@ -165,6 +165,9 @@ def test_a_field_that_is_missing_has_its_default_and_one_that_is_unknown_is_pass
         (Item, {}, ".sku: must be there"),
         (Order, {"items": [{"sku": "a"}, {"sku": 7}]}, ".items[1].sku: must be a string"),
         (list[Item] | None, [{"sku": "a"}, {"sku": 7}], "[1].sku: must be a string"),
+        (list[int], [1, True], "[1]: must be a whole number"),
+        (tuple[int, list[str]], [1, ["a", 7]], "[1][1]: must be a string"),
+        (dict[str, list[Item]], {"a": [{"sku": "b"}, {}]}, ".a[1].sku: must be there"),
         (dict[str, int], {"a b": "secret"}, "['a b']: must be a whole number"),
         (Even, {"number": 3}, "the value: must be a Even: an odd one"),
     ],
@@ -181,6 +184,8 @@ def test_what_is_wrong_is_told_by_its_place_and_never_shows_the_value(of: Any, s
     [
         (Item, {"sku": "a"}, "the value: must be a Item"),
         (Item, Item(7), ".sku: must be a string"),  # type: ignore[arg-type]
+        (list[Item], [Item("a"), Item("b", True)], "[1].count: must be a whole number"),
+        (tuple[str, dict[str, str]], ("a", {"b": 7}), "[1].b: must be a string"),
         (float, math.nan, "the value: must be a finite number"),
         (datetime, datetime(2026, 1, 1), "the value: must be a time with an offset, such as 2026-11-28T17:02:31Z"),
         (Decimal, Decimal("NaN"), 'the value: must be a decimal number, such as "1.50"'),

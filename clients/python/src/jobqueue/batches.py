@@ -18,12 +18,12 @@ _BYTES = 3 * 1024 * 1024
 _JOB_PATH = re.compile(r"\bjobs\[(\d+)\]")
 
 
-def batches(jobs: Iterable[NewJob]) -> Iterator[list[job_pb2.NewJob]]:
-    """The jobs as messages, in lists of up to 1000 and 3 MiB, made as they are asked for."""
+def batches(jobs: Iterable[NewJob], sealed: Iterable[bytes | None]) -> Iterator[list[job_pb2.NewJob]]:
+    """The jobs as messages, in lists of up to 1000 and 3 MiB, made as they are asked for. `sealed`: as of `new_job`."""
     batch: list[job_pb2.NewJob] = []
     size = 0
-    for job in jobs:
-        message = convert.new_job(job, key_of(job.idempotency_key))
+    for job, payload in zip(jobs, sealed, strict=False):
+        message = convert.new_job(job, key_of(job.idempotency_key), payload)
         bytes_ = message.ByteSize()
         if batch and (len(batch) == _JOBS or size + bytes_ > _BYTES):
             yield batch

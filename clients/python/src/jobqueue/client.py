@@ -8,6 +8,7 @@ import copy
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
 import grpc
@@ -247,10 +248,11 @@ class Client:
             job = kind.as_said(payload, job)  # type: ignore[arg-type]
         if self._middleware:
             return await self._one_through(job, deadline)
+        sealed = None
         if self._encodings is not None:
-            (job,) = await self._encodings.jobs([job])
+            (sealed,) = await self._encodings.payloads([job])
         once = key_of(job.idempotency_key)
-        request = pb.EnqueueJobRequest(job=convert.new_job(job, once), payload_format=_JSON)
+        request = pb.EnqueueJobRequest(job=convert.new_job(job, once, sealed), payload_format=_JSON)
         answer = await self._enqueue(
             "EnqueueJob", request, pb.EnqueueJobResponse, (request.job,), deadline, retry=bool(once)
         )
@@ -275,10 +277,12 @@ class Client:
         """
         if self._middleware:
             return await self._many_through(builtins.list(jobs), deadline)
+        sealed: Iterable[bytes | None] = repeat(None)
         if self._encodings is not None:
-            jobs = await self._encodings.jobs(builtins.list(jobs))
+            jobs = builtins.list(jobs)
+            sealed = await self._encodings.payloads(jobs)
         results: builtins.list[EnqueueResult] = []
-        for batch in batches(jobs):
+        for batch in batches(jobs, sealed):
             keyed = all(job.idempotency_key for job in batch)
             request = pb.BatchEnqueueJobsRequest(jobs=batch)
             try:

@@ -70,8 +70,8 @@ def timestamp(value: datetime, what: str) -> Timestamp:
     return message
 
 
-def new_job(job: NewJob, key: str) -> job_pb2.NewJob:
-    """A job to enqueue, as a message. A key that is AUTO was made by the caller.
+def new_job(job: NewJob, key: str, sealed: bytes | None = None) -> job_pb2.NewJob:
+    """A job to enqueue, as a message. A key that is AUTO was made by the caller. `sealed`: its payload, if encoded.
 
     Raises:
         EncodingRequired: Its kind takes encrypted payloads alone, and it was not encoded.
@@ -80,14 +80,14 @@ def new_job(job: NewJob, key: str) -> job_pb2.NewJob:
         raise ValueError("payload and payload_json are both given; one of them is the payload")
     if job.run_at is not None and job.delay is not None:
         raise ValueError("run_at and delay are both given; one of them says when the job starts")
-    if job.encodings == "required":
-        # What encodes jobs says it of none that it has encoded.
+    if job.encodings == "required" and sealed is None:
         raise EncodingRequired(
             f"the kind {job.kind} takes encrypted payloads alone: give the client or the worker `encodings`"
         )
+    text = job.payload_json if sealed is None else sealed
     message = job_pb2.NewJob(
         kind=job.kind,
-        payload_json=job.payload_json if job.payload_json is not None else encode(job.payload, "payload"),
+        payload_json=text if text is not None else encode(job.payload, "payload"),
         queue=job.queue,
         priority=job.priority,
         idempotency_key=key,

@@ -377,8 +377,8 @@ class Schedules:
         """The job with its payload encoded. The same job has the same bytes, so that it is no change."""
         if self._encodings is None:
             return job
-        (sealed,) = await self._encodings.jobs([job], f"schedule {name}")
-        return sealed
+        (sealed,) = await self._encodings.payloads([job], f"schedule {name}")
+        return job if sealed is None else replace(job, payload=None, payload_json=sealed, encodings="")
 
     async def _opened(self, message: pb.Schedule) -> Schedule:
         # The server has done what it was asked for: a key that is missing must not say otherwise.

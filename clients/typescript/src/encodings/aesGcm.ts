@@ -1,6 +1,13 @@
 /** Encryption by AES-256-GCM. */
 
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  randomBytes,
+} from "node:crypto";
 
 import { KeyUnknown, Undecodable } from "../encoded.js";
 import { framed } from "./encoding.js";
@@ -63,7 +70,8 @@ export class AesGcm implements Encoding {
       idempotencyKey === undefined
         ? randomBytes(NONCE_BYTES)
         : keyedNonce(key, authenticated, idempotencyKey, data);
-    const cipher = createCipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
+    // Node 24 takes 15 us longer for a key in bytes.
+    const cipher = createCipheriv(CIPHER, createSecretKey(key), nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(authenticated);
     return Buffer.concat([nonce, cipher.update(data), cipher.final(), cipher.getAuthTag()]);
   }
@@ -71,7 +79,7 @@ export class AesGcm implements Encoding {
   /** As `Encoding.decode`. */
   decode(data: Uint8Array, key: Uint8Array, authenticated: Uint8Array): Uint8Array {
     if (data.length < NONCE_BYTES + TAG_BYTES) throw new Undecodable("aes256gcm: it is cut off");
-    const decipher = createDecipheriv(CIPHER, key, data.subarray(0, NONCE_BYTES), {
+    const decipher = createDecipheriv(CIPHER, createSecretKey(key), data.subarray(0, NONCE_BYTES), {
       authTagLength: TAG_BYTES,
     });
     decipher.setAAD(authenticated);

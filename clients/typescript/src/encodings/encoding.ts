@@ -32,14 +32,16 @@ export class Place {
 
 /** The parts, each with its length before it (4 bytes, big-endian). */
 export function framed(...parts: readonly (string | Uint8Array)[]): Uint8Array {
-  return Buffer.concat(
-    parts.flatMap((part) => {
-      const bytes = Buffer.from(part as string);
-      const length = Buffer.alloc(4);
-      length.writeUInt32BE(bytes.length);
-      return [length, bytes];
-    }),
-  );
+  const lengths = parts.map((part) => Buffer.byteLength(part));
+  const all = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + 4 + length, 0));
+  let at = 0;
+  parts.forEach((part, number) => {
+    at = all.writeUInt32BE(lengths[number]!, at);
+    if (typeof part === "string") all.write(part, at);
+    else all.set(part, at);
+    at += lengths[number]!;
+  });
+  return all;
 }
 
 /** Bytes to bytes and back. What `encode` throws fails the enqueue, or the attempt; nothing is sent. */

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import hmac
 import os
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from .keys import NAME, AskForKey, Keys, check_name
 
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
+_MOST_CIPHERS = 4
 _NONCE_KEY_OF = b"jobqueue.encoded/1 nonce"
 
 
@@ -41,7 +42,9 @@ class AesGcm(Encoding):
     name = "aes256gcm"
 
     def __init__(self, keys: Mapping[str, bytes] | AskForKey, *, primary: str) -> None:
-        self._cipher = _library()
+        cipher, self._invalid = _library()
+        # To make one takes longer than to encrypt 1 kB.
+        self._cipher = functools.lru_cache(_MOST_CIPHERS)(cipher)
         check_name(primary)
         if not primary:
             raise ValueError("primary is empty: it is the name of the key that encrypts")
@@ -68,13 +71,11 @@ class AesGcm(Encoding):
 
     def decode(self, data: bytes, key: bytes, authenticated: bytes) -> bytes:
         """As `Encoding.decode`."""
-        from cryptography.exceptions import InvalidTag
-
         if len(data) < _NONCE_BYTES + _TAG_BYTES:
             raise Undecodable("aes256gcm: it is cut off")
         try:
             opened: bytes = self._cipher(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], authenticated)
-        except InvalidTag:
+        except self._invalid:
             raise Undecodable(
                 "aes256gcm: it was changed, or encrypted for another kind, job or purpose, or with another key of "
                 "this name"
@@ -93,16 +94,21 @@ def keyed_nonce(key: bytes, authenticated: bytes, idempotency_key: str, data: by
         idempotency_key: Of the job.
         data: The very bytes that go into the cipher.
     """
-    # HKDF-SHA256 (RFC 5869) without salt, one block.
-    drawn = hmac.digest(b"\0" * 32, key, hashlib.sha256)
-    nonce_key = hmac.digest(drawn, _NONCE_KEY_OF + b"\x01", hashlib.sha256)
     what = framed(authenticated, idempotency_key.encode(), data)
-    return hmac.digest(nonce_key, what, hashlib.sha256)[:_NONCE_BYTES]
+    return hmac.digest(_nonce_key(key), what, "sha256")[:_NONCE_BYTES]
 
 
-def _library() -> Any:
+@functools.lru_cache(_MOST_CIPHERS)
+def _nonce_key(key: bytes) -> bytes:
+    # HKDF-SHA256 (RFC 5869) without salt, one block.
+    drawn = hmac.digest(b"\0" * 32, key, "sha256")
+    return hmac.digest(drawn, _NONCE_KEY_OF + b"\x01", "sha256")
+
+
+def _library() -> tuple[Any, type[Exception]]:
     try:
+        from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
         raise ImportError("AesGcm needs the package: pip install 'jobqueue[encryption]'") from None
-    return AESGCM
+    return AESGCM, InvalidTag

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Purpose = Literal["payload", "output", "checkpoint"]
 # The first of what is authenticated: another form of it gets another name.
 _DOMAIN = b"jobqueue.encoded/1"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something encoded belongs.
 
     Attributes:

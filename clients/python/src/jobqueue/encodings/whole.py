@@ -24,7 +24,7 @@ from .envelope import Envelope
 
 if TYPE_CHECKING:
     from ..jobs import Job, NewJob, UniqueAction
-    from ..v1 import job_pb2, lease_pb2
+    from ..v1 import job_pb2
 
 _CHECKPOINT_TYPE = "application/octet-stream"
 # After so many jobs of a call the loop goes on with what else it has.
@@ -86,8 +86,8 @@ class Encodings:
         key = await last.key(last.key_id) if last.key_id else b""
         return Sealer(self._steps, key, self._keyed_compression)
 
-    async def jobs(self, jobs: Sequence[NewJob], keyed_by: str = "") -> list[NewJob]:
-        """Jobs to enqueue, with their payloads encoded, but for those of kinds that are never.
+    async def payloads(self, jobs: Sequence[NewJob], keyed_by: str = "") -> list[bytes | None]:
+        """The payloads of jobs to enqueue, encoded; None for a job of a kind that is never.
 
         Args:
             jobs: As they were given.
@@ -103,18 +103,18 @@ class Encodings:
         sealer = await self.sealer()
         found = []
         for number, job in enumerate(jobs, 1):
-            found.append(self.sealed_job(sealer, job, keyed_by))
+            found.append(self.payload(sealer, job, keyed_by))
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         return found
 
-    def sealed_job(self, sealer: Sealer, job: NewJob, keyed_by: str = "") -> NewJob:
+    def payload(self, sealer: Sealer, job: NewJob, keyed_by: str = "") -> bytes | None:
         """One of them."""
         if type(job.payload) is Encoded:
             # Of a schedule that was read: encoded once more it would be decoded to an envelope.
             raise job.payload
         if job.encodings == "never":
-            return job
+            return None
         if job.encodings == "required" and not self.encrypts:
             raise EncodingRequired(
                 f"the kind {job.kind} takes encrypted payloads alone; these encodings don't encrypt"
@@ -128,8 +128,7 @@ class Encodings:
             raise ValueError("payload and payload_json are both given; one of them is the payload")
         text = job.payload_json if job.payload_json is not None else encode(job.payload, "payload")
         key = job.idempotency_key if isinstance(job.idempotency_key, str) else keyed_by
-        sealed = sealer.sealed(text, Place("payload", job.kind), key or None)
-        return replace(job, payload=None, payload_json=sealed, encodings="")
+        return sealer.sealed(text, Place("payload", job.kind), key or None)
 
     async def opened(self, text: bytes, place: Place, *, encrypted: bool = False) -> bytes:
         """What was encoded; a text that is no envelope, as it is.
@@ -154,36 +153,20 @@ class Encodings:
         found = envelope.read(value)
         if found.content_type != place.content_type:
             raise Undecodable(f"the envelope's content_type must be {place.content_type}")
-        for name in found.encodings:
-            if name not in self._by_name:
-                raise EncodingUnknown(f"it was encoded by {name!r}, which these encodings don't have")
-        last = self._by_name[found.encodings[-1]]
-        if any(self._by_name[name].key_id for name in found.encodings[:-1]):
+        try:
+            *before, last = [self._by_name[name] for name in found.encodings]
+        except KeyError as error:
+            raise EncodingUnknown(f"it was encoded by {error}, which these encodings don't have") from None
+        if any(each.key_id for each in before):
             raise Undecodable("what encrypts must be the last of the envelope's encodings")
         if bool(found.key_id) != bool(last.key_id):
             raise Undecodable("the envelope must have a key_id if it is encrypted, and none else")
         key = await last.key(found.key_id) if found.key_id else b""
-        data = found.data
         authenticated = place.authenticated(found.encodings, found.key_id)
-        for name in reversed(found.encodings):
-            data = self._by_name[name].decode(data, key, authenticated)
+        data = last.decode(found.data, key, authenticated)
+        for each in reversed(before):
+            data = each.decode(data, key, authenticated)
         return data
-
-    async def open_payload(
-        self, message: job_pb2.NewJob | lease_pb2.LeasedJob, *, encrypted: bool = False
-    ) -> None:
-        """Decodes the payload in a message.
-
-        Args:
-            message: The job. It is changed.
-            encrypted: As of `opened`.
-
-        Raises:
-            Undecodable, KeyUnknown, EncodingUnknown: As `opened`.
-        """
-        if message.payload_json or encrypted:
-            place = Place("payload", message.kind)
-            message.payload_json = await self.opened(message.payload_json, place, encrypted=encrypted)
 
     async def read_payload(self, message: job_pb2.NewJob) -> Encoded | None:
         """Decodes the payload in a message that was read.
@@ -234,7 +217,8 @@ class Encodings:
         return replace(convert.job(message, replayed, action), **values)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: to make one for each attempt would take three times as long.
+@dataclass(slots=True)
 class Sealer:
     """Encodes, with one key.
 

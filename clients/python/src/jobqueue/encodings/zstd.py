@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from ..encoded import Undecodable
@@ -103,14 +102,15 @@ class _Idle:
         # Each keeps the memory of the longest that it had: those of a thousand threads would be gigabytes.
         self._kept: deque[Any] = deque(maxlen=4)
 
-    @contextmanager
-    def one(self) -> Iterator[Any]:
-        """One that nothing else uses meanwhile."""
+    def take(self) -> Any:
+        """One that nothing else uses until it is given back."""
         try:
-            taken = self._kept.pop()
+            return self._kept.pop()
         except IndexError:
-            taken = self._make()
-        yield taken
+            return self._make()
+
+    def give_back(self, taken: Any) -> None:
+        """Keeps one for others."""
         self._kept.append(taken)
 
 
@@ -123,8 +123,9 @@ class _OfPackage:
         self._compressors = _Idle(functools.partial(module.ZstdCompressor, level=level))
 
     def compress(self, data: bytes) -> bytes:
-        with self._compressors.one() as compressor:
-            packed: bytes = compressor.compress(data)
+        compressor = self._compressors.take()
+        packed: bytes = compressor.compress(data)
+        self._compressors.give_back(compressor)
         return packed
 
     def size(self, data: bytes) -> int | None:
@@ -134,8 +135,9 @@ class _OfPackage:
     def decompress(self, data: bytes, size: int) -> bytes:
         # Into one buffer of the size that the frame says. Piece by piece it would go on past that: 4 kB can say 1 MiB
         # and have blocks for 125 MiB.
-        with self._decompressors.one() as decompressor:
-            found: bytes = decompressor.decompress(data, allow_extra_data=False)
+        decompressor = self._decompressors.take()
+        found: bytes = decompressor.decompress(data, allow_extra_data=False)
+        self._decompressors.give_back(decompressor)
         if len(found) != size:
             raise Undecodable("zstd: it is no whole frame alone")
         return found

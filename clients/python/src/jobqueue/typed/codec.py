@@ -42,9 +42,9 @@ class Codec:
     def value(self, value: Any) -> Any:
         """The same of a JSON value, as `json.loads` has it."""
         try:
-            return self._shape.decode(value, "")
+            return self._shape.decode(value)
         except RecursionError:
-            raise Mismatch("", "nested less deeply") from None
+            raise Mismatch("nested less deeply") from None
 
     def encode(self, value: Any) -> JsonText:
         """The JSON text of a value.
@@ -53,11 +53,11 @@ class Codec:
             Mismatch: It is not of the type.
         """
         try:
-            return JsonText(encode(self._shape.encode(value, ""), "the value"))
+            return JsonText(encode(self._shape.encode(value), "the value"))
         except RecursionError:
-            raise Mismatch("", "nested less deeply, and must not hold itself") from None
+            raise Mismatch("nested less deeply, and must not hold itself") from None
         except ValueError as error:
-            raise Mismatch("", f"what JSON has a form for: {error}") from None
+            raise Mismatch(f"what JSON has a form for: {error}") from None
 
     def schema(self) -> Schema:
         """The JSON Schema (2020-12) of the texts that it decodes."""
@@ -85,13 +85,13 @@ class Custom(Codec):
         *,
         strict: bool = False,
     ) -> None:
-        def decoded(value: Any, path: str) -> Any:
+        def decoded(value: Any) -> Any:
             try:
                 return decode(value)
             except (ValueError, TypeError, KeyError) as error:
-                raise Mismatch(path, f"what the kind decodes ({type(error).__name__})") from error
+                raise Mismatch(f"what the kind decodes ({type(error).__name__})") from error
 
-        self._shape = Foreign(decoded, lambda value, _: encode(value), lambda: json.loads(json.dumps(schema)))
+        self._shape = Foreign(decoded, encode, lambda: json.loads(json.dumps(schema)))
         self._strict = strict
 
 
@@ -124,14 +124,14 @@ def _foreign(wanted: Any, *, strict: bool) -> Shape | None:
 
 
 def _pydantic(adapter: Any, model: type | None) -> Shape:
-    def decoded(value: Any, path: str) -> Any:
-        return _checked(path, lambda: adapter.validate_json(json.dumps(value)))
+    def decoded(value: Any) -> Any:
+        return _checked(lambda: adapter.validate_json(json.dumps(value)))
 
-    def encoded(value: Any, path: str) -> Any:
+    def encoded(value: Any) -> Any:
         if model is None:
-            value = _checked(path, lambda: adapter.validate_python(value))
+            value = _checked(lambda: adapter.validate_python(value))
         elif not isinstance(value, model):
-            raise Mismatch(path, f"a {model.__name__}")
+            raise Mismatch(f"a {model.__name__}")
         return json.loads(adapter.dump_json(value, by_alias=True))
 
     def described() -> Schema:
@@ -141,7 +141,7 @@ def _pydantic(adapter: Any, model: type | None) -> Shape:
     return Foreign(decoded, encoded, described)
 
 
-def _checked(path: str, validate: Callable[[], Any]) -> Any:
+def _checked(validate: Callable[[], Any]) -> Any:
     from pydantic import ValidationError
 
     try:
@@ -149,7 +149,7 @@ def _checked(path: str, validate: Callable[[], Any]) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
-        raise Mismatch(f"{path}{steps}", _words(first["msg"])) from None
+        raise Mismatch(_words(first["msg"]), steps) from None
 
 
 def _msgspec(wanted: Any, struct: type, *, strict: bool) -> Shape:
@@ -167,21 +167,21 @@ def _msgspec(wanted: Any, struct: type, *, strict: bool) -> Shape:
                 "forbid_unknown_fields=True"
             )
 
-    def decoded(value: Any, path: str) -> Any:
+    def decoded(value: Any) -> Any:
         try:
             return msgspec.convert(value, wanted, str_keys=True)
         except msgspec.ValidationError as error:
-            raise _of_msgspec(path, str(error)) from None
+            raise _of_msgspec(str(error)) from None
 
-    def encoded(value: Any, path: str) -> Any:
+    def encoded(value: Any) -> Any:
         if not isinstance(value, struct):
-            raise Mismatch(path, f"a {struct.__name__}")
+            raise Mismatch(f"a {struct.__name__}")
         try:
             plain = msgspec.to_builtins(value, str_keys=True)
         except TypeError as error:
-            raise Mismatch(path, f"what msgspec has a form for: {error}") from None
+            raise Mismatch(f"what msgspec has a form for: {error}") from None
         # To make a Struct checks nothing.
-        decoded(plain, path)
+        decoded(plain)
         return plain
 
     def described() -> Schema:
@@ -190,17 +190,17 @@ def _msgspec(wanted: Any, struct: type, *, strict: bool) -> Shape:
     return Foreign(decoded, encoded, described)
 
 
-def _of_msgspec(path: str, message: str) -> Mismatch:
+def _of_msgspec(message: str) -> Mismatch:
     """What msgspec says, without values: it quotes some."""
     words, _, place = message.partition(" - at `$")
-    path = f"{path}{place.removesuffix('`')}"
+    path = place.removesuffix("`")
     if found := re.match(r"Object missing required field `([^`]+)`", words):
-        return Mismatch(f"{path}.{found[1]}", "there")
+        return Mismatch("there", f"{path}.{found[1]}")
     if found := re.match(r"Object contains unknown field `([^`]{1,40})", words):
-        return Mismatch(f"{path}.{found[1]}", "left out: it is not known")
+        return Mismatch("left out: it is not known", f"{path}.{found[1]}")
     if found := re.match(r"Expected (.+?)(?:, got .*)?$", words):
-        return Mismatch(path, found[1].replace("`", ""))
-    return Mismatch(path, "what its type takes")
+        return Mismatch(found[1].replace("`", ""), path)
+    return Mismatch("what its type takes", path)
 
 
 def _words(message: str) -> str:

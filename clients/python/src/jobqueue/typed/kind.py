@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast, get_args, overload
 
-from ..encoded import ENVELOPE, Encoded, encoded, envelope_in
+from ..encoded import ENVELOPE, MARK, Encoded, encoded
 from ..errors import FieldViolation, PayloadInvalid
 from ..jobs import (
     VERSION_HEADER,
@@ -337,32 +337,28 @@ class JobKind(Generic[P, R]):
             raise PayloadUnreadable(f"headers.{VERSION_HEADER}: must be the number of a version, from 1")
         if version > self.version:
             raise PayloadTooNew(f"the payload has version {version}; this program knows {self.version}")
-        if not opened and (found := envelope_in(text)) is not None:
+        value = read(text)
+        if not opened and type(value) is dict and MARK in value:
             # A type that takes any object, or has a default for each field, would take it for a payload.
-            raise PayloadUnreadable(f"payload: {encoded(found, 'the worker does not decode this kind')}")
-        if version < self.version:
-            value = read(text)
-            for older in range(version, self.version):
-                if older not in self.upcasters:
-                    raise PayloadUnreadable(
-                        f"the payload has version {version}, and the kind has no upcaster from {older} on"
-                    )
-                try:
-                    value = self.upcasters[older].function(value)
-                except (LookupError, TypeError, ValueError, AttributeError) as error:
-                    # Not from that: its words may quote the payload, which may have been encrypted.
-                    raise PayloadUnreadable(
-                        f"the payload has version {version}, and its upcaster from {older} on failed with "
-                        f"{type(error).__name__}"
-                    ) from None
-            return self._decoded(lambda: self.payload.value(value))
-        return self._decoded(lambda: self.payload.decode(text))
-
-    def _decoded(self, decode: Callable[[], P]) -> P:
+            raise PayloadUnreadable(f"payload: {encoded(value, 'the worker does not decode this kind')}")
+        for older in range(version, self.version):
+            if older not in self.upcasters:
+                raise PayloadUnreadable(
+                    f"the payload has version {version}, and the kind has no upcaster from {older} on"
+                )
+            try:
+                value = self.upcasters[older].function(value)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                # Not from that: its words may quote the payload, which may have been encrypted.
+                raise PayloadUnreadable(
+                    f"the payload has version {version}, and its upcaster from {older} on failed with "
+                    f"{type(error).__name__}"
+                ) from None
         try:
-            return decode()
+            found: P = self.payload.value(value)
         except Mismatch as mismatch:
             raise PayloadUnreadable(f"payload{mismatch.path}: must be {mismatch.expected}") from None
+        return found
 
 
 @overload

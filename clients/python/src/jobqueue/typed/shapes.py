@@ -24,10 +24,10 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, NotRequired, Required, TypeVar, Union
+from typing import Any, Literal, NamedTuple, NotRequired, Required, TypeVar, Union
 from uuid import UUID
 
 #: A JSON Schema.
@@ -42,10 +42,17 @@ class Mismatch(Exception):
         expected: What would be right. Never the value itself, which may be a secret.
     """
 
-    def __init__(self, path: str, expected: str) -> None:
-        super().__init__(f"{path or 'the value'}: must be {expected}")
-        self.path = path
+    def __init__(self, expected: str, path: str = "") -> None:
+        super().__init__(expected, path)
         self.expected = expected
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path or 'the value'}: must be {self.expected}"
+
+    def within(self, step: str) -> None:
+        """Puts a step before the path: only what is wrong costs one."""
+        self.path = step + self.path
 
 
 class Unsupported(TypeError):
@@ -53,13 +60,19 @@ class Unsupported(TypeError):
 
 
 class Shape:
-    """Values of one type. Each method raises Mismatch where a value is not one."""
+    """Values of one type. Each method raises Mismatch where a value is not one.
 
-    def decode(self, value: Any, path: str) -> Any:
+    Attributes:
+        same: What is of just these types is a value, and the same in JSON.
+    """
+
+    same: frozenset[type] = frozenset()
+
+    def decode(self, value: Any) -> Any:
         """The value that a JSON value, as `json.loads` has it, stands for."""
         raise NotImplementedError
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         """The JSON value, as `json.dumps` takes it, of a value."""
         raise NotImplementedError
 
@@ -108,10 +121,10 @@ class Names:
 
 
 class _Anything(Shape):
-    def decode(self, value: Any, path: str) -> Any:
+    def decode(self, value: Any) -> Any:
         return value
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         return value
 
     def schema(self, names: Names) -> Schema:
@@ -121,14 +134,15 @@ class _Anything(Shape):
 class _Scalar(Shape):
     """A value that JSON has a form of its own for."""
 
-    def __init__(self, fits: Callable[[Any], bool], expected: str, schema: Schema) -> None:
-        self._fits = fits
+    def __init__(self, of: type, expected: str, name: str) -> None:
+        self.same = frozenset([of])
+        self._of = of
         self._expected = expected
-        self._schema = schema
+        self._schema = {"type": name}
 
-    def decode(self, value: Any, path: str) -> Any:
-        if not self._fits(value):
-            raise Mismatch(path, self._expected)
+    def decode(self, value: Any) -> Any:
+        if not isinstance(value, self._of):
+            raise Mismatch(self._expected)
         return value
 
     encode = decode
@@ -138,14 +152,16 @@ class _Scalar(Shape):
 
 
 class _Integer(Shape):
-    def decode(self, value: Any, path: str) -> Any:
+    same = frozenset([int])
+
+    def decode(self, value: Any) -> Any:
         if isinstance(value, float) and value.is_integer():
             return int(value)
-        return self.encode(value, path)
+        return self.encode(value)
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         if not isinstance(value, int) or isinstance(value, bool):
-            raise Mismatch(path, "a whole number")
+            raise Mismatch("a whole number")
         return int(value)
 
     def schema(self, names: Names) -> Schema:
@@ -153,18 +169,18 @@ class _Integer(Shape):
 
 
 class _Float(Shape):
-    def decode(self, value: Any, path: str) -> Any:
-        return self.encode(value, path)
+    def decode(self, value: Any) -> Any:
+        return self.encode(value)
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Mismatch(path, "a number")
+            raise Mismatch("a number")
         try:
             number = float(value)
         except OverflowError:
-            raise Mismatch(path, "a number that a float can hold") from None
+            raise Mismatch("a number that a float can hold") from None
         if not math.isfinite(number):
-            raise Mismatch(path, "a finite number")
+            raise Mismatch("a finite number")
         return number
 
     def schema(self, names: Names) -> Schema:
@@ -192,23 +208,23 @@ class _Text(Shape):
         if format:
             self._schema["format"] = format
 
-    def decode(self, value: Any, path: str) -> Any:
+    def decode(self, value: Any) -> Any:
         if not isinstance(value, str) or not self._pattern.fullmatch(value):
-            raise Mismatch(path, self._expected)
+            raise Mismatch(self._expected)
         try:
             return self._read(value)
         except (ValueError, ArithmeticError):
-            raise Mismatch(path, self._expected) from None
+            raise Mismatch(self._expected) from None
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         if not isinstance(value, self._of):
-            raise Mismatch(path, f"a {self._of.__name__}")
+            raise Mismatch(f"a {self._of.__name__}")
         try:
             text = self._write(value)
         except (ValueError, ArithmeticError):
             text = ""
         if not self._pattern.fullmatch(text):
-            raise Mismatch(path, self._expected)
+            raise Mismatch(self._expected)
         return text
 
     def schema(self, names: Names) -> Schema:
@@ -216,10 +232,10 @@ class _Text(Shape):
 
 
 class _Decimal(_Text):
-    def decode(self, value: Any, path: str) -> Any:
+    def decode(self, value: Any) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return Decimal(str(value))
-        return super().decode(value, path)
+        return super().decode(value)
 
     def schema(self, names: Names) -> Schema:
         return {"anyOf": [super().schema(names), {"type": "number"}]}
@@ -233,18 +249,15 @@ class _Array(Shape):
         self._takes = takes
         self._item = item
 
-    def decode(self, value: Any, path: str) -> Any:
+    def decode(self, value: Any) -> Any:
         if not isinstance(value, list):
-            raise Mismatch(path, "an array")
-        decode = self._item.decode
-        return self._of([decode(item, f"{path}[{number}]") for number, item in enumerate(value)])
+            raise Mismatch("an array")
+        return self._of(_in_turn(value, itertools.repeat(self._item.decode), self._item.same))
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         if not isinstance(value, self._takes) or isinstance(value, str | bytes):
-            raise Mismatch(path, f"a {self._takes[0].__name__}")
-        items: list[Any] = list(value)
-        encode = self._item.encode
-        return [encode(item, f"{path}[{number}]") for number, item in enumerate(items)]
+            raise Mismatch(f"a {self._takes[0].__name__}")
+        return _in_turn(list(value), itertools.repeat(self._item.encode), self._item.same)
 
     def schema(self, names: Names) -> Schema:
         return {"type": "array", "items": self._item.schema(names)}
@@ -256,21 +269,15 @@ class _Tuple(Shape):
     def __init__(self, items: Sequence[Shape]) -> None:
         self._items = items
 
-    def decode(self, value: Any, path: str) -> Any:
+    def decode(self, value: Any) -> Any:
         if not isinstance(value, list) or len(value) != len(self._items):
-            raise Mismatch(path, f"an array of {len(self._items)}")
-        return tuple(
-            item.decode(each, f"{path}[{number}]")
-            for number, (item, each) in enumerate(zip(self._items, value, strict=True))
-        )
+            raise Mismatch(f"an array of {len(self._items)}")
+        return tuple(_in_turn(value, [item.decode for item in self._items]))
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         if not isinstance(value, tuple) or len(value) != len(self._items):
-            raise Mismatch(path, f"a tuple of {len(self._items)}")
-        return [
-            item.encode(each, f"{path}[{number}]")
-            for number, (item, each) in enumerate(zip(self._items, value, strict=True))
-        ]
+            raise Mismatch(f"a tuple of {len(self._items)}")
+        return _in_turn(value, [item.encode for item in self._items])
 
     def schema(self, names: Names) -> Schema:
         count = len(self._items)
@@ -284,20 +291,27 @@ class _Map(Shape):
     def __init__(self, item: Shape) -> None:
         self._item = item
 
-    def decode(self, value: Any, path: str) -> Any:
+    def decode(self, value: Any) -> Any:
         if not isinstance(value, dict):
-            raise Mismatch(path, "an object")
-        return {key: self._item.decode(item, _at(path, key)) for key, item in value.items()}
+            raise Mismatch("an object")
+        return self._each(value, self._item.decode)
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise Mismatch(path, "a dict")
-        encoded = {}
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise Mismatch(path, "a dict whose keys are str")
-            encoded[key] = self._item.encode(item, _at(path, key))
-        return encoded
+            raise Mismatch("a dict")
+        if not all(isinstance(key, str) for key in value):
+            raise Mismatch("a dict whose keys are str")
+        return self._each(value, self._item.encode)
+
+    def _each(self, items: Mapping[str, Any], convert: Callable[[Any], Any]) -> dict[str, Any]:
+        converted = {}
+        try:
+            for key, item in items.items():
+                converted[key] = convert(item)
+        except Mismatch as mismatch:
+            mismatch.within(_step(key))
+            raise
+        return converted
 
     def schema(self, names: Names) -> Schema:
         return {"type": "object", "additionalProperties": self._item.schema(names)}
@@ -310,18 +324,18 @@ class _Values(Shape):
         self._values = values
         self._expected = expected
 
-    def decode(self, value: Any, path: str) -> Any:
+    def decode(self, value: Any) -> Any:
         for said, meant in self._values:
             # 1 is not True, and "1" is neither.
             if said == value and isinstance(said, bool) is isinstance(value, bool):
                 return meant
-        raise Mismatch(path, self._expected)
+        raise Mismatch(self._expected)
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         for said, meant in self._values:
             if meant == value and type(meant) is type(value):
                 return said
-        raise Mismatch(path, self._expected)
+        raise Mismatch(self._expected)
 
     def schema(self, names: Names) -> Schema:
         return {"enum": [said for said, _ in self._values]}
@@ -333,13 +347,13 @@ class _Union(Shape):
     def __init__(self, members: Sequence[Shape]) -> None:
         self._members = members
 
-    def decode(self, value: Any, path: str) -> Any:
-        return self._first(path, lambda member: member.decode(value, path))
+    def decode(self, value: Any) -> Any:
+        return self._first(lambda member: member.decode(value))
 
-    def encode(self, value: Any, path: str) -> Any:
-        return self._first(path, lambda member: member.encode(value, path))
+    def encode(self, value: Any) -> Any:
+        return self._first(lambda member: member.encode(value))
 
-    def _first(self, path: str, tried: Callable[[Shape], Any]) -> Any:
+    def _first(self, tried: Callable[[Shape], Any]) -> Any:
         wrong: list[Mismatch] = []
         for member in self._members:
             try:
@@ -348,16 +362,15 @@ class _Union(Shape):
                 wrong.append(mismatch)
         # Where one of them went deeper than the others it was meant.
         deepest = max(wrong, key=lambda each: len(each.path))
-        if len(deepest.path) > len(path):
+        if deepest.path:
             raise deepest
-        raise Mismatch(path, " or ".join(dict.fromkeys(each.expected for each in wrong)))
+        raise Mismatch(" or ".join(dict.fromkeys(each.expected for each in wrong)))
 
     def schema(self, names: Names) -> Schema:
         return {"anyOf": [member.schema(names) for member in self._members]}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(NamedTuple):
     name: str
     shape: Shape
     required: bool
@@ -375,42 +388,52 @@ class _Object(Shape):
         # A value is that of a field, or the key of a dict.
         self._doc = "" if (inspect.getdoc(of) or "").startswith(f"{of.__name__}(") else _first_line(of)
 
-    def decode(self, value: Any, path: str) -> Any:
+    def decode(self, value: Any) -> Any:
         if not isinstance(value, dict):
-            raise Mismatch(path, "an object")
+            raise Mismatch("an object")
         found = {}
-        for field in self.fields:
-            if field.name in value:
-                found[field.name] = field.shape.decode(value[field.name], _at(path, field.name))
-            elif field.required:
-                raise Mismatch(_at(path, field.name), "there")
-        if self.strict and (unknown := value.keys() - {field.name for field in self.fields}):
-            raise Mismatch(_at(path, min(unknown)), "left out: it is not known")
+        try:
+            for name, shape, required in self.fields:
+                if name in value:
+                    item = value[name]
+                    found[name] = item if type(item) in shape.same else shape.decode(item)
+                elif required:
+                    raise Mismatch("there")
+        except Mismatch as mismatch:
+            mismatch.within(_step(name))
+            raise
+        if self.strict and (unknown := value.keys() - found.keys()):
+            raise Mismatch("left out: it is not known", _step(min(unknown)))
         if self._plain:
             return found
         try:
             return self._of(**found)
         except (ValueError, TypeError) as error:
             # Of __post_init__: its words are the user's own.
-            raise Mismatch(path, f"a {self.name}: {error}") from error
+            raise Mismatch(f"a {self.name}: {error}") from error
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         if self._plain:
             if not isinstance(value, Mapping):
-                raise Mismatch(path, f"a dict as {self.name}")
+                raise Mismatch(f"a dict as {self.name}")
             found = value
             if unknown := value.keys() - {field.name for field in self.fields}:
-                raise Mismatch(_at(path, min(unknown, key=str)), "left out: it is not known")
+                raise Mismatch("left out: it is not known", _step(min(unknown, key=str)))
         elif not isinstance(value, self._of):
-            raise Mismatch(path, f"a {self.name}")
+            raise Mismatch(f"a {self.name}")
         else:
             found = {field.name: getattr(value, field.name) for field in self.fields}
         encoded = {}
-        for field in self.fields:
-            if field.name in found:
-                encoded[field.name] = field.shape.encode(found[field.name], _at(path, field.name))
-            elif field.required:
-                raise Mismatch(_at(path, field.name), "there")
+        try:
+            for name, shape, required in self.fields:
+                if name in found:
+                    item = found[name]
+                    encoded[name] = item if type(item) in shape.same else shape.encode(item)
+                elif required:
+                    raise Mismatch("there")
+        except Mismatch as mismatch:
+            mismatch.within(_step(name))
+            raise
         return encoded
 
     def schema(self, names: Names) -> Schema:
@@ -433,21 +456,21 @@ class Foreign(Shape):
 
     def __init__(
         self,
-        decode: Callable[[Any, str], Any],
-        encode: Callable[[Any, str], Any],
+        decode: Callable[[Any], Any],
+        encode: Callable[[Any], Any],
         describe: Callable[[], Schema],
     ) -> None:
         self._decode = decode
         self._encode = encode
         self._describe = describe
 
-    def decode(self, value: Any, path: str) -> Any:
+    def decode(self, value: Any) -> Any:
         """As `Shape.decode`."""
-        return self._decode(value, path)
+        return self._decode(value)
 
-    def encode(self, value: Any, path: str) -> Any:
+    def encode(self, value: Any) -> Any:
         """As `Shape.encode`."""
-        return self._encode(value, path)
+        return self._encode(value)
 
     def schema(self, names: Names) -> Schema:
         """As `Shape.schema`."""
@@ -466,8 +489,24 @@ def _pointing(schema: Any, names: Mapping[str, str]) -> Any:
     return said
 
 
-def _at(path: str, name: str) -> str:
-    return f"{path}.{name}" if re.fullmatch(r"\w+", name) else f"{path}[{name[:40]!r}]"
+def _in_turn(
+    items: Any, converts: Iterable[Callable[[Any], Any]], same: frozenset[type] = frozenset()
+) -> Any:
+    """Each item, by a function for each; the items, if all of them stay the same."""
+    if same.issuperset(map(type, items)):
+        return items
+    converted: list[Any] = []
+    try:
+        for convert, item in zip(converts, items, strict=False):
+            converted.append(convert(item))
+    except Mismatch as mismatch:
+        mismatch.within(f"[{len(converted)}]")
+        raise
+    return converted
+
+
+def _step(name: str) -> str:
+    return f".{name}" if re.fullmatch(r"\w+", name) else f"[{name[:40]!r}]"
 
 
 def _first_line(of: type) -> str:
@@ -522,9 +561,9 @@ def _write_span(span: timedelta) -> str:
 _SHAPES: dict[Any, Shape] = {
     Any: _Anything(),
     object: _Anything(),
-    None: _Scalar(lambda value: value is None, "null", {"type": "null"}),
-    bool: _Scalar(lambda value: isinstance(value, bool), "true or false", {"type": "boolean"}),
-    str: _Scalar(lambda value: isinstance(value, str), "a string", {"type": "string"}),
+    None: _Scalar(type(None), "null", "null"),
+    bool: _Scalar(bool, "true or false", "boolean"),
+    str: _Scalar(str, "a string", "string"),
     int: _Integer(),
     float: _Float(),
     datetime: _Text(

@@ -91,7 +91,10 @@ class Coding:
     async def _opened(self, message: pb.LeasedJob) -> pb.LeasedJob:
         opened = pb.LeasedJob()
         opened.CopyFrom(message)
-        await self.encodings.open_payload(opened, encrypted=self.required)
+        place = Place("payload", message.kind)
+        opened.payload_json = await self.encodings.opened(
+            message.payload_json, place, encrypted=self.required
+        )
         if message.checkpoint:
             place = checkpoint_place(message.kind, message.id)
             opened.checkpoint = await self.encodings.opened(message.checkpoint, place)
@@ -113,10 +116,11 @@ class Coding:
             place = checkpoint_place(message.kind, message.id)
             checkpoints[:] = [await self.encodings.opened(each, place) for each in checkpoints]
         for each in outcome.success.follow_ups:
-            await self.encodings.open_payload(each)
+            each.payload_json = await self.encodings.opened(each.payload_json, Place("payload", each.kind))
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as Sealer.
+@dataclass(slots=True)
 class Begun:
     """An attempt whose job was decoded.
 
@@ -159,7 +163,8 @@ class Begun:
         encodings = self.coding.encodings
         for number, message in enumerate(follow_ups):
             job = replace(new_job_of(message), encodings=rules.get(number, ""))
-            message.payload_json = encodings.sealed_job(self.sealer, job).payload_json
+            if (sealed := encodings.payload(self.sealer, job)) is not None:
+                message.payload_json = sealed
         check_size(follow_ups)
 
 
