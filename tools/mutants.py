@@ -157,8 +157,10 @@ def _environment(folder: Path) -> dict[str, str]:
         **os.environ,
         # Before what is installed: the copy's packages, for the processes that tests start, too.
         "PYTHONPATH": os.pathsep.join(str(folder / package) for package in PACKAGES),
-        # How a break looks is no matter.
-        "MAVEN_OPTS": "-Dspotless.check.skip=true",
+        # How a break looks is no matter, and one failed test is enough.
+        "MAVEN_OPTS": "-Dspotless.check.skip=true -Dsurefire.skipAfterFailureCount=1",
+        # A copy is compiled again for each break, a line of which is new.
+        "CARGO_INCREMENTAL": "1",
         # The copy has none, and the upgrades want the version before.
         "CHECKOUT_WITH_HISTORY": str(ROOT),
     }
