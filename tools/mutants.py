@@ -99,11 +99,10 @@ def copy() -> Iterator[Path]:
             if name and (ROOT / name).is_file():
                 (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, Path(folder) / name)
-        _compile(Path(folder))
         yield Path(folder)
 
 
-def _compile(folder: Path) -> None:
+def write_bytecode(folder: Path) -> None:
     """Writes the bytecode of a copy, which its thousands of processes would otherwise each make again.
 
     Python holds it to the hash of its source and not to its time, so a file that is broken is compiled anew; pytest
@@ -232,7 +231,9 @@ def noticed(chosen: Iterable[Mutant], jobs: int) -> Iterator[tuple[Mutant, bool,
 
     with ExitStack() as stack:
         for _ in range(jobs):
-            copies.put(stack.enter_context(copy()))
+            folder = stack.enter_context(copy())
+            write_bytecode(folder)
+            copies.put(folder)
         pool = stack.enter_context(ThreadPoolExecutor(jobs))
         # Those that have not begun are left out when this is ended.
         stack.callback(pool.shutdown, cancel_futures=True)

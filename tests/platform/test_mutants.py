@@ -123,6 +123,7 @@ def test_breaks_at_once_have_a_copy_each(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(mutants, "red", red)
     monkeypatch.setattr(mutants, "copy", copy)
+    monkeypatch.setattr(mutants, "write_bytecode", lambda folder: None)
     given = [mutants.Mutant(name, "it", "it.py", "1", "2", ("test_it.py",)) for name in "abcd"]
     done = list(mutants.noticed(given, 2))
     assert {one.name for one, *_ in done} == set("abcd")
