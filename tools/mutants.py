@@ -230,13 +230,14 @@ def noticed(chosen: Iterable[Mutant], jobs: int) -> Iterator[tuple[Mutant, bool,
             copies.put(folder)
 
     with ExitStack() as stack:
-        for _ in range(jobs):
-            folder = stack.enter_context(copy())
-            write_bytecode(folder)
-            copies.put(folder)
+        folders = [stack.enter_context(copy()) for _ in range(jobs)]
         pool = stack.enter_context(ThreadPoolExecutor(jobs))
         # Those that have not begun are left out when this is ended.
         stack.callback(pool.shutdown, cancel_futures=True)
+        for _ in pool.map(write_bytecode, folders):
+            pass
+        for folder in folders:
+            copies.put(folder)
         for done in as_completed([pool.submit(run, each) for each in chosen]):
             yield done.result()
 
