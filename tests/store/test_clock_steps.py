@@ -415,6 +415,25 @@ async def test_servers_that_set_times_back_at_once_do_not_wait_for_each_other(sc
         assert await s.sql.fetchval("select greatest(granted_at, left_at) <= now() from amnesty")
 
 
+async def test_a_row_that_another_heartbeat_has_locked_is_left_to_it(scene: Scene):
+    """As two wait for each other where each has its own row: here one of them waits for nothing."""
+    s = scene.s
+    mine, other = [await scene.starts() for _ in range(2)]
+    for server in (mine, other):
+        await scene.opens(server)
+    await s.sql.execute("update server set heartbeat_at = now() + interval '1 hour'")
+    await s.sql.execute("update worker_session set silent_since = now() + interval '1 hour'")
+    async with s.sql.transaction():
+        await s.sql.execute("select from server where id = $1 for update", other)
+        await s.sql.execute("select from worker_session for update")
+        # Else it would be ended by the time limit of its statement.
+        assert await s.database.fetchrow("server_heartbeat", mine, None) is not None
+    assert await s.database.fetchrow("server_heartbeat", mine, None) is not None
+    for table, column in (("server", "heartbeat_at"), ("worker_session", "silent_since")):
+        ahead = f"select count(*) from {table} where {column} > now() + interval '1 second'"
+        assert await s.sql.fetchval(ahead) == 0
+
+
 async def test_a_heartbeat_leaves_alone_what_does_not_lie_in_the_future(scene: Scene):
     s, session, other = scene.s, await scene.opens(scene.server), await scene.starts()
     before = [
