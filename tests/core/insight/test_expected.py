@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobqueue_server.core.insight.expected import RAREST, Expected
+from jobqueue_server.core.insight.expected import MOST_ASKED, RAREST, Expected
 
 
 class Clock:
@@ -73,3 +73,12 @@ def test_who_asks_no_more_is_forgotten() -> None:
     _asked(expected, clock, a=0, b=100)
     _soon(expected, clock, 101)
     assert list(expected._asked) == ["b"]
+
+
+def test_who_asks_for_ever_new_names_is_remembered_by_the_newest_of_them() -> None:
+    clock = Clock()
+    expected = _expected(clock)
+    for number in range(MOST_ASKED + 5):
+        expected.asked(f"{number}", _read)
+    assert len(expected._asked) == MOST_ASKED
+    assert next(iter(expected._asked)) == "5"

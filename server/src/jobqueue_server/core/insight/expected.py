@@ -12,6 +12,8 @@ Value = TypeVar("Value")
 
 #: Who asks more rarely is not waited for, in seconds.
 RAREST = 60.0
+#: Of so many questions, at most, it is remembered when they were asked: who asks chooses their names.
+MOST_ASKED = 10_000
 #: How much later than before a question may come.
 _LATE = 0.2
 
@@ -48,6 +50,8 @@ class Expected(Generic[Key, Value]):
         every = 0.0 if last is None else now - last.at
         next_at = now + every if self._seconds <= every <= RAREST else None
         self._asked[key] = _Asked(now, next_at, read)
+        if len(self._asked) > MOST_ASKED:
+            del self._asked[next(iter(self._asked))]
 
     def soon(self) -> list[tuple[Key, Callable[[], Awaitable[Value]]]]:
         """What is expected while an answer of now holds, each once; none, where a look before still covers that."""
