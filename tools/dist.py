@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(sys.executable).parent
 #: Each package, its folder, and what its wheel may weigh in kB: a build that takes in too much is noticed.
 PACKAGES = {
-    "jobqueue": ("clients/python", 450),
+    "jobqueue": ("clients/python", 460),
     "jobqueue_server": ("server", 2000),
     "jobqueue_worker": ("worker", 200),
     "jobqueue_django": ("clients/python-django", 40),

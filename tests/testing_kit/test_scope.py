@@ -199,6 +199,27 @@ async def test_a_backoff_is_not_waited_for_where_failures_are_kept(scope: TestSc
     assert (ended.status, ended.failures) == ("FAILED_PERMANENT", 3)
 
 
+async def test_a_job_that_fails_between_two_looks_at_it_is_tried_again(
+    scope: TestScope, monkeypatch: pytest.MonkeyPatch
+):
+    client, explain = scope.client, scope.client.explain
+    job = await client.enqueue("fails", queue="gate")
+    await scope.run_until_idle(of(scope.worker(queues=["gate"]), "fails", crash), failures="keep")
+    await client.pause_queue("gate")
+
+    async def late(id: str) -> Explanation:
+        # Its backoff was made due when it was listed. It runs and fails before it is explained.
+        monkeypatch.setattr(client, "explain", explain)
+        await client.resume_queue("gate")
+        while (await client.get(job.id)).failures < 2:
+            await asyncio.sleep(0.01)
+        return await client.explain(id)
+
+    monkeypatch.setattr(client, "explain", late)
+    idle = await scope.run_until_idle(of(scope.worker(queues=["gate"]), "fails", crash), failures="retry")
+    assert [(each.status, each.failures) for each in idle.ended] == [("FAILED_PERMANENT", 3)]
+
+
 async def test_what_a_handler_asks_for_is_no_failure(scope: TestScope):
     def snooze(ctx: JobContext) -> None:
         raise Snooze(LATER)

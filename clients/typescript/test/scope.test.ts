@@ -178,6 +178,28 @@ test("a job that goes on between two looks at it is looked at again", async () =
   );
 });
 
+test("a job that fails between two looks at it is tried again", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  const job = await client.enqueue("fails", null, { queue: "gate" });
+  const worker = scope.worker({ queues: ["gate"] }).handler("fails", crash);
+  await scope.runUntilIdle(worker, { failures: "keep" });
+  await client.pauseQueue("gate");
+  // Its backoff was made due when it was listed. It runs and fails before it is explained.
+  const { explain } = client;
+  client.explain = async (id, options) => {
+    client.explain = explain;
+    await client.resumeQueue("gate");
+    while ((await client.get(job.id)).failures < 2) await sleep(10);
+    return client.explain(id, options);
+  };
+  const { ended } = await scope.runUntilIdle(worker, { failures: "retry", withinMs: 60_000 });
+  assert.deepEqual(
+    ended.map(({ status, failures }) => [status, failures]),
+    [["FAILED_PERMANENT", 3]],
+  );
+});
+
 test("what a handler asks for is no failure, and what does not end is named", async () => {
   await using scope = await opened();
   const snoozes = scope.worker().handler("next", () => {

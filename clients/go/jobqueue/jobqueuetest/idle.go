@@ -213,8 +213,14 @@ func (r *running) anyStarts(ctx context.Context, jobs []*jobqueue.Job) (bool, er
 		if job.Hold != "" {
 			continue
 		}
-		if waits, first, err := r.waits(ctx, job); err != nil || (!waits && slices.Contains(soon, first)) {
-			return err == nil, err
+		waits, first, err := r.waits(ctx, job)
+		switch {
+		case err != nil:
+			return false, err
+		case r.retry && waits && job.Status == jobqueue.StatusRetrying: // it has failed since its backoff was made due
+			return true, nil
+		case !waits && slices.Contains(soon, first):
+			return true, nil
 		}
 	}
 	return false, nil

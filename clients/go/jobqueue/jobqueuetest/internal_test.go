@@ -4,12 +4,23 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"jobqueue.dev/go/jobqueue"
 )
 
 // TheClockIs moves the clock of this machine, as the kit sees it, while a test runs.
 func TheClockIs(t *testing.T, ahead time.Duration) {
 	now = func() time.Time { return time.Now().Add(ahead) }
 	t.Cleanup(func() { now = time.Now })
+}
+
+// AnyStarts says whether one of these jobs, which waited when they were listed, is waited for.
+func (s *TestScope) AnyStarts(jobs []*jobqueue.Job, options ...RunOption) (bool, error) {
+	r := &running{scope: s}
+	for _, option := range options {
+		option(r)
+	}
+	return r.anyStarts(s.t.Context(), jobs)
 }
 
 func TestNumbersAreEqualIfTheirDigitsSayTheSame(t *testing.T) {

@@ -280,6 +280,30 @@ func TestInAScopeWhatAHandlerFailsWithIsTheErrorUnlessItIsKept(t *testing.T) {
 	}
 }
 
+func TestInAScopeAJobThatFailsBetweenTwoLooksIsTriedAgain(t *testing.T) {
+	scope := scopeOf(t)
+	worker := workerOf(t, map[string]jobqueue.Handler{
+		"fails": func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, errors.New("not today") },
+	})
+	fail := func() {
+		if _, err := scope.RunUntilIdle(worker, jobqueuetest.KeepFailures(), jobqueuetest.RunWithin(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enqueue(t, scope, jobqueue.NewJob{Kind: "fails"})
+	fail()
+	scope.MakeDue(scope.AssertEnqueued(jobqueuetest.Want{Kind: "fails"})...)
+	// It is due when it is listed, and has another backoff when it is explained.
+	listed := scope.AssertEnqueued(jobqueuetest.Want{Kind: "fails"})
+	fail()
+	if starts, err := scope.AnyStarts(listed, jobqueuetest.RetryFailures()); err != nil || !starts {
+		t.Error(starts, err)
+	}
+	if starts, err := scope.AnyStarts(listed, jobqueuetest.KeepFailures()); err != nil || starts {
+		t.Error(starts, err)
+	}
+}
+
 func TestInAScopeAHandlerThatDoesNotEndIsSaidToRun(t *testing.T) {
 	scope := scopeOf(t)
 	hold := make(chan struct{})

@@ -168,6 +168,8 @@ export class Working {
         const { status, reasons } = await this.#scope.client.explain(job.id);
         if (status !== job.status) return true; // it goes on meanwhile
         const [first] = reasons;
+        // It has failed since its backoff was made due.
+        if (this.#failures === "retry" && reasons.some(({ code }) => code === "BACKOFF")) return true;
         if (first !== undefined && SOON.has(first.code) && !reasons.some(({ code }) => LATER.has(code)))
           return true;
       } catch (error) {

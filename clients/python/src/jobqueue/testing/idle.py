@@ -193,6 +193,8 @@ class Working:
                 if found.status is not job.status:  # it went on meanwhile
                     return True
                 codes = [reason.code for reason in found.reasons]
+                if self._failures == "retry" and ReasonCode.BACKOFF in codes:
+                    return True  # it has failed since its backoff was made due
                 if codes[0] in _SOON and _LATER.isdisjoint(codes):
                     return True
         return False

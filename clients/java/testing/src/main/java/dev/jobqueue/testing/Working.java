@@ -1,6 +1,7 @@
 package dev.jobqueue.testing;
 
 import dev.jobqueue.Ending;
+import dev.jobqueue.Explanation.Reason;
 import dev.jobqueue.Job;
 import dev.jobqueue.JobQueueException.JobNotFound;
 import dev.jobqueue.Status;
@@ -164,8 +165,12 @@ final class Working {
             var found = scope.client().explain(job.id());
             // One that goes on between the two looks is looked at again: its follow-ups and backoff are not in the
             // list.
-            return found.status() != job.status()
-                    || SOON.contains(found.reasons().get(0).code());
+            if (found.status() != job.status()) {
+                return true;
+            }
+            var codes = found.reasons().stream().map(Reason::code).toList();
+            // The second: it has failed since its backoff was made due.
+            return SOON.contains(codes.get(0)) || (failures == TestScope.Failures.RETRY && codes.contains("BACKOFF"));
         } catch (JobNotFound error) {
             return true;
         }

@@ -272,6 +272,21 @@ class ScopeTest {
     }
 
     @Test
+    void aJobThatFailsBetweenTwoLooksIsTriedAgain(TestScope scope, Client client) throws Exception {
+        var worker = worker().handle("fails", (job, context) -> {
+            throw new IOException("no such row");
+        });
+        var id = client.enqueue("fails", null).id();
+        scope.runUntilIdle(worker, TestScope.Failures.KEEP);
+        scope.makeDue(client.get(id));
+        var listed = client.get(id);
+        scope.runUntilIdle(worker, TestScope.Failures.KEEP);
+        // It was due when it was listed, and has another backoff by now.
+        assertTrue(new Working(scope, worker, TestScope.Failures.RETRY, 1000).startsSoon(listed));
+        assertFalse(new Working(scope, worker, TestScope.Failures.KEEP, 1000).startsSoon(listed));
+    }
+
+    @Test
     void whatTakesTooLongIsSaidAndMoreThanTheLimitIsRefused(TestScope scope, Client client) {
         var never = new CountDownLatch(1);
         var worker = worker().handle("mail", (job, context) -> {
