@@ -27,7 +27,16 @@ SOME: dict[str, list[Any]] = {
     "max_attempts": [3, 1000],
     "timeout_ms": [None, 1000, 604_800_000, 1500],
     "labels": [None, '{"a": "b", "c": "ü"}'],
-    "headers": [None, b'{"x-request-id": "r"}'],
+    "headers": [
+        None,
+        b'{"x-request-id": "r"}',
+        '{"x-request-id": "r"}',
+        b'{"x-request-id": "%b"}' % (b"r" * 128),
+        b'{"x-request-id": "r\\"\\u00fc"}',
+        b'{"x-request-id": ""}',
+        b'{"x-request-id": "r", "traceparent": "00-1"}',
+        b'{"a": "x-request-id"}',
+    ],
 }
 KEYS = ["customer 42", "ü" * 255]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from asyncio import Future, TimerHandle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import frames
 from .errors import PeerGone
 from .fields import ANSWER_BLOCK, OK_BLOCK, Metadata, encoding_block, metadata_block, status_block
-from .messages import compressed, framed
+from .messages import HEAD_BYTES, compressed, framed
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 # How long a call that is refused waits for its caller's first message, in seconds. The client of `grpc.aio` tells
 # INTERNAL of one that ended before it could write, whatever the status was.
 FIRST_WORD = 0.25
+
+# What a whole answer begins with: its headers, then the heads of its data and of its message.
+_HEADERS_HEAD = frames.head(len(ANSWER_BLOCK), frames.HEADERS, frames.END_HEADERS, 0)[: -frames.STREAM_BYTES]
+_heads = struct.Struct(f">L{len(ANSWER_BLOCK)}sBHBBLBL").pack
 
 # A grpc.RpcMethodHandler, whose types know neither coroutines nor that a serializer may be missing.
 Handler = Any
@@ -104,8 +109,7 @@ class AnswerSide:
 
     def answer(self, response: bytes) -> None:
         """The one message of a call and its end, in one piece where there is room."""
-        body = framed(response) if self._encoding is None else self._framed(response)
-        size = len(body)
+        size = len(response) + HEAD_BYTES
         out = self._out
         if (
             self._answering
@@ -119,19 +123,21 @@ class AnswerSide:
             or size > out.frame_bytes
         ):
             if not self.ended:
-                self._send(body)
+                self._send(self._framed(response))
                 self.finish(self._code, self._details, self._trailing)
             return
         out.window -= size
         trailers = OK_BLOCK + metadata_block(self._trailing) if self._trailing else OK_BLOCK
         number = self.id
+        heads = _heads(
+            number, ANSWER_BLOCK, size >> 16, size & 0xFFFF, frames.DATA, 0, number, 0, len(response)
+        )
         out.write(
             b"".join(
                 (
-                    frames.head(len(ANSWER_BLOCK), frames.HEADERS, frames.END_HEADERS, number),
-                    ANSWER_BLOCK,
-                    frames.head(size, frames.DATA, 0, number),
-                    body,
+                    _HEADERS_HEAD,
+                    heads,
+                    response,
                     frames.head(
                         len(trailers), frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, number
                     ),

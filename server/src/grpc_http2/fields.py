@@ -6,6 +6,7 @@ import base64
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from hpack import HPACKError, OversizedHeaderListError
@@ -271,10 +272,13 @@ def _shared_fields(headers: Iterable[Header]) -> SharedFields:
     )
 
 
+_SHORT_LENGTHS = [bytes((count,)) for count in range(127)]
+
+
 def _length(count: int) -> bytes:
     """A length, as HPACK writes it with seven bits in the first byte."""
     if count < 127:
-        return bytes((count,))
+        return _SHORT_LENGTHS[count]
     rest, out = count - 127, bytearray((127,))
     while rest >= 128:
         out.append(rest & 127 | 128)
@@ -288,18 +292,26 @@ def field(name: bytes, value: bytes) -> bytes:
     return b"\0" + _length(len(name)) + name + _length(len(value)) + value
 
 
+@lru_cache(maxsize=256)
+def _named(name: str) -> bytes:
+    """What a field begins with whose name the server has chosen."""
+    octets = name.encode()
+    return b"\0" + _length(len(octets)) + octets
+
+
 def metadata_block(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
     """Metadata as a block. gRPC has printable ASCII in values of text; what else there is is left out."""
     block = b""
     for name, value in metadata:
         if name.endswith("-bin"):
             raw = value if isinstance(value, bytes) else value.encode()
-            block += field(name.encode(), base64.b64encode(raw).rstrip(b"="))
+            octets = base64.b64encode(raw).rstrip(b"=")
         else:
             text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
             if not (text.isascii() and text.isprintable()):
                 text = "".join(c for c in text if " " <= c <= "~")
-            block += field(name.encode(), text.encode())
+            octets = text.encode()
+        block += _named(name) + _length(len(octets)) + octets
     return block
 
 

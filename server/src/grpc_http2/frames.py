@@ -7,6 +7,8 @@ from enum import IntEnum
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD_BYTES = 9
+#: Of these the last ones, which say whose frame it is.
+STREAM_BYTES = 4
 #: What a side may send before the other has said anything about it.
 DEFAULT_WINDOW = 65_535
 DEFAULT_FRAME_BYTES = 16_384

@@ -115,9 +115,16 @@ class Call:
         self.peer = peer
         self.certificate = certificate
         self.span: CallSpan | None = None
-        given = self.text("x-request-id")
-        sane = 0 < len(given) <= MAX_REQUEST_ID_CHARS and given.isascii() and given.isprintable()
-        self.request_id = given if sane else f"{random.getrandbits(80):020x}"
+        given = metadata.get("x-request-id")
+        if (
+            isinstance(given, str)
+            and 0 < len(given) <= MAX_REQUEST_ID_CHARS
+            and given.isascii()
+            and given.isprintable()
+        ):
+            self.request_id = given
+        else:
+            self.request_id = f"{random.getrandbits(80):020x}"
         self.answer_metadata = {"x-request-id": self.request_id}
 
     def text(self, name: str) -> str:
@@ -420,6 +427,13 @@ class Chain:
                 **_trace(call),
             )
 
+    def _succeeded(self, call: Call, started: float) -> None:
+        """What `_Watch` does at the end of a call that went well and has no task."""
+        self.in_flight -= 1
+        self._handled(call, "OK", time.perf_counter() - started)
+        if call.span is not None:
+            call.span.ended("OK", "")
+
     async def _admit(self, call: Call, finishing: bool) -> None:
         await self._authorize(call)
         if finishing:
@@ -449,28 +463,34 @@ def _with_source(handler: Handler) -> Handler:
 class Begun:
     """A call that `Chain.begin` admitted. Its handler ends it, once."""
 
-    __slots__ = ("_watch", "call")
+    __slots__ = ("_chain", "_started", "call")
 
     def __init__(self, chain: Chain, call: Call) -> None:
         self.call = call
-        self._watch = _Watch(chain, call, streams=False)
-        self._watch.begin()
+        self._chain = chain
+        self._started = time.perf_counter()
+        chain.in_flight += 1
+        if chain._traces is not None:
+            call.span = chain._traces.begin(call)
 
     def cancel(self) -> None:
         """Takes back the count: the call takes `Chain.unary`, which counts it."""
-        self._watch.cancel()
+        self._chain.in_flight -= 1
+        if self.call.span is not None:
+            self.call.span.dropped()
 
     def end(self, error: BaseException | None = None) -> JobQueueError | None:
         """Counts the call and its time. Returns the error for the caller; None without an error or without a caller."""
         if error is None:
-            self._watch.__exit__(None, None, None)
+            self._chain._succeeded(self.call, self._started)
             return None
+        watch = _Watch(self._chain, self.call, streams=False, started=self._started)
         if isinstance(error, JobQueueError):
-            self._watch.__exit__(type(error), error, None)
+            watch.__exit__(type(error), error, None)
             return error
         try:
             with ExitStack() as stack:
-                stack.push(self._watch.__exit__)
+                stack.push(watch.__exit__)
                 raise error
         except Internal as told:
             return told
@@ -521,20 +541,15 @@ class _Watch:
 
     __slots__ = ("_call", "_chain", "_started", "_streams")
 
-    def __init__(self, chain: Chain, call: Call, *, streams: bool) -> None:
+    def __init__(self, chain: Chain, call: Call, *, streams: bool, started: float = 0.0) -> None:
         self._chain = chain
         self._call = call
+        self._started = started
         self._streams = streams
 
     def __enter__(self) -> None:
         logs.bind(request_id=self._call.request_id)
         CALLER.set(self._call.peer)
-        self.begin()
-        if self._call.span is not None:
-            logs.bind(**self._call.span.ids)
-
-    def begin(self) -> None:
-        """Counts the call as being handled."""
         self._started = time.perf_counter()
         if self._streams:
             self._chain.open_streams += 1
@@ -543,12 +558,8 @@ class _Watch:
             # A stream has none: it goes on for hours.
             if self._chain._traces is not None:
                 self._call.span = self._chain._traces.begin(self._call)
-
-    def cancel(self) -> None:
-        """Takes back that count."""
-        self._chain.in_flight -= 1
         if self._call.span is not None:
-            self._call.span.dropped()
+            logs.bind(**self._call.span.ids)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

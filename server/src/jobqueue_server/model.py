@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from .lifecycle import Hold, Status
@@ -392,6 +392,28 @@ class EnqueuedBatch:
     at: datetime | None = None
 
 
+class FirstJob(NamedTuple):
+    """What the answer to a call says of its first job, or its only one.
+
+    Attributes:
+        id: Its id.
+        payload: Its payload.
+        idempotency_key: Its idempotency key.
+        key: By which its queue may limit it.
+        unique_key: The key of its name; None where it has none, and for jobs that are not unique.
+        headers: Those that the call gives to its jobs.
+        shared: Where it is equal, two jobs differ only in the fields with `Field.own`.
+    """
+
+    id: UUID
+    payload: bytes
+    idempotency_key: str | None
+    key: str | None
+    unique_key: str | None
+    headers: Mapping[str, str]
+    shared: Hashable
+
+
 class Ticket(Protocol):
     """Jobs that wait to be stored, as the fast path sees them.
 
@@ -406,39 +428,18 @@ class Ticket(Protocol):
         """The ids of all jobs, in the order of the request."""
 
     @property
-    def payload(self) -> bytes:
-        """The payload of the first job."""
-
-    @property
-    def idempotency_key(self) -> str | None:
-        """That of the first job."""
-
-    @property
-    def key(self) -> str | None:
-        """The key of the first job, by which its queue may limit it."""
-
-    @property
-    def unique_key(self) -> str | None:
-        """The key of the name of the first job; None where it has none, and for jobs that are not unique."""
-
-    @property
     def instead(self) -> Enqueued | None:
         """After `done`, the answer if the job was not stored, because its key or name is another one's; else None."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers that the call gives to its jobs."""
-
-    @property
-    def shared(self) -> Hashable:
-        """For comparison: if it is equal, the first jobs of two tickets differ only in the fields with `Field.own`."""
 
     @property
     def pressure(self) -> float:
         """After `done`, how near the server was to refusing jobs: 0 to 1."""
 
+    def first(self) -> FirstJob:
+        """The first job."""
+
     def job(self, at: datetime) -> Job:
-        """The first job, as it was enqueued at this time."""
+        """The same, as it was enqueued at this time."""
 
     def give_up(self) -> None:
         """Takes back the jobs that no insert has taken yet, because the caller has gone. They are never stored."""

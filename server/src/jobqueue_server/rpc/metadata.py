@@ -16,7 +16,7 @@ KEY = "idempotency-key"
 def job_headers(call: Call) -> Mapping[str, str]:
     """The headers that the call gives to its jobs: the request id and the trace."""
     headers = {"x-request-id": call.request_id}
-    traceparent = call.text(TRACEPARENT)
-    if traceparent and is_traceparent(traceparent):
+    traceparent = call.metadata.get(TRACEPARENT)
+    if isinstance(traceparent, str) and is_traceparent(traceparent):
         headers[TRACEPARENT] = traceparent
     return headers

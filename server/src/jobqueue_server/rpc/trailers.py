@@ -18,6 +18,8 @@ _INTERNAL_METADATA = "x-http-code"
 
 def trailing(call: Call) -> Metadata:
     """The trailers of a successful call."""
+    if _INTERNAL_METADATA not in call.answer_metadata:
+        return tuple(call.answer_metadata.items())
     return tuple(pair for pair in call.answer_metadata.items() if pair[0] != _INTERNAL_METADATA)
 
 

@@ -67,11 +67,8 @@ class Batcher:
         """Puts a batch in line without waiting for it; `done` tells when it is stored.
 
         Args:
-            batch: Its jobs.
+            batch: Its jobs, for which there is room: `Waiting.check` or `has_room` goes before, in the same turn.
             caller: Callers take turns. None: the current call's.
-
-        Raises:
-            QueueFull: Too many jobs wait.
         """
         batch.enter(self._waiting)
         self._load.call_arrived()
@@ -86,11 +83,12 @@ class Batcher:
             DatabaseAway: It may have been stored or not.
         """
         try:
-            self.put(batch)
+            self._waiting.check(batch.jobs)
         except QueueFull:
             # Those who come with the same key must not wait for what is never stored.
             batch.done.cancel()
             raise
+        self.put(batch)
         try:
             # Shielded: a caller that gives up must not take its neighbours' insert along.
             return await asyncio.shield(batch.done)

@@ -23,7 +23,13 @@ class FairLine(Generic[T]):
 
     def append(self, unit: T, caller: str | None = None) -> None:
         """Puts a unit at the end of its caller's own line: that of the current call, where `caller` is None."""
-        self._lines.setdefault(CALLER.get() if caller is None else caller, deque()).append(unit)
+        if caller is None:
+            caller = CALLER.get()
+        line = self._lines.get(caller)
+        if line is None:
+            self._lines[caller] = deque((unit,))
+        else:
+            line.append(unit)
 
     def peek(self) -> T:
         """The unit whose turn it is."""
@@ -31,8 +37,10 @@ class FairLine(Generic[T]):
 
     def pop(self) -> T:
         """Takes that unit; its caller's next one comes after one of each other caller."""
-        caller, line = self._lines.popitem(last=False)
+        caller, line = next(iter(self._lines.items()))
         unit = line.popleft()
         if line:
-            self._lines[caller] = line
+            self._lines.move_to_end(caller)
+        else:
+            del self._lines[caller]
         return unit

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ...model import Enqueued, Job
+from ...model import Enqueued, FirstJob, Job
 from .batch import Batch
 
 
@@ -33,35 +33,9 @@ class KeyedTicket:
         """The id of the job."""
         return self._batch.ids
 
-    @property
-    def payload(self) -> bytes:
-        """Its payload."""
-        return self._batch.payload
-
-    @property
-    def idempotency_key(self) -> str | None:
-        """Its idempotency key."""
-        return self._batch.idempotency_key
-
-    @property
-    def key(self) -> str | None:
-        """The key by which its queue may limit it."""
-        return self._batch.key
-
-    @property
-    def unique_key(self) -> str | None:
-        """The key of its name."""
-        return self._batch.unique_key
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Its headers."""
-        return self._batch.headers
-
-    @property
-    def shared(self) -> Hashable:
-        """As the batch has it."""
-        return self._batch.shared
+    def first(self) -> FirstJob:
+        """The job."""
+        return self._batch.first()
 
     @property
     def pressure(self) -> float:

@@ -64,8 +64,9 @@ class HttpFastCall(FastCall[bytes]):
         metadata: Any = call.metadata
         if ticket.instead is not None:
             return self._written(compressed_here(self._path.answer_instead(ticket.instead, call), metadata))
-        job_id = ticket.ids[0]
-        body = self._path.body_of(ticket, at)
+        first = ticket.first()
+        job_id = first.id
+        body = self._path.body_of(ticket, first, at)
         if self.keep_alive and len(call.answer_metadata) == 1 and len(body) < LEAST_BYTES:
             defaults = self._connection.server_state.default_headers
             return self._path.created(defaults, job_id, call.request_id, body)

@@ -20,7 +20,7 @@ from grpc_http2 import PeerCertificate
 
 from ...chain import Begun, Call, Chain
 from ...fast_path import Deadlines
-from ...model import DEFAULT_QUEUE, Enqueued, Ticket
+from ...model import DEFAULT_QUEUE, Enqueued, FirstJob, Ticket
 from .. import headers as http_headers
 from ..answer import Answer
 from ..errors import ErrorForm
@@ -146,10 +146,10 @@ class HttpFastPath:
                 begun.cancel()
         return None if ticket is None else (begun, ticket)
 
-    def body_of(self, ticket: Ticket, at: datetime) -> bytes:
+    def body_of(self, ticket: Ticket, first: FirstJob, at: datetime) -> bytes:
         """The answer of a job that was stored at that time, and whose caller has not gone."""
-        headers = ticket.headers
-        key = ticket.shared, *headers
+        headers = first.headers
+        key = first.shared, *headers
         template = self._templates.get(key)
         if template is None:
             if len(self._templates) >= _MOST_TEMPLATES:
@@ -159,7 +159,7 @@ class HttpFastPath:
                 self._response(ticket, at),
                 headers,
             )
-        return template.filled(ticket.ids[0], ticket.payload, ticket.idempotency_key, ticket.key, at, headers)
+        return template.filled(first, at)
 
     def answer_instead(self, enqueued: Enqueued, call: Call) -> Answer:
         """The answer where the job of a ticket was not stored."""

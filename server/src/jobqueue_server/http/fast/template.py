@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
-from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from ...model import FirstJob
 
 
 class AnswerTemplate:
@@ -49,16 +50,9 @@ class AnswerTemplate:
             end = place + len(marks[name])
         self._parts.append(text[end:])
 
-    def filled(
-        self,
-        job_id: UUID,
-        payload: bytes,
-        idempotency_key: str | None,
-        key: str | None,
-        at: datetime,
-        headers: Mapping[str, str],
-    ) -> bytes:
-        """The answer of one job."""
+    def filled(self, job: FirstJob, at: datetime) -> bytes:
+        """The answer of one job that was stored at that time."""
+        job_id, payload, idempotency_key, key, _, headers, _ = job
         parts, places = self._parts.copy(), self._places
         parts[places["id"]] = b'"%b"' % str(job_id).encode()
         parts[places["payload"]] = payload

@@ -125,7 +125,7 @@ class FastEnqueueJob(FastMethod):
 
     def answer(self, ticket: Ticket, at: datetime) -> bytes:
         """EnqueueJobResponse, put together as `leased.delivery_bytes` puts a Delivery together."""
-        alike = ticket.shared
+        job_id, payload, idempotency_key, key, unique_key, headers, alike = ticket.first()
         shared = self._shared.get(alike)
         if shared is None:
             message: Any = self._servicer.fast_response(ticket, at).job
@@ -134,15 +134,13 @@ class FastEnqueueJob(FastMethod):
             if len(self._shared) >= _MOST_TEMPLATES:
                 self._shared.clear()
             shared = self._shared[alike] = message.SerializeToString()
-        job_id, payload = ticket.ids[0], ticket.payload
-        idempotency_key, key, unique_key = ticket.idempotency_key, ticket.key, ticket.unique_key
         job = b"".join(
             (
                 _ID, str(job_id).encode(), _PAYLOAD, length_of(len(payload)), payload,
                 b"" if idempotency_key is None else text_of(_IDEMPOTENCY_KEY, idempotency_key),
                 b"" if key is None else text_of(_KEY, key),
                 b"" if unique_key is None else text_of(_UNIQUE_KEY, unique_key),
-                _created_at(job_id.int >> 80), _stored_at(at), map_of(_HEADERS, ticket.headers), shared,
+                _created_at(job_id.int >> 80), _stored_at(at), map_of(_HEADERS, headers), shared,
             )
         )  # fmt: skip
         return _JOB + length_of(len(job)) + job

@@ -49,14 +49,13 @@ class FastPathServicer:
         if key is None and message.idempotency_key:
             key = message.idempotency_key
             message.ClearField("idempotency_key")
+        # To look for a name costs as much as to see that there is none but the plain thing.
+        if key is None and (new := convert.decode_simple(message, job_headers(call))) is not None:
+            return self._start([NewJobs.of(new)], call, "job")
         if message.HasField("unique"):
             return None if key is not None else self._start_unique(message, call)
         new = convert.decode_simple(message, job_headers(call), key)
-        if new is None:
-            return None
-        return (
-            self._start([NewJobs.of(new)], call, "job") if key is None else self._start_keyed(new, key, call)
-        )
+        return None if new is None or key is None else self._start_keyed(new, key, call)
 
     def fast_batch(self, messages: Sequence[bytes], call: Call) -> Ticket | None:
         """Puts a batch in line, whose jobs are messages on the wire.
