@@ -260,7 +260,7 @@ async def test_a_test_has_a_namespace_of_a_server_that_is_started_for_it() -> No
     command = ["test", "-count=1", "-v", "-run", tests, "./jobqueue/jobqueuetest"]
     said = await asyncio.to_thread(go, *command, JOBQUEUE_SERVER_COMMAND=SERVER)
     assert "--- SKIP" not in said
-    assert said.count("\n--- PASS") == 18
+    assert said.count("\n--- PASS") == 19
 
 
 async def test_what_operators_do_is_done_on_a_real_server() -> None:

@@ -36,6 +36,8 @@ export class Queue<T> {
       const value = this.#values.shift();
       if (value !== undefined) return resolve(value);
       const timer = setTimeout(() => reject(new Error(`no ${what} within ${WITHIN_MS} ms`)), WITHIN_MS);
+      // A stream that waits for its next answer when the tests are over holds up nothing.
+      timer.unref();
       this.#takers.push((taken) => {
         clearTimeout(timer);
         resolve(taken);
