@@ -125,7 +125,9 @@ pitr: install ## A backup, a disaster, a restore to a time and what operators do
 	@$(BIN)/python -m tools.pgbackrest --fetch
 	@$(BIN)/python -m pytest tests/platform/test_pitr.py tests/e2e/test_move.py -m "pitr or older"
 
-check: install browser $(KNOWS_FRAMEWORKS) $(KNOWS_NODE) $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools lint contract ## All that CI checks: style, types, layers, contract, then the tests but those of make long
+check: install browser $(KNOWS_FRAMEWORKS) $(KNOWS_NODE) $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools ## All that CI checks: style, types, layers, contract, then the tests but those of make long
+	@# Beside each other: each is on one core for most of its time.
+	@$(MAKE) contract & contract=$$!; $(MAKE) lint || { kill $$contract; exit 1; }; wait $$contract
 	@$(TESTS) -m "not ha and not long and not network" --engine both --fast-path both
 
 long: install browser tools ## The tests that make check has no time for, half an hour: before a release, and after a change of what they hold

@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# The Go that is there, or none: another one would have to be downloaded.
-ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
+#: For all that tests build in Go, so that nothing is compiled twice. The Go that is there, or none: another one would
+#: have to be downloaded.
+ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false", "CGO_ENABLED": "0"}
 
 
 def built(module: Path, package: str) -> Path:
@@ -23,7 +24,7 @@ def built(module: Path, package: str) -> Path:
     name = package.rpartition("/")[2]
     path = ROOT / ".build" / f"{name}-{hashlib.sha256(pins).hexdigest()[:8]}" / name
     if not path.exists():
-        command = ["go", "build", "-trimpath", "-o", str(path), package]
+        command = ["go", "build", "-o", str(path), package]
         done = subprocess.run(
             command, cwd=module, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
         )

@@ -19,6 +19,7 @@ import pytest
 
 from jobqueue import AesGcm, Client, Encoded, Encodings, JobContext, Retry, Worker, Zstd, define_kind
 from tests.e2e.processes import Process
+from tests.go_programs import ENVIRONMENT
 from tests.ports import free_port
 
 from .conftest import shown
@@ -28,9 +29,6 @@ pytestmark = [pytest.mark.language("go"), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "clients" / "go"
-# The Go that is there: another one would have to be downloaded.
-ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false"}
-
 #: The command of a server for tests.
 SERVER = str(Path(sys.executable).with_name("jobqueue-server"))
 

@@ -52,7 +52,7 @@ def program() -> Path:
             str(PROTO),
         )
         _run(home, "go", "mod", "edit", f"-module={MODULE}")
-        _run(home, "go", "build", "-mod=mod", "-trimpath", "-o", str(made), ".")
+        _run(home, "go", "build", "-mod=mod", "-o", str(made), ".")
     return made
 
 

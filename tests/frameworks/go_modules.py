@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-# As in tests/clients, so that nothing is compiled twice. The Go that is there: another one would be downloaded.
-ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false"}
+from tests.go_programs import ENVIRONMENT
+
 PROGRAMS = Path(__file__).parents[2] / "examples" / "frameworks"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conformance.languages import languages
 from tests.e2e.processes import Process, ServerProcess
+from tests.go_programs import ENVIRONMENT
 
 from .collector import Collector
 from .conftest import SPAN, TRACE, post
@@ -24,10 +25,11 @@ pytestmark = [pytest.mark.any_engine, pytest.mark.timeout(600)]
 
 def built_in_go(folder: Path) -> list[str]:
     program = folder / "traced"
-    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false"}
     command = ["go", "build", "-o", str(program), "."]
     source = ROOT / "tests/traces/go"
-    done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=source, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return [str(program)]
 
