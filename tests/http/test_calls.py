@@ -427,6 +427,13 @@ async def test_large_bodies_are_read_one_in_a_turn_of_the_loop(
     ("method", "path", "body", "status"),
     [
         ("POST", "/v1/jobs", JOB, 201),
+        ("POST", "/v1/jobs", {"nope": 1, "labels": {"a": 1}, "kind": 1}, 400),
+        ("POST", "/v1/jobs", b'{"nope": 1, "kind": "a', 400),
+        ("POST", "/v1/jobs", b'{"nope": 1, "kind": {"a": 1, "a": 2}}', 400),
+        ("POST", "/v1/jobs", b"{" + b",".join(b'"n%d": 1' % each for each in range(30)) + b"}", 400),
+        ("POST", "/v1/jobs:batchEnqueue", {"jobs": [{"nope": 1}, {"labels": 1}]}, 400),
+        ("GET", "/v1/queues?nope=1&page_size=a", None, 400),
+        ("GET", "/v1/queues?page_size=%2", None, 400),
         ("GET", "/v1/jobs/none", None, 400),
         ("GET", "/v1/queues", None, 200),
     ],
