@@ -17,17 +17,25 @@ MOST_KEPT = 10_000
 class _Reading(Generic[Value]):
     """A read that began at a time, and how many callers wait for it."""
 
-    __slots__ = ("at", "callers", "future")
+    __slots__ = ("_callers", "at", "future")
 
     def __init__(self, at: float, future: asyncio.Future[Value]) -> None:
         self.at = at
         self.future = future
-        self.callers = 0
+        self._callers = 0
+
+    def enter(self) -> None:
+        """One more waits for it."""
+        self._callers += 1
+
+    def leave(self) -> None:
+        """One of them waits no more."""
+        self._callers -= 1
 
     @property
     def in_vain(self) -> bool:
         """Whether it goes on, and no caller waits for it."""
-        return not self.callers and not self.future.done()
+        return not self._callers and not self.future.done()
 
 
 class Cached(Generic[Value]):
@@ -54,12 +62,12 @@ class Cached(Generic[Value]):
         reading = self._reads.get(key)
         if reading is None or reading.at <= since or _failed(reading.future):
             reading = self.begin(key, read)
-        reading.callers += 1
+        reading.enter()
         try:
             # A caller that hangs up does not end it for the others.
             return await asyncio.shield(reading.future)
         finally:
-            reading.callers -= 1
+            reading.leave()
             if self._while_wanted and reading.in_vain:
                 reading.future.cancel()
                 if self._reads.get(key) is reading:
