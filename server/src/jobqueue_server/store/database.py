@@ -112,7 +112,8 @@ async def _roll_back(connection: Any) -> None:
             cancelled = True
     ending.result()
     if cancelled:
-        # A background part that does not hear of it goes on for ever. This frame would hold the error of then.
+        # A background part that does not hear of it goes on for ever. A new error: the other would hold this frame, and
+        # so itself.
         raise asyncio.CancelledError
 
 
