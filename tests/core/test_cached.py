@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from jobqueue_server.core.cached import Cached
+from jobqueue_server.core.cached import MOST_KEPT, Cached
+from jobqueue_server.errors import QueueNotFound
+from tests.lease.place import leaving_nothing_to_the_collector
 
 
 async def test_all_who_ask_at_once_share_one_read_and_one_that_hangs_up_does_not_end_it():
@@ -103,3 +105,73 @@ async def test_all_that_is_old_goes_with_the_next_that_is_new_and_what_was_read_
         assert await cached.get(key, read) == at
     assert list(cached._reads) == ["a", "c"]
     assert await cached.get("a", read) == 1.2
+
+
+@pytest.mark.parametrize("while_wanted", [False, True])
+@pytest.mark.parametrize("hang_up", [False, True])
+async def test_a_read_that_failed_is_not_kept_and_its_error_does_not_wait_for_the_collector(
+    while_wanted: bool, hang_up: bool
+) -> None:
+    cached: Cached[int] = Cached(60, while_wanted=while_wanted)
+    go_on = asyncio.Event()
+
+    async def fails() -> int:
+        await go_on.wait()
+        raise QueueNotFound("it is not there")
+
+    with leaving_nothing_to_the_collector():
+        callers = [asyncio.ensure_future(cached.get("a", fails)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if hang_up:
+            callers.pop().cancel()
+        go_on.set()
+        for caller in callers:
+            with pytest.raises(QueueNotFound):
+                await caller
+        assert not cached._reads
+        del callers, caller
+        # What the loop still has of them.
+        await asyncio.sleep(0)
+
+
+async def test_a_read_that_fails_late_leaves_the_one_that_was_begun_after_it() -> None:
+    go_on = asyncio.Event()
+
+    async def fails() -> int:
+        await go_on.wait()
+        raise QueueNotFound("it is not there")
+
+    async def reads() -> int:
+        return 1
+
+    cached: Cached[int] = Cached(60)
+    first = asyncio.ensure_future(cached.get("a", fails))
+    await asyncio.sleep(0)
+    assert await cached.get("a", reads, max_age=0) == 1
+    go_on.set()
+    with pytest.raises(QueueNotFound):
+        await first
+    assert list(cached._reads) == ["a"]
+
+
+async def test_who_asks_for_ever_new_keys_is_answered_from_memory_for_the_newest_of_them() -> None:
+    go_on = asyncio.Event()
+
+    async def waits() -> int:
+        await go_on.wait()
+        return -1
+
+    async def read() -> int:
+        return 0
+
+    cached: Cached[int] = Cached(60)
+    # A read that goes on is not forgotten: who asks now waits for the same.
+    first = asyncio.ensure_future(cached.get("first", waits))
+    await asyncio.sleep(0)
+    for number in range(MOST_KEPT + 5):
+        await cached.get(number, read)
+    assert len(cached._reads) == MOST_KEPT
+    assert list(cached._reads)[:2] == ["first", 6]
+    go_on.set()
+    assert [await first, await cached.get("first", read)] == [-1, -1]

@@ -23,6 +23,7 @@ from jobqueue_server.errors import (
 from jobqueue_server.http.errors import STATUS_OF
 from jobqueue_server.http.transcoding.transcoder import Transcoder
 from jobqueue_server.model import Kind
+from tests.lease.place import leaving_nothing_to_the_collector
 from tests.rpc.conftest import a_job
 
 from .conftest import PATIENCE, Served, serving
@@ -420,3 +421,29 @@ async def test_large_bodies_are_read_one_in_a_turn_of_the_loop(
         pipe.hang_up()
     counting.cancel()
     assert len(set(turns)) == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/v1/jobs", JOB, 201),
+        ("POST", "/v1/jobs", {"nope": 1, "labels": {"a": 1}, "kind": 1}, 400),
+        ("POST", "/v1/jobs", b'{"nope": 1, "kind": "a', 400),
+        ("POST", "/v1/jobs", b'{"nope": 1, "kind": {"a": 1, "a": 2}}', 400),
+        ("POST", "/v1/jobs", b"{" + b",".join(b'"n%d": 1' % each for each in range(30)) + b"}", 400),
+        ("POST", "/v1/jobs:batchEnqueue", {"jobs": [{"nope": 1}, {"labels": 1}]}, 400),
+        ("GET", "/v1/queues?nope=1&page_size=a", None, 400),
+        ("GET", "/v1/queues?page_size=%2", None, 400),
+        ("GET", "/v1/jobs/none", None, 400),
+        ("GET", "/v1/queues", None, 200),
+    ],
+)
+async def test_a_call_leaves_nothing_to_the_collector(
+    served: Served, method: str, path: str, body: object, status: int
+) -> None:
+    await served.call(method, path, body)
+    with leaving_nothing_to_the_collector():
+        for _ in range(3):
+            assert (await served.call(method, path, body)).status == status
+        # What watches for a caller that hangs up ends after the answer.
+        await asyncio.sleep(0.05)

@@ -419,21 +419,38 @@ async def test_a_caller_that_sends_much_at_once_does_not_keep_others_waiting(
     pipe.hang_up()
 
 
-@pytest.mark.parametrize("body", [b'{"kind": "' + bytes(300_000), b"[" * 300_000, b" " * 300_000])
-async def test_a_body_that_is_refused_does_not_wait_for_the_collector(served: Served, body: bytes) -> None:
-    """It may be 4 MiB, and the collector comes by after hundreds of them."""
+LONG = b"x" * 300_000
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(whole(b'{"kind": "' + bytes(300_000)), id="no JSON"),
+        pytest.param(whole(b"[" * 300_000), id="too deep"),
+        pytest.param(whole(b" " * 300_000), id="blanks"),
+        pytest.param(whole(b'{"nope": "%b"}' % LONG), id="no field"),
+        pytest.param(whole(b'{"kind": 1, "x": "%b"}' % LONG), id="a wrong value, and no field"),
+        pytest.param(whole(b'{"labels": {"a": 1}, "x": "%b"}' % LONG), id="a wrong value in a map"),
+        pytest.param(whole(b'{"nope": 1, "y": "%b' % LONG), id="no field, and then no JSON"),
+        pytest.param(whole().replace(b" HTTP", b"?nope=%b HTTP" % LONG[:60_000], 1), id="no parameter"),
+    ],
+)
+async def test_what_is_refused_does_not_wait_for_the_collector(served: Served, sent: bytes) -> None:
+    """A body may have 4 MiB, and the collector comes by after hundreds of them."""
     pipe = Pipe(served.server)
     await pipe.say([whole(b"{}")])
     await pipe.answers(1)
-    request = whole(body)
     gc.collect()
     gc.disable()
     tracemalloc.start()
     try:
         for count in range(2, 5):
-            await pipe.say([request])
+            await pipe.say([sent])
             assert (await pipe.answers(count))[-1][0].startswith(b"HTTP/1.1 400 ")
-        assert tracemalloc.get_traced_memory()[0] < len(body)
+        # The connection has the head of its last request.
+        await pipe.say([NEXT])
+        await pipe.answers(5)
+        assert tracemalloc.get_traced_memory()[0] < len(sent)
     finally:
         tracemalloc.stop()
         gc.enable()

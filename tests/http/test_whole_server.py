@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import grpc.aio
 import pytest
 
-from jobqueue.v1 import job_pb2, jobqueue_pb2
+from jobqueue.v1 import insight_pb2, job_pb2, jobqueue_pb2
+from jobqueue_server.core.cached import _Reading
+from jobqueue_server.errors import QueueNotFound
 from jobqueue_server.store.attempt.attempts import AttemptStore
-from tests.lease.hand_worker import StreamEnded
+from tests.lease.hand_worker import StreamEnded, reason_of
 from tests.lease.place import Held, Place
 
 from .conftest import PATIENCE, Caller
@@ -48,6 +52,30 @@ async def test_a_job_of_http_is_a_job_of_grpc(place: Place, call: Caller) -> Non
     assert (asked.status, asked.json["job"]["cancel_requested"]) == (202, True)
     read = await call("GET", made.headers["Location"])
     assert '"payload":{"n": 12345678901234567890, "f": 7}' in read.text
+
+
+async def test_calls_for_what_is_not_there_leave_nothing_without_the_collector(
+    place: Place, call: Caller
+) -> None:
+    """It comes by after 20,000 objects, 20 times: until then 42,500 such calls took 136 MB."""
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(200):
+            asked = insight_pb2.GetQueueDemandRequest(queue=f"new{number}")
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await place.insight.GetQueueDemand(asked, timeout=PATIENCE)
+            assert reason_of(refused.value) == "QUEUE_NOT_FOUND"
+            answer = await call("GET", f"/v1/queues/newer{number}:demand")
+            assert (answer.status, answer.reason) == (404, "QUEUE_NOT_FOUND")
+        # The ends of the last ones.
+        await asyncio.sleep(0.05)
+        left = [type(each) for each in gc.get_objects()]
+    finally:
+        gc.enable()
+    assert QueueNotFound not in left
+    # Of what the server asks by itself.
+    assert left.count(_Reading) < 10
 
 
 async def test_the_calls_under_way_are_answered_when_the_server_leaves(place: Place, call: Caller) -> None:

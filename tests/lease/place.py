@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Self
 
 import asyncpg
@@ -53,11 +54,20 @@ def leaving_nothing_to_the_collector() -> Iterator[None]:
     try:
         yield
         gc.collect()
-        left = {type(each) for each in gc.garbage if type(each).__module__.startswith("jobqueue_server")}
+        left = {each for each in map(_place_in_the_server, gc.garbage) if each}
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
     assert not left
+
+
+def _place_in_the_server(each: object) -> str:
+    """Of which type of the server's it is, or for a frame of which function; empty where it is of others."""
+    if isinstance(each, FrameType):
+        module, name = each.f_globals.get("__name__", ""), each.f_code.co_qualname
+    else:
+        module, name = type(each).__module__, type(each).__qualname__
+    return f"{module}.{name}" if module.startswith(("jobqueue_server", "grpc_http2")) else ""
 
 
 class Held:

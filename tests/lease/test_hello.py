@@ -14,7 +14,7 @@ from jobqueue_server import __version__
 from jobqueue_server.rpc import lease
 
 from .hand_worker import HandWorker, StreamEnded, reason_of, span, violations_of
-from .place import Place, eventually
+from .place import Place, eventually, leaving_nothing_to_the_collector
 
 
 async def refused(place, **changes):
@@ -134,7 +134,23 @@ async def test_the_first_frame_is_hello(place):
 
 @pytest.mark.parametrize("welcomed", [False, True])
 async def test_a_frame_that_is_none_ends_the_stream_with_what_was_wrong(place, welcomed):
-    stream = place.channel.stream_stream("/jobqueue.v1.JobQueue/Lease")()
+    raised = await _says_what_is_none(place, welcomed)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert reason_of(raised.value) == "FIELD_INVALID"
+    assert "not a valid jobqueue.v1.LeaseRequest" in str(raised.value.details())
+
+
+@pytest.mark.parametrize("welcomed", [False, True])
+async def test_a_frame_that_is_none_leaves_nothing_to_the_collector(place, welcomed):
+    await _says_what_is_none(place, welcomed)
+    with leaving_nothing_to_the_collector():
+        for _ in range(3):
+            await _says_what_is_none(place, welcomed)
+        await asyncio.sleep(0.05)
+
+
+async def _says_what_is_none(place: Place, welcomed: bool) -> pytest.ExceptionInfo[grpc.aio.AioRpcError]:
+    stream: Any = place.channel.stream_stream("/jobqueue.v1.JobQueue/Lease")()
     if welcomed:
         subscription = lease_pb2.Subscription(kinds=["sleep"])
         hello = lease_pb2.Hello(worker="w", subscriptions=[subscription])
@@ -143,9 +159,7 @@ async def test_a_frame_that_is_none_ends_the_stream_with_what_was_wrong(place, w
     await stream.write(b"\xff\xff")
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stream.read()
-    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert reason_of(raised.value) == "FIELD_INVALID"
-    assert "not a valid jobqueue.v1.LeaseRequest" in str(raised.value.details())
+    return raised
 
 
 async def test_a_stream_that_says_nothing_ends_well(place):

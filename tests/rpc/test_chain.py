@@ -34,6 +34,7 @@ from jobqueue_server.errors import (
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.trailers import refusal
 from jobqueue_server.scope import Scope
+from tests.lease.place import leaving_nothing_to_the_collector
 
 from .conftest import Decides, Served, refused, serving
 
@@ -60,6 +61,18 @@ def log_lines() -> Iterator[io.StringIO]:
     yield stream
     root.handlers[:] = before
     logging.getLogger("jobqueue_server").setLevel(level)
+
+
+def faults_of(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the chain logs from now on, as JSON lines. pytest hears nothing of it: it would keep the errors.
+
+    The test itself calls this. What is taken from pytest before a test begins, pytest takes back.
+    """
+    stream = io.StringIO()
+    chain = logging.getLogger("jobqueue_server.chain")
+    monkeypatch.setattr(chain, "propagate", False)
+    monkeypatch.setattr(chain, "handlers", [logs.writer("json", stream)])
+    return stream
 
 
 async def test_the_callers_request_id_comes_back_and_is_in_the_jobs_headers(served: Served) -> None:
@@ -110,6 +123,65 @@ async def test_an_unexpected_exception_tells_an_id_and_nothing_else(
     assert line["error_id"] == error_id
     assert line["request_id"] == "r2"
     assert "hunter2" in line["exception"]
+
+
+@pytest.mark.parametrize("kind", [QueueFull, RuntimeError, TimeoutError])
+async def test_an_error_that_is_held_by_what_its_frames_name_does_not_wait_for_the_collector(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is each that a caller gets by a future: of a batch, of a read that is shared."""
+
+    async def handler(request: Any, call: Call) -> None:
+        stored = asyncio.get_running_loop().create_future()
+        stored.set_exception(kind("no"))
+        await stored
+
+    chain = Chain(Metrics())
+    run = chain.unary(GET, handler)
+    faults_of(monkeypatch)
+    with leaving_nothing_to_the_collector():
+        for _ in range(3):
+            with pytest.raises(QueueFull if kind is QueueFull else Internal):
+                await run(None, Call(GET, "grpc", {}))
+
+
+async def test_an_error_of_the_access_step_alone_does_not_wait_for_the_collector() -> None:
+    async def decide(call: Call) -> Scope:
+        error = RateLimited("too often")
+        raise error
+
+    chain = Chain(Metrics(), access=Decides(decide))
+    with leaving_nothing_to_the_collector():
+        for _ in range(3):
+            with pytest.raises(RateLimited):
+                await chain.authorize(Call(GET, "http", {}))
+
+
+@pytest.mark.parametrize("kind", [QueueFull, RuntimeError, asyncio.CancelledError, PeerGone])
+async def test_a_call_without_a_task_leaves_nothing_to_the_collector_at_its_end(
+    kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, faults = Chain(Metrics()), faults_of(monkeypatch)
+    codes = {QueueFull: QueueFull.code, RuntimeError: Internal.code}
+
+    def fails() -> None:
+        raise kind("hunter2")
+
+    with leaving_nothing_to_the_collector():
+        for _ in range(3):
+            begun = chain.begin(Call(GET, "grpc", {}))
+            assert begun is not None
+            try:
+                fails()
+            except BaseException as error:
+                told = begun.end(error)
+            assert (told and told.code) == codes.get(kind)
+            del begun, told
+    assert chain.in_flight == 0
+    # A fault is logged with where it was.
+    logged = [json.loads(line)["exception"] for line in faults.getvalue().splitlines()]
+    assert len(logged) == (3 if kind is RuntimeError else 0)
+    assert all("RuntimeError: hunter2" in text and "in fails" in text for text in logged)
 
 
 async def test_a_timeout_error_of_our_own_is_a_fault_and_not_the_callers_deadline(served: Served) -> None:

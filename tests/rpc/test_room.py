@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
+from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.store.catalog.catalog import CatalogStore
 from jobqueue_server.store.intake.intake import IntakeStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
@@ -56,3 +57,23 @@ async def test_what_is_refused_leaves_nothing_to_the_collector(
                 assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         held.go_on.set()
         await asyncio.wait_for(first, PATIENCE)
+
+
+@pytest.mark.parametrize("fields", [{}, {"idempotency_key": "k"}], ids=["plain", "with a key"])
+async def test_an_insert_that_failed_leaves_nothing_to_the_collector(
+    dsn: str, fast_path: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*args: Any) -> None:
+        raise DatabaseAway("it does not answer")
+
+    async with Place(dsn) as place:
+        await place.enqueue(queue="new")
+        monkeypatch.setattr(IntakeStore, "enqueue", fails)
+        with leaving_nothing_to_the_collector():
+            for _ in range(3):
+                calls = [place.stub.BatchEnqueueJobs(batch(1, **fields), timeout=PATIENCE) for _ in range(2)]
+                for call in calls:
+                    with pytest.raises(grpc.aio.AioRpcError) as refused:
+                        await call
+                    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            await asyncio.sleep(0.05)

@@ -9,6 +9,7 @@ import pytest
 
 from jobqueue_server.store.database import COLD_SETTINGS, HOT_SETTINGS, _lost
 from tests.conftest import of_server
+from tests.lease.place import leaving_nothing_to_the_collector
 
 from .factories import until_waiting_for_a_lock
 
@@ -172,8 +173,10 @@ async def test_a_transaction_that_ended_by_an_error_of_ours_is_told_that_its_tas
             begun.set()
             raise ValueError
 
-    changing = asyncio.create_task(change())
-    await begun.wait()
-    changing.cancel()
-    await asyncio.wait({changing})
-    assert changing.cancelled()
+    with leaving_nothing_to_the_collector():
+        changing = asyncio.create_task(change())
+        await begun.wait()
+        changing.cancel()
+        await asyncio.wait({changing})
+        assert changing.cancelled()
+        del changing

@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
@@ -390,6 +390,7 @@ class Chain:
             await self._authorize(call)
         except JobQueueError as error:
             self._denied(call, error)
+            _release(error)
             raise
 
     async def _authorize(self, call: Call) -> None:
@@ -485,18 +486,10 @@ class Begun:
             self._chain._succeeded(self.call, self._started)
             return None
         watch = _Watch(self._chain, self.call, streams=False, started=self._started)
+        code = watch.over(error)
         if isinstance(error, JobQueueError):
-            watch.__exit__(type(error), error, None)
             return error
-        try:
-            with ExitStack() as stack:
-                stack.push(watch.__exit__)
-                raise error
-        except Internal as told:
-            return told
-        except (PeerGone, asyncio.CancelledError):
-            pass
-        return None
+        return watch.internal(error) if code == Internal.code else None
 
 
 class _LongCall:
@@ -564,6 +557,12 @@ class _Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        code = self.over(error)
+        if code == Internal.code and error is not None and not isinstance(error, JobQueueError):
+            raise self.internal(error) from error
+
+    def over(self, error: BaseException | None) -> str:
+        """Counts the call and its time. Answers the code that it ended with; Internal's also for a fault."""
         if self._streams:
             self._chain.open_streams -= 1
         else:
@@ -573,6 +572,7 @@ class _Watch:
         elif isinstance(error, JobQueueError):
             code = error.code
             self._chain._denied(self._call, error)
+            _release(error)
         elif isinstance(error, Exception) and not isinstance(error, PeerGone):
             code = Internal.code
         else:
@@ -580,22 +580,28 @@ class _Watch:
         self._chain._handled(self._call, code, time.perf_counter() - self._started)
         if self._call.span is not None:
             self._call.span.ended(code, error.reason if isinstance(error, JobQueueError) else "")
-        if code == Internal.code and not isinstance(error, JobQueueError):
-            raise self._internal() from error
+        return code
 
-    def _internal(self) -> Internal:
+    def internal(self, fault: BaseException) -> Internal:
         """Logs an unexpected exception, and makes the error for the caller, with the id of the log line."""
         error_id = secrets.token_hex(8)
         _log.exception(
             "a call failed by a fault of the server",
+            fault,
             method=self._call.method,
             error_id=error_id,
             **_trace(self._call),
         )
+        _release(fault)
         return Internal(
             f"the server failed to handle the call; its log has it under the error id {error_id}",
             metadata={"error_id": error_id},
         )
+
+
+def _release(error: BaseException) -> None:
+    """Drops the frames that an error came through. They name futures and batches, which hold the error."""
+    error.__traceback__ = None
 
 
 def _trace(call: Call) -> Mapping[str, str]:

@@ -57,11 +57,18 @@ class Log:
         """Logs what an operator should look at now."""
         self._write(logging.ERROR, event, fields)
 
-    def exception(self, event: str, **fields: object) -> None:
-        """Logs an error with the exception that is being handled."""
-        self._write(logging.ERROR, event, fields, exc_info=True)
+    def exception(self, event: str, error: BaseException | None = None, /, **fields: object) -> None:
+        """Logs an error with an exception; None: with the one that is being handled."""
+        self._write(logging.ERROR, event, fields, exc_info=True if error is None else error)
 
-    def _write(self, level: int, event: str, fields: dict[str, object], *, exc_info: bool = False) -> None:
+    def _write(
+        self,
+        level: int,
+        event: str,
+        fields: dict[str, object],
+        *,
+        exc_info: bool | BaseException = False,
+    ) -> None:
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", event, extra={"fields": fields}, exc_info=exc_info)
 

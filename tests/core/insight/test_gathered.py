@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from jobqueue_server.core.insight.gathered import Gathered
+from tests.lease.place import leaving_nothing_to_the_collector
 
 
 class Reads:
@@ -70,6 +71,22 @@ async def test_an_error_is_that_of_all_who_share_the_read_and_the_next_is_made(r
     reads.end()
     assert await third == [30]
     assert reads.asked == [[1, 2], [3]]
+
+
+async def test_an_error_leaves_nothing_to_the_collector():
+    async def fails(keys: list[int]) -> Mapping[int, int]:
+        await asyncio.sleep(0)
+        raise RuntimeError("away")
+
+    gathered = Gathered(fails, most=10)
+    with leaving_nothing_to_the_collector():
+        for keys in ([1, 2], [3]):
+            asked = [asyncio.ensure_future(gathered.get([key])) for key in keys]
+            for failed in asked:
+                with pytest.raises(RuntimeError, match="away"):
+                    await failed
+            del asked, failed
+        await _turns()
 
 
 async def test_who_hangs_up_ends_the_read_for_nobody_else(reads: Reads):

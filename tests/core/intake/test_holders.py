@@ -12,6 +12,7 @@ import pytest
 from jobqueue_server.core.intake.holders import MOST_TOGETHER, Holders
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.scope import Scope
+from tests.lease.place import leaving_nothing_to_the_collector
 
 pytestmark = pytest.mark.unit
 
@@ -81,3 +82,16 @@ async def test_all_are_told_that_the_database_is_away_and_the_next_one_asks_agai
     assert [type(each) for each in found] == [DatabaseAway] * 2
     reads.away = False
     assert await holders.get(HERE, job(1)) == "1:1"
+
+
+async def test_an_error_leaves_nothing_to_the_collector() -> None:
+    reads, holders = made()
+    reads.away = True
+    with leaving_nothing_to_the_collector():
+        asked = [asyncio.create_task(holders.get(HERE, job(number))) for number in (1, 1, 2)]
+        for failed in asked:
+            with pytest.raises(DatabaseAway):
+                await failed
+        del asked, failed
+        for _ in range(5):
+            await asyncio.sleep(0)

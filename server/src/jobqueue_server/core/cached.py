@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
+
+#: At most so many reads are kept, unless more of them go on. Callers choose their keys.
+MOST_KEPT = 10_000
 
 
 class _Reading(Generic[Value]):
@@ -20,13 +24,13 @@ class _Reading(Generic[Value]):
         self.future = future
         self._callers = 0
 
-    async def wait(self) -> Value:
-        """Its value. A caller that hangs up does not end it for the others."""
+    def enter(self) -> None:
+        """One more waits for it."""
         self._callers += 1
-        try:
-            return await asyncio.shield(self.future)
-        finally:
-            self._callers -= 1
+
+    def leave(self) -> None:
+        """One of them waits no more."""
+        self._callers -= 1
 
     @property
     def in_vain(self) -> bool:
@@ -58,24 +62,41 @@ class Cached(Generic[Value]):
         reading = self._reads.get(key)
         if reading is None or reading.at <= since or _failed(reading.future):
             reading = self.begin(key, read)
+        reading.enter()
         try:
-            return await reading.wait()
+            # A caller that hangs up does not end it for the others.
+            return await asyncio.shield(reading.future)
         finally:
+            reading.leave()
             if self._while_wanted and reading.in_vain:
                 reading.future.cancel()
                 if self._reads.get(key) is reading:
                     del self._reads[key]
+            # An error has this frame in its traceback, and would hold itself by the read.
+            del reading
 
     def begin(self, key: Hashable, read: Callable[[], Awaitable[Value]]) -> _Reading[Value]:
         """Reads now, also for who has not asked yet."""
         now = time.monotonic()
         future = asyncio.ensure_future(read())
-        # An error is looked at also where all callers have hung up.
-        future.add_done_callback(_failed)
         # At the end: reads stand in the order of their beginnings.
         self._reads.pop(key, None)
         reading = self._reads[key] = _Reading(now, future)
+        future.add_done_callback(partial(self._over, key))
+        if len(self._reads) > MOST_KEPT:
+            self._forget_oldest()
         return reading
+
+    def _over(self, key: Hashable, future: asyncio.Future[Value]) -> None:
+        """A read that failed is of no use. Its error is looked at also where all callers have hung up."""
+        if _failed(future) and key in self._reads and self._reads[key].future is future:
+            del self._reads[key]
+
+    def _forget_oldest(self) -> None:
+        for key, reading in self._reads.items():
+            if reading.future.done():
+                del self._reads[key]
+                break
 
     def _forget(self, until: float) -> None:
         """All that is old goes, so that it holds no more than was asked for lately; nothing else is looked at."""

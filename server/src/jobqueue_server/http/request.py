@@ -92,8 +92,10 @@ class Request:
 
     def unwatch(self) -> None:
         """Stops that. It must come before the end of the answer, which looks like a caller that hung up."""
-        if self._watcher is not None:
-            self._watcher.cancel()
+        # Given up: the traceback of its end has a frame that names this request.
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
 
     async def _wait_until_gone(self, task: asyncio.Task[object]) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -179,9 +179,16 @@ def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call
         except MessageTooLarge as error:
             raise BodyTooLarge(str(error)) from None
         except MessageUnreadable as unreadable:
-            raise unreadable.error from None
+            raise _taken(unreadable) from None
 
     return handle
+
+
+def _taken(unreadable: MessageUnreadable) -> Exception:
+    """Its error, which is told on. It is raised while the other is handled, so that each would hold the other."""
+    error = unreadable.error
+    del unreadable.error
+    return error
 
 
 def _not_implemented(name: str) -> Callable[[Any, Call], Awaitable[Any]]:

@@ -57,7 +57,12 @@ async def dial(
     """
 
     async def attempt(**address: Any) -> asyncpg.Connection:
-        connection = await asyncpg.connect(dsn, timeout=timeout, **address, **options)
+        try:
+            connection = await asyncpg.connect(dsn, timeout=timeout, **address, **options)
+        except NO_CONNECTION as error:
+            # asyncpg names the error in a frame that it came through.
+            error.__traceback__ = None
+            raise
         try:
             if prepare is not None:
                 await prepare(connection)
@@ -80,7 +85,12 @@ async def dial(
     except TimeoutError as error:
         failures.append(error)
     answers = [error for error in failures if not isinstance(error, OSError)]
-    raise answers[0] if answers else failures[-1]
+    try:
+        raise answers[0] if answers else failures[-1]
+    finally:
+        # The error has this frame in its traceback, and would hold itself by them.
+        failures.clear()
+        answers.clear()
 
 
 async def _first(

@@ -104,16 +104,17 @@ async def _roll_back(connection: Any) -> None:
             await connection.execute("rollback")
 
     ending = asyncio.ensure_future(end())
-    cancelled: asyncio.CancelledError | None = None
+    cancelled = False
     while not ending.done():
         try:
             await asyncio.wait({ending})
-        except asyncio.CancelledError as error:
-            cancelled = error
+        except asyncio.CancelledError:
+            cancelled = True
     ending.result()
-    if cancelled is not None:
-        # A background part that does not hear of it goes on for ever.
-        raise cancelled
+    if cancelled:
+        # A background part that does not hear of it goes on for ever. A new error: the other would hold this frame, and
+        # so itself.
+        raise asyncio.CancelledError
 
 
 async def _nothing_to_reset(connection: object) -> None:

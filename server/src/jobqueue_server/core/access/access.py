@@ -276,7 +276,8 @@ class Access:
             try:
                 self.check_namespace(scope.namespace)
             except NamespaceDisabled as error:
-                ended = error
+                # Under no other name: its traceback has this frame.
+                return known.scope, error
         return known.scope, ended
 
     def revoked(self) -> list[str]:

@@ -47,8 +47,12 @@ class Gathered(Generic[Key, Value]):
         batch.keys.update(keys)
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._run())
-        # A caller that hangs up does not end it for the others.
-        found = await asyncio.shield(batch.answer)
+        try:
+            # A caller that hangs up does not end it for the others.
+            found = await asyncio.shield(batch.answer)
+        finally:
+            # An error has this frame in its traceback, and would hold itself by the batch.
+            del batch
         return [found[key] for key in keys if key in found]
 
     async def _run(self) -> None:
@@ -59,6 +63,8 @@ class Gathered(Generic[Key, Value]):
                     batch.answer.set_result(await self._read(list(batch.keys)))
                 except Exception as error:
                     batch.answer.set_exception(error)
+                # As in `get`.
+                del batch
         finally:
             self._reading = None
 

@@ -159,6 +159,8 @@ class Batcher:
             if traced:
                 self._trace(traced, batches, error)
             await self._failed(batches, error)
+            # The error has this frame in its traceback, and would hold itself by them.
+            del batches
             return []
         finally:
             for slots in kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from uuid import UUID
 
 from ...model import Job
@@ -38,8 +39,12 @@ class Holders:
         found = gathering.get(job_id)
         if found is None:
             found = gathering[job_id] = asyncio.get_running_loop().create_future()
-        # One caller that goes away takes nothing from the others.
-        return await asyncio.shield(found)
+        try:
+            # One caller that goes away takes nothing from the others.
+            return await asyncio.shield(found)
+        finally:
+            # An error has this frame in its traceback, and would hold itself by what it was read for.
+            del found, gathering
 
     def _begin(self, namespace: int) -> None:
         asked = list(self._next.pop(namespace).items())
@@ -53,11 +58,9 @@ class Holders:
         try:
             jobs = await self._reads.get_some(namespace, asked)
         except Exception as error:
-            for waiting in asked.values():
-                if not waiting.done():
-                    waiting.set_exception(error)
-                    # It is no mistake where all who asked are gone.
-                    waiting.exception()
+            _tell(asked.values(), error)
+            # As in `get`.
+            asked.clear()
             return
         except asyncio.CancelledError:
             for waiting in asked.values():
@@ -66,3 +69,11 @@ class Holders:
         for job_id, waiting in asked.items():
             if not waiting.done():
                 waiting.set_result(jobs.get(job_id))
+
+
+def _tell(asked: Iterable[asyncio.Future[Job | None]], error: Exception) -> None:
+    for waiting in asked:
+        if not waiting.done():
+            waiting.set_exception(error)
+            # It is no mistake where all who asked are gone.
+            waiting.exception()

@@ -80,8 +80,11 @@ class Problem(Exception):
         return self
 
     def each(self) -> Sequence[Problem]:
-        """This problem and `more`."""
-        return (self, *self.more)
+        """This problem and `more`. Their tracebacks go: the frames in them name the lists that hold them."""
+        found = (self, *self.more)
+        for one in found:
+            one.__traceback__ = one.__context__ = None
+        return found
 
 
 def together(problems: Sequence[Problem], *, end: int | None = None, stops: bool = False) -> Problem:

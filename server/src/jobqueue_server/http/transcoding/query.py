@@ -76,8 +76,8 @@ class QueryReader:
                 seen.add(where.name)
                 self._set(message, where, set_value, value)
             except Problem as problem:
-                found.append(problem)
-                if len(found) == MOST_PROBLEMS:
+                found += problem.each()
+                if len(found) >= MOST_PROBLEMS:
                     break
         if found:
             raise together(found)

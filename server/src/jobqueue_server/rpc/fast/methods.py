@@ -71,7 +71,6 @@ class FastMethod(ABC):
         except DecodeError:
             ticket = None
         except Exception as error:
-            # Under no other name: this frame, which the error's traceback holds, would hold the error.
             _refuse(context, call, begun.end(error))
             return True
         if ticket is None:
