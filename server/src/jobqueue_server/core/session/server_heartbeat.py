@@ -81,7 +81,7 @@ class ServerHeartbeat:
             _log.error("this database may lose acknowledged jobs in a crash: it is set to %s", setting)
         sent = time.monotonic()
         row = await self._store.register_server(self._name, self._levels.own, __version__)
-        self._levels.heard(row["min_level"])
+        self._levels.registered(row["min_level"])
         self._load_told = None
         self._server.registered(row["id"])
         self._heard(row, sent)

@@ -56,13 +56,22 @@ class Levels:
         # By their level, the raises under way.
         self._raises: dict[int, asyncio.Task[list[Record]]] = {}
 
-    def heard(self, required: int) -> None:
-        """Takes what a registration or a heartbeat read.
+    def registered(self, required: int) -> None:
+        """Takes what a registration read.
 
         Raises:
             LevelTooLow: This server is too old to run.
         """
-        self.required = required
+        self.required = 0
+        self.heard(required)
+
+    def heard(self, required: int) -> None:
+        """Takes what a heartbeat read: before a raise that has ended meanwhile it may have been less.
+
+        Raises:
+            LevelTooLow: This server is too old to run.
+        """
+        self.required = max(self.required, required)
         if required > self.own:
             raise LevelTooLow(
                 f"the database requires servers of level {required} or higher, and this one has level {self.own}: "
