@@ -35,6 +35,10 @@ SOME: dict[str, list[Any]] = {
         b'{"x-request-id": "r\\"\\u00fc"}',
         b'{"x-request-id": ""}',
         b'{"x-request-id": "r", "traceparent": "00-1"}',
+        '{"x-request-id": "r", "traceparent": ""}',
+        b'{"x-request-id": "r", "traceparent": "\\u0022"}',
+        b'{"x-request-id": "r", "tracestate": "00-1"}',
+        b'{"traceparent": "00-1", "x-request-id": "r"}',
         b'{"a": "x-request-id"}',
     ],
 }

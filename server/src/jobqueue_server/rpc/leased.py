@@ -101,26 +101,44 @@ def _alike(*values: Any) -> bytes:
     return lease_pb2.LeasedJob(**given).SerializeToString()
 
 
-# Of a serialized header x-request-id what stands before the length of its value.
-_REQUEST_ID = b"\n\x0cx-request-id\x12"
+def _name(name: bytes) -> bytes:
+    """What an entry of a map begins with, up to the length of its value."""
+    return b"\n%b%b\x12" % (length_of(len(name)), name)
+
+
+_REQUEST_ID, _TRACEPARENT = _name(b"x-request-id"), _name(b"traceparent")
 
 
 def _beside(*, labels: str | None, headers: str | bytes | None) -> bytes:
     """The serialized labels and headers."""
     if labels is None and headers:
-        text = headers.encode() if isinstance(headers, str) else headers
-        # A request id alone, as the intake writes it: each call has its own, and no cache has it.
-        if (
-            text.startswith(b'{"x-request-id": "')
-            and text.endswith(b'"}')
-            and text.count(b'"') == 4
-            and b"\\" not in text
-        ):
-            value = text[18:-2]
-            length = length_of(len(value))
-            entry = length_of(len(_REQUEST_ID) + len(length) + len(value))
-            return b"%b%b%b%b%b" % (_HEADERS, entry, _REQUEST_ID, length, value)
+        # Each call has its own id and its own trace: no cache has them.
+        found = _of_call(headers.encode() if isinstance(headers, str) else headers)
+        if found is not None:
+            return found
     return _texts(labels, headers)
+
+
+def _of_call(text: bytes) -> bytes | None:
+    """The serialized headers of a request id, with a trace or without, as the intake writes them; None for others."""
+    parts = text.split(b'"')
+    if (
+        len(parts) not in (5, 9)
+        or parts[:3] != [b"{", b"x-request-id", b": "]
+        or parts[-1] != b"}"
+        or b"\\" in text
+    ):
+        return None
+    if len(parts) == 5:
+        return _header(_REQUEST_ID, parts[3])
+    if parts[4:7] != [b", ", b"traceparent", b": "]:
+        return None
+    return _header(_REQUEST_ID, parts[3]) + _header(_TRACEPARENT, parts[7])
+
+
+def _header(name: bytes, value: bytes) -> bytes:
+    length = length_of(len(value))
+    return b"%b%b%b%b%b" % (_HEADERS, length_of(len(name) + len(length) + len(value)), name, length, value)
 
 
 @lru_cache(maxsize=256)
