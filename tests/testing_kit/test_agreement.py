@@ -234,8 +234,11 @@ def _handle(worker: Worker, style: Any, row: dict[str, Any]) -> None:
 
 
 def _about(wait: timedelta | None) -> int | None:
-    """Whole hours, in seconds: a server adds up to a tenth to a retry. None: less than one."""
-    return None if wait is None else int(wait / timedelta(hours=1)) * 3600 or None
+    """Whole hours, in seconds: a server adds up to a tenth to a retry. None: less than one.
+
+    The clock of the id, from which it is counted, may be a moment ahead of the one by which it is due.
+    """
+    return None if wait is None else int((wait + timedelta(minutes=1)) / timedelta(hours=1)) * 3600 or None
 
 
 def _in_table(facts: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
