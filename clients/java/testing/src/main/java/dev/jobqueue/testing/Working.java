@@ -169,7 +169,7 @@ final class Working {
                 return true;
             }
             var codes = found.reasons().stream().map(Reason::code).toList();
-            // The second: it has failed since its backoff was made due.
+            // With a backoff it has failed since that was made due.
             return SOON.contains(codes.get(0)) || (failures == TestScope.Failures.RETRY && codes.contains("BACKOFF"));
         } catch (JobNotFound error) {
             return true;
