@@ -112,6 +112,18 @@ def test_it_reads_back_as_the_same_message() -> None:
     assert seen == {field.name for field in lease_pb2.LeasedJob.DESCRIPTOR.fields} - {"payload"}
 
 
+@pytest.mark.parametrize("headers", SOME["headers"])
+def test_headers_are_delivered_as_they_were_given_however_they_are_written(
+    headers: str | bytes | None,
+) -> None:
+    draw = random.Random(7)
+    terms = tuple(
+        {"labels": None, "headers": headers}.get(column.name, SOME[column.name][-1]) for column in TERMS
+    )
+    given = lease(1, LeaseTemplate(LANES[0], 1, 0, datetime.now(UTC), terms, keyed=False), draw)
+    assert leased_job(given, as_value=False) == told(given)
+
+
 def test_what_may_be_long_of_the_terms_counts_towards_a_deliverys_size() -> None:
     for _ in range(20):
         template = some_template(random.Random())
