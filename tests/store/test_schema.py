@@ -172,7 +172,7 @@ async def test_each_index_of_the_table_that_churns_serves_a_path_and_there_are_n
         "live_job_due": "(deadline) WHERE (deadline IS NOT NULL)",
         "live_job_cancelling": "(session_id) WHERE (cancel_requested_at IS NOT NULL)",
         "live_job_held_back": "(lane_id, run_at, id) WHERE (state = 3)",
-        "live_job_with_token": "(stile) WHERE ((stile IS NOT NULL) AND (hold IS NULL))",
+        "live_job_with_token": "(stile) WITH (deduplicate_items=off) WHERE ((stile IS NOT NULL) AND (hold IS NULL))",
         "live_job_waits_for_key": "(stile, priority DESC, run_at, id) WHERE (hold = 1)",
         "live_job_ripens": "(run_at) WHERE ((state = 3) AND (hold = 2))",
         "live_job_counted": "(lane_id) WHERE ((state = 2) AND counted)",

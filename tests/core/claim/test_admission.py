@@ -72,9 +72,9 @@ async def test_with_a_backlog_it_waits_for_the_claim_that_is_under_way():
 
 async def test_with_a_backlog_settlements_that_wait_go_first():
     made = brain(backlog=True, slots=0)
-    made.activity.settlements(wait=True)
+    made.activity.settlements(made, wait=True)
     task = await waits(made)
-    made.activity.settlements(wait=False)
+    made.activity.settlements(made, wait=False)
     made.activity.progressed()
     assert await task == MOST
 

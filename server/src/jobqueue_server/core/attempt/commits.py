@@ -28,7 +28,11 @@ _log = logging.getLogger(__name__)
 
 
 class Commits:
-    """Ends attempts as their workers say, and answers each outcome after its commit."""
+    """Ends attempts as their workers say, and answers each outcome after its commit.
+
+    Attributes:
+        some_wait: Whether jobs waited for the tokens that came back last. A wrong guess costs time alone.
+    """
 
     def __init__(
         self,
@@ -51,8 +55,7 @@ class Commits:
         self._key_pauses = KeyPauses(levels)
         self._most_let_in = most_let_in
         self._metrics = metrics
-        # Whether jobs waited for the tokens that came back last. A wrong guess costs time alone.
-        self._some_wait = False
+        self.some_wait = False
 
     async def commit(self, batches: Sequence[SuccessBatch], items: Sequence[PendingOutcome]) -> None:
         """Commits batches and single outcomes. Each job is in them once."""
@@ -114,13 +117,13 @@ class Commits:
         Where keys take turns, jobs wait though an end lets in none: a settlement that did not look would call each key.
         """
         turns = self._catalog.fair and any(lease.template.lane.fair for _, lease in leases)
-        if self._some_wait or turns:
+        if self.some_wait or turns:
             with self._offers.offer(leases) as offer:
                 done = await self._store.settle_limited(settling, self._most_let_in, offer.slots)
                 offer.taken(done.let_in.leased)
         else:
             done = await self._store.settle_limited(settling)
-        self._some_wait = bool(done.let_in.jobs or done.let_in.again)
+        self.some_wait = bool(done.let_in.jobs or done.let_in.again)
         return done
 
     async def _succeed_batches(

@@ -94,6 +94,11 @@ class PendingOutcome:
     reply: SettleReply
 
     @property
+    def since(self) -> float:
+        """When the attempt began here, by time.monotonic(); 0 where the session does not hold it."""
+        return self.lease.template.since if self.lease is not None else 0.0
+
+    @property
     def succeeding(self) -> tuple[UUID, int, int, bytes | None]:
         """What the statement that ends it as succeeded wants to know."""
         return self.job_id, self.attempt, self.session.id, self.outcome.output
@@ -117,6 +122,18 @@ class SuccessBatch:
     def ids(self) -> list[UUID]:
         """Of the jobs."""
         return [lease.job_id for lease in self.leases]
+
+    @property
+    def since(self) -> float:
+        """When the first attempt of them began here, by time.monotonic()."""
+        return self.leases[0].template.since
+
+    def split(self, most: int) -> tuple[SuccessBatch, SuccessBatch | None]:
+        """Its first leases, so many at most, and the others; None: there are no others."""
+        if len(self.leases) <= most:
+            return self, None
+        first, rest = self.leases[:most], self.leases[most:]
+        return SuccessBatch(self.session, first, self.reply), SuccessBatch(self.session, rest, self.reply)
 
     def pending(self, lease: Lease) -> PendingOutcome:
         """One of them by itself."""

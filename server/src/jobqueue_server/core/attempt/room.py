@@ -16,6 +16,7 @@ from ..tuning import Tuning
 from ..upkeep.room import UpkeepRoom
 from .commits import Commits
 from .follow_ups import FollowUps
+from .settlement_line import SettlementLine
 from .settler import Settler
 
 
@@ -50,11 +51,18 @@ class AttemptRoom:
         self.follow_ups = FollowUps(
             commits, store, intake.intake, intake.keyed_batches, intake.placement, tuning
         )
-        self.settler = Settler(commits, self.follow_ups, claim.activity, claim.admission)
+
+        def line(*, keyed: bool) -> SettlementLine:
+            return SettlementLine(commits, claim.activity, claim.admission, keyed=keyed)
+
+        self._line = line(keyed=False)
+        self._keyed = [line(keyed=True) for _ in range(tuning.keyed_settlement_lines)]
+        self.settler = Settler(catalog.catalog, commits, self._line, self._keyed, self.follow_ups)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
         return {
-            "settle": self.settler.run,
+            "settle": self._line.run,
+            **{f"settle keyed {number}": line.run for number, line in enumerate(self._keyed, 1)},
             "follow-ups": self.follow_ups.run,
         }

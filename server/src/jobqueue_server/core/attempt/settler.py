@@ -1,36 +1,43 @@
-"""Settlement: the outcomes of all streams share one statement, and are answered after its commit."""
+"""Settlement: outcomes find their leases, and stand in line to be committed."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from ..claim.activity import Activity
-from ..claim.admission import Admission
+from ..catalog.catalog import Catalog
 from ..lease.lease import Lease
 from ..lease.session import Session
 from .commits import Commits
 from .follow_ups import FollowUps
 from .outcome import SUCCEEDED, Answer, Outcome, PendingOutcome, SettleReply, SuccessBatch
-
-MAX_BATCH = 2000
+from .settlement_line import SettlementLine
 
 
 class Settler:
-    """Gathers outcomes and commits them, one batch at a time: while one commits, the next gathers."""
+    """Puts outcomes in their lines.
+
+    Args:
+        line: Of all outcomes but those of limited keys.
+        keyed: Of these. While some wait for their key, a settlement lets them in, too. That costs PostgreSQL thrice as
+            much, so with one line half of two cores would be idle. Each key stands in one of them: two settlements of
+            one key would wait for each other. While none waits, all stand in the first: two smaller settlements would
+            cost more than one.
+    """
 
     def __init__(
-        self, commits: Commits, follow_ups: FollowUps, activity: Activity, admission: Admission
+        self,
+        catalog: Catalog,
+        commits: Commits,
+        line: SettlementLine,
+        keyed: Sequence[SettlementLine],
+        follow_ups: FollowUps,
     ) -> None:
+        self._catalog = catalog
         self._commits = commits
+        self._line = line
+        self._keyed = keyed
         self._follow_ups = follow_ups
-        self._activity = activity
-        self._admission = admission
-        self._pending: list[PendingOutcome | SuccessBatch] = []
-        self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def settle(
         self, session: Session, succeeded: Iterable[int], outcomes: Sequence[Outcome], reply: SettleReply
@@ -41,11 +48,9 @@ class Settler:
         for lease_id in unheld:
             self._unheld(session, lease_id, SUCCEEDED, reply)
         if fresh:
-            self._pending.append(SuccessBatch(session, fresh, reply))
+            self._put_all(session, fresh, reply)
         for one in again:
-            self._pending.append(
-                PendingOutcome(session, one.job_id, one.attempt, one.lease_id, one, SUCCEEDED, reply)
-            )
+            self._put(PendingOutcome(session, one.job_id, one.attempt, one.lease_id, one, SUCCEEDED, reply))
         by_name: dict[tuple[UUID, int], Lease] | None = None
         for outcome in outcomes:
             lease = leases.get(outcome.lease_id) if outcome.lease_id else None
@@ -63,13 +68,29 @@ class Settler:
                 )
             else:
                 self._unheld(session, outcome.lease_id, outcome, reply)
-        self._signal()
+
+    def _put_all(self, session: Session, leases: list[Lease], reply: SettleReply) -> None:
+        """Plain successes of one frame, in the lines of their keys."""
+        if not self._catalog.limits:
+            self._line.put(SuccessBatch(session, leases, reply))
+            return
+        parts: dict[SettlementLine, list[Lease]] = {}
+        for lease in leases:
+            parts.setdefault(self._line_of(lease), []).append(lease)
+        for line, part in parts.items():
+            line.put(SuccessBatch(session, part, reply))
 
     def _put(self, item: PendingOutcome) -> None:
         if item.outcome.follow_ups:
             self._follow_ups.put(item)
         else:
-            self._pending.append(item)
+            self._line_of(item.lease).put(item)
+
+    def _line_of(self, lease: Lease | None) -> SettlementLine:
+        """Where its key stands. What is not held by its session has none here; its statement finds out by itself."""
+        if lease is None or not lease.template.lane.limits:
+            return self._line
+        return self._keyed[hash(lease.key) % len(self._keyed) if self._commits.some_wait else 0]
 
     def _unheld(self, session: Session, lease_id: int, outcome: Outcome, reply: SettleReply) -> None:
         """An outcome for a lease that the session does not hold: the database knows what became of it."""
@@ -87,53 +108,8 @@ class Settler:
             return
         self._put(PendingOutcome(session, known[0], known[1], lease_id, None, outcome, reply))
 
-    def _signal(self) -> None:
-        if self._pending:
-            self._activity.settlements(wait=True)
-            self._idle.clear()
-            self._wake.set()
-
     async def drained(self) -> None:
         """Waits until every outcome in line is answered."""
-        await self._idle.wait()
+        for line in (self._line, *self._keyed):
+            await line.drained()
         await self._follow_ups.drained()
-
-    async def run(self) -> None:
-        """Commits what is in line, until cancelled."""
-        # After a crash there may be outcomes for which no wake-up comes again.
-        self._wake.set()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._pending:
-                batches, items = self._next_batch()
-                self._activity.settlements(wait=bool(self._pending))
-                with self._activity.settling_now():
-                    try:
-                        await self._commits.commit(batches, items)
-                    finally:
-                        self._admission.ended(sum(len(batch.leases) for batch in batches) + len(items))
-            self._idle.set()
-
-    def _next_batch(self) -> tuple[list[SuccessBatch], list[PendingOutcome]]:
-        """The next outcomes, each job once: the same settlement again must see the first one committed."""
-        batches: list[SuccessBatch] = []
-        items: list[PendingOutcome] = []
-        later: list[PendingOutcome | SuccessBatch] = []
-        taken: set[UUID] = set()
-        room = MAX_BATCH
-        for entry in self._pending:
-            ids = entry.ids if isinstance(entry, SuccessBatch) else (entry.job_id,)
-            if room < len(ids):
-                room = 0  # what came later must not overtake it
-            if room == 0 or not taken.isdisjoint(ids):
-                later.append(entry)
-            else:
-                room -= len(ids)
-                if isinstance(entry, SuccessBatch):
-                    batches.append(entry)
-                else:
-                    items.append(entry)
-            taken.update(ids)
-        self._pending = later
-        return batches, items

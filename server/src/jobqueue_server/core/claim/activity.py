@@ -15,7 +15,6 @@ class Activity:
         deliveries: How many claims have rows that no session has yet.
         rounds: How many rounds of claims have ended.
         settling: How many commits of settlements are under way, which bring credit back.
-        settlements_wait: Whether settlements wait for the next commit.
         paused: Whether nothing is claimed or handed off.
     """
 
@@ -24,7 +23,7 @@ class Activity:
         self.deliveries = 0
         self.rounds = 0
         self.settling = 0
-        self.settlements_wait = False
+        self._waiting: set[object] = set()
         self.paused = False
         self._drains = False
         self._hand_offs = 0
@@ -102,9 +101,17 @@ class Activity:
             self._hand_offs -= 1
             self.progressed()
 
-    def settlements(self, *, wait: bool) -> None:
-        """Whether there are settlements for a commit after the one that is under way."""
-        self.settlements_wait = wait
+    @property
+    def settlements_wait(self) -> bool:
+        """Whether settlements wait for the next commit of their line."""
+        return bool(self._waiting)
+
+    def settlements(self, line: object, *, wait: bool) -> None:
+        """Whether a line has settlements for a commit after the one that is under way."""
+        if wait:
+            self._waiting.add(line)
+        else:
+            self._waiting.discard(line)
 
     @contextmanager
     def settling_now(self) -> Iterator[None]:

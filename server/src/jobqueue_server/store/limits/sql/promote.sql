@@ -24,6 +24,8 @@
 -- is blocked, which calls in vain.
 -- A key that a worker has paused (paused_until) lets none in before that time, at which it calls, while its queue limits keys.
 -- Values go by arrays and width_bucket: a join of two lists of this statement is planned for ten rows, and takes ms for 500.
+-- Each `offset 0` keeps the planner from computing a step's values once for each of their uses, as `materialized` does, and
+-- the rows are not copied. date_part is a float8: extract is a numeric, which becomes one by way of its digits.
 -- No array has nulls: to find an element PostgreSQL would step through all before it.
 with gone as (
     delete from live_job
@@ -54,7 +56,7 @@ called as materialized (
         width_bucket(t.id, (select ids from freed)) as place,
         -- In us: from one to the next, and until when the rate is used up. A clock that was set back makes it wait for one.
         q.key_rate_period_ms * 1000::float8 / q.key_rate_count as every,
-        extract(epoch from t.tat)::float8 * 1000000 as tat,
+        date_part('epoch', t.tat) * 1000000 as tat,
         coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
         case when q.key_fair then $13::int4 end as turn,
         case
@@ -70,11 +72,12 @@ called as materialized (
     order by t.id
     for update of t
 ),
-counted as materialized (
+counted as (
     select c.*, coalesce(case when ((select ids from freed))[place] = id then ((select n from freed))[place] end, 0) as freed
     from called c
+    offset 0
 ),
-timed as materialized (
+timed as (
     select
         c.id, c.waiting, c.strict, c.freed, c.every, c.burst, c.turn, c.calls_at, c.paused_until, n.now,
         c.most - c.taken + c.freed as room,
@@ -86,9 +89,10 @@ timed as materialized (
             from (select from live_job l where l.stile = c.id and l.hold is null and l.state in (1, 4) limit c.most_in_line) l
         ) end as places
     from (select c.*, least(case when every is not null then burst end, turn) as most_in_line from counted c) c
-    cross join (select extract(epoch from now())::float8 * 1000000 as now) n
+    cross join (select date_part('epoch', now()) * 1000000 as now) n
+    offset 0
 ),
-open as materialized (
+open as (
     -- least() passes over nulls: without a rate there are no places and no allowance.
     select
         t.*,
@@ -96,6 +100,7 @@ open as materialized (
             greatest(least(t.waiting, t.room, t.places, floor((t.now + t.burst * t.every - t.tat) / t.every + 0.000001)), 0)
         else 0 end as may
     from timed t
+    offset 0
 ),
 share as materialized (
     select
@@ -161,11 +166,12 @@ got as materialized (
     select array_agg(stile order by stile) as ids, array_agg(n order by stile) as n
     from (select stile, count(*)::int4 as n from moved group by stile) m
 ),
-let_in as materialized (
+let_in as (
     select
         s.*,
         coalesce(case when ((select ids from got))[place] = id then ((select n from got))[place] end, 0) as got
     from (select s.*, width_bucket(s.id, coalesce((select ids from got), '{}')) as place from share s) s
+    offset 0
 ),
 turning as materialized (
     select
