@@ -232,10 +232,11 @@ async def test_the_same_outcome_again_commits_after_the_first(of: Lane):
         assert line.under_way == [[lease]]
 
 
-async def test_all_is_drained_once_each_line_is():
+async def test_all_is_drained_once_each_line_is_also_one_that_got_more_meanwhile():
     key, other = keys_of_two_lines()
     async with made() as it:
         leases = [*it.holds(PLAIN, key), *it.holds(LIMITED, key, other)]
+        (more,) = it.holds(PLAIN, key)
         it.ends(*leases)
         drained = asyncio.create_task(it.settler.drained())
         for commits, lease in zip(it.commits, leases, strict=True):
@@ -243,6 +244,11 @@ async def test_all_is_drained_once_each_line_is():
             assert not drained.done()
             assert it.brain.activity.settling > 0
             commits.end([lease])
+            if lease is leases[1]:
+                it.ends(more)
+        await turn()
+        assert not drained.done()
+        it.commits[0].end([more])
         await drained
         assert it.brain.activity.settling == 0
 

@@ -49,6 +49,11 @@ class SettlementLine:
             self._wake.set()
         self._pending.append(entry)
 
+    @property
+    def idle(self) -> bool:
+        """Whether every outcome in line is answered."""
+        return self._idle.is_set()
+
     async def drained(self) -> None:
         """Waits until every outcome in line is answered."""
         await self._idle.wait()

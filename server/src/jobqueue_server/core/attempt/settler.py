@@ -110,6 +110,9 @@ class Settler:
 
     async def drained(self) -> None:
         """Waits until every outcome in line is answered."""
-        for line in (self._line, *self._keyed):
-            await line.drained()
+        lines = (self._line, *self._keyed)
+        # One may get more while the next is waited for.
+        while not all(line.idle for line in lines):
+            for line in lines:
+                await line.drained()
         await self._follow_ups.drained()
