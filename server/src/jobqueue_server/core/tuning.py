@@ -42,8 +42,8 @@ class Tuning:
     #: How many keys, and how many jobs, one promote lets in: each takes its turn.
     keys_called: int = 1000
     keys_let_in: int = 1000
-    #: Settlements of jobs that hold tokens of their keys commit so many at once, each key always in the same line. A
-    #: third line made batches smaller: 35,000 jobs a second of 1,000 keys instead of 36,700 (one line: 29,400).
+    #: So many settlements of limited keys commit at once while jobs wait for their keys. A third one made batches
+    #: smaller: 35,000 jobs a second of 1,000 keys instead of 36,700 (one: 29,400).
     keyed_settlement_lines: int = 2
     #: A job that was locked by a cancel is let in so much later.
     keys_again_after: float = 0.02

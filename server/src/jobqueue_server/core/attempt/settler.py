@@ -18,11 +18,11 @@ class Settler:
     """Puts outcomes in their lines.
 
     Args:
-        line: Of all outcomes but those of limited keys.
-        keyed: Of these. While some wait for their key, a settlement lets them in, too. That costs PostgreSQL thrice as
-            much, so with one line half of two cores would be idle. Each key stands in one of them: two settlements of
-            one key would wait for each other. While none waits, all stand in the first: two smaller settlements would
-            cost more than one.
+        line: For all outcomes but those of limited keys.
+        keyed: For those of limited keys. While jobs wait for their key, a settlement lets them in, too. That costs
+            PostgreSQL thrice as much, so with one line a core of two would be half idle. Each key stands in one of
+            them: two settlements of one key would wait for each other. While no job waits, all stand in the first: two
+            smaller settlements would cost more than one.
     """
 
     def __init__(
