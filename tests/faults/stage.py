@@ -19,7 +19,7 @@ from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.lifecycle import Event as Exit
 from jobqueue_server.store import migrate
 from tests.conftest import Cluster
-from tests.lease.hand_worker import HandWorker, StreamEnded
+from tests.lease.hand_worker import HandWorker, StreamEnded, reason_of
 from tests.standby import Pair, a_primary_and_its_standby
 
 from .database import EndWatch, read_history
@@ -193,10 +193,10 @@ class Stage:
             try:
                 return await self.hand(caller, name, **hello)
             except StreamEnded as end:
-                if end.error is None or end.error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if end.error is None or not _cut(end.error):
                     raise
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if not _cut(error):
                     raise
             await asyncio.sleep(self.random.uniform(0.05, 0.5))
 
@@ -289,6 +289,12 @@ async def refused(opening: Awaitable[HandWorker], reason: str = "SESSION_UNKNOWN
             raise AssertionError(f"refused as {end.reason or end!r}, not as {reason}") from end
     else:
         raise AssertionError(f"a session was taken that should be refused as {reason}")
+
+
+def _cut(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a stream ended so since its connection did: where it was writing just then, gRPC says INTERNAL."""
+    code = error.code()
+    return code is grpc.StatusCode.UNAVAILABLE or (code is grpc.StatusCode.INTERNAL and not reason_of(error))
 
 
 def last_frame(events: Sequence[Event], who: str, before: float) -> float:
