@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -117,26 +117,34 @@ def write_bytecode(folder: Path) -> None:
         )
 
 
-def red(folder: Path, mutant: Mutant) -> tuple[bool, str]:
-    """Whether the tests go red with it, and the first that did."""
+def red(folder: Path, mutant: Mutant, before: str | None = None) -> tuple[bool, str]:
+    """Whether the tests go red with it, and the first that did.
+
+    Args:
+        folder: A copy of the checkout.
+        mutant: The break.
+        before: The test that noticed it last, which is run alone at first: its file may take a minute.
+    """
     path = folder / mutant.file
     whole = path.read_text()
     path.write_text(mutant.broken(whole))
     try:
-        noticed, by = _run(folder, mutant)
+        noticed, by = _run(folder, mutant, (before,)) if before else (False, "")
+        if not noticed:
+            noticed, by = _run(folder, mutant, mutant.tests)
     finally:
         path.write_text(whole)
     # What a test needs could not be made. On a busy machine that happens without the break as well.
-    if noticed and by.startswith("ERROR") and _run(folder, mutant)[0]:
+    if noticed and by.startswith("ERROR") and _run(folder, mutant, mutant.tests)[0]:
         return False, f"{by}, without the break as well, which proves nothing"
     return noticed, by
 
 
-def _run(folder: Path, mutant: Mutant) -> tuple[bool, str]:
-    """Whether its tests are red in this copy as it is, and the first that was."""
+def _run(folder: Path, mutant: Mutant, tests: tuple[str, ...]) -> tuple[bool, str]:
+    """Whether these tests are red in this copy as it is, and the first that was."""
     # Python takes a file of the same length and second for the one whose bytecode it has.
     environment = {**_environment(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--engine", mutant.engine, *mutant.tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--engine", mutant.engine, *tests]
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
@@ -180,6 +188,14 @@ class Ledger:
         """Whether this break was noticed."""
         return digest in self._noticed
 
+    def before(self, mutant: Mutant) -> str | None:
+        """The test that noticed it last, in whatever state its file was then."""
+        for noticed in reversed(self._noticed.values()):
+            name, _, by = noticed.rpartition(": FAILED ")
+            if name == mutant.name:
+                return by
+        return None
+
     def note(self, digest: str, mutant: Mutant, by: str) -> None:
         """Keeps that it was."""
         self._noticed[digest] = f"{mutant.name}: {by}"
@@ -213,8 +229,15 @@ class Files:
         return self._known[place]
 
 
-def noticed(chosen: Iterable[Mutant], jobs: int) -> Iterator[tuple[Mutant, bool, str, float]]:
+def noticed(
+    chosen: Iterable[Mutant], jobs: int, before: Callable[[Mutant], str | None]
+) -> Iterator[tuple[Mutant, bool, str, float]]:
     """Runs them, so many at once, each in a copy that no other one uses meanwhile.
+
+    Args:
+        chosen: The breaks.
+        jobs: How many at once.
+        before: Tells the test that noticed one last.
 
     Yields:
         As they end: the break, whether the tests went red, the first that did, and after how many seconds.
@@ -225,7 +248,7 @@ def noticed(chosen: Iterable[Mutant], jobs: int) -> Iterator[tuple[Mutant, bool,
         folder = copies.get()
         started = time.monotonic()
         try:
-            return (mutant, *red(folder, mutant), time.monotonic() - started)
+            return (mutant, *red(folder, mutant, before(mutant)), time.monotonic() - started)
         finally:
             copies.put(folder)
 
@@ -274,7 +297,7 @@ def main() -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(chosen))
-        for one, was_noticed, by, seconds in noticed(chosen, options.jobs):
+        for one, was_noticed, by, seconds in noticed(chosen, options.jobs, ledger.before):
             if was_noticed and not by.startswith(NO_END):
                 ledger.note(digests[one], one, by)
             if not was_noticed:

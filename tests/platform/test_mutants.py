@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -99,20 +100,41 @@ def test_a_run_goes_on_where_it_ended_until_a_file_changes(
     kept = tmp_path / "kept" / "mutants.json"
     first = mutants.Files().digest(mutant)
     assert not mutants.Ledger(kept).has(first)
-    mutants.Ledger(kept).note(first, mutant, "FAILED")
+    mutants.Ledger(kept).note(first, mutant, "FAILED tests/clients/test_go.py::test_it[a: b]")
     assert mutants.Ledger(kept).has(first)
     for name in files:
         (tmp_path / name).write_text("VALUE = 1\n\n")
         assert not mutants.Ledger(kept).has(mutants.Files().digest(mutant))
         (tmp_path / name).write_text("VALUE = 1\n")
     assert mutants.Ledger(kept).has(mutants.Files().digest(mutant))
+    # Who noticed it is asked first, also in another state of its file.
+    assert mutants.Ledger(kept).before(mutant) == "tests/clients/test_go.py::test_it[a: b]"
+    assert mutants.Ledger(kept).before(replace(mutant, name="value")) is None
+
+
+def test_the_test_that_noticed_a_break_before_is_asked_first_and_then_all(tmp_path: Path) -> None:
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "made.py").write_text("VALUE = 1\n")
+    tests = ("a", "needed == 1"), ("b", "needed == 1"), ("c", "needed")
+    (folder / "test_it.py").write_text(
+        "\n".join(f"def test_{name}(needed):\n    assert {expects}\n" for name, expects in tests)
+    )
+    mutant = mutants.Mutant("a value", "it", "tests/made.py", "= 1", "= 2", ("tests/test_it.py",))
+    by = {before: mutants.red(tmp_path, mutant, f"tests/test_it.py::test_{before}") for before in "bcd"}
+    assert by == {
+        "b": (True, "FAILED tests/test_it.py::test_b"),
+        "c": (True, "FAILED tests/test_it.py::test_a"),
+        "d": (True, "FAILED tests/test_it.py::test_a"),
+    }
 
 
 def test_breaks_at_once_have_a_copy_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2)
     used: list[Path] = []
 
-    def red(folder: Path, mutant: mutants.Mutant) -> tuple[bool, str]:
+    def red(folder: Path, mutant: mutants.Mutant, before: str | None) -> tuple[bool, str]:
         used.append(folder)
         both.wait(30)
         return True, mutant.name
@@ -125,7 +147,7 @@ def test_breaks_at_once_have_a_copy_each(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(mutants, "copy", copy)
     monkeypatch.setattr(mutants, "write_bytecode", lambda folder: None)
     given = [mutants.Mutant(name, "it", "it.py", "1", "2", ("test_it.py",)) for name in "abcd"]
-    done = list(mutants.noticed(given, 2))
+    done = list(mutants.noticed(given, 2, lambda mutant: None))
     assert {one.name for one, *_ in done} == set("abcd")
     assert all(was_noticed and by == one.name for one, was_noticed, by, _ in done)
     assert len(set(used)) == 2
