@@ -159,6 +159,21 @@ class Source(NamedTuple):
     wanted: Callable[[Field], object]
 
 
+def camel_of(field: Field) -> str:
+    """As in a message."""
+    return camel(field.name)
+
+
+def setter(field: Field) -> str:
+    """Of a message's builder in Java."""
+    return {Type.TEXTS: "putAll"}.get(field.type, "set") + go(field).replace("ID", "Id")
+
+
+def kept(field: Field) -> bool:
+    """What a producer gives and a job shows."""
+    return bool(asked(field) and shown(field))
+
+
 def handed(field: Field) -> bool:
     """What a handler sees: which lease it is, is between the worker and the server."""
     return delivered(field) and field.name != "lease_id"
@@ -188,6 +203,17 @@ SOURCES = [
     Source("python/src/jobqueue/convert.py", "def job(", "\n\n\n", snake, shown),
     Source("python/src/jobqueue/client.py", "job = NewJob(", "answer =", snake, asked),
     Source("python/src/jobqueue/cli/jobs.py", "client.enqueue(", "\n        )\n", snake, asked),
+    # Read back from a message, as a schedule and a recording client show it.
+    Source("python/src/jobqueue/new_jobs.py", "def new_job_of(", "\n\n\n", snake, asked),
+    Source("typescript/src/newJobs.ts", "function newJobOf(", "\n}\n", typescript, asked),
+    # What a recording client answers. Of a job that has just been stored, nothing else is shown.
+    Source("python/src/jobqueue/testing/recording.py", "def _stored(", "\n\n\n", snake, kept),
+    Source("go/jobqueue/jobqueuetest/recording.go", "func storedOf(", "\n}\n", go, kept),
+    Source("typescript/src/testing/recording.ts", "function storedOf(", "\n}\n", camel_of, kept),
+    Source("rust/src/testing/recording.rs", "fn answer_to(", "\n}\n", snake, kept),
+    Source(
+        "java/testing/src/main/java/dev/jobqueue/testing/Stored.java", "message(", "\n    }\n", setter, kept
+    ),
     Source("python/src/jobqueue/jobs.py", "class LeasedJob", "\nclass ", snake, handed),
 ]
 
@@ -201,6 +227,9 @@ def test_each_client_has_each_field(source: Source) -> None:
     # Of comments a name may be left over.
     code = re.sub(r"^\s*(//|\*|/\*|#).*$|\"\"\"[\s\S]*?\"\"\"", "", part, flags=re.MULTILINE)
     words = set(re.findall(r"\w+", code))
+    if "content" in words:
+        # The oneof of a message that has it.
+        words.add("payload")
     if source.file.startswith("rust"):
         words |= {"run_at", "delay"} if {"At", "After"} <= words else set()
     missing = {

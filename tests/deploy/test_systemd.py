@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from jobqueue_server import security
-from jobqueue_server.cli import TOO_OLD
+from jobqueue_server.program import TOO_OLD
 from jobqueue_server.settings import Settings, environment_name
 from tests.docs.markdown import blocks
 

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).resolve().parents[2]
 #: What people read: the server with its transport, the contract, the worker, the clients, the documents.
 PLACES = ("server/src", "proto", "worker", "clients", "docs")
-SUFFIXES = {".py", ".sql", ".md", ".proto", ".yaml", ".go", ".rs", ".ts", ".java", ".toml"}
+SUFFIXES = {".py", ".sql", ".md", ".proto", ".yaml", ".go", ".rs", ".ts", ".js", ".java", ".toml"}
 #: What is built or fetched there is not ours.
 BUILT = {"node_modules", "target", "dist", "build", ".venv", "gen"}
-UNNAMED = re.compile(r"\b(nobody|somebody|whoever)", re.IGNORECASE)
+UNNAMED = re.compile(r"(?<![a-z])_?(nobody|somebody|whoever)", re.IGNORECASE)
 #: How often a file may have one of these words. PostgreSQL runs as the user `nobody` where it may not run as root.
 ALLOWED = {
     "docs/decisions/0003-embedded-postgresql.md": 1,
@@ -27,8 +27,6 @@ ALLOWED = {
     "server/src/jobqueue_server/embedded/server.py": 2,
 }
 MOST_WORDS = 35
-#: How many longer sentences the public docstrings of a file still have. The list only gets shorter.
-LONG = {"server/src/jobqueue_server/core/claim/admission.py": 1}
 
 
 def test_who_acts_is_named() -> None:
@@ -55,7 +53,7 @@ def test_a_sentence_of_a_public_docstring_of_the_server_is_short() -> None:
         if path.suffix == ".py":
             docstrings = _public(ast.parse(path.read_text()))
             found[path.relative_to(ROOT).as_posix()] = sum(len(_long(docstring)) for docstring in docstrings)
-    assert +found == LONG, "shorten the sentence, or take what is no longer there off the list"
+    assert not +found, "shorten the sentence"
 
 
 def _sources(folder: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from google.protobuf import json_format
 
 from jobqueue.v1 import schedule_pb2 as pb
 from jobqueue_server.chain import Call
+from jobqueue_server.core.schedule.jobs import job_of
 from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.model import DEFAULT_NAMESPACE
 from jobqueue_server.rpc.schedule_values import schedule_message
@@ -248,11 +250,40 @@ FULL: dict[str, Any] = {
 }
 
 
-async def test_all_that_is_asked_for_is_stored_and_shown_again() -> None:
+#: What a schedule decides itself, and other ways to say the same.
+NOT_SAID = {"job": {"run_at", "delay", "idempotency_key", "payload"}, "spec": {"every", "phase"}}
+
+
+async def _made() -> Schedule:
     core = Core()
     with pytest.raises(Reached):
         await ask("CreateSchedule", {"schedule": FULL}, core)
-    (made,) = core.made
+    return core.made[0]
+
+
+@pytest.mark.parametrize("part", ["spec", "job", "policy"])
+def test_the_tests_below_hold_each_field_of_a_schedule(part: str) -> None:
+    message = getattr(json_format.ParseDict(FULL, pb.Schedule()), part)
+    unset = {field.name for field in message.DESCRIPTOR.fields} - {
+        field.name for field, _ in message.ListFields()
+    }
+    assert unset <= NOT_SAID.get(part, set()), "give it a value in FULL: a schedule must not lose it"
+
+
+async def test_the_job_of_a_tick_has_all_that_its_schedule_says() -> None:
+    made = await _made()
+    job = job_of(made, NOW, spreads=False)
+    of_the_tick = {"run_at", "headers", "labels"}
+    changed = {
+        each.name for each in fields(job) if getattr(job, each.name) != getattr(made.job, each.name)
+    } - of_the_tick
+    assert changed == set()
+    assert made.job.headers.items() <= job.headers.items()
+    assert made.job.labels.items() <= job.labels.items()
+
+
+async def test_all_that_is_asked_for_is_stored_and_shown_again() -> None:
+    made = await _made()
     stored = job_from_json(job_to_json(made.job), made.job.queue, made.job.kind, made.job.payload)
     assert stored == made.job
     assert spec_from_json(spec_to_json(made.spec)) == made.spec

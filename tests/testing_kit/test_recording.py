@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from jobqueue import AUTO, IdempotencyKeyReused, InvalidRequest, NewJob, PayloadInvalid, Status, Unique
+from jobqueue import (
+    AUTO,
+    Hold,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    NewJob,
+    PayloadInvalid,
+    RetryPolicy,
+    Status,
+    Unique,
+)
 from jobqueue.testing import RecordingClient, SyncRecordingClient
 
 from .handlers import Ask, typed
@@ -24,6 +34,29 @@ async def test_what_was_enqueued_is_kept_in_order_as_a_server_would_have_it():
         typed.new(Ask(7), key="k"),
         NewJob("mail", payload_json=b"null", unique=Unique(key="u")),
     ]
+
+
+async def test_the_job_that_is_answered_has_all_that_was_said_of_it():
+    client = RecordingClient()
+    policy = RetryPolicy(max_backoff=timedelta(seconds=9))
+    job = await client.enqueue(
+        "mail",
+        queue="q",
+        priority=3,
+        max_attempts=5,
+        timeout=timedelta(minutes=1),
+        retry_policy=policy,
+        run_at=datetime(2030, 1, 1, tzinfo=UTC),
+        key="k",
+        unique=Unique(key="u"),
+        hold=True,
+    )
+    assert (job.queue, job.priority, job.max_attempts, job.key, job.unique_key) == ("q", 3, 5, "k", "u")
+    assert (job.timeout, job.retry_policy.max_backoff) == (timedelta(minutes=1), timedelta(seconds=9))
+    assert (job.run_at, job.hold) == (datetime(2030, 1, 1, tzinfo=UTC), Hold.HAND)
+    plain, later = await client.enqueue("mail"), await client.enqueue("mail", delay=timedelta(hours=1))
+    assert (plain.run_at, plain.hold, plain.timeout) == (plain.created_at, None, None)
+    assert later.run_at - later.created_at == timedelta(hours=1)
 
 
 async def test_a_key_that_is_repeated_answers_its_job_and_is_refused_for_another_request():

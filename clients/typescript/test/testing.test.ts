@@ -234,6 +234,24 @@ async function signUp(client: Enqueuer, to: string): Promise<string> {
   return id;
 }
 
+test("the job that is answered has all that was said of it", async () => {
+  const client = new RecordingClient();
+  const runAt = new Date("2030-01-01T00:00:00Z");
+  const said = {
+    key: "k",
+    unique: { key: "u" },
+    timeoutMs: 60_000,
+    retryPolicy: { maxBackoffMs: 9000 },
+    hold: true,
+  };
+  const job = await client.enqueue({ kind: "mail", runAt, ...said });
+  assert.deepEqual([job.key, job.uniqueKey, job.timeoutMs, job.hold], ["k", "u", 60_000, "HAND"]);
+  assert.deepEqual([job.runAt, job.retryPolicy?.maxBackoffMs], [runAt, 9000]);
+  const later = await client.enqueue({ kind: "mail", delayMs: 3_600_000 });
+  assert.equal(later.runAt!.getTime() - later.createdAt!.getTime(), 3_600_000);
+  assert.deepEqual([later.hold, later.timeoutMs], [undefined, undefined]);
+});
+
 test("what is enqueued is kept, as it was said, and a key is replayed", async () => {
   const client = new RecordingClient();
   assert.equal(await signUp(client, "ada"), await signUp(client, "ada"));

@@ -114,7 +114,7 @@ class FrameHandler:
             self._call(number, request, end)
 
     def _call(self, number: int, request: RequestHead, end: bool) -> None:
-        """A call begins, if it is one that there is."""
+        """Starts a call, or refuses an unknown method."""
         handler = self._connection.terms.find(request.shared.path)
         call = self._streams.live[number] = Call(self._connection, number, request, handler)
         if request.too_large:

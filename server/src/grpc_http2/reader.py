@@ -102,7 +102,7 @@ class FrameReader:
             ConnectionBroken: The caller breaks the protocol.
             SpeaksHttp1: It speaks another.
         """
-        # Whose turn it is handles a frame at least.
+        # Each connection handles at least one frame in its turn.
         free = not data
         if self._pending:
             data, self._pending = self._pending + data, b""

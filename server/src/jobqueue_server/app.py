@@ -50,7 +50,7 @@ from .store.stores import Stores
 from .store.upkeep.levels import LevelTooLow
 from .tls import Tls, revoked_of, tls_of, watching
 from .traces.calls import Traces
-from .traces.choice import traces_of
+from .traces.started import traces_of
 from .transports import Transports
 from .well import show_health
 

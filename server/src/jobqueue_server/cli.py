@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import inspect
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -19,16 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from . import __version__, logs, systemd
-from .addresses import AddressUnusable
-from .bootstrap import BootstrapRefused, first_key
+from .bootstrap import first_key
 from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir, running_dsn
-from .errors import JobQueueError
+from .program import ERRORS, fail, run
 from .security import check
 from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt, without_settings
 from .store import migrate
-from .store.pooler import OTHERS_STATEMENT, PoolerUnusable
-from .store.upkeep.levels import LevelTooLow
-from .tls import TlsUnusable
 
 _HELP = """A job queue over gRPC, kept in PostgreSQL.
 
@@ -39,9 +34,6 @@ Every option can be given in the environment too, or in a file (--config); the o
 """
 
 _HELP_FLAGS = ["-h", "--help"]
-
-# The exit code of a server that is too old for its database. Starting the same program again would not help.
-TOO_OLD = 3
 
 app = typer.Typer(
     name="jobqueue-server",
@@ -61,7 +53,6 @@ cell = typer.Typer(help="Move the database to another PostgreSQL while it is use
 app.add_typer(cell, name="cell")
 _log = logs.get(__name__)
 _out = Console()
-_err = Console(stderr=True)
 
 
 def main() -> None:
@@ -90,7 +81,7 @@ def _takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[...
             try:
                 settings = Settings.load(flags)
             except SettingsInvalid as error:
-                _fail(str(error), code=2)
+                fail(str(error), code=2)
             logs.configure(settings.log_level, settings.log_format)
             for variable, meant in misspelt(os.environ).items():
                 _log.warning("a variable is no setting, and has no effect", variable=variable, meant=meant)
@@ -162,7 +153,7 @@ def serve(settings: Settings) -> None:
     try:
         warnings = check(settings)
     except SettingsInvalid as error:
-        _fail(str(error), code=2)
+        fail(str(error), code=2)
     for warning in warnings:
         _log.warning(warning)
     # The database driver and gRPC take a second to import: not for --help, nor for a parent of several processes.
@@ -239,7 +230,7 @@ def ephemeral(
             print(Shared(key).join(command(template=template)), flush=True)
             end_of_input()
         except (EmbeddedPostgresError, migrate.MigrationError) as error:
-            _fail(str(error))
+            fail(str(error))
         except KeyboardInterrupt:
             pass
         return
@@ -325,14 +316,14 @@ def bootstrap(
     It permits everything in the namespace `default`. Every other key is made by `jobqueue keys create`.
     """
     if not admin:
-        _fail("the first key permits everything: say so with --admin", code=2)
+        fail("the first key permits everything: say so with --admin", code=2)
     if not 1 <= len(name) <= 100 or not name.isprintable():
-        _fail("NAME should be 1 to 100 characters, none of them a control character", code=2)
+        fail("NAME should be 1 to 100 characters, none of them a control character", code=2)
 
     async def work() -> None:
         async with _service_dsn(settings) as dsn:
             key = await first_key(dsn, name, force=force)
-        _err.print(
+        ERRORS.print(
             f"key {key.id} for {name}; it is shown this once, so keep it in a safe place",
             highlight=False,
             markup=False,
@@ -372,11 +363,10 @@ def move(
     It may be ended and run again at any point. docs/move.md has the steps.
     """
     if cut_over and abandon:
-        _fail("--cut-over and --abandon: give one of them", code=2)
+        fail("--cut-over and --abandon: give one of them", code=2)
     source = settings.migrate_dsn or running_dsn(settings.data_dir or Path(default_data_dir()))
     if source is None:
-        _fail("there is nothing to move: name the database by DATABASE_URL", code=2)
-        return
+        fail("there is nothing to move: name the database by DATABASE_URL", code=2)
 
     async def work() -> None:
         from .cell.command import move
@@ -384,10 +374,10 @@ def move(
 
         try:
             await move(
-                source, to, reached_by, settings.service_role, _err, cut_over=cut_over, abandon=abandon
+                source, to, reached_by, settings.service_role, ERRORS, cut_over=cut_over, abandon=abandon
             )
         except MoveRefused as error:
-            _fail(str(error))
+            fail(str(error))
 
     run(work)
 
@@ -443,7 +433,7 @@ def report(
     try:
         at = datetime.fromisoformat(since)
     except ValueError:
-        _fail(f"--since should be a time such as 2026-11-28T13:00:00Z, not {since!r}", code=2)
+        fail(f"--since should be a time such as 2026-11-28T13:00:00Z, not {since!r}", code=2)
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
     async def work() -> None:
@@ -498,40 +488,3 @@ async def _owner_dsn(settings: Settings) -> AsyncIterator[str]:
     else:
         async with EmbeddedPostgres(settings.data_dir or Path(default_data_dir())) as postgres:
             yield postgres.dsn
-
-
-def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs the coroutine on uvloop. An error that an operator can mend is printed as one line."""
-    # Imported objects stay. Jobs come and go by thousands, and nearly none is part of a reference cycle, so a search
-    # for cycles every 700 objects would find nothing.
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-    try:
-        if sys.platform == "win32":
-            asyncio.run(work())
-        else:
-            import uvloop
-
-            uvloop.run(work())
-    except LevelTooLow as error:
-        _fail(str(error), code=TOO_OLD)
-    except (
-        AddressUnusable,
-        BootstrapRefused,
-        EmbeddedPostgresError,
-        JobQueueError,
-        TlsUnusable,
-        migrate.MigrationError,
-        PoolerUnusable,
-    ) as error:
-        _fail(str(error))
-    except OTHERS_STATEMENT:
-        # The check before the start may have had one connection all the time by luck.
-        _fail(str(PoolerUnusable()))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _fail(message: str, *, code: int = 1) -> Any:
-    _err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(code)

@@ -165,6 +165,16 @@ func (c *RecordingClient) keep(message *pb.NewJob) (*jobqueue.Job, error) {
 // storedOf is the job as a server would answer it.
 func storedOf(message *pb.NewJob) *jobqueue.Job {
 	now := timestamppb.Now()
+	runAt := now
+	if message.GetRunAt() != nil {
+		runAt = message.GetRunAt()
+	} else if message.GetDelay() != nil {
+		runAt = timestamppb.New(now.AsTime().Add(message.GetDelay().AsDuration()))
+	}
+	var hold *pb.Job_Hold
+	if message.GetHold() {
+		hold = pb.Job_HAND.Enum()
+	}
 	return testhook.Job(&pb.Job{
 		Id:             rand.Text(),
 		Kind:           message.GetKind(),
@@ -180,9 +190,10 @@ func storedOf(message *pb.NewJob) *jobqueue.Job {
 		IdempotencyKey: message.GetIdempotencyKey(),
 		Key:            message.GetKey(),
 		UniqueKey:      message.GetUnique().GetKey(),
+		Hold:           hold,
 		CreatedAt:      now,
 		UpdatedAt:      now,
-		RunAt:          now,
+		RunAt:          runAt,
 	}).(*jobqueue.Job)
 }
 

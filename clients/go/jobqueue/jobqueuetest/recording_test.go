@@ -45,6 +45,22 @@ func TestWhatIsEnqueuedIsKeptOnceForEachKey(t *testing.T) {
 	}
 }
 
+func TestAnAnswerHasAllThatWasSaidOfTheJob(t *testing.T) {
+	var client jobqueuetest.RecordingClient
+	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	job, err := client.Enqueue(t.Context(), jobqueue.NewJob{
+		Kind: "mail", Key: "k", Unique: &jobqueue.Unique{Key: "u"}, Timeout: time.Minute, RunAt: at, Hold: true,
+	})
+	if err != nil || job.Key != "k" || job.UniqueKey != "u" || job.Timeout != time.Minute || !job.RunAt.Equal(at) ||
+		job.Hold != jobqueue.HoldHand {
+		t.Errorf("%+v, %v", job, err)
+	}
+	later, err := client.Enqueue(t.Context(), jobqueue.NewJob{Kind: "mail", Delay: time.Hour})
+	if err != nil || later.RunAt.Sub(later.CreatedAt) != time.Hour || later.Hold != "" {
+		t.Errorf("%+v, %v", later, err)
+	}
+}
+
 func TestAnAnswerIsAQueuedJobWithAnIDOfItsOwn(t *testing.T) {
 	var client jobqueuetest.RecordingClient
 	one, err := client.Enqueue(t.Context(), typed.New(ask{7}))

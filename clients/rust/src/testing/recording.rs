@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tonic::Code;
 
 use super::ids::new_id;
+use crate::convert::duration_of;
 use crate::enqueue::Enqueue;
 use crate::errors::{Error, ErrorKind};
 use crate::job::{Job, NewJob, job_of, new_job_message};
@@ -102,7 +103,15 @@ impl Enqueue for RecordingClient {
 
 /// The job as a server would have it.
 fn answer_to(message: v1::NewJob) -> Job {
-    let now = Some(SystemTime::now().into());
+    let created = SystemTime::now();
+    let now = Some(created.into());
+    let run_at = match message.start {
+        Some(v1::new_job::Start::RunAt(moment)) => Some(moment),
+        Some(v1::new_job::Start::Delay(delay)) => {
+            Some((created + duration_of(Some(&delay)).unwrap_or_default()).into())
+        }
+        None => now,
+    };
     job_of(v1::Job {
         id: new_id(),
         kind: message.kind,
@@ -110,7 +119,9 @@ fn answer_to(message: v1::NewJob) -> Job {
         queue: if message.queue.is_empty() { "default".to_owned() } else { message.queue },
         priority: message.priority,
         max_attempts: if message.max_attempts == 0 { 3 } else { message.max_attempts },
-        run_at: now,
+        run_at,
+        hold: message.hold.then_some(v1::job::Hold::Hand.into()),
+        unique_key: message.unique.map_or_else(String::new, |unique| unique.key),
         created_at: now,
         updated_at: now,
         labels: message.labels,

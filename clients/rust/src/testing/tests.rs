@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use super::*;
 use crate::enqueue::Enqueue;
 use crate::errors::{Error, ErrorKind};
 use crate::job::NewJob;
-use crate::jobs::Status;
+use crate::jobs::{Hold, Status};
 use crate::json::JsonText;
 use crate::outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
 use crate::typed::JobKind;
@@ -310,6 +310,19 @@ async fn what_was_enqueued_is_kept_in_order_as_a_server_would_have_it() {
     let many = client.enqueue_many([ask.clone(), NewJob::new("mail").unique(Unique::key("u"))]).await.unwrap();
     assert!(many[0].id != many[1].id && many[0].id != job.id && job.id.len() == 36);
     assert_eq!(client.jobs(), [mail, ask, NewJob::new("mail").unique(Unique::key("u"))]);
+}
+
+#[tokio::test]
+async fn the_job_that_is_answered_has_all_that_was_said_of_it() {
+    let client = RecordingClient::new();
+    let new_year = UNIX_EPOCH + Duration::from_secs(1_893_456_000);
+    let minute = Duration::from_secs(60);
+    let job = NewJob::new("mail").key("k").unique(Unique::key("u")).timeout(minute).run_at(new_year).hold();
+    let job = client.enqueue(job).await.unwrap();
+    assert_eq!((job.key.as_str(), job.unique_key.as_str(), job.timeout), ("k", "u", Some(minute)));
+    assert_eq!((job.run_at, job.hold), (Some(new_year), Some(Hold::Hand)));
+    let later = client.enqueue(NewJob::new("mail").delay(minute)).await.unwrap();
+    assert_eq!((later.run_at, later.hold), (later.created_at.map(|at| at + minute), None));
 }
 
 #[tokio::test]

@@ -9,11 +9,12 @@ import { wanted } from "../enqueuer.js";
 import type { Enqueuer } from "../enqueuer.js";
 import { IdempotencyKeyReused, InvalidRequest } from "../errors.js";
 import type { FieldViolation } from "../errors.js";
-import { JobSchema, Job_Status, NewJobSchema } from "../gen/jobqueue/v1/job_pb.js";
+import { JobSchema, Job_Hold, Job_Status, NewJobSchema } from "../gen/jobqueue/v1/job_pb.js";
 import type * as pb from "../gen/jobqueue/v1/job_pb.js";
 import { AUTO, Job, newJob } from "../job.js";
 import type { JobOptions, NewJob } from "../job.js";
 import type { Call } from "../calls.js";
+import { msOf } from "../jobs.js";
 import type { EnqueueResult } from "../jobs.js";
 import type { JobKind } from "../kinds/kind.js";
 import { enqueueThrough, listed } from "../middleware.js";
@@ -112,29 +113,41 @@ export class RecordingClient implements Enqueuer {
         { code: "ALREADY_EXISTS", reason: "IDEMPOTENCY_KEY_REUSED", metadata: { job_id: before.job.id } },
       );
     }
-    const now = timestamp(today(), "now");
-    const job = create(JobSchema, {
-      id: crypto.randomUUID(),
-      kind: message.kind,
-      status: Job_Status.QUEUED,
-      queue: message.queue || "default",
-      priority: message.priority,
-      maxAttempts: message.maxAttempts || 3,
-      content: message.content as pb.Job["content"],
-      labels: message.labels,
-      headers: message.headers,
-      idempotencyKey: own,
-      key: message.key,
-      createdAt: now,
-      updatedAt: now,
-      runAt: now,
-    });
+    const job = storedOf(message, own);
     if (own) this.#keyed.set(own, { said, job });
     const kept = newJobOf(message);
     if (asked.encodings !== undefined) kept.encodings = asked.encodings;
     this.jobs.push(asked.idempotencyKey === AUTO ? { ...kept, idempotencyKey: AUTO } : kept);
     return new Job(job);
   }
+}
+
+/** The job as a server would have stored it, with an id of its own. */
+function storedOf(message: pb.NewJob, own: string): pb.Job {
+  const { start, unique } = message;
+  const created = today();
+  const now = timestamp(created, "now");
+  const delayMs = start.case === "delay" ? msOf(start.value)! : 0;
+  return create(JobSchema, {
+    id: crypto.randomUUID(),
+    kind: message.kind,
+    status: Job_Status.QUEUED,
+    queue: message.queue || "default",
+    priority: message.priority,
+    maxAttempts: message.maxAttempts || 3,
+    content: message.content as pb.Job["content"],
+    ...(message.timeout && { timeout: message.timeout }),
+    ...(message.retryPolicy && { retryPolicy: message.retryPolicy }),
+    labels: message.labels,
+    headers: message.headers,
+    idempotencyKey: own,
+    key: message.key,
+    uniqueKey: unique?.key ?? "",
+    ...(message.hold && { hold: Job_Hold.HAND }),
+    createdAt: now,
+    updatedAt: now,
+    runAt: start.case === "runAt" ? start.value : timestamp(new Date(created.getTime() + delayMs), "now"),
+  });
 }
 
 function resultOf({ id, replayed }: Job): EnqueueResult {

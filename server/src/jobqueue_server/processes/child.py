@@ -18,7 +18,7 @@ import typer
 
 from .. import logs
 from ..app import App
-from ..cli import run
+from ..program import run
 from ..settings import Settings
 
 

@@ -20,8 +20,8 @@ from pydantic import SecretStr
 
 from .. import logs, systemd
 from ..addresses import check_free, split_address
-from ..cli import TOO_OLD
 from ..embedded import EmbeddedPostgres, default_data_dir
+from ..program import TOO_OLD
 from ..security import metrics_token
 from ..settings import Settings, listening
 from ..store import migrate

@@ -1,13 +1,11 @@
-"""Whether a server has traces, by OpenTelemetry's own variables. Only where it has, OpenTelemetry is imported."""
+"""Whether a server has traces, by OpenTelemetry's own variables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from .. import __version__, logs
-from .calls import Traces
+from .. import logs
 
 _log = logs.get(__name__)
 
@@ -71,25 +69,3 @@ def _share(sampler: str, argument: str) -> float:
         return share
     _log.warning("OTEL_TRACES_SAMPLER_ARG is no number from 0 to 1; no trace begins here", argument=argument)
     return 0.0
-
-
-def traces_of(environ: Mapping[str, str], up: AsyncExitStack, *, server: str) -> Traces | None:
-    """The traces of a server; None where none are asked for, or what makes them is not installed.
-
-    Args:
-        environ: The variables of its process.
-        up: Ends them, with the server.
-        server: Its name.
-    """
-    choice = choice_of(environ)
-    if choice is None:
-        return None
-    try:
-        from .otel import OtelTraces
-    except ImportError as error:
-        _log.warning("traces are asked for: install jobqueue-server[otel]", missing=error.name)
-        return None
-    _log.info("traces are on", share=choice.share)
-    traces = OtelTraces.exporting(choice, environ, server=server, version=__version__)
-    up.push_async_callback(traces.stop)
-    return traces

@@ -92,24 +92,7 @@ class _Recorder:
                     metadata={"job_id": job.id},
                 )
             return replace(job, replayed=True)
-        now = datetime.now(UTC)
-        stored = job_pb2.Job(
-            id=str(uuid.uuid4()),
-            kind=message.kind,
-            status=job_pb2.Job.QUEUED,
-            queue=message.queue or "default",
-            priority=message.priority,
-            max_attempts=message.max_attempts or 3,
-            payload_json=message.payload_json,
-            labels=message.labels,
-            headers=message.headers,
-            idempotency_key=own_key,
-            key=message.key,
-        )
-        stored.created_at.FromDatetime(now)
-        stored.updated_at.FromDatetime(now)
-        stored.run_at.FromDatetime(now)
-        job = job_of(stored)
+        job = job_of(_stored(message, own_key))
         if own_key:
             self._keyed[own_key] = digest, job
         kept = new_job_of(message)
@@ -178,6 +161,35 @@ class SyncRecordingClient(_Recorder):
 
     def __getattr__(self, name: str) -> NoReturn:
         raise _unable(self, name)
+
+
+def _stored(message: job_pb2.NewJob, own_key: str) -> job_pb2.Job:
+    """The job as a server would have stored it, with an id of its own."""
+    stored = job_pb2.Job(
+        id=str(uuid.uuid4()),
+        kind=message.kind,
+        status=job_pb2.Job.QUEUED,
+        queue=message.queue or "default",
+        priority=message.priority,
+        max_attempts=message.max_attempts or 3,
+        payload_json=message.payload_json,
+        timeout=message.timeout if message.HasField("timeout") else None,
+        retry_policy=message.retry_policy if message.HasField("retry_policy") else None,
+        labels=message.labels,
+        headers=message.headers,
+        idempotency_key=own_key,
+        key=message.key,
+        unique_key=message.unique.key,
+        hold=job_pb2.Job.HAND if message.hold else None,
+    )
+    now = datetime.now(UTC)
+    stored.created_at.FromDatetime(now)
+    stored.updated_at.FromDatetime(now)
+    if message.HasField("run_at"):
+        stored.run_at.CopyFrom(message.run_at)
+    else:
+        stored.run_at.FromDatetime(now + message.delay.ToTimedelta())
+    return stored
 
 
 def _unable(client: object, name: str) -> Exception:

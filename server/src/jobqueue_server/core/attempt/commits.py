@@ -112,7 +112,7 @@ class Commits:
     async def _settle_and_let_in(
         self, leases: Sequence[tuple[Session, Lease]], settling: Sequence[Settling]
     ) -> Settled:
-        """Ends jobs that hold tokens. Who waits for these takes slots at once, if nothing in line goes before it.
+        """Ends jobs that hold tokens. Jobs that wait for these tokens take free slots at once, unless a job in line goes first.
 
         Where keys take turns, jobs wait though an end lets in none: a settlement that did not look would call each key.
         """

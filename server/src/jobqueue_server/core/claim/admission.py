@@ -40,8 +40,9 @@ class Admission:
     async def admit(self) -> int:
         """Waits, while there is a backlog that credit could take, until claims and settlements had their turn.
 
-        What goes through the backlog costs half as much again, so where there is more to do than can be done, an insert
-        brings no more than what can be handed off, or, over a backlog, less than what has ended since the last one.
+        A job that goes through the backlog costs half as much again. So where there is more to do than can be done, an
+        insert brings no more than what can be handed off. Over a backlog it brings less than what has ended since the
+        last one.
 
         Returns:
             How many jobs the next insert may have, as far as units allow.

@@ -1,4 +1,4 @@
-"""The states of a session as a table: the specification that the code, ARCHITECTURE.md and a test share."""
+"""The states of a session as a table: the specification that the code, docs/lifecycle.md and a test share."""
 
 from __future__ import annotations
 

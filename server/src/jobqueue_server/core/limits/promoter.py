@@ -137,7 +137,7 @@ class Promoter:
         let_in = await self._store.promote(stiles, self._tuning.keys_let_in, in_line=in_line)
         self._metrics.observe_batch("promote", loop.time() - started, let_in.jobs)
         if let_in.again and not let_in.jobs:
-            # What is there is locked by a cancel, or is not there.
+            # A cancel has locked these jobs, or they no longer exist.
             self._at(timedelta(seconds=self._tuning.keys_again_after))
             let_in = replace(let_in, again=())
         self.let_in(let_in)

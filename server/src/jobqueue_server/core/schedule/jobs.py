@@ -156,7 +156,7 @@ class JobMaker:
         if not batches:
             return Fired()
         batch = Batch.joined(batches, _PATH)
-        return Fired([(batch, await self._keyed_batches.store_within(_NOBODY, session, batch))])
+        return Fired([(batch, await self._keyed_batches.store_within(_NO_CALLER, session, batch))])
 
     async def store_one_by_one(self, session: Session, plans: Sequence[Planned]) -> Fired:
         """As `store`, for the ticks of one schedule: their jobs are alike, and have one name and one key.
@@ -233,4 +233,4 @@ def _scope(namespace: int) -> Scope:
 
 
 #: Scopes are for idempotency keys, which jobs of schedules don't have.
-_NOBODY = Scope(0, "schedules")
+_NO_CALLER = Scope(0, "schedules")

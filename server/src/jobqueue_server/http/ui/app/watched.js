@@ -1,4 +1,4 @@
-// A state that is no part's own: whoever shows it is drawn again when it changes.
+// A state that is no part's own: each part that shows it is drawn again when it changes.
 import { useEffect, useState } from "./lib.js";
 
 /** @returns {{tell: () => void, use: () => void}} `tell`: it has changed. `use`, while a part is drawn: the part shows it. */
