@@ -188,6 +188,16 @@ async def block(key: Key, way: str) -> tuple[UUID, UUID]:
     """The first of two jobs ends by that, which blocks the key; both."""
     await key.policy(key_on_failure=HOLD)
     first, second = await key.enqueue(2)
+    await stop(key, first, way)
+    await key.promote()
+    assert await blocked_by(key) == first
+    assert await key.holds() == {second: Hold.KEY}
+    assert await key.counts() == (0, 1)
+    return first, second
+
+
+async def stop(key: Key, first: UUID, way: str) -> None:
+    """Makes the job that has the token end for good."""
     if way == "fails":
         await fail(key, first)
     elif way == "is cancelled by its worker":
@@ -201,11 +211,6 @@ async def block(key: Key, way: str) -> tuple[UUID, UUID]:
             row = await end(key, first, Event.LOST)
             if row["status"] == Status.FAILED_PERMANENT:
                 break
-    await key.promote()
-    assert await blocked_by(key) == first
-    assert await key.holds() == {second: Hold.KEY}
-    assert await key.counts() == (0, 1)
-    return first, second
 
 
 WAYS = [
@@ -264,6 +269,106 @@ async def test_a_retry_of_the_job_that_blocks_its_key_lets_it_go_on_with_that_jo
     assert await key.holds() == {first: None, second: Hold.KEY}
     assert await key.counts() == (1, 1)
     assert await run_all(key) == [first, second]
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_retry_while_an_operator_pauses_the_key_waits_before_all_others(key: Key, many: bool) -> None:
+    first, second = await block(key, "fails")
+    await key.s.sql.execute("update turnstile set own_limit = 0 where id = $1", key.stile)
+    if many:
+        retried = await step(key.s, await opened(key.s, everything=True))
+        assert [each.held for each in retried.retried] == [True]
+    else:
+        assert (await key.s.changes.retry(SCOPE, first)).held
+    await key.turnstiles.ripen(10)
+    await key.promote()
+    assert await key.holds() == {first: Hold.KEY, second: Hold.KEY}
+    assert await key.counts() == (0, 2)
+    assert await blocked_by(key) is None
+    await key.s.sql.execute(
+        "update turnstile set own_limit = null, calls_at = now() where id = $1", key.stile
+    )
+    assert await run_all(key) == [first, second]
+
+
+async def test_a_retry_into_another_queue_lets_the_key_go_on_here(key: Key) -> None:
+    await key.s.lane("elsewhere")
+    first, second = await block(key, "fails")
+    await step(key.s, await opened(key.s, to_queue="elsewhere", everything=True))
+    assert await blocked_by(key) is None
+    await key.promote()
+    assert await key.holds() == {first: None, second: None}
+    moved = await key.s.reads.get(SCOPE, first)
+    assert moved is not None
+    assert moved.queue == "elsewhere"
+
+
+async def test_a_retry_into_the_queue_where_it_is_goes_on_with_that_job(key: Key) -> None:
+    first, second = await block(key, "fails")
+    await step(key.s, await opened(key.s, to_queue=key.lane.queue, everything=True))
+    assert await blocked_by(key) is None
+    assert await key.holds() == {first: None, second: Hold.KEY}
+
+
+# ---- a rate
+
+
+RATE = {"key_rate_count": 1, "key_rate_period_ms": 60_000, "key_rate_burst": 1}
+MINUTE = timedelta(minutes=1)
+
+
+async def used_up(key: Key) -> Any:
+    return await key.s.sql.fetchval("select tat from turnstile where id = $1", key.stile)
+
+
+@pytest.mark.parametrize("event", GOES_ON, ids=str)
+async def test_the_next_start_of_a_job_that_goes_on_counts_at_the_rate_and_waits_for_it(
+    key: Key, event: Event
+) -> None:
+    await key.policy(**RATE)
+    [first] = await key.enqueue()
+    await key.promote()
+    before = await used_up(key)
+    [run_at] = [await key.s.sql.fetchval("select run_at from live_job where id = $1", first)]
+    assert before - run_at == MINUTE
+    attempt, session_id = await key.s.claim(first, key.session)
+    if event is Event.TIMEOUT:
+        await pass_deadline(key.s.sql, first)
+    [ended] = await key.s.attempts.end_attempt([AttemptEnd(first, attempt, session_id, event)])
+    assert ended["run_at"] == before
+    assert await used_up(key) == before + MINUTE
+    # One that waits longer by itself starts then.
+    await key.s.sql.execute("update live_job set run_at = now() where id = $1", first)
+    ended = await end(key, first, Event.SNOOZE, after=10 * MINUTE)
+    assert await used_up(key) == ended["run_at"] + MINUTE
+
+
+async def test_a_rate_that_is_raised_holds_for_a_job_that_goes_on(key: Key) -> None:
+    await key.policy(**{**RATE, "key_rate_period_ms": 3_600_000})
+    [first] = await key.enqueue()
+    await key.promote()
+    await key.policy(**RATE)
+    ended = await end(key, first, Event.RELEASE)
+    assert ended["run_at"] - ended["at"] <= MINUTE
+
+
+async def test_a_retry_of_the_job_that_blocks_its_key_counts_at_the_rate(key: Key) -> None:
+    await key.policy(**RATE)
+    await key.policy(key_on_failure=HOLD)
+    [first] = await key.enqueue()
+    await key.promote()
+    before = await used_up(key)
+    await fail(key, first)
+    await key.s.changes.retry(SCOPE, first)
+    assert await key.s.sql.fetchval("select run_at from live_job where id = $1", first) == before
+    assert await used_up(key) == before + MINUTE
+
+
+async def test_without_a_rate_a_job_that_goes_on_locks_no_turnstile(key: Key) -> None:
+    [first] = await key.enqueue()
+    version = await key.s.sql.fetchval("select xmin::text from turnstile where id = $1", key.stile)
+    await end(key, first, Event.RELEASE)
+    assert await key.s.sql.fetchval("select xmin::text from turnstile where id = $1", key.stile) == version
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -338,6 +443,40 @@ async def test_the_rest_is_cancelled_in_steps_and_who_comes_later_starts_anew(ke
     assert {tuple(row) for row in rows} == {(Status.CANCELLED, "KEY_CANCELLED")}
     assert await run_all(key) == late
     assert not (await key.turnstiles.calling(10)).cancels
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_one_that_was_released_before_the_failure_is_of_the_rest(key: Key, way: str) -> None:
+    await key.policy(key_on_failure=CANCEL_REST)
+    [first] = await key.enqueue()
+    [released] = await key.enqueue(hold=Hold.HAND)
+    await key.s.changes.release(SCOPE, released)
+    await key.turnstiles.ripen(10)
+    assert await key.counts() == (1, 1)
+    await stop(key, first, way)
+    [late] = await key.enqueue()
+    rest = await key.turnstiles.cancel_rest(100)
+    assert [job_id for job_id, _ in rest.jobs] == [released]
+    assert await key.holds() == {late: Hold.KEY}
+
+
+async def test_one_that_waited_for_the_failure_comes_after_it(key: Key) -> None:
+    await key.policy(key_on_failure=CANCEL_REST)
+    first, second = await key.enqueue(2)
+    async with stored(key.s.database._connector.dsn) as others, key.s.sql.transaction():
+        await key.s.sql.execute("select from turnstile where id = $1 for update", key.stile)
+        # It began before the failure.
+        late = key.row()
+        waits = asyncio.create_task(others.intake.enqueue_limited([late]))
+        await until_waiting_for_a_lock(key.s.sql)
+        await key.s.sql.execute(
+            "update turnstile set taken = 0, blocked_by = $2, cancels_to = clock_timestamp() where id = $1",
+            key.stile, first,
+        )  # fmt: skip
+        await key.s.sql.execute("delete from live_job where id = $1", first)
+    await waits
+    rest = await key.turnstiles.cancel_rest(100)
+    assert [job_id for job_id, _ in rest.jobs] == [second]
 
 
 async def test_without_a_rest_a_failure_cancels_nothing(key: Key) -> None:

@@ -535,6 +535,53 @@ async def test_a_clock_that_was_set_back_makes_a_rate_wait_for_one_job_alone(key
     let_in = await key.promote()
     assert let_in.next_call is not None
     assert let_in.next_call <= timedelta(milliseconds=100)
+    await asyncio.sleep(let_in.next_call.total_seconds() + 0.001)
+    await key.promote()
+    assert await key.counts() == (1, 1)
+
+
+async def test_a_rate_that_is_raised_is_what_the_next_job_waits_for(key: Key) -> None:
+    await key.policy(key_max_running=None, key_rate_count=1, key_rate_period_ms=3_600_000, key_rate_burst=1)
+    [first, _] = await key.enqueue(2)
+    await key.promote()
+    attempt, session_id = await key.s.claim(first, key.session)
+    await key.s.attempts.settle_succeeded([([first], attempt, session_id)])
+    await key.policy(key_rate_count=10, key_rate_period_ms=1000)
+    await key.turnstiles.call_keys(-(2**63), 100)
+    let_in = await key.promote()
+    assert await key.counts() == (0, 1)
+    assert let_in.next_call is not None
+    await asyncio.sleep(let_in.next_call.total_seconds() + 0.001)
+    await key.promote()
+    assert await key.counts() == (1, 0)
+
+
+async def test_what_another_has_used_of_a_rate_meanwhile_is_not_given_back(key: Key) -> None:
+    await key.policy(key_max_running=None, key_rate_count=1, key_rate_period_ms=1000, key_rate_burst=1)
+    await key.enqueue(2)
+    used = "update turnstile set tat = clock_timestamp() + interval '1 second' where id = $1 returning tat"
+    async with key.s.sql.transaction():
+        await key.s.sql.execute("select from turnstile where id = $1 for update", key.stile)
+        late = asyncio.create_task(key.promote())
+        await until_waiting_for_a_lock(key.s.sql)
+        # It waits, and its now() stays.
+        await asyncio.sleep(0.2)
+        tat = await key.s.sql.fetchval(used, key.stile)
+    await late
+    assert await key.s.sql.fetchval("select tat from turnstile where id = $1", key.stile) == tat
+
+
+async def test_no_more_than_a_burst_stands_in_line_when_two_let_in_at_once(key: Key) -> None:
+    await key.policy(key_max_running=None, key_rate_count=1000, key_rate_period_ms=1000, key_rate_burst=3)
+    ids = await key.enqueue(6)
+    async with key.s.sql.transaction():
+        await key.s.sql.execute("select from turnstile where id = $1 for update", key.stile)
+        late = asyncio.create_task(key.promote())
+        await until_waiting_for_a_lock(key.s.sql)
+        await key.s.sql.execute("update live_job set hold = null, state = 1 where id = any($1)", ids[:2])
+        await key.s.sql.execute("update turnstile set taken = 2, waiting = 4 where id = $1", key.stile)
+    await late
+    assert await key.counts() == (3, 3)
 
 
 async def test_what_drifted_is_found_and_counted_anew(key: Key) -> None:
@@ -554,6 +601,19 @@ async def test_a_key_without_jobs_is_forgotten_and_one_with_jobs_is_not(key: Key
     assert (await key.turnstiles.audit_keys(-(2**63), 100, 100)).gone == 1
     await key.enqueue()
     assert await key.counts() == (1, 0)
+
+
+async def test_one_that_was_held_before_the_first_limit_asks_for_its_key_when_it_is_let_go(key: Key) -> None:
+    await key.policy(key_max_running=None)
+    held = new_row(key.s, key.lane, key="one", hold=Hold.HAND)
+    await key.s.intake.enqueue([held])
+    await key.policy(key_max_running=1)
+    await key.enqueue()
+    assert (await key.s.changes.release(SCOPE, held.id)).held
+    await key.turnstiles.ripen(10)
+    await key.promote()
+    assert await key.counts() == (1, 1)
+    assert (await key.holds())[held.id] == Hold.KEY
 
 
 async def test_a_raised_limit_makes_keys_call_and_one_without_limit_lets_all_in(key: Key) -> None:

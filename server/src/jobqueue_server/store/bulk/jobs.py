@@ -283,6 +283,7 @@ async def _move(session: Session, namespace: int, queue: str, ids: Sequence[UUID
     """Gives jobs that have ended, and are locked in the order of their ids, another queue."""
     # The second statement has a snapshot of its own, with lanes that another transaction made meanwhile.
     await session.fetch("intern_lanes_of_jobs", ids, ids[0], ids[-1], namespace, queue)
+    await session.fetch("unblock_moved", ids, ids[0], ids[-1], queue)
     await session.fetch("move_jobs", ids, ids[0], ids[-1], namespace, queue)
 
 

@@ -9,6 +9,7 @@
 -- A job whose losses and unseen ends come to two waits isolated (state 4; ISOLATED_FROM in lifecycle.py).
 -- A job with a token of its key gives it back. If it goes on, it is held back until its run_at, then by its key. But in strict
 -- order it keeps the token and waits in its line, as long as a worker has paused the key at least; and where it fails for good, its key may be blocked, by what its queue says.
+-- Its next start counts at the key's rate (GCRA, as in promote.sql), and waits for it.
 with told as materialized (
     select *
     from unnest(
@@ -29,8 +30,7 @@ charged as materialized (
     select
         h.id, h.lane_id, h.priority, h.attempts, h.session_id, h.changed_at, h.cancel_requested_at, h.max_attempts,
         h.backoff_ms, h.stile,
-        h.stile is not null
-            and coalesce((select q.key_order is not null from queue q where q.id = lane.queue_id), false) as strict,
+        coalesce(q.strict, false) as strict, case when q.strict then q.every end as every, q.burst,
         t.event, coalesce(t.permanent, false) as permanent, t.error_type, t.message, t.stack,
         h.failures + case when t.event in (1, 8) then 1 else 0 end as failures,
         h.losses + case when t.event = 7 then 1 else 0 end as losses,
@@ -51,6 +51,13 @@ charged as materialized (
     left join job j on j.id = h.id and t.event in (1, 8)
     left join lane on lane.id = h.lane_id
     left join kind k on k.id = lane.kind_id
+    left join lateral (
+        select
+            q.key_order is not null as strict,
+            q.key_rate_period_ms * interval '1 millisecond' / q.key_rate_count as every,
+            coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst
+        from queue q where q.id = lane.queue_id
+    ) q on h.stile is not null
     where t.event not in (8, 10)
         or (
             h.deadline <= now()
@@ -70,10 +77,14 @@ verdict as materialized (
         end as status,
         losses + coalesce(unseen, 0) >= 2 as isolated,
         greatest(
-            now() + coalesce(after_ms, drawn_ms, 0) * interval '1 millisecond',
-            case when strict then (select t.paused_until from turnstile t where t.id = c.stile) end
-        ) as next_run_at
+            now() + coalesce(after_ms, drawn_ms, 0) * interval '1 millisecond', t.paused_until, t.tat - (burst - 1) * every
+        ) as next_run_at,
+        t.tat
     from charged c
+    left join lateral (
+        select t.paused_until, case when t.tat is not null then least(t.tat, now() + c.burst * c.every) end as tat
+        from turnstile t where t.id = c.stile
+    ) t on c.strict
 ),
 back as (
     update live_job l
@@ -123,17 +134,27 @@ freed as materialized (
         array_agg(stile order by stile) as ids,
         array_agg(n order by stile) as n,
         bool_or(failed is not null) as any_failed,
-        array_agg(failed order by stile) as failed
+        array_agg(failed order by stile) as failed,
+        array_agg(coalesce(tat, '-infinity') order by stile) as tat
     from (
-        select stile, count(*)::int4 as n, (array_agg(id order by id) filter (where strict))[1] as failed
-        from verdict where stile is not null and not (strict and status in (1, 4))
+        select
+            stile,
+            (count(*) filter (where not keeps))::int4 as n,
+            (array_agg(id order by id) filter (where strict and not keeps))[1] as failed,
+            max(greatest(tat, next_run_at) + every) filter (where keeps) as tat
+        from (select v.*, strict and status in (1, 4) as keeps from verdict v where stile is not null) v
+        where not keeps or every is not null
         group by stile
     ) s
 ),
 turned as (
     update turnstile t
     set taken = t.taken - ((select n from freed))[width_bucket(t.id, (select ids from freed))],
-        calls_at = case when t.waiting > 0 then coalesce(t.calls_at, now()) end,
+        tat = nullif(greatest(t.tat, ((select tat from freed))[width_bucket(t.id, (select ids from freed))]), '-infinity'),
+        calls_at = case
+            when ((select n from freed))[width_bucket(t.id, (select ids from freed))] = 0 then t.calls_at
+            when t.waiting > 0 then coalesce(t.calls_at, now())
+        end,
         blocked_by = case
             when t.blocked_by is null and (select any_failed from freed) then (
                 select ((select failed from freed))[width_bucket(t.id, (select ids from freed))]
@@ -144,7 +165,7 @@ turned as (
         end,
         cancels_to = case
             when t.blocked_by is null and t.waiting > 0 and (select any_failed from freed) then (
-                select coalesce(t.last_at, now())
+                select greatest(t.last_at, clock_timestamp())
                 from queue q
                 where q.id = t.queue_id and q.key_on_failure = 3
                     and ((select failed from freed))[width_bucket(t.id, (select ids from freed))] is not null

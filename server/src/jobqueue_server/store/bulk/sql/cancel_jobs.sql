@@ -41,6 +41,10 @@ freed as materialized (
         group by stile
     ) each
 ),
+-- In the order of their ids, as each other statement, whatever scan the update takes.
+locked as materialized (
+    select t.id from turnstile t where t.id = any((select ids from freed)::int8[]) order by t.id for update
+),
 turned as (
     update turnstile t
     set taken = t.taken - ((select taken from freed))[width_bucket(t.id, (select ids from freed))],
@@ -70,14 +74,14 @@ turned as (
             when t.blocked_by is null
                 and t.waiting > ((select waiting from freed))[width_bucket(t.id, (select ids from freed))]
                 then (
-                    select coalesce(t.last_at, now())
+                    select greatest(t.last_at, clock_timestamp())
                     from queue q
                     where q.id = t.queue_id and q.key_on_failure = 3
                         and ((select head from freed))[width_bucket(t.id, (select ids from freed))] is not null
                 )
             else t.cancels_to
         end
-    where t.id = any((select ids from freed)::int8[])
+    where t.id = any(array(select id from locked))
     returning t.id, t.calls_at
 )
 select

@@ -61,6 +61,10 @@ freed as materialized (
         group by stile
     ) each
 ),
+-- In the order of their ids, as each other statement, whatever scan the update takes.
+locked as materialized (
+    select t.id from turnstile t where t.id = any((select ids from freed)::int8[]) order by t.id for update
+),
 turned as (
     update turnstile t
     set taken = t.taken - ((select taken from freed))[width_bucket(t.id, (select ids from freed))],
@@ -71,7 +75,7 @@ turned as (
                 then coalesce(t.calls_at, now())
             else t.calls_at
         end
-    where t.id = any((select ids from freed)::int8[])
+    where t.id = any(array(select id from locked))
     returning t.id, t.calls_at
 ),
 changed as (

@@ -187,7 +187,11 @@ asked as (
         ),
         last_at = case
             when excluded.last_at is not null
-                then greatest(excluded.last_at, turnstile.last_at + interval '1 microsecond')
+                then greatest(
+                    excluded.last_at,
+                    turnstile.last_at + interval '1 microsecond',
+                    turnstile.cancels_to + interval '1 microsecond'
+                )
         end
     returning
         id, granted, waiting, last_at,

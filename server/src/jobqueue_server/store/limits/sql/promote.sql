@@ -54,7 +54,7 @@ called as materialized (
             else coalesce(t.own_limit, q.key_max_running, 2147483647)
         end as most,
         width_bucket(t.id, (select ids from freed)) as place,
-        -- In us: from one to the next, and until when the rate is used up. A clock that was set back makes it wait for one.
+        -- In us: from one to the next, and until when the rate is used up.
         q.key_rate_period_ms * 1000::float8 / q.key_rate_count as every,
         date_part('epoch', t.tat) * 1000000 as tat,
         coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
@@ -73,7 +73,8 @@ called as materialized (
     for update of t
 ),
 counted as (
-    select c.*, coalesce(case when ((select ids from freed))[place] = id then ((select n from freed))[place] end, 0) as freed
+    -- When the row is locked: what another statement has used up while this one waited for it is no more than a burst after it.
+    select c.*, date_part('epoch', clock_timestamp()) * 1000000 as locked_at, coalesce(case when ((select ids from freed))[place] = id then ((select n from freed))[place] end, 0) as freed
     from called c
     offset 0
 ),
@@ -83,8 +84,10 @@ timed as (
         c.most - c.taken + c.freed as room,
         coalesce(c.calls_at <= now(), c.freed > 0 or c.turn is not null) as calls,
         greatest(least(coalesce(c.tat, n.now), n.now + c.burst * c.every), n.now) as tat,
-        c.tat as before,
-        case when c.most_in_line is not null then (
+        -- One that is further ahead is from before the rate was raised, or the clock set back. It is forgotten here.
+        case when c.tat is not null then least(c.tat, c.locked_at + c.burst * c.every) end as before,
+        -- The bound of a rate is held also by two statements at once: the function sees what the other has let in.
+        case when c.every is not null then c.most_in_line - jobs_in_line(c.id, c.most_in_line) when c.most_in_line is not null then (
             select c.most_in_line - count(*)
             from (select from live_job l where l.stile = c.id and l.hold is null and l.state in (1, 4) limit c.most_in_line) l
         ) end as places

@@ -49,7 +49,7 @@ turned as (
         end,
         cancels_to = case
             when t.blocked_by is null and t.waiting > 0 and exists (select from held where hold is null) then (
-                select coalesce(t.last_at, now()) from queue q where q.id = t.queue_id and q.key_on_failure = 3
+                select greatest(t.last_at, clock_timestamp()) from queue q where q.id = t.queue_id and q.key_on_failure = 3
             )
             else t.cancels_to
         end

@@ -2,12 +2,33 @@
 -- $1 uuid: the job; $2 int4: namespace
 -- No row: the job is not held back by hand, or there is none. Of two releases the second waits for the row and finds that.
 -- It goes to the end of its line, or waits for its run_at where that is later. run_at is never stored in the past.
+-- Its queue may limit keys since it was stored; then it asks for its key now.
+with limited as materialized (
+    select job.id, job.lane_id, stile_of(q.id, job.key) as stile
+    from job
+    join lane n on n.id = job.lane_id
+    join queue q on q.id = n.queue_id
+    where job.id = $1
+        and (
+            q.key_max_running is not null or q.key_rate_count is not null or q.key_fair
+            or exists (select from queue_key k where k.queue_id = q.id)
+        )
+),
+asks as materialized (
+    select l.id, coalesce(l.stile, (select i.stile from limited i where i.lane_id = l.lane_id)) as stile
+    from live_job l
+    where l.id = $1
+    for update
+)
 update live_job l
-set state = case when l.stile is not null then 3 when l.losses + coalesce(l.unseen, 0) >= 2 then 4 else 1 end,
-    hold = case when l.stile is not null then 2 end,
+set state = case when a.stile is not null then 3 when l.losses + coalesce(l.unseen, 0) >= 2 then 4 else 1 end,
+    hold = case when a.stile is not null then 2 end,
+    stile = a.stile,
     changed_at = now(),
     run_at = greatest(l.run_at, now())
+from asks a
 where l.id = $1
+    and a.id = l.id
     and l.state = 3
     and l.hold = 4
     and (
