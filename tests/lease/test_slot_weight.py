@@ -462,6 +462,7 @@ async def test_a_weight_is_refused_while_an_older_server_lives_and_changes_nothi
 
 
 async def test_a_put_without_a_weight_takes_it_back(heavy: Place) -> None:
+    assert await heavy.value("select slot_weight from kind where name = 'heavy'") == 3
     assert (await weighs(heavy, 0)).slot_weight == 0
     assert await heavy.value("select slot_weight from kind where name = 'heavy'") is None
     worker = await heavy.worker(kinds=BOTH, slots=3)

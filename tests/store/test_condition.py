@@ -43,6 +43,8 @@ async def test_a_prepared_transaction_and_one_that_only_has_a_number_are_found(d
         held = await store.oldest_holder()
         assert held.oldest_xid is not None
         assert held.oldest_xid <= number
+        assert held.who is not None
+        assert held.who.startswith(f"the session {idle.get_server_pid()} of ")
         await idle.execute("rollback")
 
 

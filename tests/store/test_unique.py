@@ -256,6 +256,7 @@ async def test_a_claim_under_way_does_not_wait_for_an_enqueue_of_the_name(s):
             key_digest("user-7"): NameHolder(first)
         }
         assert await claim(s, lane, session) == [first]
+    assert await s.sql.fetchval("select job_id from unique_hold") == first
 
 
 # ---- changes
