@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import asyncpg
 import pytest
@@ -19,7 +20,7 @@ from bench.load import Load
 from bench.load.viewers import Viewers
 from bench.ours import Scenario, measure
 from bench.postgres import Cluster
-from bench.processes import Processes
+from bench.processes import REFUSED, Processes
 from bench.scale import Scale
 from bench.table import line
 from bench.workers import Workers
@@ -83,6 +84,12 @@ async def test_a_refused_viewer_fails_the_measurement(cluster: Cluster, monkeypa
     scenario = Scenario(Load(JOBS, "batch", batch=10), Workers(streams=2), keys=True, beside=Viewing())
     with pytest.raises(BenchError, match=r"refused|answered by 401"):
         await measure(cluster, scenario)
+
+
+def test_one_refused_call_of_a_viewer_is_enough():
+    crowd = Mock(count=lambda what: 1 if what == REFUSED else 100)
+    with pytest.raises(BenchError, match="1 calls of viewers were refused"):
+        Viewing()._refused(crowd)
 
 
 @pytest.mark.long
