@@ -52,11 +52,15 @@ async def test_the_job_that_is_answered_has_all_that_was_said_of_it():
         hold=True,
     )
     assert (job.queue, job.priority, job.max_attempts, job.key, job.unique_key) == ("q", 3, 5, "k", "u")
-    assert (job.timeout, job.retry_policy.max_backoff) == (timedelta(minutes=1), timedelta(seconds=9))
+    assert (job.timeout, job.retry_policy and job.retry_policy.max_backoff) == (
+        timedelta(minutes=1),
+        timedelta(seconds=9),
+    )
     assert (job.run_at, job.hold) == (datetime(2030, 1, 1, tzinfo=UTC), Hold.HAND)
     plain, later = await client.enqueue("mail"), await client.enqueue("mail", delay=timedelta(hours=1))
     assert (plain.run_at, plain.hold, plain.timeout) == (plain.created_at, None, None)
-    assert later.run_at - later.created_at == timedelta(hours=1)
+    assert later.created_at is not None
+    assert later.run_at == later.created_at + timedelta(hours=1)
 
 
 async def test_a_key_that_is_repeated_answers_its_job_and_is_refused_for_another_request():
