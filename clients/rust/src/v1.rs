@@ -3584,10 +3584,10 @@ pub struct WorkersDetail {
     /// If there is no such session: what comes near it, at most 5.
     #[prost(message, repeated, tag = "8")]
     pub nearest: ::prost::alloc::vec::Vec<WorkerSubscription>,
-    /// Of a job that takes several slots: how many. Else 0.
+    /// How many slots the job takes, where it takes several. Else 0.
     #[prost(int32, tag = "9")]
     pub slot_weight: i32,
-    /// Of such a job: the slots of the session that has the most.
+    /// For a job that takes several slots: the most slots of any one session.
     #[prost(int32, tag = "10")]
     pub most_slots: i32,
     /// Of such a job: the free slots of the session that has the most free.

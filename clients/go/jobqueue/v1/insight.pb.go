@@ -1021,9 +1021,9 @@ type WorkersDetail struct {
 	Isolating int32 `protobuf:"varint,7,opt,name=isolating,proto3" json:"isolating,omitempty"`
 	// If there is no such session: what comes near it, at most 5.
 	Nearest []*WorkerSubscription `protobuf:"bytes,8,rep,name=nearest,proto3" json:"nearest,omitempty"`
-	// Of a job that takes several slots: how many. Else 0.
+	// How many slots the job takes, where it takes several. Else 0.
 	SlotWeight int32 `protobuf:"varint,9,opt,name=slot_weight,json=slotWeight,proto3" json:"slot_weight,omitempty"`
-	// Of such a job: the slots of the session that has the most.
+	// For a job that takes several slots: the most slots of any one session.
 	MostSlots int32 `protobuf:"varint,10,opt,name=most_slots,json=mostSlots,proto3" json:"most_slots,omitempty"`
 	// Of such a job: the free slots of the session that has the most free.
 	MostFreeSlots int32 `protobuf:"varint,11,opt,name=most_free_slots,json=mostFreeSlots,proto3" json:"most_free_slots,omitempty"`

@@ -586,9 +586,9 @@ class WorkersDetail(_message.Message):
     isolating: _builtins.int
     """Of the sessions that take jobs, those that have a job that runs alone."""
     slot_weight: _builtins.int
-    """Of a job that takes several slots: how many. Else 0."""
+    """How many slots the job takes, where it takes several. Else 0."""
     most_slots: _builtins.int
-    """Of such a job: the slots of the session that has the most."""
+    """For a job that takes several slots: the most slots of any one session."""
     most_free_slots: _builtins.int
     """Of such a job: the free slots of the session that has the most free."""
     @_builtins.property

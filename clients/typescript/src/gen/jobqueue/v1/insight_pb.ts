@@ -749,14 +749,14 @@ export type WorkersDetail = Message<"jobqueue.v1.WorkersDetail"> & {
   nearest: WorkerSubscription[];
 
   /**
-   * Of a job that takes several slots: how many. Else 0.
+   * How many slots the job takes, where it takes several. Else 0.
    *
    * @generated from field: int32 slot_weight = 9;
    */
   slotWeight: number;
 
   /**
-   * Of such a job: the slots of the session that has the most.
+   * For a job that takes several slots: the most slots of any one session.
    *
    * @generated from field: int32 most_slots = 10;
    */
