@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobqueue_server.ephemeral.locks import held
+from jobqueue_server.ephemeral.shared import Shared
 from tests.client_cli.programs import PROGRAMS, plain_environment
 
 from .test_demo import Watched, children
@@ -61,6 +65,21 @@ def answers(said: Any) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_one_caller_at_a_time_finds_or_starts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "shared"
+    folder.mkdir(mode=0o700)
+    shared = Shared("key", folder)
+    monkeypatch.setattr(shared, "_start_if_missing", lambda server: began.set())
+    monkeypatch.setattr(shared, "_said", lambda: "where it is")
+    began = threading.Event()
+    caller = threading.Thread(target=shared.join, args=(["a server"],))
+    with held(folder / "door", fcntl.LOCK_SH):
+        caller.start()
+        assert not began.wait(0.5)
+    caller.join(30)
+    assert began.is_set()
 
 
 def test_all_have_the_same_server_and_the_last_to_leave_ends_it(open_to_all: Path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import typing
@@ -185,7 +184,8 @@ def _msgspec(wanted: Any, struct: type, *, strict: bool) -> Shape:
         return plain
 
     def described() -> Schema:
-        return {**copy.deepcopy(schema[0]), "$defs": copy.deepcopy(definitions)}
+        # Who adds it to a schema copies it.
+        return {**schema[0], "$defs": definitions}
 
     return Foreign(decoded, encoded, described)
 

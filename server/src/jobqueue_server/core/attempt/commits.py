@@ -112,10 +112,9 @@ class Commits:
     async def _settle_and_let_in(
         self, leases: Sequence[tuple[Session, Lease]], settling: Sequence[Settling]
     ) -> Settled:
-        """Ends jobs that hold tokens.
+        """Ends jobs that hold tokens. Jobs that wait for them take free slots, unless a job in line goes first.
 
-        Jobs that wait for these tokens take free slots at once, unless a job in line goes first. Where keys take turns,
-        jobs wait though an end lets in none: a settlement that did not look would call each key.
+        Where keys take turns, jobs wait though an end lets in none: a settlement that did not look would call each key.
         """
         turns = self._catalog.fair and any(lease.template.lane.fair for _, lease in leases)
         if self.some_wait or turns:
