@@ -70,10 +70,9 @@ def answers(said: Any) -> bool:
 def test_one_caller_at_a_time_finds_or_starts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / "shared"
     folder.mkdir(mode=0o700)
-    shared = Shared("key", folder)
+    shared, began = Shared("key", folder), threading.Event()
     monkeypatch.setattr(shared, "_start_if_missing", lambda server: began.set())
     monkeypatch.setattr(shared, "_said", lambda: "where it is")
-    began = threading.Event()
     caller = threading.Thread(target=shared.join, args=(["a server"],))
     with held(folder / "door", fcntl.LOCK_SH):
         caller.start()
