@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -13,13 +14,17 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT, KeyPolicy, Kind, Limits, Queue, Rate, Retention
-from jobqueue_server.core.catalog import queues
+from jobqueue_server.core.catalog import catalog, queues
 from jobqueue_server.core.catalog.queues import KEY_POLICY_LEVEL
 from jobqueue_server.core.upkeep.levels import LIMITS_LEVEL, RETENTION_LEVEL
+from jobqueue_server.model import DEFAULT_NAMESPACE, NewJob, NewJobs
 from jobqueue_server.model import KeyPolicy as Policy
 from jobqueue_server.model import Rate as Starts
+from jobqueue_server.scope import Scope
 from tests.lease.hand_worker import PATIENCE, HandWorker, reason_of
 from tests.lease.place import Caller, Place, eventually
+from tests.store.factories import until_waiting_for_a_lock
+from tests.store.past import connected
 
 pytestmark = pytest.mark.any_engine
 
@@ -345,3 +350,69 @@ async def test_a_policy_is_patched_over_rest(dsn: str) -> None:
             assert (await answer.json())["key_policy"].keys() == {"max_running", "max_waiting", "require_key"}
         async with session.patch(url, json={**body, "etag": queue["etag"]}) as answer:
             assert (answer.status, (await answer.json())["details"][0]["reason"]) == (409, "ETAG_MISMATCH")
+
+
+# ---- jobs that are on their way when the first limit comes
+
+
+#: As another server would.
+LIMIT = "update queue set key_max_running = 1, revision = revision + 1 where name = 'mail'"
+
+
+async def _asks(place: Place) -> list[bool]:
+    """Of each job, in their order: whether it is one of a turnstile."""
+    rows = await place.sql("select stile from live_job order by id")
+    return [row["stile"] is not None for row in rows]
+
+
+@pytest.mark.parametrize("own_key", ["", "i"], ids=["plain", "with an idempotency key"])
+async def test_a_job_that_is_in_line_when_the_first_limit_comes_asks_for_its_key(
+    mail: Place, dsn: str, own_key: str
+) -> None:
+    await mail.pause("mail")
+
+    def enqueue(number: int) -> asyncio.Task[Any]:
+        own = f"{own_key}{number}" if own_key else ""
+        return asyncio.create_task(mail.enqueue(queue="mail", key="k", idempotency_key=own))
+
+    async def both_wait() -> bool:
+        return mail.app.intake.waiting.jobs == 2
+
+    async with connected(dsn) as other:
+        async with other.transaction():
+            await other.execute("lock table job in exclusive mode")
+            first = enqueue(1)
+            await until_waiting_for_a_lock(other)
+            second = enqueue(2)
+            await eventually(both_wait)
+            await mail.sql(LIMIT)
+            await mail.app.catalog.catalog.refresh()
+        await asyncio.gather(first, second)
+    assert await _asks(mail) == [False, False, True]
+
+
+async def test_jobs_of_a_transaction_ask_for_their_key_if_the_first_limit_comes_meanwhile(
+    mail: Place,
+) -> None:
+    await mail.pause("mail")
+    scope, new = Scope(DEFAULT_NAMESPACE, ""), NewJob("work", b"1", "mail", key="k")
+    batch = await mail.app.intake.intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job")
+    await mail.sql(LIMIT)
+    await mail.app.catalog.catalog.refresh()
+    async with mail.app.stores.intake.transaction() as session:
+        await mail.app.intake.keyed_batches.store_within(scope, session, batch)
+    assert await _asks(mail) == [False, True]
+
+
+async def test_a_server_that_stood_still_reads_the_limits_before_it_stores_a_job_with_a_key(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "_REFRESH_EVERY", timedelta(hours=1))
+    monkeypatch.setattr(catalog, "_STALE_AFTER", timedelta(milliseconds=1))
+    async with Place(dsn) as place:
+        await place.enqueue(queue="mail")
+        await place.pause("mail")
+        await place.sql(LIMIT)
+        await asyncio.sleep(0.01)
+        await place.enqueue(queue="mail", key="k")
+        assert await _asks(place) == [False, True]

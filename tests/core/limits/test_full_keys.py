@@ -45,6 +45,8 @@ class Rest:
 
     def brought(self, jobs: int) -> None: ...
 
+    async def keep_fresh(self) -> None: ...
+
     def handing_off(self) -> Any:
         return nullcontext()
 
@@ -52,7 +54,8 @@ class Rest:
 def batch(stile: int, jobs: int = 1) -> Batch:
     row = NewRows([uuid4() for _ in range(jobs)], [b"{}"] * jobs, 1, NewJob("work", b"{}", key=f"k{stile}"))
     row.of_keys([f"k{stile}"] * jobs, [stile] * jobs)
-    return Batch.of([row], [], "jobs[]")
+    lane: Any = None
+    return Batch.of([row], [lane], "jobs[]")
 
 
 async def inserted(database: Database, batches: list[Batch]) -> None:
@@ -60,7 +63,7 @@ async def inserted(database: Database, batches: list[Batch]) -> None:
     store: Any = database
     metrics = Metrics()
     waiting = Waiting(1000, metrics)
-    limited = Batcher(store, rest, rest, waiting, rest, rest, metrics, Tuning(), limited=True)
+    limited = Batcher(store, rest, rest, rest, waiting, rest, rest, metrics, Tuning())
     await limited._insert(batches)
     refused = sum(each.backlog_full for each in batches)
     counted = metrics.registry.get_sample_value(

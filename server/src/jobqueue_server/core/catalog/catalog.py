@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +28,8 @@ from .waiting_limits import WaitingLimit, WaitingLimits
 _log = logging.getLogger(__name__)
 
 _REFRESH_EVERY = timedelta(seconds=1)
+# Who changes a policy waits 2 s until every server has read it (queues.KNOWN_WITHIN).
+_STALE_AFTER = timedelta(seconds=1.5)
 # A row becomes visible at its commit, later than its updated_at by at most the statement timeout (5 s).
 _LATE_COMMITS = timedelta(seconds=10)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -163,6 +167,7 @@ class Catalog:
         # By number.
         self._kinds: dict[int, _Known] = {}
         self._newest = _LONG_AGO
+        self._read_at = 0.0
         self._interning, self._refreshing = asyncio.Lock(), asyncio.Lock()
         self.limits = self.fair = False
         self.shortest_retention: timedelta | None = None
@@ -191,6 +196,7 @@ class Catalog:
         """
         # One at a time: of two that overlap, the one that read first must not have the last word.
         async with self._refreshing:
+            began = time.monotonic()
             rows = await self._store.kinds(self._newest - _LATE_COMMITS)
             if any(not row.sent and self._same_version(row) is None for row in rows):
                 rows = await self._store.kinds(_LONG_AGO)
@@ -198,9 +204,16 @@ class Catalog:
             # No await from here on: readers see the old state or the new one.
             self._take_kinds(rows)
             changed = self._take_lanes(lanes)
+            self._read_at = began
         if changed:
             for listener in self.on_change:
                 listener()
+
+    async def keep_fresh(self) -> None:
+        """Refreshes what is not from a moment ago, as where this process stood still. What can't be read now stays."""
+        if time.monotonic() - self._read_at > _STALE_AFTER.total_seconds():
+            with contextlib.suppress(JobQueueError):
+                await self.refresh()
 
     def _same_version(self, row: KindRow) -> _Known | None:
         known = self._kinds.get(row.id)

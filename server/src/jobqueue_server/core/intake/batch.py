@@ -14,6 +14,7 @@ from ...fields import FIELDS, answer_key
 from ...lifecycle import Status
 from ...model import DEFAULT_MAX_ATTEMPTS, FirstJob, Job
 from ...store.intake.intake import Conflict, NewRows, Stored
+from ...store.limits.turnstiles import turnstile_of
 from ..catalog.catalog import Lane
 from ..catalog.waiting_limits import WaitingLimit
 from .waiting import Waiting
@@ -36,6 +37,7 @@ class Batch:
         lost_key: Whether the insert found that the key of its only row stands for another job, or its name is held.
         conflict: The job that holds the name of its only row, which was not stored.
         pressure: As in `model.Ticket`.
+        has_keys: Whether one of the jobs has a key.
         limited: Whether the queue of one of the jobs limits its key.
         unique_key: Of a single job that is unique by a key: that key.
         instead: As in `model.Ticket`.
@@ -49,6 +51,7 @@ class Batch:
     lost_key: bool = False
     conflict: Conflict | None = None
     pressure: float = 0.0
+    has_keys: bool = False
     limited: bool = False
     unique_key: str | None = None
 
@@ -74,14 +77,16 @@ class Batch:
             payloads = row.payloads
             jobs = len(payloads)
             batch = cls(rows, lanes, path, jobs, len(payloads[0]) if jobs == 1 else sum(map(len, payloads)))
-            if row.stiles is not None:
-                batch.limited = True
+            if row.keys is not None:
+                batch.has_keys, batch.limited = True, row.stiles is not None
             if row.name is not None:
                 batch.unique_key = row.name.unique.key
         else:
             jobs = sum(len(row.ids) for row in rows)
             batch = cls(rows, lanes, path, jobs, sum(sum(map(len, row.payloads)) for row in rows))
-            batch.limited = any(row.stiles is not None for row in rows)
+            if any(row.keys is not None for row in rows):
+                batch.has_keys = True
+                batch.limited = any(row.stiles is not None for row in rows)
         if backlogs:
             batch.backlogs = backlogs
         return batch
@@ -197,6 +202,13 @@ class Batch:
             self.room = None
             for limit, jobs in self.backlogs:
                 limit.leaves(jobs)
+
+    def limit(self) -> None:
+        """Gives jobs the turnstiles of their keys whose queues limit keys since their rows were made."""
+        for row, lane in zip(self.rows, self.lanes, strict=True):
+            if row.keys is not None and row.stiles is None and lane.limits:
+                row.of_keys(row.keys, [turnstile_of(lane.queue_id, key) for key in row.keys])
+                self.limited = True
 
     def take(self) -> bool:
         """An insert takes the jobs. False where their caller has given up."""

@@ -12,6 +12,7 @@ from ...metrics import Metrics
 from ...store.database import DataError
 from ...store.intake.intake import BacklogOfKeys, IntakeStore, NewRows, Stored
 from ...traces.calls import Traces
+from ..catalog.catalog import Catalog
 from ..claim.handoff import HandOff, SlotReservation
 from ..claim.load import Load
 from ..tuning import Tuning
@@ -29,13 +30,14 @@ class Batcher:
     """A line of batches and the inserts that they share.
 
     In one line either every row has an idempotency key, or none has. Batches with a job whose queue limits its key have
-    lines of their own (`limited`), so that others do not wait for the locks of keys; and so have unique jobs.
+    lines of their own, so that others do not wait for the locks of keys; and so have unique jobs.
     `names`: of unique jobs. `traces`: is told of inserts while sampled calls are handled.
     """
 
     def __init__(
         self,
         store: IntakeStore,
+        catalog: Catalog,
         hand_off: HandOff,
         placement: Placement,
         waiting: Waiting,
@@ -44,12 +46,11 @@ class Batcher:
         metrics: Metrics,
         tuning: Tuning,
         *,
-        limited: bool = False,
         names: UniqueNames | None = None,
         traces: Traces | None = None,
     ) -> None:
         self._store = store
-        self._limited = limited
+        self._catalog = catalog
         self._names = names
         self._traces = traces
         self._hand_off = hand_off
@@ -129,9 +130,16 @@ class Batcher:
         return batches
 
     async def _insert(self, batches: list[Batch]) -> None:
-        ways: Sequence[Way] = (Way(self._store_all, hands_off=True),)
+        # They may have been in line for long.
+        if asking := [batch for batch in batches if batch.has_keys]:
+            await self._catalog.keep_fresh()
+            for batch in asking:
+                batch.limit()
+        limited = any(batch.limited for batch in asking)
         if self._names is not None:
-            ways = self._names.ways(limited=any(batch.limited for batch in batches))
+            ways = self._names.ways(limited=limited)
+        else:
+            ways = (Way(self._store_limited if limited else self._store_plain, hands_off=True),)
         started = asyncio.get_running_loop().time()
         traced = self._traces.now() if self._traces is not None and self._traces.live else 0
         for way in ways:
@@ -139,9 +147,11 @@ class Batcher:
             if not batches:
                 break
 
-    async def _store_all(self, rows: Sequence[NewRows]) -> Parted:
-        enqueue = self._store.enqueue_limited if self._limited else self._store.enqueue
-        return Parted(await enqueue(rows))
+    async def _store_plain(self, rows: Sequence[NewRows]) -> Parted:
+        return Parted(await self._store.enqueue(rows))
+
+    async def _store_limited(self, rows: Sequence[NewRows]) -> Parted:
+        return Parted(await self._store.enqueue_limited(rows))
 
     async def _insert_by(self, way: Way, batches: list[Batch], started: float, traced: int) -> list[Batch]:
         """Stores and answers batches in one way: those that it left."""

@@ -250,6 +250,7 @@ class KeyedBatches:
             Duplicate: A name is held, and its job asked to be refused then.
             FieldInvalid: A name is held by a job that can't be changed as was asked.
         """
+        batch.limit()
         if taken is not None or (taken := await self.take_names(scope, session, batch)) is not None:
             return await self._store_named(session, batch, taken, later=later)
         keyed = [row for row in batch.rows if row.key_digest is not None]

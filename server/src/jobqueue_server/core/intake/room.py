@@ -54,6 +54,7 @@ class IntakeRoom:
         self._lines = {
             name: Batcher(
                 store,
+                catalog.catalog,
                 claim.hand_off,
                 placement,
                 waiting,
@@ -61,16 +62,15 @@ class IntakeRoom:
                 load,
                 metrics,
                 tuning,
-                limited=limited,
                 names=of_names,
                 traces=traces,
             )
-            for name, limited, of_names in (
-                ("enqueue", False, None),
-                ("enqueue keyed", False, None),
-                ("enqueue limited", True, None),
-                ("enqueue keyed and limited", True, None),
-                ("enqueue unique", True, names),
+            for name, of_names in (
+                ("enqueue", None),
+                ("enqueue keyed", None),
+                ("enqueue limited", None),
+                ("enqueue keyed and limited", None),
+                ("enqueue unique", names),
             )
         }
         plain, keyed, plain_limited, keyed_limited, unique = self._lines.values()
