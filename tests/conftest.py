@@ -47,9 +47,6 @@ os.environ["API_BIND_ADDR"] = "off"
 ENGINE = "JOBQUEUE_GRPC_ENGINE"
 # Whether enqueues may take the fast path where a test says nothing else: by `--fast-path`.
 FAST_PATH = "JOBQUEUE_FAST_PATH"
-# gRPC runs handlers in every forked child, where it has threads, and now and then one dies of that before it has become
-# the PostgreSQL that it was to be.
-os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 use_memory()
 # How long an example takes is the machine's affair: a collection of garbage or a neighbour may fall into any of them.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -32,7 +32,8 @@ async def migrated(postgres: EmbeddedPostgres) -> str:
 
 
 async def test_a_server_behind_session_mode_has_its_settings_and_hears_others(migrated):
-    with PgBouncer(migrated, "session") as pooler:
+    # Of its own it has 20 connections, and the two servers may want more where they are slow.
+    with PgBouncer(migrated, "session", default_pool_size="60") as pooler:
         async with Place(pooler.dsn) as first, Place(pooler.dsn) as second:
             for hot in (True, False):
                 async with first.app.stores.database.session(hot=hot) as session:
