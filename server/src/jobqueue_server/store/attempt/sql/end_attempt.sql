@@ -56,8 +56,8 @@ charged as materialized (
             q.key_order is not null as strict,
             q.key_rate_period_ms * interval '1 millisecond' / q.key_rate_count as every,
             coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst
-        from queue q where q.id = lane.queue_id
-    ) q on h.stile is not null
+        from queue q where q.id = lane.queue_id and h.stile is not null
+    ) q on true
     where t.event not in (8, 10)
         or (
             h.deadline <= now()
@@ -83,8 +83,8 @@ verdict as materialized (
     from charged c
     left join lateral (
         select t.paused_until, case when t.tat is not null then least(t.tat, now() + c.burst * c.every) end as tat
-        from turnstile t where t.id = c.stile
-    ) t on c.strict
+        from turnstile t where t.id = c.stile and c.strict
+    ) t on true
 ),
 back as (
     update live_job l
