@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from jobqueue_server.core.intake.batch import Batch
 from jobqueue_server.core.intake.batcher import Batcher
 from jobqueue_server.core.intake.waiting import Waiting
@@ -45,7 +47,11 @@ class Rest:
 
     def brought(self, jobs: int) -> None: ...
 
-    async def keep_fresh(self) -> None: ...
+    broken = False
+
+    async def keep_fresh(self) -> None:
+        if self.broken:
+            raise RuntimeError("as it was told")
 
     def handing_off(self) -> Any:
         return nullcontext()
@@ -88,3 +94,11 @@ async def test_of_a_key_that_is_almost_full_all_that_fit_are_stored() -> None:
     await inserted(database, [large, *small])
     assert large.backlog_full
     assert [each.backlog_full for each in small] == [False, False, False, True, True]
+
+
+async def test_calls_whose_limits_can_not_be_read_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rest, "broken", True)
+    batches = [batch(FREE), batch(FULL)]
+    with pytest.raises(RuntimeError):
+        await inserted(Database(room=0), batches)
+    assert all(isinstance(each.done.exception(), RuntimeError) for each in batches)

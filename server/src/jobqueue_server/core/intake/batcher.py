@@ -132,7 +132,13 @@ class Batcher:
     async def _insert(self, batches: list[Batch]) -> None:
         # They may have been in line for long.
         if asking := [batch for batch in batches if batch.has_keys]:
-            await self._catalog.keep_fresh()
+            try:
+                await self._catalog.keep_fresh()
+            except Exception as error:
+                # They are in no line any more.
+                for batch in batches:
+                    batch.fail(error)
+                raise
             for batch in asking:
                 batch.limit()
         limited = any(batch.limited for batch in asking)
