@@ -121,6 +121,10 @@ func TestWhatEveryServerRefusesIsRefusedAndNothingIsKept(t *testing.T) {
 	if _, err := client.Enqueue(t.Context(), jobqueue.NewJob{Kind: "other", IdempotencyKey: "i"}); err != nil {
 		t.Error("a key of a refused batch is used:", err)
 	}
+	batch := []jobqueue.NewJob{{Kind: "k"}, {Kind: "k", IdempotencyKey: "i"}}
+	if _, err := client.EnqueueMany(t.Context(), batch); !errors.Is(err, jobqueue.ErrIdempotencyKeyReused) || len(client.Jobs()) != 1 {
+		t.Error("half of a batch is kept:", err, client.Jobs())
+	}
 }
 
 // even has a rule that its type does not show.
