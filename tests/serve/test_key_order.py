@@ -27,6 +27,7 @@ from .test_key_policy import read, refused, update
 
 pytestmark = pytest.mark.any_engine
 
+Only = queue_admin_pb2.ListQueueKeysRequest.Only
 KEY = "invoice 7/8: ada"
 
 
@@ -231,6 +232,25 @@ async def goes_on_by_its_verb(ordered: Place, *, rest: bool) -> None:
     error = await refused(unblock(ordered))
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "KEY_NOT_BLOCKED")
     assert reason_of(await refused(unblock(ordered, queue="never"))) == "QUEUE_NOT_FOUND"
+
+
+async def test_a_blocked_key_is_listed_with_its_job_also_once_none_waits(ordered: Place) -> None:
+    async def listed(only: int) -> list[tuple[str, str, int]]:
+        request = queue_admin_pb2.ListQueueKeysRequest(queue="mail", only=only)
+        keys = (await ordered.admin.ListQueueKeys(request)).keys
+        return [(key.key, key.blocked_by, key.waiting) for key in keys]
+
+    _, first, second = await blocked(ordered)
+    await put(ordered, key="other")
+    assert await listed(Only.BLOCKED) == [(KEY, first, 1)]
+    await ordered.stub.CancelJob(jobqueue_pb2.CancelJobRequest(id=second))
+    assert await listed(Only.BLOCKED) == [(KEY, first, 0)]
+    assert (KEY, first, 0) in await listed(Only.ONLY_UNSPECIFIED)
+    one = queue_admin_pb2.GetQueueKeyRequest(queue="mail", key=KEY)
+    assert (await ordered.admin.GetQueueKey(one)).queue_key.blocked_by == first
+    await unblock(ordered)
+    assert await listed(Only.BLOCKED) == []
+    assert not (await ordered.admin.GetQueueKey(one)).queue_key.blocked_by
 
 
 async def test_a_policy_that_blocks_no_more_lets_blocked_keys_go_on(ordered: Place) -> None:

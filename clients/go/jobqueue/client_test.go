@@ -548,7 +548,7 @@ func TestAKeyOfAQueueIsListedAndChangedWithItsEtag(t *testing.T) {
 		asked := request.(*pb.GetQueueKeyRequest)
 		seven := timestamppb.New(time.Unix(7, 0))
 		holders := []*pb.KeyHolder{{JobId: "j", Worker: "w", Since: seven}}
-		key := &pb.QueueKey{Key: asked.Key, Limit: 2, Taken: 1, Holders: holders, PausedUntil: seven}
+		key := &pb.QueueKey{Key: asked.Key, Limit: 2, Taken: 1, Holders: holders, PausedUntil: seven, BlockedBy: "f"}
 		return &pb.GetQueueKeyResponse{QueueKey: key}, nil
 	})
 	ctx := context.Background()
@@ -569,8 +569,8 @@ func TestAKeyOfAQueueIsListedAndChangedWithItsEtag(t *testing.T) {
 	if err != nil || key.Key != "a/b" || key.Limit != 2 || !reflect.DeepEqual(key.Holders, []jobqueue.KeyHolder{holder}) {
 		t.Errorf("%+v %v", key, err)
 	}
-	if !key.PausedUntil.Equal(time.Unix(7, 0)) {
-		t.Error(key.PausedUntil)
+	if !key.PausedUntil.Equal(time.Unix(7, 0)) || key.BlockedBy != "f" {
+		t.Error(key.PausedUntil, key.BlockedBy)
 	}
 	most, paused := 5, true
 	key, err = client.UpdateQueueKey(ctx, "q", "a", jobqueue.QueueKeyChange{MaxRunning: &most, Paused: &paused})

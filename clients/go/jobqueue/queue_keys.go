@@ -35,6 +35,8 @@ type QueueKey struct {
 	Etag string
 	// PausedUntil is until when a worker has paused it ([PauseKey]). Zero: none has.
 	PausedUntil time.Time
+	// BlockedBy is the job that failed or was cancelled and blocks it ([OnKeyFailureHold]). Empty: none does.
+	BlockedBy string
 }
 
 // KeyHolder is a job that counts against what its queue allows of its key.
@@ -54,6 +56,7 @@ const (
 	KeysAtLimit KeyFilter = "AT_LIMIT"
 	KeysPaused  KeyFilter = "PAUSED"
 	KeysWaiting KeyFilter = "WAITING"
+	KeysBlocked KeyFilter = "BLOCKED"
 )
 
 // ListKeysOptions says which keys of a queue to list.
@@ -152,6 +155,7 @@ func queueKeyOf(message *pb.QueueKey) *QueueKey {
 		NextStartAt: timeOf(message.GetNextStartAt()),
 		Etag:        message.GetEtag(),
 		PausedUntil: timeOf(message.GetPausedUntil()),
+		BlockedBy:   message.GetBlockedBy(),
 	}
 	for _, each := range message.GetHolders() {
 		holder := KeyHolder{JobID: each.GetJobId(), Worker: each.GetWorker(), Since: timeOf(each.GetSince())}

@@ -40,6 +40,9 @@ pub struct QueueKey {
     pub etag: String,
     /// Until when a worker has paused it ([`HandlerError::pause_key`](crate::HandlerError::pause_key)). `None`: none has.
     pub paused_until: Option<SystemTime>,
+    /// The job that failed or was cancelled and blocks it ([`OnKeyFailure::Hold`](crate::OnKeyFailure::Hold)). `None`: none
+    /// does.
+    pub blocked_by: Option<String>,
 }
 
 /// A job that counts against what its queue allows of its key.
@@ -67,6 +70,8 @@ pub enum KeyFilter {
     Paused,
     /// That jobs wait for.
     Waiting,
+    /// That a job blocks which failed or was cancelled.
+    Blocked,
 }
 
 /// Which keys of a queue to list, and in which order.
@@ -111,6 +116,7 @@ impl Client {
             KeyFilter::AtLimit => Only::AtLimit,
             KeyFilter::Paused => Only::Paused,
             KeyFilter::Waiting => Only::Waiting,
+            KeyFilter::Blocked => Only::Blocked,
         };
         let order_by = if which.most_waiting_first { "waiting desc" } else { "key" };
         let (mut keys, mut page_token) = (Vec::new(), String::new());
@@ -189,6 +195,7 @@ fn queue_key_of(message: v1::QueueKey) -> QueueKey {
         holders: message.holders.into_iter().map(holder_of).collect(),
         etag: message.etag,
         paused_until: time_of(message.paused_until.as_ref()),
+        blocked_by: Some(message.blocked_by).filter(|job| !job.is_empty()),
     }
 }
 
@@ -203,10 +210,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_says_until_when_a_worker_has_paused_it() {
+    fn a_key_says_until_when_a_worker_has_paused_it_and_which_job_blocks_it() {
         let seven = prost_types::Timestamp { seconds: 7, nanos: 0 };
-        let key = queue_key_of(v1::QueueKey { paused_until: Some(seven), ..v1::QueueKey::default() });
+        let message =
+            v1::QueueKey { paused_until: Some(seven), blocked_by: "j".to_owned(), ..v1::QueueKey::default() };
+        let key = queue_key_of(message);
         assert_eq!(key.paused_until, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7)));
-        assert_eq!(queue_key_of(v1::QueueKey::default()).paused_until, None);
+        assert_eq!(key.blocked_by.as_deref(), Some("j"));
+        let key = queue_key_of(v1::QueueKey::default());
+        assert_eq!((key.paused_until, key.blocked_by), (None, None));
     }
 }

@@ -5986,6 +5986,10 @@ pub struct QueueKey {
     /// UpdateQueueKey that names `paused` in its mask and leaves it unset ends this too.
     #[prost(message, optional, tag = "13")]
     pub paused_until: ::core::option::Option<::prost_types::Timestamp>,
+    /// The job that blocks the key, since it failed or was cancelled (ON_KEY_FAILURE_HOLD). RetryJob of it, DeleteJob of it, or
+    /// UnblockQueueKey lets the key go on. Empty: none does.
+    #[prost(string, tag = "14")]
+    pub blocked_by: ::prost::alloc::string::String,
 }
 /// The number of a queue's jobs that are held back and wait for the same. Set by the server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6227,6 +6231,8 @@ pub mod list_queue_keys_request {
         Paused = 2,
         /// Those for which jobs wait.
         Waiting = 3,
+        /// Those that a job blocks which failed or was cancelled (ON_KEY_FAILURE_HOLD).
+        Blocked = 4,
     }
     impl Only {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -6239,6 +6245,7 @@ pub mod list_queue_keys_request {
                 Self::AtLimit => "AT_LIMIT",
                 Self::Paused => "PAUSED",
                 Self::Waiting => "WAITING",
+                Self::Blocked => "BLOCKED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -6248,6 +6255,7 @@ pub mod list_queue_keys_request {
                 "AT_LIMIT" => Some(Self::AtLimit),
                 "PAUSED" => Some(Self::Paused),
                 "WAITING" => Some(Self::Waiting),
+                "BLOCKED" => Some(Self::Blocked),
                 _ => None,
             }
         }
@@ -6697,7 +6705,7 @@ pub mod queue_admin_client {
             self.inner.unary(req, path, codec).await
         }
         /// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
-        /// or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+        /// or run, those that a failed job blocks, and those of which UpdateQueueKey said something. It reads a bounded number of them.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of

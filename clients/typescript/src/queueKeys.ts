@@ -4,7 +4,7 @@ import type * as pb from "./gen/jobqueue/v1/queue_admin_pb.js";
 import { dateOf } from "./jobs.js";
 
 /** Which keys of a queue to list. */
-export type KeyFilter = "AT_LIMIT" | "PAUSED" | "WAITING";
+export type KeyFilter = "AT_LIMIT" | "PAUSED" | "WAITING" | "BLOCKED";
 
 /** A job that counts against what its queue allows of its key. */
 export interface KeyHolder {
@@ -39,6 +39,8 @@ export interface QueueKey {
   readonly etag: string;
   /** Until when a worker has paused it (`pauseKey` of `Retry`). Undefined: none has. */
   readonly pausedUntil: Date | undefined;
+  /** The job that failed or was cancelled and blocks it (ON_KEY_FAILURE_HOLD). Undefined: none does. */
+  readonly blockedBy: string | undefined;
 }
 
 /** What to change of a key. What is undefined stays. */
@@ -67,5 +69,6 @@ export function queueKeyOf(message: pb.QueueKey | undefined): QueueKey {
     holders: message.holders.map(({ jobId, worker, since }) => ({ jobId, worker, since: dateOf(since) })),
     etag,
     pausedUntil: dateOf(message.pausedUntil),
+    blockedBy: message.blockedBy || undefined,
   };
 }

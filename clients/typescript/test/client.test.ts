@@ -365,6 +365,7 @@ test("a key of a queue is listed, and changed with its etag", async (t) => {
           taken: 1,
           holders: [{ jobId: "j", worker: "w", since: { seconds: 7n } }],
           pausedUntil: { seconds: 8n },
+          blockedBy: "f",
         },
       }),
       updateQueueKey: ({ queueKey, updateMask }) => {
@@ -389,6 +390,7 @@ test("a key of a queue is listed, and changed with its etag", async (t) => {
   assert.deepEqual([key.key, key.limit, key.taken, key.maxRunning], ["a/b", 2, 1, undefined]);
   assert.deepEqual(key.holders, [{ jobId: "j", worker: "w", since: new Date(7000) }]);
   assert.deepEqual(key.pausedUntil, new Date(8000));
+  assert.equal(key.blockedBy, "f");
   const changed = await client.updateQueueKey("q", "a", { maxRunning: 5, paused: true });
   assert.deepEqual([changed.maxRunning, changed.paused, changed.etag], [5, true, "new"]);
   assert.equal((await client.updateQueueKey("q", "a", { paused: false })).paused, false);

@@ -543,6 +543,7 @@ class QueueKey:
         holders: Of those that were let in, some. Empty in lists.
         revision: Stands for what is said of it; 1: nothing.
         paused_until: Until when a worker has paused it; None: none has.
+        blocked_by: The job that failed or was cancelled and blocks it; None: none does.
     """
 
     queue: str
@@ -558,6 +559,7 @@ class QueueKey:
     holders: tuple[KeyHolder, ...] = ()
     revision: int = 1
     paused_until: datetime | None = None
+    blocked_by: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

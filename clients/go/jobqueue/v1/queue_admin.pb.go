@@ -148,6 +148,8 @@ const (
 	ListQueueKeysRequest_PAUSED ListQueueKeysRequest_Only = 2
 	// Those for which jobs wait.
 	ListQueueKeysRequest_WAITING ListQueueKeysRequest_Only = 3
+	// Those that a job blocks which failed or was cancelled (ON_KEY_FAILURE_HOLD).
+	ListQueueKeysRequest_BLOCKED ListQueueKeysRequest_Only = 4
 )
 
 // Enum value maps for ListQueueKeysRequest_Only.
@@ -157,12 +159,14 @@ var (
 		1: "AT_LIMIT",
 		2: "PAUSED",
 		3: "WAITING",
+		4: "BLOCKED",
 	}
 	ListQueueKeysRequest_Only_value = map[string]int32{
 		"ONLY_UNSPECIFIED": 0,
 		"AT_LIMIT":         1,
 		"PAUSED":           2,
 		"WAITING":          3,
+		"BLOCKED":          4,
 	}
 )
 
@@ -656,7 +660,10 @@ type QueueKey struct {
 	Etag string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Until when none of its jobs is let in, since a worker said so (`Outcome.pause_key`). Unset: no worker has paused it. An
 	// UpdateQueueKey that names `paused` in its mask and leaves it unset ends this too.
-	PausedUntil   *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=paused_until,json=pausedUntil,proto3" json:"paused_until,omitempty"`
+	PausedUntil *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=paused_until,json=pausedUntil,proto3" json:"paused_until,omitempty"`
+	// The job that blocks the key, since it failed or was cancelled (ON_KEY_FAILURE_HOLD). RetryJob of it, DeleteJob of it, or
+	// UnblockQueueKey lets the key go on. Empty: none does.
+	BlockedBy     string `protobuf:"bytes,14,opt,name=blocked_by,json=blockedBy,proto3" json:"blocked_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -780,6 +787,13 @@ func (x *QueueKey) GetPausedUntil() *timestamppb.Timestamp {
 		return x.PausedUntil
 	}
 	return nil
+}
+
+func (x *QueueKey) GetBlockedBy() string {
+	if x != nil {
+		return x.BlockedBy
+	}
+	return ""
 }
 
 // The number of a queue's jobs that are held back and wait for the same. Set by the server.
@@ -2412,7 +2426,7 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\x05count\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\x05count\x127\n" +
 	"\x06period\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x02R\x06period\x12\x1a\n" +
 	"\x05burst\x18\x03 \x01(\x05B\x04\xe2A\x01\x01R\x05burst\x12-\n" +
-	"\x10most_in_a_period\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\rmostInAPeriod\"\x9a\x04\n" +
+	"\x10most_in_a_period\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\rmostInAPeriod\"\xbf\x04\n" +
 	"\bQueueKey\x12\x1a\n" +
 	"\x05queue\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x05queue\x12\x16\n" +
 	"\x03key\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x03key\x12%\n" +
@@ -2428,7 +2442,9 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vnextStartAt\x126\n" +
 	"\aholders\x18\v \x03(\v2\x16.jobqueue.v1.KeyHolderB\x04\xe2A\x01\x03R\aholders\x12\x18\n" +
 	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12C\n" +
-	"\fpaused_until\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vpausedUntil\"t\n" +
+	"\fpaused_until\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vpausedUntil\x12#\n" +
+	"\n" +
+	"blocked_by\x18\x0e \x01(\tB\x04\xe2A\x01\x03R\tblockedBy\"t\n" +
 	"\tHoldDepth\x12/\n" +
 	"\x04hold\x18\x01 \x01(\x0e2\x15.jobqueue.v1.Job.HoldB\x04\xe2A\x01\x03R\x04hold\x12\x18\n" +
 	"\x04jobs\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\x04jobs\x12\x1c\n" +
@@ -2488,20 +2504,21 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"updateMask\x12)\n" +
 	"\rallow_missing\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\fallowMissing\"?\n" +
 	"\x13UpdateQueueResponse\x12(\n" +
-	"\x05queue\x18\x01 \x01(\v2\x12.jobqueue.v1.QueueR\x05queue\"\xa2\x02\n" +
+	"\x05queue\x18\x01 \x01(\v2\x12.jobqueue.v1.QueueR\x05queue\"\xaf\x02\n" +
 	"\x14ListQueueKeysRequest\x12\x1a\n" +
 	"\x05queue\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x05queue\x12!\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\x04\xe2A\x01\x01R\bpageSize\x12#\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\tpageToken\x12@\n" +
 	"\x04only\x18\x04 \x01(\x0e2&.jobqueue.v1.ListQueueKeysRequest.OnlyB\x04\xe2A\x01\x01R\x04only\x12\x1f\n" +
-	"\border_by\x18\x05 \x01(\tB\x04\xe2A\x01\x01R\aorderBy\"C\n" +
+	"\border_by\x18\x05 \x01(\tB\x04\xe2A\x01\x01R\aorderBy\"P\n" +
 	"\x04Only\x12\x14\n" +
 	"\x10ONLY_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bAT_LIMIT\x10\x01\x12\n" +
 	"\n" +
 	"\x06PAUSED\x10\x02\x12\v\n" +
-	"\aWAITING\x10\x03\"\x82\x01\n" +
+	"\aWAITING\x10\x03\x12\v\n" +
+	"\aBLOCKED\x10\x04\"\x82\x01\n" +
 	"\x15ListQueueKeysResponse\x12)\n" +
 	"\x04keys\x18\x01 \x03(\v2\x15.jobqueue.v1.QueueKeyR\x04keys\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x16\n" +

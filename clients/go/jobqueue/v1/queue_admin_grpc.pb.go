@@ -81,7 +81,7 @@ type QueueAdminClient interface {
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
 	UpdateQueue(ctx context.Context, in *UpdateQueueRequest, opts ...grpc.CallOption) (*UpdateQueueResponse, error)
 	// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
-	// or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+	// or run, those that a failed job blocks, and those of which UpdateQueueKey said something. It reads a bounded number of them.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
@@ -302,7 +302,7 @@ type QueueAdminServer interface {
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
 	UpdateQueue(context.Context, *UpdateQueueRequest) (*UpdateQueueResponse, error)
 	// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
-	// or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+	// or run, those that a failed job blocks, and those of which UpdateQueueKey said something. It reads a bounded number of them.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of

@@ -17,6 +17,7 @@ class KeyFilter(StrEnum):
     AT_LIMIT = "AT_LIMIT"
     PAUSED = "PAUSED"
     WAITING = "WAITING"
+    BLOCKED = "BLOCKED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class QueueKey:
         holders: Of those that were let in, at most 20. Empty in lists.
         etag: Stands for this version of `max_running` and `paused`, for `Client.update_queue_key`.
         paused_until: Until when a worker has paused it (`Retry(pause_key=True)`). None: none has.
+        blocked_by: The job that failed or was cancelled and blocks it (`OnKeyFailure.HOLD`). None: none does.
     """
 
     queue: str
@@ -52,6 +54,7 @@ class QueueKey:
     holders: tuple[KeyHolder, ...]
     etag: str
     paused_until: datetime | None = None
+    blocked_by: str | None = None
 
 
 def queue_key(message: pb.QueueKey) -> QueueKey:
@@ -70,6 +73,7 @@ def queue_key(message: pb.QueueKey) -> QueueKey:
         tuple(KeyHolder(each.job_id, each.worker, _moment(each, "since")) for each in message.holders),
         message.etag,
         _moment(message, "paused_until"),
+        message.blocked_by or None,
     )
 
 

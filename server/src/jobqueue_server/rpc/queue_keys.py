@@ -122,4 +122,6 @@ def _message(key: QueueKey) -> pb.QueueKey:
         convert.set_moment(message.next_start_at, key.next_start_at)
     if key.paused_until is not None:
         convert.set_moment(message.paused_until, key.paused_until)
+    if key.blocked_by is not None:
+        message.blocked_by = str(key.blocked_by)
     return message

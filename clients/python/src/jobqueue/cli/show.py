@@ -371,6 +371,8 @@ def queue_keys(found: Iterable[QueueKey]) -> None:
             notes.append(f"paused{by} {age(each.paused_at)} ago")
         if each.paused_until is not None:
             notes.append(f"paused by a worker until {each.paused_until:%H:%M:%SZ}")
+        if each.blocked_by is not None:
+            notes.append(f"blocked by job {each.blocked_by}")
         if each.max_running:
             notes.append("limit of its own")
         if each.next_start_at is not None:

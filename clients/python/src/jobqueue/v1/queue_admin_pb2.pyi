@@ -352,6 +352,7 @@ class QueueKey(_message.Message):
     HOLDERS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     PAUSED_UNTIL_FIELD_NUMBER: _builtins.int
+    BLOCKED_BY_FIELD_NUMBER: _builtins.int
     queue: _builtins.str
     """The queue's name. Over REST the path holds it and the key, and the body may leave them out."""
     key: _builtins.str
@@ -375,6 +376,10 @@ class QueueKey(_message.Message):
     etag: _builtins.str
     """Stands for this version of what UpdateQueueKey changes. In UpdateQueueKey: the key is changed only if it still has it.
     Empty: whatever was changed since. At most 64 characters.
+    """
+    blocked_by: _builtins.str
+    """The job that blocks the key, since it failed or was cancelled (ON_KEY_FAILURE_HOLD). RetryJob of it, DeleteJob of it, or
+    UnblockQueueKey lets the key go on. Empty: none does.
     """
     @_builtins.property
     def paused_at(self) -> _timestamp_pb2.Timestamp:
@@ -410,10 +415,11 @@ class QueueKey(_message.Message):
         holders: _abc.Iterable[_insight_pb2.KeyHolder] | None = ...,
         etag: _builtins.str = ...,
         paused_until: _timestamp_pb2.Timestamp | None = ...,
+        blocked_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_start_at", b"next_start_at", "paused_at", b"paused_at", "paused_until", b"paused_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "holders", b"holders", "key", b"key", "limit", b"limit", "max_running", b"max_running", "next_start_at", b"next_start_at", "paused", b"paused", "paused_at", b"paused_at", "paused_by", b"paused_by", "paused_until", b"paused_until", "queue", b"queue", "taken", b"taken", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "etag", b"etag", "holders", b"holders", "key", b"key", "limit", b"limit", "max_running", b"max_running", "next_start_at", b"next_start_at", "paused", b"paused", "paused_at", b"paused_at", "paused_by", b"paused_by", "paused_until", b"paused_until", "queue", b"queue", "taken", b"taken", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -890,6 +896,8 @@ class ListQueueKeysRequest(_message.Message):
         """Those that are paused."""
         WAITING: ListQueueKeysRequest._Only.ValueType  # 3
         """Those for which jobs wait."""
+        BLOCKED: ListQueueKeysRequest._Only.ValueType  # 4
+        """Those that a job blocks which failed or was cancelled (ON_KEY_FAILURE_HOLD)."""
 
     class Only(_Only, metaclass=_OnlyEnumTypeWrapper):
         """Which keys to list. Expect more values than these."""
@@ -902,6 +910,8 @@ class ListQueueKeysRequest(_message.Message):
     """Those that are paused."""
     WAITING: ListQueueKeysRequest.Only.ValueType  # 3
     """Those for which jobs wait."""
+    BLOCKED: ListQueueKeysRequest.Only.ValueType  # 4
+    """Those that a job blocks which failed or was cancelled (ON_KEY_FAILURE_HOLD)."""
 
     QUEUE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int

@@ -168,7 +168,7 @@ class QueueAdminServicer(object):
 
     def ListQueueKeys(self, request, context):
         """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
-        or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+        or run, those that a failed job blocks, and those of which UpdateQueueKey said something. It reads a bounded number of them.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of

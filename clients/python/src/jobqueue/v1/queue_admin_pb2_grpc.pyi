@@ -83,7 +83,7 @@ class QueueAdminStub:
     """
     ListQueueKeys: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueueKeysRequest, _queue_admin_pb2.ListQueueKeysResponse]
     """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
-    or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+    or run, those that a failed job blocks, and those of which UpdateQueueKey said something. It reads a bounded number of them.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
@@ -196,7 +196,7 @@ class QueueAdminAsyncStub(QueueAdminStub):
     """
     ListQueueKeys: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueueKeysRequest, _queue_admin_pb2.ListQueueKeysResponse]  # type: ignore[assignment]
     """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
-    or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+    or run, those that a failed job blocks, and those of which UpdateQueueKey said something. It reads a bounded number of them.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
@@ -342,7 +342,7 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.ListQueueKeysResponse, _abc.Awaitable[_queue_admin_pb2.ListQueueKeysResponse]]:
         """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
-        or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+        or run, those that a failed job blocks, and those of which UpdateQueueKey said something. It reads a bounded number of them.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of

@@ -38,6 +38,7 @@ class Only(IntEnum):
     AT_LIMIT = 1
     PAUSED = 2
     WAITING = 3
+    BLOCKED = 4
 
 
 class QueueKeyService:

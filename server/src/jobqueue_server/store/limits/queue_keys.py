@@ -45,7 +45,7 @@ class Kept:
     """Which keys a list has.
 
     Attributes:
-        only: 0: all, 1: at their limit, 2: paused, 3: those that jobs wait for.
+        only: 0: all, 1: at their limit, 2: paused, 3: those that jobs wait for, 4: those that a failed job blocks.
         looked: How many keys to look at.
         kept: Of these, how many to keep: those that most jobs wait for.
         after: (waiting, turnstile) of the last key of the page before; None: from the beginning.
@@ -167,4 +167,5 @@ def _key(queue: str, row: Record, holders: tuple[KeyHolder, ...] = ()) -> QueueK
         holders,
         row["revision"] or 1,
         row["paused_until"],
+        row["blocked_by"],
     )

@@ -22,6 +22,7 @@ select
     coalesce(t.taken, 0) as taken, coalesce(t.waiting, 0) as waiting,
     case when n.key_rate_count is not null and k.paused_at is null then t.calls_at end as next_start_at,
     case when t.paused_until > now() then t.paused_until end as paused_until,
+    case when t.cancels_to is null then t.blocked_by end as blocked_by,
     (select array_agg(h.id order by h.state = 2 desc, h.run_at, h.id) from holder h) as holders,
     (
         select array_agg(coalesce((select s.name from worker_session s where s.id = h.session_id), '')

@@ -1,10 +1,12 @@
 -- read: a page of the keys of a queue
--- $1 int4: namespace; $2 text: queue; $3 int4: which ones; 0: all, 1: at their limit, 2: paused, 3: those that jobs wait for
+-- $1 int4: namespace; $2 text: queue; $3 int4: which ones; 0: all, 1: at their limit, 2: paused, 3: those that jobs wait for,
+-- 4: those that a failed job blocks
 -- $4 int4: how many keys of all queues to look at; $5 int4: of the queue's, how many to keep, those that most jobs wait for
 -- $6 int4, $7 int8: where the kept begin: (waiting, id) of the last of the page before; null: at the beginning
 -- $8 text: only names after this one; null: the page is in the order of the kept, else by name; $9 int4: rows at most
 -- It reads all turnstiles: an index by queue would have to be written with each start of a job that waited.
--- A turnstile has no name: that of a key of which something is said stands in queue_key, that of others in their live jobs.
+-- A turnstile has no name: that of a key of which something is said stands in queue_key, that of others in their live jobs,
+-- or in the job that blocks it.
 -- A key whose worker has just paused it has jobs that wait for their time alone: it is named if one of these is among the
 -- first 10,000, which are read only where there is such a key.
 -- Without keys there is one row of nulls, for `capped`: whether there may be more than were looked at, or than were kept.
@@ -14,16 +16,25 @@ with found as materialized (
         l.id, l.taken, l.waiting, k.name, k.max_running, k.paused_at, k.paused_by, k.revision,
         coalesce(k.max_running, q.key_max_running) as allowed,
         case when q.key_rate_count is not null and k.paused_at is null then l.calls_at end as next_start_at,
-        case when l.paused_until > now() then l.paused_until end as paused_until
-    from (select t.id, t.queue_id, t.taken, t.waiting, t.calls_at, t.paused_until from turnstile t limit $4::int4) l
+        case when l.paused_until > now() then l.paused_until end as paused_until, l.blocked_by
+    from (
+        select
+            t.id, t.queue_id, t.taken, t.waiting, t.calls_at, t.paused_until,
+            case when t.cancels_to is null then t.blocked_by end as blocked_by
+        from turnstile t
+        limit $4::int4
+    ) l
     join queue q on q.id = l.queue_id
     left join queue_key k on k.id = l.id
     where q.namespace_id = $1 and q.name = $2
-        and (l.taken > 0 or l.waiting > 0 or k.id is not null or l.paused_until > now())
+        and (
+            l.taken > 0 or l.waiting > 0 or k.id is not null or l.paused_until > now() or l.blocked_by is not null
+        )
         and case $3::int4
             when 1 then l.taken >= coalesce(k.max_running, q.key_max_running)
             when 2 then k.paused_at is not null or l.paused_until > now()
             when 3 then l.waiting > 0
+            when 4 then l.blocked_by is not null
             else true
         end
 ),
@@ -52,7 +63,7 @@ page as (
     from (
         select
             t.id, t.taken, t.waiting, t.max_running, t.paused_at, t.paused_by, t.revision, t.allowed, t.next_start_at,
-            t.paused_until,
+            t.paused_until, t.blocked_by,
             coalesce(
                 t.name,
                 (
@@ -65,7 +76,7 @@ page as (
                     join job j on j.id = l.id
                     limit 1
                 ),
-                (select j.key from job j where j.id = r.id)
+                (select j.key from job j where j.id = coalesce(r.id, t.blocked_by))
             ) as name
         from kept t
         left join ripening r on r.stile = t.id

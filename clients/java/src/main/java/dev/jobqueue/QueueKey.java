@@ -20,6 +20,7 @@ import java.util.Optional;
  * @param holders of those that were let in, at most 20; empty in lists
  * @param etag stands for this version of maxRunning and paused, for {@link Client#updateQueueKey}
  * @param pausedUntil until when a worker has paused it ({@link Retry#pauseKey}); empty: none has
+ * @param blockedBy the job that failed or was cancelled and blocks it ({@link OnKeyFailure#HOLD}); empty: none does
  */
 public record QueueKey(
         String queue,
@@ -34,7 +35,8 @@ public record QueueKey(
         Optional<Instant> nextStartAt,
         List<Holder> holders,
         String etag,
-        Optional<Instant> pausedUntil) {
+        Optional<Instant> pausedUntil,
+        Optional<String> blockedBy) {
     /** Keeps a copy of the list. */
     public QueueKey {
         holders = List.copyOf(holders);
@@ -47,7 +49,9 @@ public record QueueKey(
         /** That are paused. */
         PAUSED,
         /** That jobs wait for. */
-        WAITING
+        WAITING,
+        /** That a job blocks which failed or was cancelled. */
+        BLOCKED
     }
 
     /**
@@ -75,6 +79,7 @@ public record QueueKey(
                         .map(each -> new Holder(each.getJobId(), each.getWorker(), Times.of(each.getSince())))
                         .toList(),
                 message.getEtag(),
-                message.hasPausedUntil() ? Optional.of(Times.of(message.getPausedUntil())) : Optional.empty());
+                message.hasPausedUntil() ? Optional.of(Times.of(message.getPausedUntil())) : Optional.empty(),
+                Optional.of(message.getBlockedBy()).filter(job -> !job.isEmpty()));
     }
 }

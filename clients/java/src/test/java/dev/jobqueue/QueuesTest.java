@@ -110,7 +110,8 @@ class QueuesTest {
                     .addHolders(
                             KeyHolder.newBuilder().setJobId("j").setWorker("w").setSince(seven))
                     .setEtag("e")
-                    .setPausedUntil(seven);
+                    .setPausedUntil(seven)
+                    .setBlockedBy("f");
             say(request, "", GetQueueKeyResponse.newBuilder().setQueueKey(key).build(), answer);
         }
 
@@ -246,9 +247,10 @@ class QueuesTest {
     void aKeyIsReadWithTheJobsThatHoldIt() {
         var seven = Instant.ofEpochSecond(7);
         var holders = List.of(new QueueKey.Holder("j", "w", seven));
-        var paused = Optional.of(seven);
+        var then = Optional.of(seven);
+        var job = Optional.of("f");
         assertEquals(
-                new QueueKey("q", "a/b", 2, true, paused, "ada", 2, 1, 4, Optional.of(seven), holders, "e", paused),
+                new QueueKey("q", "a/b", 2, true, then, "ada", 2, 1, 4, then, holders, "e", then, job),
                 client.getQueueKey("q", "a/b"));
     }
 
