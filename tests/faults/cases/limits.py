@@ -15,7 +15,7 @@ from jobqueue.v1 import queue_admin_pb2
 from jobqueue_server.lifecycle import Event as Exit
 from tests.faults.case import case
 from tests.faults.producer import Producer
-from tests.faults.stage import Stage
+from tests.faults.stage import Stage, last_frame
 
 TTL = 5.0
 # Of a key: so many starts in so many seconds.
@@ -196,3 +196,43 @@ async def key_rates(stage: Stage) -> None:
     most = await stage.value(STARTS_IN_A_PERIOD, PERIOD)
     stage.figure(f"starts of a key in {PERIOD} s", most, RATE + 1, "")
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
+
+
+@case(
+    "lost_tokens",
+    "kill -9 of a worker with a hundred keys, ten times: each key's next job starts within ttl and two seconds",
+    bound=300,
+)
+async def lost_tokens(stage: Stage) -> None:
+    stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
+    await stage.database()
+    servers = [await stage.server(name) for name in ("first", "second")]
+    addresses = [server.address for server in servers]
+    producer = stage.producer(addresses[0])
+    await limit_keys(producer, 1)
+    keys = [f"key-{number}" for number in range(100)]
+    rounds = stage.count(10, least=2)
+    [victim] = await stage.workers(["w0"], *addresses, slots=len(keys), ttl=TTL)
+    longest = 0.0
+    for turn in range(rounds):
+        # It holds every key, and never ends; where it is tried again it does.
+        holding = await producer.put_keyed(keys, gate=str(stage.folder / f"never-{turn}"))
+        waiting = await producer.put_keyed(keys)
+        key_of = dict(zip([*holding, *waiting], [*keys, *keys], strict=True))
+        await stage.started(len(keys), who=f"w{turn}")
+        [following] = await stage.workers([f"w{turn + 1}"], *addresses, slots=len(keys), ttl=TTL)
+        killed = stage.fault("kill -9 of a worker", worker=f"w{turn}")
+        victim.kill()
+        heard = last_frame(stage.journals.read(), f"w{turn}", killed)
+        await stage.over(within=60)
+        next_of: dict[str, float] = {}
+        for event in sorted(stage.events("started", who=f"w{turn + 1}"), key=lambda event: event.at):
+            next_of.setdefault(key_of[event.id], event.at - heard)
+        assert len(next_of) == len(keys)
+        longest = max(longest, *next_of.values())
+        victim = following
+    stage.figure("keys that lost their worker", rounds * len(keys), None, "")
+    stage.figure("until the next job of a key", longest, TTL + 2)
+    stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    stage.figure("tokens out at the end", out, 0, "")

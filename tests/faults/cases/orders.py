@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.lifecycle import Event as Exit
+from jobqueue_server.lifecycle import Status
 from tests.faults.case import case
 from tests.faults.journal import Event
 from tests.faults.producer import Producer
@@ -25,6 +26,8 @@ KINDS = ("work", "flaky", "work", "breaks", "work", "snoozing")
 BLOCKED = """
 select blocked_by::text as id, key from turnstile join job on job.id = blocked_by where blocked_by is not null
 """
+
+FAILED = "select id::text from finished_job where status = $1"
 
 
 @case(
@@ -45,6 +48,15 @@ async def order_with_continue(stage: Stage) -> None:
     await in_order(stage, queue_admin_pb2.ON_KEY_FAILURE_CONTINUE)
 
 
+@case(
+    "order_with_cancel_rest",
+    "kill -9 of workers and a server, strict order: a failure ends what waits for its key, and none that comes later",
+    bound=240,
+)
+async def order_with_cancel_rest(stage: Stage) -> None:
+    await in_order(stage, queue_admin_pb2.ON_KEY_FAILURE_CANCEL_REST)
+
+
 async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueType) -> None:
     """Enqueues jobs of many keys over two servers while workers and a server are killed."""
     stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
@@ -62,6 +74,7 @@ async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueT
     )
     names = [f"w{number}" for number in range(3)]
     workers = dict(zip(names, await stage.workers(names, *addresses, slots=20, ttl=TTL), strict=True))
+    cancels = on_failure == queue_admin_pb2.ON_KEY_FAILURE_CANCEL_REST
     died: dict[str, float] = {}
     answered: dict[str, list[str]] = {}
     keys = [f"account-{number}" for number in range(stage.count(60, least=15))]
@@ -70,7 +83,8 @@ async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueT
         async with asyncio.TaskGroup() as group:
             for place, key in enumerate(keys):
                 answered[key] = []
-                group.create_task(_produce(stage, producers, key, place, answered[key]))
+                pause = 0.5 if cancels else 0.0
+                group.create_task(_produce(stage, producers, key, place, answered[key], pause))
             for turn in range(3):
                 await stage.started(len(keys) * (turn + 1), within=60)
                 victim = names[turn]
@@ -96,7 +110,10 @@ async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueT
     starts: dict[str, list[Event]] = defaultdict(list)
     for event in sorted(stage.events("started"), key=lambda event: event.at):
         starts[key_of[event.id]].append(event)
-    broken = [key for key in keys if not _kept(answered[key], starts[key])]
+    rows = await stage.sql("select id::text from finished_job where reason = 'KEY_CANCELLED'")
+    cancelled = {row["id"] for row in rows}
+    started = [[id for id in answered[key] if id not in cancelled] for key in keys]
+    broken = [key for key, ids in zip(keys, started, strict=True) if not _kept(ids, starts[key])]
     stage.figure("keys whose order was broken", len(broken), 0, "")
     lost = await stage.value("select count(*) from attempt where outcome = $1", Exit.LOST)
     stage.figure("attempts that lost their worker", lost, None, "")
@@ -107,18 +124,27 @@ async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueT
         stage.figure("jobs that blocked their keys", len(allowed), None, "")
         stage.figure("keys that went on while they were blocked", len(early), 0, "")
         assert allowed, "no job blocked its key"
+    if cancels:
+        stage.figure("jobs that were cancelled after a failure", len(cancelled), None, "")
+        failed = {row["id"] for row in await stage.sql(FAILED, Status.FAILED_PERMANENT)}
+        wrong = [id for key in keys for id in _wrongly_cancelled(stage, answered[key], cancelled, failed)]
+        stage.figure("jobs that a failure cancelled and should not, or should and did not", len(wrong), 0, "")
+        assert cancelled, "nothing was cancelled"
+    else:
+        assert not cancelled
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
     out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
     stage.figure("tokens out at the end", out, 0, "")
 
 
 async def _produce(
-    stage: Stage, producers: Sequence[Producer], key: str, place: int, answered: list[str]
+    stage: Stage, producers: Sequence[Producer], key: str, place: int, answered: list[str], pause: float
 ) -> None:
     """Enqueues the jobs of a key on one server after the other, each once the one before it was answered."""
     for number in range(stage.count(10, least=5)):
         kind = KINDS[(number + place) % len(KINDS)]
         token = f"{key}-{number}"
+        await asyncio.sleep(stage.random.uniform(0, pause))
         for turn in itertools.count():
             producer = producers[(number + turn) % len(producers)]
             try:
@@ -171,3 +197,27 @@ def _went_on_early(starts: Sequence[Event], settled: Sequence[Event], allowed: M
         if broke and following.at < allowed.get(event.id, float("inf")):
             return True
     return False
+
+
+def _wrongly_cancelled(
+    stage: Stage, answered: Sequence[str], cancelled: Collection[str], failed_for_good: Collection[str]
+) -> Iterator[str]:
+    """The jobs of a key that came after each failure was known and were cancelled, or waited before it and were not."""
+    asked: dict[str, float] = {}
+    for event in stage.events("enqueuing"):
+        asked.setdefault(event.token, event.at)
+    stored = {
+        event.id: (event.at, asked[event.token]) for event in stage.events("enqueued") if event.code == "OK"
+    }
+    broke: dict[str, float] = {}
+    for event in stage.events("settling"):
+        if event.id in failed_for_good:
+            broke.setdefault(event.id, event.at)
+    known = {event.id: event.at for event in stage.events("terminal")}
+    for place, id in enumerate(answered):
+        failed = [other for other in answered[:place] if other in broke]
+        if id in cancelled:
+            if not any(known[other] >= stored[id][1] for other in failed):
+                yield id
+        elif any(stored[id][0] < broke[other] for other in failed):
+            yield id
