@@ -23,6 +23,7 @@ from jobqueue import (
     JobNotHeld,
     JobNotTerminal,
     JobTerminal,
+    KeyBacklogFull,
     KeyFilter,
     KeyNotBlocked,
     KeyOrder,
@@ -37,6 +38,7 @@ from jobqueue import (
     Overloaded,
     PauseDetail,
     PayloadInvalid,
+    QueueBacklogFull,
     QueueNotFound,
     Rate,
     ReasonCode,
@@ -329,7 +331,7 @@ async def test_how_many_jobs_may_wait_is_changed_alone_or_with_the_policy(client
     made = await client.update_queue("few", KeyPolicy(max_running=2), max_waiting=2, allow_missing=True)
     assert (made.max_waiting, made.key_policy) == (2, KeyPolicy(max_running=2))
     await client.enqueue_many([NewJob("a", queue="few") for _ in range(2)])
-    with pytest.raises(Overloaded) as refused:
+    with pytest.raises(QueueBacklogFull) as refused:
         await client.enqueue("a", queue="few")
     assert (refused.value.reason, refused.value.metadata["limit"]) == ("QUEUE_BACKLOG_FULL", "2")
     assert refused.value.retry_after is not None
@@ -418,11 +420,32 @@ async def test_lists_filter(client):
     assert full.jobs[0].payload_json == b"null"
 
 
+async def test_a_wait_of_a_second_that_ends_in_vain_says_why(client):
+    job = await client.enqueue("hello")
+    with pytest.raises(
+        WaitTimeout, match="QUEUED and not over after 1 s; The job waits, since no worker"
+    ) as caught:
+        await client.wait(job.id, timeout=timedelta(seconds=1))
+    assert caught.value.summary == (await client.explain(job.id)).summary
+
+
+async def test_a_job_of_a_key_for_which_too_many_wait_is_refused_with_its_place(client):
+    policy = KeyPolicy(max_running=1, max_waiting=1)
+    await client.update_queue("few", policy, allow_missing=True)
+    await client.enqueue_many([NewJob("a", queue="few", key="ada") for _ in range(2)])
+    with pytest.raises(KeyBacklogFull) as refused:
+        await client.enqueue("a", queue="few", key="ada", deadline=timedelta(seconds=1))
+    assert isinstance(refused.value, Overloaded)
+    assert [each.field for each in refused.value.violations] == ["job.key"]
+    assert refused.value.retry_after is not None
+
+
 async def test_wait_says_how_a_job_stands_when_it_is_not_over_in_time(client):
     job = await client.enqueue("hello")
     with pytest.raises(WaitTimeout) as caught:
         await client.wait(job.id, timeout=timedelta(seconds=0.2))
     assert caught.value.job.status is Status.QUEUED
+    assert caught.value.summary == ""
     assert isinstance(caught.value, TimeoutError)
     await client.cancel(job.id)
     assert (await client.wait(job.id)).status is Status.CANCELLED
@@ -567,3 +590,31 @@ async def test_workers_are_listed_read_and_drained(client, server):
     with pytest.raises(ValueError, match="is no state of a worker"):
         await client.list_workers(state="asleep")
     await place.close()
+
+
+# ---- usual names of work
+
+
+async def actions(client, jobs):
+    return [each.unique_action for each in await client.enqueue_many(jobs)]
+
+
+async def test_while_waiting_and_while_live_keep_the_first_one_until_it_starts_or_ends(client):
+    for unique in (
+        Unique.while_waiting("w"),
+        Unique.while_live("l"),
+        Unique.throttle(timedelta(hours=1), "t"),
+    ):
+        first = NewJob("a", 1, unique=unique)
+        assert await actions(client, [first, NewJob("a", 2, unique=unique)]) == [None, UniqueAction.KEPT]
+    assert Unique.while_waiting() == Unique()
+    assert Unique.while_live("l") == Unique("l", until=Until.ENDS)
+    assert Unique.throttle(timedelta(minutes=10)) == Unique(until=Until.PERIOD, period=timedelta(minutes=10))
+
+
+async def test_debounce_puts_the_first_one_off_and_gives_it_the_last_payload(client):
+    unique = Unique.debounce(timedelta(seconds=90), "d")
+    delay = timedelta(seconds=60)
+    first, second = await client.enqueue_many([NewJob("a", n, unique=unique, delay=delay) for n in (1, 2)])
+    assert (second.id, second.unique_action) == (first.id, UniqueAction.DEBOUNCED)
+    assert (await client.get(first.id)).payload == 2

@@ -17,7 +17,7 @@ import pytest
 
 from jobqueue import AUTO, Client, InvalidRequest, NewJob, Observer, SyncClient, Unavailable, Worker
 from jobqueue.channel import Access
-from jobqueue.environment import from_environment
+from jobqueue.environment import from_environment, worker_settings
 from jobqueue.v1 import job_pb2
 from jobqueue.v1 import jobqueue_pb2 as pb
 from jobqueue.v1.jobqueue_pb2_grpc import JobQueueServicer, add_JobQueueServicer_to_server
@@ -246,6 +246,19 @@ def test_a_worker_of_the_environment_goes_to_its_server(monkeypatch):
     worker = Worker.from_env(queues=["mail"], concurrency=2)
     assert worker._options.targets == ("jobs.internal:50051",)
     assert worker._options.queues == ("mail",)
+
+
+def test_a_worker_of_the_environment_has_its_queues_slots_and_name_unless_the_program_says_them(monkeypatch):
+    monkeypatch.setenv("JOBQUEUE_QUEUES", "mail, reports,")
+    monkeypatch.setenv("WORKER_CONCURRENCY", "7")
+    monkeypatch.setenv("JOBQUEUE_WORKER_NAME", "blue")
+    options = Worker.from_env()._options
+    assert (options.queues, options.concurrency, options.name) == (("mail", "reports"), 7, "blue")
+    options = Worker.from_env(queues=["bulk"], concurrency=2, name="green")._options
+    assert (options.queues, options.concurrency, options.name) == (("bulk",), 2, "green")
+    assert worker_settings({"JOBQUEUE_QUEUES": "", "WORKER_CONCURRENCY": ""}) == {}
+    with pytest.raises(ValueError, match="WORKER_CONCURRENCY is 'many'; it is a number"):
+        worker_settings({"WORKER_CONCURRENCY": "many"})
 
 
 def test_an_empty_environment_means_the_server_of_this_machine():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobqueue import (
+    Applied,
     BulkState,
     CatchUp,
     Client,
@@ -16,6 +18,7 @@ from jobqueue import (
     InvalidRequest,
     Kind,
     NewJob,
+    NewSchedule,
     OnConflict,
     Overlap,
     PayloadInvalid,
@@ -297,3 +300,88 @@ def test_the_blocking_calls_are_the_same(server):
             client.schedules.get("d")
         client.close()
         assert client.schedules.get("a").fired == 1
+
+
+# ---- schedules that a program declares
+
+
+def declared(*names: str, **more: object) -> list[NewSchedule]:
+    return [NewSchedule(name, SELDOM, JOB, **more) for name in names]  # type: ignore[arg-type]
+
+
+async def applied(client: Client, schedules: list[NewSchedule], **more: object) -> list[tuple[str, str]]:
+    done = await client.schedules.apply(schedules, **{"owner": "us", **more})  # type: ignore[arg-type]
+    return [(each.schedule.name, str(each.done)) for each in done]
+
+
+async def names(client: Client) -> list[str]:
+    return [each.name async for each in client.schedules.list()]
+
+
+async def test_what_a_program_declares_is_created_changed_or_left_untouched(client: Client):
+    new = declared("a", "b", policy=POLICY, labels={"of": "team"})
+    assert await applied(client, new) == [("a", "CREATED"), ("b", "CREATED")]
+    before = await client.schedules.get("a")
+    assert (before.spec.cron, before.policy) == ((SELDOM.cron,), POLICY)
+    assert before.labels == {"of": "team", "jobqueue.owner": "us"}
+    other = replace(new[1], job=NewJob("work", {"a": 2}))
+    assert await applied(client, [new[0], other]) == [("a", "UNCHANGED"), ("b", "CHANGED")]
+    after = await client.schedules.get("a")
+    assert (after.etag, after.updated_at) == (before.etag, before.updated_at)
+    assert (await client.schedules.get("b")).job.payload_json == b'{"a":2}'
+
+
+async def test_a_schedule_that_is_declared_without_a_policy_gets_the_defaults_again(client: Client):
+    await applied(client, declared("a", policy=POLICY, labels={"of": "team"}))
+    assert await applied(client, declared("a")) == [("a", "CHANGED")]
+    changed = await client.schedules.get("a")
+    assert changed.policy.keep_runs == 100
+    assert changed.labels == {"jobqueue.owner": "us"}
+
+
+async def test_a_schedule_that_an_operator_has_paused_stays_paused(client: Client):
+    await applied(client, declared("a"))
+    await client.schedules.pause("a", note="flood")
+    assert await applied(client, declared("a", labels={"of": "team"})) == [("a", "CHANGED")]
+    paused = await client.schedules.get("a")
+    assert (paused.paused, paused.pause_note) == (True, "flood")
+
+
+async def test_only_schedules_of_its_owner_that_are_not_declared_are_deleted_and_only_if_asked(
+    client: Client,
+):
+    await client.schedules.create("by-hand", SELDOM, JOB)
+    await applied(client, declared("theirs"), owner="them")
+    await applied(client, declared("a", "b", "c"))
+    assert await applied(client, declared("b")) == [("b", "UNCHANGED")]
+    assert await applied(client, declared("b"), prune=True) == [
+        ("b", "UNCHANGED"), ("a", "DELETED"), ("c", "DELETED"),
+    ]  # fmt: skip
+    assert await names(client) == ["b", "by-hand", "theirs"]
+
+
+async def test_a_schedule_of_another_owner_or_of_none_is_never_changed(client: Client):
+    made = await client.schedules.create("by-hand", SELDOM, JOB)
+    await applied(client, declared("theirs"), owner="them")
+    for name, words in (("by-hand", "by-hand has no owner"), ("theirs", "theirs is of them")):
+        with pytest.raises(ScheduleExists, match=words):
+            await client.schedules.apply(declared("a", name, "z"), owner="us")
+    assert (await client.schedules.get("by-hand")).etag == made.etag
+    assert await names(client) == ["a", "by-hand", "theirs"]
+
+
+async def test_programs_of_one_owner_that_start_at_once_agree(client: Client):
+    async def start(number: int) -> list[tuple[str, str]]:
+        return await applied(client, declared("a", "b", labels={"number": str(number % 2)}))
+
+    done = [each for found in await asyncio.gather(*map(start, range(8))) for each in found]
+    assert sorted(name for name, what in done if what == Applied.CREATED) == ["a", "b"]
+    assert await names(client) == ["a", "b"]
+
+
+async def test_what_is_declared_twice_or_of_nobody_is_refused_before_anything_is_done(client: Client):
+    with pytest.raises(ValueError, match="two schedules have one name"):
+        await client.schedules.apply(declared("a", "a"), owner="us")
+    with pytest.raises(ValueError, match="owner is empty"):
+        await client.schedules.apply(declared("a"), owner="")
+    assert await names(client) == []

@@ -93,6 +93,9 @@ if TYPE_CHECKING:
         JobTerminal as JobTerminal,
     )
     from .errors import (
+        KeyBacklogFull as KeyBacklogFull,
+    )
+    from .errors import (
         KeyNotBlocked as KeyNotBlocked,
     )
     from .errors import (
@@ -133,6 +136,9 @@ if TYPE_CHECKING:
     )
     from .errors import (
         PayloadInvalid as PayloadInvalid,
+    )
+    from .errors import (
+        QueueBacklogFull as QueueBacklogFull,
     )
     from .errors import (
         QueueKeysFull as QueueKeysFull,
@@ -392,7 +398,16 @@ if TYPE_CHECKING:
     )
     from .schedule_calls import Schedules as Schedules
     from .schedules import (
+        Applied as Applied,
+    )
+    from .schedules import (
+        AppliedSchedule as AppliedSchedule,
+    )
+    from .schedules import (
         CatchUp as CatchUp,
+    )
+    from .schedules import (
+        NewSchedule as NewSchedule,
     )
     from .schedules import (
         Overlap as Overlap,
@@ -478,10 +493,10 @@ _HOME = {
     "client": "Client",
     "errors": "DeadlineExceeded Duplicate EtagMismatch FieldViolation FilterChanged IdempotencyKeyReused "
     "IdentityElsewhere IdentityNotFound InvalidRequest JobNotFound JobNotHeld JobNotTerminal JobQueueError JobTerminal "
-    "KeyNotBlocked KeyNotFound KeyPolicyConflict KeyRevoked KindUnknown NamespaceDisabled "
+    "KeyBacklogFull KeyNotBlocked KeyNotFound KeyPolicyConflict KeyRevoked KindUnknown NamespaceDisabled "
     "NamespaceNotFound NotAllowed NotFound NotSupported OperationNotDone OperationNotFound Overloaded "
-    "PayloadInvalid QueueKeysFull QueueNotFound RequestIdReused ScheduleExists ScheduleNotFound SchedulesFull "
-    "ServerFault ServersDiffer SessionEnded SessionSilent "
+    "PayloadInvalid QueueBacklogFull QueueKeysFull QueueNotFound RequestIdReused ScheduleExists ScheduleNotFound "
+    "SchedulesFull ServerFault ServersDiffer SessionEnded SessionSilent "
     "SessionSuperseded SessionUnknown TooLarge Unauthenticated Unavailable WaitTimeout WatchTokenExpired "
     "WorkerNotFound",
     "bulk": "BulkState JobFilter Operation",
@@ -500,8 +515,8 @@ _HOME = {
     "payload": "JsonText",
     "queue_keys": "KeyFilter QueueKey",
     "schedule_calls": "Schedules",
-    "schedules": "CatchUp Overlap RunCause RunOutcome Schedule SchedulePolicy ScheduleRun ScheduleSpec "
-    "ScheduleTick TickRule",
+    "schedules": "Applied AppliedSchedule CatchUp NewSchedule Overlap RunCause RunOutcome Schedule SchedulePolicy "
+    "ScheduleRun ScheduleSpec ScheduleTick TickRule",
     "sync": "SyncClient SyncWatch",
     "sync_schedules": "SyncSchedules",
     "typed.kind": "JobKind JobNotSucceeded PayloadTooNew PayloadUnreadable Upcast define_kind",

@@ -74,6 +74,9 @@ P = TypeVar("P")
 _JSON = job_pb2.PAYLOAD_FORMAT_JSON
 #: The longest that one call of WaitJob waits; more is done by calling again.
 _ONE_WAIT = timedelta(seconds=30)
+# A wait of so many seconds that ends without an end of the job asks why, for so long.
+_WORTH_ASKING = 1.0
+_TO_SAY_WHY = timedelta(seconds=1)
 
 
 class ClientKeywords(TypedDict, total=False):
@@ -687,7 +690,7 @@ class Client:
             The job with all its fields, in a terminal status.
 
         Raises:
-            WaitTimeout: The job did not end in time; `job` is its last state. It is a TimeoutError too.
+            WaitTimeout: The job did not end in time; `job` is its last state, `summary` says why. A TimeoutError too.
             JobNotFound: No job has this id.
         """
         loop = asyncio.get_running_loop()
@@ -706,7 +709,15 @@ class Client:
                 return job
             if ends is not None and loop.time() >= ends:
                 waited = timeout.total_seconds() if timeout is not None else 0.0
-                raise WaitTimeout(f"job {id} is {job.status} and not over after {waited:g} s", job)
+                why = await self._why(id) if waited >= _WORTH_ASKING else ""
+                raise WaitTimeout(f"job {id} is {job.status} and not over after {waited:g} s", job, why)
+
+    async def _why(self, id: str) -> str:
+        """Why a job has not ended, where a server says so soon."""
+        try:
+            return (await self.explain(id, deadline=min(self._deadline, _TO_SAY_WHY))).summary
+        except JobQueueError:
+            return ""
 
     async def explain(self, id: str, *, deadline: timedelta | None = None) -> Explanation:
         """Asks why a job waits, and what would start it.

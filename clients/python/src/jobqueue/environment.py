@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -47,3 +48,23 @@ def from_environment(environ: Mapping[str, str] | None = None) -> ServerAccess:
         None if roots is None else tls_credentials(roots, client_cert=cert, client_key=key),
         given.get("JOBQUEUE_TOKEN") or None,
     )
+
+
+def worker_settings(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Reads JOBQUEUE_QUEUES, WORKER_CONCURRENCY and JOBQUEUE_WORKER_NAME: the settings of a worker that are set.
+
+    Raises:
+        ValueError: The concurrency is no number.
+    """
+    given = os.environ if environ is None else environ
+    found: dict[str, Any] = {}
+    if queues := [queue for each in given.get("JOBQUEUE_QUEUES", "").split(",") if (queue := each.strip())]:
+        found["queues"] = queues
+    if concurrency := given.get("WORKER_CONCURRENCY"):
+        try:
+            found["concurrency"] = int(concurrency)
+        except ValueError:
+            raise ValueError(f"WORKER_CONCURRENCY is {concurrency!r}; it is a number") from None
+    if name := given.get("JOBQUEUE_WORKER_NAME"):
+        found["name"] = name
+    return found

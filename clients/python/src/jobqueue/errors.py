@@ -186,6 +186,14 @@ class Overloaded(JobQueueError):
     """The server has too much to do, or this caller calls too often: try again after `retry_after`."""
 
 
+class QueueBacklogFull(Overloaded):
+    """As many jobs wait in the queue `metadata["queue"]` as it lets wait: `metadata["limit"]` says how many."""
+
+
+class KeyBacklogFull(Overloaded):
+    """As many jobs wait for a key as its queue lets wait: `violations` says which jobs of the call have it."""
+
+
 class Unavailable(JobQueueError):
     """No server answered, or it can't reach its database or the issuer of tokens. The call may have been committed: try
     again.
@@ -201,11 +209,15 @@ class WaitTimeout(DeadlineExceeded, TimeoutError):
 
     Attributes:
         job: The job as it was at the end of the wait.
+        summary: Why it had not ended, in a sentence, as `Client.explain` says it. Empty: the wait was shorter than a
+            second, or no server answered that.
     """
 
-    def __init__(self, message: str, job: Job) -> None:
+    def __init__(self, message: str, job: Job, summary: str = "") -> None:
         super().__init__(message, code="DEADLINE_EXCEEDED", metadata={"job_id": job.id})
         self.job = job
+        self.summary = summary
+        self.hint = summary
 
 
 class WatchTokenExpired(JobQueueError):
@@ -293,6 +305,8 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "KEY_POLICY_CONFLICT": KeyPolicyConflict,
     "KEY_NOT_BLOCKED": KeyNotBlocked,
     "QUEUE_KEYS_FULL": QueueKeysFull,
+    "QUEUE_BACKLOG_FULL": QueueBacklogFull,
+    "KEY_BACKLOG_FULL": KeyBacklogFull,
     "WATCH_TOKEN_EXPIRED": WatchTokenExpired,
     "SESSION_UNKNOWN": SessionUnknown,
     "SESSION_ENDED": SessionEnded,

@@ -204,6 +204,31 @@ class Unique:
     replace: Sequence[UniqueField] = field(default=(), kw_only=True)
     max_delay: timedelta | None = field(default=None, kw_only=True)
 
+    @classmethod
+    def while_waiting(cls, key: str = "") -> Unique:
+        """At most one waits: while it does, another one of the name is not stored. Once it starts the next may wait."""
+        return cls(key)
+
+    @classmethod
+    def while_live(cls, key: str = "") -> Unique:
+        """At most one waits or runs: until it has ended, another one of the name is not stored."""
+        return cls(key, until=Until.ENDS)
+
+    @classmethod
+    def throttle(cls, period: timedelta, key: str = "") -> Unique:
+        """At most one in each period, 1 s to 400 days from its enqueue: what comes meanwhile is not stored."""
+        return cls(key, until=Until.PERIOD, period=period)
+
+    @classmethod
+    def debounce(cls, max_delay: timedelta | None = None, key: str = "") -> Unique:
+        """Each enqueue puts off the one that waits to its own `delay`, and gives it its payload.
+
+        Args:
+            max_delay: It starts at most so long after the first enqueue. None: it can be put off for ever.
+            key: The name. Empty: the payload makes it, and then there is one for each payload.
+        """
+        return cls(key, on_conflict=OnConflict.DEBOUNCE, replace=(UniqueField.PAYLOAD,), max_delay=max_delay)
+
 
 @dataclass(frozen=True, slots=True)
 class NewJob:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -11,10 +13,23 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from . import bulk, convert, schedules
+from .backoff import Backoff
 from .bulk import Operation
 from .encoded import encoded, envelope_in
+from .errors import EtagMismatch, ScheduleExists, ScheduleNotFound
 from .jobs import NewJob
-from .schedules import Overlap, Schedule, SchedulePolicy, ScheduleRun, ScheduleSpec, ScheduleTick
+from .schedules import (
+    OWNER_LABEL,
+    Applied,
+    AppliedSchedule,
+    NewSchedule,
+    Overlap,
+    Schedule,
+    SchedulePolicy,
+    ScheduleRun,
+    ScheduleSpec,
+    ScheduleTick,
+)
 from .v1 import job_pb2
 from .v1 import schedule_pb2 as pb
 from .v1.schedule_pb2_grpc import SchedulesStub
@@ -25,6 +40,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 _JSON = job_pb2.PAYLOAD_FORMAT_JSON
+_APPLY_TRIES = 10
 
 
 class Calling(Protocol):
@@ -202,6 +218,89 @@ class Schedules:
             "UpdateSchedule", request, pb.UpdateScheduleResponse, deadline, retry=not etag
         )
         return await self._opened(answer.schedule)
+
+    async def apply(
+        self,
+        declared: Iterable[NewSchedule],
+        *,
+        owner: str,
+        prune: bool = False,
+        deadline: timedelta | None = None,
+    ) -> builtins.list[AppliedSchedule]:
+        """Makes the schedules of a program what the program declares, as it does when it starts.
+
+        One that is missing is created, one that is another is changed, and one that is as declared stays untouched. A
+        schedule that an operator has paused stays paused. Programs of one owner may do so at once. The calls are made
+        one after the other: where one of them fails, what was done before stays.
+
+        Args:
+            declared: The schedules.
+            owner: Whose they are, such as the program's name: a label, `jobqueue.owner`. A schedule of another owner,
+                or of none, is never changed.
+            prune: Whether schedules of this owner that are not declared are deleted.
+            deadline: For each call.
+
+        Returns:
+            What was done, in the order in which they are declared, and then what was deleted.
+
+        Raises:
+            ScheduleExists: A schedule has this name and is not of this owner.
+            InvalidRequest, KindUnknown, PayloadInvalid, SchedulesFull: As of `create`.
+            ValueError: Two of them have one name, or the owner is empty.
+        """
+        declared = builtins.list(declared)
+        wanted = {each.name for each in declared}
+        if len(wanted) != len(declared) or not owner:
+            raise ValueError("owner is empty" if not owner else "two schedules have one name")
+        applied = [await self._applied(each, owner, deadline) for each in declared]
+        if prune:
+            found = self.list(labels={OWNER_LABEL: owner}, page_size=1000, deadline=deadline)
+            for left in [each async for each in found if each.name not in wanted]:
+                # One that was changed since is another program's by now, or the same program's of another version.
+                with suppress(ScheduleNotFound, EtagMismatch):
+                    await self.delete(left.name, etag=left.etag, deadline=deadline)
+                    applied.append(AppliedSchedule(left, Applied.DELETED))
+        return applied
+
+    async def _applied(self, new: NewSchedule, owner: str, deadline: timedelta | None) -> AppliedSchedule:
+        """One of them, again where another program changed it meanwhile."""
+        backoff = Backoff(base=0.02, cap=0.5)
+        for _ in range(_APPLY_TRIES - 1):
+            try:
+                return await self._apply_one(new, owner, deadline)
+            except (EtagMismatch, ScheduleNotFound, ScheduleExists) as error:
+                if "owner" in error.metadata:
+                    raise
+            await asyncio.sleep(backoff.next())
+        return await self._apply_one(new, owner, deadline)
+
+    async def _apply_one(self, new: NewSchedule, owner: str, deadline: timedelta | None) -> AppliedSchedule:
+        labels = {**new.labels, OWNER_LABEL: owner}
+        try:
+            before = await self.get(new.name, deadline=deadline)
+        except ScheduleNotFound:
+            made = await self.create(
+                new.name, new.spec, new.job, policy=new.policy, labels=labels, deadline=deadline
+            )
+            return AppliedSchedule(made, Applied.CREATED)
+        of = before.labels.get(OWNER_LABEL, "")
+        if of != owner:
+            raise ScheduleExists(
+                f"the schedule {new.name} is of {of}" if of else f"the schedule {new.name} has no owner",
+                code="ALREADY_EXISTS",
+                reason="SCHEDULE_EXISTS",
+                metadata={"schedule": new.name, "owner": of},
+            )
+        after = await self.update(
+            new.name,
+            spec=new.spec,
+            job=new.job,
+            policy=new.policy,
+            labels=labels,
+            etag=before.etag,
+            deadline=deadline,
+        )
+        return AppliedSchedule(after, Applied.UNCHANGED if after.etag == before.etag else Applied.CHANGED)
 
     async def delete(self, name: str, *, etag: str = "", deadline: timedelta | None = None) -> None:
         """Deletes a schedule with its runs. Its jobs stay.

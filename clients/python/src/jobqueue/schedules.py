@@ -219,6 +219,53 @@ class Schedule:
     updated_at: datetime | None
 
 
+#: The label of schedules that `apply` has made: whose they are.
+OWNER_LABEL = "jobqueue.owner"
+
+
+@dataclass(frozen=True, slots=True)
+class NewSchedule:
+    """A schedule that a program declares, for `Schedules.apply`.
+
+    Attributes:
+        name: Its name, such as `nightly-report`.
+        spec: When it is due.
+        job: What each tick enqueues, without a time and an idempotency key.
+        policy: What becomes of ticks that can't simply fire.
+        labels: By which schedules can be listed; those of its jobs stand in `job`.
+    """
+
+    name: str
+    spec: ScheduleSpec
+    job: NewJob
+    policy: SchedulePolicy = field(default=SchedulePolicy(), kw_only=True)
+    labels: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+
+class Applied(StrEnum):
+    """What `Schedules.apply` did with a schedule."""
+
+    CREATED = "CREATED"
+    CHANGED = "CHANGED"
+    #: It was as the program declares it.
+    UNCHANGED = "UNCHANGED"
+    #: The program does not declare it any more.
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedSchedule:
+    """What `Schedules.apply` did.
+
+    Attributes:
+        schedule: The schedule as it is now; one that was deleted, as it was listed before.
+        done: What was done with it.
+    """
+
+    schedule: Schedule
+    done: Applied
+
+
 def spec_message(spec: ScheduleSpec) -> pb.ScheduleSpec:
     """A spec, as a message.
 

@@ -23,6 +23,7 @@ class SyncSchedules:
     get = blocking(Schedules.get)
     list = iterating(Schedules.list)
     update = blocking(Schedules.update)
+    apply = blocking(Schedules.apply)
     delete = blocking(Schedules.delete)
     pause = blocking(Schedules.pause)
     resume = blocking(Schedules.resume)

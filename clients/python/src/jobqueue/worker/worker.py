@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 import grpc
 
 from jobqueue.channel import Access, Token
-from jobqueue.environment import from_environment
+from jobqueue.environment import from_environment, worker_settings
 from jobqueue.observer import Observer, Observing
 from jobqueue.traces import Traces, traces_of_worker
 
@@ -159,13 +159,16 @@ class Worker:
         """A worker for the server that the environment names, with these settings beside.
 
         It reads the variables of the command: JOBQUEUE_SERVER (127.0.0.1:50051 if it is not set), JOBQUEUE_TOKEN,
-        JOBQUEUE_TLS_ROOTS, JOBQUEUE_TLS_CLIENT_CERT and JOBQUEUE_TLS_CLIENT_KEY.
+        JOBQUEUE_TLS_ROOTS, JOBQUEUE_TLS_CLIENT_CERT and JOBQUEUE_TLS_CLIENT_KEY. Of the worker service it reads
+        JOBQUEUE_QUEUES, with commas between them, WORKER_CONCURRENCY and JOBQUEUE_WORKER_NAME. What is given wins.
 
         Raises:
-            ValueError: As Worker; or a file can't be read, or a certificate or key is given without what it needs.
+            ValueError: As Worker; or a file can't be read, a certificate or key is given without what it needs, or a
+                number is none.
         """
         found = from_environment()
-        return cls(found.server, credentials=found.credentials, token=found.token, **settings)
+        told = cast(WorkerKeywords, worker_settings())
+        return cls(found.server, credentials=found.credentials, token=found.token, **{**told, **settings})
 
     @overload
     def handler(

@@ -133,6 +133,8 @@ class ScheduleStore:
     ) -> bool:
         """Changes a schedule. Whether there is one of this name.
 
+        One that is so already is not written, and keeps its revision.
+
         Args:
             scope: Whose it is.
             name: Its name.
@@ -151,6 +153,8 @@ class ScheduleStore:
             if revision is not None and locked.schedule.revision != revision:
                 raise ScheduleRevisionDiffers(locked.schedule.revision)
             changed = change(locked.schedule, locked.at)
+            if changed == locked.schedule:
+                return True
             job = changed.job
             await locked.transaction.fetchrow(
                 "update_schedule",
