@@ -32,7 +32,7 @@ async def do_invoice(payload: Invoice, ctx: JobContext) -> str:
     return f"invoice {payload.number}: {payload.cents / 100:.2f} EUR"
 
 
-async def order(client: Client, number: int, cents: int) -> None:
+async def order(client: Client | RecordingClient, number: int, cents: int) -> None:
     """A producer, as of an HTTP handler."""
     await client.enqueue(invoice, Invoice(number, cents))
 
@@ -40,18 +40,18 @@ async def order(client: Client, number: int, cents: int) -> None:
 # ---- the tests
 
 
-def test_an_invoice_has_its_sum():
+def test_an_invoice_has_its_sum() -> None:
     done = asyncio.run(perform(do_invoice, Invoice(7, 1250), kind=invoice))
     assert done.output == "invoice 7: 12.50 EUR"
 
 
-def test_an_order_enqueues_its_invoice():
+def test_an_order_enqueues_its_invoice() -> None:
     client = RecordingClient()
     asyncio.run(order(client, 7, 1250))
     assert client.jobs == [invoice.new(Invoice(7, 1250))]
 
 
-def test_an_order_is_invoiced(jobqueue_sync_scope: SyncTestScope, jobqueue_sync_client: SyncClient):
+def test_an_order_is_invoiced(jobqueue_sync_scope: SyncTestScope, jobqueue_sync_client: SyncClient) -> None:
     jobqueue_sync_client.sync_kinds([invoice])
     jobqueue_sync_client.enqueue(invoice, Invoice(8, 99))
     idle = jobqueue_sync_scope.run_until_idle(worker)

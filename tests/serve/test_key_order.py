@@ -235,7 +235,7 @@ async def goes_on_by_its_verb(ordered: Place, *, rest: bool) -> None:
 
 
 async def test_a_blocked_key_is_listed_with_its_job_also_once_none_waits(ordered: Place) -> None:
-    async def listed(only: int) -> list[tuple[str, str, int]]:
+    async def listed(only: Only.ValueType) -> list[tuple[str, str, int]]:
         request = queue_admin_pb2.ListQueueKeysRequest(queue="mail", only=only)
         keys = (await ordered.admin.ListQueueKeys(request)).keys
         return [(key.key, key.blocked_by, key.waiting) for key in keys]

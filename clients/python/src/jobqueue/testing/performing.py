@@ -68,6 +68,7 @@ class _Given:
     timeout: timedelta | None = None
     created_at: datetime | None = None
     id: str | None = None
+    state: Any = None
 
     @property
     def failed_before(self) -> int:
@@ -112,7 +113,9 @@ class _Given:
 class _Attempt:
     """One run of a handler, with what it told meanwhile."""
 
-    def __init__(self, handler: Handler, message: pb.LeasedJob, stop: Stop, stop_at: _StopAt) -> None:
+    def __init__(
+        self, handler: Handler, message: pb.LeasedJob, state: Any, stop: Stop, stop_at: _StopAt
+    ) -> None:
         self.progress: list[Report] = []
         self.checkpoints: list[bytes] = []
         self.raised: list[BaseException] = []
@@ -121,7 +124,7 @@ class _Attempt:
         self._stop_at = stop_at
         self._ended: asyncio.Future[pb.Outcome | None] = self._loop.create_future()
         seen = handler if handler.run_in == "process" else replace(handler, function=self._watched(handler))
-        context = JobContext(LeasedJob(message), self._report, 1)
+        context = JobContext(LeasedJob(message), self._report, 1, state=state)
         self._lease = Lease(1, message, seen, context, time.monotonic())
         self._runner = self._new_runner(handler.run_in)
 
@@ -239,7 +242,8 @@ async def perform(
         within: How long it may take.
         catch: Whether an ordinary failure is answered and not raised.
         given: Of the job: `attempt` (from 1), `failures` (default: all attempts before), `max_attempts`, `checkpoint`,
-            `queue`, `priority`, `labels`, `headers`, `key`, `timeout`, `created_at`, `id`.
+            `queue`, `priority`, `labels`, `headers`, `key`, `timeout`, `created_at`, `id`. And `state`, that of the
+            context: what the worker's `lifespan` would make, which is not entered.
 
     Raises:
         Exception: What the handler raised, itself, if it is an ordinary failure. Retry, Discard, Snooze and Cancelled
@@ -255,7 +259,7 @@ async def perform(
     message = job.message(kind if kind is not None else _KIND)
     if entry.coding is not None:
         await entry.coding.seal(message)
-    attempt = _Attempt(entry, message, stop, stop_at)
+    attempt = _Attempt(entry, message, job.state, stop, stop_at)
     outcome = await attempt.run(seconds(within, "within"))
     if entry.coding is not None:
         await entry.coding.open(message, outcome, attempt.checkpoints)
@@ -288,8 +292,8 @@ def attempt(payload: Any = None, *, kind: str | JobKind[Any, Any] = _KIND, **giv
         kind: As in `perform`.
         given: As in `perform`.
     """
-    message = _Given(payload, **given).message(kind)
-    return JobContext(LeasedJob(message), lambda *_: None, 1)
+    job = _Given(payload, **given)
+    return JobContext(LeasedJob(job.message(kind)), lambda *_: None, 1, state=job.state)
 
 
 def _entry(

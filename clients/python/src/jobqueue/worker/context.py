@@ -69,6 +69,7 @@ class JobContext:
     __slots__ = (
         "_begun",
         "_report",
+        "_state",
         "cancel_reason",
         "ended_in",
         "follow_ups",
@@ -80,7 +81,12 @@ class JobContext:
     )
 
     def __init__(
-        self, job: LeasedJob, report: ProgressReport, lease_id: int = 0, begun: float | None = None
+        self,
+        job: LeasedJob,
+        report: ProgressReport,
+        lease_id: int = 0,
+        begun: float | None = None,
+        state: Any = None,
     ) -> None:
         self.ended_in: Context
         self.rules: dict[int, EncodingRule]
@@ -91,7 +97,13 @@ class JobContext:
         self.follow_ups: Sequence[job_pb2.NewJob] = ()
         self.traceparent = ""
         self._report = report
+        self._state = state
         self._begun = time.time() if begun is None else begun
+
+    @property
+    def state(self) -> Any:
+        """What the worker's `lifespan` made. None: it has none, or the handler runs in a process of its own."""
+        return self._state
 
     @property
     def deadline(self) -> datetime | None:

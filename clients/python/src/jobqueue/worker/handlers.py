@@ -71,6 +71,9 @@ class Handlers:
         middleware: What goes around them, the outermost first.
         encodings: What their payloads, outputs, checkpoints and follow-ups go through. None: nothing.
 
+    Attributes:
+        state: What their contexts have as `state`.
+
     Raises:
         TypeError: Something of it is no `Middleware`.
     """
@@ -83,6 +86,7 @@ class Handlers:
     ) -> None:
         self._queues = tuple(queues)
         self.encodings = encodings
+        self.state: Any = None
         self._middleware: tuple[Middleware, ...] = ()
         if middleware:
             from jobqueue.middleware import listed

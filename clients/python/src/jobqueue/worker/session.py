@@ -349,7 +349,7 @@ class Session:
     def _take(self, message: pb.LeasedJob, started: float, begun: float) -> Lease:
         """A lease of a job that came at this moment, by both clocks."""
         id, kind = message.lease_id, message.kind
-        context = JobContext(LeasedJob(message), self._reported, id, begun)
+        context = JobContext(LeasedJob(message), self._reported, id, begun, self._handlers.state)
         lease = self._leases[id] = Lease(
             id, message, self._handlers.get(kind) or NO_HANDLER, context, started
         )

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, cast, overload
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .health import HealthServer
 
 F = TypeVar("F", bound=HandlerFunction)
+#: Answers what is entered before the worker connects.
+Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 P = TypeVar("P")
 R = TypeVar("R")
 
@@ -58,6 +60,7 @@ class WorkerKeywords(TypedDict, total=False):
     traces: Traces | None
     middleware: Sequence[Middleware]
     encodings: Encodings | None
+    lifespan: Lifespan | None
 
 
 class Worker:
@@ -100,6 +103,9 @@ class Worker:
         encodings: What payloads and checkpoints come through before a handler and all middleware, and outputs,
             checkpoints and follow-ups go through after them. A job whose key is not here waits for it, for about half
             an hour, and then fails with `KeyUnknown`. None: nothing is encoded or decoded.
+        lifespan: Makes what handlers share, such as a pool of connections: an async context manager, which is entered
+            before the worker connects, and left once its last handler has ended. What it answers is `ctx.state` of
+            handlers on the loop and in threads. What it raises ends `run`.
 
     Raises:
         InvalidRequest: An address has no port, or begins with http://.
@@ -127,6 +133,7 @@ class Worker:
         traces: Traces | None = None,
         middleware: Sequence[Middleware] = (),
         encodings: Encodings | None = None,
+        lifespan: Lifespan | None = None,
     ) -> None:
         if isinstance(queues, str):
             raise TypeError(f"queues is {queues!r}; it must be a list, for example [{queues!r}]")
@@ -153,6 +160,8 @@ class Worker:
         self._sync_kinds = sync_kinds
         self._declaring: Declaring | None = None
         self._book: StatusBook | None = None
+        self._lifespan = lifespan
+        self._serving = False
 
     @classmethod
     def from_env(cls, **settings: Unpack[WorkerKeywords]) -> Self:
@@ -167,8 +176,8 @@ class Worker:
                 number is none.
         """
         found = from_environment()
-        told = cast(WorkerKeywords, worker_settings())
-        return cls(found.server, credentials=found.credentials, token=found.token, **{**told, **settings})
+        said = cast(WorkerKeywords, {**worker_settings(), **settings})
+        return cls(found.server, credentials=found.credentials, token=found.token, **said)
 
     @overload
     def handler(
@@ -278,8 +287,17 @@ class Worker:
         """
         if not len(self._handlers):
             raise RuntimeError('the worker has no handlers: add one with @worker.handler("kind")')
-        if self._engine is not None or self._declaring is not None:
+        if self._serving:
             raise RuntimeError("the worker serves already")
+        self._serving = True
+        try:
+            async with nullcontext() if self._lifespan is None else self._lifespan() as self._handlers.state:
+                await self._serve()
+        finally:
+            self._serving = self._stop_asked = False
+            self._handlers.state = None
+
+    async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
 
@@ -315,7 +333,6 @@ class Worker:
             await _ended(engine, ended)
         finally:
             self._engine = self._declaring = None
-            self._stop_asked = False
             if health is not None:
                 await asyncio.to_thread(health.close)
             if observing is not None:
