@@ -161,6 +161,9 @@ def test_a_queue_keeps_a_strict_order_of_its_keys_and_a_blocked_one_goes_on(cli:
     assert "must be 1 or unset in strict order" in " ".join(conflict.stderr.split())
     job = cli.json("enqueue", "summarize_text", '{"text":"x"}', "--queue", queue, "--job-key", "a")
     cli("cancel", job["id"])
+    assert f"blocked by job {job['id']}" in " ".join(
+        cli("queues", "keys", queue, "--only", "blocked").stdout.split()
+    )
     assert (
         f"the key a goes on; job {job['id']} stays as it ended" in cli("queues", "unblock", queue, "a").stdout
     )

@@ -85,6 +85,13 @@ async def test_a_declared_kind_is_known_to_the_server_and_a_second_sync_changes_
     await client.enqueue(first, First("Ada"))
 
 
+async def test_a_declaration_says_how_many_slots_a_job_takes(client: Client):
+    await client.sync_kinds([define_kind("render", First, slot_weight=4)])
+    assert (await stored(client, "render")).slot_weight == 4
+    [synced] = await client.sync_kinds([define_kind("render", First, slot_weight=4)])
+    assert not synced.changed
+
+
 async def test_what_a_declaration_does_not_name_stays_as_an_operator_set_it(client: Client):
     limits = Limits(max_running=20, rate=Rate(100, timedelta(seconds=1)))
     policy = RetryPolicy(min_backoff=timedelta(seconds=3), max_backoff=timedelta(seconds=4))

@@ -111,6 +111,7 @@ class KindOptions(TypedDict, total=False):
     encode: Callable[[Any], Any]
     schema: Schema
     encodings: EncodingRule
+    slot_weight: int | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,6 +130,7 @@ class JobKind(Generic[P, R]):
         unique: What makes its jobs unique, or answers that by the payload; None: nothing.
         strict: Whether objects refuse fields that they don't know.
         encodings: Whether payloads are encoded, as `define_kind` says it.
+        slot_weight: How many slots of a worker each of its jobs takes. None: as the server has it.
     """
 
     name: str
@@ -142,6 +144,7 @@ class JobKind(Generic[P, R]):
     unique: Unique | Callable[[Any], Unique | None] | None = None
     strict: bool = False
     encodings: EncodingRule = ""
+    slot_weight: int | None = None
 
     def __repr__(self) -> str:
         return f"<JobKind {self.name!r}, version {self.version}>"
@@ -317,6 +320,8 @@ class JobKind(Generic[P, R]):
         said: dict[str, Any] = {
             name: value for name in _SYNCED if (value := self.defaults.get(name)) is not None
         }
+        if self.slot_weight is not None:
+            said["slot_weight"] = self.slot_weight
         kind = Kind(
             name=self.name,
             schema=self.schema(encodes=encodes),
@@ -400,7 +405,8 @@ def define_kind(
             that has no form in JSON here; they take and answer what `json` does. `encodings`: "never", "allowed" or
             "required": whether payloads, outputs and checkpoints are encoded where a program has `encodings`.
             "required" takes encrypted payloads alone: a program that can't encrypt refuses to enqueue, and a server
-            that was told by `sync_kinds` refuses plain text.
+            that was told by `sync_kinds` refuses plain text. `slot_weight`: how many slots of a worker each of its jobs
+            takes, 1 to 1000; `sync_kinds` tells the server.
 
     Raises:
         ValueError: A version is out of its range, or `encodings` is none of its words.
@@ -443,6 +449,7 @@ def define_kind(
         options.get("unique"),
         strict,
         rule,
+        options.get("slot_weight"),
     )
 
 
