@@ -55,6 +55,9 @@ import java.util.function.Function;
 public final class AsyncClient {
     // The longest that one call of WaitJob waits; more is done by calling again.
     private static final Duration ONE_WAIT = Duration.ofSeconds(30);
+    // A wait of so long that ends without an end of the job asks why, for so long.
+    private static final Duration WORTH_ASKING = Duration.ofSeconds(1);
+    private static final Duration TO_SAY_WHY = Duration.ofSeconds(1);
     private static final int PAGE = 1000;
     private static final int READ_AT_ONCE = 16;
     private static final PayloadFormat JSON = PayloadFormat.PAYLOAD_FORMAT_JSON;
@@ -397,20 +400,34 @@ public final class AsyncClient {
             if (job.isTerminal()) {
                 result.complete(job);
             } else if (System.nanoTime() - ends >= 0) {
-                var words =
-                        "job %s is %s and not over after %s s; maybe no worker takes its kind, which explain(id) tells"
-                                .formatted(id, job.status(), timeout.toMillis() / 1e3);
-                result.completeExceptionally(Errors.waitTimeout(words, job));
+                waitEnded(job, timeout, result);
             } else if (!result.isDone()) {
                 waitAgain(id, timeout, ends, result);
             }
         });
     }
 
+    /** Says why the job has not ended, where a server tells it soon. */
+    private void waitEnded(Job job, Duration timeout, CompletableFuture<Job> result) {
+        var words = "job %s is %s and not over after %s s".formatted(job.id(), job.status(), timeout.toMillis() / 1e3);
+        if (timeout.compareTo(WORTH_ASKING) < 0) {
+            result.completeExceptionally(Errors.waitTimeout(words, job, ""));
+            return;
+        }
+        var why = explain(job.id(), deadline.compareTo(TO_SAY_WHY) < 0 ? deadline : TO_SAY_WHY);
+        Futures.cancelWith(result, why);
+        why.whenComplete((explanation, error) -> result.completeExceptionally(
+                Errors.waitTimeout(words, job, error == null ? explanation.summary() : "")));
+    }
+
     /** See {@link Client#explain}. */
     public CompletableFuture<Explanation> explain(String id) {
+        return explain(id, deadline);
+    }
+
+    private CompletableFuture<Explanation> explain(String id, Duration limit) {
         var request = ExplainJobRequest.newBuilder().setId(id).build();
-        return Futures.map(call(InsightGrpc.getExplainJobMethod(), request, true), Explanation::of);
+        return Futures.map(calls.call(InsightGrpc.getExplainJobMethod(), request, true, limit), Explanation::of);
     }
 
     /** See {@link Client#overview}. */

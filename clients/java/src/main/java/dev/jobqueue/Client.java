@@ -171,7 +171,8 @@ public final class Client implements Enqueuer, AutoCloseable {
      * Waits until a job has ended.
      *
      * @return the job, in full, with a terminal status
-     * @throws JobQueueException.WaitTimeout it was not over in time
+     * @throws JobQueueException.WaitTimeout it was not over in time. After a second or more it has a summary that says why:
+     *     a server is asked for it, which takes a second more at most
      */
     public Job waitFor(String id, Duration timeout) {
         return Futures.await(async.waitFor(id, timeout));

@@ -50,6 +50,8 @@ final class Errors {
             Map.entry("KEY_POLICY_CONFLICT", JobQueueException.KeyPolicyConflict::new),
             Map.entry("KEY_NOT_BLOCKED", JobQueueException.KeyNotBlocked::new),
             Map.entry("QUEUE_KEYS_FULL", JobQueueException.QueueKeysFull::new),
+            Map.entry("QUEUE_BACKLOG_FULL", JobQueueException.QueueBacklogFull::new),
+            Map.entry("KEY_BACKLOG_FULL", JobQueueException.KeyBacklogFull::new),
             Map.entry("WATCH_TOKEN_EXPIRED", JobQueueException.WatchTokenExpired::new),
             Map.entry("SESSION_UNKNOWN", JobQueueException.SessionUnknown::new),
             Map.entry("SESSION_ENDED", JobQueueException.SessionEnded::new),
@@ -156,9 +158,12 @@ final class Errors {
         return new JobQueueException.NotSupported(new Facts(words, Code.UNIMPLEMENTED), null);
     }
 
-    static JobQueueException waitTimeout(String words, Job job) {
+    /** Of a wait that has ended; an empty summary: it is not known why the job has not. */
+    static JobQueueException waitTimeout(String words, Job job, String summary) {
         var facts = new Facts(words, Code.DEADLINE_EXCEEDED, "", Map.of("job_id", job.id()), List.of(), null, "");
-        return new JobQueueException.WaitTimeout(facts, job);
+        var error = new JobQueueException.WaitTimeout(facts, job, summary);
+        error.note(summary.isEmpty() ? "maybe no worker takes its kind, which explain(id) tells" : summary);
+        return error;
     }
 
     /** What this side refuses before it is sent. */

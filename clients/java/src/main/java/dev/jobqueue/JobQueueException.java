@@ -280,8 +280,25 @@ public sealed class JobQueueException extends RuntimeException {
     }
 
     /** The server has too much to do: try again after {@code retryAfter()}. */
-    public static final class Overloaded extends JobQueueException {
+    public static sealed class Overloaded extends JobQueueException {
         Overloaded(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /**
+     * As many jobs wait in the queue {@code metadata().get("queue")} as it lets wait: {@code metadata().get("limit")} says how
+     * many.
+     */
+    public static final class QueueBacklogFull extends Overloaded {
+        QueueBacklogFull(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** As many jobs wait for a key as its queue lets wait: {@code violations()} says which jobs of the call have it. */
+    public static final class KeyBacklogFull extends Overloaded {
+        KeyBacklogFull(Facts facts, Throwable cause) {
             super(facts, cause);
         }
     }
@@ -303,18 +320,28 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
-    /** The job was not over in time; {@code job()} is how it stood. */
+    /** The job was not over in time; {@code job()} is how it stood, and {@code summary()} why. */
     public static final class WaitTimeout extends DeadlineExceeded {
         private final transient Job job;
+        private final String summary;
 
-        WaitTimeout(Facts facts, Job job) {
+        WaitTimeout(Facts facts, Job job, String summary) {
             super(facts, null);
             this.job = job;
+            this.summary = summary;
         }
 
         /** The job as it was at the end. */
         public Job job() {
             return job;
+        }
+
+        /**
+         * Why it had not ended, in a sentence, as {@link Client#explain} says it. Empty: the wait was shorter than a second,
+         * or no server answered that.
+         */
+        public String summary() {
+            return summary;
         }
     }
 

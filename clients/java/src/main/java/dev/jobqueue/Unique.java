@@ -115,6 +115,65 @@ public record Unique(
         return new Unique("", List.of(pointers), Scope.KIND, Until.STARTS, null, OnConflict.KEEP, List.of(), null);
     }
 
+    /** {@link #whileWaiting(String)} that the payload names: there is one for each payload. */
+    public static Unique whileWaiting() {
+        return payload();
+    }
+
+    /**
+     * At most one waits: while it does, another one of the name is not stored. Once it starts the next may wait.
+     *
+     * @param key the name; empty: the payload makes it, and then there is one for each payload
+     */
+    public static Unique whileWaiting(String key) {
+        return key(key);
+    }
+
+    /** {@link #whileLive(String)} that the payload names: there is one for each payload. */
+    public static Unique whileLive() {
+        return whileLive("");
+    }
+
+    /**
+     * At most one waits or runs: until it has ended, another one of the name is not stored.
+     *
+     * @param key the name; empty: the payload makes it, and then there is one for each payload
+     */
+    public static Unique whileLive(String key) {
+        return key(key).until(Until.ENDS);
+    }
+
+    /** {@link #throttle(Duration, String)} that the payload names: there is one for each payload. */
+    public static Unique throttle(Duration period) {
+        return throttle(period, "");
+    }
+
+    /**
+     * At most one in each period: what comes meanwhile is not stored.
+     *
+     * @param period 1 s to 400 days, from its enqueue
+     * @param key the name; empty: the payload makes it, and then there is one for each payload
+     */
+    public static Unique throttle(Duration period, String key) {
+        return key(key).until(Until.PERIOD).period(period);
+    }
+
+    /** {@link #debounce(Duration, String)} that the payload names: there is one for each payload. */
+    public static Unique debounce(Duration maxDelay) {
+        return debounce(maxDelay, "");
+    }
+
+    /**
+     * Each enqueue puts off the one that waits to its own {@link NewJob.Builder#delay}, and gives it its payload.
+     *
+     * @param maxDelay it starts at most so long after the first enqueue, from that delay to 400 days; null: it can be put off
+     *     for ever
+     * @param key the name; empty: the payload makes it, and then there is one for each payload
+     */
+    public static Unique debounce(Duration maxDelay, String key) {
+        return key(key).debouncing(maxDelay, Field.PAYLOAD);
+    }
+
     /** The same among these jobs. */
     public Unique scope(Scope scope) {
         return new Unique(key, payloadFields, scope, until, period, onConflict, replace, maxDelay);

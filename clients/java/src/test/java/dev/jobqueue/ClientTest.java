@@ -236,6 +236,20 @@ class ClientTest {
     }
 
     @Test
+    void theUsualNamesOfWorkAreWhatTheySay() {
+        var hour = Duration.ofHours(1);
+        assertEquals(Unique.payload(), Unique.whileWaiting());
+        assertEquals(Unique.key("n"), Unique.whileWaiting("n"));
+        assertEquals(Unique.payload().until(Unique.Until.ENDS), Unique.whileLive());
+        assertEquals(Unique.key("n").until(Unique.Until.ENDS), Unique.whileLive("n"));
+        var throttled = Unique.key("n").until(Unique.Until.PERIOD).period(hour);
+        assertEquals(throttled, Unique.throttle(hour, "n"));
+        assertEquals(Unique.payload().until(Unique.Until.PERIOD).period(hour), Unique.throttle(hour));
+        assertEquals(Unique.key("n").debouncing(hour, Unique.Field.PAYLOAD), Unique.debounce(hour, "n"));
+        assertEquals(Unique.payload().debouncing(null, Unique.Field.PAYLOAD), Unique.debounce(null));
+    }
+
+    @Test
     void anEnqueueWithAKeyIsRepeatedUnderTheSameKey() throws Exception {
         answers.add(away());
         answers.add(EnqueueJobResponse.newBuilder()
@@ -311,6 +325,23 @@ class ClientTest {
         // One that says when to come back is overload; one that does not is final.
         answers.add(refusal(Code.RESOURCE_EXHAUSTED, "QUEUE_FULL"));
         assertThrows(JobQueueException.Overloaded.class, () -> client.get("1"));
+    }
+
+    @Test
+    void aBacklogThatIsFullIsOverloadTriedAgainWhereTheServerSaysWhen() {
+        var soon = RetryInfo.newBuilder()
+                .setRetryDelay(com.google.protobuf.Duration.newBuilder().setNanos(1_000_000))
+                .build();
+        answers.add(refusal(Code.RESOURCE_EXHAUSTED, "QUEUE_BACKLOG_FULL", soon));
+        answers.add(refusal(Code.RESOURCE_EXHAUSTED, "KEY_BACKLOG_FULL", soon));
+        answers.add(refusal(Code.RESOURCE_EXHAUSTED, "QUEUE_BACKLOG_FULL"));
+        JobQueueException.Overloaded error =
+                assertThrows(JobQueueException.QueueBacklogFull.class, () -> client.get("1"));
+        assertEquals(3, asked.size());
+        assertEquals("QUEUE_BACKLOG_FULL", error.reason());
+        answers.add(refusal(Code.RESOURCE_EXHAUSTED, "KEY_BACKLOG_FULL"));
+        error = assertThrows(JobQueueException.KeyBacklogFull.class, () -> client.get("1"));
+        assertEquals("KEY_BACKLOG_FULL", error.reason());
     }
 
     @Test
