@@ -98,9 +98,14 @@ public final class Worker implements AutoCloseable {
 
     static Builder from(Environment environment) {
         var builder = builder(environment.server()).credentials(environment);
-        environment
-                .get("JOBQUEUE_QUEUES")
-                .ifPresent(queues -> builder.queues(queues.strip().split("\\s*,\\s*")));
+        var queues = environment.get("JOBQUEUE_QUEUES").stream()
+                .flatMap(all -> Stream.of(all.split(",")))
+                .map(String::strip)
+                .filter(each -> !each.isEmpty())
+                .toArray(String[]::new);
+        if (queues.length > 0) {
+            builder.queues(queues);
+        }
         environment.get("JOBQUEUE_WORKER_NAME").ifPresent(builder::name);
         environment.get("WORKER_CONCURRENCY").ifPresent(jobs -> builder.concurrency(whole("WORKER_CONCURRENCY", jobs)));
         return builder;

@@ -706,7 +706,30 @@ class WorkerTest {
         var error = assertThrows(
                 IllegalArgumentException.class,
                 () -> Worker.from(new Environment(Map.of("WORKER_CONCURRENCY", "many"))));
-        assertTrue(error.getMessage().contains("WORKER_CONCURRENCY"), error.getMessage());
+        assertEquals("WORKER_CONCURRENCY is \"many\"; it is a number", error.getMessage());
+    }
+
+    @Test
+    void aWorkerOfTheEnvironmentHasItsQueuesSlotsAndNameUnlessTheProgramSaysThem() {
+        var environment = new Environment(Map.of(
+                "JOBQUEUE_QUEUES", ", mail ,, bulk,", "WORKER_CONCURRENCY", "3", "JOBQUEUE_WORKER_NAME", "blue"));
+        var settings = Worker.from(environment).build().settings;
+        assertEquals(List.of("mail", "bulk"), settings.queues());
+        assertEquals(3, settings.concurrency());
+        assertEquals("blue", settings.name());
+        settings = Worker.from(environment)
+                .queues("own")
+                .concurrency(2)
+                .name("green")
+                .build()
+                .settings;
+        assertEquals(List.of("own"), settings.queues());
+        assertEquals(2, settings.concurrency());
+        assertEquals("green", settings.name());
+        var empty = new Environment(Map.of("JOBQUEUE_QUEUES", " , ", "WORKER_CONCURRENCY", ""));
+        settings = Worker.from(empty).build().settings;
+        assertEquals(List.of("default"), settings.queues());
+        assertEquals(8, settings.concurrency());
     }
 
     @Test
