@@ -16,6 +16,7 @@ import dev.jobqueue.v1.RunScheduleRequest;
 import dev.jobqueue.v1.SchedulesGrpc;
 import dev.jobqueue.v1.UpdateScheduleResponse;
 import java.time.Instant;
+import java.util.Collection;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Function;
@@ -103,6 +104,17 @@ public final class AsyncSchedules {
                         request,
                         change.etag().isEmpty()),
                 UpdateScheduleResponse::getSchedule);
+    }
+
+    /** See {@link Schedules#apply(Collection, String)}. */
+    public CompletableFuture<List<AppliedSchedule>> apply(Collection<NewSchedule> declared, String owner) {
+        return apply(declared, owner, false);
+    }
+
+    /** See {@link Schedules#apply(Collection, String, boolean)}. */
+    public CompletableFuture<List<AppliedSchedule>> apply(
+            Collection<NewSchedule> declared, String owner, boolean prune) {
+        return Futures.begun(() -> new Applying(this, declared, owner, prune).begin());
     }
 
     /** See {@link Schedules#delete(String)}. */

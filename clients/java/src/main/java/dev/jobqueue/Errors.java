@@ -166,6 +166,13 @@ final class Errors {
         return error;
     }
 
+    /** Of a schedule that is not to be touched, for it is of this owner; empty: of none. */
+    static JobQueueException scheduleOf(String name, String owner) {
+        var words = "the schedule " + name + (owner.isEmpty() ? " has no owner" : " is of " + owner);
+        var metadata = Map.of("schedule", name, "owner", owner);
+        return of(new Facts(words, Code.ALREADY_EXISTS, "SCHEDULE_EXISTS", metadata, List.of(), null, ""));
+    }
+
     /** What this side refuses before it is sent. */
     static JobQueueException invalid(String field, String description, Throwable cause) {
         var violations = List.of(new FieldViolation(field, description));

@@ -4,14 +4,14 @@ import java.util.Map;
 import java.util.Objects;
 
 /**
- * A schedule to make.
+ * A schedule to make, or one that a program declares for {@link Schedules#apply(java.util.Collection, String, boolean)}.
  *
  * @param name its name, such as {@code nightly-report}
  * @param spec when it is due
  * @param job what each tick enqueues, without a time and an idempotency key
  * @param policy what becomes of ticks that can't simply fire
  * @param labels by which schedules can be listed; those of its jobs stand in the job
- * @param paused whether it has no ticks until {@link Schedules#resume}
+ * @param paused whether it has no ticks until {@link Schedules#resume}; it counts only where the schedule is made
  */
 public record NewSchedule(
         String name, ScheduleSpec spec, NewJob job, SchedulePolicy policy, Map<String, String> labels, boolean paused) {

@@ -1,6 +1,7 @@
 package dev.jobqueue;
 
 import java.time.Instant;
+import java.util.Collection;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -73,6 +74,39 @@ public final class Schedules {
      */
     public Schedule update(String name, ScheduleChange change) {
         return Futures.await(async.update(name, change));
+    }
+
+    /** {@link #apply(Collection, String, boolean)} that deletes none. */
+    public List<AppliedSchedule> apply(Collection<NewSchedule> declared, String owner) {
+        return apply(declared, owner, false);
+    }
+
+    /**
+     * Makes the schedules of a program what the program declares, as it does when it starts.
+     *
+     * <p>One that is missing is created, one that is another is changed, and one that is as declared stays untouched. A
+     * schedule that an operator has paused stays paused: {@link NewSchedule#paused} counts only where it is created. Programs
+     * of one owner may do so at once. The calls are made one after the other: where one of them fails, what was done before
+     * stays.
+     *
+     * @param declared the schedules
+     * @param owner whose they are, such as the program's name: a label, {@code jobqueue.owner}. A schedule of another owner,
+     *     or of none, is never changed
+     * @param prune whether schedules of this owner that are not declared are deleted
+     * @return what was done, in the order in which they are declared, and then what was deleted
+     * @throws JobQueueException.ScheduleExists a schedule has the name {@code metadata().get("schedule")} and is not of this
+     *     owner, but of {@code metadata().get("owner")}; empty: of none
+     * @throws JobQueueException.EtagMismatch other programs have changed a schedule meanwhile, 10 times
+     * @throws JobQueueException.InvalidRequest as of {@link #create(NewSchedule)}
+     * @throws JobQueueException.KindUnknown as of {@code create}
+     * @throws JobQueueException.PayloadInvalid as of {@code create}
+     * @throws JobQueueException.SchedulesFull as of {@code create}
+     * @throws EncodingRequired as of {@code create}
+     * @throws KeyUnknown as of {@code create}
+     * @throws IllegalArgumentException two of them have one name, or the owner is empty; or as of {@code create}
+     */
+    public List<AppliedSchedule> apply(Collection<NewSchedule> declared, String owner, boolean prune) {
+        return Futures.await(async.apply(declared, owner, prune));
     }
 
     /** {@link #delete(String, String)} whatever was changed. */
