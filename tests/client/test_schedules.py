@@ -331,6 +331,15 @@ async def test_what_a_program_declares_is_created_changed_or_left_untouched(clie
     assert (await client.schedules.get("b")).job.payload_json == b'{"a":2}'
 
 
+async def test_a_declared_job_may_have_no_payload(client: Client):
+    new = [NewSchedule("a", SELDOM, NewJob("work", headers={"x": "1"}))]
+    assert await applied(client, new) == [("a", "CREATED")]
+    assert await applied(client, new) == [("a", "UNCHANGED")]
+    await applied(client, declared("a"))
+    assert await applied(client, new) == [("a", "CHANGED")]
+    assert (await client.schedules.get("a")).job.payload_json == b"null"
+
+
 async def test_a_schedule_that_is_declared_without_a_policy_gets_the_defaults_again(client: Client):
     await applied(client, declared("a", policy=POLICY, labels={"of": "team"}))
     assert await applied(client, declared("a")) == [("a", "CHANGED")]

@@ -276,11 +276,15 @@ class Schedules:
 
     async def _apply_one(self, new: NewSchedule, owner: str, deadline: timedelta | None) -> AppliedSchedule:
         labels = {**new.labels, OWNER_LABEL: owner}
+        job = new.job
+        if job.payload is None and job.payload_json is None:
+            # An update takes a job without one for a job that was listed.
+            job = replace(job, payload_json=b"null")
         try:
             before = await self.get(new.name, deadline=deadline)
         except ScheduleNotFound:
             made = await self.create(
-                new.name, new.spec, new.job, policy=new.policy, labels=labels, deadline=deadline
+                new.name, new.spec, job, policy=new.policy, labels=labels, deadline=deadline
             )
             return AppliedSchedule(made, Applied.CREATED)
         of = before.labels.get(OWNER_LABEL, "")
@@ -294,7 +298,7 @@ class Schedules:
         after = await self.update(
             new.name,
             spec=new.spec,
-            job=new.job,
+            job=job,
             policy=new.policy,
             labels=labels,
             etag=before.etag,
