@@ -66,3 +66,10 @@ def test_the_tests_of_the_examples_pass(language: str) -> None:
     build(language)
     done = run(LANGUAGES[language]["test"], "testing", JOBQUEUE_SERVER_COMMAND=SERVER)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_says_what_each_program_prints() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text()
+    for name, row in PROGRAMS.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert [shown for shown in row["shows"] if f"`{shown}`" not in line] == []
