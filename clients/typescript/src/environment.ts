@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 
 import type { AccessOptions, TlsOptions } from "./access.js";
+import type { WorkerOptions } from "./worker/options.js";
 
 /** The address without JOBQUEUE_SERVER. */
 const DEFAULT_SERVER = "127.0.0.1:50051";
@@ -13,6 +14,29 @@ export function fromEnvironment<O extends AccessOptions>(options: O): { target: 
   const token = options.token ?? (env["JOBQUEUE_TOKEN"] || undefined);
   const tls = options.tls ?? tlsOf(env);
   return { target: env["JOBQUEUE_SERVER"] || DEFAULT_SERVER, options: { ...options, token, tls } };
+}
+
+/**
+ * The settings of a worker, with what they did not say: JOBQUEUE_QUEUES, WORKER_CONCURRENCY and JOBQUEUE_WORKER_NAME.
+ *
+ * @throws TypeError WORKER_CONCURRENCY is no whole number.
+ */
+export function workerSettings(options: WorkerOptions): WorkerOptions {
+  const { env } = process;
+  const found: WorkerOptions = { ...options };
+  const queues = (env["JOBQUEUE_QUEUES"] ?? "").split(",").map((each) => each.trim());
+  const named = queues.filter((each) => each !== "");
+  if (named.length > 0) found.queues ??= named;
+  const concurrency = env["WORKER_CONCURRENCY"];
+  if (concurrency) {
+    if (!/^\s*[+-]?\d+\s*$/.test(concurrency)) {
+      throw new TypeError(`WORKER_CONCURRENCY is ${JSON.stringify(concurrency)}; it is a whole number`);
+    }
+    found.concurrency ??= Number(concurrency);
+  }
+  const name = env["JOBQUEUE_WORKER_NAME"];
+  if (name) found.name ??= name;
+  return found;
 }
 
 function tlsOf(env: NodeJS.ProcessEnv): TlsOptions | undefined {

@@ -361,6 +361,43 @@ test("server, token and TLS come from the environment, and what is given wins", 
   Client.fromEnv().close();
 });
 
+test("queues, slots and name of a worker come from the environment, and what is given wins", async (t) => {
+  const names = ["JOBQUEUE_SERVER", "JOBQUEUE_QUEUES", "WORKER_CONCURRENCY", "JOBQUEUE_WORKER_NAME"];
+  const before = names.map((name) => process.env[name]);
+  const set = (...values: readonly (string | undefined)[]): void =>
+    names.forEach((name, index) => {
+      const value = values[index];
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    });
+  t.after(() => set(...before));
+  const server = await ScriptedServer.start(t);
+  const told = async (options?: WorkerOptions): Promise<unknown> => {
+    const worker = Worker.fromEnv(options).handler("work", () => undefined);
+    void server.serve(worker).catch(() => undefined);
+    const { subscriptions, capacity, worker: name } = (await server.accept()).hello;
+    return [subscriptions.map((each) => each.queue), capacity?.slots, name];
+  };
+  set(server.address, " mail, reports,, ", "7", "blue");
+  assert.deepEqual(await told(), [["mail", "reports"], 7, "blue"]);
+  const given = { queues: ["bulk"], concurrency: 2, name: "green" };
+  assert.deepEqual(await told(given), [["bulk"], 2, "green"]);
+  // What is undefined is not given.
+  assert.deepEqual(await told({ concurrency: undefined, name: "green" }), [["mail", "reports"], 7, "green"]);
+  set(server.address, " , ", "", "");
+  assert.deepEqual(await told({ name: "green" }), [["default"], 8, "green"]);
+  for (const many of ["many", "7.5", "0x10", " "]) {
+    set(server.address, undefined, many);
+    const message = `WORKER_CONCURRENCY is ${JSON.stringify(many)}; it is a whole number`;
+    assert.throws(() => Worker.fromEnv(), { name: "TypeError", message });
+  }
+  set(server.address, undefined, "0");
+  assert.throws(() => Worker.fromEnv(), {
+    name: "RangeError",
+    message: "concurrency is 0; it is 1 to 10000",
+  });
+});
+
 test("time that a test tool freezes stops neither heartbeats nor receipts nor settlements", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "setImmediate", "Date"] });
   const { stream, worker } = await bench(t, () => undefined);

@@ -1,6 +1,6 @@
 /** The Worker: what user code makes, gives handlers, and runs. */
 
-import { fromEnvironment } from "../environment.js";
+import { fromEnvironment, workerSettings } from "../environment.js";
 import type { TypedHandler } from "../kinds/declaration.js";
 import type { JobKind } from "../kinds/kind.js";
 import { declare } from "./declaring.js";
@@ -65,10 +65,13 @@ export class Worker {
   /**
    * A worker by variables of the environment, as the command `jobqueue` reads them: JOBQUEUE_SERVER (default
    * `127.0.0.1:50051`), JOBQUEUE_TOKEN, JOBQUEUE_TLS_ROOTS (a PEM file, or `public`), JOBQUEUE_TLS_CLIENT_CERT and
-   * JOBQUEUE_TLS_CLIENT_KEY. What the options say wins.
+   * JOBQUEUE_TLS_CLIENT_KEY. Of the worker service it reads JOBQUEUE_QUEUES, with commas between them, WORKER_CONCURRENCY and
+   * JOBQUEUE_WORKER_NAME. What the options say wins.
+   *
+   * @throws TypeError WORKER_CONCURRENCY is no whole number, or a certificate or key is given without what it needs.
    */
   static fromEnv(options: WorkerOptions = {}): Worker {
-    const found = fromEnvironment(options);
+    const found = fromEnvironment(workerSettings(options));
     return new Worker(found.target, found.options);
   }
 
