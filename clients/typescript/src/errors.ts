@@ -136,6 +136,12 @@ export class QueueKeysFull extends JobQueueError {}
 /** The server has too much to do: try again after `retryAfterMs`. */
 export class Overloaded extends JobQueueError {}
 
+/** As many jobs wait in the queue `metadata.queue` as it lets wait: `metadata.limit` says how many. */
+export class QueueBacklogFull extends Overloaded {}
+
+/** As many jobs wait for a key as its queue lets wait: `violations` says which jobs of the call have it. */
+export class KeyBacklogFull extends Overloaded {}
+
 /**
  * No server answered, or it can't reach its database or the issuer of tokens. The call may have been committed: try
  * again.

@@ -69,6 +69,7 @@ export type {
   ScheduleTick,
   TickRule,
 } from "./schedules.js";
+export { debounce, throttle, whileLive, whileWaiting } from "./unique.js";
 export type { Unique, UniqueAction, UniqueField } from "./unique.js";
 export type { Watch } from "./watch.js";
 export { Stopped } from "./worker/context.js";

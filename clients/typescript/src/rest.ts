@@ -17,4 +17,5 @@ export { JobKind } from "./kinds/kind.js";
 export { JsonText } from "./payload.js";
 export { RestClient } from "./rest/client.js";
 export type { RestOptions } from "./rest/client.js";
+export { debounce, throttle, whileLive, whileWaiting } from "./unique.js";
 export type { Unique, UniqueAction } from "./unique.js";

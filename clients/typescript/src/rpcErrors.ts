@@ -34,6 +34,8 @@ const BY_REASON: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
   ["KEY_POLICY_CONFLICT", errors.KeyPolicyConflict],
   ["KEY_NOT_BLOCKED", errors.KeyNotBlocked],
   ["QUEUE_KEYS_FULL", errors.QueueKeysFull],
+  ["QUEUE_BACKLOG_FULL", errors.QueueBacklogFull],
+  ["KEY_BACKLOG_FULL", errors.KeyBacklogFull],
   ["WATCH_TOKEN_EXPIRED", errors.WatchTokenExpired],
   ["SESSION_UNKNOWN", errors.SessionUnknown],
   ["SESSION_ENDED", errors.SessionEnded],

@@ -52,6 +52,49 @@ export type UniqueField =
 /** What was done instead of storing a unique job, with the one that holds its name. */
 export type UniqueAction = "KEPT" | "REPLACED" | "DEBOUNCED";
 
+/**
+ * At most one waits: while it does, another one of the name is not stored. Once it starts the next may wait.
+ *
+ * @param key The name. Default: the payload makes it.
+ */
+export function whileWaiting(key = ""): Unique {
+  return named(key);
+}
+
+/**
+ * At most one waits or runs: until it has ended, another one of the name is not stored.
+ *
+ * @param key The name. Default: the payload makes it.
+ */
+export function whileLive(key = ""): Unique {
+  return { ...named(key), until: "ENDS" };
+}
+
+/**
+ * At most one in each period, from its enqueue: what comes meanwhile is not stored.
+ *
+ * @param periodMs 1 s to 400 days.
+ * @param key The name. Default: the payload makes it.
+ */
+export function throttle(periodMs: number, key = ""): Unique {
+  return { ...named(key), until: "PERIOD", periodMs };
+}
+
+/**
+ * Each enqueue puts off the one that waits to its own `delayMs`, and gives it its payload.
+ *
+ * @param maxDelayMs It starts at most so long after the first enqueue. Default: it can be put off for ever.
+ * @param key The name. Default: the payload makes it, and then there is one for each payload.
+ */
+export function debounce(maxDelayMs?: number, key = ""): Unique {
+  const bound = maxDelayMs === undefined ? {} : { maxDelayMs };
+  return { ...named(key), onConflict: "DEBOUNCE", replace: ["PAYLOAD"], ...bound };
+}
+
+function named(key: string): Unique {
+  return key === "" ? {} : { key };
+}
+
 /** What this version does not know is shown as KEPT. */
 export function uniqueAction(action: Unique_Action | undefined): UniqueAction | undefined {
   if (action === undefined) return undefined;

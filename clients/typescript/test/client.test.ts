@@ -14,8 +14,11 @@ import {
   EtagMismatch,
   JobNotFound,
   JsonText,
+  KeyBacklogFull,
   KindUnknown,
+  Overloaded,
   PayloadInvalid,
+  QueueBacklogFull,
   QueueKeysFull,
   ScheduleExists,
   FilterChanged,
@@ -27,7 +30,11 @@ import {
   Unavailable,
   WaitTimeout,
   Worker,
+  debounce,
   defineKind,
+  throttle,
+  whileLive,
+  whileWaiting,
 } from "../src/index.js";
 import type { JobQueueError, KeyPolicy, Kind } from "../src/index.js";
 import {
@@ -432,6 +439,9 @@ test("errors are typed, and say all that the server said", async (t) => {
     [Code.FailedPrecondition, "SCHEDULES_FULL", SchedulesFull],
     [Code.FailedPrecondition, "QUEUE_KEYS_FULL", QueueKeysFull],
     [Code.FailedPrecondition, "FILTER_CHANGED", FilterChanged],
+    [Code.ResourceExhausted, "QUEUE_BACKLOG_FULL", QueueBacklogFull],
+    [Code.ResourceExhausted, "KEY_BACKLOG_FULL", KeyBacklogFull],
+    [Code.ResourceExhausted, "QUEUE_FULL", Overloaded],
     [Code.NotFound, "WORKER_NOT_FOUND", WorkerNotFound],
     [Code.Internal, "INTERNAL", ServerFault],
     [Code.Internal, "A_LATER_ONE", ServerFault],
@@ -454,6 +464,52 @@ test("errors are typed, and say all that the server said", async (t) => {
       return true;
     });
   }
+});
+
+test("a backlog that is full is a kind of overload, and tried again when the server says", async (t) => {
+  let calls = 0;
+  const server = await ScriptedServer.start(t, {
+    enqueueJob: ({ job: asked }) => {
+      calls += 1;
+      if (calls % 2 === 0) return { job };
+      const reason = asked?.key ? "KEY_BACKLOG_FULL" : "QUEUE_BACKLOG_FULL";
+      throw new ConnectError("full", Code.ResourceExhausted, {}, [
+        {
+          desc: ErrorInfoSchema,
+          value: { reason, domain: "jobqueue", metadata: { queue: "q", limit: "2" } },
+        },
+        { desc: RetryInfoSchema, value: { retryDelay: { nanos: 10_000_000 } } },
+      ]);
+    },
+  });
+  const client = new Client(server.address);
+  for (const [key, type] of [
+    ["", QueueBacklogFull],
+    ["ada", KeyBacklogFull],
+  ] as const) {
+    await assert.rejects(client.enqueue("k", null, { key }), (error: JobQueueError) => {
+      assert.ok(error instanceof type && error instanceof Overloaded);
+      assert.deepEqual([error.metadata["limit"], error.retryAfterMs], ["2", 10]);
+      return true;
+    });
+    assert.equal(calls, 1);
+    calls = 0;
+    assert.equal((await client.enqueue("k", null, { key, idempotencyKey: AUTO })).id, "j1");
+    assert.equal(calls, 2);
+    calls = 0;
+  }
+});
+
+test("the usual unique jobs have names, and a key or the payload", () => {
+  assert.deepEqual([whileWaiting(), whileWaiting("w")], [{}, { key: "w" }]);
+  assert.deepEqual([whileLive(), whileLive("l")], [{ until: "ENDS" }, { key: "l", until: "ENDS" }]);
+  const period = { until: "PERIOD", periodMs: 600_000 };
+  assert.deepEqual([throttle(600_000), throttle(600_000, "t")], [period, { key: "t", ...period }]);
+  const last = { onConflict: "DEBOUNCE", replace: ["PAYLOAD"] };
+  assert.deepEqual(
+    [debounce(), debounce(10_000), debounce(10_000, "d"), debounce(undefined, "d")],
+    [last, { ...last, maxDelayMs: 10_000 }, { key: "d", ...last, maxDelayMs: 10_000 }, { key: "d", ...last }],
+  );
 });
 
 test("a connection that breaks in a call is Unavailable", async (t) => {
