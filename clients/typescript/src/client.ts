@@ -75,6 +75,9 @@ import type { ListWorkersOptions, WorkerSession } from "./workerSessions.js";
 const JSON_FORMAT = PayloadFormat.JSON;
 // The longest that one call of WaitJob waits; more is done by calling again.
 const ONE_WAIT_MS = 30_000;
+// A wait of so long that ends without an end of the job asks why, for so long.
+const WORTH_ASKING_MS = 1000;
+const TO_SAY_WHY_MS = 1000;
 // After so many jobs of a page that are decoded the loop goes on with what else it has.
 const AT_ONCE = 100;
 
@@ -451,7 +454,7 @@ export class Client {
    *
    * @param options `timeoutMs`: how long at most; undefined: for as long as it takes.
    * @returns The job, in full, with a terminal status.
-   * @throws WaitTimeout It was not over in time; `job` is how it stood.
+   * @throws WaitTimeout It was not over in time; `job` is how it stood, `summary` says why.
    * @throws JobNotFound No job has this id.
    */
   async wait(id: string, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<Job> {
@@ -467,8 +470,21 @@ export class Client {
       const job = await this.#read(answer.job, this.#waiter({ signal: options.signal }));
       if (job.isTerminal) return job;
       if (performance.now() >= ends) {
-        throw new WaitTimeout(`job ${id} is ${job.status} and not over after ${options.timeoutMs} ms`, job);
+        const { timeoutMs = 0, signal } = options;
+        const why = timeoutMs >= WORTH_ASKING_MS ? await this.#why(id, signal) : "";
+        throw new WaitTimeout(`job ${id} is ${job.status} and not over after ${timeoutMs} ms`, job, why);
       }
+    }
+  }
+
+  /** Why a job has not ended, where a server says so soon. */
+  async #why(id: string, signal: AbortSignal | undefined): Promise<string> {
+    try {
+      const deadlineMs = Math.min(this.#deadlineMs, TO_SAY_WHY_MS);
+      return (await this.explain(id, { deadlineMs, signal })).summary;
+    } catch {
+      signal?.throwIfAborted();
+      return "";
     }
   }
 

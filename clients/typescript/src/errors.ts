@@ -155,10 +155,17 @@ export class DeadlineExceeded extends JobQueueError {}
 export class WaitTimeout extends DeadlineExceeded {
   /** The job as it was at the end. */
   readonly job: Job;
+  /**
+   * Why it was not over, in a sentence, as `Client.explain` says it. Empty: the wait was shorter than a second, or no server
+   * answered that.
+   */
+  readonly summary: string;
 
-  constructor(message: string, job: Job) {
-    super(message, { code: "DEADLINE_EXCEEDED", metadata: { job_id: job.id } });
+  constructor(message: string, job: Job, summary = "") {
+    const facts = { code: "DEADLINE_EXCEEDED", metadata: { job_id: job.id } };
+    super(summary ? `${message}; ${summary}` : message, facts);
     this.job = job;
+    this.summary = summary;
   }
 }
 

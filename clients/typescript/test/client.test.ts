@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -618,6 +619,54 @@ test("wait asks again until the job is over, or its time is", async (t) => {
     assert.equal(error.job.status, "RUNNING");
     return true;
   });
+});
+
+test("a wait of a second that ended in vain says why, and asks for a second at most", async (t) => {
+  const asked: [id: string, ms: number | undefined][] = [];
+  const server = await ScriptedServer.start(
+    t,
+    {
+      waitJob: async ({ id, timeout }) => {
+        await sleep(Number(timeout?.seconds ?? 0n) * 1000 + (timeout?.nanos ?? 0) / 1_000_000);
+        return { job: { ...job, id } };
+      },
+    },
+    {
+      explainJob: ({ id }, context) => {
+        asked.push([id, context.timeoutMs()]);
+        if (id === "none") throw refusal(Code.NotFound, "JOB_NOT_FOUND");
+        if (id === "silent" || id === "given up") return new Promise(() => undefined);
+        return { jobId: id, summary: "The queue is paused." };
+      },
+    },
+  );
+  const client = new Client(server.address);
+  const early = async (id: string, timeoutMs: number): Promise<[string, string, string]> => {
+    const error: unknown = await client.wait(id, { timeoutMs }).catch((thrown: unknown) => thrown);
+    assert.ok(error instanceof WaitTimeout, String(error));
+    return [error.job.id, error.summary, error.message];
+  };
+  const giveUp = new AbortController();
+  const began = performance.now();
+  const found = await Promise.all([
+    early("j1", 1000),
+    early("none", 1000),
+    early("silent", 1000),
+    early("short", 999),
+    // Who gives up meanwhile is told so, as at any other time.
+    assert.rejects(client.wait("given up", { timeoutMs: 1000, signal: giveUp.signal }), /enough/),
+    sleep(1500).then(() => giveUp.abort(new Error("enough"))),
+  ]);
+  const words = (id: string, ms: number): string => `job ${id} is QUEUED and not over after ${ms} ms`;
+  assert.deepEqual(found.slice(0, 4), [
+    ["j1", "The queue is paused.", `${words("j1", 1000)}; The queue is paused.`],
+    ["none", "", words("none", 1000)],
+    ["silent", "", words("silent", 1000)],
+    ["short", "", words("short", 999)],
+  ]);
+  assert.ok(performance.now() - began < 5000);
+  assert.deepEqual(asked.map(([id]) => id).sort(), ["given up", "j1", "none", "silent"]);
+  for (const [id, ms] of asked) assert.ok(ms !== undefined && ms > 0 && ms <= 1000, `${id}: ${ms}`);
 });
 
 test("list reads page after page; a status of a later version is STATUS_UNSPECIFIED", async (t) => {

@@ -32,7 +32,11 @@ import {
   Unauthenticated,
   Unavailable,
   WaitTimeout,
+  debounce,
   defineKind,
+  throttle,
+  whileLive,
+  whileWaiting,
 } from "../src/rest.js";
 import type { NewJob, RestOptions } from "../src/rest.js";
 
@@ -162,6 +166,21 @@ test("a key is replayed, and a name that is held is answered with its job", asyn
   const [result] = await client.enqueueMany([{ kind: "any", payload: 3, unique }]);
   assert.deepEqual(result, { id: held.id, replayed: false, uniqueAction: "KEPT" });
   await failure(client.enqueue("any", 2, { unique: { ...unique, onConflict: "REJECT" } }), Duplicate);
+});
+
+test("the usual unique jobs come once, and a debounced one is put off and has the last payload", async () => {
+  for (const unique of [whileWaiting("w"), whileLive("l"), throttle(3_600_000, "t")]) {
+    const jobs = [1, 2].map((payload) => ({ kind: "any", payload, queue: "once", unique }));
+    const [first, second] = await client.enqueueMany(jobs);
+    assert.deepEqual([first?.uniqueAction, second?.uniqueAction, second?.id], [undefined, "KEPT", first?.id]);
+  }
+  const options = { delayMs: 60_000, unique: debounce(90_000, "d") };
+  const first = await client.enqueue("any", 1, options);
+  const second = await client.enqueue("any", 2, options);
+  assert.deepEqual([second.id, second.uniqueAction], [first.id, "DEBOUNCED"]);
+  const { payload, runAt } = await client.get(first.id);
+  assert.equal(payload, 2);
+  assert.ok(runAt! > first.runAt!);
 });
 
 test("many jobs go in batches, and the error of one names the job among all", async () => {
@@ -496,4 +515,29 @@ test("an id that would make another path is refused before anything is asked", a
     }
   }
   assert.equal(asked.length, 0);
+});
+
+test("a wait of a second that ended in vain says why, and a shorter one does not ask", async () => {
+  const { id } = await client.enqueue("any", null, { queue: "nobody" });
+  const late = await failure(client.wait(id, { timeoutMs: 1000 }), WaitTimeout);
+  assert.match(late.summary, /no worker/);
+  assert.equal(late.summary, (await grpc.explain(id)).summary);
+  assert.equal(late.message, `job ${id} is QUEUED and not over after 1000 ms; ${late.summary}`);
+  assert.equal((await failure(client.wait(id, { timeoutMs: 50 }), WaitTimeout)).summary, "");
+  const slow = (): Promise<Response> => new Promise((resolve) => setTimeout(() => resolve(job()), 1050));
+  const why = (): Response => new Response('{"summary":"The queue is paused."}');
+  const waits = [
+    [why, 1000, "The queue is paused.", 2],
+    [() => new Response("{}"), 1000, "", 2],
+    [() => new Response("no", { status: 404 }), 1000, "", 2],
+    [why, 999, "", 1],
+  ] as const;
+  const ends = waits.map(async ([answer, timeoutMs, summary, calls]) => {
+    const { client: rest, asked } = scripted([slow, answer]);
+    const error = await failure(rest.wait("j1", { timeoutMs }), WaitTimeout);
+    assert.deepEqual([error.summary, asked.length], [summary, calls]);
+    const last = calls === 2 ? "j1:explain" : "j1:wait?timeout=0.999s";
+    assert.equal(asked[calls - 1]?.url, `https://jobs.example.com/queue/v1/jobs/${last}`);
+  });
+  await Promise.all(ends);
 });

@@ -23,6 +23,9 @@ import { actionOf, isObject, jobOf, jobText, members, resultsOf, spanText } from
 
 // The longest that one call waits, within what proxies and platforms allow; more is done by calling again.
 const ONE_WAIT_MS = 20_000;
+// A wait of so long that ends without an end of the job asks why, for so long.
+const WORTH_ASKING_MS = 1000;
+const TO_SAY_WHY_MS = 1000;
 
 /** How to reach a server over HTTP, and how long a call may take. */
 export interface RestOptions {
@@ -132,7 +135,7 @@ export class RestClient implements Enqueuer {
    *
    * @param options `timeoutMs`: how long at most; undefined: for as long as it takes.
    * @returns The job, in full, with a terminal status.
-   * @throws WaitTimeout It was not over in time; `job` is how it stood.
+   * @throws WaitTimeout It was not over in time; `job` is how it stood, `summary` says why.
    * @throws JobNotFound No job has this id.
    */
   async wait(
@@ -150,8 +153,21 @@ export class RestClient implements Enqueuer {
       const job = jobOf(text, value);
       if (job.isTerminal) return job;
       if (now() >= ends) {
-        throw new WaitTimeout(`job ${id} is ${job.status} and not over after ${timeoutMs} ms`, job);
+        const why = timeoutMs >= WORTH_ASKING_MS ? await this.#why(id, signal) : "";
+        throw new WaitTimeout(`job ${id} is ${job.status} and not over after ${timeoutMs} ms`, job, why);
       }
+    }
+  }
+
+  /** Why a job has not ended, where a server says so soon. */
+  async #why(id: string, signal: AbortSignal | undefined): Promise<string> {
+    try {
+      const deadlineMs = Math.min(this.#deadlineMs, TO_SAY_WHY_MS);
+      const { value } = await this.#call({ deadlineMs, signal }, true, "GET", `${pathOf(id)}:explain`);
+      return typeof value["summary"] === "string" ? value["summary"] : "";
+    } catch {
+      signal?.throwIfAborted();
+      return "";
     }
   }
 
