@@ -163,7 +163,7 @@ def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
 
 
 #: How many tests each file has.
-ON_A_SERVER = {"schedules": 12, "bulk": 5, "workers": 3, "retention": 2, "statistics": 4, "rest": 20}
+ON_A_SERVER = {"schedules": 19, "bulk": 5, "workers": 3, "retention": 2, "statistics": 4, "rest": 20}
 
 
 @pytest.mark.usefixtures("compiled")

@@ -48,6 +48,7 @@ export type { CountJobsOptions, GroupBy, StatsOptions } from "./overviewCalls.js
 export { JsonText } from "./payload.js";
 export type { KeyFilter, KeyHolder, QueueKey, QueueKeyChange } from "./queueKeys.js";
 export type {
+  ApplySchedulesOptions,
   BackfillScheduleOptions,
   CreateScheduleOptions,
   ListSchedulesOptions,
@@ -58,7 +59,10 @@ export type {
   UpdateScheduleOptions,
 } from "./scheduleCalls.js";
 export type {
+  Applied,
+  AppliedSchedule,
   CatchUp,
+  NewSchedule,
   Overlap,
   RunCause,
   RunOutcome,

@@ -4,12 +4,15 @@ import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import type { Client as Stub, Transport } from "@connectrpc/connect";
 
+import { Backoff } from "./backoff.js";
 import { labelList } from "./calling.js";
 import type { Calling } from "./calling.js";
+import { pause } from "./calls.js";
 import type { Call } from "./calls.js";
 import { marked } from "./encoded.js";
 import { timestamp } from "./convert.js";
 import type { Encodings, Waiter } from "./encodings/encodings.js";
+import { EtagMismatch, ScheduleExists, ScheduleNotFound } from "./errors.js";
 import { PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
 import type * as job from "./gen/jobqueue/v1/job_pb.js";
 import { ScheduleSchema, Schedules as Service } from "./gen/jobqueue/v1/schedule_pb.js";
@@ -18,6 +21,7 @@ import type { NewJob } from "./job.js";
 import { operationOf } from "./operations.js";
 import type { Operation } from "./operations.js";
 import {
+  OWNER_LABEL,
   overlapNumber,
   policyMessage,
   runOf,
@@ -27,6 +31,9 @@ import {
   tickOf,
 } from "./schedules.js";
 import type {
+  Applied,
+  AppliedSchedule,
+  NewSchedule,
   Overlap,
   Schedule,
   SchedulePolicy,
@@ -36,6 +43,7 @@ import type {
 } from "./schedules.js";
 
 const JSON_FORMAT = PayloadFormat.JSON;
+const APPLY_TRIES = 10;
 
 /** What can be said of a schedule that is made, beside its spec and its job. */
 export interface CreateScheduleOptions extends Call {
@@ -81,6 +89,14 @@ export interface UpdateScheduleOptions extends Call {
   etag?: string | undefined;
   /** Whether a schedule that does not exist is made, of `spec` and `job`. Default false. */
   allowMissing?: boolean | undefined;
+}
+
+/** Whose the schedules are that a program declares. */
+export interface ApplySchedulesOptions extends Call {
+  /** Such as the program's name: a label, `jobqueue.owner`. A schedule of another owner, or of none, is never changed. */
+  owner: string;
+  /** Whether schedules of this owner that are not declared are deleted. Default false. */
+  prune?: boolean | undefined;
 }
 
 /** How to fire a schedule by hand. */
@@ -249,6 +265,86 @@ export class Schedules {
       this.#stub.updateSchedule(request, call),
     );
     return this.#read(answer.schedule, options);
+  }
+
+  /**
+   * Makes the schedules of a program what the program declares, as it does when it starts.
+   *
+   * One that is missing is created, one that is another is changed, and one that is as declared stays untouched. A schedule
+   * that an operator has paused stays paused. Programs of one owner may do so at once. The calls are made one after the
+   * other: where one of them fails, what was done before stays.
+   *
+   * @param options `deadlineMs` is for each call.
+   * @returns What was done, in the order in which they are declared, and then what was deleted.
+   * @throws ScheduleExists A schedule has this name and is not of this owner: `metadata.owner` says whose it is.
+   * @throws TypeError Two of them have one name, or the owner is empty. Nothing was done.
+   * @throws InvalidRequest As of `create`, as are KindUnknown, PayloadInvalid and SchedulesFull.
+   */
+  async apply(declared: Iterable<NewSchedule>, options: ApplySchedulesOptions): Promise<AppliedSchedule[]> {
+    const { owner, prune = false, deadlineMs, signal } = options;
+    const call = { deadlineMs, signal };
+    const all = [...declared];
+    const wanted = new Set(all.map((each) => each.name));
+    if (!owner) throw new TypeError("owner is empty");
+    if (wanted.size !== all.length) throw new TypeError("two schedules have one name");
+    const applied: AppliedSchedule[] = [];
+    for (const each of all) applied.push(await this.#applied(each, owner, call));
+    if (!prune) return applied;
+    const left: Schedule[] = [];
+    for await (const each of this.list({ ...call, labels: { [OWNER_LABEL]: owner }, pageSize: 1000 })) {
+      if (!wanted.has(each.name)) left.push(each);
+    }
+    for (const schedule of left) {
+      try {
+        await this.delete(schedule.name, { ...call, etag: schedule.etag });
+        applied.push({ schedule, done: "DELETED" });
+      } catch (error) {
+        // One that was changed since is another program's by now, or the same program's of another version.
+        if (!(error instanceof ScheduleNotFound || error instanceof EtagMismatch)) throw error;
+      }
+    }
+    return applied;
+  }
+
+  /** One of them, again where another program changed it meanwhile. */
+  async #applied(declared: NewSchedule, owner: string, call: Call): Promise<AppliedSchedule> {
+    const backoff = new Backoff(20, 500);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#applyOne(declared, owner, call);
+      } catch (error) {
+        const between =
+          error instanceof EtagMismatch ||
+          error instanceof ScheduleNotFound ||
+          (error instanceof ScheduleExists && error.metadata["owner"] === undefined);
+        if (!between || tries === APPLY_TRIES) throw error;
+      }
+      await pause(backoff.next(), call.signal);
+    }
+  }
+
+  async #applyOne(declared: NewSchedule, owner: string, call: Call): Promise<AppliedSchedule> {
+    const { name, spec, policy = {} } = declared;
+    const labels = { ...declared.labels, [OWNER_LABEL]: owner };
+    // What is declared is the whole job: to `update` one without a payload would be one that was listed.
+    const none = declared.job.payload === undefined && declared.job.payloadJson === undefined;
+    const job = none ? { ...declared.job, payload: null } : declared.job;
+    let before: Schedule;
+    try {
+      before = await this.get(name, call);
+    } catch (error) {
+      if (!(error instanceof ScheduleNotFound)) throw error;
+      return { schedule: await this.create(name, spec, job, { ...call, policy, labels }), done: "CREATED" };
+    }
+    const of = before.labels[OWNER_LABEL] ?? "";
+    if (of !== owner) {
+      const whose = of ? `the schedule ${name} is of ${of}` : `the schedule ${name} has no owner`;
+      const facts = { code: "ALREADY_EXISTS", reason: "SCHEDULE_EXISTS" };
+      throw new ScheduleExists(whose, { ...facts, metadata: { schedule: name, owner: of } });
+    }
+    const schedule = await this.update(name, { spec, job, policy, labels }, { ...call, etag: before.etag });
+    const done: Applied = schedule.etag === before.etag ? "UNCHANGED" : "CHANGED";
+    return { schedule, done };
   }
 
   /**

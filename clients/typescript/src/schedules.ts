@@ -156,6 +156,37 @@ export interface Schedule {
   readonly updatedAt: Date | undefined;
 }
 
+/** The label of schedules that `apply` has made: whose they are. */
+export const OWNER_LABEL = "jobqueue.owner";
+
+/** A schedule that a program declares, for `Schedules.apply`. */
+export interface NewSchedule {
+  /** Its name, such as `nightly-report`. */
+  readonly name: string;
+  /** When it is due. */
+  readonly spec: ScheduleSpec;
+  /** What each tick enqueues, without a time and an idempotency key. Of a typed kind: `kind.new(payload)`. */
+  readonly job: NewJob;
+  /** What becomes of ticks that can't simply fire. Default: the defaults. */
+  readonly policy?: SchedulePolicy | undefined;
+  /** By which schedules can be listed; those of its jobs stand in `job`. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
+/**
+ * What `Schedules.apply` did with a schedule. UNCHANGED: it was as the program declares it. DELETED: the program does not
+ * declare it any more.
+ */
+export type Applied = "CREATED" | "CHANGED" | "UNCHANGED" | "DELETED";
+
+/** What `Schedules.apply` did. */
+export interface AppliedSchedule {
+  /** The schedule as it is now; one that was deleted, as it was listed before. */
+  readonly schedule: Schedule;
+  /** What was done with it. */
+  readonly done: Applied;
+}
+
 /**
  * A spec as a message; an empty one too, so that the server says what it lacks.
  *

@@ -765,3 +765,133 @@ test("a name that is not known is not taken for a server that is down", () => {
     "getaddrinfo ENOTFOUND jobs.invalid; the name in jobs.invalid:50051 is not known: check its spelling, or set JOBQUEUE_SERVER",
   );
 });
+
+// ---- schedules that a program declares
+
+const declared = { name: "s", spec: { cron: "@daily" }, job: { kind: "work", payload: 1 } };
+const labels = { "jobqueue.owner": "us" };
+const template = { kind: "work" };
+
+test("a schedule that another program changes meanwhile is applied again, by its new etag", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  let [reads, rival] = [0, "creates"];
+  const etags: string[] = [];
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {},
+    {},
+    {
+      getSchedule: () => {
+        reads += 1;
+        if (reads === 1) throw refusal(Code.NotFound, "SCHEDULE_NOT_FOUND");
+        return { schedule: { name: "s", job: template, labels, etag: `e${reads}` } };
+      },
+      createSchedule: () => {
+        assert.equal(rival, "creates");
+        rival = "changes";
+        throw refusal(Code.AlreadyExists, "SCHEDULE_EXISTS");
+      },
+      updateSchedule: ({ schedule }) => {
+        etags.push(schedule!.etag);
+        if (rival === "changes") {
+          rival = "deletes";
+          throw refusal(Code.Aborted, "ETAG_MISMATCH");
+        }
+        if (rival === "deletes") {
+          rival = "";
+          throw refusal(Code.NotFound, "SCHEDULE_NOT_FOUND");
+        }
+        return { schedule: { name: "s", job: template, labels, etag: "e5" } };
+      },
+    },
+  );
+  const client = new Client(server.address);
+  const [applied] = await client.schedules.apply([declared], { owner: "us" });
+  assert.deepEqual([applied?.schedule.etag, applied?.done], ["e5", "CHANGED"]);
+  assert.deepEqual(etags, ["e2", "e3", "e4"]);
+});
+
+test("a schedule that others change again and again is tried 10 times, with a wait between", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const at: number[] = [];
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {},
+    {},
+    {
+      getSchedule: () => ({ schedule: { name: "s", job: template, labels, etag: "e" } }),
+      updateSchedule: () => {
+        at.push(performance.now());
+        throw refusal(Code.Aborted, "ETAG_MISMATCH");
+      },
+    },
+  );
+  const { schedules } = new Client(server.address);
+  await assert.rejects(schedules.apply([declared], { owner: "us" }), EtagMismatch);
+  assert.equal(at.length, 10);
+  assert.ok(at[9]! - at[0]! >= 9 * 19, `${at[9]! - at[0]!} ms`);
+  at.length = 0;
+  const giveUp = new AbortController();
+  const waiting = schedules.apply([declared], { owner: "us", signal: giveUp.signal });
+  setTimeout(() => giveUp.abort(new Error("enough")), 30);
+  await assert.rejects(waiting, /enough/);
+  assert.ok(at.length < 10);
+});
+
+test("another owner's schedule is told at once, and what was changed since it was listed is not deleted", async (t) => {
+  let reads = 0;
+  const deleted: string[] = [];
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {},
+    {},
+    {
+      getSchedule: () => {
+        reads += 1;
+        return { schedule: { name: "s", job: template, labels: { "jobqueue.owner": "them" }, etag: "e" } };
+      },
+      listSchedules: ({ labels: wanted, pageToken }) => {
+        assert.deepEqual(wanted, ["jobqueue.owner=us"]);
+        const names = pageToken ? ["gone", "c"] : ["a", "changed"];
+        const schedules = names.map((name) => ({ name, job: template, labels, etag: `${name}1` }));
+        return { schedules, nextPageToken: pageToken ? "" : "2" };
+      },
+      deleteSchedule: ({ name, etag }) => {
+        deleted.push(`${name} ${etag}`);
+        if (name === "changed") throw refusal(Code.Aborted, "ETAG_MISMATCH");
+        if (name === "gone") throw refusal(Code.NotFound, "SCHEDULE_NOT_FOUND");
+        return {};
+      },
+    },
+  );
+  const { schedules } = new Client(server.address);
+  await assert.rejects(schedules.apply([declared], { owner: "us", prune: true }), (error: JobQueueError) => {
+    assert.ok(error instanceof ScheduleExists);
+    assert.deepEqual([error.code, error.reason], ["ALREADY_EXISTS", "SCHEDULE_EXISTS"]);
+    assert.deepEqual(error.metadata, { schedule: "s", owner: "them" });
+    return true;
+  });
+  assert.deepEqual([reads, deleted], [1, []]);
+  const done = await schedules.apply([], { owner: "us", prune: true });
+  assert.deepEqual(
+    done.map((each) => [each.schedule.name, each.done]),
+    [
+      ["a", "DELETED"],
+      ["c", "DELETED"],
+    ],
+  );
+  assert.deepEqual(deleted, ["a a1", "changed changed1", "gone gone1", "c c1"]);
+});
+
+test("schedules of one name, or of nobody, are refused before anything is asked", async () => {
+  const { schedules } = new Client("127.0.0.1:1", { deadlineMs: 100 });
+  const other = { ...declared, name: "t" };
+  await assert.rejects(schedules.apply([declared, other, { ...declared }], { owner: "us" }), {
+    name: "TypeError",
+    message: "two schedules have one name",
+  });
+  await assert.rejects(schedules.apply([], { owner: "" }), { name: "TypeError", message: "owner is empty" });
+});

@@ -18,7 +18,14 @@ import {
   ScheduleNotFound,
   defineKind,
 } from "../src/index.js";
-import type { Client, JobQueueError, NewJob, SchedulePolicy, ScheduleSpec } from "../src/index.js";
+import type {
+  Client,
+  JobQueueError,
+  NewJob,
+  NewSchedule,
+  SchedulePolicy,
+  ScheduleSpec,
+} from "../src/index.js";
 import { RecordingClient, TestScope, testScope } from "../src/testing/index.js";
 
 // Due far from now, so that nothing fires by itself.
@@ -73,6 +80,25 @@ async function all<T>(found: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
   for await (const each of found) list.push(each);
   return list;
+}
+
+/** Schedules of these names as a program declares them. */
+function declared(names: string, more: Partial<NewSchedule> = {}): NewSchedule[] {
+  return [...names].map((name) => ({ name, spec: SELDOM, job: JOB, ...more }));
+}
+
+/** What was done with each, such as `a CREATED`. */
+async function applied(
+  client: Client,
+  schedules: Iterable<NewSchedule>,
+  options: { owner?: string; prune?: boolean } = {},
+): Promise<string[]> {
+  const done = await client.schedules.apply(schedules, { owner: "us", ...options });
+  return done.map((each) => `${each.schedule.name} ${each.done}`);
+}
+
+async function names(client: Client): Promise<string> {
+  return (await all(client.schedules.list())).map((each) => each.name).join(" ");
 }
 
 /** The outcomes, the newest first; read one by one, so that there are pages. */
@@ -346,4 +372,93 @@ test("the ticks of a spec are asked for without a schedule", async () => {
     ],
   );
   assert.equal((await scope.client.schedules.preview(spec)).length, 10);
+});
+
+test("what a program declares is created, changed or left untouched", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  const [a, b] = declared("ab", { policy: POLICY, labels: { of: "team" } });
+  assert.deepEqual(await applied(client, [a!, b!]), ["a CREATED", "b CREATED"]);
+  const before = await client.schedules.get("a");
+  assert.deepEqual([before.spec.cron, before.policy], [[SELDOM.cron], POLICY]);
+  assert.deepEqual(before.labels, { of: "team", "jobqueue.owner": "us" });
+  const other = { ...b!, job: { kind: "work", payload: { a: 2 } } };
+  assert.deepEqual(await applied(client, new Set([a!, other])), ["a UNCHANGED", "b CHANGED"]);
+  assert.deepEqual(await client.schedules.get("a"), before);
+  assert.equal((await client.schedules.get("b")).job.payloadJson, '{"a":2}');
+  const [full] = declared("f", { spec: NIGHTLY, job: FULL_JOB });
+  assert.deepEqual(await applied(client, [full!]), ["f CREATED"]);
+  assert.deepEqual(await applied(client, [full!]), ["f UNCHANGED"]);
+});
+
+test("a job that is declared without a payload has none, whatever it had before", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  const job = { kind: "work", headers: { h: "v" } };
+  assert.deepEqual(await applied(client, declared("a", { job: { ...job, payload: 1 } })), ["a CREATED"]);
+  assert.deepEqual(await applied(client, declared("a", { job })), ["a CHANGED"]);
+  assert.deepEqual(await applied(client, declared("a", { job })), ["a UNCHANGED"]);
+  assert.equal((await client.schedules.get("a")).job.payloadJson, "null");
+});
+
+test("a schedule that is declared without a policy and labels gets the defaults again", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  await applied(client, declared("a", { policy: POLICY, labels: { of: "team" } }));
+  assert.deepEqual(await applied(client, declared("a")), ["a CHANGED"]);
+  const { policy, labels } = await client.schedules.get("a");
+  assert.deepEqual([policy.overlap, policy.catchUp, policy.keepRuns], ["BUFFER_ONE", "LATEST", 100]);
+  assert.deepEqual(labels, { "jobqueue.owner": "us" });
+});
+
+test("a schedule that an operator has paused stays paused when it is declared anew", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  await applied(client, declared("a"));
+  await client.schedules.pause("a", { note: "flood" });
+  assert.deepEqual(await applied(client, declared("a", { labels: { of: "team" } })), ["a CHANGED"]);
+  const { paused, pauseNote, labels } = await client.schedules.get("a");
+  assert.deepEqual([paused, pauseNote, labels["of"]], [true, "flood", "team"]);
+});
+
+test("only schedules of its owner that are not declared are deleted, and only if asked", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  await client.schedules.create("by-hand", SELDOM, JOB);
+  await applied(client, declared("t"), { owner: "them" });
+  await applied(client, declared("abc"));
+  assert.deepEqual(await applied(client, declared("b")), ["b UNCHANGED"]);
+  const done = await applied(client, declared("b"), { prune: true });
+  assert.deepEqual(done, ["b UNCHANGED", "a DELETED", "c DELETED"]);
+  assert.equal(await names(client), "b by-hand t");
+});
+
+test("a schedule of another owner, or of none, is never changed", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  const made = await client.schedules.create("h", SELDOM, JOB);
+  await applied(client, declared("t"), { owner: "them" });
+  for (const [name, owner, words] of [
+    ["h", "", "the schedule h has no owner"],
+    ["t", "them", "the schedule t is of them"],
+  ] as const) {
+    const error = await failure(
+      client.schedules.apply(declared(`a${name}z`), { owner: "us" }),
+      ScheduleExists,
+    );
+    assert.deepEqual([error.message, error.metadata], [words, { schedule: name, owner }]);
+  }
+  assert.equal((await client.schedules.get("h")).etag, made.etag);
+  assert.equal(await names(client), "a h t");
+});
+
+test("programs of one owner that start at once agree", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  const start = (number: number): Promise<string[]> =>
+    applied(client, declared("ab", { labels: { number: String(number % 2) } }));
+  const done = (await Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map(start))).flat();
+  const created = done.filter((each) => each.endsWith("CREATED"));
+  assert.deepEqual(created.sort(), ["a CREATED", "b CREATED"]);
+  assert.equal(await names(client), "a b");
 });
