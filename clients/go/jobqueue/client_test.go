@@ -124,6 +124,37 @@ func TestWhatWorkersAndOperationsAreRefusedForHasItsSentinel(t *testing.T) {
 	}
 }
 
+func TestAFullBacklogHasItsSentinelIsOverloadedTooAndIsTriedAgainAsTheServerSays(t *testing.T) {
+	for reason, wanted := range map[string]error{
+		"QUEUE_BACKLOG_FULL": jobqueue.ErrQueueBacklogFull, "KEY_BACKLOG_FULL": jobqueue.ErrKeyBacklogFull,
+	} {
+		var tries atomic.Int32
+		client := answering(t, func(string, any, metadata.MD) (any, error) {
+			if tries.Add(1) > 2 {
+				return &pb.EnqueueJobResponse{Job: &pb.Job{Id: "1"}}, nil
+			}
+			return nil, refusal(codes.ResourceExhausted, reason,
+				&errdetails.RetryInfo{RetryDelay: durationpb.New(20 * time.Millisecond)},
+				&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "job.key", Description: "is full"}}})
+		})
+		_, err := client.Enqueue(t.Context(), jobqueue.NewJob{Kind: "k"})
+		refusedWith(t, err, wanted, "job.key")
+		var failure *jobqueue.Error
+		if !errors.Is(err, jobqueue.ErrOverloaded) || !errors.As(err, &failure) || failure.RetryAfter != 20*time.Millisecond {
+			t.Errorf("%s: %v", reason, err)
+		}
+		for _, other := range []error{jobqueue.ErrQueueBacklogFull, jobqueue.ErrKeyBacklogFull} {
+			if other != wanted && errors.Is(err, other) {
+				t.Errorf("%s is %v", reason, other)
+			}
+		}
+		if job, err := client.Enqueue(t.Context(), jobqueue.NewJob{Kind: "k", IdempotencyKey: "i"}); err != nil || job.ID != "1" ||
+			tries.Load() != 3 {
+			t.Errorf("%s: %v after %d tries", reason, err, tries.Load())
+		}
+	}
+}
+
 func TestOnlyWhatDoesNoHarmTwiceIsTriedAgain(t *testing.T) {
 	var tries atomic.Int32
 	client := answering(t, func(string, any, metadata.MD) (any, error) {
@@ -202,6 +233,53 @@ func TestAUniqueJobGoesOutWithItsNameAndTheOneThatWasKeptComesBack(t *testing.T)
 	unique.OnConflict = jobqueue.ConflictReject
 	if _, err = client.Enqueue(context.Background(), jobqueue.NewJob{Kind: "k", Unique: unique}); !errors.Is(err, jobqueue.ErrDuplicate) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestTheUsualNamesOfWorkSayWhatTheyAreCalled(t *testing.T) {
+	for name, each := range map[string][2]*jobqueue.Unique{
+		"WhileWaiting": {jobqueue.WhileWaiting("w"), {Key: "w"}},
+		"WhileLive":    {jobqueue.WhileLive("l"), {Key: "l", Until: jobqueue.UntilEnds}},
+		"Throttle":     {jobqueue.Throttle(time.Hour, "t"), {Key: "t", Until: jobqueue.UntilPeriod, Period: time.Hour}},
+		"Debounce": {jobqueue.Debounce(time.Minute, "d"), {
+			Key: "d", OnConflict: jobqueue.ConflictDebounce, Replace: []jobqueue.UniqueField{jobqueue.ReplacePayload}, MaxDelay: time.Minute,
+		}},
+		"of the payload": {jobqueue.WhileWaiting(""), {}},
+	} {
+		if !reflect.DeepEqual(each[0], each[1]) {
+			t.Errorf("%s: %+v", name, each[0])
+		}
+	}
+}
+
+func TestInAScopeTheFirstJobOfAUsualNameIsKeptOrPutOff(t *testing.T) {
+	scope := scoped(t, "a")
+	enqueued := func(unique *jobqueue.Unique, delay time.Duration) []jobqueue.EnqueueResult {
+		t.Helper()
+		jobs := make([]jobqueue.NewJob, 2)
+		for i := range jobs {
+			jobs[i] = jobqueue.NewJob{Kind: "a", Payload: i + 1, Unique: unique, Delay: delay}
+		}
+		return must[[]jobqueue.EnqueueResult](t)(scope.Client.EnqueueMany(t.Context(), jobs))
+	}
+	for _, unique := range []*jobqueue.Unique{
+		jobqueue.WhileWaiting("w"), jobqueue.WhileLive("l"), jobqueue.Throttle(time.Hour, "t"),
+	} {
+		if got := enqueued(unique, 0); got[0].UniqueAction != 0 || got[1].UniqueAction != jobqueue.ActionKept {
+			t.Errorf("%s: %+v", unique.Key, got)
+		}
+	}
+	got := enqueued(jobqueue.Debounce(90*time.Second, "d"), time.Minute)
+	if got[1].ID != got[0].ID || got[1].UniqueAction != jobqueue.ActionDebounced {
+		t.Errorf("%+v", got)
+	}
+	if job := must[*jobqueue.Job](t)(scope.Client.Get(t.Context(), got[0].ID)); string(job.Payload) != "2" {
+		t.Errorf("%+v", job)
+	}
+	for _, each := range enqueued(jobqueue.WhileWaiting(""), 0) {
+		if each.UniqueAction != 0 {
+			t.Errorf("two payloads are two names: %+v", each)
+		}
 	}
 }
 

@@ -70,6 +70,12 @@ var (
 	ErrQueueKeysFull = errors.New("queue keys full")
 	// ErrOverloaded: the server takes no more for now: try again after RetryAfter.
 	ErrOverloaded = errors.New("overloaded")
+	// ErrQueueBacklogFull: as many jobs wait in the queue Metadata["queue"] as it lets wait: Metadata["limit"] says how many. It
+	// is ErrOverloaded as well.
+	ErrQueueBacklogFull = errors.New("queue backlog full")
+	// ErrKeyBacklogFull: as many jobs wait for a key as its queue lets wait: Violations says which jobs of the call have it. It
+	// is ErrOverloaded as well.
+	ErrKeyBacklogFull = errors.New("key backlog full")
 	// ErrUnavailable: no server answered, or it can't reach its database or the issuer of tokens. What was asked for may
 	// have been done.
 	ErrUnavailable = errors.New("unavailable")
@@ -128,6 +134,8 @@ var sentinelsByReason = map[string][]error{
 	"KEY_POLICY_CONFLICT":    {ErrKeyPolicyConflict},
 	"KEY_NOT_BLOCKED":        {ErrKeyNotBlocked},
 	"QUEUE_KEYS_FULL":        {ErrQueueKeysFull},
+	"QUEUE_BACKLOG_FULL":     {ErrQueueBacklogFull, ErrOverloaded},
+	"KEY_BACKLOG_FULL":       {ErrKeyBacklogFull, ErrOverloaded},
 	"WATCH_TOKEN_EXPIRED":    {ErrWatchTokenExpired},
 	"SESSION_UNKNOWN":        {ErrSessionUnknown},
 	"SESSION_ENDED":          {ErrSessionEnded, ErrSessionUnknown},

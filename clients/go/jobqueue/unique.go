@@ -28,6 +28,27 @@ type Unique struct {
 	MaxDelay time.Duration
 }
 
+// WhileWaiting is for [NewJob.Unique]: at most one waits. While it does, another one of the name is not stored; once it starts,
+// the next may wait. An empty key: the payload makes the name.
+func WhileWaiting(key string) *Unique { return &Unique{Key: key} }
+
+// WhileLive is for [NewJob.Unique]: at most one waits or runs. Until it has ended, another one of the name is not stored. An
+// empty key: the payload makes the name.
+func WhileLive(key string) *Unique { return &Unique{Key: key, Until: UntilEnds} }
+
+// Throttle is for [NewJob.Unique]: at most one in each period, 1 s to 400 days from its enqueue. What comes meanwhile is not
+// stored. An empty key: the payload makes the name.
+func Throttle(period time.Duration, key string) *Unique {
+	return &Unique{Key: key, Until: UntilPeriod, Period: period}
+}
+
+// Debounce is for [NewJob.Unique]: each enqueue puts off the one that waits to its own Delay, and gives it its payload. It starts
+// at most maxDelay after the first enqueue; 0: it can be put off for ever. An empty key: the payload makes the name, and then
+// there is one for each payload.
+func Debounce(maxDelay time.Duration, key string) *Unique {
+	return &Unique{Key: key, OnConflict: ConflictDebounce, Replace: []UniqueField{ReplacePayload}, MaxDelay: maxDelay}
+}
+
 // OnConflict says what becomes of a unique job whose name another one holds.
 type OnConflict int
 
