@@ -20,6 +20,9 @@ const (
 	defaultDeadline = 30 * time.Second
 	// The longest that one call of WaitJob waits; more is done by calling again.
 	oneWait = 30 * time.Second
+	// A wait of so long that ends in vain asks why, for so long.
+	worthAsking = time.Second
+	toSayWhy    = time.Second
 
 	payloadJSON = pb.PayloadFormat_PAYLOAD_FORMAT_JSON
 )
@@ -317,9 +320,15 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 // Wait waits until a job has ended, for as long as the context lasts, and returns it in full. It has no limit of its own:
 // ClientOptions.Deadline is not for it.
 //
-// When the context ends first, the error is [context.DeadlineExceeded] or [context.Canceled], and the job is as it was
-// last read, or nil.
+// When the context ends first, the job is as it was last read, or nil. By its deadline the error is a [*WaitTimeoutError], which
+// is [context.DeadlineExceeded]: where the context had a second or more, the client then asks once why the job has not ended,
+// for a second at most. A context that was cancelled is [context.Canceled].
 func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
+	limit := time.Duration(0)
+	if ends, ok := ctx.Deadline(); ok {
+		// A second that was given a moment ago is one.
+		limit = time.Until(ends).Round(100 * time.Millisecond)
+	}
 	var seen *Job
 	for {
 		wait := oneWait
@@ -341,15 +350,41 @@ func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
 			if ctx.Err() == context.Canceled && errors.Is(err, context.Canceled) {
 				return seen, ctx.Err()
 			}
+			if late(ctx) && errors.Is(err, context.DeadlineExceeded) {
+				return seen, c.inVain(ctx, limit, id, seen, err)
+			}
 			return seen, err
 		}
 		if seen = c.jobOf(ctx, answer.GetJob()); seen.IsTerminal() {
 			return seen, nil
 		}
-		if ends, ok := ctx.Deadline(); ctx.Err() != nil || (ok && time.Until(ends) <= 0) {
-			late := newError(codes.DeadlineExceeded, fmt.Sprintf("job %s is %s and not over in time", id, seen.Status))
-			late.Metadata = map[string]string{"job_id": id}
-			return seen, late
+		if ctx.Err() == context.Canceled {
+			return seen, ctx.Err()
+		}
+		if late(ctx) {
+			failure := newError(codes.DeadlineExceeded, fmt.Sprintf("job %s is %s and not over in time", id, seen.Status))
+			failure.Metadata = map[string]string{"job_id": id}
+			return seen, c.inVain(ctx, limit, id, seen, failure)
 		}
 	}
+}
+
+// late: the context's deadline has passed, though it may not know yet.
+func late(ctx context.Context) bool {
+	ends, ok := ctx.Deadline()
+	return ctx.Err() == context.DeadlineExceeded || (ok && time.Until(ends) <= 0)
+}
+
+// inVain is the error of a wait that had so long, with why the job has not ended where a server says so soon.
+func (c *Client) inVain(ctx context.Context, limit time.Duration, id string, seen *Job, failure error) error {
+	made := &WaitTimeoutError{Job: seen, err: failure}
+	if limit < worthAsking {
+		return made
+	}
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(toSayWhy, c.options.Deadline))
+	defer cancel()
+	if why, err := c.Explain(asking, id); err == nil {
+		made.Summary = why.Summary
+	}
+	return made
 }

@@ -390,6 +390,120 @@ func TestAWaitEndsWithItsContextAndTellsTheJob(t *testing.T) {
 	}
 }
 
+// waitedFor is a wait of so long for a job that does not end, and how often the server was asked why.
+func waitedFor(t *testing.T, limit time.Duration, why func() (any, error)) (*jobqueue.WaitTimeoutError, int32) {
+	t.Helper()
+	var asked atomic.Int32
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		if _, ok := request.(*pb.ExplainJobRequest); ok {
+			asked.Add(1)
+			return why()
+		}
+		time.Sleep(request.(*pb.WaitJobRequest).Timeout.AsDuration())
+		return &pb.WaitJobResponse{Job: &pb.Job{Id: "1", Status: pb.Job_QUEUED}}, nil
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	job, err := client.Wait(ctx, "1")
+	var late *jobqueue.WaitTimeoutError
+	if !errors.As(err, &late) || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, jobqueue.ErrDeadlineExceeded) {
+		t.Fatalf("%T %v", err, err)
+	}
+	var failure *jobqueue.Error
+	if late.Job != job || job.Status != jobqueue.StatusQueued || !errors.As(err, &failure) || failure.Metadata["job_id"] != "1" ||
+		status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("%+v of %+v", late, job)
+	}
+	return late, asked.Load()
+}
+
+func TestAWaitOfASecondThatEndsInVainSaysWhy(t *testing.T) {
+	const summary = "The job waits, since no worker takes its queue."
+	late, asked := waitedFor(t, time.Second, func() (any, error) {
+		return &pb.ExplainJobResponse{JobId: "1", Summary: summary}, nil
+	})
+	if late.Summary != summary || asked != 1 || !strings.HasSuffix(late.Error(), "job 1 is QUEUED and not over in time; "+summary) {
+		t.Errorf("%v, asked %d times", late, asked)
+	}
+}
+
+func TestAShortWaitThatEndsInVainAsksNothing(t *testing.T) {
+	late, asked := waitedFor(t, 500*time.Millisecond, func() (any, error) {
+		return &pb.ExplainJobResponse{JobId: "1", Summary: "It waits."}, nil
+	})
+	if late.Summary != "" || asked != 0 || !strings.HasSuffix(late.Error(), "job 1 is QUEUED and not over in time") {
+		t.Errorf("%v, asked %d times", late, asked)
+	}
+}
+
+func TestAServerThatDoesNotSayWhyLeavesItOpenAndCostsASecondAtMost(t *testing.T) {
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	for name, why := range map[string]func() (any, error){
+		"refused": func() (any, error) { return nil, refusal(codes.Unimplemented, "") },
+		"silent":  func() (any, error) { <-over; return nil, refusal(codes.Internal, "INTERNAL") },
+	} {
+		began := time.Now()
+		late, asked := waitedFor(t, time.Second, why)
+		if took := time.Since(began); late.Summary != "" || asked != 1 || took > 4*time.Second {
+			t.Errorf("%s: %v after %v, asked %d times", name, late, took, asked)
+		}
+	}
+}
+
+func TestAWaitThatNoServerAnsweredHasNoJobAndOneThatWasCancelledIsNoTimeout(t *testing.T) {
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		<-over
+		return nil, refusal(codes.Internal, "INTERNAL")
+	}, func(options *jobqueue.ClientOptions) { options.Deadline = 100 * time.Millisecond })
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	job, err := client.Wait(ctx, "1")
+	var late *jobqueue.WaitTimeoutError
+	if !errors.As(err, &late) || late.Job != nil || job != nil || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, %v", job, err)
+	}
+
+	gone, leave := context.WithTimeout(context.Background(), time.Minute)
+	leaving := func(
+		ctx context.Context, method string, request, answer any, to *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+	) error {
+		defer leave() // once the answer is there
+		return invoke(ctx, method, request, answer, to, options...)
+	}
+	client = answering(t, func(string, any, metadata.MD) (any, error) {
+		return &pb.WaitJobResponse{Job: &pb.Job{Id: "1", Status: pb.Job_RUNNING}}, nil
+	}, func(options *jobqueue.ClientOptions) {
+		options.DialOptions = append(options.DialOptions, grpc.WithUnaryInterceptor(leaving))
+	})
+	if _, err = client.Wait(gone, "1"); !errors.Is(err, context.Canceled) || errors.As(err, &late) {
+		t.Errorf("%T %v", err, err)
+	}
+}
+
+func TestATimeoutOfAWaitThatAUnitTestMakesIsOneOfADeadline(t *testing.T) {
+	var err error = &jobqueue.WaitTimeoutError{Summary: "It waits."}
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, jobqueue.ErrDeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		err.Error() != "jobqueue: the job had not ended in time; It waits." {
+		t.Error(err)
+	}
+}
+
+func TestInAScopeAWaitThatEndsInVainSaysWhatExplainSays(t *testing.T) {
+	scope := scoped(t, "hello")
+	job := must[*jobqueue.Job](t)(scope.Client.Enqueue(t.Context(), jobqueue.NewJob{Kind: "hello"}))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := scope.Client.Wait(ctx, job.ID)
+	why := must[*jobqueue.Explanation](t)(scope.Client.Explain(t.Context(), job.ID))
+	var late *jobqueue.WaitTimeoutError
+	if !errors.As(err, &late) || late.Summary != why.Summary || !strings.Contains(err.Error(), "; The job waits, since no worker") {
+		t.Errorf("%v, and not %s", err, why.Summary)
+	}
+}
+
 func TestAWatchGoesOnWhereItsStreamBroke(t *testing.T) {
 	var tokens []string
 	server := newScripted(t, grpc.StreamInterceptor(

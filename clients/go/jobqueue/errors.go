@@ -229,6 +229,38 @@ func (e *Error) Is(target error) bool {
 // GRPCStatus lets [status.Code] read the code.
 func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Error()) }
 
+// WaitTimeoutError is a [Client.Wait] whose context ended by its deadline before the job did. [errors.Is] finds
+// [context.DeadlineExceeded] and ErrDeadlineExceeded in it.
+type WaitTimeoutError struct {
+	// Job is the job as it was last seen. nil: no server has answered.
+	Job *Job
+	// Summary says in a sentence why it had not ended, as [Client.Explain] does. Empty: the wait was shorter than a second, or no
+	// server answered that within one.
+	Summary string
+
+	err error
+}
+
+// Error says how the job was, and why.
+func (e *WaitTimeoutError) Error() string {
+	text := "jobqueue: the job had not ended in time"
+	if e.err != nil {
+		text = e.err.Error()
+	}
+	if e.Summary != "" {
+		text += "; " + e.Summary
+	}
+	return text
+}
+
+// Is says that it is one of a deadline.
+func (e *WaitTimeoutError) Is(target error) bool {
+	return target == context.DeadlineExceeded || target == ErrDeadlineExceeded
+}
+
+// Unwrap is the [*Error] of the wait.
+func (e *WaitTimeoutError) Unwrap() error { return e.err }
+
 func newError(code codes.Code, message string) *Error {
 	return &Error{Code: code, Message: message, sentinels: sentinelsByCode[code]}
 }
