@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -315,6 +316,56 @@ func TestServerTokenAndTLSComeFromTheEnvironmentAndWhatIsGivenWins(t *testing.T)
 		t.Fatal(err)
 	}
 	_ = client.Close()
+}
+
+func TestAWorkerOfTheEnvironmentHasItsQueuesSlotsAndNameUnlessTheProgramSaysThem(t *testing.T) {
+	t.Setenv("JOBQUEUE_SERVER", "passthrough:///scripted")
+	for _, name := range []string{"JOBQUEUE_TOKEN", "JOBQUEUE_TLS_ROOTS", "JOBQUEUE_TLS_CLIENT_CERT", "JOBQUEUE_TLS_CLIENT_KEY"} {
+		t.Setenv(name, "")
+	}
+	hello := func(options jobqueue.WorkerOptions) string {
+		t.Helper()
+		server := newScripted(t)
+		options.Access, options.Logger = server.access(), slog.New(slog.DiscardHandler)
+		worker, err := jobqueue.NewWorkerFromEnv(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		worker.Handle("k", nothing)
+		ctx, stop := context.WithCancel(context.Background())
+		t.Cleanup(stop)
+		go func() { _ = worker.Run(ctx) }()
+		said := server.accept().hello
+		var queues []string
+		for _, each := range said.GetSubscriptions() {
+			queues = append(queues, each.GetQueue())
+		}
+		return fmt.Sprint(queues, said.GetCapacity().GetSlots(), " ", said.GetWorker())
+	}
+	t.Setenv("JOBQUEUE_QUEUES", "mail, reports,")
+	t.Setenv("WORKER_CONCURRENCY", "7")
+	t.Setenv("JOBQUEUE_WORKER_NAME", "blue")
+	if got := hello(jobqueue.WorkerOptions{}); got != "[mail reports] 7 blue" {
+		t.Error(got)
+	}
+	given := jobqueue.WorkerOptions{Queues: []string{"bulk"}, Concurrency: 2, Name: "green"}
+	if got := hello(given); got != "[bulk] 2 green" {
+		t.Error(got)
+	}
+	for _, wrong := range []string{"many", "0", "10001", "7.5"} {
+		t.Setenv("WORKER_CONCURRENCY", wrong)
+		_, err := jobqueue.NewWorkerFromEnv(jobqueue.WorkerOptions{})
+		refusedWith(t, err, jobqueue.ErrInvalidRequest, "WORKER_CONCURRENCY")
+		if !strings.Contains(err.Error(), fmt.Sprintf("is %q; it is a number", wrong)) {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"JOBQUEUE_QUEUES", "WORKER_CONCURRENCY"} {
+		t.Setenv(name, "")
+	}
+	if got := hello(jobqueue.WorkerOptions{}); got != "[default] 8 blue" {
+		t.Error(got)
+	}
 }
 
 // logged is the lines of a log.
