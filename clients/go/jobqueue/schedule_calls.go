@@ -23,7 +23,7 @@ func (c *Client) Schedules() *Schedules {
 	return &Schedules{client: c, calls: pb.NewSchedulesClient(c.connection)}
 }
 
-// NewSchedule is a schedule to make. Name, Spec and Job must be set.
+// NewSchedule is a schedule to make, or one that a program declares. Name, Spec and Job must be set.
 type NewSchedule struct {
 	// Name is its name, such as `nightly-report`.
 	Name string
@@ -35,7 +35,7 @@ type NewSchedule struct {
 	Policy *SchedulePolicy
 	// Labels are those by which schedules can be listed; those of its jobs stand in Job.
 	Labels map[string]string
-	// Paused: it has no ticks until [Schedules.Resume].
+	// Paused: it has no ticks until [Schedules.Resume]. [Schedules.Apply] heeds it where it makes the schedule, and nowhere else.
 	Paused bool
 }
 

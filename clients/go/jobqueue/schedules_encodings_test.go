@@ -10,7 +10,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"jobqueue.dev/go/jobqueue"
 	pb "jobqueue.dev/go/jobqueue/v1"
@@ -221,5 +223,37 @@ func TestFieldsOfAPolicyThatIsNotGivenAreNotReset(t *testing.T) {
 	}
 	if len(paths[0]) != 0 || len(paths[1]) != 1 || paths[1][0] != "policy.overlap" {
 		t.Error(paths)
+	}
+}
+
+func TestAnEncodedScheduleThatIsDeclaredAgainHasTheSameBytesAlsoWithoutAPayload(t *testing.T) {
+	for _, payload := range []any{secret, nil} {
+		var last *pb.NewJob
+		client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+			switch request := request.(type) {
+			case *pb.CreateScheduleRequest:
+				last = request.GetSchedule().GetJob()
+				return &pb.CreateScheduleResponse{Schedule: etagged("s", "us", "1")}, nil
+			case *pb.UpdateScheduleRequest:
+				if got := request.GetSchedule().GetJob(); got.GetPayloadJson() == nil || !proto.Equal(got, last) {
+					t.Errorf("%v, not %v", got, last)
+				}
+				return &pb.UpdateScheduleResponse{Schedule: etagged("s", "us", "1")}, nil
+			}
+			if last == nil {
+				return nil, refusal(codes.NotFound, "SCHEDULE_NOT_FOUND")
+			}
+			return &pb.GetScheduleResponse{Schedule: etagged("s", "us", "1")}, nil
+		}, func(options *jobqueue.ClientOptions) { options.Encodings = coded(t) })
+		news := declared("s")
+		news[0].Job.Payload = payload
+		for _, wanted := range []string{"s CREATED", "s UNCHANGED"} {
+			if did := must[[]jobqueue.AppliedSchedule](t)(client.Schedules().Apply(t.Context(), news, ours)); done(did) != wanted {
+				t.Errorf("%s, not %s", done(did), wanted)
+			}
+		}
+		if text := last.GetPayloadJson(); bytes.Contains(text, []byte(secret)) || string(text) == "null" {
+			t.Errorf("%s", last.GetPayloadJson())
+		}
 	}
 }
