@@ -145,6 +145,7 @@ UNSENT = {
                 "waiting",
                 "next_start_at",
                 "paused_until",
+                "blocked_by",
                 "holders",
             )
         ],
