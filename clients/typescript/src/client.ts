@@ -540,8 +540,8 @@ export class Client {
   /**
    * Tells the server what kinds that `defineKind` made are: for each one its schemas and its version.
    *
-   * Of the rest it says `maxAttempts`, `timeoutMs` and `retryPolicy` where the declaration has them; what it does not name
-   * stays as an operator set it. A kind of which the server has a higher version stays as it is. One that the server does
+   * Of the rest it says `maxAttempts`, `timeoutMs`, `retryPolicy` and `slotWeight` where the declaration has them; what it
+   * does not name stays as an operator set it. A kind of which the server has a higher version stays as it is. One that the server does
    * not know is made. It takes a call for each kind, one after the other. Of a client with encodings the server is told that
    * payloads may be encoded, but for kinds that say "never".
    *

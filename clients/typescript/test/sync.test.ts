@@ -18,6 +18,7 @@ const mail = defineKind({
   timeoutMs: 60_000,
 });
 const other = defineKind("other", { maxAttempts: 5, retryPolicy: { minBackoffMs: 5 }, queue: "q" });
+const heavy = defineKind("heavy", { slotWeight: 4 });
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 test("what a declaration names is sent, and nothing is said of the rest", async (t) => {
@@ -34,14 +35,19 @@ test("what a declaration names is sent, and nothing is said of the rest", async 
     },
   );
   const client = new Client(server.address);
-  const [synced] = await client.syncKinds([mail, other]);
+  const [synced] = await client.syncKinds([mail, other, heavy]);
   assert.deepEqual(
     requests.map(({ updateMask, onlyNewer }) => [updateMask?.paths, onlyNewer]),
     [
       [["version", "schema", "output_schema", "timeout"], true],
       // It has types alone, so that a schema which another program has told stays.
       [["version", "max_attempts", "retry_policy"], true],
+      [["version", "slot_weight"], true],
     ],
+  );
+  assert.deepEqual(
+    requests.map(({ kind }) => kind?.slotWeight),
+    [0, 0, 4],
   );
   assert.deepEqual([synced?.changed, synced?.newer, synced?.kind.version], [true, false, 2]);
   assert.deepEqual(synced?.kind.schema, mail.schema());

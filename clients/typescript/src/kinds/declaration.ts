@@ -49,6 +49,8 @@ export interface KindOptions<P = any> extends KindDefaults {
    * what a server is told of it then differs between programs with and without.
    */
   readonly encodings?: EncodingRule | undefined;
+  /** How many slots of a worker each of its jobs takes, 1 to 1000; `syncKinds` tells the server. Default: as the server has it. */
+  readonly slotWeight?: number | undefined;
   /** The JSON Schema of the payload, where its library can't say it. */
   readonly jsonSchema?: JsonSchema | undefined;
 }

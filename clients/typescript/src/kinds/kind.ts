@@ -274,7 +274,7 @@ export class JobKind<
    * @param encodes As of `schema`.
    */
   declaration(encodes = false): { kind: Kind; fields: string[] } {
-    const { maxAttempts, timeoutMs, retryPolicy } = this.#options;
+    const { maxAttempts, timeoutMs, retryPolicy, slotWeight } = this.#options;
     const [schema, outputSchema] = [this.schema(encodes), this.outputSchema()];
     const fields = ["version"];
     // One that this program can't say stays as the server has it.
@@ -283,8 +283,10 @@ export class JobKind<
     if (maxAttempts !== undefined) fields.push("max_attempts");
     if (timeoutMs !== undefined) fields.push("timeout");
     if (retryPolicy !== undefined) fields.push("retry_policy");
+    if (slotWeight !== undefined) fields.push("slot_weight");
     const { name, version } = this;
-    return { kind: { name, version, schema, outputSchema, maxAttempts, timeoutMs, retryPolicy }, fields };
+    const said = { maxAttempts, timeoutMs, retryPolicy, slotWeight };
+    return { kind: { name, version, schema, outputSchema, ...said }, fields };
   }
 
   /** For people. */

@@ -54,6 +54,13 @@ assert.deepEqual(
 // A kind that was read and is put loses nothing.
 assert.deepEqual(await client.putKind(kind), kind);
 
+// A declaration says how many slots a job takes, and another one that does not say it leaves it.
+const heavy = defineKind(`${name}-3`, { slotWeight: 4 });
+assert.equal((await client.syncKinds([heavy]))[0].kind.slotWeight, 4);
+assert.equal((await client.syncKinds([heavy]))[0].changed, false);
+const [kept] = await client.syncKinds([defineKind(heavy.name, {})]);
+assert.deepEqual([kept.kind.slotWeight, kept.changed], [4, false]);
+
 // A worker tells its kinds before it takes jobs.
 const served = defineKind(`${name}-2`, { version: 3 });
 await client.putKind({ name: served.name });
