@@ -66,6 +66,14 @@ def test_the_package_is_typed_and_formatted() -> None:
     beside_the_compiler("lint", "tsc --noEmit && ")
 
 
+@pytest.mark.usefixtures("package")
+def test_the_programs_of_examples_are_formatted_as_the_package_is() -> None:
+    config = json.loads((PACKAGE / ".prettierrc.json").read_text())
+    examples = ROOT / "examples" / "typescript"
+    assert json.loads((examples / "package.json").read_text())["prettier"] == config
+    npm("exec", "--", "prettier", "--check", str(examples))
+
+
 # Apart: what breaks the code on purpose is not to be found by its looks.
 @pytest.mark.usefixtures("compiled")
 def test_the_package_passes_its_own_tests() -> None:

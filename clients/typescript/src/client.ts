@@ -357,6 +357,7 @@ export class Client {
    * Reads a job, in full.
    *
    * @throws JobNotFound No job has this id.
+   * @throws InvalidRequest The id is no UUID.
    */
   async get(id: string, options: Call = {}): Promise<Job> {
     const waiter = this.#waiter(options);
