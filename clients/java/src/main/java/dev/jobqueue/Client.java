@@ -248,9 +248,9 @@ public final class Client implements Enqueuer, AutoCloseable {
     /**
      * Tells the server what typed kinds are: for each one its version, and its schemas where it has them.
      *
-     * <p>Of the rest it says {@code maxAttempts}, {@code timeout} and {@code retryPolicy} where the declaration has them; what
-     * it does not name stays as an operator set it. A client with encodings says that payloads may be encoded, but for kinds
-     * that say otherwise. A kind of which the server has a higher version stays as it is. One that
+     * <p>Of the rest it says {@code maxAttempts}, {@code timeout}, {@code retryPolicy} and {@code slotWeight} where the
+     * declaration has them; what it does not name stays as an operator set it. A client with encodings says that payloads may
+     * be encoded, but for kinds that say otherwise. A kind of which the server has a higher version stays as it is. One that
      * the server does not know is made. It takes a call for each kind, one after the other.
      *
      * @return what was done, in the same order

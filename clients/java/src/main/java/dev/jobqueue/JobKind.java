@@ -265,6 +265,10 @@ public final class JobKind<P, O> {
             kind.setRetryPolicy(job.getRetryPolicy());
             fields.addPaths("retry_policy");
         }
+        if (said.slotWeight != null) {
+            kind.setSlotWeight(said.slotWeight);
+            fields.addPaths("slot_weight");
+        }
         return PutKindRequest.newBuilder()
                 .setKind(kind)
                 .setPayloadFormat(PayloadFormat.PAYLOAD_FORMAT_JSON)
@@ -471,6 +475,7 @@ public final class JobKind<P, O> {
         private Json schema;
         private Json outputSchema;
         private Encodings.Rule rule;
+        private Integer slotWeight;
 
         private Builder(String name, Type payload, Type output) {
             this.name = Objects.requireNonNull(name, "name");
@@ -567,6 +572,12 @@ public final class JobKind<P, O> {
             return this;
         }
 
+        /** How many slots of a worker each of its jobs takes, 1..1000; {@link Client#syncKinds} tells the server. */
+        public Builder<P, O> slotWeight(int slotWeight) {
+            this.slotWeight = slotWeight;
+            return this;
+        }
+
         /**
          * Whether payloads, outputs and checkpoints are encoded. Default: where a program has {@link Access#encodings}, and a
          * server is told so by those alone.
@@ -612,6 +623,7 @@ public final class JobKind<P, O> {
             copy.unique = unique;
             copy.schema = schema;
             copy.outputSchema = outputSchema;
+            copy.slotWeight = slotWeight;
             return copy;
         }
     }

@@ -37,6 +37,7 @@ class SyncKindsTest {
             .maxAttempts(5)
             .timeout(Duration.ofMinutes(1))
             .retryPolicy(new RetryPolicy(Duration.ofSeconds(1), null))
+            .slotWeight(4)
             .queue("q")
             .priority(3)
             .build();
@@ -96,7 +97,7 @@ class SyncKindsTest {
         assertTrue(bare.getOnlyNewer());
         var whole = asked.take();
         assertEquals(
-                Set.of("version", "schema", "output_schema", "max_attempts", "timeout", "retry_policy"),
+                Set.of("version", "schema", "output_schema", "max_attempts", "timeout", "retry_policy", "slot_weight"),
                 Set.copyOf(whole.getUpdateMask().getPathsList()));
         assertEquals(
                 dev.jobqueue.v1.Kind.newBuilder()
@@ -107,6 +108,7 @@ class SyncKindsTest {
                         .setMaxAttempts(5)
                         .setTimeout(Times.message(Duration.ofMinutes(1)))
                         .setRetryPolicy(new RetryPolicy(Duration.ofSeconds(1), null).message())
+                        .setSlotWeight(4)
                         .build(),
                 whole.getKind());
     }

@@ -321,6 +321,7 @@ class ScopeTest {
                 .version(2)
                 .upcast(1, old -> old)
                 .schema(Json.of("{\"type\":\"object\",\"required\":[\"address\"]}"))
+                .slotWeight(4)
                 .build();
         var synced = client.syncKinds(first).get(0);
         assertTrue(synced.changed());
@@ -333,7 +334,9 @@ class ScopeTest {
         assertFalse(client.syncKinds(first).get(0).changed());
         assertThrows(JobQueueException.PayloadInvalid.class, () -> client.enqueue("synced", Map.of()));
 
-        assertTrue(client.syncKinds(second).get(0).changed());
+        var changed = client.syncKinds(second).get(0);
+        assertTrue(changed.changed());
+        assertEquals(4, changed.kind().slotWeight());
         var older = client.syncKinds(first).get(0);
         assertTrue(older.newer());
         assertFalse(older.changed());
