@@ -73,7 +73,7 @@ PLACES = (
     ),
     *(
         Place(f"{program}/pom.xml", rf"<jobqueue\.version>({FORM})<")
-        for program in ("clients/java/examples", "examples/frameworks/spring-boot")
+        for program in ("clients/java/examples", "examples/frameworks/spring-boot", "examples/java")
     ),
     Place("docs/recipes/spring-boot.md", rf"^  <version>({FORM})<"),
     Place("clients/java/src/main/java/dev/jobqueue/Worker.java", rf'VERSION = "({FORM})"'),

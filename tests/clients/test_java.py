@@ -155,6 +155,7 @@ def test_spring_boot_is_for_those_who_take_its_starter_and_the_client_alone_has_
         "spring-boot-autoconfigure",
         "spring-boot-starter",
         SHOP,
+        "../../examples/java",
     ],
 )
 def test_the_project_names_versions_and_no_addresses(project: str) -> None:

@@ -886,7 +886,7 @@ test("another owner's schedule is told at once, and what was changed since it wa
   assert.deepEqual(deleted, ["a a1", "changed changed1", "gone gone1", "c c1"]);
 });
 
-test("schedules of one name, or of nobody, are refused before anything is asked", async () => {
+test("schedules of one name, or without an owner, are refused before anything is asked", async () => {
   const { schedules } = new Client("127.0.0.1:1", { deadlineMs: 100 });
   const other = { ...declared, name: "t" };
   await assert.rejects(schedules.apply([declared, other, { ...declared }], { owner: "us" }), {

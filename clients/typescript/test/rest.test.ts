@@ -518,7 +518,7 @@ test("an id that would make another path is refused before anything is asked", a
 });
 
 test("a wait of a second that ended in vain says why, and a shorter one does not ask", async () => {
-  const { id } = await client.enqueue("any", null, { queue: "nobody" });
+  const { id } = await client.enqueue("any", null, { queue: "unserved" });
   const late = await failure(client.wait(id, { timeoutMs: 1000 }), WaitTimeout);
   assert.match(late.summary, /no worker/);
   assert.equal(late.summary, (await grpc.explain(id)).summary);

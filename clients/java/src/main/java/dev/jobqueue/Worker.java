@@ -230,7 +230,8 @@ public final class Worker implements AutoCloseable {
     }
 
     /**
-     * {@link #run} without signals: until {@link #stop}, {@link #close} or an interrupt, of which each drains.
+     * {@link #run} without signals: until {@link #stop}, {@link #close} or an interrupt, of which each drains. A program that
+     * does more than this gives it a thread: {@code new Thread(worker::serve).start()}.
      *
      * @throws IllegalStateException there are no handlers, the worker runs already or is closed, or the address of
      *     {@link Builder#health} can't be listened on
@@ -412,7 +413,10 @@ public final class Worker implements AutoCloseable {
         }
     }
 
-    /** Begins to drain, and does not wait: {@link #run} and {@link #serve} return when it is through. */
+    /**
+     * Begins to drain, and does not wait: {@link #run} and {@link #serve} return when it is through. Without effect on a worker
+     * that does not run yet.
+     */
     public void stop() {
         stop(settings.shutdownGrace());
     }
