@@ -60,6 +60,9 @@ func (k *JobKind[P, O]) define() (err error) {
 	case said.defaults.Kind != "" || said.defaults.Payload != nil || said.defaults.IdempotencyKey != "":
 		return fmt.Errorf("Defaults has a Kind, a Payload or an IdempotencyKey: these are each job's own")
 	}
+	if weight := said.slotWeight; weight != nil && (*weight < 1 || *weight > 1000) {
+		return fmt.Errorf("SlotWeight(%d): a job takes 1 to 1000 slots", *weight)
+	}
 	switch said.encodings {
 	case "", EncodingsNever, EncodingsAllowed, EncodingsRequired:
 	default:

@@ -22,6 +22,8 @@ type kindSettings struct {
 	strict      bool
 	schema      json.RawMessage
 	encodings   EncodingRule
+	// slotWeight is nil where nothing is said of it.
+	slotWeight *int
 }
 
 // upcast leads from one version to the next one.
@@ -103,4 +105,10 @@ func Schema(raw json.RawMessage) KindSetting {
 // KindEncodings says whether payloads, outputs and checkpoints of the kind are encoded where a program has [Encodings].
 func KindEncodings(rule EncodingRule) KindSetting {
 	return func(s *kindSettings) { s.encodings = rule }
+}
+
+// SlotWeight is how many slots of a worker each of the kind's jobs takes, 1 to 1000. SyncKinds tells the server, which has 1
+// where nobody says otherwise.
+func SlotWeight(slots int) KindSetting {
+	return func(s *kindSettings) { s.slotWeight = &slots }
 }

@@ -49,8 +49,9 @@ func (s SyncedKind) String() string {
 
 // SyncKinds tells the server what kinds that [DefineKind] made are: for each one its schemas and its version.
 //
-// Of a client with Encodings the payloads may be encoded, unless a kind says otherwise. Of the rest it says MaxAttempts, Timeout and RetryPolicy where its Defaults have them; what it does not name stays as an
-// operator set it. A kind of which the server has a higher version stays as it is. One that the server does not know is
+// Of a client with Encodings the payloads may be encoded, unless a kind says otherwise. Of the rest it says MaxAttempts,
+// Timeout and RetryPolicy where its Defaults have them, and its SlotWeight where it has one; what it does not name stays as
+// an operator set it. A kind of which the server has a higher version stays as it is. One that the server does not know is
 // made. It takes a call for each kind, one after the other. The result is what was done, in the same order; with an error,
 // for those before it.
 //
@@ -107,6 +108,10 @@ func (k *JobKind[P, O]) declaration(encodes bool) (*pb.Kind, []string) {
 	if said := &k.settings.defaults; said.RetryPolicy != nil {
 		message.RetryPolicy = policyMessage(said.RetryPolicy)
 		fields = append(fields, "retry_policy")
+	}
+	if weight := k.settings.slotWeight; weight != nil {
+		message.SlotWeight = whole(*weight)
+		fields = append(fields, "slot_weight")
 	}
 	return message, fields
 }

@@ -45,6 +45,7 @@ var (
 func TestASyncSaysWhatADeclarationNamesAndNothingElse(t *testing.T) {
 	policy := &jobqueue.RetryPolicy{MinBackoff: time.Second}
 	third := jobqueue.DefineKind[int, int]("third", jobqueue.Defaults(jobqueue.NewJob{RetryPolicy: policy}))
+	heavy := jobqueue.DefineKind[int, int]("heavy", jobqueue.SlotWeight(4))
 	for _, row := range []struct {
 		kind   jobqueue.DeclaredKind
 		fields string
@@ -52,6 +53,7 @@ func TestASyncSaysWhatADeclarationNamesAndNothingElse(t *testing.T) {
 		{firstMail, "schema output_schema version max_attempts"},
 		{secondMail, "schema output_schema version timeout"},
 		{third, "schema output_schema version retry_policy"},
+		{heavy, "schema output_schema version slot_weight"},
 	} {
 		client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
 			asked := request.(*pb.PutKindRequest)
@@ -230,6 +232,11 @@ func TestARealServerHasWhatKindsAreDeclaredAndKeepsWhatAnOperatorSet(t *testing.
 		t.Errorf("what was declared is not there: %+v", kind)
 	}
 	sync(secondMail, false, false)
+	heavy := jobqueue.DefineKind[int, jobqueue.None]("go.heavy", jobqueue.SlotWeight(4))
+	if kind = sync(heavy, true, false); kind.SlotWeight != 4 {
+		t.Errorf("what a job takes is not there: %+v", kind)
+	}
+	sync(heavy, false, false)
 	if kind = sync(firstMail, false, true); kind.Version != 2 || kind.MaxAttempts != 9 {
 		t.Errorf("an older program has undone something: %+v", kind)
 	}

@@ -372,7 +372,9 @@ func TestTheSchemaTakesEachVersionThatHasAnUpcaster(t *testing.T) {
 func TestAWrongDeclarationPanicsWhereItIsMade(t *testing.T) {
 	type hasAChannel struct{ C chan int }
 	for words, define := range map[string]func(){
-		"a version is a whole number from 1 on": func() { jobqueue.DefineKind[mail, sent]("k", jobqueue.PayloadVersion(0)) },
+		"a version is a whole number from 1 on":      func() { jobqueue.DefineKind[mail, sent]("k", jobqueue.PayloadVersion(0)) },
+		"SlotWeight(0): a job takes 1 to 1000 slots": func() { jobqueue.DefineKind[mail, sent]("k", jobqueue.SlotWeight(0)) },
+		"SlotWeight(1001): a job takes":              func() { jobqueue.DefineKind[mail, sent]("k", jobqueue.SlotWeight(1001)) },
 		"each leads from a version below 2": func() {
 			jobqueue.DefineKind[mail, sent]("k", jobqueue.PayloadVersion(2), jobqueue.Upcast(2, func(m mail) (mail, error) { return m, nil }))
 		},
