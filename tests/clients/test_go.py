@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.language("go"), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "clients" / "go"
+EXAMPLES = ROOT / "examples" / "go"
 #: The command of a server for tests.
 SERVER = str(Path(sys.executable).with_name("jobqueue-server"))
 
@@ -61,10 +62,9 @@ def go(*arguments: str, folder: Path = MODULE, **environment: str) -> str:
 
 def test_the_module_is_formatted_and_vetted() -> None:
     assert go("list", "-m").strip() == "jobqueue.dev/go"
-    unformatted = subprocess.run(["gofmt", "-l", "."], cwd=MODULE, capture_output=True, text=True)
+    unformatted = subprocess.run(["gofmt", "-l", ".", EXAMPLES], cwd=MODULE, capture_output=True, text=True)
     assert unformatted.stdout == ""
-    go("vet", "./...")
-    for module in ("otel", "zstd"):
+    for module in (".", "otel", "zstd", str(EXAMPLES)):
         go("vet", "-C", module, "./...")
 
 
@@ -78,10 +78,11 @@ def test_the_module_passes_its_own_tests() -> None:
 def test_staticcheck_finds_nothing(tmp_path: Path) -> None:
     go("build", "-C", "tools", "-o", f"{tmp_path}/staticcheck", "honnef.co/go/tools/cmd/staticcheck")
     command = [str(tmp_path / "staticcheck"), "./..."]
-    done = subprocess.run(
-        command, cwd=MODULE, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    for module in (MODULE, EXAMPLES):
+        done = subprocess.run(
+            command, cwd=module, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_stubs_are_what_the_contract_makes() -> None:

@@ -22,7 +22,7 @@ var (
 	ErrPayloadInvalid = errors.New("payload invalid")
 	// ErrTooLarge: make it smaller, or store it elsewhere and send its address.
 	ErrTooLarge = errors.New("too large")
-	// ErrKindUnknown: the kind was never put: look for a typing error, or put it.
+	// ErrKindUnknown: the kind was never put: look for a typing error, or declare it by SyncKinds or PutKind.
 	ErrKindUnknown = errors.New("kind unknown")
 	// ErrNotFound: what was asked for does not exist, or no longer exists.
 	ErrNotFound = errors.New("not found")

@@ -28,7 +28,8 @@ type JobKind[P, O any] struct {
 // they are.
 type KindHandler[P, O any] func(ctx context.Context, job *LeasedJob, payload P) (O, error)
 
-// DefineKind declares a kind, for its producers and its workers. It is registered nowhere.
+// DefineKind declares a kind, for its producers and its workers. It is registered nowhere: [Client.SyncKinds] tells the server,
+// which refuses jobs of kinds that it does not know.
 //
 //	var SendMail = jobqueue.DefineKind[Mail, Sent]("send-mail", jobqueue.Defaults(jobqueue.NewJob{MaxAttempts: 5}))
 //

@@ -107,8 +107,8 @@ func KindEncodings(rule EncodingRule) KindSetting {
 	return func(s *kindSettings) { s.encodings = rule }
 }
 
-// SlotWeight is how many slots of a worker each of the kind's jobs takes, 1 to 1000. SyncKinds tells the server, which has 1
-// where nobody says otherwise.
+// SlotWeight is how many slots of a worker each of the kind's jobs takes, 1 to 1000. SyncKinds tells the server, where
+// it is 1 unless a declaration or an operator sets it.
 func SlotWeight(slots int) KindSetting {
 	return func(s *kindSettings) { s.slotWeight = &slots }
 }
