@@ -166,5 +166,9 @@ func (s *session) syncWith(ctx context.Context, target string, kinds []DeclaredK
 		return nil, err
 	}
 	defer func() { _ = client.Close() }()
-	return client.SyncKinds(ctx, kinds...)
+	// The end of ctx ends the calls; its deadline would be theirs, and no other server would be asked before it.
+	calls, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, end)()
+	return client.SyncKinds(calls, kinds...)
 }

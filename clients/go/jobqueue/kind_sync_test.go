@@ -166,6 +166,31 @@ func TestAWorkerSyncsItsTypedKindsOnceAServerAnswersAndThenTakesJobs(t *testing.
 	}
 }
 
+func TestAServerHasAFewSecondsToTakeKindsHoweverLongTheWorkerRuns(t *testing.T) {
+	left := make(chan time.Duration, 100)
+	server := newScripted(t, grpc.UnaryInterceptor(
+		func(ctx context.Context, _ any, _ *grpc.UnaryServerInfo, _ grpc.UnaryHandler) (any, error) {
+			ends, _ := ctx.Deadline()
+			left <- time.Until(ends)
+			return nil, refusal(codes.PermissionDenied, "PERMISSION_DENIED")
+		}))
+	worker, err := jobqueue.NewWorker("passthrough:///scripted", jobqueue.WorkerOptions{
+		Access: server.access(), SyncKinds: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobqueue.HandleKind(worker, secondMail, func(context.Context, *jobqueue.LeasedJob, letter) (receipt, error) { return receipt{}, nil })
+	ctx, late := context.WithTimeout(t.Context(), time.Hour)
+	defer late()
+	if err := worker.Run(ctx); !errors.Is(err, jobqueue.ErrNotAllowed) {
+		t.Error(err)
+	}
+	if got := <-left; got > 10*time.Second {
+		t.Error("another server would be asked after", got)
+	}
+}
+
 func TestAWorkerThatMayNotDeclareItsKindsIsRefused(t *testing.T) {
 	var log bytes.Buffer
 	_, worker, _, ended := syncing(t, &log, func(*pb.PutKindRequest) (any, error) {
