@@ -212,8 +212,7 @@ mod tests {
     #[test]
     fn a_key_says_until_when_a_worker_has_paused_it_and_which_job_blocks_it() {
         let seven = prost_types::Timestamp { seconds: 7, nanos: 0 };
-        let message =
-            v1::QueueKey { paused_until: Some(seven), blocked_by: "j".to_owned(), ..v1::QueueKey::default() };
+        let message = v1::QueueKey { paused_until: Some(seven), blocked_by: "j".to_owned(), ..v1::QueueKey::default() };
         let key = queue_key_of(message);
         assert_eq!(key.paused_until, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7)));
         assert_eq!(key.blocked_by.as_deref(), Some("j"));
