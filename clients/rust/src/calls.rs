@@ -120,7 +120,7 @@ pub(crate) use call;
 /// How long to wait before another try. `None`: one is of no use.
 pub(crate) fn pause_after(failure: &Error, waits: &mut Backoff) -> Option<Duration> {
     // At least what the server asks for, and never all callers at the same moment.
-    match failure.kind() {
+    match failure.kind().general() {
         ErrorKind::Unavailable => Some(failure.retry_after().unwrap_or_default() + waits.next()),
         ErrorKind::Overloaded => failure.retry_after().map(|asked| asked + waits.next()),
         _ => None,
@@ -131,4 +131,23 @@ pub(crate) fn pause_after(failure: &Error, waits: &mut Backoff) -> Option<Durati
 pub(crate) fn pause_of_stream(failure: &Error, waits: &mut Backoff) -> Option<Duration> {
     let cut = failure.reason().is_empty() && matches!(failure.code(), Code::Cancelled | Code::Internal | Code::Unknown);
     pause_after(failure, waits).or_else(|| cut.then(|| waits.next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::{ErrorDetails, StatusExt};
+
+    use super::*;
+
+    #[test]
+    fn a_full_backlog_is_tried_again_where_the_server_says_when() {
+        for reason in ["QUEUE_BACKLOG_FULL", "KEY_BACKLOG_FULL", "OVERLOADED"] {
+            let mut details = ErrorDetails::with_error_info(reason, "jobqueue", [("limit".to_owned(), "2".to_owned())]);
+            let full = |details| Error::from(Status::with_error_details(Code::ResourceExhausted, "full", details));
+            assert_eq!(pause_after(&full(details.clone()), &mut Backoff::of_calls()), None);
+            details.set_retry_info(Some(Duration::from_secs(7)));
+            let wait = pause_after(&full(details), &mut Backoff::of_calls());
+            assert!(wait > Some(Duration::from_secs(7)) && wait < Some(Duration::from_secs(10)), "{reason} {wait:?}");
+        }
+    }
 }

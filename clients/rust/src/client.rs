@@ -15,7 +15,7 @@ use crate::calls::{FirstUse, call};
 use crate::convert::{duration_message, label_filter, status_message, view_of, whole};
 use crate::encodings::Encodings;
 use crate::environment::{self, Environment};
-use crate::errors::Error;
+use crate::errors::{Error, ErrorKind};
 use crate::job::{Job, NewJob, job_of, new_job_message};
 use crate::jobs::{Cancellation, EnqueueResult, Filter, JobPage};
 use crate::longrunning::operations_client::OperationsClient;
@@ -34,6 +34,9 @@ use crate::worker::Observer;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest that one call of WaitJob or WaitOperation waits; more is done by calling again.
 pub(crate) const ONE_WAIT: Duration = Duration::from_secs(30);
+/// A wait of this length or more that ends before its job asks why, for so long at most.
+const WORTH_ASKING: Duration = Duration::from_secs(1);
+const TO_SAY_WHY: Duration = Duration::from_secs(1);
 
 /// Jobs as [`Client::list`] and [`Watch::into_stream`] tell them.
 pub type JobStream = BoxStream<'static, Result<Job, Error>>;
@@ -409,7 +412,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `DeadlineExceeded`: it is not over in time; its message says what it is. `JobNotFound`.
+    /// `WaitTimeout`, a `DeadlineExceeded` too: it is not over in time; its message says what it is, and
+    /// [`Error::summary`] why. `JobNotFound`.
     pub async fn wait(&self, id: &str, within: impl Into<Option<Duration>>) -> Result<Job, Error> {
         let within = within.into();
         // One that no clock reaches is none.
@@ -430,9 +434,16 @@ impl Client {
                 return Ok(job);
             }
             if left().is_some_and(|left| left.is_zero()) {
-                return Err(not_over(&job, within));
+                let within = within.unwrap_or_default();
+                let why = if within >= WORTH_ASKING { self.why(id).await } else { String::new() };
+                return Err(not_over(&job, within, why));
             }
         }
+    }
+
+    /// Why a job has not ended, in a sentence. Empty: no server says so within a second.
+    async fn why(&self, id: &str) -> String {
+        self.explain_within(id, self.deadline.min(TO_SAY_WHY)).await.map(|found| found.summary).unwrap_or_default()
     }
 
     /// Begins to watch jobs; nothing is sent before the first `next` or `begin`.
@@ -445,10 +456,11 @@ impl Client {
     }
 }
 
-fn not_over(job: &Job, within: Option<Duration>) -> Error {
-    let (id, within) = (&job.id, within.unwrap_or_default());
-    let words = format!("job {id} is {} and not over within {within:?}; explain({id:?}) tells why", job.status);
-    Error::new(Code::DeadlineExceeded, words).fact("job_id", id)
+fn not_over(job: &Job, within: Duration, why: String) -> Error {
+    let id = &job.id;
+    let hint = if why.is_empty() { format!("; explain({id:?}) tells why") } else { String::new() };
+    let words = format!("job {id} is {} and not over within {within:?}{hint}", job.status);
+    Error::new(Code::DeadlineExceeded, words).named(ErrorKind::WaitTimeout, "").fact("job_id", id).summed_up(why)
 }
 
 #[cfg(test)]
@@ -456,7 +468,6 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;
-    use crate::ErrorKind;
 
     /// Where nothing listens.
     fn nowhere() -> String {
@@ -515,10 +526,30 @@ mod tests {
     #[test]
     fn a_wait_that_runs_out_says_after_how_long_and_what_tells_why() {
         let job = job_of(v1::Job { id: "j1".into(), ..v1::Job::default() });
-        let error = not_over(&job, Some(Duration::from_secs(60)));
+        let error = not_over(&job, Duration::from_secs(60), String::new());
         let words = format!("job j1 is {} and not over within 60s; explain(\"j1\") tells why", job.status);
-        assert_eq!((error.message(), error.kind()), (words.as_str(), ErrorKind::DeadlineExceeded));
+        assert_eq!((error.message(), error.kind()), (words.as_str(), ErrorKind::WaitTimeout));
+        assert!(error.is(ErrorKind::DeadlineExceeded) && error.summary().is_empty());
         assert_eq!(error.metadata()["job_id"], "j1");
+    }
+
+    #[test]
+    fn a_wait_that_runs_out_and_knows_why_says_so() {
+        let job = job_of(v1::Job { id: "j1".into(), status: v1::job::Status::Queued.into(), ..v1::Job::default() });
+        let error = not_over(&job, Duration::from_secs(1), "The queue is paused.".into());
+        assert_eq!(error.summary(), "The queue is paused.");
+        let words = "DeadlineExceeded: job j1 is QUEUED and not over within 1s; The queue is paused.";
+        assert_eq!(error.to_string(), words);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_say_why_is_asked_for_a_second_at_most() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = silent.local_addr().unwrap().to_string();
+        let [away, silent] = [nowhere(), silent].map(|address| Client::new(address).unwrap());
+        let began = Instant::now();
+        assert_eq!(tokio::join!(away.why("j1"), silent.why("j1")), (String::new(), String::new()));
+        assert!(began.elapsed() < Duration::from_secs(5));
     }
 
     #[tokio::test]

@@ -70,11 +70,20 @@ pub enum ErrorKind {
     QueueKeysFull,
     /// The server has too much to do: try again after [`Error::retry_after`].
     Overloaded,
+    /// As many jobs wait in the queue as it lets wait: `queue` and `limit` in [`Error::metadata`] say which and how many. Is
+    /// an `Overloaded` too.
+    QueueBacklogFull,
+    /// As many jobs wait for a key as its queue lets wait: [`Error::violations`] says which jobs of the call have it. Is an
+    /// `Overloaded` too.
+    KeyBacklogFull,
     /// No server answered, or it can't reach its database or the issuer of tokens. What was asked for may have been
     /// done.
     Unavailable,
     /// Not done in time. What was asked for may have been done.
     DeadlineExceeded,
+    /// The job had not ended when the wait for it did: [`Error::summary`] says why. Is a `DeadlineExceeded` too. No server
+    /// said so.
+    WaitTimeout,
     /// The watch's token is too old to go on from: list the jobs, then watch without it.
     WatchTokenExpired,
     /// The server has no such session: open a new one. The `Worker` does so by itself.
@@ -148,6 +157,8 @@ impl ErrorKind {
             "KEY_POLICY_CONFLICT" => Self::KeyPolicyConflict,
             "KEY_NOT_BLOCKED" => Self::KeyNotBlocked,
             "QUEUE_KEYS_FULL" => Self::QueueKeysFull,
+            "QUEUE_BACKLOG_FULL" => Self::QueueBacklogFull,
+            "KEY_BACKLOG_FULL" => Self::KeyBacklogFull,
             "WATCH_TOKEN_EXPIRED" => Self::WatchTokenExpired,
             "SESSION_UNKNOWN" => Self::SessionUnknown,
             "SESSION_ENDED" => Self::SessionEnded,
@@ -174,7 +185,8 @@ impl ErrorKind {
         }
     }
 
-    fn general(self) -> Self {
+    /// What it is too; itself, where it is nothing else.
+    pub(crate) fn general(self) -> Self {
         match self {
             Self::PayloadInvalid | Self::TooLarge | Self::KindUnknown | Self::EncodingRequired => Self::InvalidRequest,
             Self::JobNotFound
@@ -182,6 +194,8 @@ impl ErrorKind {
             | Self::ScheduleNotFound
             | Self::WorkerNotFound
             | Self::OperationNotFound => Self::NotFound,
+            Self::QueueBacklogFull | Self::KeyBacklogFull => Self::Overloaded,
+            Self::WaitTimeout => Self::DeadlineExceeded,
             Self::SessionEnded => Self::SessionUnknown,
             Self::Unauthenticated | Self::NamespaceDisabled => Self::NotAllowed,
             other => other,
@@ -215,6 +229,7 @@ struct Facts {
     retry_after: Option<Duration>,
     request_id: String,
     note: String,
+    summary: String,
     enqueued: Vec<EnqueueResult>,
 }
 
@@ -230,6 +245,7 @@ impl Error {
             retry_after: None,
             request_id: String::new(),
             note: String::new(),
+            summary: String::new(),
             enqueued: Vec::new(),
         }))
     }
@@ -302,6 +318,18 @@ impl Error {
     pub(crate) fn after_batches(mut self, enqueued: Vec<EnqueueResult>) -> Self {
         self.0.enqueued = enqueued;
         self
+    }
+
+    /// Of `WaitTimeout`: why the job had not ended, in a sentence, as [`Client::explain`](crate::Client::explain) says it.
+    /// Empty: the wait was for less than a second, or no server answered that within a second.
+    pub fn summary(&self) -> &str {
+        &self.0.summary
+    }
+
+    /// With a summary, also among its words unless it is empty.
+    pub(crate) fn summed_up(mut self, summary: String) -> Self {
+        self.0.summary.clone_from(&summary);
+        if summary.is_empty() { self } else { self.noted(summary) }
     }
 
     pub(crate) fn noted(mut self, note: impl Into<String>) -> Self {
@@ -423,6 +451,8 @@ fn with_causes(error: &(dyn StdError + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::ErrorDetails;
+
     use super::*;
 
     #[test]
@@ -450,6 +480,18 @@ mod tests {
         assert_eq!(ErrorKind::of_reason("SCHEDULE_EXISTS"), Some(ErrorKind::ScheduleExists));
         assert_eq!(ErrorKind::of_reason("SCHEDULES_FULL"), Some(ErrorKind::SchedulesFull));
         assert_eq!(ErrorKind::of_reason("QUEUE_KEYS_FULL"), Some(ErrorKind::QueueKeysFull));
+    }
+
+    #[test]
+    fn a_full_backlog_has_a_kind_of_its_own_and_is_an_overload() {
+        for (reason, kind) in
+            [("QUEUE_BACKLOG_FULL", ErrorKind::QueueBacklogFull), ("KEY_BACKLOG_FULL", ErrorKind::KeyBacklogFull)]
+        {
+            let details = ErrorDetails::with_error_info(reason, "jobqueue", [("limit".to_owned(), "2".to_owned())]);
+            let error = Error::from(Status::with_error_details(Code::ResourceExhausted, "full", details));
+            assert_eq!(error.kind(), kind);
+            assert!(error.is(ErrorKind::Overloaded) && error.metadata()["limit"] == "2");
+        }
     }
 
     #[test]

@@ -113,8 +113,12 @@ impl Client {
     ///
     /// `JobNotFound`: no job has this id.
     pub async fn explain(&self, id: &str) -> Result<Explanation, Error> {
+        self.explain_within(id, self.deadline).await
+    }
+
+    pub(crate) async fn explain_within(&self, id: &str, limit: Duration) -> Result<Explanation, Error> {
         let request = v1::ExplainJobRequest { id: id.to_owned() };
-        let answer = call!(self.insight.explain_job, request, repeat: true).await?;
+        let answer = call!(self.insight.explain_job, request, repeat: true, within: limit).await?;
         Ok(Explanation {
             status: status_of(answer.status()),
             reasons: answer.reasons.into_iter().map(reason_of).collect(),

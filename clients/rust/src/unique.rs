@@ -45,6 +45,31 @@ impl Unique {
         Self { payload_fields: pointers.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
+    /// At most one waits: while it does, another one of the name is not stored. Once it starts the next may wait. Of an empty
+    /// key the payload makes the name.
+    pub fn while_waiting(key: impl Into<String>) -> Self {
+        Self::key(key)
+    }
+
+    /// At most one waits or runs: until it has ended, another one of the name is not stored. Of an empty key the payload
+    /// makes the name.
+    pub fn while_live(key: impl Into<String>) -> Self {
+        Self::key(key).until(Until::Ends)
+    }
+
+    /// At most one in each period, 1 s to 400 days from its enqueue: what comes meanwhile is not stored. Of an empty key the
+    /// payload makes the name.
+    pub fn throttle(period: Duration, key: impl Into<String>) -> Self {
+        Self::key(key).until(Until::Period).period(period)
+    }
+
+    /// Each enqueue puts off the one that waits to its own `delay`, and gives it its payload. It starts at most `max_delay`
+    /// after the first enqueue; `None`: it can be put off for ever. Of an empty key the payload makes the name, and then
+    /// there is one for each payload.
+    pub fn debounce(max_delay: impl Into<Option<Duration>>, key: impl Into<String>) -> Self {
+        Self::key(key).or_debounce(max_delay, [UniqueField::Payload])
+    }
+
     /// Sets among which jobs the name stands once.
     #[must_use]
     pub fn scope(mut self, scope: UniqueScope) -> Self {
@@ -84,7 +109,7 @@ impl Unique {
     /// A job that holds the name and waits starts after the delay of this one, and gets these fields of it. It starts at
     /// most `max_delay` after its own enqueue.
     #[must_use]
-    pub fn debounce(
+    pub fn or_debounce(
         mut self,
         max_delay: impl Into<Option<Duration>>,
         fields: impl IntoIterator<Item = UniqueField>,
@@ -223,5 +248,30 @@ pub(crate) fn unique_message(unique: Unique) -> v1::Unique {
         replace: unique.replace.into_iter().map(|field| v1::unique::Field::from(field).into()).collect(),
         max_delay: unique.max_delay.map(duration_message),
         cancel_running: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_names_of_work_are_what_their_fields_say() {
+        let period = Duration::from_secs(600);
+        assert_eq!(Unique::while_waiting(""), Unique::payload());
+        assert_eq!(Unique::while_waiting("w"), Unique::key("w"));
+        let live = Unique { key: "l".to_owned(), until: Until::Ends, ..Unique::default() };
+        assert_eq!(Unique::while_live("l"), live);
+        let throttled = Unique { key: "t".to_owned(), until: Until::Period, period: Some(period), ..Unique::default() };
+        assert_eq!(Unique::throttle(period, "t"), throttled);
+        let debounced = Unique {
+            key: "d".to_owned(),
+            on_conflict: OnConflict::Debounce,
+            replace: vec![UniqueField::Payload],
+            max_delay: Some(period),
+            ..Unique::default()
+        };
+        assert_eq!(Unique::debounce(period, "d"), debounced);
+        assert_eq!(Unique::debounce(None, "d"), Unique { max_delay: None, ..debounced });
     }
 }

@@ -86,7 +86,7 @@ async fn a_follow_up_is_told_with_all_that_was_said_of_it() {
         .scope(UniqueScope::Queue)
         .until(Until::Period)
         .period(Duration::from_secs(60))
-        .debounce(Duration::from_secs(90), [UniqueField::Payload, UniqueField::Priority]);
+        .or_debounce(Duration::from_secs(90), [UniqueField::Payload, UniqueField::Priority]);
     let next = NewJob::new("next")
         .payload(JsonText::new("[ 1 ]"))
         .queue("later")

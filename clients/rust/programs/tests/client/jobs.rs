@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
 use jobqueue::{
-    Error, ErrorKind, Filter, HandlerResult, Hold, Job, JsonText, KeyFilter, KeyOrder, KeyPolicy, LeasedJob, Limits,
-    NewJob, OnKeyFailure, QueueChange, QueueKey, QueueKeyChange, QueueKeys, Rate, RetryPolicy, Status, Unique,
+    Client, Error, ErrorKind, Filter, HandlerResult, Hold, Job, JsonText, KeyFilter, KeyOrder, KeyPolicy, LeasedJob,
+    Limits, NewJob, OnKeyFailure, QueueChange, QueueKey, QueueKeyChange, QueueKeys, Rate, RetryPolicy, Status, Unique,
     UniqueAction, UniqueField, UniqueScope, Until, WatchFilter, Worker, failed, new_idempotency_key, retry,
 };
 use serde_json::json;
@@ -38,9 +38,55 @@ async fn a_job_whose_name_is_held_is_answered_by_the_one_that_holds_it() -> Done
     let first = client.enqueue(NewJob::new("k").queue(&queue).payload(json!(1)).unique(latest.clone())).await?;
     let replaced = client.enqueue(NewJob::new("k").queue(&queue).payload(json!(2)).unique(latest)).await?;
     assert_eq!((replaced.id, replaced.unique_action), (first.id, Some(UniqueAction::Replaced)));
-    let later = Unique::key("user-8").scope(UniqueScope::QueueAndKind).debounce(Duration::from_secs(60), []);
+    let later = Unique::key("user-8").scope(UniqueScope::QueueAndKind).or_debounce(Duration::from_secs(60), []);
     let moved = client.enqueue(NewJob::new("k").queue(&queue).delay(Duration::from_secs(60)).unique(later)).await?;
     assert_eq!(moved.unique_action, Some(UniqueAction::Debounced));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn the_usual_names_of_work_keep_the_first_job_or_put_it_off() -> Done {
+    let (client, queue) = (client()?, own());
+    let hour = Duration::from_secs(3600);
+    for unique in [Unique::while_waiting("w"), Unique::while_live("l"), Unique::throttle(hour, "t")] {
+        let unique = unique.scope(UniqueScope::Queue);
+        let jobs = [1, 2].map(|n| NewJob::new("k").queue(&queue).payload(json!(n)).unique(unique.clone()));
+        let results = client.enqueue_many(jobs).await?;
+        assert_eq!((results[0].unique_action, results[1].unique_action), (None, Some(UniqueAction::Kept)));
+    }
+    let unique = Unique::debounce(Duration::from_secs(90), "d").scope(UniqueScope::QueueAndKind);
+    let job = |n: i32| NewJob::new("k").queue(&queue).payload(json!(n)).unique(unique.clone());
+    let delay = Duration::from_secs(60);
+    let first = client.enqueue(job(1).delay(delay)).await?;
+    let second = client.enqueue(job(2).delay(delay)).await?;
+    assert_eq!((&second.id, second.unique_action), (&first.id, Some(UniqueAction::Debounced)));
+    assert_eq!(client.get(&first.id).await?.payload, Some(json!(2).into()));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_job_more_than_may_wait_is_refused_for_its_queue_or_for_its_key() -> Done {
+    let client = Client::builder(server()).deadline(Duration::from_secs(1)).build()?;
+    let (queue, keyed) = (own(), own());
+    let change = QueueChange { max_waiting: Some(2), allow_missing: true, ..QueueChange::default() };
+    client.update_queue(&queue, change).await?;
+    client.enqueue_many([1, 2].map(|_| NewJob::new("a").queue(&queue))).await?;
+    let refused = client.enqueue(NewJob::new("a").queue(&queue)).await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::QueueBacklogFull && refused.is(ErrorKind::Overloaded), "{refused}");
+    assert_eq!((&refused.metadata()["queue"], refused.metadata()["limit"].as_str()), (&queue, "2"));
+    assert!(refused.retry_after().is_some());
+
+    let policy = KeyPolicy { max_running: Some(1), max_waiting: Some(1), ..KeyPolicy::default() };
+    let change = QueueChange { key_policy: Some(policy), allow_missing: true, ..QueueChange::default() };
+    client.update_queue(&keyed, change).await?;
+    let job = || NewJob::new("a").queue(&keyed).key("ada");
+    client.enqueue_many([job(), job()]).await?;
+    let refused = client.enqueue(job()).await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::KeyBacklogFull && refused.is(ErrorKind::Overloaded), "{refused}");
+    assert_eq!(refused.violations()[0].field, "job.key");
+    assert!(refused.retry_after().is_some());
     Ok(())
 }
 
@@ -303,11 +349,28 @@ async fn a_wait_ends_with_its_job_or_with_its_time_and_then_says_how_the_job_sta
     let (client, queue) = (client()?, own());
     let id = client.enqueue(NewJob::new("echo").queue(&queue).payload(json!([1]))).await?.id;
     let late = client.wait(&id, Duration::from_millis(100)).await.unwrap_err();
-    assert_eq!(late.kind(), ErrorKind::DeadlineExceeded);
+    assert_eq!((late.kind(), late.summary()), (ErrorKind::WaitTimeout, ""));
     assert!(late.message().contains("QUEUED"), "{late}");
     let worker = Worker::builder(server()).queue(&queue).handle("echo", echoes).build()?;
     let job = beside(worker, client.wait(&id, None)).await?;
     assert_eq!((job.status, job.output), (Status::Succeeded, Some(json!([1]).into())));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_wait_of_a_second_that_ends_in_vain_says_why() -> Done {
+    let (client, queue) = (client()?, own());
+    let id = client.enqueue(NewJob::new("k").queue(&queue)).await?.id;
+    client.pause_queue(&queue, "the printer burns").await?;
+    let late = client.wait(&id, Duration::from_secs(1)).await.unwrap_err();
+    assert!(late.kind() == ErrorKind::WaitTimeout && late.is(ErrorKind::DeadlineExceeded));
+    assert_eq!(late.summary(), client.explain(&id).await?.summary);
+    assert!(late.summary().contains("paused"), "{late}");
+    let words = format!("job {id} is QUEUED and not over within 1s; {}", late.summary());
+    assert!(late.to_string().ends_with(&words), "{late}");
+    let short = client.wait(&id, Duration::from_millis(990)).await.unwrap_err();
+    assert_eq!((short.kind(), short.summary()), (ErrorKind::WaitTimeout, ""));
     Ok(())
 }
 
