@@ -112,6 +112,8 @@ pub struct WorkerBuilder {
     targets: Vec<String>,
     access: Access,
     queues: Vec<String>,
+    /// Those of the environment, where the program says none.
+    queues_of_environment: Vec<String>,
     concurrency: u32,
     slots_by_kind: HashMap<String, u32>,
     handlers: Vec<Given>,
@@ -137,6 +139,7 @@ impl WorkerBuilder {
             targets: vec![target],
             access: Access::default(),
             queues: Vec::new(),
+            queues_of_environment: Vec::new(),
             concurrency: 8,
             slots_by_kind: HashMap::new(),
             handlers: Vec::new(),
@@ -158,9 +161,9 @@ impl WorkerBuilder {
 
     pub(super) fn of_environment<F: Fn(&str) -> Option<String>>(environment: &Environment<F>) -> Result<Self, Error> {
         let mut made = Self::new(environment.server()).access(environment.access()?);
-        for queue in environment.get("JOBQUEUE_QUEUES").iter().flat_map(|queues| queues.split(',')) {
-            made = made.queue(queue.trim());
-        }
+        let queues = environment.get("JOBQUEUE_QUEUES").unwrap_or_default();
+        let queues = queues.split(',').map(str::trim).filter(|queue| !queue.is_empty());
+        made.queues_of_environment = queues.map(str::to_owned).collect();
         if let Some(name) = environment.get("JOBQUEUE_WORKER_NAME") {
             made = made.name(name);
         }
@@ -221,7 +224,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Adds a queue to take jobs from. Several take turns. None: `default`.
+    /// Adds a queue to take jobs from. Several take turns. None: those of the environment, where it is
+    /// [`from_env`](Worker::from_env) and it has some, or `default`.
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.queues.push(queue.into());
         self
@@ -324,7 +328,8 @@ impl WorkerBuilder {
         for target in &self.targets {
             self.access.endpoint(target)?;
         }
-        let queues = if self.queues.is_empty() { vec!["default".to_owned()] } else { self.queues };
+        let given = [self.queues, self.queues_of_environment, vec!["default".to_owned()]];
+        let queues = given.into_iter().find(|queues| !queues.is_empty()).unwrap_or_default();
         let mut handlers = HashMap::new();
         let mut names: HashMap<String, &str> = HashMap::new();
         #[cfg(feature = "testing")]

@@ -98,7 +98,7 @@ impl Worker {
     /// The settings of a worker as the environment has them, by the names of the command line: `JOBQUEUE_SERVER` (default
     /// `127.0.0.1:50051`), `JOBQUEUE_TOKEN`, and for TLS `JOBQUEUE_TLS_ROOTS` (a PEM file, or `public`),
     /// `JOBQUEUE_TLS_CLIENT_CERT` and `JOBQUEUE_TLS_CLIENT_KEY`. Of the worker service it reads `JOBQUEUE_QUEUES`, with
-    /// commas between them, `JOBQUEUE_WORKER_NAME` and `WORKER_CONCURRENCY`, where they are set.
+    /// commas between them, `JOBQUEUE_WORKER_NAME` and `WORKER_CONCURRENCY`, where they are set. What the program says wins.
     ///
     /// # Errors
     ///

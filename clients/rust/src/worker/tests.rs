@@ -511,6 +511,28 @@ fn the_environment_says_what_a_worker_takes() {
     assert_eq!(error.violations()[0].field, "WORKER_CONCURRENCY");
 }
 
+#[test]
+fn what_the_program_says_of_a_worker_wins_over_the_environment() {
+    let made = || {
+        let environment = Environment(|name: &str| match name {
+            "JOBQUEUE_QUEUES" => Some("mail, reports,".to_owned()),
+            "WORKER_CONCURRENCY" => Some("7".to_owned()),
+            "JOBQUEUE_WORKER_NAME" => Some("blue".to_owned()),
+            _ => None,
+        });
+        WorkerBuilder::of_environment(&environment).unwrap().handle("k", ends)
+    };
+    let of = |builder: WorkerBuilder| {
+        let settings = builder.build().unwrap().inner.settings.clone();
+        let queues: Vec<String> = settings.subscriptions.iter().map(|each| each.queue.clone()).collect();
+        (queues.join("+"), settings.concurrency, settings.name.clone())
+    };
+    assert_eq!(of(made()), ("mail+reports".to_owned(), 7, "blue".to_owned()));
+    assert_eq!(of(made().queue("bulk").concurrency(2).name("green")), ("bulk".to_owned(), 2, "green".to_owned()));
+    let empty = Environment(|name: &str| (name == "JOBQUEUE_QUEUES").then(|| " , ".to_owned()));
+    assert_eq!(of(WorkerBuilder::of_environment(&empty).unwrap().handle("k", ends)).0, "default");
+}
+
 #[cfg(feature = "health")]
 mod health {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
