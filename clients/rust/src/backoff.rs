@@ -25,6 +25,11 @@ impl Backoff {
         Self::new(Duration::from_millis(100), Duration::from_secs(5))
     }
 
+    /// Between tries to change a schedule that other programs change as well.
+    pub(crate) fn of_changes() -> Self {
+        Self::new(Duration::from_millis(20), Duration::from_millis(500))
+    }
+
     /// How long to wait now.
     pub(crate) fn next(&mut self) -> Duration {
         let span = (self.previous * 3).saturating_sub(self.base);

@@ -52,6 +52,7 @@ mod bulk;
 mod calls;
 mod client;
 mod convert;
+mod declared;
 mod encoded;
 mod encodings;
 mod enqueue;
@@ -98,6 +99,7 @@ pub use admin::{
 };
 pub use bulk::{CancelJobs, DeleteJobs, JobFilter, RetryJobs, UpdateJobs};
 pub use client::{Client, ClientBuilder, JobStream};
+pub use declared::{Applied, AppliedSchedule};
 pub use encoded::{Encoded, Undecodable};
 #[cfg(feature = "encryption")]
 #[cfg_attr(docsrs, doc(cfg(feature = "encryption")))]

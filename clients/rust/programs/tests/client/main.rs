@@ -3,6 +3,7 @@
 
 mod admin;
 mod bulk;
+mod declared;
 mod encodings;
 mod jobs;
 mod kinds;
