@@ -216,9 +216,9 @@ impl Encoding for Between {
 async fn applied_around(
     new: NewSchedule,
     owner: &str,
-    happens: impl Future<Output = Result<(), Error>> + Send + 'static,
+    happens: BoxFuture<'static, Result<(), Error>>,
 ) -> Result<Vec<AppliedSchedule>, Error> {
-    let encodings = Encodings::builder().add(Between(Mutex::new(Some(happens.boxed())))).build()?;
+    let encodings = Encodings::builder().add(Between(Mutex::new(Some(happens)))).build()?;
     let schedules = Client::builder(server()).encodings(encodings).build()?.schedules();
     Box::pin(schedules.apply([new], owner)).await
 }
@@ -232,17 +232,17 @@ async fn what_another_program_does_between_the_read_and_the_change_is_not_lost()
 
     let (other, owner) = (new.clone(), us.clone());
     let makes = async move { by.apply([other], &owner).await.map(drop) };
-    assert_eq!(done(&applied_around(new.clone(), &us, makes).await?), [("a", Applied::Changed)]);
+    assert_eq!(done(&applied_around(new.clone(), &us, makes.boxed()).await?), [("a", Applied::Changed)]);
 
     let (gone, by) = (name.clone(), schedules.clone());
     let deletes = async move { by.delete(&gone, "").await };
-    assert_eq!(done(&applied_around(new.clone(), &us, deletes).await?), [("a", Applied::Created)]);
+    assert_eq!(done(&applied_around(new.clone(), &us, deletes.boxed()).await?), [("a", Applied::Created)]);
 
     let labels = HashMap::from([("jobqueue.owner".to_owned(), them.clone())]);
     let (seized, by) = (name.clone(), schedules.clone());
     let change = ScheduleChange { labels: Some(labels.clone()), ..ScheduleChange::default() };
     let takes = async move { by.update(&seized, change).await.map(drop) };
-    let refused = applied_around(new, &us, takes).await.unwrap_err();
+    let refused = applied_around(new, &us, takes.boxed()).await.unwrap_err();
     assert_eq!((refused.kind(), refused.metadata().get("owner")), (ErrorKind::ScheduleExists, Some(&them)));
     assert_eq!(schedules.get(&name).await?.labels, labels);
     Ok(())
