@@ -66,6 +66,9 @@ async fn what_a_program_declares_is_created_changed_or_left_untouched() -> Done 
     let after = schedules.get(&before.name).await?;
     assert_eq!((&after.etag, after.updated_at), (&before.etag, before.updated_at));
     assert_eq!(schedules.get(&again[1].schedule.name).await?.job.payload, Some(json!({"n": 2}).into()));
+    let bare = NewSchedule { job: NewJob::new("k").queue(&us), ..new("b") };
+    let emptied = schedules.apply([bare], &us).await?;
+    assert_eq!((emptied[0].done, &emptied[0].schedule.job.payload), (Applied::Changed, &Some(json!(null).into())));
     Ok(())
 }
 
