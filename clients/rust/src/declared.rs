@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_declared_twice_or_of_nobody_is_refused_before_anything_is_sent() {
+    async fn what_is_declared_twice_or_without_an_owner_is_refused_before_anything_is_sent() {
         // Nothing answers there.
         let client = Client::builder("127.0.0.1:1").deadline(Duration::from_millis(50)).build().unwrap();
         let schedules = client.schedules();
