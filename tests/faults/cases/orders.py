@@ -23,11 +23,14 @@ from .limits import DRIFTED, attempts_at_once
 TTL = 5.0
 #: Jobs of a key, one after the other. Some fail once or for good, some ask for more time, some lose their worker.
 KINDS = ("work", "flaky", "work", "breaks", "work", "snoozing")
+# Not those whose rest is being cancelled.
 BLOCKED = """
-select blocked_by::text as id, key from turnstile join job on job.id = blocked_by where blocked_by is not null
+select blocked_by::text as id, key from turnstile join job on job.id = blocked_by where cancels_to is null
 """
 
-FAILED = "select id::text from finished_job where status = $1"
+FAILED = "select id::text, extract(epoch from finished_at)::float8 as at from finished_job where status = $1"
+# Until an end is committed, and seen by who enqueues.
+SEEN_WITHIN = 0.5
 
 
 @case(
@@ -126,7 +129,7 @@ async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueT
         assert allowed, "no job blocked its key"
     if cancels:
         stage.figure("jobs that were cancelled after a failure", len(cancelled), None, "")
-        failed = {row["id"] for row in await stage.sql(FAILED, Status.FAILED_PERMANENT)}
+        failed = {row["id"]: row["at"] for row in await stage.sql(FAILED, Status.FAILED_PERMANENT)}
         wrong = [id for key in keys for id in _wrongly_cancelled(stage, answered[key], cancelled, failed)]
         stage.figure("jobs that a failure cancelled and should not, or should and did not", len(wrong), 0, "")
         assert cancelled, "nothing was cancelled"
@@ -200,7 +203,7 @@ def _went_on_early(starts: Sequence[Event], settled: Sequence[Event], allowed: M
 
 
 def _wrongly_cancelled(
-    stage: Stage, answered: Sequence[str], cancelled: Collection[str], failed_for_good: Collection[str]
+    stage: Stage, answered: Sequence[str], cancelled: Collection[str], failed_at: Mapping[str, float]
 ) -> Iterator[str]:
     """The jobs of a key that came after each failure was known and were cancelled, or waited before it and were not."""
     asked: dict[str, float] = {}
@@ -211,13 +214,12 @@ def _wrongly_cancelled(
     }
     broke: dict[str, float] = {}
     for event in stage.events("settling"):
-        if event.id in failed_for_good:
+        if event.id in failed_at:
             broke.setdefault(event.id, event.at)
-    known = {event.id: event.at for event in stage.events("terminal")}
     for place, id in enumerate(answered):
         failed = [other for other in answered[:place] if other in broke]
         if id in cancelled:
-            if not any(known[other] >= stored[id][1] for other in failed):
+            if not any(failed_at[other] + SEEN_WITHIN >= stored[id][1] for other in failed):
                 yield id
         elif any(stored[id][0] < broke[other] for other in failed):
             yield id
