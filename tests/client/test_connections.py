@@ -256,9 +256,10 @@ def test_a_worker_of_the_environment_has_its_queues_slots_and_name_unless_the_pr
     assert (options.queues, options.concurrency, options.name) == (("mail", "reports"), 7, "blue")
     options = Worker.from_env(queues=["bulk"], concurrency=2, name="green")._options
     assert (options.queues, options.concurrency, options.name) == (("bulk",), 2, "green")
-    assert worker_settings({"JOBQUEUE_QUEUES": "", "WORKER_CONCURRENCY": ""}) == {}
+    assert worker_settings((), {"JOBQUEUE_QUEUES": "", "WORKER_CONCURRENCY": ""}) == {}
     with pytest.raises(ValueError, match="WORKER_CONCURRENCY is 'many'; it is a number"):
-        worker_settings({"WORKER_CONCURRENCY": "many"})
+        worker_settings((), {"WORKER_CONCURRENCY": "many"})
+    assert worker_settings(("concurrency",), {"WORKER_CONCURRENCY": "many"}) == {}
 
 
 def test_an_empty_environment_means_the_server_of_this_machine():

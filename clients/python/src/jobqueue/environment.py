@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,21 +50,25 @@ def from_environment(environ: Mapping[str, str] | None = None) -> ServerAccess:
     )
 
 
-def worker_settings(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+def worker_settings(given: Collection[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Reads JOBQUEUE_QUEUES, WORKER_CONCURRENCY and JOBQUEUE_WORKER_NAME: the settings of a worker that are set.
+
+    Args:
+        given: The names of settings that the program says itself, which are not read.
+        environ: The environment. None: that of the process.
 
     Raises:
         ValueError: The concurrency is no number.
     """
-    given = os.environ if environ is None else environ
+    environ = os.environ if environ is None else environ
     found: dict[str, Any] = {}
-    if queues := [queue for each in given.get("JOBQUEUE_QUEUES", "").split(",") if (queue := each.strip())]:
+    if queues := [queue for each in environ.get("JOBQUEUE_QUEUES", "").split(",") if (queue := each.strip())]:
         found["queues"] = queues
-    if concurrency := given.get("WORKER_CONCURRENCY"):
+    if (concurrency := environ.get("WORKER_CONCURRENCY")) and "concurrency" not in given:
         try:
             found["concurrency"] = int(concurrency)
         except ValueError:
             raise ValueError(f"WORKER_CONCURRENCY is {concurrency!r}; it is a number") from None
-    if name := given.get("JOBQUEUE_WORKER_NAME"):
+    if name := environ.get("JOBQUEUE_WORKER_NAME"):
         found["name"] = name
-    return found
+    return {name: value for name, value in found.items() if name not in given}

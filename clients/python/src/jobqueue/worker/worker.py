@@ -176,7 +176,7 @@ class Worker:
                 number is none.
         """
         found = from_environment()
-        said = cast(WorkerKeywords, {**worker_settings(), **settings})
+        said = cast(WorkerKeywords, {**worker_settings(settings), **settings})
         return cls(found.server, credentials=found.credentials, token=found.token, **said)
 
     @overload
