@@ -16,9 +16,9 @@ pub struct KindDeclaration {
 }
 
 impl KindDeclaration {
-    /// That of a kind: its version, the schemas that it has, and of [`JobKind::MAX_ATTEMPTS`], [`JobKind::TIMEOUT`] and
-    /// [`JobKind::RETRY_POLICY`] those that are set. A client with encodings says as well that payloads may be encoded,
-    /// unless [`JobKind::ENCODINGS`] says something else.
+    /// That of a kind: its version, the schemas that it has, and of [`JobKind::MAX_ATTEMPTS`], [`JobKind::TIMEOUT`],
+    /// [`JobKind::RETRY_POLICY`] and [`JobKind::SLOT_WEIGHT`] those that are set. A client with encodings says as
+    /// well that payloads may be encoded, unless [`JobKind::ENCODINGS`] says something else.
     pub fn of<K: JobKind>() -> Self {
         let kind = Kind {
             schema: K::schema(),
@@ -27,6 +27,7 @@ impl KindDeclaration {
             max_attempts: K::MAX_ATTEMPTS,
             timeout: K::TIMEOUT,
             retry_policy: K::RETRY_POLICY,
+            slot_weight: K::SLOT_WEIGHT,
             ..Kind::new(K::NAME)
         };
         let said = [
@@ -37,6 +38,7 @@ impl KindDeclaration {
             ("max_attempts", kind.max_attempts.is_some()),
             ("timeout", kind.timeout.is_some()),
             ("retry_policy", kind.retry_policy.is_some()),
+            ("slot_weight", kind.slot_weight.is_some()),
         ];
         let fields = said.into_iter().filter(|(_, said)| *said).map(|(name, _)| name).collect();
         let encoded = kind.schema.as_ref().filter(|_| K::ENCODINGS == EncodingRule::Unsaid);

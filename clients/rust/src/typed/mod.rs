@@ -103,6 +103,9 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + 'static {
     /// The wait between attempts of its jobs. `None`: it is not said.
     const RETRY_POLICY: Option<RetryPolicy> = None;
 
+    /// How many slots of a worker each of its jobs takes, 1..1000; `sync_kinds` tells the server. `None`: it is not said.
+    const SLOT_WEIGHT: Option<u32> = None;
+
     /// Whether its payloads, outputs and checkpoints are encoded where a program has [`Encodings`](crate::Encodings). Of one
     /// that requires it the server is told to take encrypted payloads alone, and so do its workers.
     const ENCODINGS: EncodingRule = EncodingRule::Unsaid;

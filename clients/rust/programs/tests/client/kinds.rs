@@ -124,6 +124,26 @@ async fn what_a_declaration_does_not_name_stays_as_an_operator_set_it() -> Done 
 
 #[tokio::test]
 #[ignore = "wants a server"]
+async fn a_declaration_says_how_many_slots_a_job_takes() -> Done {
+    #[derive(Serialize, Deserialize)]
+    struct Render;
+
+    impl JobKind for Render {
+        const NAME: &'static str = "rust-render";
+        const SLOT_WEIGHT: Option<u32> = Some(4);
+        type Output = ();
+    }
+
+    let client = client()?;
+    client.sync_kinds([KindDeclaration::of::<Render>()]).await?;
+    assert_eq!(stored(&client, "rust-render").await?.slot_weight, Some(4));
+    let again = client.sync_kinds([KindDeclaration::of::<Render>()]).await?;
+    assert!(!again[0].changed);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
 async fn a_worker_declares_its_kinds_before_it_takes_jobs_if_it_is_told_to() -> Done {
     kinds!("rust-declared");
     async fn first(mail: First, _: LeasedJob) -> HandlerResult {
