@@ -82,6 +82,7 @@ PLACES = (
         "clients/rust/versions.lock", rf'^name = "(?:doubling|jobqueue|programs|stubs)"\nversion = "({FORM})"'
     ),
     Place("examples/frameworks/axum/versions.lock", rf'^name = "jobqueue"\nversion = "({FORM})"'),
+    Place("examples/rust/versions.lock", rf'^name = "jobqueue"\nversion = "({FORM})"'),
     Place("clients/go/jobqueue/doc.go", rf'^const Version = "({FORM})"'),
     Place("deploy/helm/jobqueue/Chart.yaml", rf"^(?:version|appVersion): ({FORM})$"),
     Place("deploy/Dockerfile", rf"org\.opencontainers\.image\.version=({FORM})"),

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.language("rust"), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 CRATE = ROOT / "clients" / "rust"
+EXAMPLES = "examples/rust"
 PROMISES = CRATE / "programs" / "tests" / "client"
 BUILT = ROOT / ".cache" / "rust" / "debug"
 # The same features everywhere, so that nothing is compiled twice.
@@ -53,6 +54,12 @@ def test_the_crate_is_formatted_and_linted() -> None:
     cargo("fmt", "--all", "--check")
     # It says nothing but warnings, also of what was compiled before.
     said = run("test", *ALL, "--no-run", **LINTED).stderr
+    assert not said, said
+
+
+def test_the_examples_are_formatted_and_linted() -> None:
+    cargo("--in", EXAMPLES, "fmt", "--check")
+    said = run("--in", EXAMPLES, "test", "--test", "testing", "--no-run", "--quiet", **LINTED).stderr
     assert not said, said
 
 
@@ -167,8 +174,9 @@ def test_the_package_holds_what_a_user_needs_and_nothing_else() -> None:
     assert {"description", "readme", "license", "rust-version", "keywords", "categories"} <= about.keys()
 
 
-def test_no_address_is_in_the_versions_that_are_tested() -> None:
-    assert "://" not in (CRATE / "versions.lock").read_text()
+@pytest.mark.parametrize("folder", [CRATE, ROOT / EXAMPLES], ids=["crate", "examples"])
+def test_no_address_is_in_the_versions_that_are_tested(folder: Path) -> None:
+    assert "://" not in (folder / "versions.lock").read_text()
 
 
 @pytest.mark.parametrize(
