@@ -191,6 +191,7 @@ impl WorkerBuilder {
 
     /// Makes a function the handler of a typed kind, which is that of its first argument. It gets the payload and the job,
     /// and answers the kind's output. It handles the kind's older names as well. In all else it is as [`handle`](Self::handle).
+    /// A closure gives a function more than these: `move |mail: Mail, job| deliver(mail, job, pool.clone())`.
     ///
     /// A payload of an older version is made one of this version. One of a later version puts its job off by 15 s to 2 min,
     /// up to 20 times, and then fails with `PayloadTooNew`; one that can't be read ends its job with `PayloadUnreadable`.
@@ -275,7 +276,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Is told of attempts and of the session, for metrics and reports of errors. Default: none.
+    /// Is told of attempts and of the session, for metrics and reports of errors. The worker keeps it: what the program reads
+    /// of it as well, such as counts, is behind an `Arc` in it. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));
         self

@@ -114,9 +114,9 @@ impl Worker {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Serves until the token is cancelled, and then drains: no new jobs, running ones finish within the builder's
-    /// `shutdown_grace`, others go back uncharged. A future that is dropped leaves at once: its jobs run again when the
-    /// session ends.
+    /// Serves until the token, one of the crate tokio-util, is cancelled, and then drains: no new jobs, running ones finish
+    /// within the builder's `shutdown_grace`, others go back uncharged. A future that is dropped leaves at once: its jobs run
+    /// again when the session ends.
     ///
     /// A lost server is no error: jobs run on, and the worker tries again for ever.
     ///
