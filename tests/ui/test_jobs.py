@@ -34,6 +34,26 @@ def rows(tab: Tab) -> Any:
     return tab.page.locator("main tbody tr[data-id]")
 
 
+def test_what_is_typed_before_the_next_frame_stays_before_what_is_typed_later(server: Server, tab: Tab):
+    enqueued(server, "mail_send", queue="hooks")
+    tab.go("jobs")
+    expect(rows(tab).first).to_be_visible()
+    tab.page.keyboard.press("/")
+    expect(filter_of(tab)).to_be_focused()
+    tab.page.evaluate(
+        """() => {
+            const frame = window.requestAnimationFrame;
+            window.requestAnimationFrame = (then) => setTimeout(() => frame(then), 300);
+        }"""
+    )
+    tab.page.keyboard.type("sta")
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.type("wai")
+    tab.page.evaluate("() => new Promise((done) => setTimeout(done, 500))")
+    tab.page.keyboard.type("t")
+    expect(filter_of(tab)).to_have_value("status:wait")
+
+
 def test_a_filter_is_typed_with_completion_and_is_in_the_address(server: Server, tab: Tab):
     wanted = enqueued(server, "webhook_send", queue="hooks", labels={"tenant": "7"})
     enqueued(server, "webhook_send", queue="other", labels={"tenant": "8"})

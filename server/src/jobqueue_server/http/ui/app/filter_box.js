@@ -29,7 +29,8 @@ export function FilterBox({ line, known, onApply }) {
     setDraft(text);
     setCursor(at);
     setActive(-1);
-    requestAnimationFrame(() => input.current?.setSelectionRange(at, at));
+    // What was typed before the next frame is behind it.
+    requestAnimationFrame(() => input.current?.value === text && input.current.setSelectionRange(at, at));
   };
   const apply = (/** @type {string} */ text) => {
     setOpen(false);
