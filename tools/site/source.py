@@ -24,6 +24,7 @@ class LinkLeadsOut(Exception):
 def pages() -> list[str]:
     """The pages, by their paths in the repository."""
     found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("clients/*/README.md")]
+    found += ROOT.glob("examples/*/README.md")
     found += [
         ROOT / folder / "README.md" for folder in ("server", "worker", "tests", "server/src/grpc_http2")
     ]
