@@ -37,6 +37,9 @@ def run(
     drain: Annotated[int, typer.Option(help="The backlog of G4.", min=1000, max=2_000_000)] = 1_000_000,
     hold: Annotated[float, typer.Option(help="Seconds that G8 holds its snapshot.", min=1, max=3600)] = 300,
     soak: Annotated[float, typer.Option(help="Seconds of G11.", min=10, max=86_400)] = 3600,
+    limits_hold: Annotated[
+        int, typer.Option(help="Seconds that totals holds each of its snapshots.", min=1, max=3600)
+    ] = 600,
     pairs: Annotated[int, typer.Option(help="Pairs of the gate auth.", min=2, max=MOST)] = FEWEST,
     publish: _Publish = False,
 ) -> None:
@@ -44,7 +47,14 @@ def run(
     by_name = {name.lower(): name for name in GATES}
     names = [by_name.get(name.lower(), name) for name in gates or GATES]
     _known(names, GATES, "gate")
-    sizes = Scale(factor=scale, drain_jobs=drain, hold_seconds=hold, soak_seconds=soak, pairs=pairs)
+    sizes = Scale(
+        factor=scale,
+        drain_jobs=drain,
+        hold_seconds=hold,
+        soak_seconds=soak,
+        limits_hold_seconds=limits_hold,
+        pairs=pairs,
+    )
     broken = asyncio.run(run_gates(names, rounds, sizes))
     console.print(table.gates(results.read(), names))
     if publish:
