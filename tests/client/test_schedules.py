@@ -388,7 +388,7 @@ async def test_programs_of_one_owner_that_start_at_once_agree(client: Client):
     assert await names(client) == ["a", "b"]
 
 
-async def test_what_is_declared_twice_or_of_nobody_is_refused_before_anything_is_done(client: Client):
+async def test_what_is_declared_twice_or_without_an_owner_is_refused_before_anything_is_done(client: Client):
     with pytest.raises(ValueError, match="two schedules have one name"):
         await client.schedules.apply(declared("a", "a"), owner="us")
     with pytest.raises(ValueError, match="owner is empty"):

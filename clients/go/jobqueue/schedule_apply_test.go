@@ -202,7 +202,7 @@ func TestInAScopeProgramsOfOneOwnerThatStartAtOnceAgree(t *testing.T) {
 	}
 }
 
-func TestWhatIsDeclaredTwiceOrOfNobodyIsRefusedBeforeTheCall(t *testing.T) {
+func TestWhatIsDeclaredTwiceOrWithoutAnOwnerIsRefusedBeforeTheCall(t *testing.T) {
 	client := answering(t, func(method string, _ any, _ metadata.MD) (any, error) {
 		t.Error(method, "was called")
 		return nil, refusal(codes.Internal, "INTERNAL")

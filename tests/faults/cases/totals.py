@@ -20,15 +20,21 @@ RATE, BURST = 100, 5
 STARTS = """
 with start as (select started_at from finished_job union all select started_at from attempt)
 """
-MOST_IN_A_SECOND = f"""{STARTS}
+MOST_IN_A_SECOND = (
+    STARTS
+    + """
 select max(starts) from (
     select count(*) over (order by started_at range between current row and interval '999.999 ms' following) as starts
     from start
 ) s
 """
-A_SECOND = f"""{STARTS}
+)
+A_SECOND = (
+    STARTS
+    + """
 select (count(*) - 1) / extract(epoch from max(started_at) - min(started_at))::float8 from start
 """
+)
 
 
 @case(

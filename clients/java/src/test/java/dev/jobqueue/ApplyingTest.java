@@ -224,7 +224,7 @@ class ApplyingTest {
     }
 
     @Test
-    void whatIsDeclaredTwiceOrOfNobodyIsRefusedBeforeAnyCall() {
+    void whatIsDeclaredTwiceOrWithoutAnOwnerIsRefusedBeforeAnyCall() {
         var schedules = client.schedules();
         var error =
                 assertThrows(IllegalArgumentException.class, () -> schedules.apply(List.of(DECLARED, DECLARED), "us"));

@@ -104,7 +104,7 @@ class WaitTest {
     }
 
     @Test
-    void whereNobodySaysWhyAWaitEndsWithoutIt() {
+    void whereNoServerSaysWhyAWaitEndsWithoutIt() {
         explain = answer -> answer.onError(io.grpc.Status.UNIMPLEMENTED.asRuntimeException());
         var error = waited(SECOND);
         assertEquals("", error.summary());
