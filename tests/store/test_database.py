@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from jobqueue_server.store import database
 from jobqueue_server.store.database import COLD_SETTINGS, HOT_SETTINGS, _lost
 from tests.conftest import of_server
 from tests.lease.place import leaving_nothing_to_the_collector
@@ -89,6 +90,17 @@ async def test_the_settings_of_a_connection_outlive_its_return_to_the_pool(s):
             with pytest.raises(asyncpg.PostgresError):
                 async with s.database.session(**ways) as session:
                     await session._connection.execute("select 1 / 0")
+
+
+@pytest.mark.parametrize("ways", [{"hot": True}, {}, {"vital": True}])
+async def test_a_statement_is_prepared_once_on_a_connection_however_long_it_is(s, monkeypatch, ways):
+    long = f"-- {'long ' * 20_000}\nselect 1 as us"
+    monkeypatch.setattr(database, "statement", lambda name: long)
+    async with s.database.session(**ways) as session:
+        for _ in range(3):
+            await session.fetchrow("long")
+        times = "select generic_plans + custom_plans from pg_prepared_statements where statement = $1"
+        assert [row[0] for row in await session._connection.fetch(times, long)] == [3]
 
 
 async def test_a_connection_that_was_lost_while_it_was_kept_is_replaced(s):

@@ -209,6 +209,8 @@ class Database:
             command_timeout=timeout + 1,
             max_inactive_connection_lifetime=300,
             max_cached_statement_lifetime=0,
+            # However long its text is: beyond 15 KiB the driver would prepare one anew for each call.
+            max_cacheable_statement_size=0,
             # No statement leaves session state behind, and the default reset is a round trip for each statement. An
             # open transaction is rolled back all the same.
             reset=_nothing_to_reset,
