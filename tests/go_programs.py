@@ -10,7 +10,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: For all that tests build in Go, so that nothing is compiled twice. The Go that is there, or none: another one would
 #: have to be downloaded.
-ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-buildvcs=false", "CGO_ENABLED": "0"}
+ENVIRONMENT = {
+    "GOTOOLCHAIN": "local",
+    "GOWORK": "off",
+    "GOFLAGS": f"-buildvcs=false {os.environ.get('GOFLAGS', '')}".strip(),
+    "CGO_ENABLED": "0",
+}
 
 
 def built(module: Path, package: str) -> Path:

@@ -17,14 +17,15 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -37,6 +38,7 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "tests" / "mutants.toml"
 NOTICED = ROOT / ".cache" / "mutants.json"
+CRATES = ROOT / ".cache" / "rust"
 PACKAGES = ("server/src", "clients/python/src", "clients/python-django/src", "worker/src")
 # A break may also make a test hang, which is as good as red.
 SECONDS = 300
@@ -106,7 +108,7 @@ def write_bytecode(folder: Path) -> None:
     """Writes the bytecode of a copy, which its thousands of processes would otherwise each make again.
 
     Python holds it to the hash of its source and not to its time, so a file that is broken is compiled anew; pytest
-    holds its own of the tests to time and length, and no break is in a test that it runs.
+    holds its own of the tests to time and length, which a copy of the copy keeps, and breaks none that it runs.
     """
     python = (sys.executable, "-m")
     compiling = ("compileall", "-q", "--invalidation-mode", "checked-hash", *PACKAGES, "tests", "tools")
@@ -145,17 +147,28 @@ def _run(folder: Path, mutant: Mutant, tests: tuple[str, ...]) -> tuple[bool, st
     # Python takes a file of the same length and second for the one whose bytecode it has.
     environment = {**_environment(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--engine", mutant.engine, *tests]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return True, f"{NO_END} {SECONDS} s"
-    if any(words in done.stdout for words in UNBUILT):
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            return True, f"{NO_END} {SECONDS} s"
+        finally:
+            # With what it has started, which would go on beside all that follow.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if any(words in said for words in UNBUILT):
         return False, "it can't be built, which proves nothing"
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
+    failed = [line for line in said.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
     # 1 is failed tests; all else, such as an error while collecting, proves nothing.
-    return done.returncode == 1 and bool(failed), failed[0].split(" - ")[0] if failed else done.stdout[-300:]
+    return process.returncode == 1 and bool(failed), failed[0].split(" - ")[0] if failed else said[-300:]
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -166,6 +179,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(str(folder / package) for package in PACKAGES),
         # How a break looks is no matter, and one failed test is enough.
         "MAVEN_OPTS": "-Dspotless.check.skip=true -Dsurefire.skipAfterFailureCount=1",
+        "GOFLAGS": "-vet=off -ldflags=-w -failfast",
         # A copy is compiled again for each break, a line of which is new.
         "CARGO_INCREMENTAL": "1",
         # The copy has none, and the upgrades want the version before.
@@ -230,7 +244,7 @@ class Files:
 
 
 def noticed(
-    chosen: Iterable[Mutant], jobs: int, before: Callable[[Mutant], str | None]
+    chosen: Collection[Mutant], jobs: int, before: Callable[[Mutant], str | None]
 ) -> Iterator[tuple[Mutant, bool, str, float]]:
     """Runs them, so many at once, each in a copy that no other one uses meanwhile.
 
@@ -244,24 +258,28 @@ def noticed(
     """
     copies: SimpleQueue[Path] = SimpleQueue()
 
-    def run(mutant: Mutant) -> tuple[Mutant, bool, str, float]:
+    def run(mutant: Mutant, by: str | None) -> tuple[Mutant, bool, str, float]:
         folder = copies.get()
         started = time.monotonic()
         try:
-            return (mutant, *red(folder, mutant, before(mutant)), time.monotonic() - started)
+            return (mutant, *red(folder, mutant, by), time.monotonic() - started)
         finally:
             copies.put(folder)
 
     with ExitStack() as stack:
-        folders = [stack.enter_context(copy()) for _ in range(jobs)]
+        first = stack.enter_context(copy())
+        write_bytecode(first)
+        # What others' crates were built to, which takes minutes.
+        if CRATES.is_dir() and any(one.file.startswith("clients/rust/") for one in chosen):
+            shutil.copytree(CRATES, first / CRATES.relative_to(ROOT))
+        copies.put(first)
+        for _ in range(1, jobs):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jobqueue-mutants-"))
+            copies.put(Path(shutil.copytree(first, folder, dirs_exist_ok=True)))
         pool = stack.enter_context(ThreadPoolExecutor(jobs))
         # Those that have not begun are left out when this is ended.
         stack.callback(pool.shutdown, cancel_futures=True)
-        for _ in pool.map(write_bytecode, folders):
-            pass
-        for folder in folders:
-            copies.put(folder)
-        for done in as_completed([pool.submit(run, each) for each in chosen]):
+        for done in as_completed([pool.submit(run, each, before(each)) for each in chosen]):
             yield done.result()
 
 

@@ -141,7 +141,9 @@ def test_breaks_at_once_have_a_copy_each(tmp_path: Path, monkeypatch: pytest.Mon
 
     @contextmanager
     def copy() -> Iterator[Path]:
-        yield tmp_path / uuid4().hex
+        folder = tmp_path / uuid4().hex
+        folder.mkdir()
+        yield folder
 
     monkeypatch.setattr(mutants, "red", red)
     monkeypatch.setattr(mutants, "copy", copy)
