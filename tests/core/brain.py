@@ -87,9 +87,12 @@ class Lanes:
         return self._lanes.get(lane_id)
 
 
-def lane(number: int, queue: int = 1, kind: str = "", *, gated: bool = False) -> Lane:
-    """A lane of the queue `q<queue>`, its kind by its own number where none is given."""
-    return Lane(number, queue, number, f"q{queue}", kind or f"k{number}", gated, SCOPE.namespace)
+def lane(
+    number: int, queue: int = 1, kind: str = "", *, gated: bool = False, most: int | None = None
+) -> Lane:
+    """A lane of the queue `q<queue>`, of which so many may run; its kind by its own number where none is given."""
+    names = f"q{queue}", kind or f"k{number}"
+    return Lane(number, queue, number, *names, gated, SCOPE.namespace, max_running=most)
 
 
 def session(
@@ -138,7 +141,14 @@ class Brain:
         self.full = FullLimits(self.activity, self.ends, self.metrics)
         self.admission = Admission(self.takers, self.lines, self.activity, self.load, self.full, tuning)
         self.hand_off = HandOff(
-            self.takers, self.lines, self.admission, self.delivery, self.activity, self.load, tuning
+            self.takers,
+            self.lines,
+            self.admission,
+            self.delivery,
+            self.activity,
+            self.load,
+            self.full,
+            tuning,
         )
 
         self.offers = Offers(
@@ -150,10 +160,16 @@ class Brain:
             self.takers.attach(each)
 
     def reserve(
-        self, lane: Lane, jobs: int, priority: int = 0, sizes: Sequence[int] | None = None
+        self,
+        lane: Lane,
+        jobs: int,
+        priority: int = 0,
+        sizes: Sequence[int] | None = None,
+        *,
+        asks: bool = False,
     ) -> dict[int, int]:
         """How many of the next jobs each session's slots are kept for, by its number."""
-        kept = self.hand_off.reserve(lane, priority, sizes or [1] * jobs)
+        kept = self.hand_off.reserve(lane, priority, sizes or [1] * jobs, asks=asks)
         found: dict[int, int] = {}
         for each, count in kept.sessions:
             found[each.id] = found.get(each.id, 0) + count

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from jobqueue.v1 import job_pb2, lease_pb2
+from jobqueue.v1 import job_pb2, lease_pb2, queue_admin_pb2
 from tests.lease.hand_worker import reason_of
 from tests.lease.place import Status, eventually
 
@@ -175,6 +176,58 @@ async def test_a_hand_off_and_the_backlog_both_bring_jobs(place):
     ]
     assert claimed > run_at
     assert created
+
+
+async def limit(place, queue, **limits):
+    """Changes what a queue allows of its jobs, and waits until the server has seen that none wait."""
+    given, mask = queue_admin_pb2.Queue(name=queue, limits=limits), FieldMask(paths=["limits"])
+    await place.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=given, update_mask=mask))
+    claim, lanes = place.app.claim, place.app.catalog.catalog.lanes()
+    lines = [line for lane in lanes for line in claim.lines.of_queue(lane.queue_id) if lane.queue == queue]
+
+    async def none_wait():
+        return lines and not claim.activity.claims and not any(line.ready for line in lines)
+
+    await eventually(none_wait)
+
+
+@pytest.mark.parametrize("fields", [{}, {"idempotency_key": "one"}])
+@pytest.mark.parametrize("limits", [{"max_running": 1}, {"rate": {"count": 1, "period": timedelta(hours=1)}}])
+async def test_a_queue_with_limits_hands_off_what_these_let_start(place, limits, fields):
+    await place.enqueue(queue="mail")
+    worker = await place.worker(queues={"mail": ["work"]}, slots=5)
+    await worker.succeed(await worker.job())
+    await limit(place, "mail", **limits)
+    handed_off = await place.enqueue(queue="mail", **fields)
+    assert (await worker.job()).id == handed_off.id
+    ((at_once, counted),) = await place.sql(
+        "select changed_at = run_at, counted from live_job where id = $1", handed_off.id
+    )
+    assert at_once
+    assert counted
+    waits = await place.enqueue(queue="mail")
+    assert await place.status(waits.id) == "QUEUED"
+
+
+async def test_an_insert_that_waits_for_the_answer_of_its_queue_holds_up_no_other_queue(place):
+    for queue in ("mail", "other"):
+        await place.enqueue(queue=queue)
+    worker = await place.worker(queues={"mail": ["work"]}, slots=5)
+    await worker.succeed(await worker.job())
+    await limit(place, "mail", max_running=5)
+    connection = await place.connection()
+    waiting = (
+        "select count(*) > 0 from pg_stat_activity"
+        " where wait_event_type = 'Lock' and datname = current_database() and query like '-- enqueue%'"
+    )
+    async with connection.transaction():
+        await connection.execute("select from queue where name = 'mail' for no key update")
+        asking = asyncio.create_task(place.enqueue(queue="mail"))
+        await eventually(lambda: place.value(waiting))
+        await place.enqueue(queue="other")
+        assert not asking.done()
+    handed_off = await asking
+    assert (await worker.job()).id == handed_off.id
 
 
 async def test_a_first_job_of_a_new_kind_reaches_a_worker_that_waited_for_it(place):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueue_server.core.tuning import Tuning
+from jobqueue_server.store.claim.claims import Allowed
 
 from ..brain import Brain, Load, lane, session
 
@@ -151,6 +152,40 @@ def test_no_slot_is_kept_where(why: str):
     if why == "paused":
         made.activity.pause()
     assert made.reserve(gated, 10) == {}
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_where_a_queue_limits_what_runs_slots_are_kept_for_an_insert_that_asks_it(asks: bool):
+    counted = lane(1, gated=True, most=5)
+    made = Brain(counted)
+    made.attach(session(1, 10, counted))
+    assert made.reserve(counted, 10, asks=asks) == ({1: 10} if asks else {})
+
+
+@pytest.mark.parametrize("why", ["the queue is full", "the kind has limits", "the queue is paused"])
+async def test_an_insert_that_would_ask_keeps_no_slot_where(why: str):
+    counted = lane(1, gated=True, most=5)
+    made = Brain(counted)
+    made.attach(session(1, 10, counted))
+    if why == "the kind has limits":
+        counted.kind_max_running = 3
+    if why == "the queue is paused":
+        counted.paused = True
+    if why == "the queue is full":
+        made.full.asks(counted, frozenset([counted.kind]))
+        made.full.add(counted, Allowed(1, 60.0))
+    assert made.reserve(counted, 10, asks=True) == {}
+
+
+def test_what_waits_in_a_queue_with_a_limit_goes_before_new_jobs():
+    counted = lane(1, gated=True, most=5)
+    made = Brain(counted)
+    made.attach(session(1, 2 * MOST, counted))
+    made.lines.seen(1, 0)
+    assert made.reserve(counted, 10, asks=True) == {}
+    with made.activity.claiming():
+        # That claim leases what waits, and the insert asks after it.
+        assert made.reserve(counted, 10, asks=True) == {1: 10}
 
 
 def test_a_session_that_bounds_bytes_gets_what_fits():

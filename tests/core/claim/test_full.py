@@ -20,9 +20,7 @@ JOB = UUID(int=1)
 
 def counted(number: int, queue: int = 1, *, most: int = 1):
     """A lane of a queue that lets so many jobs run."""
-    made = lane(number, queue, gated=True)
-    made.max_running = most
-    return made
+    return lane(number, queue, gated=True, most=most)
 
 
 class Looking:

@@ -41,7 +41,8 @@ class Database:
 class Rest:
     """What a batcher needs besides, and that does nothing here."""
 
-    def reserve(self, *_: Any) -> None: ...
+    def reserve(self, *_: Any, **__: Any) -> list[int]:
+        return []
 
     def stored(self, *_: Any) -> None: ...
 

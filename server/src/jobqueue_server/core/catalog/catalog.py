@@ -112,6 +112,11 @@ class Lane:
         return limited and not self.paused
 
     @property
+    def asks_queue(self) -> bool:
+        """Whether its queue limits how many of its jobs run or start, and its kind does not: an enqueue may ask it."""
+        return self.gated and self.counted and not self.kind_limited
+
+    @property
     def kind_limited(self) -> bool:
         """Whether its kind limits how many of its jobs run or start."""
         return self.kind_max_running is not None or self.kind_rate is not None

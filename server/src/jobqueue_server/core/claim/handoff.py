@@ -13,6 +13,7 @@ from .activity import Activity
 from .admission import Admission
 from .deal import deal_chunks
 from .delivery import Delivery
+from .full import FullLimits
 from .lines import Line, Lines
 from .load import Load
 from .takers import Takers
@@ -61,9 +62,11 @@ class HandOff:
         delivery: Delivery,
         activity: Activity,
         load: Load,
+        full: FullLimits,
         tuning: Tuning | None = None,
     ) -> None:
         self._takers = takers
+        self._full = full
         self._activity = activity
         self._load = load
         self._most_claimed = (tuning or Tuning()).most_claimed
@@ -76,20 +79,29 @@ class HandOff:
         """Around an insert that keeps slots."""
         return self._activity.handing_off()
 
-    def reserve(self, lane: Lane, priority: int, sizes: Sequence[int]) -> SlotReservation:
+    def reserve(
+        self, lane: Lane, priority: int, sizes: Sequence[int], *, asks: bool = False
+    ) -> SlotReservation:
         """Reserves slots for new jobs of a lane, in their order. Jobs beyond the reserved slots go to the backlog.
 
         If jobs wait that go before the new ones, it reserves only slots that the next claim can't use. Over a backlog
         it reserves none. The caller releases the slots once its insert is answered. `sizes` are the payloads' bytes.
+        `asks`: the insert asks the lane's queue how many of its jobs may start. Else it reserves none where a queue is
+        to be asked.
         """
         reserved = SlotReservation(lane.kind)
         groups = self._takers.of_lane(lane.id)
         # What takes several slots is claimed: there it is compared with what waits.
-        if not groups or lane.gated or lane.weight > 1 or self._activity.paused:
+        if not groups or lane.weight > 1 or self._activity.paused:
+            return reserved
+        if lane.gated and not (asks and lane.asks_queue and not self._full.holds(lane)):
             return reserved
         before = self._before(lane, priority)
         if before:
             if any(line.saturated or line.lane.weight > 1 for line in before):
+                return reserved
+            # Nor does it know here what their claim leaves of what the queue allows.
+            if lane.gated and not self._activity.claims:
                 return reserved
             # A few jobs wait, as when another server tells of some: new jobs need not wait for their claim. A claim
             # that is under way has its slots already.
@@ -125,5 +137,7 @@ class HandOff:
             if line.ready
             and line.priority >= priority
             and self._takers.of_lane(line.lane.id)
-            and not line.lane.gated
+            and (
+                not line.lane.gated or (lane.gated and line.lane.counted and not self._full.holds(line.lane))
+            )
         ]

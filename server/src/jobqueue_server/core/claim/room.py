@@ -60,7 +60,7 @@ class ClaimRoom:
         )
         self.full = full = FullLimits(activity, events.ends, metrics)
         self.admission = Admission(takers, lines, activity, load, full, tuning)
-        self.hand_off = HandOff(takers, lines, self.admission, self.delivery, activity, load, tuning)
+        self.hand_off = HandOff(takers, lines, self.admission, self.delivery, activity, load, full, tuning)
         self.offers = Offers(takers, lines, self.delivery, activity, load, tuning)
         weigher = Weigher(store, lines, activity)
         taking = Taking(self.delivery, activity, metrics, tuning)

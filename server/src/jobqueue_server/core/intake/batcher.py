@@ -30,8 +30,10 @@ class Batcher:
     """A line of batches and the inserts that they share.
 
     In one line either every row has an idempotency key, or none has. Batches with a job whose queue limits its key have
-    lines of their own, so that others do not wait for the locks of keys; and so have unique jobs.
-    `names`: of unique jobs. `traces`: is told of inserts while sampled calls are handled.
+    lines of their own, so that others do not wait for the locks of keys. So have those with a job whose queue limits
+    how many of its jobs run or start, and unique jobs.
+    `names`: of unique jobs. `asks`: its inserts ask queues how many of their jobs may start. `traces`: is told of
+    inserts while sampled calls are handled.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class Batcher:
         tuning: Tuning,
         *,
         names: UniqueNames | None = None,
+        asks: bool = False,
         traces: Traces | None = None,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._names = names
+        self._asks = asks
         self._traces = traces
         self._hand_off = hand_off
         self._placement = placement
@@ -144,8 +148,10 @@ class Batcher:
         limited = any(batch.limited for batch in asking)
         if self._names is not None:
             ways = self._names.ways(limited=limited)
+        elif limited:
+            ways = (Way(self._store_limited, hands_off=True),)
         else:
-            ways = (Way(self._store_limited if limited else self._store_plain, hands_off=True),)
+            ways = (Way(self._store_plain, hands_off=True, asks=self._asks),)
         started = asyncio.get_running_loop().time()
         traced = self._traces.now() if self._traces is not None and self._traces.live else 0
         for way in ways:
@@ -159,6 +165,9 @@ class Batcher:
     async def _store_limited(self, rows: Sequence[NewRows]) -> Parted:
         return Parted(await self._store.enqueue_limited(rows))
 
+    async def _store_asking(self, rows: Sequence[NewRows], queues: Sequence[int]) -> Parted:
+        return Parted(await self._store.enqueue_limited(rows, asked=queues))
+
     async def _insert_by(self, way: Way, batches: list[Batch], started: float, traced: int) -> list[Batch]:
         """Stores and answers batches in one way: those that it left."""
         rows = [row for batch in batches for row in batch.rows]
@@ -166,9 +175,9 @@ class Batcher:
         kept: list[SlotReservation] = []
         try:
             if way.hands_off:
-                self._placement.reserve(rows, lanes, kept)
+                asked = self._placement.reserve(rows, lanes, kept, asks=way.asks)
                 with self._hand_off.handing_off():
-                    done = await way.store(rows)
+                    done = await (self._store_asking(rows, asked) if asked else way.store(rows))
             else:
                 done = await way.store(rows)
         except Exception as error:
@@ -262,12 +271,20 @@ class Batcher:
 
 
 class Batchers:
-    """Two lines: of batches that no queue limits by their key, and of the others."""
+    """Three lines: of batches that queues limit by their key, of those that may ask queues how many of their jobs may
+    start, and of the others.
+    """
 
-    def __init__(self, plain: Batcher, limited: Batcher) -> None:
+    def __init__(self, plain: Batcher, limited: Batcher, asking: Batcher) -> None:
         self._plain = plain
         self._limited = limited
+        self._asking = asking
 
     def of(self, batch: Batch) -> Batcher:
         """The line of a batch."""
-        return self._limited if batch.limited else self._plain
+        if batch.limited:
+            return self._limited
+        lanes = batch.lanes
+        if lanes[0].asks_queue or (len(lanes) > 1 and any(lane.asks_queue for lane in lanes)):
+            return self._asking
+        return self._plain

@@ -82,10 +82,12 @@ class Way:
     Attributes:
         store: Stores or answers jobs, each the only one of its row.
         hands_off: Whether what it stores may be handed to workers in the same statement.
+        asks: Whether that goes for queues too that limit how many of their jobs run or start: these are asked.
     """
 
     store: Callable[[Sequence[NewRows]], Awaitable[Parted]]
     hands_off: bool = False
+    asks: bool = False
 
 
 class UniqueNames:

@@ -58,14 +58,26 @@ class Placement:
         self._metrics = metrics
         self._flows = flows
 
-    def reserve(self, rows: Sequence[NewRows], lanes: Sequence[Lane], kept: list[SlotReservation]) -> None:
+    def reserve(
+        self,
+        rows: Sequence[NewRows],
+        lanes: Sequence[Lane],
+        kept: list[SlotReservation],
+        *,
+        asks: bool = False,
+    ) -> Sequence[int]:
         """Keeps slots for the jobs that may start at once, and notes them in their rows.
 
         Args:
             rows: What is about to be inserted.
             lanes: The lane of each.
             kept: Gets the slots. The caller releases them once the insert is answered, also when this raises.
+            asks: Whether the insert can ask queues how many of their jobs may start.
+
+        Returns:
+            The queues that it has to ask.
         """
+        asked: set[int] = set()
         wanted: dict[tuple[Lane, int], list[NewRows]] = defaultdict(list)
         for row, lane in zip(rows, lanes, strict=True):
             # An insert that failed may have noted some.
@@ -78,8 +90,10 @@ class Placement:
                 wanted[lane, new.priority].append(row)
         for (lane, priority), some in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
             sizes = [len(payload) for row in some for payload in row.payloads]
-            slots = self._hand_off.reserve(lane, priority, sizes)
+            slots = self._hand_off.reserve(lane, priority, sizes, asks=asks)
             kept.append(slots)
+            if lane.gated and slots.count:
+                asked.add(lane.queue_id)
             takers = iter(some)
             row, room = next(takers), len(some[0].ids)
             for session, count in slots.sessions:
@@ -91,6 +105,7 @@ class Placement:
                     row.slots.append((session, part))
                     room -= part
                     count -= part
+        return sorted(asked)
 
     def stored(self, rows: Sequence[NewRows], lanes: Sequence[Lane], stored: Stored) -> None:
         """The insert is committed."""

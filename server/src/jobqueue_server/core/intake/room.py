@@ -62,23 +62,33 @@ class IntakeRoom:
                 load,
                 metrics,
                 tuning,
-                names=of_names,
+                names=names if "unique" in name else None,
+                asks="asking" in name,
                 traces=traces,
             )
-            for name, of_names in (
-                ("enqueue", None),
-                ("enqueue keyed", None),
-                ("enqueue limited", None),
-                ("enqueue keyed and limited", None),
-                ("enqueue unique", names),
+            for name in (
+                "enqueue",
+                "enqueue keyed",
+                "enqueue limited",
+                "enqueue keyed and limited",
+                "enqueue asking",
+                "enqueue keyed and asking",
+                "enqueue unique",
             )
         }
-        plain, keyed, plain_limited, keyed_limited, unique = self._lines.values()
-        keyed_jobs = KeyedJobs(intake, Batchers(keyed, keyed_limited), store, stores.reads, waiting, tuning)
+        plain, keyed, plain_limited, keyed_limited, asking, keyed_asking, unique = self._lines.values()
+        keyed_jobs = KeyedJobs(
+            intake, Batchers(keyed, keyed_limited, keyed_asking), store, stores.reads, waiting, tuning
+        )
         self.keyed_batches = KeyedBatches(store, names, placement, waiting, metrics, tuning)
         unique_jobs = UniqueJobs(intake, unique, self.keyed_batches, Holders(stores.reads), waiting, metrics)
         self.enqueuer = Enqueuer(
-            intake, Batchers(plain, plain_limited), keyed_jobs, self.keyed_batches, unique_jobs, waiting
+            intake,
+            Batchers(plain, plain_limited, asking),
+            keyed_jobs,
+            self.keyed_batches,
+            unique_jobs,
+            waiting,
         )
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -317,15 +317,24 @@ class IntakeStore:
         return _stored(record, ids, keyed=False, limited=False), left
 
     async def enqueue_limited(
-        self, rows: Sequence[NewRows], session: Session | None = None, *, later: bool = False
+        self,
+        rows: Sequence[NewRows],
+        session: Session | None = None,
+        *,
+        later: bool = False,
+        asked: Sequence[int] = (),
     ) -> Stored:
-        """As `enqueue`, of jobs some of which have a turnstile; and of rows with and without idempotency keys.
+        """As `enqueue`, of jobs whose queue may limit their key, or how many of its jobs run or start; and of rows with
+        and without idempotency keys.
 
         Args:
             rows: What is to be stored.
             session: The transaction, if it has one. Turnstiles stay locked until its end, so no later statement of it
                 may ask for turnstiles or idempotency keys.
             later: Turnstiles are not asked now, but by `TurnstileStore.ripen` once this is committed.
+            asked: Queues that are asked how many of their jobs may start, sorted; then no job has a turnstile. Of those
+                that have a slot no more are leased; the others are among `refused`. The queues stay locked until the
+                commit.
 
         Raises:
             BacklogOfKeys: A key has as many waiting jobs as its queue allows. Nothing is stored.
@@ -341,7 +350,13 @@ class IntakeStore:
         stiles = _each(rows, [row.stiles for row in rows])
         try:
             record = await self._run(
-                "enqueue_limited", session, *arguments, _column(holds), *_columns_of(rows, runs), stiles
+                "enqueue_limited",
+                session,
+                *arguments,
+                _column(holds),
+                *_columns_of(rows, runs),
+                stiles,
+                asked,
             )
         except BacklogRefused as error:
             raise BacklogOfKeys(frozenset(error.stiles)) from error
