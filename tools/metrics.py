@@ -58,6 +58,8 @@ WHILE_READ = (
 #: What is not read from the database for all processes at once, and yet makes no sum, by how its names begin.
 OF_ONE = (
     "jobqueue_schedules",
+    "jobqueue_queue_keys",
+    "jobqueue_queue_key_tokens",
     "jobqueue_schedule_skipped",
     "jobqueue_operations",
     "jobqueue_kind_at_limit_",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -204,6 +205,16 @@ class _WhereUsed(Health):
         return self._counters("jobqueue_gate_drift", text, "queue")
 
     @cached_property
+    def _keys(self) -> Gauge:
+        text = "Keys with jobs, of queues that limit keys, by what these wait for, as the last walk through them saw."
+        return Gauge("jobqueue_queue_keys", text, ("queue", "state"), registry=self.registry)
+
+    @cached_property
+    def _key_tokens(self) -> Gauge:
+        text = "Jobs of these keys that run or stand in line."
+        return Gauge("jobqueue_queue_key_tokens", text, ("queue",), registry=self.registry)
+
+    @cached_property
     def _promoted(self) -> Counters:
         text = "Jobs that waited for their key and were let in: into their line, or straight into a lease."
         return self._counters("jobqueue_promoted", text, "queue", "into")
@@ -274,6 +285,26 @@ class _WhereUsed(Health):
     def promoted(self, queue: str, into: str, jobs: int) -> None:
         """Counts jobs that were let in by their key, `into` line or lease."""
         self._promoted[queue, into].inc(jobs)
+
+    def keys(self, counted: Iterable[tuple[str, str, int, int]]) -> None:
+        """Sets how many keys with jobs there are: (queue, state, keys, tokens), each queue and state once.
+
+        Queues beyond those that have a label of their own are told together.
+        """
+        keys: dict[tuple[str, str], int] = defaultdict(int)
+        tokens: dict[str, int] = defaultdict(int)
+        for queue, state, some, held in counted:
+            told = self.queues.of(queue)
+            keys[told, state] += some
+            tokens[told] += held
+        if not keys and "_keys" not in self.__dict__:
+            return
+        self._keys.clear()
+        self._key_tokens.clear()
+        for labels, some in keys.items():
+            self._keys.labels(*labels).set(some)
+        for told, held in tokens.items():
+            self._key_tokens.labels(told).set(held)
 
     def drifted(self, queue: str) -> None:
         """Counts a key whose tokens were counted anew."""

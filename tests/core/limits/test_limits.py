@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -162,8 +162,46 @@ async def test_the_audit_mends_and_counts_what_drifted_and_goes_round(s: Stored)
     assert await s.sql.fetchval("select count(*) from turnstile where taken = 1 and waiting = 1") == 5
     text = metrics.exposition("")[0].decode()
     assert 'jobqueue_gate_drift_total{queue="default"} 5.0' in text
+    assert 'jobqueue_queue_keys{queue="default",state="at_limit"} 5.0' in text
     # From the beginning again.
     await s.sql.execute("update turnstile set waiting = 9")
     for _ in range(4):
         await keeper.audit()
     assert await s.sql.fetchval("select count(*) from turnstile where waiting = 1") == 5
+
+
+async def test_how_many_keys_there_are_is_told_once_all_were_looked_at_and_what_their_jobs_wait_for(
+    s: Stored,
+) -> None:
+    stiles = await at_limit(s, 2, keys=5)
+    metrics, some = Metrics(), cast(Any, Told())
+    keeper = Keeper(
+        TurnstileStore(s.database), s.catalog, KeyCalls(), some, some, metrics, Tuning(keys_audited=2)
+    )
+
+    async def told(steps: int) -> dict[str, float]:
+        for _ in range(steps):
+            await keeper.audit()
+        return {
+            sample.labels.get("state", "tokens"): sample.value
+            for family in metrics.registry.collect()
+            if family.name in {"jobqueue_queue_keys", "jobqueue_queue_key_tokens"}
+            for sample in family.samples
+        }
+
+    assert await told(3) == {}
+    assert await told(1) == {"at_limit": 5, "tokens": 5}
+    states = (
+        "blocked_by = gen_random_uuid(), cancels_to = now() + interval '1 hour'",
+        "paused_until = now() + interval '1 hour'",
+        "calls_at = now() + interval '1 hour'",
+        "waiting = 0",
+    )
+    for stile, state in zip(stiles, states, strict=False):
+        await s.sql.execute(f"update turnstile set {state} where id = $1", stile)
+    await s.sql.execute("delete from live_job where stile = $1 and hold is not null", stiles[3])
+    one_each = dict.fromkeys(("blocked", "paused", "rate", "open", "at_limit"), 1.0)
+    assert await told(4) == {**one_each, "tokens": 5}
+    await s.sql.execute("delete from turnstile")
+    await s.sql.execute("delete from live_job")
+    assert await told(1) == {}

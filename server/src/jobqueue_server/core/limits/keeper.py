@@ -48,6 +48,8 @@ class Keeper:
         # The revisions of the queues for which all keys were asked whether they may let one in now.
         self._walked: dict[int, int] = {}
         self._after = BEGINNING
+        # Of the walk that is under way: by queue and state, how many keys, and their tokens.
+        self._counts: dict[tuple[int, str], tuple[int, int]] = {}
         catalog.on_change.append(self._changed.set)
 
     async def run(self) -> None:
@@ -105,12 +107,29 @@ class Keeper:
             after, self._tuning.keys_audited, self._tuning.keys_rows_counted
         )
         self._after = BEGINNING if walked.last is None else walked.last
+        for each in walked.counted:
+            keys, tokens = self._counts.get((each.queue_id, each.state), (0, 0))
+            self._counts[each.queue_id, each.state] = keys + each.keys, tokens + each.tokens
+        if walked.last is None:
+            self._tell()
         for stile, queue_id in walked.drifted:
-            lane = next((lane for lane in self._catalog.lanes() if lane.queue_id == queue_id), None)
-            queue = "" if lane is None else lane.queue
+            queue = self._queues().get(queue_id, "")
             _log.error(
                 "the turnstile %d of queue %s did not count what is there; it is counted anew", stile, queue
             )
             self._metrics.drifted(queue)
             await self._store.recount(stile)
             self._key_calls.may_let_in([stile])
+
+    def _queues(self) -> dict[int, str]:
+        return {lane.queue_id: lane.queue for lane in self._catalog.lanes()}
+
+    def _tell(self) -> None:
+        """A walk is over: the metrics show what it counted."""
+        queues = self._queues()
+        self._metrics.keys(
+            (queues[queue_id], state, keys, tokens)
+            for (queue_id, state), (keys, tokens) in self._counts.items()
+            if queue_id in queues
+        )
+        self._counts = {}

@@ -86,6 +86,19 @@ class LetIn:
         return len(self.leased) + sum(jobs for *_, jobs in self.lines)
 
 
+class KeysCounted(NamedTuple):
+    """Keys of a queue that have jobs.
+
+    `state` is what these wait for: `at_limit`, `rate`, `paused`, `blocked`; `open`: none waits. `tokens`: how many of
+    the jobs run or stand in line.
+    """
+
+    queue_id: int
+    state: str
+    keys: int
+    tokens: int
+
+
 @dataclass(frozen=True, slots=True)
 class Walked:
     """What a step through all turnstiles did.
@@ -97,6 +110,7 @@ class Walked:
         gone: How many keys had no jobs and are forgotten.
         drifted: Turnstiles that do not count what is there, each with its queue.
         over: The keys whose pause by a worker is to end now, before its time.
+        counted: How many keys with jobs there were.
     """
 
     looked: int
@@ -105,6 +119,7 @@ class Walked:
     gone: int = 0
     drifted: Sequence[tuple[int, int]] = ()
     over: Sequence[int] = ()
+    counted: Sequence[KeysCounted] = ()
 
 
 class Due(NamedTuple):
@@ -204,7 +219,8 @@ class TurnstileStore:
         drifted: Sequence[tuple[int, int]] = ()
         if row["drifted"] is not None:
             drifted = tuple(zip(row["drifted"], row["drifted_queues"], strict=True))
-        return Walked(row["looked"], row["last"], gone=row["gone"], drifted=drifted)
+        counted = [KeysCounted(*each) for each in row["counted"] or ()]
+        return Walked(row["looked"], row["last"], gone=row["gone"], drifted=drifted, counted=counted)
 
     async def recount(self, stile: int) -> None:
         """Counts the live rows of a turnstile anew, under its lock."""

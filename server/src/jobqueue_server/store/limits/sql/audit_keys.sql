@@ -2,9 +2,10 @@
 -- $1 after which turnstile int8, excluded  $2 how many to look at int4  $3 how many live rows to count of each int4
 -- `drifted` should name none: the statement's one snapshot has each turnstile as its live rows are. Of keys with more rows
 -- than it may count it compares what it can.
+-- `counted` has how many keys with jobs there are by queue, and what their jobs wait for, if any do.
 -- A turnstile is deleted only under its lock and as it is then; an enqueue that comes at the same moment makes it again.
 with looked as materialized (
-    select t.id, t.queue_id, t.taken, t.waiting, t.tat, t.own_limit, t.blocked_by, t.paused_until
+    select t.id, t.queue_id, t.taken, t.waiting, t.tat, t.own_limit, t.blocked_by, t.paused_until, t.calls_at
     from turnstile t
     where t.id > $1::int8
     order by t.id
@@ -17,8 +18,21 @@ compared as materialized (
             and coalesce(k.tat <= now(), true) and coalesce(k.paused_until <= now(), true) as unused,
         (select count(*) from (select from live_job l where l.stile = k.id and l.hold is null limit $3::int4) l) as taken,
         (select count(*) from (select from live_job l where l.stile = k.id and l.hold = 1 limit $3::int4) l) as waiting,
-        k.taken as taken_told, k.waiting as waiting_told
+        k.taken as taken_told, k.waiting as waiting_told,
+        case
+            when k.blocked_by is not null then 'blocked'
+            when k.paused_until > now() then 'paused'
+            when k.waiting = 0 then 'open'
+            when k.calls_at > now() then 'rate'
+            else 'at_limit'
+        end as state
     from looked k
+),
+counted as (
+    select queue_id, state, count(*)::int4 as keys, sum(taken_told)::int8 as tokens
+    from compared
+    where taken_told > 0 or waiting_told > 0
+    group by queue_id, state
 ),
 idle as materialized (
     select t.id
@@ -41,4 +55,5 @@ select
     (select max(id) from looked) as last,
     (select count(*)::int4 from gone) as gone,
     (select array_agg(id) from drifted) as drifted,
-    (select array_agg(queue_id) from drifted) as drifted_queues
+    (select array_agg(queue_id) from drifted) as drifted_queues,
+    (select array_agg((queue_id, state, keys, tokens)) from counted) as counted
