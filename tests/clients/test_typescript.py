@@ -167,7 +167,7 @@ def test_the_tests_of_the_page_on_testing_compile_and_pass(built: Built) -> None
 @pytest.mark.usefixtures("compiled")
 def test_a_test_has_a_namespace_of_a_real_server_to_itself() -> None:
     said = run_tests(".build/test/scope.test.js")
-    assert "# pass 13" in said, said
+    assert "# pass 14" in said, said
 
 
 #: How many tests each file has.

@@ -178,6 +178,28 @@ test("a job that goes on between two looks at it is looked at again", async () =
   );
 });
 
+test("a job that another look finds otherwise is looked at once more", async () => {
+  await using scope = await opened();
+  const { client } = scope;
+  const job = await client.enqueue("next", null, { queue: "gate" });
+  await client.pauseQueue("gate");
+  const { explain } = client;
+  let looks = 0;
+  client.explain = async (id, options) => {
+    const found = await explain.call(client, id, options);
+    looks += 1;
+    return looks === 1 ? { ...found, status: "RUNNING" } : found;
+  };
+  const worker = scope.worker({ queues: ["gate"] }).handler("next", () => undefined);
+  const { waiting } = await scope.runUntilIdle(worker);
+  assert.deepEqual(
+    waiting.map((each) => each.job.id),
+    [job.id],
+  );
+  // The one that had gone on, the one that waits, and why.
+  assert.equal(looks, 3);
+});
+
 test("a job that fails between two looks at it is tried again", async () => {
   await using scope = await opened();
   const { client } = scope;
