@@ -287,9 +287,9 @@ class _WhereUsed(Health):
         self._promoted[queue, into].inc(jobs)
 
     def keys(self, counted: Iterable[tuple[str, str, int, int]]) -> None:
-        """Sets how many keys with jobs there are: (queue, state, keys, tokens), each queue and state once.
+        """Sets how many keys with jobs there are: (queue, state, keys, tokens).
 
-        Queues beyond those that have a label of their own are told together.
+        Queues of one name are told together, and those beyond the ones that have a label of their own.
         """
         keys: dict[tuple[str, str], int] = defaultdict(int)
         tokens: dict[str, int] = defaultdict(int)
