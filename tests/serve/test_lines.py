@@ -8,13 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import job_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1.queue_admin_pb2 import Limits, Rate
 from tests.lease.hand_worker import reason_of
 from tests.lease.place import Status, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
+
+ONE_AN_HOUR = Rate(count=1, period=Duration(seconds=3600))
 
 
 def moment(timestamp):
@@ -178,7 +182,7 @@ async def test_a_hand_off_and_the_backlog_both_bring_jobs(place):
     assert created
 
 
-async def limit(place, queue, **limits):
+async def limit(place, queue, limits):
     """Changes what a queue allows of its jobs, and waits until the server has seen that none wait."""
     given, mask = queue_admin_pb2.Queue(name=queue, limits=limits), FieldMask(paths=["limits"])
     await place.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=given, update_mask=mask))
@@ -192,12 +196,12 @@ async def limit(place, queue, **limits):
 
 
 @pytest.mark.parametrize("fields", [{}, {"idempotency_key": "one"}])
-@pytest.mark.parametrize("limits", [{"max_running": 1}, {"rate": {"count": 1, "period": timedelta(hours=1)}}])
+@pytest.mark.parametrize("limits", [Limits(max_running=1), Limits(rate=ONE_AN_HOUR)])
 async def test_a_queue_with_limits_hands_off_what_these_let_start(place, limits, fields):
     await place.enqueue(queue="mail")
     worker = await place.worker(queues={"mail": ["work"]}, slots=5)
     await worker.succeed(await worker.job())
-    await limit(place, "mail", **limits)
+    await limit(place, "mail", limits)
     handed_off = await place.enqueue(queue="mail", **fields)
     assert (await worker.job()).id == handed_off.id
     ((at_once, counted),) = await place.sql(
@@ -214,7 +218,7 @@ async def test_an_insert_that_waits_for_the_answer_of_its_queue_holds_up_no_othe
         await place.enqueue(queue=queue)
     worker = await place.worker(queues={"mail": ["work"]}, slots=5)
     await worker.succeed(await worker.job())
-    await limit(place, "mail", max_running=5)
+    await limit(place, "mail", Limits(max_running=5))
     connection = await place.connection()
     waiting = (
         "select count(*) > 0 from pg_stat_activity"
