@@ -162,7 +162,8 @@ async def test_a_lease_and_its_timeout_begin_once_the_queue_has_answered(s, lane
         await other.close()
     stored = await storing
     assert stored.at >= unlocked
-    assert await s.sql.fetchval("select deadline from live_job") == stored.at + timedelta(seconds=60)
+    lease = await s.sql.fetchrow("select changed_at as began, deadline from live_job")
+    assert (lease["began"], lease["deadline"]) == (stored.at, stored.at + timedelta(seconds=60))
 
 
 async def test_with_inserts_claims_and_ends_from_all_sides_there_are_never_more_than_the_limit(

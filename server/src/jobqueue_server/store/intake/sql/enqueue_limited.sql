@@ -325,7 +325,7 @@ live as (
         -- fields: columns of live_job,
         priority, max_attempts, timeout_ms,
         -- end of fields
-        state, hold, stile, attempts, session_id, counted, deadline
+        state, hold, stile, attempts, session_id, counted, changed_at, deadline
     )
     select
         id, starts_at, ($4::int4[])[run],
@@ -333,7 +333,8 @@ live as (
         coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run],
         -- end of fields
         case when holder is not null then 2 when hold is null then 1 else 3 end, hold, stile,
-        case when holder is null then 0 else 1 end, holder, holder is not null and counted,
+        case when holder is null then 0 else 1 end, holder, nullif(holder is not null and counted, false),
+        coalesce((select at from allowed), now()),
         case when holder is not null then coalesce((select at from allowed), now()) + interval '1 millisecond' *
             -- fields: timeout
             ($16::int4[])[run]
