@@ -92,8 +92,8 @@ LISTS: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "columns of live_job from b": (lambda _: [f"b.{column.name}" for column in _LIVE], ", "),
     "argument of the stile": (lambda _: [f"${FIRST_PARAMETER + len(COLUMNS)}::int8[]"], ", "),
     "parameter of the stile": (lambda _: [f"${FIRST_PARAMETER + len(COLUMNS)} stile int8[]"], ""),
-    "argument of the queues": (lambda _: [f"${FIRST_PARAMETER + len(COLUMNS) + 1}::int4[]"], ", "),
-    "parameter of the queues": (lambda _: [f"${FIRST_PARAMETER + len(COLUMNS) + 1} queue_id int4[]"], ""),
+    "argument of the queues": (lambda _: [f"${FIRST_PARAMETER + len(COLUMNS)}::int4[]"], ", "),
+    "parameter of the queues": (lambda _: [f"${FIRST_PARAMETER + len(COLUMNS)} queue_id int4[]"], ""),
     "timeout": (lambda _: [_value(column) for column in COLUMNS if column.name == "timeout_ms"], ", "),
     "shown in every view": (lambda _: [_read(column, "j.") for column in _shown(View.BASIC)], ", "),
     "shown in full, where $n": (

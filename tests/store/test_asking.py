@@ -31,7 +31,7 @@ async def lane(s: Any) -> Any:
 
 async def hand_off(s: Any, rows: Sequence[NewRows], *lanes: Any) -> Stored:
     """Stores jobs with slots, of these lanes."""
-    done: Stored = await s.intake.enqueue_limited(rows, asked=sorted({lane.queue_id for lane in lanes}))
+    done: Stored = await s.intake.enqueue_counted(rows, sorted({lane.queue_id for lane in lanes}))
     return done
 
 

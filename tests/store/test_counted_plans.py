@@ -1,4 +1,4 @@
-"""The plans of claims that count what runs: made while all is empty, they hold beside 100,000 other jobs that run."""
+"""The plans of what counts the jobs that run: made while all is empty, they hold beside 100,000 other ones that run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from jobqueue_server.fields import COLUMNS
 from jobqueue_server.store.database import HOT_SETTINGS
 
 from .test_plans import Prepared, connected
+from .test_turnstile_plans import new_ids
 
 pytestmark = pytest.mark.slow
 
@@ -68,5 +70,43 @@ async def test_claims_that_count_read_what_runs_in_their_queue_and_what_they_tak
                     assert node["Node Type"] in ("Index Scan", "Tid Scan"), each
                     looked_at = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
                     assert looked_at * node["Actual Loops"] <= taken, each
+    finally:
+        cluster.drop(name)
+
+
+_KINDS = """
+insert into kind (namespace_id, name) select 1, 'kind ' || i from generate_series(1, 3000) i;
+insert into lane (queue_id, kind_id, gated)
+select q.id, k.id, q.max_running is not null
+from queue q join kind k on k.id % 100 = q.id % 2 where k.name <> 'kind';
+"""
+
+
+async def test_an_insert_that_asks_its_queue_reads_what_runs_there_alone(cluster: Any, template: str) -> None:
+    name = cluster.create(template)
+    try:
+        cluster.execute(_WORLD, name)
+        async with connected(cluster.dsn_of(name), HOT_SETTINGS) as connection:
+            cluster.execute("update kind set max_running = null", name)
+            lane, queue = await connection.fetchrow("select id, queue_id from lane where gated")
+            none: list[None] = []
+            new = new_ids(SLOTS)
+            numbers = list(range(1, SLOTS + 1))
+            empty = [[0] * SLOTS if column.unset is not None else none for column in COLUMNS]
+            given = [
+                new, ["{}"] * SLOTS, numbers, [lane] * SLOTS, [1] * SLOTS, [1] * SLOTS,
+                none, none, none, none, none, None, none, *empty, [queue],
+            ]  # fmt: skip
+            prepared = Prepared(connection, "enqueue_counted", given)
+            await prepared.prepare()
+            await prepared.run(6)
+            cluster.execute(_FILL, name)
+            cluster.execute(_KINDS, name)
+            plan = await prepared.explain()
+            (counts,) = (node for node in plan.nodes() if node.get("Subplan Name") == "CTE allowed")
+            assert counts["Shared Hit Blocks"] + counts["Shared Read Blocks"] <= 5 * COUNTED
+            for node in [*plan.on("kind"), *plan.on("lane")]:
+                looked_at = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+                assert looked_at * node["Actual Loops"] <= 2, node
     finally:
         cluster.drop(name)

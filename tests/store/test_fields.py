@@ -163,6 +163,7 @@ def test_a_new_column_goes_into_each_list(monkeypatch: pytest.MonkeyPatch) -> No
     assert texts.keys() == {
         "bodies",
         "enqueue",
+        "enqueue_counted",
         "enqueue_limited",
         "enqueue_named",
         "get_job",

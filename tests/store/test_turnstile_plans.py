@@ -50,10 +50,10 @@ update turnstile set taken = 0, blocked_by = gen_random_uuid(), cancels_to = now
 
 async def _running(connection: Any) -> list[UUID]:
     rows = await connection.fetch("select id from live_job where state = 2 limit $1", CALLED)
-    return [row["id"] for row in rows] or _new(CALLED)
+    return [row["id"] for row in rows] or new_ids(CALLED)
 
 
-def _new(count: int) -> list[UUID]:
+def new_ids(count: int) -> list[UUID]:
     """Ids of now, for which there is a partition."""
     now = (time.time_ns() // 1_000_000) << 80
     return [UUID(int=now | (uuid4().int & ((1 << 80) - 1))) for _ in range(count)]
@@ -86,13 +86,13 @@ async def arguments(connection: Any, name: str) -> list[Any]:
             return [[], 1000, *slots, ids, [1] * len(ids), [1] * len(ids), [], 1]
         case "enqueue_limited":
             lane = await connection.fetchval("select max(id) from lane")
-            new = _new(CALLED)
+            new = new_ids(CALLED)
             numbers = list(range(1, CALLED + 1))
             none: list[None] = []
             empty = [[0] * CALLED if column.unset is not None else none for column in COLUMNS]
             return [
                 new, ["{}"] * CALLED, numbers, [lane] * CALLED, [0] * CALLED, [0] * CALLED,
-                none, none, none, none, none, None, none, *empty, _keys(), none,
+                none, none, none, none, none, None, none, *empty, _keys(),
             ]  # fmt: skip
         case "pause_keys":
             return [ids, [1] * len(ids), [1] * len(ids), [60_000] * len(ids)]
@@ -110,7 +110,7 @@ async def arguments(connection: Any, name: str) -> list[Any]:
             return [_keys(), ids]
         case "unblock_retried":
             rows = await connection.fetch("select id from live_job where hold = 2 limit $1", CALLED)
-            return [[row["id"] for row in rows] or _new(CALLED)]
+            return [[row["id"] for row in rows] or new_ids(CALLED)]
     raise AssertionError(name)
 
 

@@ -166,7 +166,7 @@ class Batcher:
         return Parted(await self._store.enqueue_limited(rows))
 
     async def _store_asking(self, rows: Sequence[NewRows], queues: Sequence[int]) -> Parted:
-        return Parted(await self._store.enqueue_limited(rows, asked=queues))
+        return Parted(await self._store.enqueue_counted(rows, queues))
 
     async def _insert_by(self, way: Way, batches: list[Batch], started: float, traced: int) -> list[Batch]:
         """Stores and answers batches in one way: those that it left."""

@@ -298,6 +298,20 @@ class IntakeStore:
         )
         return _stored(record, ids, keyed, limited=False)
 
+    async def enqueue_counted(self, rows: Sequence[NewRows], queues: Sequence[int]) -> Stored:
+        """As `enqueue`, where queues limit how many of their jobs run or start.
+
+        Args:
+            rows: What is to be stored. No job has a turnstile.
+            queues: Those that are asked how many of their jobs may start, sorted. Of the jobs with a slot no more are
+                leased; the others are among `refused`. The queues stay locked until the commit.
+        """
+        keyed = bool(rows) and rows[0].key_digest is not None
+        ids, runs, arguments = self._arguments(rows, keyed)
+        holds = _column([run.new.hold for run in runs])
+        record = await self._run("enqueue_counted", None, *arguments, holds, *_columns_of(rows, runs), queues)
+        return _stored(record, ids, keyed, limited=False)
+
     async def enqueue_named(self, rows: Sequence[NewRows]) -> tuple[Stored, frozenset[UUID]]:
         """Stores the jobs whose names no job holds, by one statement: what it did, and the jobs that it left.
 
@@ -317,24 +331,15 @@ class IntakeStore:
         return _stored(record, ids, keyed=False, limited=False), left
 
     async def enqueue_limited(
-        self,
-        rows: Sequence[NewRows],
-        session: Session | None = None,
-        *,
-        later: bool = False,
-        asked: Sequence[int] = (),
+        self, rows: Sequence[NewRows], session: Session | None = None, *, later: bool = False
     ) -> Stored:
-        """As `enqueue`, of jobs whose queue may limit their key, or how many of its jobs run or start; and of rows with
-        and without idempotency keys.
+        """As `enqueue`, of jobs some of which have a turnstile; and of rows with and without idempotency keys.
 
         Args:
             rows: What is to be stored.
             session: The transaction, if it has one. Turnstiles stay locked until its end, so no later statement of it
                 may ask for turnstiles or idempotency keys.
             later: Turnstiles are not asked now, but by `TurnstileStore.ripen` once this is committed.
-            asked: Queues that are asked how many of their jobs may start, sorted; then no job has a turnstile. Of those
-                that have a slot no more are leased; the others are among `refused`. The queues stay locked until the
-                commit.
 
         Raises:
             BacklogOfKeys: A key has as many waiting jobs as its queue allows. Nothing is stored.
@@ -350,13 +355,7 @@ class IntakeStore:
         stiles = _each(rows, [row.stiles for row in rows])
         try:
             record = await self._run(
-                "enqueue_limited",
-                session,
-                *arguments,
-                _column(holds),
-                *_columns_of(rows, runs),
-                stiles,
-                asked,
+                "enqueue_limited", session, *arguments, _column(holds), *_columns_of(rows, runs), stiles
             )
         except BacklogRefused as error:
             raise BacklogOfKeys(frozenset(error.stiles)) from error

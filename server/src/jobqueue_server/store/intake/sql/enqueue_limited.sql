@@ -1,5 +1,4 @@
--- enqueue: - -> queued, held back, or leased in the same statement (hand-off), of jobs whose queue limits their key, or how
--- many of its jobs run or start
+-- enqueue: - -> queued, held back, or leased in the same statement (hand-off), of jobs whose queue limits their key
 -- $1 .. $13 as in enqueue.sql; but among jobs with idempotency keys ($9; $11 namespace int4[]) there may be some without.
 -- fields: parameters
 -- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
@@ -14,17 +13,10 @@
 -- fields: parameter of the stile
 -- $24 stile int8[]
 -- end of fields
--- The queues that are asked how many of their jobs may start, sorted, or empty. With such a queue no job has a stile: who sets
--- what is said of a key locks its queue before its turnstile.
--- fields: parameter of the queues
--- $25 queue_id int4[]
--- end of fields
 -- A job with a stile and no hold asks for a token. Those that get none wait for their key, and are among `kept`. Where
 -- others wait already, none gets one: a key's jobs go in turn. Nor does one where the queue has a rate, which promote.sql
 -- looks after. A job with a stile and a hold asks when it is let go.
--- Turnstiles lock in the order of their ids, or the queues that are asked, as claim_counted.sql locks them, both after the
--- idempotency keys; nothing else here waits for a lock. A lane of such a queue counts as open where its kind has no limits.
--- Of jobs with a slot there the first ones are leased, as many as the queue allows, and marked; the others are `refused`.
+-- Turnstiles lock in the order of their ids, after the idempotency keys; nothing else here waits for a lock.
 -- `granted` brings the limit to a row that is there, and the answer back. A key of which something is said has a row, which
 -- has its own limit. Jobs wait behind a row that was written if, and only if, a job of this statement does: only then are
 -- its jobs counted through (`waits`). In strict order the limit is 1.
@@ -46,20 +38,8 @@ with keyed as (
 present as materialized (
     select s.id, s.epoch from worker_session s where s.id = any($5::int8[]) and s.ended_at is null
 ),
-counted as materialized (
-    select array_agg(n.id order by n.id) as lanes, array_agg(n.queue_id order by n.id) as queues
-    from lane n
-    join kind k on k.id = n.kind_id
-    where n.id = any($4::int4[]) and n.gated and not is_limited(k) and n.queue_id = any(
-        -- fields: argument of the queues
-        $25::int4[]
-        -- end of fields
-    )
-),
 gate as materialized (
-    select id
-    from lane
-    where id = any($4::int4[]) and gated and (id = any((select lanes from counted)::int4[])) is not true
+    select id from lane where id = any($4::int4[]) and gated
 ),
 run as materialized (
     select
@@ -243,41 +223,6 @@ waits as materialized (
     ) c
     where turn > ((select granted from let_in))[place]
 ),
-allowed as materialized (
-    select
-        array_agg(q.id order by q.id) as queues,
-        array_agg(s.room order by q.id) as rooms,
-        max(s.at) as at,
-        bool_or(s.room < (select count(*) from came)) as scarce,
-        array_agg(q.id order by q.id) filter (where s.rated) as rated
-    from unnest(
-        -- Once all else is locked.
-        case
-            when (select count(*) from waits) >= 0 then
-                -- fields: argument of the queues
-                $25::int4[]
-                -- end of fields
-        end
-    ) q (id)
-    cross join lateral starts_of_queue(q.id) s
-),
-beyond as materialized (
-    select id
-    from (
-        select c.id, c.queue, row_number() over (partition by c.queue order by c.number) as turn
-        from (
-            select
-                c.id, c.number,
-                ((select queues from counted))[width_bucket(($4::int4[])[c.run], (select lanes from counted))] as queue
-            from came c
-            where (select scarce from allowed)
-                and ($4::int4[])[c.run] = any((select lanes from counted)::int4[])
-                and ((select holder from run))[c.run] <> 0
-                and c.id not in (select id from waits)
-        ) c
-    ) c
-    where c.turn > ((select rooms from allowed))[width_bucket(c.queue, (select queues from allowed))]
-),
 placed as materialized (
     select
         id,
@@ -287,7 +232,6 @@ placed as materialized (
         -- end of fields
         stile,
         run,
-        (($4::int4[])[run] = any((select lanes from counted)::int4[])) is true as counted,
         case
             when waits and (select ordered from let_in) then greatest(
                 ((select starts_at from run))[run],
@@ -295,8 +239,7 @@ placed as materialized (
             )
             else ((select starts_at from run))[run]
         end as starts_at,
-        case when not waits and id not in (select id from beyond) then nullif(((select holder from run))[run], 0) end
-            as holder,
+        case when not waits then nullif(((select holder from run))[run], 0) end as holder,
         case when waits then 1 else ($13::int2[])[run] end as hold
     from (select c.*, c.id in (select id from waits) as waits from came c offset 0) c
 ),
@@ -325,7 +268,7 @@ live as (
         -- fields: columns of live_job,
         priority, max_attempts, timeout_ms,
         -- end of fields
-        state, hold, stile, attempts, session_id, counted, changed_at, deadline
+        state, hold, stile, attempts, session_id, deadline
     )
     select
         id, starts_at, ($4::int4[])[run],
@@ -333,9 +276,8 @@ live as (
         coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run],
         -- end of fields
         case when holder is not null then 2 when hold is null then 1 else 3 end, hold, stile,
-        case when holder is null then 0 else 1 end, holder, nullif(holder is not null and counted, false),
-        coalesce((select at from allowed), now()),
-        case when holder is not null then coalesce((select at from allowed), now()) + interval '1 millisecond' *
+        case when holder is null then 0 else 1 end, holder,
+        case when holder is not null then now() + interval '1 millisecond' *
             -- fields: timeout
             ($16::int4[])[run]
             -- end of fields
@@ -343,22 +285,12 @@ live as (
     from placed
 )
 select
-    coalesce((select at from allowed), now()) as at,
+    now() as at,
     case when cardinality($9::bytea[]) > 0 then (select array_agg(id) from placed) end as stored,
     case
-        when (select holder from run) <> $5::int8[] or exists (select from beyond)
+        when (select holder from run) <> $5::int8[]
             then (select array_agg(id) from placed where holder is null and hold is null and ($5::int8[])[run] <> 0)
     end as refused,
     (select array_agg(id) from waits) as kept,
     (select calling from let_in) as calling,
-    (select fits from let_in) as fits,
-    -- What the queues with a rate have let start is noted.
-    (
-        select count(started_of_queue(q.id, (select at from allowed), (
-            select count(*)::int4
-            from placed p
-            where p.counted and p.holder is not null
-                and ((select queues from counted))[width_bucket(($4::int4[])[p.run], (select lanes from counted))] = q.id
-        )))
-        from unnest((select rated from allowed)) q (id)
-    ) as rated
+    (select fits from let_in) as fits

@@ -1,0 +1,184 @@
+-- enqueue: - -> queued, held back, or leased in the same statement (hand-off), where queues limit how many of their jobs run or
+-- start
+-- $1 .. $13 as in enqueue.sql
+-- fields: parameters
+-- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
+-- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
+-- $23 unique_name text[]
+-- end of fields
+-- For each job, and empty where no job of the batch has one:
+-- fields: parameters of each job
+-- $22 key text[]
+-- end of fields
+-- The queues that are asked, sorted, of which no job here has a key that is limited too:
+-- fields: parameter of the queues
+-- $24 queue_id int4[]
+-- end of fields
+-- As enqueue.sql. But a lane of a queue that is asked counts as open where its kind has no limits. Of jobs with a slot there the
+-- first ones are leased, as many as the queue allows, and marked; the others wait, and are among `refused`.
+-- Queues lock as claim_counted.sql locks them, in the order of their ids, after the idempotency keys.
+with keyed as (
+    insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
+    select k.namespace_id, k.digest, k.job_id, k.request_digest, now() + $12::interval
+    from unnest($9::bytea[], $1::uuid[], $10::bytea[], $11::int4[]) as k (digest, job_id, request_digest, namespace_id)
+    where k.digest is not null
+    order by k.digest
+    on conflict (namespace_id, key_digest) do update
+        set job_id = excluded.job_id, request_digest = excluded.request_digest, expires_at = excluded.expires_at
+        where idempotency_key.expires_at <= now()
+    returning job_id
+),
+present as materialized (
+    select s.id, s.epoch from worker_session s where s.id = any($5::int8[]) and s.ended_at is null
+),
+counted as materialized (
+    select n.id, n.queue_id
+    -- First the lanes of the jobs: the planner would go through all lanes and all kinds.
+    from (select id, queue_id, kind_id from lane where id = any($4::int4[]) and gated offset 0) n
+    where not (select is_limited(k) from kind k where k.id = n.kind_id) and n.queue_id = any(
+        -- fields: argument of the queues
+        $24::int4[]
+        -- end of fields
+    )
+),
+gate as materialized (
+    select id from lane where id = any($4::int4[]) and gated and id not in (select id from counted)
+),
+run as materialized (
+    select
+        array_agg(
+            case
+                when (r.session_id, r.epoch) in (select id, epoch from present) and r.lane_id not in (select id from gate)
+                    then r.session_id
+                else 0
+            end order by r.number
+        ) as holder,
+        array_agg(
+            greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
+            order by r.number
+        ) as starts_at,
+        -- Of a lane of a queue that is asked: that queue.
+        array_agg((select queue_id from counted where id = r.lane_id) order by r.number) as queue
+    from unnest($4::int4[], $5::int8[], $6::int4[], $7::timestamptz[], $8::int8[])
+        with ordinality as r (lane_id, session_id, epoch, run_at, delay_ms, number)
+),
+allowed as materialized (
+    select
+        array_agg(q.id order by q.id) as queues,
+        array_agg(s.room order by q.id) as rooms,
+        max(s.at) as at,
+        array_agg(q.id order by q.id) filter (where s.rated) as rated,
+        bool_or(s.room < cardinality($1::uuid[])) as scarce
+    from unnest(
+        -- Once all else is locked.
+        case
+            when (select count(*) from keyed) >= 0 then
+                -- fields: argument of the queues
+                $24::int4[]
+                -- end of fields
+        end
+    ) q (id)
+    cross join lateral starts_of_queue(q.id) s
+),
+beyond as materialized (
+    select number
+    from (
+        select a.number, a.queue, row_number() over (partition by a.queue order by a.number) as turn
+        from (
+            select
+                a.number,
+                ((select queue from run))[width_bucket(a.number, $3::int8[])] as queue,
+                ((select holder from run))[width_bucket(a.number, $3::int8[])] as holder
+            from unnest($1::uuid[]) with ordinality as a (id, number)
+            where (select scarce from allowed)
+                and (cardinality($9::bytea[]) = 0 or a.id in (select job_id from keyed))
+        ) a
+        where a.queue is not null and a.holder <> 0
+    ) a
+    where a.turn > ((select rooms from allowed))[width_bucket(a.queue, (select queues from allowed))]
+),
+placed as materialized (
+    select
+        a.id,
+        a.payload,
+        -- fields: of each job from a,
+        a.key,
+        -- end of fields
+        width_bucket(a.number, $3::int8[]) as run,
+        ((select starts_at from run))[width_bucket(a.number, $3::int8[])] as starts_at,
+        ((select queue from run))[width_bucket(a.number, $3::int8[])] as queue,
+        case
+            when (select scarce from allowed) and a.number in (select number from beyond) then null
+            else nullif(((select holder from run))[width_bucket(a.number, $3::int8[])], 0)
+        end as holder
+    from unnest(
+        $1::uuid[], $2::bytea[],
+        -- fields: arguments of each job
+        $22::text[]
+        -- end of fields
+    ) with ordinality as a (
+        id, payload,
+        -- fields: of each job,
+        key,
+        -- end of fields
+        number
+    )
+    where cardinality($9::bytea[]) = 0 or a.id in (select job_id from keyed)
+),
+body as (
+    insert into job (
+        id, run_at, lane_id,
+        -- fields: columns,
+        priority, max_attempts, timeout_ms, min_backoff_ms, max_backoff_ms, labels, headers, idempotency_key, key,
+        unique_name,
+        -- end of fields
+        payload
+    )
+    select
+        id, starts_at, ($4::int4[])[run],
+        -- fields: values,
+        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run], ($17::int4[])[run],
+        ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run], key,
+        ($23::text[])[run]::jsonb,
+        -- end of fields
+        payload
+    from placed
+),
+live as (
+    insert into live_job (
+        id, run_at, lane_id,
+        -- fields: columns of live_job,
+        priority, max_attempts, timeout_ms,
+        -- end of fields
+        state, hold, attempts, session_id, counted, changed_at, deadline
+    )
+    select
+        id, starts_at, ($4::int4[])[run],
+        -- fields: values of live_job,
+        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run],
+        -- end of fields
+        case when holder is not null then 2 when ($13::int2[])[run] is null then 1 else 3 end, ($13::int2[])[run],
+        case when holder is null then 0 else 1 end, holder,
+        case when holder is not null and queue is not null then true end,
+        (select at from allowed),
+        case when holder is not null then (select at from allowed) + interval '1 millisecond' *
+            -- fields: timeout
+            ($16::int4[])[run]
+            -- end of fields
+        end
+    from placed
+)
+select
+    (select at from allowed) as at,
+    case when cardinality($9::bytea[]) > 0 then (select array_agg(id) from placed) end as stored,
+    case
+        when (select holder from run) <> $5::int8[] or exists (select from beyond)
+            then (select array_agg(id) from placed where holder is null and ($5::int8[])[run] <> 0)
+    end as refused,
+    -- What the queues with a rate have let start is noted.
+    (
+        select count(started_of_queue(q.id, (select at from allowed), (
+            select count(*)::int4 from placed p where p.queue = q.id and p.holder is not null
+        )))
+        from unnest((select rated from allowed)) q (id)
+    ) as rated
