@@ -13,6 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import job_pb2, lease_pb2, queue_admin_pb2
 from jobqueue.v1.queue_admin_pb2 import Limits, Rate
+from jobqueue_server.core.intake import batcher
 from tests.lease.hand_worker import reason_of
 from tests.lease.place import Status, eventually
 
@@ -232,6 +233,23 @@ async def test_an_insert_that_waits_for_the_answer_of_its_queue_holds_up_no_othe
         assert not asking.done()
     handed_off = await asking
     assert (await worker.job()).id == handed_off.id
+
+
+async def test_a_queue_that_does_not_answer_for_long_is_asked_no_more_and_its_jobs_are_stored(
+    place, monkeypatch
+):
+    monkeypatch.setattr(batcher, "_LONG_WAIT", 0.0)
+    await place.enqueue(queue="mail")
+    worker = await place.worker(queues={"mail": ["work"]}, slots=5)
+    await worker.succeed(await worker.job())
+    await limit(place, "mail", Limits(max_running=5))
+    handed_off = await place.enqueue(queue="mail")
+    assert (await worker.job()).id == handed_off.id
+    connection = await place.connection()
+    async with connection.transaction():
+        await connection.execute("select from queue where name = 'mail' for no key update")
+        stored = await place.enqueue(queue="mail")
+    assert (await worker.job()).id == stored.id
 
 
 async def test_a_first_job_of_a_new_kind_reaches_a_worker_that_waited_for_it(place):

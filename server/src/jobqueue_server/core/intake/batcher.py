@@ -25,6 +25,11 @@ from .window import BatchingWindow
 
 _log = logging.getLogger(__name__)
 
+#: Seconds that an insert takes that waits for a queue which another transaction keeps locked, and for how many seconds
+#: none is asked then: jobs are stored all the same, and claimed once it answers.
+_LONG_WAIT = 1.0
+_NONE_ASKED_FOR = 5.0
+
 
 class Batcher:
     """A line of batches and the inserts that they share.
@@ -56,6 +61,8 @@ class Batcher:
         self._catalog = catalog
         self._names = names
         self._asks = asks
+        # By the clock of the event loop.
+        self._asks_from = 0.0
         self._traces = traces
         self._hand_off = hand_off
         self._placement = placement
@@ -151,7 +158,8 @@ class Batcher:
         elif limited:
             ways = (Way(self._store_limited, hands_off=True),)
         else:
-            ways = (Way(self._store_plain, hands_off=True, asks=self._asks),)
+            asks = self._asks and asyncio.get_running_loop().time() >= self._asks_from
+            ways = (Way(self._store_plain, hands_off=True, asks=asks),)
         started = asyncio.get_running_loop().time()
         traced = self._traces.now() if self._traces is not None and self._traces.live else 0
         for way in ways:
@@ -166,7 +174,14 @@ class Batcher:
         return Parted(await self._store.enqueue_limited(rows))
 
     async def _store_asking(self, rows: Sequence[NewRows], queues: Sequence[int]) -> Parted:
-        return Parted(await self._store.enqueue_counted(rows, queues))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return Parted(await self._store.enqueue_counted(rows, queues))
+        finally:
+            ended = loop.time()
+            if ended - began > _LONG_WAIT:
+                self._asks_from = ended + _NONE_ASKED_FOR
 
     async def _insert_by(self, way: Way, batches: list[Batch], started: float, traced: int) -> list[Batch]:
         """Stores and answers batches in one way: those that it left."""
