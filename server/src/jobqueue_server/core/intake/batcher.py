@@ -60,9 +60,8 @@ class Batcher:
         self._store = store
         self._catalog = catalog
         self._names = names
-        self._asks = asks
-        # By the clock of the event loop.
-        self._asks_from = 0.0
+        # From when on it asks, by the clock of the event loop.
+        self._asks, self._asks_from = asks, 0.0
         self._traces = traces
         self._hand_off = hand_off
         self._placement = placement
@@ -70,8 +69,7 @@ class Batcher:
         self._window = window
         self._load = load
         self._metrics = metrics
-        self._most_jobs = tuning.most_inserted
-        self._most_bytes = tuning.most_inserted_bytes
+        self._most_jobs, self._most_bytes = tuning.most_inserted, tuning.most_inserted_bytes
         self._line: FairLine[Batch] = FairLine()
         self._wake = asyncio.Event()
 

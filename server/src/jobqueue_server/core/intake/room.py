@@ -77,9 +77,8 @@ class IntakeRoom:
             )
         }
         plain, keyed, plain_limited, keyed_limited, asking, keyed_asking, unique = self._lines.values()
-        keyed_jobs = KeyedJobs(
-            intake, Batchers(keyed, keyed_limited, keyed_asking), store, stores.reads, waiting, tuning
-        )
+        of_keyed = Batchers(keyed, keyed_limited, keyed_asking)
+        keyed_jobs = KeyedJobs(intake, of_keyed, store, stores.reads, waiting, tuning)
         self.keyed_batches = KeyedBatches(store, names, placement, waiting, metrics, tuning)
         unique_jobs = UniqueJobs(intake, unique, self.keyed_batches, Holders(stores.reads), waiting, metrics)
         self.enqueuer = Enqueuer(

@@ -271,6 +271,50 @@ def _compiled() -> Callable[[Sequence[NewRows], Sequence[NewRows]], list[list[An
 _columns_of = _compiled()
 
 
+def _arguments(
+    rows: Sequence[NewRows], keyed: bool, key_ttl: timedelta
+) -> tuple[list[UUID], list[NewRows], tuple[object, ...]]:
+    """The ids, the runs, and what both statements begin with."""
+    ids: list[UUID] = []
+    payloads: list[bytes] = []
+    # What jobs have in common is sent once for each run of them: an array's element costs the driver 0.3 us.
+    runs: list[NewRows] = []
+    firsts: list[int] = []
+    sessions: list[int] = []
+    epochs: list[int] = []
+    for row in rows:
+        first, end = len(ids) + 1, len(ids) + len(row.ids)
+        ids += row.ids
+        payloads += row.payloads
+        for holder, count in row.slots:
+            runs.append(row)
+            firsts.append(first)
+            sessions.append(holder.id)
+            epochs.append(holder.epoch)
+            first += count
+        if first <= end:
+            runs.append(row)
+            firsts.append(first)
+            sessions.append(_NO_SESSION)
+            epochs.append(0)
+    # One of each job: a row with a key has one job.
+    each = [row for row in rows for _ in row.ids] if keyed else []
+    arguments = (
+        ids,
+        payloads,
+        firsts,
+        [run.lane_id for run in runs],
+        sessions,
+        epochs,
+        *_starts(runs),
+        [row.key_digest for row in each],
+        [row.request_digest for row in each],
+        [row.namespace for row in each],
+        key_ttl,
+    )
+    return ids, runs, arguments
+
+
 class IntakeStore:
     """Stores jobs in PostgreSQL.
 
@@ -292,7 +336,7 @@ class IntakeStore:
         named in `lost_keys`.
         """
         keyed = bool(rows) and rows[0].key_digest is not None
-        ids, runs, arguments = self._arguments(rows, keyed)
+        ids, runs, arguments = _arguments(rows, keyed, self._key_ttl)
         record = await self._run(
             "enqueue", session, *arguments, _column([run.new.hold for run in runs]), *_columns_of(rows, runs)
         )
@@ -307,7 +351,7 @@ class IntakeStore:
                 leased; the others are among `refused`. The queues stay locked until the commit.
         """
         keyed = bool(rows) and rows[0].key_digest is not None
-        ids, runs, arguments = self._arguments(rows, keyed)
+        ids, runs, arguments = _arguments(rows, keyed, self._key_ttl)
         holds = _column([run.new.hold for run in runs])
         record = await self._run("enqueue_counted", None, *arguments, holds, *_columns_of(rows, runs), queues)
         return _stored(record, ids, keyed, limited=False)
@@ -318,7 +362,7 @@ class IntakeStore:
         Each row has one job that wants a name, and has no idempotency key and no turnstile. Of jobs with one name the
         first one counts. A name may be free although its job is left: where another enqueue wrote it a moment ago.
         """
-        ids, runs, arguments = self._arguments(rows, keyed=False)
+        ids, runs, arguments = _arguments(rows, False, self._key_ttl)
         record = await self._run(
             "enqueue_named",
             None,
@@ -345,7 +389,7 @@ class IntakeStore:
             BacklogOfKeys: A key has as many waiting jobs as its queue allows. Nothing is stored.
         """
         keyed = any(row.key_digest is not None for row in rows)
-        ids, runs, arguments = self._arguments(rows, keyed)
+        ids, runs, arguments = _arguments(rows, keyed, self._key_ttl)
         holds = [
             Hold.TIME
             if run.stiles is not None and run.new.hold is None and (later or _starts_later(run.new))
@@ -368,49 +412,6 @@ class IntakeStore:
             record = await self._database.fetchrow(name, *arguments, hot=True)
         assert record is not None
         return record
-
-    def _arguments(
-        self, rows: Sequence[NewRows], keyed: bool
-    ) -> tuple[list[UUID], list[NewRows], tuple[object, ...]]:
-        """The ids, the runs, and what both statements begin with."""
-        ids: list[UUID] = []
-        payloads: list[bytes] = []
-        # What jobs have in common is sent once for each run of them: an array's element costs the driver 0.3 us.
-        runs: list[NewRows] = []
-        firsts: list[int] = []
-        sessions: list[int] = []
-        epochs: list[int] = []
-        for row in rows:
-            first, end = len(ids) + 1, len(ids) + len(row.ids)
-            ids += row.ids
-            payloads += row.payloads
-            for holder, count in row.slots:
-                runs.append(row)
-                firsts.append(first)
-                sessions.append(holder.id)
-                epochs.append(holder.epoch)
-                first += count
-            if first <= end:
-                runs.append(row)
-                firsts.append(first)
-                sessions.append(_NO_SESSION)
-                epochs.append(0)
-        # One of each job: a row with a key has one job.
-        each = [row for row in rows for _ in row.ids] if keyed else []
-        arguments = (
-            ids,
-            payloads,
-            firsts,
-            [run.lane_id for run in runs],
-            sessions,
-            epochs,
-            *_starts(runs),
-            [row.key_digest for row in each],
-            [row.request_digest for row in each],
-            [row.namespace for row in each],
-            self._key_ttl,
-        )
-        return ids, runs, arguments
 
     async def find_keys(
         self, scope: Scope, digests: Sequence[bytes], session: Session | None = None
