@@ -1,6 +1,6 @@
 -- enqueue: - -> queued, held back, or leased in the same statement (hand-off), where queues limit how many of their jobs run or
 -- start
--- $1 .. $13 as in enqueue.sql
+-- $1 .. $13 as in enqueue.sql; $11 namespace int4[]
 -- fields: parameters
 -- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
 -- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
