@@ -104,8 +104,8 @@ async def _busy(server: ServerProcess, folder: Path, processes: list[Process]) -
         await client.wait(job.id)
         await client.put_kind(Kind(name="summarize_text"))
         await client.update_queue("default", limits=Limits(max_running=1))
-        for job in await client.enqueue_many([NewJob("summarize_text", {"text": "One."})] * 2):
-            await client.wait(job.id)
+        for each in await client.enqueue_many([NewJob("summarize_text", {"text": "One."})] * 2):
+            await client.wait(each.id)
     late = [f"jobqueue_queue_{each}{{" for each in ("held", "wanted_slots", "at_limit_seconds_total")]
     late.append("jobqueue_kind_at_limit_seconds_total{")
     while not all(each in (ours := _read(f"http://127.0.0.1:{port}/metrics")) for each in late):
