@@ -221,6 +221,17 @@ def rows() -> list[dict[str, Any]]:
     )
     packed = zstandard.ZstdCompressor().compress(LONG)
     add(
+        "twice the same, as it is",
+        compressed,
+        LONG,
+        {
+            **sealed(compressed, LONG),
+            "encodings": ["zstd", "zstd"],
+            "data": b64(zstandard.ZstdCompressor().compress(packed)),
+        },
+        error=moved,
+    )
+    add(
         "compressed, and cut",
         compressed,
         LONG,

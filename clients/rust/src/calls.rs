@@ -117,6 +117,30 @@ macro_rules! call {
 }
 pub(crate) use call;
 
+/// The longest that one call of WaitJob or WaitOperation waits; more is done by calling again.
+pub(crate) const ONE_WAIT: Duration = Duration::from_secs(30);
+
+/// Asks again and again, each time for as long as the server waits at most, until the answer is over, or the time is: then the
+/// answer is as it is. `None`: for as long as it takes.
+pub(crate) async fn wait_until<T, F>(
+    within: Option<Duration>,
+    over: impl Fn(&T) -> bool,
+    ask: impl Fn(Duration) -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    // One that no clock reaches is none.
+    let ends = within.and_then(|within| Instant::now().checked_add(within));
+    let left = || ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+    loop {
+        let answer = ask(left().unwrap_or(ONE_WAIT).min(ONE_WAIT)).await?;
+        if over(&answer) || left().is_some_and(|left| left.is_zero()) {
+            return Ok(answer);
+        }
+    }
+}
+
 /// How long to wait before another try. `None`: one is of no use.
 pub(crate) fn pause_after(failure: &Error, waits: &mut Backoff) -> Option<Duration> {
     // At least what the server asks for, and never all callers at the same moment.
@@ -135,9 +159,46 @@ pub(crate) fn pause_of_stream(failure: &Error, waits: &mut Backoff) -> Option<Du
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::future::ready;
+
     use tonic_types::{ErrorDetails, StatusExt};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_wait_lasts_until_it_is_over_however_often_the_server_answers() {
+        let asked = RefCell::new(Vec::new());
+        let ask = |wait| {
+            asked.borrow_mut().push(wait);
+            ready(Ok(asked.borrow().len()))
+        };
+        assert_eq!(wait_until(None, |times| *times == 3, ask).await.unwrap(), 3);
+        assert_eq!(*asked.borrow(), [ONE_WAIT; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_with_its_time_and_answers_what_is_there() {
+        let within = Duration::from_millis(40);
+        let began = Instant::now();
+        let ask = |wait| async move {
+            sleep(wait).await;
+            Ok(wait)
+        };
+        let last = wait_until(Some(within), |_| false, ask).await.unwrap();
+        assert!(began.elapsed() >= within && last <= within);
+    }
+
+    #[test]
+    fn a_stream_that_was_cut_is_opened_again_unless_a_server_said_why() {
+        for code in [Code::Cancelled, Code::Internal, Code::Unknown] {
+            let cut = Error::from(Status::new(code, "reset"));
+            assert!(pause_of_stream(&cut, &mut Backoff::of_calls()).is_some(), "{code:?}");
+            let details = ErrorDetails::with_error_info("SAID_SO", "jobqueue", [("by".to_owned(), "it".to_owned())]);
+            let said = Error::from(Status::with_error_details(code, "why", details));
+            assert_eq!(pause_of_stream(&said, &mut Backoff::of_calls()), None, "{code:?}");
+        }
+    }
 
     #[test]
     fn a_full_backlog_is_tried_again_where_the_server_says_when() {

@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 
 use crate::access::{Access, MESSAGE_BYTES};
 use crate::batches::{cut_batch, rebased};
-use crate::calls::{FirstUse, call};
+use crate::calls::{FirstUse, call, wait_until};
 use crate::convert::{duration_message, label_filter, status_message, view_of, whole};
 use crate::encodings::Encodings;
 use crate::environment::{self, Environment};
@@ -32,8 +32,6 @@ use crate::watch::{Watch, WatchFilter};
 use crate::worker::Observer;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
-/// The longest that one call of WaitJob or WaitOperation waits; more is done by calling again.
-pub(crate) const ONE_WAIT: Duration = Duration::from_secs(30);
 /// A wait of this length or more that ends before its job asks why, for so long at most.
 const WORTH_ASKING: Duration = Duration::from_secs(1);
 const TO_SAY_WHY: Duration = Duration::from_secs(1);
@@ -416,11 +414,7 @@ impl Client {
     /// [`Error::summary`] why. `JobNotFound`.
     pub async fn wait(&self, id: &str, within: impl Into<Option<Duration>>) -> Result<Job, Error> {
         let within = within.into();
-        // One that no clock reaches is none.
-        let ends = within.and_then(|within| Instant::now().checked_add(within));
-        let left = || ends.map(|ends| ends.saturating_duration_since(Instant::now()));
-        loop {
-            let wait = left().unwrap_or(ONE_WAIT).min(ONE_WAIT);
+        let ask = |wait: Duration| async move {
             let request = v1::WaitJobRequest {
                 id: id.to_owned(),
                 timeout: Some(duration_message(wait)),
@@ -429,16 +423,15 @@ impl Client {
             // Time for the answer to come back, after the server has waited.
             let limit = wait.saturating_add(self.deadline);
             let answer = call!(self.jobs.wait_job, request, repeat: true, within: limit).await?;
-            let job = self.read(answer.job.unwrap_or_default()).await;
-            if job.is_terminal() {
-                return Ok(job);
-            }
-            if left().is_some_and(|left| left.is_zero()) {
-                let within = within.unwrap_or_default();
-                let why = if within >= WORTH_ASKING { self.why(id).await } else { String::new() };
-                return Err(not_over(&job, within, why));
-            }
+            Ok(self.read(answer.job.unwrap_or_default()).await)
+        };
+        let job = wait_until(within, Job::is_terminal, ask).await?;
+        if job.is_terminal() {
+            return Ok(job);
         }
+        let within = within.unwrap_or_default();
+        let why = if within >= WORTH_ASKING { self.why(id).await } else { String::new() };
+        Err(not_over(&job, within, why))
     }
 
     /// Why a job has not ended, in a sentence. Empty: no server says so within a second.

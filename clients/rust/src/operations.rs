@@ -1,12 +1,12 @@
 //! Changes of many jobs and backfills, as they go on.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
 use prost::Message;
 
-use crate::calls::call;
-use crate::client::{Client, ONE_WAIT};
+use crate::calls::{call, wait_until};
+use crate::client::Client;
 use crate::convert::{count, duration_message, time_of, total};
 use crate::errors::Error;
 use crate::longrunning;
@@ -124,20 +124,14 @@ impl Client {
     ///
     /// `OperationNotFound`: there is none of this name.
     pub async fn wait_operation(&self, name: &str, within: impl Into<Option<Duration>>) -> Result<Operation, Error> {
-        // One that no clock reaches is none.
-        let ends = within.into().and_then(|within| Instant::now().checked_add(within));
-        let left = || ends.map(|ends| ends.saturating_duration_since(Instant::now()));
-        loop {
-            let wait = left().unwrap_or(ONE_WAIT).min(ONE_WAIT);
+        let ask = |wait: Duration| async move {
             let timeout = Some(duration_message(wait));
             let request = longrunning::WaitOperationRequest { name: name.to_owned(), timeout };
             // Time for the answer to come back, after the server has waited.
             let limit = wait.saturating_add(self.deadline);
-            let answer = call!(self.operations.wait_operation, request, repeat: true, within: limit).await?;
-            if answer.done || left().is_some_and(|left| left.is_zero()) {
-                return Ok(operation_of(answer));
-            }
-        }
+            call!(self.operations.wait_operation, request, repeat: true, within: limit).await
+        };
+        Ok(operation_of(wait_until(within.into(), |answer: &longrunning::Operation| answer.done, ask).await?))
     }
 
     /// Asks an operation to stop after the step that it is in. What it has done stays done.

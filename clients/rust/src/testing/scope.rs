@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::idle::{Idle, RunOptions, Working};
 use super::server::TestServer;
 use crate::access::Access;
-use crate::calls::make;
+use crate::calls::{ONE_WAIT, make};
 use crate::client::Client;
 use crate::convert::duration_message;
 use crate::errors::Error;
@@ -33,7 +33,6 @@ pub(super) const LIVE: [Status; 3] = [Status::Queued, Status::Running, Status::R
 pub(super) const POLL: Duration = Duration::from_millis(20);
 /// So many jobs a failed assertion shows.
 const SHOWN: usize = 20;
-const ONE_WAIT: Duration = Duration::from_secs(30);
 /// So many ids a filter may have.
 const IDS: usize = 1000;
 
