@@ -17,6 +17,7 @@ _TABLES = [
     "live_job",
     "queue_key",
     "queue_rate",
+    "queue_running",
     "kind_rate",
     "kind_declaration",
     "turnstile",

@@ -11,7 +11,7 @@ import pytest
 from .stored import Stored, stored
 
 EVERYTHING = (
-    "operation", "queue_key", "queue_rate", "kind_rate", "kind_declaration",
+    "operation", "queue_key", "queue_rate", "queue_running", "kind_rate", "kind_declaration",
     "turnstile", "job", "live_job", "finished_job", "attempt",
     "job_progress", "idempotency_key", "unique_hold", "worker_session",
     "server", "lane", "queue", "kind",

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from jobqueue_server.lifecycle import Event
+from jobqueue_server.model import Rate
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 
 from .factories import enqueue, look, new_row
 from .stored import SCOPE
 
+HOUR = timedelta(hours=1)
 
-async def limit(s: Any, most: int | None, queue: str = "default") -> None:
-    assert await s.catalog_store.set_key_policy(SCOPE, queue, {}, own={"max_running": most}, make=True)
+
+async def limit(s: Any, most: int | None, queue: str = "default", **own: Any) -> None:
+    own = {"max_running": most, **own}
+    assert await s.catalog_store.set_key_policy(SCOPE, queue, {}, own=own, make=True)
     await s.catalog.refresh()
 
 
@@ -147,6 +153,76 @@ async def test_every_end_of_a_lease_lets_the_next_one_start(s, lane, event):
     assert (room, len(rows)) == (1, 1)
 
 
+# ---- where a count begins
+
+
+async def settle(s: Any, rows: list[Any], session: tuple[int, int]) -> None:
+    await s.attempts.settle_succeeded([([row["id"]], row["attempts"], session[0]) for row in rows])
+
+
+async def begin(s: Any, ids: list[UUID], ago: timedelta) -> None:
+    """Puts the beginning of these leases back."""
+    await s.sql.execute(
+        "update live_job set changed_at = changed_at - $2::interval where id = any($1)", ids, ago
+    )
+
+
+async def since(s: Any) -> datetime | None:
+    found: datetime | None = await s.sql.fetchval("select since from queue_running")
+    return found
+
+
+async def test_a_count_begins_at_the_oldest_lease_that_runs(s, lane):
+    session = await s.session()
+    await enqueue(s, lane, 9)
+    _, rows = await claim(s, lane, 2, session)
+    await begin(s, [rows[0]["id"]], HOUR)
+    await s.sql.execute("update queue_running set since = since - interval '2 hours'")
+    assert (await claim(s, lane, 0, session))[0] == 1
+    assert await since(s) == rows[0]["changed_at"] - HOUR
+    await settle(s, rows[:1], session)
+    assert (await claim(s, lane, 0, session))[0] == 2
+    assert await since(s) == rows[1]["changed_at"]
+
+
+async def test_a_full_queue_moves_it_on_too(s, lane):
+    session = await s.session()
+    await enqueue(s, lane, 3)
+    _, rows = await claim(s, lane, 3, session)
+    await s.sql.execute("update queue_running set since = since - interval '2 hours'")
+    assert (await claim(s, lane, 1, session))[0] == 0
+    assert await since(s) == rows[0]["changed_at"]
+
+
+async def test_it_passes_over_none_that_runs_where_more_run_than_may(s, lane):
+    """The limit was lowered, and the count ends before it has come to the oldest one."""
+    session, other = await s.session(), await s.lane(kind="other")
+    await enqueue(s, lane, 2)
+    [old] = await enqueue(s, other, 1)
+    _, rows = await claim(s, lane, 2, session)
+    assert len((await claim(s, other, 1, session))[1]) == 1
+    await begin(s, [old], HOUR)
+    await s.sql.execute("update queue_running set since = since - interval '2 hours'")
+    await limit(s, 1)
+    assert (await claim(s, lane, 1, session))[0] == 0
+    await settle(s, rows, session)
+    assert (await claim(s, lane, 1, session))[0] == 0, "the old one runs"
+
+
+@pytest.mark.parametrize("rate", [None, Rate(10, HOUR, 10)], ids=["", "a rate alone meanwhile"])
+async def test_what_is_leased_after_the_clock_was_set_back_counts(s, lane, rate):
+    session = await s.session()
+    await enqueue(s, lane, 5)
+    await claim(s, lane, 0, session)
+    await s.sql.execute("update queue_running set since = since + interval '1 hour'")
+    if rate is not None:
+        await limit(s, None, rate=rate)
+    _, rows = await claim(s, lane, 2, session)
+    await limit(s, 3, rate=rate)
+    assert (await claim(s, lane, 0, session))[0] == 1
+    assert await since(s) == rows[0]["changed_at"]
+
+
 # ---- many at once
 
 
@@ -173,6 +249,8 @@ async def test_with_claims_and_ends_from_all_sides_there_are_never_more_than_the
         try:
             while await connection.fetchval("select count(*) from live_job"):
                 seen.append(await connection.fetchval("select count(*) from live_job where state = 2"))
+                # So that each claim moves it on, and not one in 0.25 s.
+                await connection.execute("update queue_running set since = since - interval '1 second'")
         finally:
             left.set()
             await connection.close()

@@ -82,7 +82,10 @@ counted as (
         from own
         join lane on lane.queue_id = own.queue_id
         cross join lateral (
-            select from live_job l where l.state = 2 and l.counted and l.lane_id = lane.id limit own.queue_max_running
+            select
+            from live_job l
+            where case when l.state = 2 then l.counted end and l.lane_id = lane.id
+            limit own.queue_max_running
         ) runs
         where own.queue_max_running is not null
         limit 1000000
@@ -95,7 +98,10 @@ counted_of_kind as (
         from own
         join lane on lane.kind_id = own.kind_id
         cross join lateral (
-            select from live_job l where l.state = 2 and l.counted and l.lane_id = lane.id limit own.kind_max_running
+            select
+            from live_job l
+            where case when l.state = 2 then l.counted end and l.lane_id = lane.id
+            limit own.kind_max_running
         ) runs
         where own.kind_max_running is not null
         limit 1000000
