@@ -49,6 +49,8 @@ UNUSED = re.compile(r'("noUnused\w+": )true')
 LINTER = '"clippy-driver"'
 # A package of a module in Java beside the client.
 MODULE = re.compile(r"clients/java/[\w-]+/src/main/java/(.+)/\w+\.java")
+# A test in Java that went red. Maven ran it for a fixture, whose error it would be otherwise.
+JUNIT = re.compile(r"\[ERROR\] ((?:\w+\.)+\w+)\S* -- Time elapsed: .* <<< (?:FAILURE|ERROR)!")
 # What is said of a break in another language that its compiler refuses.
 UNBUILT = ("can't be built:", "could not compile", "COMPILATION ERROR", "[build failed]", "vet: ", "error TS")
 
@@ -168,7 +170,7 @@ def _run(folder: Path, mutant: Mutant, tests: tuple[str, ...]) -> tuple[bool, st
     environment = {**_environment(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     if package := MODULE.fullmatch(mutant.file):
         # Those of the client, on which it rests, would run before its own each time.
-        own = f" -Dtest={package[1]}/** -Dsurefire.failIfNoSpecifiedTests=false"
+        own = f" -Dtest={package[1]}/**/*Test -Dsurefire.failIfNoSpecifiedTests=false"
         environment["MAVEN_OPTS"] += own
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--engine", mutant.engine, *tests]
     with subprocess.Popen(
@@ -190,6 +192,8 @@ def _run(folder: Path, mutant: Mutant, tests: tuple[str, ...]) -> tuple[bool, st
                 os.killpg(process.pid, signal.SIGKILL)
     if any(words in said for words in UNBUILT):
         return False, "it can't be built, which proves nothing"
+    if process.returncode == 1 and (junit := JUNIT.search(said)):
+        return True, junit[1]
     failed = [line for line in said.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
     # 1 is failed tests; all else, such as an error while collecting, proves nothing.
     return process.returncode == 1 and bool(failed), failed[0].split(" - ")[0] if failed else said[-300:]
