@@ -29,6 +29,7 @@ _J = 'job=~"$job"'
 _I = f'{_J}, instance=~"$instance"'
 _Q = f'{_J}, queue=~"$queue", kind=~"$kind"'
 _K = f'{_J}, kind=~"$kind"'
+_N = f'{_J}, queue=~"$queue"'
 _ENQUEUE = 'grpc_method=~"EnqueueJob|BatchEnqueueJobs"'
 
 
@@ -142,6 +143,37 @@ ONE_QUEUE = Dashboard(
     ),
 )  # fmt: skip
 
+LIMITS = Dashboard(
+    "limits",
+    "JobQueue / Limits",
+    "What limits of queues, kinds and keys hold back, and for how long.",
+    (JOB, QUEUE),
+    (
+        Panel("Keys with jobs, by what these wait for", "As the last walk through them saw. Open: for nothing.", "none",
+              [(f"sum by (queue, state) (max by (queue, state) (jobqueue_queue_keys{{{_N}}}))", "{{queue}} {{state}}")],
+              12, "JobQueueBehind"),
+        Panel("Jobs of keys that run or stand in line", "Each has a token of its key.", "short",
+              [(f"max by (queue) (jobqueue_queue_key_tokens{{{_N}}})", "{{queue}}")], 12, "JobQueueBehind"),
+        Panel("Jobs that are held back", "By what they wait for: their key, their time, or a release.", "short",
+              [(f"sum by (queue, hold) (max by (queue, kind, hold) (jobqueue_queue_held{{{_N}}}))",
+                "{{queue}} {{hold}}")], 12, "JobQueueBehind"),
+        Panel("Jobs that were let in", "Into their line, or straight into a lease.", "ops",
+              [(_rate("jobqueue_promoted_total", "queue, into", _N), "{{queue}} into {{into}}")], 12, "JobQueueBehind"),
+        Panel("Part of the time at a limit of the queue", "1: its limit is what all waits for.", "percentunit",
+              [(f"max by (queue, limit) (rate(jobqueue_queue_at_limit_seconds_total{{{_N}}}[$__rate_interval]))",
+                "{{queue}} {{limit}}")], 12, "JobQueueBehind"),
+        Panel("Part of the time at a limit of the kind", "Over all queues.", "percentunit",
+              [(f"max by (kind, limit) (rate(jobqueue_kind_at_limit_seconds_total{{{_J}}}[$__rate_interval]))",
+                "{{kind}} {{limit}}")], 12, "JobQueueBehind"),
+        Panel("Keys that a failed job blocks", "Only a decision starts their jobs.", "none",
+              [(f"max by (queue) (jobqueue_queue_blocked_keys{{{_N}}})", "{{queue}}")], 12, "JobQueueKeyBlocked"),
+        Panel("Pauses of keys by workers", "As after a 429 of the service that they call.", "ops",
+              [(_rate("jobqueue_key_pauses_total", "queue", _N), "{{queue}}")], 12, "JobQueueBehind"),
+        Panel("Keys whose count was wrong", "It was mended, and should stay 0.", "ops",
+              [(_rate("jobqueue_gate_drift_total", "queue", _N), "{{queue}}")], 12, "JobQueueLimitsDrift"),
+    ),
+)  # fmt: skip
+
 SERVER = Dashboard(
     "server",
     "JobQueue / Server",
@@ -215,7 +247,7 @@ DATABASE = Dashboard(
     ),
 )  # fmt: skip
 
-DASHBOARDS = (OVERVIEW, ONE_QUEUE, SERVER, DATABASE)
+DASHBOARDS = (OVERVIEW, ONE_QUEUE, LIMITS, SERVER, DATABASE)
 SOURCE = {"type": "prometheus", "uid": "${source}"}
 
 
