@@ -151,7 +151,70 @@ async def test_a_job_of_a_key_at_its_rate_says_when_and_starts_by_time_alone(pla
     of = answer.reasons[0].key
     assert (of.max_running, of.ahead) == (0, 0)
     assert answer.reasons[0].unblocked_by[0] == "time alone"
+    assert answer.could_start_at == of.next_at
     assert (await worker.job()).id == job.id
+
+
+async def test_a_key_whose_rate_has_let_in_what_may_stand_in_line_tells_no_time_but_what_starts_first(
+    place: Place,
+) -> None:
+    await limit(place, rate=queue_admin_pb2.Rate(count=1, period=span(0.5)))
+    first = await place.enqueue(key="one", kind="odd")
+    job = await place.enqueue(key="one")
+    answer = await until_codes(place, job.id, "KEY_RATE", "NO_WORKER")
+    reason = answer.reasons[0]
+    assert reason.unblocked_by[0] == "the start of one of them"
+    assert f"no worker takes job {first.id} of them, of kind odd" in reason.message
+    assert takes("odd") in reason.unblocked_by
+    assert not reason.key.HasField("next_at")
+    assert not answer.HasField("could_start_at")
+    # What is said starts it: the one in line first, and then by time alone.
+    odd = await place.worker(kinds=["odd"])
+    await odd.succeed(await odd.job())
+    worker = await place.worker()
+    assert (await worker.job()).id == job.id
+
+
+async def test_a_job_in_line_that_no_worker_takes_is_named_as_what_holds_its_key(place: Place) -> None:
+    await limit(place, max_running=1)
+    first = await place.enqueue(key="one", kind="odd")
+    await place.worker()
+    job = await place.enqueue(key="one")
+    reason = (await until_codes(place, job.id, "KEY_AT_LIMIT")).reasons[0]
+    assert f"; no worker takes job {first.id} of them, of kind odd" in reason.message
+    assert list(reason.unblocked_by) == ["the end of one of them", takes("odd"), "UpdateQueue default"]
+    await place.worker(kinds=["odd"])
+    reason = (await until_codes(place, job.id, "KEY_AT_LIMIT")).reasons[0]
+    assert "no worker takes" not in reason.message
+
+
+async def test_the_key_of_a_job_that_is_held_or_due_later_is_told_where_it_would_hold_it_then(
+    place: Place,
+) -> None:
+    await limit(place, max_running=1)
+    await place.worker()
+    by_hand = await place.enqueue(key="one", hold=True)
+    later = await place.enqueue(key="one", delay=3600.0)
+    assert codes(await explain(place, by_hand.id)) == ["HELD_BY_HAND"]
+    answer = await explain(place, later.id)
+    assert (codes(answer), answer.could_start_at) == (["NOT_DUE"], later.run_at)
+    key = queue_admin_pb2.QueueKey(queue="default", key="one", paused=True)
+    await place.admin.UpdateQueueKey(queue_admin_pb2.UpdateQueueKeyRequest(queue_key=key))
+    assert codes(await explain(place, by_hand.id)) == ["HELD_BY_HAND", "KEY_PAUSED"]
+    answer = await explain(place, later.id)
+    # Time alone does not start it.
+    assert (codes(answer), answer.HasField("could_start_at")) == (["NOT_DUE", "KEY_PAUSED"], False)
+
+
+async def test_a_held_job_whose_key_is_full_is_told_so_if_it_is_due(place: Place) -> None:
+    await limit(place, max_running=1)
+    worker = await place.worker()
+    await place.enqueue(key="one")
+    await worker.job()
+    by_hand = await place.enqueue(key="one", hold=True)
+    later = await place.enqueue(key="one", delay=3600.0)
+    assert codes(await explain(place, by_hand.id)) == ["HELD_BY_HAND", "KEY_AT_LIMIT"]
+    assert codes(await explain(place, later.id)) == ["NOT_DUE"]
 
 
 async def total(place: Place, most: int) -> None:

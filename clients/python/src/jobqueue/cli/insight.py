@@ -15,6 +15,8 @@ from jobqueue import (
     EndDetail,
     Estimate,
     Explanation,
+    KeyDetail,
+    KeyHolder,
     PauseDetail,
     QueueDemand,
     Reason,
@@ -23,6 +25,9 @@ from jobqueue import (
 
 from . import json_text, show
 from .options import DEFAULT_SERVER, AsJson, Deadline, JobId, Server, connected
+
+#: How many jobs that hold a key stand in the table. `--json` has 20.
+_HOLDERS = 5
 
 
 def explain(
@@ -103,6 +108,12 @@ def _known(reason: Reason) -> Iterable[str]:
                 yield pause.reason
         case WorkersDetail() as workers:
             yield from _workers(workers)
+        case KeyDetail() as key:
+            yield reason.message
+            named = key.holders[:_HOLDERS]
+            yield from map(_holder, named)
+            if named and key.taken > len(named):
+                yield f"and {key.taken - len(named):,} more"
         case _:
             yield reason.message
 
@@ -122,6 +133,11 @@ def _workers(workers: WorkersDetail) -> Iterable[str]:
         yield f"the job takes {workers.slot_weight} slots: {most}"
     for near in workers.nearest:
         yield f"near: kind {near.kind} in queue {near.queue} ({_count(near.sessions)})"
+
+
+def _holder(holder: KeyHolder) -> str:
+    where = f"on {holder.worker}" if holder.worker else "in line"
+    return f"{holder.job_id} {where} for {show.age(holder.since)}"
 
 
 def _count(workers: int) -> str:

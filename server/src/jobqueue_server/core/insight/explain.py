@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from ...errors import JobNotFound
 from ...grants import Permission
-from ...lifecycle import Hold, Status
+from ...lifecycle import Status
 from ...model import KeyHolder
 from ...scope import Scope
 from ...store.insight.insight import InsightStore
@@ -17,8 +16,8 @@ from ..catalog.catalog import Catalog
 from ..upkeep.standstill import Standstill
 from .estimate import Estimate, estimate_of
 from .names import NameOf, name_of
-from .reasons import Code, Facts, KeyOf, Pause, Reason, Total, reasons_of, status_of, summary_of
-from .workers import Fleet
+from .reasons import Code, Facts, KeyOf, Pause, Reason, Stuck, reasons_of, starts_at, status_of, summary_of
+from .workers import AllWorkers, Fleet
 
 #: How many jobs before a job are counted.
 MOST_AHEAD = 10_000
@@ -94,7 +93,7 @@ class Explain:
             raise JobNotFound.of(job_id)
         queue, kind = row["queue"], row["kind"]
         takers = workers.of(scope.namespace, queue, kind)
-        key = await self._key(scope, job_id) if row["hold"] == Hold.KEY else None
+        key = await self._key(scope, job_id, workers) if row["hold"] is not None else None
         reasons = reasons_of(
             Facts(
                 row,
@@ -108,13 +107,7 @@ class Explain:
             )
         )
         status = status_of(row)
-        starts = None
-        if [reason.code for reason in reasons] in ([Code.NOT_DUE], [Code.BACKOFF]):
-            starts = row["run_at"]
-        elif {reason.code for reason in reasons} <= {Code.QUEUE_RATE, Code.KIND_RATE}:
-            starts = _later(reasons)
-        elif reasons[0].code is Code.ABOUT_TO_START:
-            starts = row["now"]
+        starts = row["now"] if reasons[0].code is Code.ABOUT_TO_START else starts_at(reasons)
         estimate = estimate_of(
             reasons, row["ahead"], self._most_ahead, workers.ended(scope, queue), row["now"]
         )
@@ -130,27 +123,36 @@ class Explain:
             name_of(row),
         )
 
-    async def _key(self, scope: Scope, job_id: UUID) -> KeyOf | None:
+    async def _key(self, scope: Scope, job_id: UUID, workers: AllWorkers) -> KeyOf | None:
         row = await self._store.explain_key(job_id, most_holders=MOST_HOLDERS, most=MOST_OF_KEY)
         if row is None:
             return None
-        holders = zip(
+        told = zip(
             row["holders"] or (), row["lanes"] or (), row["workers"] or (), row["since"] or (), strict=True
+        )
+        holders = [
+            (KeyHolder(holder, worker, since), lane)
+            for holder, lane_id, worker, since in told
+            if (lane := self._catalog.lane_by_id(lane_id)) is not None
+            and scope.grants.may(Permission.READ, lane.queue, lane.kind)
+        ]
+        stuck = (
+            Stuck(holder.job_id, lane.kind)
+            for holder, lane in holders
+            if not holder.worker and not workers.of(scope.namespace, lane.queue, lane.kind).sessions
         )
         return KeyOf(
             row["key"],
             row["max_running"],
             row["taken"],
-            tuple(
-                KeyHolder(holder, worker, since)
-                for holder, lane_id, worker, since in holders
-                if (lane := self._catalog.lane_by_id(lane_id)) is not None
-                and scope.grants.may(Permission.READ, lane.queue, lane.kind)
-            ),
+            tuple(holder for holder, _ in holders),
             row["ahead"],
             row["ahead"] >= MOST_OF_KEY,
             row["calls_at"]
-            if row["rated"] and row["paused_at"] is None and row["paused_until"] is None
+            if row["rated"]
+            and not row["crowded"]
+            and row["paused_at"] is None
+            and row["paused_until"] is None
             else None,
             None if row["paused_at"] is None else Pause(row["paused_at"], row["paused_by"] or "", ""),
             row["of_its_own"],
@@ -158,12 +160,6 @@ class Explain:
             None if row["cancels"] else row["blocked_by"],
             row["fair"],
             row["paused_until"],
+            row["crowded"],
+            next(stuck, None),
         )
-
-
-def _later(reasons: Sequence[Reason]) -> datetime | None:
-    """When the last of these rates lets the job start."""
-    details = (reason.detail for reason in reasons)
-    return max(
-        (of.next_at for of in details if isinstance(of, Total) and of.next_at is not None), default=None
-    )

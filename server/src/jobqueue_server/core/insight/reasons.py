@@ -105,12 +105,21 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """A job in line that no worker takes."""
+
+    job_id: UUID
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeyOf:
     """What holds back a job whose queue limits its key. The fields are those of the contract.
 
     `of_its_own`: whether `max_running` is the key's own, and not its queue's.
     `strict`: its jobs start in the order of their enqueues. `blocked_by`: the job that failed, since when none starts.
     `fair`: its queue's keys take turns. `paused_until`: until when a worker has paused it.
+    `crowded`: as many of its jobs are in line as its rate lets in at once. `stuck`: one in line that no worker takes.
     """
 
     key: str
@@ -126,6 +135,8 @@ class KeyOf:
     blocked_by: UUID | None = None
     fair: bool = False
     paused_until: datetime | None = None
+    crowded: bool = False
+    stuck: Stuck | None = None
 
     @property
     def at_limit(self) -> bool:
@@ -166,7 +177,7 @@ class Facts:
         unknown: How many servers were not heard.
         errors: Whether the caller may see errors.
         most_ahead: How many jobs before it were counted at most.
-        key: What its key waits for; None: it does not wait for its key.
+        key: What its key waits for; None: it has none that its queue limits, or is held back no longer.
         standing_since: Since when nothing is handed out, of any queue; None: it is.
     """
 
@@ -196,6 +207,24 @@ def reasons_of(facts: Facts) -> tuple[Reason, ...]:
         return (_running(row),)
     found = tuple(_waits(facts))
     return found or (Reason(Code.ABOUT_TO_START, "nothing holds it back"),)
+
+
+def starts_at(reasons: Sequence[Reason]) -> datetime | None:
+    """When a job that waits can start; None: something else than time must come first."""
+    times = [_ends_at(reason) for reason in reasons]
+    return None if None in times else max(each for each in times if each is not None)
+
+
+def _ends_at(reason: Reason) -> datetime | None:
+    """When time alone ends a reason."""
+    match reason.detail:
+        case Due(run_at=at) | Total(next_at=at):
+            return at
+        case KeyOf(ahead=0, next_at=at) if reason.code is Code.KEY_RATE:
+            return at
+        case KeyOf(ahead=0, paused_until=at, pause=None) if reason.code is Code.KEY_PAUSED:
+            return at
+    return None
 
 
 def summary_of(status: Status, reasons: Sequence[Reason]) -> str:
@@ -240,9 +269,16 @@ def _waits(facts: Facts) -> Iterator[Reason]:
     paused = row["paused_at"] is not None or stands
     if row["hold"] == Hold.HAND:
         yield Reason(Code.HELD_BY_HAND, "it is held back by hand", (f"ReleaseJob {row['id']}",))
+    waits = row["hold"] == Hold.KEY
+    if not waits and not due:
+        yield _not_due(facts)
     if facts.key is not None:
-        yield from _key(row, facts.key)
-    if not due:
+        yield from _key_stands(row, facts.key)
+        if waits:
+            yield from _key_lets_in(row, facts.key)
+        elif due and facts.key.at_limit:
+            yield _key_at_limit(row, facts.key)
+    if waits and not due:
         yield _not_due(facts)
     if facts.standing_since is not None:
         yield _stands(facts.standing_since)
@@ -258,41 +294,77 @@ def _waits(facts: Facts) -> Iterator[Reason]:
             yield _behind(facts)
 
 
-def _key(row: Mapping[str, Any], of: KeyOf) -> Iterator[Reason]:
-    before = f"; {of.ahead}{' or more' if of.capped else ''} of the key go before it" if of.ahead else ""
+def _before(of: KeyOf) -> str:
+    """How many of its key go before a job."""
+    return f"; {of.ahead}{' or more' if of.capped else ''} of the key go before it" if of.ahead else ""
+
+
+def _policy(row: Mapping[str, Any], of: KeyOf) -> str:
+    """What changes what is allowed of a key."""
+    return f"UpdateQueueKey {row['queue']} {of.key}" if of.of_its_own else f"UpdateQueue {row['queue']}"
+
+
+def _key_stands(row: Mapping[str, Any], of: KeyOf) -> Iterator[Reason]:
+    """Of a key whose jobs do not start at all: it would hold back a job that comes to it later as well."""
     of_key = f"UpdateQueueKey {row['queue']} {of.key}"
-    policy = of_key if of.of_its_own else f"UpdateQueue {row['queue']}"
+    before = _before(of) if not of.at_limit else ""
     if of.pause is not None:
         by = f" by {of.pause.by}" if of.pause.by else ""
-        message = f"its key {of.key} is paused since {_at(of.pause.since)}{by}"
-        yield Reason(Code.KEY_PAUSED, message + (before if not of.at_limit else ""), (of_key,), of)
+        message = f"its key {of.key} is paused since {_at(of.pause.since)}{by}{before}"
+        yield Reason(Code.KEY_PAUSED, message, (of_key,), of)
     if of.paused_until is not None:
-        message = f"its key {of.key} is paused until {_at(of.paused_until)}, as a worker said"
-        yield Reason(
-            Code.KEY_PAUSED, message + (before if not of.at_limit else ""), ("time alone", of_key), of
-        )
+        message = f"its key {of.key} is paused until {_at(of.paused_until)}, as a worker said{before}"
+        yield Reason(Code.KEY_PAUSED, message, ("time alone", of_key), of)
     if of.blocked_by is not None:
         failed = of.blocked_by
         ways = (f"RetryJob {failed}", f"DeleteJob {failed}", f"UnblockQueueKey {row['queue']} {of.key}")
-        yield Reason(
-            Code.KEY_BLOCKED,
-            f"its key {of.key} is blocked, as job {failed} failed or was cancelled{before}",
-            ways,
-            of,
+        message = f"its key {of.key} is blocked, as job {failed} failed or was cancelled{_before(of)}"
+        yield Reason(Code.KEY_BLOCKED, message, ways, of)
+
+
+def _key_lets_in(row: Mapping[str, Any], of: KeyOf) -> Iterator[Reason]:
+    """Of a job that waits for its key."""
+    policy, before = _policy(row, of), _before(of)
+    if of.blocked_by is not None:
+        return
+    if of.at_limit:
+        yield _key_at_limit(row, of)
+    elif of.crowded:
+        message = (
+            f"as many jobs of its key {of.key} are in line as its rate lets in at once{_stuck(of)}{before}"
         )
-    elif of.at_limit and of.strict:
-        first = f"job {of.holders[0].job_id}" if of.holders else "another job"
-        message = f"{first} of its key {of.key} goes first, in strict order{before}"
-        yield Reason(Code.KEY_ORDER, message, ("the end of that job", policy), of)
-    elif of.at_limit:
-        message = f"{of.taken} of {of.max_running} jobs of its key {of.key} run or are in line{before}"
-        yield Reason(Code.KEY_AT_LIMIT, message, ("the end of one of them", policy), of)
+        yield Reason(Code.KEY_RATE, message, ("the start of one of them", *_taker(row, of), policy), of)
     elif of.next_at is not None:
         message = f"the rate of its key {of.key} lets the next one start at {_at(of.next_at)}{before}"
         yield Reason(Code.KEY_RATE, message, ("time alone", policy), of)
     elif of.fair and of.pause is None and of.paused_until is None:
-        message = f"other jobs of its key {of.key} have the turn{before}"
-        yield Reason(Code.KEY_TURN, message, ("turns of its key", policy), of)
+        message = f"other jobs of its key {of.key} have the turn{_stuck(of)}{before}"
+        yield Reason(Code.KEY_TURN, message, ("turns of its key", *_taker(row, of), policy), of)
+
+
+def _key_at_limit(row: Mapping[str, Any], of: KeyOf) -> Reason:
+    policy, before = _policy(row, of), _before(of)
+    if of.strict:
+        first = f"job {of.holders[0].job_id}" if of.holders else "another job"
+        message = f"{first} of its key {of.key} goes first, in strict order{_stuck(of)}{before}"
+        return Reason(Code.KEY_ORDER, message, ("the end of that job", *_taker(row, of), policy), of)
+    message = (
+        f"{of.taken} of {of.max_running} jobs of its key {of.key} run or are in line{_stuck(of)}{before}"
+    )
+    return Reason(Code.KEY_AT_LIMIT, message, ("the end of one of them", *_taker(row, of), policy), of)
+
+
+def _stuck(of: KeyOf) -> str:
+    return (
+        ""
+        if of.stuck is None
+        else f"; no worker takes job {of.stuck.job_id} of them, of kind {of.stuck.kind}"
+    )
+
+
+def _taker(row: Mapping[str, Any], of: KeyOf) -> tuple[str, ...]:
+    """Who would take the job of the key that no worker takes."""
+    return () if of.stuck is None else (f"a worker that takes kind {of.stuck.kind} in queue {row['queue']}",)
 
 
 def _not_due(facts: Facts) -> Reason:

@@ -1,19 +1,20 @@
--- read: what holds back a job that waits for its key
+-- read: what holds back a job that waits for its key, or will ask for it when it is let go
 -- $1 uuid: the job, which a statement with the namespace has found; $2 int4: holders at most; $3 int4: jobs before it at most
--- Bounded reads of one index: a condition with `or` would be no bound of it, and read all that wait after the job. No row: it waits for its key no longer, or the queue's limits are gone.
+-- Bounded reads of one index: a condition with `or` would be no bound of it, and read all that wait after the job. No row: it is held back no longer, or its queue limits no key.
 -- Arguments stand in sub-selects, so that PostgreSQL plans once, as in explain_job.sql.
 with own as materialized (
     select l.id, l.stile, l.priority, l.run_at, j.key, t.taken, t.calls_at, q.key_rate_count,
         k.max_running as own, k.paused_at, k.paused_by, q.key_order is not null as strict, t.blocked_by,
         coalesce(case when q.key_order is null then k.max_running end, q.key_max_running) as max_running,
         case when t.paused_until > now() then t.paused_until end as paused_until,
+        coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
         t.cancels_to is not null as cancels, coalesce(q.key_fair, false) as fair
     from live_job l
     join job j on j.id = l.id
     join turnstile t on t.id = l.stile
     join queue q on q.id = t.queue_id
     left join queue_key k on k.id = t.id
-    where l.id = (select $1::uuid) and l.hold = 1
+    where l.id = (select $1::uuid) and l.hold is not null
 ),
 holder as materialized (
     select h.id, h.lane_id, h.state, h.session_id, h.changed_at, h.run_at
@@ -49,6 +50,13 @@ select
     own.key_rate_count is not null as rated, own.calls_at, own.strict, own.blocked_by, own.cancels, own.fair,
     own.paused_until,
     (select jobs from ahead) as ahead,
+    -- promote.sql lets none in while as many of a key with a rate stand in line, and asks again and again.
+    own.key_rate_count is not null and own.burst <= (
+        select count(*)
+        from (
+            select from live_job l where l.stile = own.stile and l.hold is null and l.state in (1, 4) limit own.burst
+        ) line
+    ) as crowded,
     (select array_agg(h.id order by h.state = 2 desc, h.run_at, h.id) from holder h) as holders,
     (select array_agg(h.lane_id order by h.state = 2 desc, h.run_at, h.id) from holder h) as lanes,
     (

@@ -15,7 +15,8 @@ with found as materialized (
     select
         l.id, l.taken, l.waiting, k.name, k.max_running, k.paused_at, k.paused_by, k.revision,
         coalesce(k.max_running, q.key_max_running) as allowed,
-        case when q.key_rate_count is not null and k.paused_at is null then l.calls_at end as next_start_at,
+        case when q.key_rate_count is not null and k.paused_at is null then l.calls_at end as calls_at,
+        coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
         case when l.paused_until > now() then l.paused_until end as paused_until, l.blocked_by
     from (
         select
@@ -62,7 +63,7 @@ page as (
     select *
     from (
         select
-            t.id, t.taken, t.waiting, t.max_running, t.paused_at, t.paused_by, t.revision, t.allowed, t.next_start_at,
+            t.id, t.taken, t.waiting, t.max_running, t.paused_at, t.paused_by, t.revision, t.allowed, t.calls_at, t.burst,
             t.paused_until, t.blocked_by,
             coalesce(
                 t.name,
@@ -86,7 +87,15 @@ page as (
     limit $9::int4
 )
 select
-    p.*,
+    p.id, p.taken, p.waiting, p.max_running, p.paused_at, p.paused_by, p.revision, p.allowed, p.paused_until, p.blocked_by, p.name,
+    -- As in get_queue_key.sql.
+    case
+        when p.taken < p.burst or p.burst > (
+            select count(*)
+            from (select from live_job l where l.stile = p.id and l.hold is null and l.state in (1, 4) limit p.burst) line
+        )
+            then p.calls_at
+    end as next_start_at,
     exists (select from turnstile offset $4::int4) or ($8 is not null and (select count(*) from found) > $5) as capped
 from (values (true)) as one
 left join page p on true
