@@ -182,6 +182,45 @@ async def test_a_policy_is_refused_while_an_older_server_lives_and_changes_nothi
         assert await place.value("select min_level from requirement") == KEY_POLICY_LEVEL
 
 
+async def test_under_load_a_policy_is_refused_until_the_last_older_server_has_left_and_holds_from_then_on(
+    dsn: str,
+) -> None:
+    stored: list[str] = []
+
+    async def load(of: Place, end: asyncio.Event) -> None:
+        while not end.is_set():
+            stored.append((await of.enqueue(queue="mail", key="ada")).id)
+
+    async def until_stored(many: int) -> None:
+        wanted = len(stored) + many
+        await eventually(lambda: asyncio.sleep(0, len(stored) >= wanted))
+
+    async with Place(dsn) as place:
+        leaves, ends = asyncio.Event(), asyncio.Event()
+        async with Place(dsn, level=KEY_POLICY_LEVEL - 1) as older:
+            loads = [asyncio.create_task(load(older, leaves)), asyncio.create_task(load(place, ends))]
+            await until_stored(20)
+            assert reason_of(await refused(update(place, max_running=1))) == "SERVERS_DIFFER"
+            await until_stored(20)
+            leaves.set()
+            await loads[0]
+        assert (await update(place, max_running=1)).key_policy.max_running == 1
+        before = await place.value("select count(*) from live_job")
+        await until_stored(20)
+        ends.set()
+        await loads[1]
+        # Those of before stand in line, uncounted; of the others one does.
+        assert (
+            await place.value("select count(*) from live_job where hold is null and stile is not null") == 1
+        )
+        assert await place.value("select count(*) from live_job where hold is null") <= before + 1
+        worker = await place.worker(queues={"mail": ["work"]}, slots=20)
+        for _ in stored:
+            await worker.succeed(await worker.job())
+        for job in stored:
+            await place.until(job, "SUCCEEDED")
+
+
 @pytest.mark.parametrize(
     ("set_to", "taken_back", "level"),
     [

@@ -51,6 +51,11 @@ def why(due: int = 0, runnable: int = 0, short: int = 0, by_key: int = 0, free: 
             "2 jobs wait for their keys and none for a slot: more workers would not help",
         ),
         (
+            lambda n: why(runnable=2, free=2, by_key=n),
+            "2 runnable, 2 slots free: they are about to start; 1 job waits for its key, not for a slot",
+            "2 runnable, 2 slots free: they are about to start; 2 jobs wait for their keys, not for a slot",
+        ),
+        (
             lambda n: warnings.paused("mail", n, False, NOON, "ada").message,
             "the queue mail is paused by ada, and 1 of its jobs waits",
             "the queue mail is paused by ada, and 2 of its jobs wait",

@@ -404,13 +404,17 @@ def _why(
         if none_of_kinds and due:
             return f"the limits of their kinds let no job start now, and {are_due}: {none_helps}"
         if held_by_key:
-            wait = counted(held_by_key, "job waits for its key", "jobs wait for their keys")
-            return f"{wait} and none for a slot: {none_helps}"
+            return f"{_waiting_for_keys(held_by_key)} and none for a slot: {none_helps}"
         return "no job waits for a slot"
+    beside = f"; {_waiting_for_keys(held_by_key)}, not for a slot" if held_by_key else ""
     if not short:
         they = "it is" if runnable == 1 else "they are"
-        return f"{runnable} runnable, {counted(workers.free, 'slot')} free: {they} about to start"
+        return f"{runnable} runnable, {counted(workers.free, 'slot')} free: {they} about to start{beside}"
     if not workers.sessions:
-        return f"{runnable} runnable, and no worker takes jobs of the queue {name}"
+        return f"{runnable} runnable, and no worker takes jobs of the queue {name}{beside}"
     of_them = "it" if runnable == 1 else f"{short} of them"
-    return f"{runnable} runnable, and no slot is free for {of_them}"
+    return f"{runnable} runnable, and no slot is free for {of_them}{beside}"
+
+
+def _waiting_for_keys(held_by_key: int) -> str:
+    return counted(held_by_key, "job waits for its key", "jobs wait for their keys")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,8 @@ from ..catalog.catalog import Lane
 from ..catalog.waiting_limits import WaitingLimit
 from .waiting import Waiting
 
-#: When a caller whose key has a full backlog should try again.
+#: When a caller whose key has a full backlog should try again: in about so long, each one at another time. No server
+#: knows how fast the jobs of one key start.
 BACKLOG_RETRY = timedelta(seconds=1)
 
 
@@ -263,7 +265,7 @@ def backlog_full(batch: Batch, stiles: Collection[int]) -> KeyBacklogFull:
     return KeyBacklogFull(
         f"as many jobs as the queue allows wait for the key {some}; none of the call's jobs was stored",
         violations=violations[:100],
-        retry_after=BACKLOG_RETRY,
+        retry_after=BACKLOG_RETRY * random.uniform(0.5, 1.5),
     )
 
 
