@@ -17,18 +17,24 @@ class Import:
     pages: int
 
 
+@dataclass
+class Done:
+    pages: int
+
+
 AT_ONCE = RetryPolicy(min_backoff=timedelta(milliseconds=10), max_backoff=timedelta(milliseconds=10))
 import_pages = define_kind("example_import", Import, queue=QUEUE, retry_policy=AT_ONCE)
 
 
 async def do_import(payload: Import, ctx: JobContext) -> None:
-    # Bytes of your own, at most 64 KiB; None in the first attempt.
-    begin = int(ctx.job.checkpoint or b"0")
+    # A value of your own, at most 64 KiB as JSON; None in the first attempt.
+    done = ctx.job.checkpoint_as(Done)
+    begin = done.pages if done else 0
     print(f"attempt {ctx.job.attempt} begins at page {begin}")
     for page in range(begin, payload.pages):
         if page == 3 and ctx.job.attempt == 1:
             raise ConnectionError("the source went away")
-        await ctx.save_checkpoint(str(page + 1).encode())
+        await ctx.save_checkpoint(Done(page + 1))
     print(f"imported {payload.pages} pages")
 
 

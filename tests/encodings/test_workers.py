@@ -333,6 +333,22 @@ async def test_a_worker_without_encodings_does_not_follow_up_by_a_kind_that_requ
         assert (await perform(worker, kind="k", catch=True)).outcome == outcome
 
 
+async def test_a_checkpoint_that_is_a_value_is_one_again_where_it_is_decoded():
+    worker = Worker("127.0.0.1:1", queues=["default"], encodings=both({"a": KEY}))
+    read = []
+    # It looks as if it were encoded, and is what the handler saved.
+    saved = {"$jobqueue.encoded": 1, "page": 2}
+
+    @worker.handler("k")
+    def step(ctx: JobContext) -> None:
+        read.append(ctx.job.checkpoint_as(dict[str, int]))
+        ctx.save_checkpoint(saved)
+
+    first = await perform(worker, None, kind="k")
+    await first.again()
+    assert read == [None, saved]
+
+
 async def test_a_checkpoint_that_is_too_long_once_it_is_encoded_is_refused():
     async def saves(ctx: JobContext) -> None:
         ctx.save_checkpoint(bytes(range(256)) * 250)

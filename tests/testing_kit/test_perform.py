@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -92,6 +93,85 @@ async def test_the_next_attempt_has_the_checkpoint_and_the_failures_of_those_bef
     assert third.outcome == "succeeded"
     id = seen[0][3]
     assert seen == [(1, 0, b"", id, False), (2, 1, b"1", id, False), (3, 2, b"2", id, True)]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where an attempt is."""
+
+    page: int
+    seen: tuple[str, ...] = ()
+
+
+async def test_a_checkpoint_is_a_value_of_a_type_and_json_while_it_is_stored():
+    read = []
+
+    def step(ctx: JobContext) -> None:
+        cursor = ctx.job.checkpoint_as(Cursor)
+        read.append(cursor)
+        ctx.save_checkpoint(Cursor(2, ("a",)) if cursor is None else [cursor.page])
+        if cursor is None:
+            raise Unwilling("again")
+
+    first = await perform(step, catch=True)
+    second = await first.again(catch=False)
+    assert first.checkpoint == b'{"page":2,"seen":["a"]}'
+    assert (read, second.checkpoint) == ([None, Cursor(2, ("a",))], b"[2]")
+
+
+async def test_bytes_are_a_checkpoint_as_they_are_and_none_takes_it_back():
+    def step(ctx: JobContext) -> None:
+        for each in (b'"a"', bytearray(b"b"), memoryview(b"c"), JsonText('{"n": 1.0}'), "d", None):
+            ctx.save_checkpoint(each)
+
+    done = await perform(step, checkpoint=b"before")
+    assert done.checkpoints == (b'"a"', b"b", b"c", b'{"n": 1.0}', b'"d"', b"")
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        (b'{"page":"secret"}', "checkpoint.page: must be a whole number"),
+        (b"secret", "checkpoint: must be JSON text, as `save_checkpoint` makes it of a value"),
+        (b"\xff\xfe", "checkpoint: must be JSON text, as `save_checkpoint` makes it of a value"),
+        (b"[" * 60_000, "checkpoint: must be JSON text, as `save_checkpoint` makes it of a value"),
+    ],
+)
+async def test_a_checkpoint_that_does_not_fit_is_a_failure_that_says_where_and_never_what_stands_there(
+    stored: bytes, words: str
+):
+    def reads(ctx: JobContext) -> None:
+        ctx.job.checkpoint_as(Cursor)
+
+    done = await perform(reads, checkpoint=stored, catch=True)
+    assert (done.outcome, done.error_type, done.error) == ("failed", "CheckpointUnreadable", words)
+    assert "secret" not in done.stack
+
+
+async def test_what_json_has_no_form_for_is_no_checkpoint_and_is_told_at_once():
+    def saves(ctx: JobContext) -> None:
+        with pytest.raises(TypeError, match=r"^checkpoint: the value is no JSON: Object of type object "):
+            ctx.save_checkpoint({"at": object()})
+        with pytest.raises(TypeError, match=r"^checkpoint is .*Event"):
+            ctx.save_checkpoint(threading.Event())
+        with pytest.raises(TypeError, match=r"^checkpoint\.page: must be a whole number$"):
+            ctx.save_checkpoint(Cursor("1"))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="at most 65536 bytes, not 65538"):
+            ctx.save_checkpoint("x" * 65_536)
+
+    assert (await perform(saves)).checkpoints == ()
+
+
+async def test_an_encoded_checkpoint_is_not_taken_for_a_value():
+    def reads(ctx: JobContext) -> None:
+        ctx.job.checkpoint_as(dict)
+
+    envelope = b'{"$jobqueue.encoded":1,"content_type":"","encodings":["aes256gcm"],"key_id":"k","data":""}'
+    done = await perform(reads, checkpoint=envelope, catch=True)
+    assert (done.error_type, done.error) == (
+        "Encoded",
+        "encoded, aes256gcm, key k: this program has no encodings",
+    )
 
 
 async def test_a_handler_is_told_to_stop_when_the_test_says_by_the_signal_of_its_style():

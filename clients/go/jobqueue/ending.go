@@ -112,6 +112,8 @@ func typeOf(err error) string {
 			return "PayloadUnreadable"
 		case *PayloadTooNewError:
 			return "PayloadTooNew"
+		case *CheckpointUnreadableError:
+			return "CheckpointUnreadable"
 		case *EncodedError:
 			return "Encoded"
 		case *EncodingRequiredError:

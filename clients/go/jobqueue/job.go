@@ -314,7 +314,7 @@ type LeasedJob struct {
 	Labels    map[string]string
 	// Headers are the producer's, with `x-request-id` and `traceparent` of the call that enqueued the job.
 	Headers map[string]string
-	// Checkpoint is what the attempts before left behind. Empty: nothing.
+	// Checkpoint is what the attempts before left behind; [LeasedJob.CheckpointAs] reads it as a value. Empty: nothing.
 	Checkpoint []byte
 	// Key is that by which the queue may limit the job. Empty: none.
 	Key string

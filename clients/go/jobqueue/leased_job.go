@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	progressBytes   = 1024
-	checkpointBytes = 64 * 1024
-	followUps       = 100
+	progressBytes = 1024
+	followUps     = 100
 	// With an output of 1 MiB the outcome still fits into a message of 4 MiB.
 	followUpsBytes = 2 * 1024 * 1024
 )
@@ -65,28 +64,6 @@ func (j *LeasedJob) Progress(fraction float64, message string) error {
 // ProgressMessage says what the attempt does, as [LeasedJob.Progress] does, where no fraction of the whole is known.
 func (j *LeasedJob) ProgressMessage(message string) {
 	j.report(&pb.Progress{Message: cut(message, progressBytes, "")})
-}
-
-// SaveCheckpoint leaves something for the job's next attempt, which reads it as Checkpoint; at most 64 KiB, in any form.
-// Returns at once. The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where
-// the worker is lost, the last tenths of a second may be lost with it.
-func (j *LeasedJob) SaveCheckpoint(data []byte) error {
-	if len(data) > checkpointBytes {
-		return invalid("checkpoint", "has %d bytes; at most %d are taken: store it elsewhere and leave its address",
-			len(data), checkpointBytes)
-	}
-	if j.coded.opened {
-		var err error
-		if data, err = j.coded.sealer.checkpoint(data, j.Kind, j.ID); err != nil {
-			return err
-		}
-		if len(data) > checkpointBytes {
-			return invalid("checkpoint", "has %d bytes once it is encoded; at most %d are taken", len(data), checkpointBytes)
-		}
-	}
-	// A copy, and never nil: an empty one takes back what was left.
-	j.report(&pb.Progress{Checkpoint: append([]byte{}, data...)})
-	return nil
 }
 
 // FollowUp enqueues a job in the transaction that settles this one as succeeded, or not at all; at most 100, of 2 MiB in

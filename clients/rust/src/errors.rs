@@ -107,6 +107,8 @@ pub enum ErrorKind {
     PayloadUnreadable,
     /// A payload is of a version that this program does not know. No server said so.
     PayloadTooNew,
+    /// A checkpoint is not of the type that a handler reads it as. No server said so.
+    CheckpointUnreadable,
     /// What was read is encoded, and was not decoded: give the client [`Encodings`](crate::Encodings); `key_id` in
     /// [`Error::metadata`] names the key. No server said so.
     Encoded,

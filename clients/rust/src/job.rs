@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::convert::{
     count, duration_message, duration_of, hold_of, policy_message, policy_of, status_of, time_of, whole,
 };
-use crate::encoded::encoding_required;
+use crate::encoded::{encoded_in, encoding_required};
 use crate::errors::Error;
 use crate::jobs::{EncodingRule, Hold, OwnRule, RetryPolicy, Start, Status};
 use crate::json::JsonText;
@@ -487,5 +488,24 @@ impl LeasedJob {
     /// The last checkpoint of the earlier attempts. Empty: none.
     pub fn checkpoint(&self) -> &Bytes {
         self.inner.opened().map_or(&self.inner.message.checkpoint, |opened| &opened.checkpoint)
+    }
+
+    /// The last checkpoint of the earlier attempts, as the value that [`save_checkpoint`](Self::save_checkpoint) was given.
+    /// `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// `CheckpointUnreadable`: it is not of this type, or is no JSON. `Encoded`: it is encoded, and the worker has no encodings.
+    pub fn checkpoint_as<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        let text = self.checkpoint();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if self.inner.opened().is_none()
+            && let Some(encoded) = encoded_in(text)
+        {
+            return Err(encoded.into());
+        }
+        crate::typed::checkpoint(text).map(Some)
     }
 }

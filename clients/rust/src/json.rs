@@ -134,9 +134,32 @@ pub trait IntoOutput {
     fn into_output(self) -> Result<Option<JsonText>, serde_json::Error>;
 }
 
-/// A value of a type of your own as a handler's output: `Ok(Json(value))`.
+/// A value of a type of your own as a handler's output, `Ok(Json(value))`, or as a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Json<T>(pub T);
+
+/// What may be a checkpoint: bytes in any form, or a value in a [`Json`], stored as its text.
+#[diagnostic::on_unimplemented(message = "`{Self}` is no checkpoint", label = "wrap it in `Json(..)`")]
+pub trait IntoCheckpoint {
+    /// What is stored.
+    ///
+    /// # Errors
+    ///
+    /// Where JSON has no form for it.
+    fn into_checkpoint(self) -> Result<Bytes, serde_json::Error>;
+}
+
+impl<T: Into<Bytes>> IntoCheckpoint for T {
+    fn into_checkpoint(self) -> Result<Bytes, serde_json::Error> {
+        Ok(self.into())
+    }
+}
+
+impl<T: Serialize> IntoCheckpoint for Json<T> {
+    fn into_checkpoint(self) -> Result<Bytes, serde_json::Error> {
+        serde_json::to_vec(&self.0).map(Bytes::from)
+    }
+}
 
 impl<T: Serialize> IntoOutput for Json<T> {
     fn into_output(self) -> Result<Option<JsonText>, serde_json::Error> {

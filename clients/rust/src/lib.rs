@@ -115,7 +115,7 @@ pub use job::{FailedAttempt, Job, JobProgress, NewJob};
 pub use jobs::{
     Cancellation, EncodingRule, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key,
 };
-pub use json::{IntoOutput, Json, JsonText};
+pub use json::{IntoCheckpoint, IntoOutput, Json, JsonText};
 pub use middleware::{ForKinds, Middleware, Next, NextEnqueue, for_kinds};
 pub use operations::{BulkState, Operation};
 #[cfg(feature = "otel")]

@@ -1,9 +1,11 @@
 //! What a handler returns when its attempt should end otherwise than by success, and why it is told to stop.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
+
+use crate::errors::{Error, ErrorKind};
 
 type Boxed = Box<dyn StdError + Send + Sync>;
 
@@ -107,6 +109,12 @@ pub fn cancelled() -> HandlerError {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
+        if let Some(of_client) = (&error as &dyn Any).downcast_ref::<Error>()
+            && of_client.kind() == ErrorKind::CheckpointUnreadable
+        {
+            // By the name and the words that it has in all languages.
+            return Self::failing(of_client.message(), "CheckpointUnreadable", false);
+        }
         Self(Ending::Failed(Failed {
             error: Box::new(error),
             error_type: type_name::<E>(),

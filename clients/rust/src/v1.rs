@@ -1616,7 +1616,7 @@ pub struct Job {
     #[prost(message, optional, tag = "20")]
     pub finished_at: ::core::option::Option<::prost_types::Timestamp>,
     /// Why the job ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
-    /// CANCEL_GRACE_ENDED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
+    /// CANCEL_GRACE_ENDED, KEY_CANCELLED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
     /// added.
     #[prost(string, tag = "23")]
     pub reason: ::prost::alloc::string::String,
@@ -1743,7 +1743,7 @@ pub mod job {
     pub enum Hold {
         /// The job is not held back.
         Unspecified = 0,
-        /// Its key: as many jobs of the key run as the queue allows, or its rate allows no more now.
+        /// Its key: its limit, its rate, a pause, another job that goes first, or one that failed. ExplainJob says which.
         Key = 1,
         /// Its run_at, and then its key.
         Time = 2,
@@ -3376,7 +3376,8 @@ pub mod reason {
         AboutToStart = 12,
         /// As many jobs of its key are in line or run as the queue allows. `key` says which ones.
         KeyAtLimit = 13,
-        /// The rate of its key lets no more start now. `key` says when it does.
+        /// The rate of its key lets no more start now. `key` says when it does; or, where as many jobs of the key are in line as it
+        /// lets in at once, which ones start first.
         KeyRate = 14,
         /// Its key is paused. `key` says since when, and by whom; or, where a worker has paused it (`Outcome.pause_key`), until when.
         KeyPaused = 15,
@@ -3639,7 +3640,8 @@ pub struct KeyDetail {
     /// Whether the server stopped counting at its bound, so that there may be more.
     #[prost(bool, tag = "6")]
     pub capped: bool,
-    /// When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first.
+    /// When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first, or a start of
+    /// one that is in line.
     #[prost(message, optional, tag = "7")]
     pub next_at: ::core::option::Option<::prost_types::Timestamp>,
     /// Who paused the key, without a reason. Unset: it is not paused, or by a worker.
@@ -5972,7 +5974,7 @@ pub struct QueueKey {
     /// How many of its jobs wait for it. Those that wait for their run_at first are not counted.
     #[prost(int32, tag = "9")]
     pub waiting: i32,
-    /// When the rate lets the next one in. Unset: none waits, one that was let in must end first, or the key is paused.
+    /// When the rate lets the next one in. Unset: none waits, one that was let in must start or end first, or the key is paused.
     #[prost(message, optional, tag = "10")]
     pub next_start_at: ::core::option::Option<::prost_types::Timestamp>,
     /// Of the jobs that were let in, at most 20, those that run first. ListQueueKeys leaves them out.

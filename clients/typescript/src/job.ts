@@ -10,7 +10,9 @@ import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import type { LeasedJob as Leased } from "./gen/jobqueue/v1/lease_pb.js";
 import { dateOf, holdName, msOf, retryPolicyOf, statusName } from "./jobs.js";
 import type { Hold, RetryPolicy, Status } from "./jobs.js";
+import { readCheckpoint } from "./kinds/checkpoint.js";
 import { PayloadUnreadable } from "./kinds/errors.js";
+import type { OutputOf, StandardSchema } from "./kinds/standardSchema.js";
 import { Discard } from "./outcomes.js";
 import { JsonText, decode, encode, textOf } from "./payload.js";
 import { uniqueMessage } from "./unique.js";
@@ -418,5 +420,18 @@ export class LeasedJob<P = any> {
   /** The last checkpoint of the earlier attempts. Empty: none. */
   get checkpoint(): Uint8Array {
     return this.#message.checkpoint;
+  }
+
+  /**
+   * The last checkpoint of the earlier attempts, as the value that `saveCheckpoint` was given.
+   *
+   * @param schema Of the value: one of zod, valibot or arktype, for example.
+   * @returns What the schema makes of it. Undefined: there is no checkpoint.
+   * @throws CheckpointUnreadable It does not fit the schema, or is no JSON.
+   * @throws Encoded It is encoded, and the worker does not decode this kind, or has no encodings.
+   * @throws TypeError This is no schema, or one that checks asynchronously.
+   */
+  checkpointAs<S extends StandardSchema>(schema: S): OutputOf<S> | undefined {
+    return this.checkpoint.length === 0 ? undefined : readCheckpoint(this.checkpoint, schema, this.opened);
   }
 }

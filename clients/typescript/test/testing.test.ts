@@ -123,6 +123,87 @@ test("the next attempt has the checkpoint and the failures of the one before", a
   assert.deepEqual(third.output, ["j1", 1, "55", { n: 1 }, 9]);
 });
 
+const cursor = z.object({ page: z.int(), at: z.string().transform(Number).optional() });
+
+test("a checkpoint is a value of a schema, and JSON while it is stored", async () => {
+  const read: unknown[] = [];
+  const handler = (job: LeasedJob, ctx: JobContext): void => {
+    const found = job.checkpointAs(cursor);
+    read.push(found);
+    if (found !== undefined) return;
+    ctx.saveCheckpoint({ page: 2, at: "7" });
+    throw new Retry("busy");
+  };
+  const first = await perform(handler, 1);
+  assert.equal(Buffer.from(first.checkpoint).toString(), '{"page":2,"at":"7"}');
+  await first.again();
+  assert.deepEqual(read, [undefined, { page: 2, at: 7 }]);
+});
+
+test("bytes are a checkpoint as they are, and nothing takes it back", async () => {
+  const given = [
+    Buffer.from('"a"'),
+    new Uint8Array([98]),
+    new JsonText('{"n": 1.0}'),
+    "c",
+    0,
+    null,
+    undefined,
+  ];
+  const handler = (_: LeasedJob, ctx: JobContext): void => given.forEach((each) => ctx.saveCheckpoint(each));
+  const done = await perform(handler, 1, { checkpoint: Buffer.from("before") });
+  const saved = done.checkpoints.map((each) => Buffer.from(each).toString());
+  assert.deepEqual(saved, ['"a"', "b", '{"n": 1.0}', '"c"', "0", "", ""]);
+});
+
+test("a checkpoint that does not fit is a failure that says where, and never what stands there", async () => {
+  const noJson = "checkpoint: must be JSON, as saveCheckpoint makes it of a value";
+  for (const [stored, words] of [
+    ['{"page":"secret"}', "checkpoint.page: must be number"],
+    ["secret", noJson],
+    ["\u00ff", noJson],
+  ] as const) {
+    const done = await perform((job) => job.checkpointAs(cursor), 1, {
+      checkpoint: Buffer.from(stored, "latin1"),
+      catch: true,
+    });
+    assert.deepEqual([done.outcome, done.errorType, done.error], ["failed", "CheckpointUnreadable", words]);
+    assert.doesNotMatch(done.stack, /secret/);
+  }
+});
+
+test("an encoded checkpoint is not taken for a value", async () => {
+  const envelope =
+    '{"$jobqueue.encoded":1,"content_type":"","encodings":["aes256gcm"],"key_id":"k","data":""}';
+  const done = await perform((job) => job.checkpointAs(z.record(z.string(), z.unknown())), 1, {
+    checkpoint: Buffer.from(envelope),
+    catch: true,
+  });
+  assert.deepEqual(
+    [done.errorType, done.error],
+    ["Encoded", "encoded, aes256gcm, key k: this program has no encodings"],
+  );
+});
+
+test("what JSON has no form for is no checkpoint, and no schema reads none", async () => {
+  const done = await perform(
+    (job, ctx) => {
+      assert.throws(
+        () => ctx.saveCheckpoint({ n: 1n }),
+        /^TypeError: the checkpoint is no JSON: .*JsonText\(text\)$/,
+      );
+      assert.throws(() => ctx.saveCheckpoint(() => 1), TypeError);
+      assert.throws(() => ctx.saveCheckpoint("x".repeat(65_536)), /at most 65536 bytes, not 65538/);
+      assert.throws(() => job.checkpointAs({} as never), /^TypeError: checkpointAs takes a Standard Schema/);
+      const later = z.string().refine(async () => true);
+      assert.throws(() => job.checkpointAs(later), /does not check asynchronously/);
+    },
+    1,
+    { checkpoint: Buffer.from('"a"') },
+  );
+  assert.deepEqual(done.checkpoints, []);
+});
+
 test("a typed kind decodes and encodes, of its handler and of a worker's", async () => {
   const halve = async (payload: { number: number; unit: string }, ctx: JobContext) => {
     assert.equal(ctx.job.headers["x-payload-version"], "2");

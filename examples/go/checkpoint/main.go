@@ -4,12 +4,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log"
-	"strconv"
 	"sync"
 	"time"
 
@@ -22,6 +20,10 @@ type Import struct {
 	Pages int `json:"pages"`
 }
 
+type Done struct {
+	Pages int `json:"pages"`
+}
+
 var (
 	atOnce      = &jobqueue.RetryPolicy{MinBackoff: 10 * time.Millisecond, MaxBackoff: 10 * time.Millisecond}
 	importPages = jobqueue.DefineKind[Import, jobqueue.None]("example_import",
@@ -29,17 +31,17 @@ var (
 )
 
 func doImport(_ context.Context, job *jobqueue.LeasedJob, payload Import) (none jobqueue.None, err error) {
-	// Bytes of your own, at most 64 KiB; none in the first attempt.
-	begin, err := strconv.Atoi(cmp.Or(string(job.Checkpoint), "0"))
-	if err != nil {
+	// A value of your own, at most 64 KiB as JSON; as it is in the first attempt.
+	done := Done{Pages: 0}
+	if _, err := job.CheckpointAs(&done); err != nil {
 		return none, err
 	}
-	fmt.Printf("attempt %d begins at page %d\n", job.Attempt, begin)
-	for page := begin; page < payload.Pages; page++ {
+	fmt.Printf("attempt %d begins at page %d\n", job.Attempt, done.Pages)
+	for page := done.Pages; page < payload.Pages; page++ {
 		if page == 3 && job.Attempt == 1 {
 			return none, errors.New("the source went away")
 		}
-		if err := job.SaveCheckpoint([]byte(strconv.Itoa(page + 1))); err != nil {
+		if err := job.SaveCheckpoint(Done{page + 1}); err != nil {
 			return none, err
 		}
 	}

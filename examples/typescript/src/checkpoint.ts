@@ -7,6 +7,7 @@ import type { TypedHandler } from "@jobqueue/client";
 import * as z from "zod";
 
 const QUEUE = "example-checkpoint";
+const Done = z.object({ pages: z.int() });
 
 const importPages = defineKind({
   name: "example_import",
@@ -17,13 +18,13 @@ const importPages = defineKind({
 });
 
 const doImport: TypedHandler<typeof importPages> = ({ pages }, ctx) => {
-  const { attempt, checkpoint } = ctx.job;
-  // Bytes of your own, at most 64 KiB; none in the first attempt.
-  const begin = Number(Buffer.from(checkpoint).toString() || "0");
+  const { attempt } = ctx.job;
+  // A value of your own, at most 64 KiB as JSON; undefined in the first attempt.
+  const begin = ctx.job.checkpointAs(Done)?.pages ?? 0;
   console.log(`attempt ${attempt} begins at page ${begin}`);
   for (let page = begin; page < pages; page += 1) {
     if (page === 3 && attempt === 1) throw new Error("the source went away");
-    ctx.saveCheckpoint(Buffer.from(String(page + 1)));
+    ctx.saveCheckpoint({ pages: page + 1 });
   }
   console.log(`imported ${pages} pages`);
 };

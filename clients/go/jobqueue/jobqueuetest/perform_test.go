@@ -302,3 +302,94 @@ func TestNothingOfAnAttemptStays(t *testing.T) {
 		t.Errorf("%d goroutines, %d before", now, before)
 	}
 }
+
+type cursor struct {
+	Page int      `json:"page"`
+	Seen []string `json:"seen,omitempty"`
+}
+
+func TestACheckpointIsAValueAndJSONWhileItIsStored(t *testing.T) {
+	var read []cursor
+	step := func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+		at := cursor{Page: -1}
+		found, err := job.CheckpointAs(&at)
+		read = append(read, at)
+		if err == nil && !found {
+			err = errors.Join(job.SaveCheckpoint(cursor{2, []string{"<a>"}}), &unwilling{})
+		}
+		return nil, err
+	}
+	first, _ := jobqueuetest.Perform(t.Context(), step, jobqueue.NewJob{})
+	if string(first.Checkpoint()) != `{"page":2,"seen":["<a>"]}` {
+		t.Errorf("%s", first.Checkpoint())
+	}
+	if _, err := first.Again(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if fmt.Sprint(read) != "[{-1 []} {2 [<a>]}]" {
+		t.Error(read)
+	}
+}
+
+func TestBytesAreACheckpointAsTheyAreAndNilTakesItBack(t *testing.T) {
+	done := perform(t, func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+		var errs error
+		for _, each := range []any{[]byte(`"a"`), json.RawMessage(`{"n": 1.0}`), "b", 7, nil} {
+			errs = errors.Join(errs, job.SaveCheckpoint(each))
+		}
+		return nil, errs
+	}, jobqueue.NewJob{}, jobqueuetest.Checkpoint([]byte("before")))
+	if said := fmt.Sprintf("%q", done.Checkpoints); said != `["\"a\"" "{\"n\": 1.0}" "\"b\"" "7" ""]` {
+		t.Error(said)
+	}
+}
+
+func TestACheckpointThatDoesNotFitIsAFailureThatSaysWhereAndNeverWhatStandsThere(t *testing.T) {
+	for stored, words := range map[string]string{
+		`{"page":"secret"}`: "checkpoint.page: must be a whole number",
+		`secret`:            "checkpoint: must be JSON",
+		"\xff\xfe":          "checkpoint: must be JSON",
+		`null`:              "checkpoint: must be an object",
+	} {
+		at := cursor{Page: 9}
+		done, _ := jobqueuetest.Perform(t.Context(), func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+			_, err := job.CheckpointAs(&at)
+			return nil, err
+		}, jobqueue.NewJob{}, jobqueuetest.Checkpoint([]byte(stored)))
+		if done.Ending != jobqueuetest.Failed || done.ErrorType != "CheckpointUnreadable" || done.Error != words || at.Page != 9 {
+			t.Errorf("%s: %+v, %v", stored, done, at)
+		}
+	}
+}
+
+func TestAnEncodedCheckpointIsNotTakenForAValue(t *testing.T) {
+	const envelope = `{"$jobqueue.encoded":1,"content_type":"","encodings":["aes256gcm"],"key_id":"k","data":""}`
+	done, _ := jobqueuetest.Perform(t.Context(), func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+		var any map[string]any
+		_, err := job.CheckpointAs(&any)
+		return nil, err
+	}, jobqueue.NewJob{}, jobqueuetest.Checkpoint([]byte(envelope)))
+	if done.ErrorType != "Encoded" || !strings.Contains(done.Error, "key k") {
+		t.Errorf("%+v", done)
+	}
+}
+
+func TestWhatHasNoFormInJSONIsNoCheckpoint(t *testing.T) {
+	job, err := jobqueuetest.Attempt(jobqueue.NewJob{Kind: "k"}, jobqueuetest.Checkpoint([]byte("1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	into := make(chan int)
+	_, noPointer := job.CheckpointAs(cursor{})
+	_, noForm := job.CheckpointAs(&into)
+	for words, err := range map[string]error{
+		"checkpoint: is no JSON": job.SaveCheckpoint(into),
+		"checkpoint: is read into a jobqueuetest_test.cursor; it takes a pointer to a value": noPointer,
+		"checkpoint: is read into a *chan int: chan int has no form in JSON":                 noForm,
+		"checkpoint: has 65538 bytes; at most 65536":                                         job.SaveCheckpoint(strings.Repeat("x", 65_536)),
+	} {
+		if !errors.Is(err, jobqueue.ErrInvalidRequest) || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v", words, err)
+		}
+	}
+}

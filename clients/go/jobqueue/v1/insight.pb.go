@@ -57,7 +57,8 @@ const (
 	Reason_ABOUT_TO_START Reason_Code = 12
 	// As many jobs of its key are in line or run as the queue allows. `key` says which ones.
 	Reason_KEY_AT_LIMIT Reason_Code = 13
-	// The rate of its key lets no more start now. `key` says when it does.
+	// The rate of its key lets no more start now. `key` says when it does; or, where as many jobs of the key are in line as it
+	// lets in at once, which ones start first.
 	Reason_KEY_RATE Reason_Code = 14
 	// Its key is paused. `key` says since when, and by whom; or, where a worker has paused it (`Outcome.pause_key`), until when.
 	Reason_KEY_PAUSED Reason_Code = 15
@@ -1273,7 +1274,8 @@ type KeyDetail struct {
 	Ahead int32 `protobuf:"varint,5,opt,name=ahead,proto3" json:"ahead,omitempty"`
 	// Whether the server stopped counting at its bound, so that there may be more.
 	Capped bool `protobuf:"varint,6,opt,name=capped,proto3" json:"capped,omitempty"`
-	// When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first.
+	// When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first, or a start of
+	// one that is in line.
 	NextAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
 	// Who paused the key, without a reason. Unset: it is not paused, or by a worker.
 	Pause *PauseDetail `protobuf:"bytes,8,opt,name=pause,proto3" json:"pause,omitempty"`

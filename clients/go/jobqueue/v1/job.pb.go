@@ -517,7 +517,7 @@ type Job_Hold int32
 const (
 	// The job is not held back.
 	Job_HOLD_UNSPECIFIED Job_Hold = 0
-	// Its key: as many jobs of the key run as the queue allows, or its rate allows no more now.
+	// Its key: its limit, its rate, a pause, another job that goes first, or one that failed. ExplainJob says which.
 	Job_KEY Job_Hold = 1
 	// Its run_at, and then its key.
 	Job_TIME Job_Hold = 2
@@ -1022,7 +1022,7 @@ type Job struct {
 	//	*Job_OutputJson
 	Result isJob_Result `protobuf_oneof:"result"`
 	// Why the job ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
-	// CANCEL_GRACE_ENDED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
+	// CANCEL_GRACE_ENDED, KEY_CANCELLED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
 	// added.
 	Reason string `protobuf:"bytes,23,opt,name=reason,proto3" json:"reason,omitempty"`
 	// How long one attempt may run from its claim. Unset: no limit.

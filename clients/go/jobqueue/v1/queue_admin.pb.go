@@ -651,7 +651,7 @@ type QueueKey struct {
 	Taken int32 `protobuf:"varint,8,opt,name=taken,proto3" json:"taken,omitempty"`
 	// How many of its jobs wait for it. Those that wait for their run_at first are not counted.
 	Waiting int32 `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`
-	// When the rate lets the next one in. Unset: none waits, one that was let in must end first, or the key is paused.
+	// When the rate lets the next one in. Unset: none waits, one that was let in must start or end first, or the key is paused.
 	NextStartAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=next_start_at,json=nextStartAt,proto3" json:"next_start_at,omitempty"`
 	// Of the jobs that were let in, at most 20, those that run first. ListQueueKeys leaves them out.
 	Holders []*KeyHolder `protobuf:"bytes,11,rep,name=holders,proto3" json:"holders,omitempty"`

@@ -439,6 +439,7 @@ if TYPE_CHECKING:
     from .sync import SyncClient as SyncClient
     from .sync import SyncWatch as SyncWatch
     from .sync_schedules import SyncSchedules as SyncSchedules
+    from .typed.checkpoints import CheckpointUnreadable as CheckpointUnreadable
     from .typed.kind import (
         JobKind as JobKind,
     )
@@ -519,6 +520,7 @@ _HOME = {
     "ScheduleRun ScheduleSpec ScheduleTick TickRule",
     "sync": "SyncClient SyncWatch",
     "sync_schedules": "SyncSchedules",
+    "typed.checkpoints": "CheckpointUnreadable",
     "typed.kind": "JobKind JobNotSucceeded PayloadTooNew PayloadUnreadable Upcast define_kind",
     "watch": "Watch",
     "worker": "JobContext JobLogFilter LeasedJob Worker WorkerStatus",

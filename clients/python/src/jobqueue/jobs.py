@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from .encoded import Encoded, shown
 from .payload import decode
@@ -14,6 +14,7 @@ from .payload import decode
 if TYPE_CHECKING:
     from .v1 import lease_pb2
 
+T = TypeVar("T")
 
 #: By this header a payload says of which version it is. Without it: 1.
 VERSION_HEADER = "x-payload-version"
@@ -477,6 +478,27 @@ class LeasedJob:
     def checkpoint(self) -> bytes:
         """The last checkpoint of the earlier attempts. Empty: none."""
         return self._message.checkpoint
+
+    def checkpoint_as(self, of: type[T]) -> T | None:
+        """The last checkpoint of the earlier attempts, as the value that `save_checkpoint` was given.
+
+        Args:
+            of: Its type, as of payloads: a dataclass, a TypedDict, a model of pydantic, or what is built in.
+
+        Returns:
+            The value. None: there is no checkpoint.
+
+        Raises:
+            CheckpointUnreadable: It is not of the type, or is no JSON.
+            Encoded: It is encoded, and the worker has no encodings.
+            TypeError: The type has no form in JSON.
+        """
+        if not self._message.checkpoint:
+            return None
+        from .typed.checkpoints import read
+
+        value: T = read(self._message.checkpoint, of, opened=self.opened)
+        return value
 
     def __repr__(self) -> str:
         return f"<LeasedJob {self.kind} {self.id} attempt {self.attempt}>"

@@ -13,7 +13,7 @@ use crate::enqueue::Enqueue;
 use crate::errors::{Error, ErrorKind};
 use crate::job::NewJob;
 use crate::jobs::{Hold, Status};
-use crate::json::JsonText;
+use crate::json::{Json, JsonText};
 use crate::outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
 use crate::typed::JobKind;
 use crate::unique::{Unique, UniqueField, UniqueScope, Until};
@@ -200,6 +200,90 @@ async fn the_next_attempt_has_the_checkpoint_and_the_failures_of_those_before() 
     let of = |attempt, failures, found: &str, last| (id.clone(), attempt, failures, found.to_owned(), last);
     let wanted = [of(1, 0, "", false), of(2, 1, "1", false), of(3, 1, "2", false), of(4, 2, "3", true)];
     assert_eq!(*seen.lock().unwrap(), wanted);
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Cursor {
+    page: u32,
+    seen: Vec<String>,
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_a_value_and_json_while_it_is_stored() {
+    async fn step(job: LeasedJob) -> HandlerResult {
+        match job.checkpoint_as::<Cursor>()? {
+            None => {
+                job.save_checkpoint(Json(Cursor { page: 2, seen: vec!["a".to_owned()] }))?;
+                Err(Unwilling.into())
+            }
+            found => {
+                assert_eq!(found, Some(Cursor { page: 2, seen: vec!["a".to_owned()] }));
+                Ok(())
+            }
+        }
+    }
+    let first = perform(step, TestJob::new(json!(null)).catch()).await.unwrap();
+    assert_eq!(first.checkpoint(), r#"{"page":2,"seen":["a"]}"#);
+    assert_eq!(perform(step, first.again()).await.unwrap().outcome, Outcome::Succeeded);
+}
+
+#[tokio::test]
+async fn bytes_are_a_checkpoint_as_they_are() {
+    async fn saves(job: LeasedJob) -> HandlerResult {
+        job.save_checkpoint(r#""a""#)?;
+        job.save_checkpoint(vec![98])?;
+        job.save_checkpoint("c".to_owned())?;
+        job.save_checkpoint(Json("d"))?;
+        job.save_checkpoint("")?;
+        Ok(())
+    }
+    let done = perform(saves, TestJob::new(json!(null)).checkpoint("before")).await.unwrap();
+    assert_eq!(done.checkpoints, [r#""a""#, "b", "c", r#""d""#, ""]);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_does_not_fit_is_a_failure_that_says_where_and_never_what_stands_there() {
+    async fn reads(job: LeasedJob) -> HandlerResult {
+        job.checkpoint_as::<Cursor>()?;
+        Ok(())
+    }
+    for (stored, words) in [
+        (r#"{"page":"secret","seen":[]}"#.as_bytes(), "checkpoint.page: must be a whole number (u32)"),
+        (b"secret", "checkpoint: must be JSON, nested less deeply"),
+        (b"\xff\xfe", "checkpoint: must be JSON, nested less deeply"),
+    ] {
+        let job = TestJob::new(json!(null)).checkpoint(stored.to_vec()).catch();
+        let done = perform(reads, job).await.unwrap();
+        assert_eq!(
+            (done.outcome, done.error_type.as_str(), done.error.as_str()),
+            (Outcome::Failed, "CheckpointUnreadable", words)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_checkpoint_is_not_taken_for_a_value() {
+    let envelope = r#"{"$jobqueue.encoded":1,"content_type":"","encodings":["aes256gcm"],"key_id":"k","data":""}"#;
+    let reads = async |job: LeasedJob| {
+        let error = job.checkpoint_as::<Value>().unwrap_err();
+        assert_eq!((error.kind(), error.metadata()["key_id"].as_str()), (ErrorKind::Encoded, "k"));
+        HandlerResult::Ok(())
+    };
+    perform(reads, TestJob::new(json!(null)).checkpoint(envelope)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_json_has_no_form_for_is_no_checkpoint() {
+    async fn saves(job: LeasedJob) -> HandlerResult {
+        let no_keys = std::collections::HashMap::from([(vec![1], 2)]);
+        let error = job.save_checkpoint(Json(no_keys)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(error.message().contains("checkpoint: is no JSON"), "{error}");
+        let long = job.save_checkpoint(Json("x".repeat(65_536))).unwrap_err();
+        assert!(long.message().contains("has 65538 bytes; at most 65536"), "{long}");
+        Ok(())
+    }
+    assert!(perform(saves, TestJob::new(json!(null))).await.unwrap().checkpoints.is_empty());
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tonic::Code;
 
 use crate::admin::Kind;
 use crate::backoff::random_fraction;
-use crate::encoded::{Encoded, envelope_schema};
+use crate::encoded::{Encoded, envelope_schema, local};
 use crate::errors::{Error, ErrorKind};
 use crate::job::{Job, NewJob};
 use crate::jobs::{EncodingRule, OwnRule, RetryPolicy, Status};
@@ -337,6 +337,13 @@ pub(crate) fn output_text<K: JobKind>(output: &K::Output) -> Result<Option<JsonT
 pub(crate) fn output<T: DeserializeOwned>(text: Option<&JsonText>) -> Result<T, Error> {
     let text = text.map_or(b"null".as_slice(), JsonText::as_bytes);
     Ok(read(text).map_err(|mismatch| Unread::of(&mismatch, "output"))?)
+}
+
+/// A checkpoint as a type.
+pub(crate) fn checkpoint<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+    read(text).map_err(|mismatch| {
+        local(ErrorKind::CheckpointUnreadable, format!("{}: {}", mismatch.place("checkpoint"), mismatch.words()))
+    })
 }
 
 fn has_none<K: JobKind>() -> bool {

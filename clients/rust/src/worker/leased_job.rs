@@ -12,7 +12,7 @@ use super::ending::start_of;
 use crate::errors::Error;
 use crate::job::{NewJob, new_job_message};
 use crate::jobs::EncodingRule;
-use crate::json::JsonText;
+use crate::json::{IntoCheckpoint, JsonText};
 use crate::outcomes::Stop;
 use crate::v1;
 
@@ -122,16 +122,19 @@ impl LeasedJob {
         (self.inner.report)(v1::Progress { message, ..v1::Progress::default() });
     }
 
-    /// Stores data for the job's next attempt, which reads it as [`checkpoint`](Self::checkpoint); at most 64 KiB, in
-    /// any form; empty: takes back what was left. Returns at once. The newest one counts. It is there for sure once the
-    /// attempt ends by an outcome of this worker; where the worker is lost, the last tenths of a second may be lost with
-    /// it.
+    /// Stores something for the job's next attempt: bytes in any form, which that one reads as
+    /// [`checkpoint`](Self::checkpoint), or a value as `Json(value)`, which it reads by
+    /// [`checkpoint_as`](Self::checkpoint_as). At most 64 KiB; empty: takes back what was left. Returns at once. The newest
+    /// one counts. It is there for sure once the attempt ends by an outcome of this worker; where the worker is lost, the
+    /// last tenths of a second may be lost with it.
     ///
     /// # Errors
     ///
-    /// `InvalidRequest`: it is too large, as it is or encoded. What an encoding of the worker fails with.
-    pub fn save_checkpoint(&self, data: impl Into<Bytes>) -> Result<(), Error> {
-        let mut data = data.into();
+    /// `InvalidRequest`: it is too large, as it is or encoded, or JSON has no form for it. What an encoding of the worker
+    /// fails with.
+    pub fn save_checkpoint(&self, value: impl IntoCheckpoint) -> Result<(), Error> {
+        let mut data =
+            value.into_checkpoint().map_err(|error| Error::invalid("checkpoint", format!("is no JSON: {error}")))?;
         check_checkpoint(&data)?;
         if let Some(begun) = self.inner.begun.get() {
             data = begun.checkpoint(data, self)?;

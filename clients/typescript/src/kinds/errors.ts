@@ -12,6 +12,11 @@ export class PayloadTooNew extends Error {
   override readonly name = "PayloadTooNew";
 }
 
+/** A checkpoint is not of the type that a handler reads it as. Not caught, it is a failure like any other. */
+export class CheckpointUnreadable extends Error {
+  override readonly name = "CheckpointUnreadable";
+}
+
 /** A job has no output, since it has not ended as SUCCEEDED. */
 export class JobNotSucceeded extends Error {
   override readonly name = "JobNotSucceeded";

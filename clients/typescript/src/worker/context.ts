@@ -10,7 +10,7 @@ import { AUTO, newJob } from "../job.js";
 import type { EncodingRule, NewJob } from "../job.js";
 import { newJobOf } from "../newJobs.js";
 import { Cancelled } from "../outcomes.js";
-import { JsonText } from "../payload.js";
+import { JsonText, encode } from "../payload.js";
 import type { LeasedJob } from "../job.js";
 import { wholeCharacters } from "../text.js";
 
@@ -21,6 +21,7 @@ const FOLLOW_UPS = 100;
 const FOLLOW_UPS_BYTES = 2 * 1024 * 1024;
 // One id from the first caller to the last handler.
 const INHERITED = ["x-request-id", "traceparent"];
+const NOTHING = new JsonText("");
 
 /** Why a handler should stop. A later one replaces an earlier one. */
 export type Stop =
@@ -134,14 +135,18 @@ export class JobContext {
   }
 
   /**
-   * Stores data for the job's next attempt, which reads it as `job.checkpoint`. Returns at once.
+   * Stores a value for the job's next attempt. Returns at once.
    *
    * The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where the worker is
    * lost, the last tenths of a second may be lost with it.
    *
-   * @param data In any form, at most 64 KiB. Empty: takes back what was left.
+   * @param value Bytes in any form, which the next attempt reads as `job.checkpoint`; or what JSON has a form for, which
+   *     it reads by `job.checkpointAs(schema)`. At most 64 KiB. Undefined, null and no bytes: take back what was left.
+   * @throws RangeError It is longer.
+   * @throws TypeError JSON has no form for it.
    */
-  saveCheckpoint(data: Uint8Array): void {
+  saveCheckpoint(value: unknown): void {
+    const data = value instanceof Uint8Array ? value : encode(value ?? NOTHING, "the checkpoint");
     this.#report({ checkpoint: checkedCheckpoint(this.#checkpointed(copied(checkedCheckpoint(data)))) });
   }
 

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use jobqueue::{Client, HandlerResult, JobKind, KindDeclaration, LeasedJob, NewJob, RetryPolicy, Worker, failed};
+use jobqueue::{Client, HandlerResult, JobKind, Json, KindDeclaration, LeasedJob, NewJob, RetryPolicy, Worker, failed};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,11 @@ const SOON: Option<Duration> = Some(Duration::from_millis(10));
 
 #[derive(Serialize, Deserialize)]
 struct Import {
+    pages: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Done {
     pages: u32,
 }
 
@@ -28,15 +33,14 @@ impl JobKind for Import {
 }
 
 async fn import(payload: Import, job: LeasedJob) -> HandlerResult {
-    // Bytes of your own, at most 64 KiB; empty in the first attempt.
-    let saved = job.checkpoint();
-    let begin = if saved.is_empty() { 0 } else { str::from_utf8(saved)?.parse()? };
+    // A value of your own, at most 64 KiB as JSON; none in the first attempt.
+    let begin = job.checkpoint_as::<Done>()?.map_or(0, |done| done.pages);
     println!("attempt {} begins at page {begin}", job.attempt());
     for page in begin..payload.pages {
         if page == 3 && job.attempt() == 1 {
             return Err(failed("the source went away"));
         }
-        job.save_checkpoint((page + 1).to_string())?;
+        job.save_checkpoint(Json(Done { pages: page + 1 }))?;
     }
     println!("imported {} pages", payload.pages);
     Ok(())

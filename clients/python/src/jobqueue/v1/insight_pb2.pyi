@@ -248,7 +248,9 @@ class Reason(_message.Message):
         KEY_AT_LIMIT: Reason._Code.ValueType  # 13
         """As many jobs of its key are in line or run as the queue allows. `key` says which ones."""
         KEY_RATE: Reason._Code.ValueType  # 14
-        """The rate of its key lets no more start now. `key` says when it does."""
+        """The rate of its key lets no more start now. `key` says when it does; or, where as many jobs of the key are in line as it
+        lets in at once, which ones start first.
+        """
         KEY_PAUSED: Reason._Code.ValueType  # 15
         """Its key is paused. `key` says since when, and by whom; or, where a worker has paused it (`Outcome.pause_key`), until when."""
         KEY_ORDER: Reason._Code.ValueType  # 16
@@ -308,7 +310,9 @@ class Reason(_message.Message):
     KEY_AT_LIMIT: Reason.Code.ValueType  # 13
     """As many jobs of its key are in line or run as the queue allows. `key` says which ones."""
     KEY_RATE: Reason.Code.ValueType  # 14
-    """The rate of its key lets no more start now. `key` says when it does."""
+    """The rate of its key lets no more start now. `key` says when it does; or, where as many jobs of the key are in line as it
+    lets in at once, which ones start first.
+    """
     KEY_PAUSED: Reason.Code.ValueType  # 15
     """Its key is paused. `key` says since when, and by whom; or, where a worker has paused it (`Outcome.pause_key`), until when."""
     KEY_ORDER: Reason.Code.ValueType  # 16
@@ -709,7 +713,9 @@ class KeyDetail(_message.Message):
 
     @_builtins.property
     def next_at(self) -> _timestamp_pb2.Timestamp:
-        """When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first."""
+        """When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first, or a start of
+        one that is in line.
+        """
 
     @_builtins.property
     def pause(self) -> _overview_pb2.PauseDetail:

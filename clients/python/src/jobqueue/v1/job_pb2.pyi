@@ -545,7 +545,7 @@ class Job(_message.Message):
         HOLD_UNSPECIFIED: Job._Hold.ValueType  # 0
         """The job is not held back."""
         KEY: Job._Hold.ValueType  # 1
-        """Its key: as many jobs of the key run as the queue allows, or its rate allows no more now."""
+        """Its key: its limit, its rate, a pause, another job that goes first, or one that failed. ExplainJob says which."""
         TIME: Job._Hold.ValueType  # 2
         """Its run_at, and then its key."""
         HAND: Job._Hold.ValueType  # 4
@@ -559,7 +559,7 @@ class Job(_message.Message):
     HOLD_UNSPECIFIED: Job.Hold.ValueType  # 0
     """The job is not held back."""
     KEY: Job.Hold.ValueType  # 1
-    """Its key: as many jobs of the key run as the queue allows, or its rate allows no more now."""
+    """Its key: its limit, its rate, a pause, another job that goes first, or one that failed. ExplainJob says which."""
     TIME: Job.Hold.ValueType  # 2
     """Its run_at, and then its key."""
     HAND: Job.Hold.ValueType  # 4
@@ -676,7 +676,7 @@ class Job(_message.Message):
     """The JSON text that the worker sent, byte for byte."""
     reason: _builtins.str
     """Why the job ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
-    CANCEL_GRACE_ENDED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
+    CANCEL_GRACE_ENDED, KEY_CANCELLED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
     added.
     """
     key: _builtins.str

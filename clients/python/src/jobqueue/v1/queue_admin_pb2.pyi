@@ -387,7 +387,7 @@ class QueueKey(_message.Message):
 
     @_builtins.property
     def next_start_at(self) -> _timestamp_pb2.Timestamp:
-        """When the rate lets the next one in. Unset: none waits, one that was let in must end first, or the key is paused."""
+        """When the rate lets the next one in. Unset: none waits, one that was let in must start or end first, or the key is paused."""
 
     @_builtins.property
     def holders(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.KeyHolder]:

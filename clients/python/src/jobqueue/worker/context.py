@@ -155,20 +155,31 @@ class JobContext:
         self.report(fraction, cut, None)
         return _SENT
 
-    def save_checkpoint(self, data: bytes) -> _Sent:
-        """Stores data for the job's next attempt, which reads it as `ctx.job.checkpoint`. Returns at once.
+    def save_checkpoint(self, value: Any) -> _Sent:
+        """Stores a value for the job's next attempt. Returns at once.
 
         The newest one counts. It is stored for certain when the attempt ends with an outcome of this worker. If the
         worker is lost, a checkpoint of the last tenths of a second may be lost too.
 
         Args:
-            data: Bytes in any form, at most 64 KiB. Empty: removes the stored checkpoint.
+            value: Bytes in any form, which the next attempt reads as `ctx.job.checkpoint`; or a value of a type that
+                payloads may have, stored as JSON, which it reads by `ctx.job.checkpoint_as(type)`. At most 64 KiB.
+                None and empty bytes: remove the stored checkpoint.
 
         Raises:
             ValueError: It is longer.
+            TypeError: JSON has no form for it.
         """
+        if value is None:
+            data = b""
+        elif isinstance(value, bytes | bytearray | memoryview):
+            data = bytes(value)
+        else:
+            from jobqueue.typed.checkpoints import text_of
+
+            data = text_of(value)
         check_checkpoint(data)
-        self.report(None, "", bytes(data))
+        self.report(None, "", data)
         return _SENT
 
     def encode_checkpoints(self, encode: Callable[[bytes], bytes]) -> None:

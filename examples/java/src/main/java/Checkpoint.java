@@ -1,5 +1,3 @@
-import static java.nio.charset.StandardCharsets.UTF_8;
-
 import dev.jobqueue.Client;
 import dev.jobqueue.Codecs;
 import dev.jobqueue.JobContext;
@@ -20,6 +18,8 @@ class Checkpoint {
 
     record Import(int pages) {}
 
+    record Done(int pages) {}
+
     static final JobKind<Import, Void> IMPORT = JobKind.define("example_import", Import.class)
             .queue(QUEUE)
             .retryPolicy(AT_ONCE)
@@ -27,15 +27,14 @@ class Checkpoint {
 
     static Void importPages(Import payload, JobContext context) throws IOException {
         var job = context.job();
-        // Bytes of your own, at most 64 KiB; none in the first attempt.
-        var saved = new String(job.checkpoint(), UTF_8);
-        var begin = saved.isEmpty() ? 0 : Integer.parseInt(saved);
+        // A value of your own, at most 64 KiB as JSON; none in the first attempt.
+        var begin = job.checkpointAs(Done.class).map(Done::pages).orElse(0);
         System.out.println("attempt " + job.attempt() + " begins at page " + begin);
         for (var page = begin; page < payload.pages(); page++) {
             if (page == 3 && job.attempt() == 1) {
                 throw new IOException("the source went away");
             }
-            context.saveCheckpoint(Integer.toString(page + 1).getBytes(UTF_8));
+            context.saveCheckpoint(new Done(page + 1));
         }
         System.out.println("imported " + payload.pages() + " pages");
         return null;

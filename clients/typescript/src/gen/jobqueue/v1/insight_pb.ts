@@ -440,7 +440,8 @@ export enum Reason_Code {
   KEY_AT_LIMIT = 13,
 
   /**
-   * The rate of its key lets no more start now. `key` says when it does.
+   * The rate of its key lets no more start now. `key` says when it does; or, where as many jobs of the key are in line as it
+   * lets in at once, which ones start first.
    *
    * @generated from enum value: KEY_RATE = 14;
    */
@@ -890,7 +891,8 @@ export type KeyDetail = Message<"jobqueue.v1.KeyDetail"> & {
   capped: boolean;
 
   /**
-   * When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first.
+   * When the rate lets the next one in, or until when a worker has paused the key. Unset: an end must come first, or a start of
+   * one that is in line.
    *
    * @generated from field: google.protobuf.Timestamp next_at = 7;
    */

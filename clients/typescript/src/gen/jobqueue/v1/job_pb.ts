@@ -701,7 +701,7 @@ export type Job = Message<"jobqueue.v1.Job"> & {
 
   /**
    * Why the job ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
-   * CANCEL_GRACE_ENDED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
+   * CANCEL_GRACE_ENDED, KEY_CANCELLED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
    * added.
    *
    * @generated from field: string reason = 23;
@@ -860,7 +860,7 @@ export enum Job_Hold {
   HOLD_UNSPECIFIED = 0,
 
   /**
-   * Its key: as many jobs of the key run as the queue allows, or its rate allows no more now.
+   * Its key: its limit, its rate, a pause, another job that goes first, or one that failed. ExplainJob says which.
    *
    * @generated from enum value: KEY = 1;
    */

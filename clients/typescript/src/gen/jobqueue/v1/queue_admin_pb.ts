@@ -357,7 +357,7 @@ export type QueueKey = Message<"jobqueue.v1.QueueKey"> & {
   waiting: number;
 
   /**
-   * When the rate lets the next one in. Unset: none waits, one that was let in must end first, or the key is paused.
+   * When the rate lets the next one in. Unset: none waits, one that was let in must start or end first, or the key is paused.
    *
    * @generated from field: google.protobuf.Timestamp next_start_at = 10;
    */

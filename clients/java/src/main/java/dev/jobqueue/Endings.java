@@ -29,6 +29,7 @@ final class Endings {
     private static final int OUTPUT_BYTES = 1024 * 1024;
     private static final Set<Class<?>> SAME_EVERYWHERE = Set.of(
             PayloadUnreadable.class,
+            CheckpointUnreadable.class,
             PayloadTooNew.class,
             Encoded.class,
             EncodingRequired.class,

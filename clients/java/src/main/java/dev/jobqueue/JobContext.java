@@ -127,11 +127,39 @@ public final class JobContext {
      * <p>The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where the worker
      * is lost, the last tenths of a second may be lost with it.
      *
-     * @param data in any form, at most 64 KiB; empty: takes back what was left
+     * @param data in any form, at most 64 KiB; null or empty: takes back what was left
+     * @throws IllegalArgumentException it is longer
      */
     public void saveCheckpoint(byte[] data) {
-        checkCheckpoint(data.length);
-        var kept = ByteString.copyFrom(data);
+        save(data == null ? ByteString.EMPTY : ByteString.copyFrom(data));
+    }
+
+    /**
+     * The same of a value, which the worker's codec writes as JSON, and the next attempt reads by {@link
+     * LeasedJob#checkpointAs(Class)}.
+     *
+     * @throws IllegalArgumentException the codec does not write it, or it is longer
+     * @throws IllegalStateException the worker has no codec
+     */
+    public void saveCheckpoint(Object value) {
+        if (value == null || value instanceof byte[]) {
+            saveCheckpoint((byte[]) value);
+            return;
+        }
+        ByteString text;
+        try {
+            text = Json.encode(value, codec);
+        } catch (IllegalStateException error) {
+            throw error;
+        } catch (Exception error) {
+            throw new IllegalArgumentException(
+                    "the checkpoint is no JSON: " + value.getClass().getName(), error);
+        }
+        save(text);
+    }
+
+    private void save(ByteString kept) {
+        checkCheckpoint(kept.size());
         var coded = begun;
         if (coded != null) {
             kept = coded.checkpoint(kept);

@@ -405,7 +405,7 @@ public final class JobKind<P, O> {
      * @throws IllegalStateException there is no codec, or it can't read the type at all
      */
     @SuppressWarnings("unchecked") // the type says what it is, and is not there at run time
-    private static <T> T decode(String place, ByteString text, Type type, Codec codec) {
+    static <T> T decode(String place, ByteString text, Type type, Codec codec) {
         if (type == Json.class) {
             return (T) new Json(text);
         }

@@ -143,6 +143,35 @@ public final class LeasedJob {
         return message.getCheckpoint().toByteArray();
     }
 
+    /**
+     * The checkpoint as the value that {@link JobContext#saveCheckpoint(Object)} was given, read by the worker's codec.
+     * Empty: the attempts before have left nothing.
+     *
+     * @throws CheckpointUnreadable it is not of the type, or is no JSON
+     * @throws Encoded it is encoded, and the worker does not decode it
+     * @throws IllegalStateException the worker has no codec, or it can't read the type at all
+     */
+    public <T> Optional<T> checkpointAs(Class<T> type) {
+        return checkpointAs((Type) type);
+    }
+
+    /** The same for a type with arguments, such as that of {@code List<Item>}. */
+    public <T> Optional<T> checkpointAs(Type type) {
+        var stored = message.getCheckpoint();
+        if (stored.isEmpty()) {
+            return Optional.empty();
+        }
+        var encoded = opened ? null : Envelope.encoded(stored, Encoded.NO_ENCODINGS);
+        if (encoded != null) {
+            throw encoded;
+        }
+        try {
+            return Optional.ofNullable(JobKind.decode("checkpoint", stored, type, codec));
+        } catch (PayloadUnreadable unreadable) {
+            throw new CheckpointUnreadable(unreadable.getMessage());
+        }
+    }
+
     /** What stands for a payload that is encoded and was not decoded; null: it is neither. */
     Encoded encoded(String why) {
         return opened ? null : Envelope.encoded(message.getPayloadJson(), why);

@@ -2,6 +2,7 @@ package dev.jobqueue.testing;
 
 import static dev.jobqueue.testing.Testing.attempt;
 import static dev.jobqueue.testing.Testing.perform;
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -14,6 +15,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.jobqueue.Cancelled;
 import dev.jobqueue.Codecs;
 import dev.jobqueue.Discard;
+import dev.jobqueue.Handler;
 import dev.jobqueue.HandlerOptions;
 import dev.jobqueue.JobKind;
 import dev.jobqueue.JobQueueException.PayloadInvalid;
@@ -27,8 +29,10 @@ import dev.jobqueue.testing.Performed.Outcome;
 import java.io.IOException;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
@@ -287,6 +291,85 @@ class TestingTest {
                 },
                 null);
         assertEquals(List.of(), failed.followUps());
+    }
+
+    record Cursor(int page, List<String> seen) {}
+
+    @Test
+    void aCheckpointIsAValueOfATypeAndJsonWhileItIsStored() throws Exception {
+        var read = new ArrayList<Optional<Cursor>>();
+        Handler handler = (job, context) -> {
+            var found = job.checkpointAs(Cursor.class);
+            read.add(found);
+            if (found.isEmpty()) {
+                context.saveCheckpoint(new Cursor(2, List.of("a")));
+                throw new Retry("again", Duration.ofSeconds(1));
+            }
+            return null;
+        };
+        var first = perform(handler, null);
+        assertEquals("{\"page\":2,\"seen\":[\"a\"]}", new String(first.checkpoint(), UTF_8));
+        first.again();
+        assertEquals(List.of(Optional.empty(), Optional.of(new Cursor(2, List.of("a")))), read);
+    }
+
+    @Test
+    void bytesAreACheckpointAsTheyAreAndNullTakesItBack() throws Exception {
+        Object bytes = "b".getBytes(UTF_8);
+        var done = perform(
+                (job, context) -> {
+                    context.saveCheckpoint("\"a\"".getBytes(UTF_8));
+                    context.saveCheckpoint(bytes);
+                    context.saveCheckpoint(Json.of("{\"n\": 1.0}"));
+                    context.saveCheckpoint("c");
+                    context.saveCheckpoint((Object) null);
+                    context.saveCheckpoint(null);
+                    return null;
+                },
+                null,
+                given -> given.checkpoint(new byte[] {1}));
+        var saved =
+                done.checkpoints().stream().map(each -> new String(each, UTF_8)).toList();
+        assertEquals(List.of("\"a\"", "b", "{\"n\": 1.0}", "\"c\"", "", ""), saved);
+    }
+
+    @Test
+    void aCheckpointThatDoesNotFitIsAFailureThatSaysWhereAndNeverWhatStandsThere() throws Exception {
+        for (var row : Map.of(
+                        "{\"page\":\"secret\",\"seen\":[]}", "checkpoint.page: must be a whole number",
+                        "secret", "checkpoint: must be JSON",
+                        "null", "checkpoint: must be a Cursor, not null")
+                .entrySet()) {
+            var done = perform((job, context) -> job.checkpointAs(Cursor.class), null, given -> given.checkpoint(
+                            row.getKey().getBytes(UTF_8))
+                    .caught());
+            assertEquals(
+                    List.of(Outcome.FAILED, "CheckpointUnreadable", row.getValue()),
+                    List.of(done.outcome(), done.errorType(), done.error()));
+            assertFalse(done.stack().contains("secret"), done.stack());
+        }
+    }
+
+    @Test
+    void anEncodedCheckpointIsNotTakenForAValue() throws Exception {
+        var envelope = "{\"$jobqueue.encoded\":1,\"content_type\":\"\",\"encodings\":[\"aes256gcm\"],\"key_id\":\"k\","
+                + "\"data\":\"\"}";
+        var done = perform(
+                (job, context) -> job.checkpointAs(Map.class), null, given -> given.checkpoint(envelope.getBytes(UTF_8))
+                        .caught());
+        assertEquals("encoded, aes256gcm, key k: this program has no encodings", done.error());
+    }
+
+    @Test
+    void whatJsonHasNoFormForIsNoCheckpoint() throws Exception {
+        var done = perform(
+                (job, context) -> {
+                    assertThrows(IllegalArgumentException.class, () -> context.saveCheckpoint(new Object()));
+                    assertThrows(IllegalArgumentException.class, () -> context.saveCheckpoint("x".repeat(65_536)));
+                    return null;
+                },
+                null);
+        assertEquals(List.of(), done.checkpoints());
     }
 
     @Test
