@@ -26,7 +26,8 @@ def text_of(value: Any) -> bytes:
     """
     if isinstance(value, JsonText):
         return value.raw
-    codec = _codec(type(value))
+    of: Any = type(value)
+    codec = _codec(of)
     try:
         return codec.encode(value).raw
     except Mismatch as mismatch:
