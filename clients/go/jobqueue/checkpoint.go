@@ -75,6 +75,7 @@ func (j *LeasedJob) CheckpointAs(value any) (bool, error) {
 			return false, encodedOf(members, noEncodings)
 		}
 	}
+	// Not into what is there, of which JSON would leave what it does not name.
 	found := reflect.New(into.Type().Elem())
 	if wrong := of.Decode(j.Checkpoint, found.Interface()); wrong != nil {
 		return false, &CheckpointUnreadableError{"checkpoint" + wrong.Error()}
