@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobqueue import AUTO, Client, JobContext, NewJob, PayloadInvalid, Status, Worker
+from jobqueue import AUTO, Client, JobContext, JobFilter, NewJob, PayloadInvalid, Status, Worker
 from jobqueue.jobs import VERSION_HEADER
 from jobqueue.typed.kind import JobKind, define_kind
 from tests.client.conftest import RunningServer
@@ -105,6 +105,39 @@ async def test_a_payload_that_can_not_be_read_ends_its_job_once_and_is_kept(
     assert job.last_error == "payload.numbers[0]: must be a whole number"
     assert job.failed_attempts[0].error_type == "PayloadUnreadable"
     assert job.payload_json == b'{"numbers":  ["secret"]}'
+
+
+async def test_after_the_fix_all_that_could_not_be_read_is_retried_by_one_call_and_succeeds(
+    server: RunningServer,
+    client: Client,
+    serve: Callable[[Worker], None],
+):
+    of_texts = NewJob(on_loop.name, payload_json=b'{"numbers": ["1", "2"]}')
+    others = NewJob(on_loop.name, payload_json=b'{"numbers": [3]}')
+    broken = new_worker(server.address)
+    serve(broken)
+    sent = [each.id for each in await client.enqueue_many([of_texts] * 20 + [others] * 5)]
+    ends = [(await client.wait(each, timeout=WITHIN)).status for each in sent]
+    assert ends == [Status.FAILED_PERMANENT] * 20 + [Status.SUCCEEDED] * 5
+    broken.stop()
+
+    @dataclass
+    class Lenient:
+        numbers: list[int | str]
+
+    fixed = define_kind(on_loop.name, Lenient, output=Total)
+    worker = Worker(server.address)
+
+    @worker.handler(fixed)
+    async def sums(wanted: Lenient, ctx: JobContext) -> Total:
+        return Total(sum(map(int, wanted.numbers)))
+
+    serve(worker)
+    unread = JobFilter(kind=on_loop.name, error_type="PayloadUnreadable")
+    assert (await client.retry_jobs(unread)).estimate == 20
+    await client.wait_operation((await client.retry_jobs(unread, force=True, expected=20)).name)
+    for each in sent[:20]:
+        assert fixed.output_of(await client.wait(each, timeout=WITHIN)) == Total(3)
 
 
 async def test_a_payload_that_is_not_of_the_kinds_type_is_refused_before_a_call(client: Client):

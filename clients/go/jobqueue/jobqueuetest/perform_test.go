@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"jobqueue.dev/go/jobqueue"
@@ -393,4 +394,17 @@ func TestWhatHasNoFormInJSONIsNoCheckpoint(t *testing.T) {
 			t.Errorf("%s: %v", words, err)
 		}
 	}
+}
+
+func TestAHandlerIsPerformedInABubbleWhoseClockIsFake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		done, err := jobqueuetest.Perform(t.Context(), func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+			time.Sleep(9 * time.Second)
+			return 7, nil
+		}, jobqueue.NewJob{})
+		if err != nil || string(done.Output) != "7" || time.Since(begun) != 9*time.Second {
+			t.Error(done, err, time.Since(begun))
+		}
+	})
 }
