@@ -11,12 +11,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import jobqueue.worker.link as link
-from jobqueue import Discard, JobContext, Snooze, Worker
+from jobqueue import Discard, JobContext, Retry, Snooze, Worker
 from jobqueue.channel import Access
 from jobqueue.v1 import lease_pb2
 from jobqueue.worker.stream import Stream, StreamEnded
 from tests.faults.frames import FrameJournal
 from tests.faults.journal import Journal
+
+#: For how many seconds a job pauses its key.
+PAUSE = 2.0
 
 
 def noted_streams(journal: Journal) -> type[Stream]:
@@ -74,6 +77,12 @@ def add_handlers(worker: Worker, journal: Journal) -> None:
         await work(ctx)
         if ctx.job.attempt == 1:
             raise Snooze(timedelta(seconds=1))
+
+    @worker.handler("throttled")
+    async def throttled(ctx: JobContext) -> None:
+        await work(ctx)
+        if ctx.job.attempt == 1:
+            raise Retry("429", after=timedelta(seconds=PAUSE), pause_key=True)
 
     @worker.handler("poison")
     async def poison(ctx: JobContext) -> None:

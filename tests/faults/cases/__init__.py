@@ -14,6 +14,7 @@ _FILES = (
     "limits",
     "totals",
     "changes",
+    "pauses",
     "turns",
     "orders",
     "commits",
