@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import grpc.aio
@@ -130,7 +131,9 @@ def details(error: grpc.aio.AioRpcError) -> dict[str, Any]:
             info = error_details_pb2.ErrorInfo.FromString(each.value)
             told["info"] = info.reason, {k: v for k, v in info.metadata.items() if k != "request_id"}
         elif each.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            told["retry"] = error_details_pb2.RetryInfo.FromString(each.value).retry_delay.ToTimedelta()
+            after = error_details_pb2.RetryInfo.FromString(each.value).retry_delay.ToTimedelta()
+            # Each caller is told another time.
+            told["retry"] = timedelta(seconds=0.5) <= after <= timedelta(seconds=1.5)
     return told
 
 

@@ -93,7 +93,7 @@ class Explain:
             raise JobNotFound.of(job_id)
         queue, kind = row["queue"], row["kind"]
         takers = workers.of(scope.namespace, queue, kind)
-        key = await self._key(scope, job_id, workers) if row["hold"] is not None else None
+        key = await self._key(scope, job_id, kind, workers) if row["hold"] is not None else None
         reasons = reasons_of(
             Facts(
                 row,
@@ -123,7 +123,7 @@ class Explain:
             name_of(row),
         )
 
-    async def _key(self, scope: Scope, job_id: UUID, workers: AllWorkers) -> KeyOf | None:
+    async def _key(self, scope: Scope, job_id: UUID, kind: str, workers: AllWorkers) -> KeyOf | None:
         row = await self._store.explain_key(job_id, most_holders=MOST_HOLDERS, most=MOST_OF_KEY)
         if row is None:
             return None
@@ -136,10 +136,13 @@ class Explain:
             if (lane := self._catalog.lane_by_id(lane_id)) is not None
             and scope.grants.may(Permission.READ, lane.queue, lane.kind)
         ]
+        # Of the job's own kind it is told by itself that no worker takes it.
         stuck = (
             Stuck(holder.job_id, lane.kind)
             for holder, lane in holders
-            if not holder.worker and not workers.of(scope.namespace, lane.queue, lane.kind).sessions
+            if not holder.worker
+            and lane.kind != kind
+            and not workers.of(scope.namespace, lane.queue, lane.kind).sessions
         )
         return KeyOf(
             row["key"],
