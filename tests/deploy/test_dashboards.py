@@ -195,7 +195,7 @@ class Prometheus:
 async def _work(address: str, seconds: float) -> None:
     """Enqueues a few jobs a second, some of them to a queue in which limits hold them back, and runs these."""
     until = time.monotonic() + seconds
-    worker = Worker(address, queues=["ordered"])
+    worker = Worker(address, queues=["ordered", "capped"])
 
     @worker.handler("odd")
     async def odd(ctx: JobContext) -> None:
@@ -205,9 +205,11 @@ async def _work(address: str, seconds: float) -> None:
         if ctx.job.payload == "pauses" and ctx.job.attempt == 1:
             raise Retry("429", after=timedelta(seconds=0.2), pause_key=True)
 
+    worker.handler("even")(odd)
     async with Client(address) as client:
         one = Limits(max_running=1)
-        await client.put_kind(Kind(name="odd", limits=one))
+        await client.put_kind(Kind(name="odd"))
+        await client.put_kind(Kind(name="even", limits=one))
         strict = KeyPolicy(order=KeyOrder.STRICT, on_failure=OnKeyFailure.HOLD)
         await client.update_queue("ordered", strict, limits=one, allow_missing=True)
         serving = asyncio.create_task(worker.serve())
@@ -216,6 +218,7 @@ async def _work(address: str, seconds: float) -> None:
             await client.enqueue("summarize_text", {"text": "One."}, queue="elsewhere")
             for what in ("pauses", "fails", "works"):
                 await client.enqueue("odd", what, queue="ordered", key=what)
+                await client.enqueue("even", what, queue="capped")
             await asyncio.sleep(0.2)
         worker.stop()
         await serving
