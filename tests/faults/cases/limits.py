@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from google.protobuf.duration_pb2 import Duration
@@ -14,6 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from jobqueue.v1 import queue_admin_pb2
 from jobqueue_server.lifecycle import Event as Exit
 from tests.faults.case import case
+from tests.faults.processes import FaultyWorker, Server
 from tests.faults.producer import Producer
 from tests.faults.stage import Stage, last_frame
 
@@ -69,6 +70,33 @@ def attempts_at_once(stage: Stage, key_of: Mapping[str, str], died: Mapping[str,
     for event in open_in.values():
         changes[key_of[event.id]].append((died[event.who], -1))
     return max(max(accumulate(step for _, step in sorted(each))) for each in changes.values())
+
+
+async def lose(
+    stage: Stage,
+    turn: int,
+    workers: dict[str, FaultyWorker],
+    servers: Sequence[Server],
+    addresses: Sequence[str],
+    *,
+    slots: int,
+) -> tuple[str, float]:
+    """Kills the worker of this turn, in the second one a server too, and starts others in their places.
+
+    Returns:
+        The name of the worker, and when it was killed.
+    """
+    victim = f"w{turn}"
+    died = stage.fault("kill -9 of a worker", worker=victim)
+    workers[victim].kill()
+    if turn == 1:
+        stage.fault("kill -9 of a server")
+        servers[1].kill()
+        await servers[1].ended()
+        await stage.server("second-again", grpc_addr=addresses[1])
+    name = f"w{len(workers)}"
+    [workers[name]] = await stage.workers([name], *addresses, slots=slots, ttl=TTL)
+    return victim, died
 
 
 @case(

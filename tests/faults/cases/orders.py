@@ -18,9 +18,8 @@ from tests.faults.journal import Event
 from tests.faults.producer import Producer
 from tests.faults.stage import Stage
 
-from .limits import DRIFTED, attempts_at_once
+from .limits import DRIFTED, TTL, attempts_at_once, lose
 
-TTL = 5.0
 #: Jobs of a key, one after the other. Some fail once or for good, some ask for more time, some lose their worker.
 KINDS = ("work", "flaky", "work", "breaks", "work", "snoozing")
 # Not those whose rest is being cancelled.
@@ -90,16 +89,8 @@ async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueT
                 group.create_task(_produce(stage, producers, key, place, answered[key], pause))
             for turn in range(3):
                 await stage.started(len(keys) * (turn + 1), within=60)
-                victim = names[turn]
-                died[victim] = stage.fault("kill -9 of a worker", worker=victim)
-                workers[victim].kill()
-                if turn == 1:
-                    stage.fault("kill -9 of a server")
-                    servers[1].kill()
-                    await servers[1].ended()
-                    await stage.server("second-again", grpc_addr=addresses[1])
-                names.append(f"w{len(names)}")
-                [workers[names[-1]]] = await stage.workers([names[-1]], *addresses, slots=20, ttl=TTL)
+                victim, at = await lose(stage, turn, workers, servers, addresses, slots=20)
+                died[victim] = at
         await stage.over(within=150)
 
         async def none_blocked() -> bool:

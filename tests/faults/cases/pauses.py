@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -14,9 +13,8 @@ from tests.faults.case import case
 from tests.faults.stage import Stage
 from tests.faults.worker_program import PAUSE
 
-from .limits import DRIFTED, attempts_at_once, limit_keys
+from .limits import DRIFTED, TTL, attempts_at_once, limit_keys, lose
 
-TTL = 5.0
 OF_A_KEY = 3
 SLOTS, WEIGHT = 10, 4
 #: A claim that began before the pause may be committed after it.
@@ -64,16 +62,8 @@ async def key_pauses(stage: Stage) -> None:
             ids += await producer.put_many(8, queue_key=key, seconds=0.05)
             key_of |= dict.fromkeys(ids, key)
         await stage.started(len(keys) * 5 * (turn + 1), within=60)
-        victim = names[turn]
-        died[victim] = stage.fault("kill -9 of a worker", worker=victim)
-        workers[victim].kill()
-        if turn == 1:
-            stage.fault("kill -9 of a server")
-            servers[1].kill()
-            await servers[1].ended()
-            await stage.server("second-again", grpc_addr=addresses[1])
-        names.append(f"w{len(names)}")
-        [workers[names[-1]]] = await stage.workers([names[-1]], *addresses, slots=20, ttl=TTL)
+        victim, at = await lose(stage, turn, workers, servers, addresses, slots=20)
+        died[victim] = at
     await stage.over(within=150)
     pauses = await stage.value("select count(*) from attempt where outcome = 1 and error_type = 'Retry'")
     stage.figure("keys that were paused too seldom", max(len(keys) - pauses, 0), 0, "")
@@ -106,17 +96,8 @@ async def slot_weights(stage: Stage) -> None:
         for name, jobs, weight in (("work", 200, 1), ("snoozing", 60, WEIGHT), ("work", 200, 1)):
             ids = await producer.put_many(stage.count(jobs, least=30), name, seconds=0.05)
             weight_of |= dict.fromkeys(ids, weight)
-        victim = names[turn]
-        await stage.started(SLOTS, who=victim if turn < 2 else None)
-        stage.fault("kill -9 of a worker", worker=victim)
-        workers[victim].kill()
-        if turn == 1:
-            stage.fault("kill -9 of a server")
-            servers[1].kill()
-            await stage.server("second-again", grpc_addr=addresses[1])
-        names.append(f"w{len(names)}")
-        [workers[names[-1]]] = await stage.workers([names[-1]], *addresses, slots=SLOTS, ttl=TTL)
-        await asyncio.sleep(0.2)
+        await stage.started(SLOTS, who=names[turn] if turn < 2 else None)
+        await lose(stage, turn, workers, servers, addresses, slots=SLOTS)
     await stage.over(within=150)
     stage.figure("slots of a worker at once", slots_at_once(stage, weight_of), SLOTS, "")
 

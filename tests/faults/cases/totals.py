@@ -11,9 +11,8 @@ from jobqueue_server.lifecycle import Event as Exit
 from tests.faults.case import case
 from tests.faults.stage import Stage
 
-from .limits import attempts_at_once, ended_of
+from .limits import TTL, attempts_at_once, ended_of, lose
 
-TTL = 5.0
 OF_QUEUE, OF_KIND = 12, 3
 RATE, BURST = 100, 5
 # By the database's clock, in which the rate is counted. A job that was lost has started twice.
@@ -60,16 +59,9 @@ async def totals(stage: Stage) -> None:
         for name, jobs in (("work", 300), ("snoozing", 60)):
             ids = await producer.put_many(stage.count(jobs, least=40), name, seconds=0.05)
             kind_of |= dict.fromkeys(ids, name)
-        victim = names[turn]
-        await stage.started(OF_QUEUE, who=victim if turn < 2 else None)
-        died[victim] = stage.fault("kill -9 of a worker", worker=victim)
-        workers[victim].kill()
-        if turn == 1:
-            stage.fault("kill -9 of a server")
-            servers[1].kill()
-            await stage.server("second-again", grpc_addr=addresses[1])
-        names.append(f"w{len(names)}")
-        [workers[names[-1]]] = await stage.workers([names[-1]], *addresses, slots=10, ttl=TTL)
+        await stage.started(OF_QUEUE, who=names[turn] if turn < 2 else None)
+        victim, at = await lose(stage, turn, workers, servers, addresses, slots=10)
+        died[victim] = at
     await stage.over(within=150)
     most = attempts_at_once(stage, dict.fromkeys(kind_of, "default"), died)
     stage.figure("attempts of the queue at once", most, OF_QUEUE, "")
