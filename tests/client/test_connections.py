@@ -163,7 +163,8 @@ import os
 from jobqueue import SyncClient
 client = SyncClient({server.address!r})
 child = os.fork()
-print("child" if child == 0 else "parent", client.get("3").id, flush=True)
+who = "child" if child == 0 else "parent"
+os.write(1, (who + " " + client.get("3").id + "\\n").encode())
 if child == 0:
     os._exit(0)
 os.waitpid(child, 0)

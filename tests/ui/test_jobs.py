@@ -199,6 +199,7 @@ def test_all_in_a_filter_run_again_after_a_dry_run_and_stop_midway(server: Serve
     tab.go("jobs?q=" + urllib.parse.quote("status:cancelled queue:many"))
     expect(rows(tab)).to_have_count(50)
     tab.page.keyboard.press("j")
+    expect(rows(tab).nth(0)).to_be_focused()
     tab.page.keyboard.press("x")
     tab.page.get_by_role("button", name="Select all in the filter").press("Enter")
     expect(tab.page.get_by_role("toolbar")).to_contain_text("All in the filter")

@@ -1,6 +1,6 @@
 // The keyboard. Single letters are off inside of fields, and can be turned off (WCAG 2.1.4).
 import { Modal } from "./dialog.js";
-import { html, useEffect, useRef, useState } from "./lib.js";
+import { html, useLayoutEffect, useRef, useState } from "./lib.js";
 import { Palette } from "./palette.js";
 import { read } from "./prefs.js";
 import { go, url } from "./router.js";
@@ -20,11 +20,11 @@ const OTHERS = [
 /** @type {Map<string, () => void>} */
 const actions = new Map();
 
-/** A letter does something while a part of a page is there: `useKey("r", retry)`. @param {string} key @param {(() => void) | null} run */
+/** A letter does something from when a part of a page is seen: `useKey("r", retry)`. @param {string} key @param {(() => void) | null} run */
 export function useKey(key, run) {
   const newest = useRef(run);
   newest.current = run;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const mine = () => newest.current?.();
     actions.set(key, mine);
     return () => {
@@ -37,7 +37,7 @@ export function useKey(key, run) {
 export function Keys() {
   const [open, setOpen] = useState("");
   const going = useRef(0);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const press = (/** @type {KeyboardEvent} */ event) => {
       const target = /** @type {HTMLElement} */ (event.target);
       if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
