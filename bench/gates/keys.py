@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
+
+from ..errors import BenchError
 from ..flow import flowing
 from ..load import KIND, Load
 from ..load.grpc_calls import enqueue_keyed
@@ -29,6 +34,7 @@ _ENOUGH = 100_000_000
 _BATCH = 1_000
 # No worker takes it.
 _NEVER, _BLOCKED = "never", "blocked"
+_WAIT_FOR_KEYS = "select count(*) from live_job where hold = 1"
 
 
 class Keys:
@@ -53,6 +59,7 @@ class Keys:
         Part("held, one key", 60, 85, "% of G4"),
         Part("depth", 90, 98, "% of 10,000"),
         Part("beside a blocked key", 90, 98, "% of without"),
+        Part("limit raised, 100,000 keys", 5, 2, "s", less=True),
         Part("Graphile Worker", 2, 5, "x Graphile Worker"),
         Part("pg-boss", 2, 5, "x pg-boss"),
     )
@@ -91,6 +98,8 @@ class Keys:
         detail["beside a blocked key"] = {"without": round(without), "with": round(blocked)}
         values["beside a blocked key"] = _percent(blocked, without)
 
+        values["limit raised, 100,000 keys"] = await self._raised(bench, bench.scale.jobs(_MANY))
+
         jobs = bench.scale.jobs(_PEERS_JOBS)
         keyed_drain = await ours("as the peers", _drain(jobs, _PEERS_KEYS, 1))
         for peer, part in (("graphile", "Graphile Worker"), ("pg_boss", "pg-boss")):
@@ -108,11 +117,32 @@ class Keys:
             async with stage(dsn, kinds=(*workers.kinds, _NEVER)) as servers:
                 await limit_keys(servers[0], 1)
                 if held:
-                    await enqueue_keyed(servers[0].grpc, _NEVER, _BLOCKED, 1)
-                    await enqueue_keyed(servers[0].grpc, KIND, _BLOCKED, held)
+                    await enqueue_keyed(servers[0].grpc, _NEVER, [_BLOCKED])
+                    await enqueue_keyed(servers[0].grpc, KIND, [_BLOCKED] * held)
                 async with flowing(servers, others, workers) as flow:
                     await flow.rate(min(_WARM, bench.scale.seconds(_WARM)))
                     return await flow.rate(bench.scale.seconds(_SECONDS))
+
+    async def _raised(self, bench: Round, keys: int) -> float:
+        """Seconds until so many keys have let in what a raised limit lets in."""
+        bench.tell(f"keys, a limit raised for {keys:,}")
+        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=(_NEVER,)) as servers:
+            connection = await asyncpg.connect(dsn)
+            try:
+                await limit_keys(servers[0], 1)
+                names = [f"key-{number}" for number in range(keys)]
+                for _ in range(2):
+                    await enqueue_keyed(servers[0].grpc, _NEVER, names)
+                held = await connection.fetchval(_WAIT_FOR_KEYS)
+                if held != keys:
+                    raise BenchError(f"{held} jobs wait for their keys, not {keys}")
+                began = time.monotonic()
+                await limit_keys(servers[0], 2)
+                while await connection.fetchval(_WAIT_FOR_KEYS):
+                    await asyncio.sleep(0.05)
+                return round(time.monotonic() - began, 2)
+            finally:
+                connection.terminate()
 
 
 def _drain(jobs: int, keys: int = 0, of_a_key: int | None = None) -> Scenario:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -47,16 +47,16 @@ async def enqueue_one(target: str, kind: str, key: str = "") -> None:
         await stub.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job), metadata=bearer(key))
 
 
-async def enqueue_keyed(target: str, kind: str, key: str, jobs: int) -> None:
-    """Jobs of one job key, 1,000 a call, eight calls at once."""
-    job = job_pb2.NewJob(kind=kind, key=key, payload_json=padded(128))
-    sizes = iter([*[1_000] * (jobs // 1_000), *([jobs % 1_000] if jobs % 1_000 else [])])
+async def enqueue_keyed(target: str, kind: str, keys: Sequence[str]) -> None:
+    """A job of each of these job keys, 1,000 a call, eight calls at once."""
+    parts = iter([keys[start : start + 1_000] for start in range(0, len(keys), 1_000)])
     async with grpc.aio.insecure_channel(target) as channel:
         stub = jobqueue_pb2_grpc.JobQueueStub(channel)
 
         async def caller() -> None:
-            for size in sizes:
-                await stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * size))
+            for part in parts:
+                jobs = [job_pb2.NewJob(kind=kind, key=key, payload_json=padded(128)) for key in part]
+                await stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs))
 
         await asyncio.gather(*(caller() for _ in range(8)))
 

@@ -36,7 +36,7 @@ async def test_jobs_have_keys_in_turns_and_wait_for_them(cluster: Cluster):
         async with producers(servers, Load(JOBS, "batch", batch=10, keys=KEYS)) as made:
             made.go()
             await made.reports()
-        await enqueue_keyed(servers[0].grpc, Workers().kinds[0], "blocked", 30)
+        await enqueue_keyed(servers[0].grpc, Workers().kinds[0], ["blocked"] * 30)
         connection = await asyncpg.connect(dsn)
         try:
             rows = await connection.fetch(

@@ -68,10 +68,12 @@ async def shown(url: str, *wanted: str) -> None:
             text = await asyncio.to_thread(read)
 
 
-async def enqueue(language: str, address: str, queue: str, payloads: list[bytes], *flags: str) -> list[bytes]:
-    """The outputs of jobs of the kind `echo`, one for each payload, as the producer of a language reads them."""
+async def enqueue(
+    language: str, address: str, queue: str, payloads: list[bytes], *flags: str, kind: str = "echo"
+) -> list[bytes]:
+    """The outputs of jobs of a kind, one for each payload, as the producer of a language reads them."""
     program = languages()[language].program
-    options = ("--server", address, "--queue", queue, "--kind", "echo", *flags)
+    options = ("--server", address, "--queue", queue, "--kind", kind, *flags)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *program, "enqueue", *options, stdin=pipe, stdout=pipe, stderr=pipe

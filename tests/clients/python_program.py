@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
+import json
 import logging
 import signal
 import sys
 
 import grpc
 
-from jobqueue import Client, JobContext, JsonText, NewJob, Worker, tls_credentials
+from jobqueue import Client, JobContext, JsonText, NewJob, Worker, define_kind, tls_credentials
+
+
+@dataclasses.dataclass
+class Line:
+    sku: str
+    count: int
+    price: float
+
+
+@dataclasses.dataclass
+class Order:
+    customer: str
+    lines: list[Line]
+    paid: bool
+    note: str | None = None
+
+
+@dataclasses.dataclass
+class Summary:
+    customer: str
+    count: int
+    dearest: float | None
+
+
+ORDER = define_kind("order", Order, output=Summary)
 
 
 async def enqueue(options: argparse.Namespace, credentials: grpc.ChannelCredentials | None) -> None:
     payloads = sys.stdin.buffer.read().removesuffix(b"\n").split(b"\n")
+    if options.kind == ORDER.name:
+        await enqueue_orders(options, credentials, payloads)
+        return
     async with Client(options.server, credentials=credentials) as client:
         new = [NewJob(options.kind, JsonText(text), queue=options.queue) for text in payloads]
         for result in await client.enqueue_many(new):
@@ -22,6 +52,24 @@ async def enqueue(options: argparse.Namespace, credentials: grpc.ChannelCredenti
             job = await client.wait(result.id)
             assert job.output_json is not None, job
             sys.stdout.buffer.write(job.output_json + b"\n")
+
+
+async def enqueue_orders(
+    options: argparse.Namespace, credentials: grpc.ChannelCredentials | None, payloads: list[bytes]
+) -> None:
+    async with Client(options.server, credentials=credentials) as client:
+        for text in payloads:
+            said = json.loads(text)
+            lines = [Line(each["sku"], each["count"], each["price"]) for each in said["lines"]]
+            payload = Order(said["customer"], lines, said["paid"], said.get("note"))
+            job = await client.wait((await client.enqueue(ORDER, payload, queue=options.queue)).id)
+            print(json.dumps(dataclasses.asdict(ORDER.output_of(job))))
+
+
+async def summarize(order: Order, _: JobContext) -> Summary:
+    said = order.customer + (", paid" if order.paid else "") + (f": {order.note}" if order.note else "")
+    count = sum(line.count for line in order.lines)
+    return Summary(said, count, max((line.price for line in order.lines), default=None))
 
 
 async def echo(ctx: JobContext) -> JsonText:
@@ -48,6 +96,9 @@ async def work(options: argparse.Namespace, credentials: grpc.ChannelCredentials
         )
         for _ in range(options.workers)
     ]
+
+    for each in workers:
+        each.handler(ORDER)(summarize)
 
     def stop() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,11 +7,17 @@ what tests/clients pairs with that of each other language, against a real server
     PROGRAM enqueue --server ADDRESS --queue QUEUE --kind KIND [--roots PEM --cert PEM --key PEM]
         One job in one batch for each line of its input: the line's bytes, without its end, are the payload. Prints
         the bytes of the outputs, a line each, in the order of the jobs, once these have succeeded; exit code 0.
+        With the kind `order` a line is read into the type of its payload, and the job is enqueued by the kind that the
+        program declares. It prints the outputs that the kind reads, as JSON: an object with `customer`, `count` and
+        `dearest`.
     PROGRAM work --server ADDRESS --queue QUEUE --name NAME --slots N [--workers N] [--roots PEM --cert PEM --key PEM]
         Runs so many workers (1), each with a stream and slots of its own, until SIGTERM or SIGINT, which drains;
         exit code 0. A second one ends it at once. Of the kind `echo` the output is the payload, byte for byte; a job
         of the kind `noop` does nothing, as cheaply as the library can; one of the kind `hold` ends when it is told
-        to stop.
+        to stop. The kind `order` is declared with types. Its payload has a `customer`, a text; `lines`, each with a
+        `sku` (text), a `count` (whole number) and a `price` (number); `paid`, true or false; and maybe a `note`. The
+        output has the `customer`, behind whom ", paid" and ": " with the note stand where there is such; the sum of the
+        counts, `count`; and the highest price, `dearest`, null without lines.
 
 TLS: `--roots` is who signs the server's certificate, `--cert` and `--key` are what is shown to the server.
 """

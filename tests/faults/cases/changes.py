@@ -1,4 +1,4 @@
-"""Limits of keys that change under load, and backlogs of keys, with everything that dies."""
+"""Limits of keys that change under load, and backlogs of keys and of a queue, with everything that dies."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ select coalesce(max(jobs), 0) from (
     select count(*) as jobs from live_job where hold = 1 and attempts = 0 group by stile
 ) w
 """
+
+# Those that no worker has, for whatever reason.
+WAIT_IN_QUEUE = "select count(*) from live_job where session_id is null"
+MOST_IN_QUEUE = 400
+#: So many jobs a second on each server, more than the workers end.
+ENQUEUED = 150
+#: In seconds: each server counts the queue so often, and a little for the count and what is under way.
+COUNTED = 1.25
 
 
 @case(
@@ -154,6 +162,54 @@ async def key_backlog(stage: Stage) -> None:
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
     out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
     stage.figure("tokens out at the end", out, 0, "")
+
+
+@case(
+    "queue_backlog",
+    "producers on two servers fill a queue while workers and servers are killed: what waits is above its limit by no "
+    "more than the other server stores between two counts, and a queue that has room refuses none",
+    bound=240,
+)
+async def queue_backlog(stage: Stage) -> None:
+    stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
+    await stage.database()
+    servers = {name: await stage.server(name) for name in ("first", "second")}
+    addresses = [server.address for server in servers.values()]
+    producers = [stage.producer(address) for address in addresses]
+    queue = queue_admin_pb2.Queue(name="default", max_waiting=MOST_IN_QUEUE)
+    await producers[0].admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=queue, allow_missing=True))
+    names = [f"w{number}" for number in range(2)]
+    workers = dict(zip(names, await stage.workers(names, *addresses, slots=5, ttl=TTL), strict=True))
+    most = 0
+    async with producers[0].load(ENQUEUED, seconds=0.1), producers[1].load(ENQUEUED, seconds=0.1):
+        for turn in range(stage.count(200, least=100)):
+            most = max(most, await stage.value(WAIT_IN_QUEUE))
+            if turn in (60, 75):
+                name = "second" if turn == 60 else "first"
+                stage.fault("kill -9 of a server", server=name)
+                servers[name].kill()
+                await servers[name].ended()
+                servers[name] = await stage.server(f"{name}-again", grpc_addr=servers[name].address)
+            elif turn == 45:
+                stage.fault("kill -9 of a worker", worker=names[0])
+                workers[names[0]].kill()
+                await stage.workers(["w2"], *addresses, slots=5, ttl=TTL)
+            await asyncio.sleep(0.1)
+    full = len([event for event in stage.events("enqueued") if event.code == "RESOURCE_EXHAUSTED"])
+    stage.figure("calls that were refused", full, None, "")
+    assert full, "no call was refused"
+    above = (len(producers) - 1) * ENQUEUED * COUNTED
+    stage.figure("jobs that waited", most, MOST_IN_QUEUE + above, "")
+    # Many workers come, and the queue has room again.
+    await stage.workers(["w3"], *addresses, slots=200, ttl=TTL)
+    await stage.over(within=60)
+    await asyncio.sleep(2 * COUNTED)
+    since = stage.fault("the queue is empty")
+    await producers[0].put_many(MOST_IN_QUEUE // 2)
+    await producers[1].put_many(MOST_IN_QUEUE // 4)
+    refused = [event for event in stage.events("enqueued", since=since) if event.code != "OK"]
+    stage.figure("calls that were refused though there was room", len(refused), 0, "")
+    await stage.over()
 
 
 async def _flood(stage: Stage, producers: Sequence[Producer], number: int) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import grpc.aio
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -30,6 +31,19 @@ select blocked_by::text as id, key from turnstile join job on job.id = blocked_b
 FAILED = "select id::text, extract(epoch from finished_at)::float8 as at from finished_job where status = $1"
 # Until an end is committed, and seen by who enqueues.
 SEEN_WITHIN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many keys there are and jobs of each, at scale 1; how long a job takes, and all of them, in seconds."""
+
+    keys: int
+    jobs: int
+    seconds: float
+    within: float
+
+
+USUAL = Size(60, 10, seconds=0.2, within=150)
 
 
 @case(
@@ -59,7 +73,19 @@ async def order_with_cancel_rest(stage: Stage) -> None:
     await in_order(stage, queue_admin_pb2.ON_KEY_FAILURE_CANCEL_REST)
 
 
-async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueType) -> None:
+@case(
+    "order_large",
+    "order_with_hold with 50 keys of 1,000 jobs each",
+    bound=1800,
+    by_name=True,
+)
+async def order_large(stage: Stage) -> None:
+    await in_order(stage, queue_admin_pb2.ON_KEY_FAILURE_HOLD, Size(50, 1000, seconds=0.02, within=1200))
+
+
+async def in_order(
+    stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueType, size: Size = USUAL
+) -> None:
     """Enqueues jobs of many keys over two servers while workers and a server are killed."""
     stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
     await stage.database()
@@ -79,19 +105,19 @@ async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueT
     cancels = on_failure == queue_admin_pb2.ON_KEY_FAILURE_CANCEL_REST
     died: dict[str, float] = {}
     answered: dict[str, list[str]] = {}
-    keys = [f"account-{number}" for number in range(stage.count(60, least=15))]
+    keys = [f"account-{number}" for number in range(stage.count(size.keys, least=15))]
     unblocking = asyncio.create_task(_unblock(stage, producers))
     try:
         async with asyncio.TaskGroup() as group:
             for place, key in enumerate(keys):
                 answered[key] = []
                 pause = 0.5 if cancels else 0.0
-                group.create_task(_produce(stage, producers, key, place, answered[key], pause))
+                group.create_task(_produce(stage, producers, key, place, answered[key], pause, size))
             for turn in range(3):
                 await stage.started(len(keys) * (turn + 1), within=60)
                 victim, at = await lose(stage, turn, workers, servers, addresses, slots=20)
                 died[victim] = at
-        await stage.over(within=150)
+        await stage.over(within=size.within)
 
         async def none_blocked() -> bool:
             return not await stage.sql(BLOCKED)
@@ -132,10 +158,16 @@ async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueT
 
 
 async def _produce(
-    stage: Stage, producers: Sequence[Producer], key: str, place: int, answered: list[str], pause: float
+    stage: Stage,
+    producers: Sequence[Producer],
+    key: str,
+    place: int,
+    answered: list[str],
+    pause: float,
+    size: Size,
 ) -> None:
     """Enqueues the jobs of a key on one server after the other, each once the one before it was answered."""
-    for number in range(stage.count(10, least=5)):
+    for number in range(stage.count(size.jobs, least=5)):
         kind = KINDS[(number + place) % len(KINDS)]
         token = f"{key}-{number}"
         await asyncio.sleep(stage.random.uniform(0, pause))
@@ -145,7 +177,13 @@ async def _produce(
                 # One that got no answer may be there: the same token finds it.
                 answered.append(
                     await producer.put(
-                        kind, key=token, token=token, timeout=5, queue_key=key, backoff=0.1, seconds=0.2
+                        kind,
+                        key=token,
+                        token=token,
+                        timeout=5,
+                        queue_key=key,
+                        backoff=0.1,
+                        seconds=size.seconds,
                     )
                 )
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -17,7 +18,14 @@ OF_QUEUE, OF_KIND = 12, 3
 RATE, BURST = 100, 5
 # By the database's clock, in which the rate is counted. A job that was lost has started twice.
 STARTS = """
-with start as (select started_at from finished_job union all select started_at from attempt)
+with start as (
+    select started_at
+    from (select id, started_at from finished_job union all select job_id, started_at from attempt) s
+    join job using (id)
+    join lane l on l.id = job.lane_id
+    join kind k on k.id = l.kind_id
+    where k.name = 'work'
+)
 """
 MOST_IN_A_SECOND = (
     STARTS
@@ -75,18 +83,46 @@ async def totals(stage: Stage) -> None:
     bound=240,
 )
 async def total_rate(stage: Stage) -> None:
+    await at_rate(stage, of_kind=False)
+
+
+@case(
+    "kind_rate",
+    "the same of a kind, whose jobs are in line with those of another kind that has no limit",
+    bound=240,
+)
+async def kind_rate(stage: Stage) -> None:
+    await at_rate(stage, of_kind=True)
+
+
+async def at_rate(stage: Stage, *, of_kind: bool) -> None:
+    """Jobs start at the rate of their queue, or of their kind beside others, while a worker and a server are killed."""
     stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
     await stage.database()
     servers = [await stage.server(name) for name in ("first", "second")]
     addresses = [server.address for server in servers]
     producer = stage.producer(addresses[0])
-    rate = queue_admin_pb2.Rate(count=RATE, period=Duration(seconds=1), burst=BURST)
-    queue = queue_admin_pb2.Queue(name="default", limits=queue_admin_pb2.Limits(rate=rate))
-    await producer.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=queue, allow_missing=True))
+    limits = queue_admin_pb2.Limits(
+        rate=queue_admin_pb2.Rate(count=RATE, period=Duration(seconds=1), burst=BURST)
+    )
+    if of_kind:
+        kind = queue_admin_pb2.Kind(name="work", limits=limits)
+        await producer.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=kind))
+    else:
+        queue = queue_admin_pb2.Queue(name="default", limits=limits)
+        await producer.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=queue, allow_missing=True))
     steady = RATE * stage.count(60, least=5)
     await producer.put_many(steady + 5 * RATE, seconds=0.05)
+    others = set(await producer.put_many(RATE, "snoozing")) if of_kind else set()
+    since = time.time()
     workers = await stage.workers(["w0", "w1", "w2"], *addresses, slots=20, ttl=TTL)
     await ended_of(stage, steady, within=120)
+    if others:
+        ends = [
+            event.at - since for event in stage.events("ended") if event.id in others and event.attempt == 2
+        ]
+        assert len(ends) == len(others), "jobs of the kind without a limit have not ended"
+        stage.figure("until the last job of the kind without a limit had ended", max(ends), 10)
     stage.figure(
         "starts a second that the rate lets and that were not", RATE - await stage.value(A_SECOND), 1, ""
     )

@@ -19,6 +19,16 @@ WITHIN = 5.0
     bound=400,
 )
 async def fair(stage: Stage) -> None:
+    await one_large(stage, 10_000, within=200)
+
+
+@case("fair_large", "the same with 100,000 jobs of the one tenant", bound=1800, by_name=True)
+async def fair_large(stage: Stage) -> None:
+    await one_large(stage, 100_000, within=1200)
+
+
+async def one_large(stage: Stage, jobs: int, within: float) -> None:
+    """Enqueues so many jobs of one tenant, and one of each of 99 others. All have ended within so many seconds."""
     stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
     await stage.database()
     servers = [await stage.server(name) for name in ("first", "second")]
@@ -29,7 +39,7 @@ async def fair(stage: Stage) -> None:
     await producer.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=queue, allow_missing=True))
     names = [f"w{number}" for number in range(3)]
     workers = await stage.workers(names, *addresses, slots=20, ttl=TTL)
-    large = stage.count(10_000, least=1000)
+    large = stage.count(jobs, least=1000)
     await producer.put_many(large, queue_key="large", seconds=0.05)
     tenants = [f"tenant-{number}" for number in range(99)]
     few = set(await producer.put_keyed(tenants, seconds=0.05))
@@ -46,7 +56,7 @@ async def fair(stage: Stage) -> None:
     stage.figure("jobs of the large tenant then", left, None, "")
     assert left > large / 2, "the large tenant was nearly through"
     for turn in range(2):
-        await ended_of(stage, round(large * (0.5 + turn / 4)), within=120)
+        await ended_of(stage, round(large * (0.5 + turn / 4)), within=within)
         stage.fault("kill -9 of a worker", worker=names[turn])
         workers[turn].kill()
         if turn:
@@ -54,7 +64,7 @@ async def fair(stage: Stage) -> None:
             servers[1].kill()
         names.append(f"w{len(names)}")
         workers += await stage.workers([names[-1]], addresses[0], slots=20, ttl=TTL)
-    await stage.over(within=200)
+    await stage.over(within=within)
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
     out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
     stage.figure("tokens out at the end", out, 0, "")

@@ -16,6 +16,27 @@ import (
 	"jobqueue.dev/go/jobqueue"
 )
 
+type line struct {
+	SKU   string  `json:"sku"`
+	Count int64   `json:"count"`
+	Price float64 `json:"price"`
+}
+
+type order struct {
+	Customer string  `json:"customer"`
+	Lines    []line  `json:"lines"`
+	Paid     bool    `json:"paid"`
+	Note     *string `json:"note,omitempty"`
+}
+
+type summary struct {
+	Customer string   `json:"customer"`
+	Count    int64    `json:"count"`
+	Dearest  *float64 `json:"dearest"`
+}
+
+var orders = jobqueue.DefineKind[order, summary]("order")
+
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) < 2 {
@@ -70,6 +91,9 @@ func enqueue(ctx context.Context, access jobqueue.Access, server, queue, kind st
 	if err != nil {
 		return err
 	}
+	if kind == "order" {
+		return enqueueOrders(ctx, client, queue, lines)
+	}
 	var jobs []jobqueue.NewJob
 	for line := range bytes.Lines(lines) {
 		payload := json.RawMessage(bytes.TrimSuffix(line, []byte("\n")))
@@ -89,11 +113,55 @@ func enqueue(ctx context.Context, access jobqueue.Access, server, queue, kind st
 	return nil
 }
 
+func enqueueOrders(ctx context.Context, client *jobqueue.Client, queue string, lines []byte) error {
+	for text := range bytes.Lines(lines) {
+		var payload order
+		if err := json.Unmarshal(text, &payload); err != nil {
+			return err
+		}
+		job := orders.New(payload)
+		job.Queue = queue
+		stored, err := client.Enqueue(ctx, job)
+		if err != nil {
+			return err
+		}
+		if stored, err = client.Wait(ctx, stored.ID); err != nil {
+			return err
+		}
+		output, err := orders.OutputOf(stored)
+		if err != nil {
+			return err
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(output); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func summarize(_ context.Context, _ *jobqueue.LeasedJob, order order) (summary, error) {
+	said := summary{Customer: order.Customer}
+	if order.Paid {
+		said.Customer += ", paid"
+	}
+	if order.Note != nil {
+		said.Customer += ": " + *order.Note
+	}
+	for _, each := range order.Lines {
+		said.Count += each.Count
+		if said.Dearest == nil || each.Price > *said.Dearest {
+			said.Dearest = &each.Price
+		}
+	}
+	return said, nil
+}
+
 func work(ctx context.Context, server string, options jobqueue.WorkerOptions) error {
 	worker, err := jobqueue.NewWorker(server, options)
 	if err != nil {
 		return err
 	}
+	jobqueue.HandleKind(worker, orders, summarize)
 	worker.Handle("echo", func(_ context.Context, job *jobqueue.LeasedJob) (any, error) { return job.Payload, nil })
 	worker.Handle("noop", func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, nil })
 	worker.Handle("hold", func(ctx context.Context, _ *jobqueue.LeasedJob) (any, error) {

@@ -5,7 +5,19 @@ import { readFileSync } from "node:fs";
 import { buffer } from "node:stream/consumers";
 import { parseArgs } from "node:util";
 
-import { Client, JsonText, Worker } from "@jobqueue/client";
+import { Client, JsonText, Worker, defineKind } from "@jobqueue/client";
+import * as z from "zod";
+
+const order = defineKind({
+  name: "order",
+  payload: z.object({
+    customer: z.string(),
+    lines: z.array(z.object({ sku: z.string(), count: z.int(), price: z.number() })),
+    paid: z.boolean(),
+    note: z.string().nullish(),
+  }),
+  output: z.object({ customer: z.string(), count: z.int(), dearest: z.number().nullable() }),
+});
 
 const text = (value) => ({ type: "string", default: value });
 const { values: options, positionals } = parseArgs({
@@ -31,6 +43,7 @@ function tls({ roots, cert, key }) {
 async function enqueue({ server, queue, kind }) {
   const client = new Client(server, { tls: tls(options) });
   const lines = (await buffer(process.stdin)).toString("latin1").replace(/\n$/, "").split("\n");
+  if (kind === order.name) return enqueueOrders(client, queue, lines);
   // By way of latin1 each byte stays what it is.
   const payloads = lines.map((line) => new JsonText(Buffer.from(line, "latin1")));
   const results = await client.enqueueMany(payloads.map((payload) => ({ kind, queue, payload })));
@@ -41,9 +54,28 @@ async function enqueue({ server, queue, kind }) {
   client.close();
 }
 
+async function enqueueOrders(client, queue, lines) {
+  for (const line of lines) {
+    const payload = JSON.parse(Buffer.from(line, "latin1").toString());
+    const { id } = await client.enqueue(order, payload, { queue });
+    const output = await order.outputOf(await client.wait(id));
+    process.stdout.write(`${JSON.stringify(output)}\n`);
+  }
+  client.close();
+}
+
+function summarize({ customer, lines, paid, note }) {
+  return {
+    customer: customer + (paid ? ", paid" : "") + (note ? `: ${note}` : ""),
+    count: lines.reduce((sum, line) => sum + line.count, 0),
+    dearest: lines.length > 0 ? Math.max(...lines.map((line) => line.price)) : null,
+  };
+}
+
 async function work({ server, queue, name, slots, workers }) {
   const made = Array.from({ length: Number(workers) }, () =>
     new Worker(server, { queues: [queue], name, concurrency: Number(slots), tls: tls(options) })
+      .handler(order, summarize)
       .handler("echo", (job) => new JsonText(job.payloadJson))
       .handler("noop", () => undefined)
       .handler("hold", (_, ctx) => once(ctx.signal, "abort").then(() => ctx.signal.throwIfAborted())),

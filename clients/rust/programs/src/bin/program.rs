@@ -3,11 +3,41 @@
 use std::error::Error;
 use std::io::{Read, Write, stderr, stdin, stdout};
 
-use jobqueue::{Access, AesGcm, Client, Encodings, HandlerResult, JsonText, LeasedJob, NewJob, Tls, Worker, Zstd};
+use jobqueue::{
+    Access, AesGcm, Client, Encodings, HandlerResult, JobKind, JsonText, LeasedJob, NewJob, Tls, Worker, Zstd,
+};
 use lexopt::prelude::*;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    sku: String,
+    count: i64,
+    price: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    customer: String,
+    lines: Vec<Line>,
+    paid: bool,
+    note: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Summary {
+    customer: String,
+    count: i64,
+    dearest: Option<f64>,
+}
+
+impl JobKind for Order {
+    const NAME: &'static str = "order";
+    type Output = Summary;
+}
 
 #[derive(Default)]
 struct Options {
@@ -87,7 +117,17 @@ async fn enqueue(options: Options) -> Done {
     let client = client.build()?;
     let mut lines = Vec::new();
     stdin().read_to_end(&mut lines)?;
-    let jobs = lines.strip_suffix(b"\n").unwrap_or(&lines).split(|byte| *byte == b'\n').map(|line| {
+    let lines = lines.strip_suffix(b"\n").unwrap_or(&lines).split(|byte| *byte == b'\n');
+    if options.kind == Order::NAME {
+        for line in lines {
+            let order: Order = serde_json::from_slice(line)?;
+            let job = client.enqueue(NewJob::of(&order)?.queue(&options.queue)).await?;
+            let output = Order::output_of(&client.wait(&job.id, None).await?)?;
+            writeln!(stdout(), "{}", serde_json::to_string(&output)?)?;
+        }
+        return Ok(());
+    }
+    let jobs = lines.map(|line| {
         let payload = JsonText::new(line.to_vec());
         NewJob::new(&options.kind).queue(&options.queue).payload(payload)
     });
@@ -98,6 +138,16 @@ async fn enqueue(options: Options) -> Done {
         stdout().write_all(b"\n")?;
     }
     Ok(())
+}
+
+async fn summarize(order: Order, _: LeasedJob) -> HandlerResult<Summary> {
+    let paid = if order.paid { ", paid" } else { "" };
+    let note = order.note.map(|note| format!(": {note}")).unwrap_or_default();
+    Ok(Summary {
+        customer: format!("{}{paid}{note}", order.customer),
+        count: order.lines.iter().map(|line| line.count).sum(),
+        dearest: order.lines.iter().map(|line| line.price).max_by(f64::total_cmp),
+    })
 }
 
 async fn echo(job: LeasedJob) -> HandlerResult<JsonText> {
@@ -125,6 +175,7 @@ async fn work(options: Options) -> Done {
             .queue(&options.queue)
             .concurrency(options.slots)
             .name(&options.name)
+            .handle_kind(summarize)
             .handle("echo", echo)
             .handle("noop", noop)
             .handle("panic", panics)

@@ -1,7 +1,11 @@
 package dev.jobqueue.programs;
 
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.jobqueue.Client;
+import dev.jobqueue.Codecs;
 import dev.jobqueue.EnqueueResult;
+import dev.jobqueue.JobKind;
 import dev.jobqueue.Json;
 import dev.jobqueue.NewJob;
 import dev.jobqueue.Tls;
@@ -22,6 +26,15 @@ import java.util.concurrent.CountDownLatch;
 public final class Program {
     private final Map<String, String> flags =
             new HashMap<>(Map.of("queue", "default", "kind", "echo", "name", "java", "slots", "32", "workers", "1"));
+
+    record Line(String sku, long count, double price) {}
+
+    record Order(String customer, List<Line> lines, boolean paid, String note) {}
+
+    record Summary(String customer, long count, Double dearest) {}
+
+    private static final JobKind<Order, Summary> ORDER =
+            JobKind.define("order", Order.class, Summary.class).build();
 
     private Program() {}
 
@@ -51,7 +64,14 @@ public final class Program {
 
     /** Makes a job of each line of its input, as it is, and prints the outputs in their order, as they are. */
     private void enqueue() throws IOException {
-        try (var client = Client.builder(flag("server")).tls(transport()).build()) {
+        try (var client = Client.builder(flag("server"))
+                .tls(transport())
+                .codec(Codecs.jackson())
+                .build()) {
+            if (flag("kind").equals(ORDER.name())) {
+                enqueueOrders(client);
+                return;
+            }
             var jobs = new ArrayList<NewJob>();
             for (var line : lines(System.in.readAllBytes())) {
                 jobs.add(NewJob.builder(flag("kind"))
@@ -66,6 +86,23 @@ public final class Program {
             }
             System.out.flush();
         }
+    }
+
+    private void enqueueOrders(Client client) throws IOException {
+        var json = new ObjectMapper().disable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES);
+        for (var line : lines(System.in.readAllBytes())) {
+            var job = ORDER.job(json.readValue(line, Order.class)).queue(flag("queue")).build();
+            var done = client.waitFor(client.enqueue(job).id(), Duration.ofMinutes(1));
+            System.out.println(json.writeValueAsString(ORDER.outputOf(done)));
+        }
+    }
+
+    private static Summary summarize(Order order) {
+        var said = order.customer()
+                + (order.paid() ? ", paid" : "")
+                + (order.note() == null ? "" : ": " + order.note());
+        var dearest = order.lines().stream().map(Line::price).max(Double::compare);
+        return new Summary(said, order.lines().stream().mapToLong(Line::count).sum(), dearest.orElse(null));
     }
 
     private static List<byte[]> lines(byte[] text) {
@@ -103,7 +140,9 @@ public final class Program {
                 .queues(flag("queue"))
                 .concurrency(Integer.parseInt(flag("slots")))
                 .name(flag("name"))
+                .codec(Codecs.jackson())
                 .build()
+                .handle(ORDER, (order, context) -> summarize(order))
                 .handle("echo", (job, context) -> job.payload())
                 .handle("noop", (job, context) -> null)
                 .handle("hold", (job, context) -> {
