@@ -91,16 +91,17 @@ public final class Program {
     private void enqueueOrders(Client client) throws IOException {
         var json = new ObjectMapper().disable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES);
         for (var line : lines(System.in.readAllBytes())) {
-            var job = ORDER.job(json.readValue(line, Order.class)).queue(flag("queue")).build();
+            var job = ORDER.job(json.readValue(line, Order.class))
+                    .queue(flag("queue"))
+                    .build();
             var done = client.waitFor(client.enqueue(job).id(), Duration.ofMinutes(1));
             System.out.println(json.writeValueAsString(ORDER.outputOf(done)));
         }
     }
 
     private static Summary summarize(Order order) {
-        var said = order.customer()
-                + (order.paid() ? ", paid" : "")
-                + (order.note() == null ? "" : ": " + order.note());
+        var said =
+                order.customer() + (order.paid() ? ", paid" : "") + (order.note() == null ? "" : ": " + order.note());
         var dearest = order.lines().stream().map(Line::price).max(Double::compare);
         return new Summary(said, order.lines().stream().mapToLong(Line::count).sum(), dearest.orElse(null));
     }
