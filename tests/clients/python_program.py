@@ -84,6 +84,10 @@ async def hold(_: JobContext) -> None:
     await asyncio.Event().wait()
 
 
+async def rest(ctx: JobContext) -> None:
+    await asyncio.sleep(ctx.job.payload)
+
+
 async def work(options: argparse.Namespace, credentials: grpc.ChannelCredentials | None) -> None:
     workers = [
         Worker(
@@ -91,7 +95,8 @@ async def work(options: argparse.Namespace, credentials: grpc.ChannelCredentials
             queues=[options.queue],
             name=options.name,
             concurrency=options.slots,
-            handlers={"echo": echo, "noop": noop, "hold": hold},
+            handlers={"echo": echo, "noop": noop, "hold": hold, "rest": rest},
+            health=options.health,
             credentials=credentials,
         )
         for _ in range(options.workers)
@@ -120,6 +125,7 @@ def main() -> None:
     parser.add_argument("--name", default="python")
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--health")
     parser.add_argument("--roots")
     parser.add_argument("--cert")
     parser.add_argument("--key")

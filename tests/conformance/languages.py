@@ -10,11 +10,13 @@ what tests/clients pairs with that of each other language, against a real server
         With the kind `order` a line is read into the type of its payload, and the job is enqueued by the kind that the
         program declares. It prints the outputs that the kind reads, as JSON: an object with `customer`, `count` and
         `dearest`.
-    PROGRAM work --server ADDRESS --queue QUEUE --name NAME --slots N [--workers N] [--roots PEM --cert PEM --key PEM]
-        Runs so many workers (1), each with a stream and slots of its own, until SIGTERM or SIGINT, which drains;
-        exit code 0. A second one ends it at once. Of the kind `echo` the output is the payload, byte for byte; a job
+    PROGRAM work --server ADDRESS --queue QUEUE --name NAME --slots N [--workers N] [--health ADDRESS]
+            [--roots PEM --cert PEM --key PEM]
+        Runs so many workers (1), each with a stream and slots of its own, until SIGTERM or SIGINT, which drains. With
+        `--health` there is one worker, and `/livez` and `/readyz` are answered at that address.
+        The exit code is 0. A second signal ends it at once. Of the kind `echo` the output is the payload, byte for byte; a job
         of the kind `noop` does nothing, as cheaply as the library can; one of the kind `hold` ends when it is told
-        to stop. The kind `order` is declared with types. Its payload has a `customer`, a text; `lines`, each with a
+        to stop; one of the kind `rest` sleeps so many seconds as its payload says, whatever it is told. The kind `order` is declared with types. Its payload has a `customer`, a text; `lines`, each with a
         `sku` (text), a `count` (whole number) and a `price` (number); `paid`, true or false; and maybe a `note`. The
         output has the `customer`, behind whom ", paid" and ": " with the note stand where there is such; the sum of the
         counts, `count`; and the highest price, `dearest`, null without lines.

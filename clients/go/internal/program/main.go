@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"jobqueue.dev/go/jobqueue"
 )
@@ -49,6 +51,7 @@ func main() {
 	name := flags.String("name", "go", "the worker's name")
 	slots := flags.Int("slots", 32, "how many jobs run at once")
 	workers := flags.Int("workers", 1, "how many there are, each with a stream and slots of its own")
+	health := flags.String("health", "", "where /livez and /readyz are answered")
 	roots := flags.String("roots", "", "TLS: who signs the server's certificate")
 	cert := flags.String("cert", "", "TLS: the certificate to show")
 	key := flags.String("key", "", "TLS: its key")
@@ -71,7 +74,7 @@ func main() {
 		}
 		ended := make(chan error)
 		for range *workers {
-			go func() { ended <- work(ctx, *server, options) }()
+			go func() { ended <- work(ctx, *server, *health, options) }()
 		}
 		for range *workers {
 			check(<-ended)
@@ -156,7 +159,7 @@ func summarize(_ context.Context, _ *jobqueue.LeasedJob, order order) (summary, 
 	return said, nil
 }
 
-func work(ctx context.Context, server string, options jobqueue.WorkerOptions) error {
+func work(ctx context.Context, server, health string, options jobqueue.WorkerOptions) error {
 	worker, err := jobqueue.NewWorker(server, options)
 	if err != nil {
 		return err
@@ -164,10 +167,21 @@ func work(ctx context.Context, server string, options jobqueue.WorkerOptions) er
 	jobqueue.HandleKind(worker, orders, summarize)
 	worker.Handle("echo", func(_ context.Context, job *jobqueue.LeasedJob) (any, error) { return job.Payload, nil })
 	worker.Handle("noop", func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, nil })
+	worker.Handle("rest", func(_ context.Context, job *jobqueue.LeasedJob) (any, error) {
+		var seconds float64
+		if err := job.Decode(&seconds); err != nil {
+			return nil, err
+		}
+		time.Sleep(time.Duration(seconds * float64(time.Second)))
+		return nil, nil
+	})
 	worker.Handle("hold", func(ctx context.Context, _ *jobqueue.LeasedJob) (any, error) {
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	})
+	if health != "" {
+		go func() { check(http.ListenAndServe(health, worker.HealthHandler())) }()
+	}
 	return worker.Run(ctx)
 }
 

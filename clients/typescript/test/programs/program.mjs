@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { buffer } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import { Client, JsonText, Worker, defineKind } from "@jobqueue/client";
@@ -29,6 +30,7 @@ const { values: options, positionals } = parseArgs({
     name: text("typescript"),
     slots: text("32"),
     workers: text("1"),
+    health: text(),
     roots: text(),
     cert: text(),
     key: text(),
@@ -72,12 +74,13 @@ function summarize({ customer, lines, paid, note }) {
   };
 }
 
-async function work({ server, queue, name, slots, workers }) {
+async function work({ server, queue, name, slots, workers, health }) {
   const made = Array.from({ length: Number(workers) }, () =>
-    new Worker(server, { queues: [queue], name, concurrency: Number(slots), tls: tls(options) })
+    new Worker(server, { queues: [queue], name, concurrency: Number(slots), health, tls: tls(options) })
       .handler(order, summarize)
       .handler("echo", (job) => new JsonText(job.payloadJson))
       .handler("noop", () => undefined)
+      .handler("rest", (job) => setTimeout(job.payload * 1000).then(() => undefined))
       .handler("hold", (_, ctx) => once(ctx.signal, "abort").then(() => ctx.signal.throwIfAborted())),
   );
   if (made.length === 1) return made[0].run();

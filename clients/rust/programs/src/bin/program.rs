@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{Read, Write, stderr, stdin, stdout};
+use std::time::Duration;
 
 use jobqueue::{
     Access, AesGcm, Client, Encodings, HandlerResult, JobKind, JsonText, LeasedJob, NewJob, Tls, Worker, Zstd,
@@ -48,6 +49,7 @@ struct Options {
     name: String,
     slots: u32,
     workers: u32,
+    health: String,
     roots: String,
     cert: String,
     key: String,
@@ -73,6 +75,7 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("name") => options.name = parser.value()?.string()?,
             Long("slots") => options.slots = parser.value()?.parse()?,
             Long("workers") => options.workers = parser.value()?.parse()?,
+            Long("health") => options.health = parser.value()?.string()?,
             Long("roots") => options.roots = parser.value()?.string()?,
             Long("cert") => options.cert = parser.value()?.string()?,
             Long("encryption-key") => options.encryption_key = parser.value()?.string()?,
@@ -158,6 +161,11 @@ async fn noop(_: LeasedJob) -> HandlerResult {
     Ok(())
 }
 
+async fn rest(job: LeasedJob) -> HandlerResult {
+    tokio::time::sleep(Duration::from_secs_f64(job.payload().decode()?)).await;
+    Ok(())
+}
+
 async fn panics(_: LeasedJob) -> HandlerResult {
     panic!("this handler panics")
 }
@@ -179,7 +187,11 @@ async fn work(options: Options) -> Done {
             .handle("echo", echo)
             .handle("noop", noop)
             .handle("panic", panics)
+            .handle("rest", rest)
             .handle("hold", hold);
+        if !options.health.is_empty() {
+            worker = worker.health(&options.health);
+        }
         if let Some(encodings) = encodings(&options)? {
             worker = worker.encodings(encodings);
         }

@@ -136,16 +136,23 @@ public final class Program {
     }
 
     private Worker worker() {
-        return Worker.builder(flag("server"))
+        var builder = Worker.builder(flag("server"))
                 .tls(transport())
                 .queues(flag("queue"))
                 .concurrency(Integer.parseInt(flag("slots")))
                 .name(flag("name"))
-                .codec(Codecs.jackson())
-                .build()
+                .codec(Codecs.jackson());
+        if (flags.containsKey("health")) {
+            builder.health(flag("health"));
+        }
+        return builder.build()
                 .handle(ORDER, (order, context) -> summarize(order))
                 .handle("echo", (job, context) -> job.payload())
                 .handle("noop", (job, context) -> null)
+                .handle("rest", (job, context) -> {
+                    Thread.sleep((long) (1000 * Double.parseDouble(job.payload().text())));
+                    return null;
+                })
                 .handle("hold", (job, context) -> {
                     new CountDownLatch(1).await();
                     return null;
