@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack, cast, get_args, overload
 
 from ..encoded import ENVELOPE, MARK, Encoded, encoded
 from ..errors import FieldViolation, PayloadInvalid
@@ -28,6 +28,10 @@ from ..payload import JsonText
 from ..payload import decode as read
 from .codec import Codec, Custom
 from .shapes import Mismatch, Schema
+
+if TYPE_CHECKING:
+    from types import UnionType
+    from typing import _SpecialForm
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -104,8 +108,6 @@ class KindOptions(TypedDict, total=False):
     retry_policy: RetryPolicy | None
     queue: str
     priority: int
-    key: Callable[[Any], str] | None
-    unique: Unique | Callable[[Any], Unique | None] | None
     strict: bool
     decode: Callable[[Any], Any]
     encode: Callable[[Any], Any]
@@ -368,18 +370,52 @@ class JobKind(Generic[P, R]):
 
 @overload
 def define_kind(
-    name: str, payload: type[P], *, output: None = None, **options: Unpack[KindOptions]
+    name: str,
+    payload: type[P],
+    *,
+    output: None = None,
+    key: Callable[[P], str] | None = None,
+    unique: Unique | Callable[[P], Unique | None] | None = None,
+    **options: Unpack[KindOptions],
 ) -> JobKind[P, None]: ...
 @overload
 def define_kind(
-    name: str, payload: type[P], *, output: type[R], **options: Unpack[KindOptions]
+    name: str,
+    payload: type[P],
+    *,
+    output: type[R],
+    key: Callable[[P], str] | None = None,
+    unique: Unique | Callable[[P], Unique | None] | None = None,
+    **options: Unpack[KindOptions],
 ) -> JobKind[P, R]: ...
 @overload
 def define_kind(
-    name: str, payload: Any = ..., *, output: Any = ..., **options: Unpack[KindOptions]
+    name: str,
+    payload: type[P],
+    *,
+    output: UnionType | _SpecialForm,
+    key: Callable[[P], str] | None = None,
+    unique: Unique | Callable[[P], Unique | None] | None = None,
+    **options: Unpack[KindOptions],
+) -> JobKind[P, Any]: ...
+@overload
+def define_kind(
+    name: str,
+    payload: UnionType | _SpecialForm | None = ...,
+    *,
+    output: Any = ...,
+    key: Callable[[Any], str] | None = None,
+    unique: Unique | Callable[[Any], Unique | None] | None = None,
+    **options: Unpack[KindOptions],
 ) -> JobKind[Any, Any]: ...
 def define_kind(
-    name: str, payload: Any = Any, *, output: Any = None, **options: Unpack[KindOptions]
+    name: str,
+    payload: Any = Any,
+    *,
+    output: Any = None,
+    key: Callable[[Any], str] | None = None,
+    unique: Unique | Callable[[Any], Unique | None] | None = None,
+    **options: Unpack[KindOptions],
 ) -> JobKind[Any, Any]:
     """Declares a kind, for its producers and its workers. It knows no server, and is registered nowhere.
 
@@ -396,14 +432,15 @@ def define_kind(
         payload: The type of its payloads: a dataclass, a TypedDict, a NamedTuple, a pydantic model, a Struct of
             msgspec, or what is built in (`jobqueue.typed.shapes` lists it). Default: any JSON.
         output: The type of its outputs. None: it has none.
+        key: Answers the key of a job by its payload.
+        unique: Of its jobs, or a function that answers it by the payload.
         options: `version`, from 1: one more with each change that makes older payloads unreadable. `upcasters`: by the
             version from which each leads to the next one, a function from JSON value to JSON value, or an `Upcast`.
             `aliases`: older names of the kind, whose jobs its handler gets as well. `max_attempts`, `timeout`,
-            `retry_policy`, `queue` and `priority`: of its jobs, where `new` is not given others. `key`: a function from
-            payload to the job's key. `unique`: of its jobs, or a function from the payload. `strict`: refuses fields
-            that are not known, instead of passing them over. `decode`, `encode` and `schema`, all three: for a type
-            that has no form in JSON here; they take and answer what `json` does. `encodings`: "never", "allowed" or
-            "required": whether payloads, outputs and checkpoints are encoded where a program has `encodings`.
+            `retry_policy`, `queue` and `priority`: of its jobs, where `new` is not given others. `strict`: refuses
+            fields that are not known, instead of passing them over. `decode`, `encode` and `schema`, all three: for a
+            type that has no form in JSON here; they take and answer what `json` does. `encodings`: "never", "allowed"
+            or "required": whether payloads, outputs and checkpoints are encoded where a program has `encodings`.
             "required" takes encrypted payloads alone: a program that can't encrypt refuses to enqueue, and a server
             that was told by `sync_kinds` refuses plain text. `slot_weight`: how many slots of a worker each of its jobs
             takes, 1 to 1000; `sync_kinds` tells the server.
@@ -445,8 +482,8 @@ def define_kind(
         upcasters,
         tuple(aliases),
         cast(JobOptions, {name: value for name, value in options.items() if name in _DEFAULTS}),
-        options.get("key"),
-        options.get("unique"),
+        key,
+        unique,
         strict,
         rule,
         options.get("slot_weight"),
