@@ -85,6 +85,67 @@ def test_staticcheck_finds_nothing(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+#: Each line with `wrong` does not compile, and all others do.
+TYPES = """package main
+
+import (
+	"context"
+
+	"jobqueue.dev/go/jobqueue"
+)
+
+type Mail struct{ To string }
+
+type Sent struct{ ID string }
+
+var SendMail = jobqueue.DefineKind[Mail, Sent]("send-mail", jobqueue.KeyBy(func(mail Mail) string { return mail.To }))
+
+func right(_ context.Context, _ *jobqueue.LeasedJob, mail Mail) (Sent, error) { return Sent{mail.To}, nil }
+
+func anotherOutput(_ context.Context, _ *jobqueue.LeasedJob, mail Mail) (string, error) { return mail.To, nil }
+
+func anotherPayload(_ context.Context, _ *jobqueue.LeasedJob, sent Sent) (Sent, error) { return sent, nil }
+
+func main() {
+	client, _ := jobqueue.NewClient("127.0.0.1:50051", jobqueue.ClientOptions{})
+	worker, _ := jobqueue.NewWorker("127.0.0.1:50051", jobqueue.WorkerOptions{})
+	ctx := context.Background()
+	job, _ := client.Enqueue(ctx, SendMail.New(Mail{To: "ada"}))
+	client.Enqueue(ctx, SendMail.New(Sent{ID: "7"})) // wrong
+	client.Enqueue(ctx, SendMail.New(Mail{To: 7})) // wrong
+	client.Enqueue(ctx, SendMail.New(Mail{Too: "ada"})) // wrong
+	client.Enqueue(ctx, SendMail.New()) // wrong
+	client.Enqueue(ctx, SendMail.New("ada")) // wrong
+	jobqueue.KeyBy(func(mail Mail) string { return mail.Too }) // wrong
+	jobqueue.KeyBy(func(mail Mail) int { return 7 }) // wrong
+	jobqueue.HandleKind(worker, SendMail, right, jobqueue.Slots(4))
+	jobqueue.HandleKind(worker, SendMail, anotherOutput) // wrong
+	jobqueue.HandleKind(worker, SendMail, anotherPayload) // wrong
+	output, _ := SendMail.OutputOf(job)
+	println(output.ID)
+	println(output.To) // wrong
+	payload, _ := SendMail.PayloadOf(job)
+	println(payload.To)
+	println(payload.ID) // wrong
+}
+"""
+
+
+def test_what_does_not_fit_a_kind_does_not_compile(tmp_path: Path) -> None:
+    program, overlay = tmp_path / "main.go", tmp_path / "overlay.json"
+    program.write_text(TYPES)
+    overlay.write_text(
+        json.dumps({"Replace": {str(MODULE / "internal" / "types" / "main.go"): str(program)}})
+    )
+    command = ["go", "build", f"-overlay={overlay}", "-gcflags=-e", "-o", "/dev/null", "./internal/types"]
+    done = subprocess.run(
+        command, cwd=MODULE, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False
+    )
+    found = {int(number) for number in re.findall(r"main\.go:(\d+):\d+: ", done.stderr)}
+    wrong = {number for number, line in enumerate(TYPES.splitlines(), 1) if line.endswith("// wrong")}
+    assert found == wrong, done.stderr
+
+
 def test_the_stubs_are_what_the_contract_makes() -> None:
     command = [sys.executable, "-m", "tools.go_stubs", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
