@@ -2,6 +2,8 @@
 
 mod declaration;
 mod mismatch;
+#[cfg(doctest)]
+mod refused;
 #[cfg(feature = "schema")]
 mod schema;
 #[cfg(test)]
