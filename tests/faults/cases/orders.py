@@ -106,8 +106,8 @@ async def in_order(
     died: dict[str, float] = {}
     answered: dict[str, list[str]] = {}
     keys = [f"account-{number}" for number in range(stage.count(size.keys, least=15))]
-    unblocking = asyncio.create_task(_unblock(stage, producers))
-    try:
+    async with asyncio.TaskGroup() as meanwhile:
+        unblocking = meanwhile.create_task(_unblock(stage, producers))
         async with asyncio.TaskGroup() as group:
             for place, key in enumerate(keys):
                 answered[key] = []
@@ -123,9 +123,7 @@ async def in_order(
             return not await stage.sql(BLOCKED)
 
         await stage.until(none_blocked, "an end of what blocks keys")
-    finally:
         unblocking.cancel()
-        await asyncio.gather(unblocking, return_exceptions=True)
     key_of = {id: key for key, ids in answered.items() for id in ids}
     starts: dict[str, list[Event]] = defaultdict(list)
     for event in sorted(stage.events("started"), key=lambda event: event.at):
