@@ -355,16 +355,22 @@ async def test_the_programs_of_the_readme_do_what_it_says(
     processes: list[Process], tmp_path: Path, address: str
 ) -> None:
     place = new_place("readme")
-    page = (PACKAGE / "README.md").read_text().replace("127.0.0.1:50051", address)
-    for name, text in re.findall(r"```js ([\w.]+)\n(.*?)```", page, re.DOTALL):
+    page = (PACKAGE / "README.md").read_text()
+    for name, text in re.findall(r"```ts ([\w.]+)\n(.*?)```", page, re.DOTALL):
         (place / name).write_text(text)
+    ((config, name),) = re.findall(r"^echo '(.*?)' > (.*?)$", page, re.MULTILINE | re.DOTALL)
+    (place / name).write_text(config)
+    # Within the package its own name is resolved to its sources.
+    npm("exec", "--", "tsc", "--project", str(place), "--rootDir", str(place))
+    reaches = {"JOBQUEUE_SERVER": address}
     for name in ("worker", "producer"):
-        processes.append(Process(["node", str(place / f"{name}.js")], tmp_path / f"{name}.log", {}))
+        program = ["node", str(place / "dist" / f"{name}.js")]
+        processes.append(Process(program, tmp_path / f"{name}.log", reaches))
     await processes[1].line("Hello Ada")
     assert await processes[1].ended() == 0
     processes[0].terminate()
     assert await processes[0].ended() == 0
-    test = ["node", "--test", str(place / "handlers.test.js")]
+    test = ["node", "--test", str(place / "dist" / "handlers.test.js")]
     processes.append(Process(test, tmp_path / "test.log", {}))
     await processes[2].line("# pass 1")
 

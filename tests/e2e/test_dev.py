@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,9 @@ from typing import Any
 
 import pytest
 
+from jobqueue import Client
+from jobqueue_server.dev.ports import Ports, free_port
+from jobqueue_server.dev.run import Dev
 from jobqueue_server.settings import without_settings
 from tests.client_cli.programs import PROGRAMS, plain_environment
 
@@ -126,6 +130,27 @@ def test_killed_without_warning_it_leaves_no_process_and_no_folder(open_to_all: 
         process.kill()
         watched.all_end()
     until("the end of the folder", lambda: not list(open_to_all.iterdir()))
+
+
+async def test_a_port_that_another_program_takes_after_the_look_is_left_to_it():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        late: int = other.getsockname()[1]
+        looks = iter([free_port(), late])
+
+        class Late(Ports):
+            def take(self, what: str, usual: int) -> int:
+                return next(looks, 0) or free_port()
+
+        starting = Dev(Late())
+        # As root, PostgreSQL runs as another user, who has to pass through it.
+        starting._root.chmod(0o711)
+        try:
+            _, places = await starting._start_server()
+            assert not places.http.endswith(f":{late}")
+            async with Client(places.grpc) as client:
+                assert await client.list_kinds()
+        finally:
+            await starting._children.stop()
 
 
 def test_settings_of_other_servers_are_not_passed_on():

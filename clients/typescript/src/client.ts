@@ -256,12 +256,6 @@ export class Client {
   async enqueue(kind: string, payload?: unknown, options?: JobOptions & Call): Promise<Job>;
   /** Enqueues a job that is given as a whole, as `enqueueMany` takes it. */
   async enqueue(job: NewJob, options?: Call): Promise<Job>;
-  /** Enqueues a job of a typed kind. What the call says wins over what the kind says. */
-  async enqueue<K extends JobKind>(
-    kind: K,
-    payload: PayloadOf<K> | JsonText,
-    options?: TypedJobOptions & Call,
-  ): Promise<Job>;
   /**
    * Enqueues a job of a typed kind of which the program has the type alone: `enqueue<typeof sendMail>("send-mail", ...)`,
    * with `import type { sendMail }`. Nothing of the kind's module is loaded, and nothing checked when the program runs;
@@ -271,6 +265,13 @@ export class Client {
     name: K["name"],
     payload: PayloadOf<K> | JsonText,
     ...options: NamedOptions<K, JobOptions & Call>
+  ): Promise<Job>;
+  // Last: of a payload that fits no overload, a compiler tells why it does not fit the last one.
+  /** Enqueues a job of a typed kind. What the call says wins over what the kind says. */
+  async enqueue<K extends JobKind>(
+    kind: K,
+    payload: PayloadOf<K> | JsonText,
+    options?: TypedJobOptions & Call,
   ): Promise<Job>;
   async enqueue(
     what: string | NewJob | JobKind,

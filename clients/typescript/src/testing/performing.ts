@@ -76,6 +76,12 @@ export class StillRunning extends Error {
   override readonly name = "StillRunning";
 }
 
+/** Performs one attempt of a job of an untyped kind; `kind` is its name, which a worker needs. */
+export function perform(
+  handler: Handler | Worker,
+  payload?: unknown,
+  options?: PerformOptions & { readonly kind?: string | undefined },
+): Promise<Performed>;
 /**
  * Performs one attempt of a job of a typed kind, by the code that a worker runs, without a server.
  *
@@ -100,12 +106,6 @@ export function perform<K extends JobKind>(
   payload: PayloadOf<K> | JsonText,
   options: PerformOptions & { readonly kind: K },
 ): Promise<Performed<K["~types"]["read"]>>;
-/** Performs one attempt of a job of an untyped kind; `kind` is its name, which a worker needs. */
-export function perform(
-  handler: Handler | Worker,
-  payload?: unknown,
-  options?: PerformOptions & { readonly kind?: string | undefined },
-): Promise<Performed>;
 export async function perform(
   handler: Handler | TypedHandler<JobKind> | Worker,
   payload: unknown = null,

@@ -29,6 +29,8 @@ START_WITHIN = 120.0
 # The shortest ttl of a session is 5 s. With this one it is soon seen what becomes of a dead worker's jobs.
 SESSION_TTL = 10.0
 GRACE = "10s"
+# A server is tried so often, where what it ends with is this.
+TRIES, CANT_LISTEN = 3, "can't listen on"
 # `-P`: a folder of the caller's that is called as a package of ours is not imported.
 PYTHON = (sys.executable, "-P", "-m")
 
@@ -109,15 +111,31 @@ class Dev:
             )
 
     async def _start_server(self) -> tuple[Child, Places]:
-        grpc, metrics = self._ports.take("gRPC", 50051), self._ports.take("the metrics", 9090)
-        http = self._ports.take("HTTP", 8080)
+        """A server that answers. If another program takes a port after our look, the next try has another port."""
+        for tries_left in reversed(range(TRIES)):
+            self._ports.moved.clear()
+            server, places = await self._server_on(
+                self._ports.take("gRPC", 50051),
+                self._ports.take("HTTP", 8080),
+                self._ports.take("the metrics", 9090),
+            )
+            try:
+                await until_it_answers(server, places.grpc)
+            except ChildDied as died:
+                if not tries_left or CANT_LISTEN not in str(died):
+                    raise
+                self._children.forget(server)
+            else:
+                break
+        return server, places
+
+    async def _server_on(self, grpc: int, http: int, metrics: int) -> tuple[Child, Places]:
         command: list[str | Path] = [*PYTHON, "jobqueue_server", "serve"]
         command += ["--data-dir", self._root / "postgres"]
         command += ["--grpc-addr", f"{HOST}:{grpc}", "--http-addr", f"{HOST}:{http}"]
         command += ["--metrics-addr", f"{HOST}:{metrics}", "--shutdown-grace", GRACE]
         command += ["--session-ttl", f"{SESSION_TTL:g}s"]
         server = await self._children.start("server", *command)
-        await until_it_answers(server, f"{HOST}:{grpc}")
         jobqueue = Path(sys.executable).parent / "jobqueue"
         return server, Places(
             grpc=f"{HOST}:{grpc}",
