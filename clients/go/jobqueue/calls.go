@@ -17,7 +17,32 @@ type method[Request, Answer any] func(context.Context, Request, ...grpc.CallOpti
 func call[Request, Answer any](
 	ctx context.Context, client *Client, retry bool, do method[Request, Answer], request Request,
 ) (Answer, error) {
-	answer, err := repeated(ctx, &client.options.Access, client.options.Deadline, retry, do, request)
+	return callWithin(ctx, client, nil, retry, do, request)
+}
+
+// callInTurn makes a call that enqueues, as call does. It waits for its turn first, where the client takes turns.
+func callInTurn[Request, Answer any](
+	ctx context.Context, client *Client, retry bool, do method[Request, Answer], request Request,
+) (Answer, error) {
+	if client.window == nil {
+		return call(ctx, client, retry, do, request)
+	}
+	// For the wait and the call together.
+	ctx, cancel := client.within(ctx)
+	defer cancel()
+	turn, err := client.window.turn(ctx)
+	if err != nil {
+		var none Answer
+		return none, err
+	}
+	defer turn.end()
+	return callWithin(ctx, client, turn, retry, do, request)
+}
+
+func callWithin[Request, Answer any](
+	ctx context.Context, client *Client, turn *turn, retry bool, do method[Request, Answer], request Request,
+) (Answer, error) {
+	answer, err := repeated(ctx, &client.options.Access, client.options.Deadline, turn, retry, do, request)
 	client.firstUse.see(err)
 	return answer, err
 }
@@ -25,9 +50,9 @@ func call[Request, Answer any](
 // repeated makes a call, again and again while it may be repeated and there is time.
 //
 // Repeated are UNAVAILABLE, and RESOURCE_EXHAUSTED where the server says when to come back. The context's deadline is
-// for all tries together; a context without one gets the limit.
+// for all tries together; a context without one gets the limit. The turn hears how the server answers; nil: none does.
 func repeated[Request, Answer any](
-	ctx context.Context, access *Access, limit time.Duration, retry bool, do method[Request, Answer], request Request,
+	ctx context.Context, access *Access, limit time.Duration, turn *turn, retry bool, do method[Request, Answer], request Request,
 ) (Answer, error) {
 	var none Answer
 	if _, ok := ctx.Deadline(); !ok {
@@ -46,9 +71,11 @@ func repeated[Request, Answer any](
 		var header, trailer metadata.MD
 		answer, err := do(outgoing, request, grpc.Header(&header), grpc.Trailer(&trailer))
 		if err == nil {
+			turn.answered(trailer)
 			return answer, nil
 		}
 		failure := fromRPC(err, header, trailer)
+		turn.refused(failure)
 		if !retry {
 			return none, failure
 		}

@@ -32,6 +32,10 @@ type ClientOptions struct {
 	Access
 	// Deadline is for calls whose context has none, all tries together, and what Encodings do for them. 0: 30 s.
 	Deadline time.Duration
+	// Adaptive: enqueues wait for their turns within the client while the server says that it is nearly full. 64 are in flight
+	// at first: hints and refusals make that fewer, down to 1, and answers without them more, up to 1000. The client refuses
+	// nothing by itself. The wait is part of the call's deadline. false: no call waits.
+	Adaptive bool
 	// Observer is told of jobs that were enqueued. nil: none is.
 	Observer Observer
 	// Middleware goes around enqueues, the outermost first.
@@ -52,6 +56,7 @@ type Client struct {
 	admin      pb.QueueAdminClient
 	insight    pb.InsightClient
 	observing  *observations
+	window     *window // nil: enqueues take no turns
 	firstUse   firstUse
 }
 
@@ -81,7 +86,7 @@ func NewClient(target string, options ClientOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{
+	made := &Client{
 		options:    options,
 		connection: connection,
 		jobs:       pb.NewJobQueueClient(connection),
@@ -89,7 +94,11 @@ func NewClient(target string, options ClientOptions) (*Client, error) {
 		insight:    pb.NewInsightClient(connection),
 		observing:  observe(options.Observer, slog.Default()),
 		firstUse:   firstUse{target: target, access: &options.Access},
-	}, nil
+	}
+	if options.Adaptive {
+		made.window = newWindow()
+	}
+	return made, nil
 }
 
 // Close ends the connection and every call on it. What an Observer has not been told yet is waited for, 2 s at most.
@@ -137,7 +146,7 @@ func (c *Client) enqueue(ctx context.Context, job *NewJob, message *pb.NewJob) (
 	}
 	request := &pb.EnqueueJobRequest{Job: message, PayloadFormat: payloadJSON}
 	began := time.Now()
-	answer, err := call(ctx, c, message.GetIdempotencyKey() != "", c.jobs.EnqueueJob, request)
+	answer, err := callInTurn(ctx, c, message.GetIdempotencyKey() != "", c.jobs.EnqueueJob, request)
 	c.observing.enqueued([]*pb.NewJob{message}, began, err)
 	if err != nil {
 		return nil, err
@@ -182,7 +191,7 @@ func (c *Client) enqueueMany(ctx context.Context, jobs []NewJob, messages []*pb.
 		size, keyed := cutBatch(messages)
 		request := &pb.BatchEnqueueJobsRequest{Jobs: messages[:size]}
 		began := time.Now()
-		answer, err := call(ctx, c, keyed, c.jobs.BatchEnqueueJobs, request)
+		answer, err := callInTurn(ctx, c, keyed, c.jobs.BatchEnqueueJobs, request)
 		c.observing.enqueued(messages[:size], began, err)
 		if err != nil {
 			return results, rebased(err, len(results))
