@@ -7,6 +7,7 @@ import { timers } from "./clock.js";
 import { DeadlineExceeded, Overloaded, Unavailable } from "./errors.js";
 import type { JobQueueError } from "./errors.js";
 import { fromRpc } from "./rpcErrors.js";
+import type { Turn } from "./window.js";
 
 /** A timer of more than this ends at once. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -25,12 +26,14 @@ export interface Call {
  * Repeated are UNAVAILABLE, and RESOURCE_EXHAUSTED where the server says when to come back.
  *
  * @param retry Whether a second call does no harm where the first one was done.
+ * @param turn Hears how the server answers. Undefined: no turns are taken.
  * @throws JobQueueError It failed; the class says how.
  */
 export async function call<T>(
   method: (options: CallOptions) => Promise<T>,
-  options: { deadlineMs: number; signal: AbortSignal | undefined; retry: boolean },
+  options: { deadlineMs: number; signal: AbortSignal | undefined; retry: boolean; turn?: Turn | undefined },
 ): Promise<T> {
+  const { turn } = options;
   const ends = performance.now() + options.deadlineMs;
   const backoff = new Backoff(50, 2000);
   let before: JobQueueError | undefined;
@@ -40,11 +43,16 @@ export async function call<T>(
     try {
       // 0 would mean no limit.
       const left = Math.max(1, Math.ceil(ends - performance.now()));
-      return await method({ timeoutMs: left, ...(options.signal ? { signal: options.signal } : {}) });
+      return await method({
+        timeoutMs: left,
+        ...(options.signal ? { signal: options.signal } : {}),
+        ...(turn ? { onTrailer: (trailers) => turn.answered(trailers) } : {}),
+      });
     } catch (raised) {
       options.signal?.throwIfAborted();
       error = fromRpc(raised);
     }
+    turn?.refused(error);
     // The last try had no time left; what failed those before it says more.
     if (before !== undefined && error instanceof DeadlineExceeded && !error.reason) {
       throw givenUp(before, options.deadlineMs);

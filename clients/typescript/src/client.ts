@@ -67,6 +67,8 @@ import { Schedules } from "./scheduleCalls.js";
 import { uniqueAction } from "./unique.js";
 import type { UniqueAction } from "./unique.js";
 import { Watch } from "./watch.js";
+import { Window } from "./window.js";
+import type { Turn } from "./window.js";
 import { Observations } from "./worker/observer.js";
 import type { Observer } from "./worker/observer.js";
 import { WorkerCalls } from "./workerSessions.js";
@@ -85,6 +87,12 @@ const AT_ONCE = 100;
 export interface ClientOptions extends AccessOptions {
   /** For calls without their own. Default 30 s. */
   deadlineMs?: number;
+  /**
+   * Whether enqueues wait for their turns within the client while the server says that it is nearly full. At most 64 are
+   * in flight at first: hints and refusals make that fewer, answers without them more, up to 1000. The client refuses
+   * nothing by itself, and the wait is part of the call's deadline. Default false: nothing waits.
+   */
+  adaptive?: boolean | undefined;
   /** Is told of jobs that were enqueued, for metrics. */
   observer?: Observer;
   /** What goes around enqueues, the outermost first. Default: nothing. */
@@ -188,6 +196,7 @@ export class Client {
   readonly #connection: Connection;
   readonly #deadlineMs: number;
   readonly #firstUse: FirstUse;
+  readonly #window: Window | undefined;
   readonly #observations: Observations | undefined;
   readonly #middleware: readonly Middleware[];
   readonly #encodings: Encodings | undefined;
@@ -209,6 +218,7 @@ export class Client {
     this.#connection = connect(target, options);
     this.#deadlineMs = options.deadlineMs ?? 30_000;
     this.#firstUse = new FirstUse(target);
+    this.#window = options.adaptive ? new Window() : undefined;
     this.#middleware = listed(options.middleware);
     this.#encodings = options.encodings;
     this.#observations =
@@ -235,6 +245,7 @@ export class Client {
 
   /** Closes the connection, and ends what is under way. A later call opens it again. */
   close(): void {
+    this.#window?.close();
     this.#connection.close();
   }
 
@@ -296,7 +307,7 @@ export class Client {
     const left =
       encodings === undefined ? given : { ...given, deadlineMs: Math.max(1, Math.ceil(waiter.ms())) };
     const answer = await this.#observed([job], () =>
-      this.#call(left, Boolean(job.idempotencyKey), (call) =>
+      this.#inTurn(left, Boolean(job.idempotencyKey), (call) =>
         this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),
       ),
     );
@@ -337,7 +348,7 @@ export class Client {
       const keyed = batch.every((job) => job.idempotencyKey);
       try {
         const answer = await this.#observed(batch, () =>
-          this.#call(options, keyed, (call) => this.#jobs.batchEnqueueJobs({ jobs: batch }, call)),
+          this.#inTurn(options, keyed, (call) => this.#jobs.batchEnqueueJobs({ jobs: batch }, call)),
         );
         for (const each of answer.results) {
           results.push({
@@ -939,10 +950,24 @@ export class Client {
     return { ms: () => ends - now(), signal: () => signal };
   }
 
-  async #call<T>(options: Call, retry: boolean, method: (call: CallOptions) => Promise<T>): Promise<T> {
+  /** Makes a call that enqueues, in its turn where the client is adaptive. */
+  #inTurn<T>(options: Call, retry: boolean, method: (call: CallOptions) => Promise<T>): Promise<T> {
+    if (this.#window === undefined) return this.#call(options, retry, method);
+    const { deadlineMs = this.#deadlineMs, signal } = options;
+    return this.#window.run(deadlineMs, signal, (leftMs, turn) =>
+      this.#call({ deadlineMs: leftMs, signal }, retry, method, turn),
+    );
+  }
+
+  async #call<T>(
+    options: Call,
+    retry: boolean,
+    method: (call: CallOptions) => Promise<T>,
+    turn?: Turn,
+  ): Promise<T> {
     const { deadlineMs = this.#deadlineMs, signal } = options;
     try {
-      const answer = await call(method, { deadlineMs, signal, retry });
+      const answer = await call(method, { deadlineMs, signal, retry, turn });
       this.#firstUse.answered();
       return answer;
     } catch (error) {
