@@ -1,6 +1,7 @@
 //! Calls that are made again while that is safe and there is time.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Request, Response, Status};
 
 use crate::access::Access;
+use crate::adaptive::Window;
 use crate::backoff::Backoff;
 use crate::errors::{Error, ErrorKind, reached};
 
@@ -51,12 +53,13 @@ impl FirstUse {
 /// Makes a call, again and again while it may be repeated and there is time.
 ///
 /// Repeated are UNAVAILABLE, and RESOURCE_EXHAUSTED where the server says when to come back. The limit is for all tries
-/// together.
+/// together, and for the wait before the first: with a window the call takes a turn of it.
 pub(crate) async fn make<Q, A, F, R>(
     access: &Access,
     first: &FirstUse,
     limit: Duration,
     repeat: bool,
+    window: Option<&Arc<Window>>,
     request: Q,
     send: F,
 ) -> Result<A, Error>
@@ -66,6 +69,10 @@ where
     R: Future<Output = Result<Response<A>, Status>>,
 {
     let ends = Instant::now() + limit.min(LONGEST);
+    let mut turn = match window {
+        Some(window) => Some(window.turn_until(ends, limit).await?),
+        None => None,
+    };
     let mut waits = Backoff::of_calls();
     let mut before: Option<Error> = None;
     loop {
@@ -75,11 +82,17 @@ where
         let mut failure = match timeout_at(ends, send(message)).await {
             Ok(Ok(answer)) => {
                 first.answered();
+                if let Some(turn) = &turn {
+                    turn.answered(answer.metadata());
+                }
                 return Ok(answer.into_inner());
             }
             Ok(Err(status)) => Error::from(status),
             Err(_) => Error::new(Code::DeadlineExceeded, format!("no answer within {limit:?}")),
         };
+        if let Some(turn) = &mut turn {
+            turn.refused(&failure);
+        }
         if !failure.is(ErrorKind::Unavailable) && !failure.is(ErrorKind::DeadlineExceeded) {
             first.answered();
         }
@@ -109,13 +122,38 @@ macro_rules! call {
         call!($client.$stub.$method, $request, repeat: $repeat, within: $client.deadline)
     };
     ($client:ident.$stub:ident.$method:ident, $request:expr, repeat: $repeat:expr, within: $limit:expr) => {
-        $crate::calls::make(&$client.access, &$client.first, $limit, $repeat, $request, |request: ::tonic::Request<_>| {
-            let mut stub = $client.$stub.clone();
-            async move { stub.$method(request).await }
-        })
+        call!($client.$stub.$method, $request, repeat: $repeat, within: $limit, window: None)
+    };
+    (
+        $client:ident.$stub:ident.$method:ident, $request:expr,
+        repeat: $repeat:expr, within: $limit:expr, window: $window:expr
+    ) => {
+        $crate::calls::make(
+            &$client.access,
+            &$client.first,
+            $limit,
+            $repeat,
+            $window,
+            $request,
+            |request: ::tonic::Request<_>| {
+                let mut stub = $client.$stub.clone();
+                async move { stub.$method(request).await }
+            },
+        )
     };
 }
 pub(crate) use call;
+
+/// The same, in turn where the client is adaptive.
+macro_rules! paced_call {
+    ($client:ident.$stub:ident.$method:ident, $request:expr, repeat: $repeat:expr) => {
+        $crate::calls::call!(
+            $client.$stub.$method, $request,
+            repeat: $repeat, within: $client.deadline, window: $client.window.as_ref()
+        )
+    };
+}
+pub(crate) use paced_call;
 
 /// The longest that one call of WaitJob or WaitOperation waits; more is done by calling again.
 pub(crate) const ONE_WAIT: Duration = Duration::from_secs(30);

@@ -10,8 +10,9 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::access::{Access, MESSAGE_BYTES};
+use crate::adaptive::Window;
 use crate::batches::{cut_batch, rebased};
-use crate::calls::{FirstUse, call, wait_until};
+use crate::calls::{FirstUse, call, paced_call, wait_until};
 use crate::convert::{duration_message, label_filter, status_message, view_of, whole};
 use crate::encodings::Encodings;
 use crate::environment::{self, Environment};
@@ -46,6 +47,7 @@ pub struct ClientBuilder {
     of_environment: bool,
     access: Access,
     deadline: Duration,
+    adaptive: bool,
     telling: Telling,
     middleware: Middlewares,
     encodings: Option<Encodings>,
@@ -88,6 +90,16 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether enqueues wait for their turns within the client while the server says that it is nearly full. At most 64 are in
+    /// flight at first: hints and refusals make that fewer, answers without them more, up to 1000. The client refuses nothing
+    /// by itself, and the wait is part of the call's deadline; what gets no turn ends as `DeadlineExceeded` and was not sent.
+    /// Clones share the turns. Default: false, and nothing waits.
+    #[must_use]
+    pub fn adaptive(mut self, adaptive: bool) -> Self {
+        self.adaptive = adaptive;
+        self
+    }
+
     /// Makes the client; it connects at the first call. Within a tokio runtime.
     ///
     /// # Errors
@@ -110,6 +122,7 @@ impl ClientBuilder {
             insight: InsightClient::new(channel),
             access: self.access,
             deadline: self.deadline,
+            window: self.adaptive.then(|| Arc::new(Window::new())),
             telling: self.telling,
             middleware: self.middleware,
             encodings: self.encodings,
@@ -133,6 +146,8 @@ pub struct Client {
     pub(crate) insight: InsightClient<Channel>,
     pub(crate) access: Access,
     pub(crate) deadline: Duration,
+    /// Of an adaptive client.
+    pub(crate) window: Option<Arc<Window>>,
     telling: Telling,
     middleware: Middlewares,
     pub(crate) encodings: Option<Encodings>,
@@ -156,6 +171,7 @@ impl Client {
             of_environment: false,
             access: Access::default(),
             deadline: DEFAULT_DEADLINE,
+            adaptive: false,
             telling: Telling::default(),
             middleware: Middlewares::default(),
             encodings: None,
@@ -225,7 +241,7 @@ impl Client {
         let message = new_job_message(job)?;
         let (began, counts) = (Instant::now(), self.counts(std::slice::from_ref(&message)));
         let request = v1::EnqueueJobRequest { job: Some(message), payload_format: v1::PayloadFormat::Json.into() };
-        let answer = call!(self.jobs.enqueue_job, request, repeat: keyed).await;
+        let answer = paced_call!(self.jobs.enqueue_job, request, repeat: keyed).await;
         self.tell(began, counts, answer.as_ref().err());
         let answer = answer?;
         let action = unique_action(answer.unique_action);
@@ -264,7 +280,7 @@ impl Client {
             let (began, counts) = (Instant::now(), self.counts(&messages));
             let request = v1::BatchEnqueueJobsRequest { jobs: messages };
             messages = rest;
-            let answer = call!(self.jobs.batch_enqueue_jobs, request, repeat: keyed).await;
+            let answer = paced_call!(self.jobs.batch_enqueue_jobs, request, repeat: keyed).await;
             self.tell(began, counts, answer.as_ref().err());
             match answer {
                 Ok(answer) => results.extend(answer.results.into_iter().map(|each| EnqueueResult {

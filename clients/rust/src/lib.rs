@@ -45,6 +45,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
+mod adaptive;
 mod admin;
 mod backoff;
 mod batches;

@@ -220,7 +220,7 @@ impl<'s> TestScope<'s> {
             start: Some(v1::update_jobs_request::Start::Delay(duration_message(Duration::ZERO))),
             ..v1::UpdateJobsRequest::default()
         };
-        let made = make(&access, &client.first, client.deadline, false, request, |request| {
+        let made = make(&access, &client.first, client.deadline, false, None, request, |request| {
             let mut stub = bulk.clone();
             async move { stub.update_jobs(request).await }
         });
@@ -229,7 +229,7 @@ impl<'s> TestScope<'s> {
         while !operation.done {
             let timeout = Some(duration_message(ONE_WAIT));
             let request = lro::WaitOperationRequest { name: operation.name, timeout };
-            let waited = make(&access, &client.first, ONE_WAIT + client.deadline, true, request, |request| {
+            let waited = make(&access, &client.first, ONE_WAIT + client.deadline, true, None, request, |request| {
                 let mut stub = operations.clone();
                 async move { stub.wait_operation(request).await }
             });

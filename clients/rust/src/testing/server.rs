@@ -127,7 +127,7 @@ impl TestServer {
         // A channel belongs to the runtime of one test.
         let stub = AccessAdminClient::new(access.endpoint(&self.target)?.connect_lazy());
         let first = FirstUse::new(self.target.clone(), false);
-        make(&access, &first, DEADLINE, false, request, |request| send(stub.clone(), request)).await
+        make(&access, &first, DEADLINE, false, None, request, |request| send(stub.clone(), request)).await
     }
 }
 
