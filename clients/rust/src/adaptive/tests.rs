@@ -365,6 +365,18 @@ fn calls_wait_in_their_order() {
 }
 
 #[test]
+fn a_call_does_not_overtake_the_line_when_the_bound_has_grown() {
+    let window = Arc::new(Window::new());
+    let before = turns(&window, 64);
+    let mut first = Box::pin(window.turn());
+    assert!(first.as_mut().now_or_never().is_none());
+    window.lock().bound = 65.0;
+    assert!(window.turn().now_or_never().is_none());
+    drop(before);
+    first.now_or_never().expect("it is let in");
+}
+
+#[test]
 fn what_is_let_in_as_it_gives_up_leaves_its_turn_to_the_next() {
     let window = Arc::new(Window::new());
     let mut before = turns(&window, 64);
