@@ -139,7 +139,8 @@ public final class AsyncClient {
                 .build();
         var ends = ends(limit);
         var call = told(
-                List.of(request.getJob()), calls.call(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed(), limit));
+                List.of(request.getJob()),
+                calls.enqueue(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed(), limit));
         if (encodings == null) {
             return Futures.map(
                     call,
@@ -248,7 +249,7 @@ public final class AsyncClient {
         // A batch of which each job has a key may be tried again.
         var keyed = batch.stream().noneMatch(job -> job.getIdempotencyKey().isEmpty());
         var request = BatchEnqueueJobsRequest.newBuilder().addAllJobs(batch).build();
-        var call = told(batch, calls.call(JobQueueGrpc.getBatchEnqueueJobsMethod(), request, keyed, limit));
+        var call = told(batch, calls.enqueue(JobQueueGrpc.getBatchEnqueueJobsMethod(), request, keyed, limit));
         Futures.cancelWith(result, call);
         call.whenComplete((answer, error) -> {
             if (error != null) {

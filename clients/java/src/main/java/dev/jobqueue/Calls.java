@@ -2,9 +2,11 @@ package dev.jobqueue;
 
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
+import io.grpc.Context;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
+import java.math.BigDecimal;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -26,13 +28,16 @@ final class Calls {
     final ManagedChannel channel;
     final CallOptions options;
     private final String target;
+    /** Where enqueues wait for their turns; null: they do not wait. */
+    private final Window window;
     /** A server has answered, or it was said what to do where none does. */
     private volatile boolean known;
 
-    Calls(ManagedChannel channel, CallOptions options, String target) {
+    Calls(ManagedChannel channel, CallOptions options, String target, Window window) {
         this.channel = channel;
         this.options = options;
         this.target = target;
+        this.window = window;
     }
 
     private void answered() {
@@ -56,6 +61,22 @@ final class Calls {
 
     <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry, Duration limit) {
         return new Repeated<>(method, request, retry, limit).begin();
+    }
+
+    /** The same of an enqueue, which waits for its turn where there are turns. The limit is for the wait too. */
+    <Q, A> CompletableFuture<A> enqueue(MethodDescriptor<Q, A> method, Q request, boolean retry, Duration limit) {
+        var call = new Repeated<>(method, request, retry, limit);
+        return window == null ? call.begin() : call.beginInTurn(limit);
+    }
+
+    /** Of a call whose turn has not come within its limit. */
+    private JobQueueException notSent(Duration limit) {
+        var seconds = BigDecimal.valueOf(Times.nanosOf(limit) / 1_000_000, 3)
+                .stripTrailingZeros()
+                .toPlainString();
+        var words = "the call was not sent: for %s s the server had no room for more than the %d enqueues in flight"
+                .formatted(seconds, window.inFlight());
+        return Errors.of(io.grpc.Status.DEADLINE_EXCEEDED.withDescription(words), null, null);
     }
 
     /** The trace that a call made here belongs to. Empty: none. */
@@ -92,6 +113,9 @@ final class Calls {
         private final Backoff waits = new Backoff(Duration.ofMillis(50), Duration.ofSeconds(2));
         private final CompletableFuture<A> result = new CompletableFuture<>();
         private volatile ClientCall<Q, A> current;
+        /** Null: no turns are taken. */
+        private Window.Turn turn;
+
         private JobQueueException before;
 
         Repeated(MethodDescriptor<Q, A> method, Q request, boolean retry, Duration limit) {
@@ -105,6 +129,47 @@ final class Calls {
             result.whenComplete((answer, error) -> cancelIfDone());
             attempt();
             return result;
+        }
+
+        /** The same when its turn comes. */
+        CompletableFuture<A> beginInTurn(Duration limit) {
+            // The thread that lets it in is in the midst of another call.
+            var context = Context.current();
+            turn = window.turn();
+            result.whenComplete((answer, error) -> {
+                cancelIfDone();
+                turn.leave();
+            });
+            if (!turn.come.isDone()) {
+                turn.come.orTimeout(ends - System.nanoTime(), TimeUnit.NANOSECONDS);
+            }
+            turn.come.whenComplete((nothing, late) -> {
+                if (late != null) {
+                    var failure = notSent(limit);
+                    // Not in the thread of all clocks: what waits for it may be slow.
+                    CompletableFuture.runAsync(() -> fail(failure));
+                } else if (!result.isDone()) {
+                    context.run(this::attemptOrFail);
+                }
+            });
+            return result;
+        }
+
+        /** What an attempt throws, for example an interceptor of the program, must not keep the turn. */
+        private void attemptOrFail() {
+            try {
+                attempt();
+            } catch (Throwable error) {
+                fail(error);
+            }
+        }
+
+        /** Gives the turn back first: what waits for the result may be slow, or take a turn. */
+        private void fail(Throwable error) {
+            if (turn != null) {
+                turn.leave();
+            }
+            result.completeExceptionally(error);
         }
 
         private void cancelIfDone() {
@@ -137,6 +202,10 @@ final class Calls {
                         public void onClose(io.grpc.Status status, Metadata trailers) {
                             if (status.isOk() && answer != null) {
                                 answered();
+                                if (turn != null) {
+                                    turn.answered(trailers);
+                                    turn.leave();
+                                }
                                 result.complete(answer);
                             } else {
                                 failed(Errors.of(status, headers, trailers));
@@ -156,18 +225,21 @@ final class Calls {
                     || failure instanceof JobQueueException.DeadlineExceeded)) {
                 answered();
             }
+            if (turn != null) {
+                turn.refused(failure);
+            }
             var wait = retry && !channel.isShutdown() ? Calls.pauseAfter(failure, waits) : -1;
             var late = failure instanceof JobQueueException.DeadlineExceeded;
             if (late && before != null) {
                 // The cause says more than "deadline exceeded" would.
                 failure = before;
             } else if (wait < 0) {
-                result.completeExceptionally(hinted(failure));
+                fail(hinted(failure));
                 return;
             }
             if (late || System.nanoTime() + wait - ends > 0) {
                 failure.note("tried again until the deadline");
-                result.completeExceptionally(hinted(failure));
+                fail(hinted(failure));
                 return;
             }
             before = failure;
@@ -175,7 +247,7 @@ final class Calls {
                 if (!result.isDone()) {
                     // By itself gRPC would pause for up to two minutes.
                     channel.resetConnectBackoff();
-                    attempt();
+                    attemptOrFail();
                 }
             });
         }

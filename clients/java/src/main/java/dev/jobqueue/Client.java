@@ -498,6 +498,7 @@ public final class Client implements Enqueuer, AutoCloseable {
         private Connection connection;
 
         private Duration deadline = Duration.ofSeconds(30);
+        private boolean adaptive;
 
         private Builder(String target) {
             this.target = Targets.checked(Objects.requireNonNull(target, "target"));
@@ -519,10 +520,22 @@ public final class Client implements Enqueuer, AutoCloseable {
             return this;
         }
 
+        /**
+         * Whether enqueues wait for their turns within the client while the server says that it is nearly full.
+         *
+         * <p>At most 64 are in flight at first: hints and refusals make that fewer, at least 1, answers without them more, up
+         * to 1000. What is over that waits in the order of the calls, and the wait is part of the call's deadline. The client
+         * refuses nothing by itself. A batch is one call. Default: false, nothing waits.
+         */
+        public Builder adaptive(boolean adaptive) {
+            this.adaptive = adaptive;
+            return this;
+        }
+
         /** The client; it connects at the first call. */
         public Client build() {
             var access = connection == null ? connection() : connection;
-            var calls = new Calls(access.channel(target), access.options(), target);
+            var calls = new Calls(access.channel(target), access.options(), target, adaptive ? new Window() : null);
             return new Client(calls, codec(), new Telling(observer()), middleware(), encodings(), deadline);
         }
     }
