@@ -43,6 +43,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
@@ -51,15 +52,34 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** A client that is asked to slows down by the server's hints and speeds up again, and refuses nothing by itself. */
-@Timeout(30)
+// In a thread of its own: a join is not interrupted.
+@Timeout(value = 30, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class AdaptiveTest {
     private static final NewJob WORK = NewJob.of("work");
 
     private final Gate gate = new Gate();
-    private final Client client = builder().adaptive(true).build();
+    /** How many calls have begun, tries included: they are counted where they leave the client. */
+    private final AtomicInteger begun = new AtomicInteger();
+
+    private final Client client = builder()
+            .adaptive(true)
+            .channels(channel -> channel.intercept(before(begun::incrementAndGet)))
+            .build();
 
     private Client.Builder builder() {
         return Client.builder("127.0.0.1:" + gate.server.getPort());
+    }
+
+    /** Does this before each call. */
+    private static ClientInterceptor before(Runnable action) {
+        return new ClientInterceptor() {
+            @Override
+            public <Q, A> ClientCall<Q, A> interceptCall(
+                    MethodDescriptor<Q, A> method, CallOptions options, Channel channel) {
+                action.run();
+                return channel.newCall(method, options);
+            }
+        };
     }
 
     @AfterEach
@@ -213,6 +233,16 @@ class AdaptiveTest {
         return calls(count, () -> client.async().enqueue(WORK));
     }
 
+    /** Answers these calls, which are all that the server has; then so many others have come. */
+    private void answers(List<CompletableFuture<Job>> calls, int from, int to, Said said, int others)
+            throws InterruptedException {
+        gate.answers(to - from, said);
+        var over = calls.subList(from, to).toArray(CompletableFuture[]::new);
+        CompletableFuture.allOf(over).handle((nothing, error) -> nothing).join();
+        assertEquals(to + others, begun.get());
+        gate.has(others);
+    }
+
     private static Throwable failure(CompletableFuture<?> call) {
         return assertThrows(CompletionException.class, call::join).getCause();
     }
@@ -222,16 +252,12 @@ class AdaptiveTest {
         var calls = enqueues(400);
         gate.has(64);
         // A hint, however many answers bring it: a fifth less.
-        gate.answers(64, Said.PRESSURE);
-        gate.has(51);
+        answers(calls, 0, 64, Said.PRESSURE, 51);
         // A refusal: half.
-        gate.answers(51, Said.REFUSAL);
-        gate.has(25);
+        answers(calls, 64, 115, Said.REFUSAL, 25);
         // A round of answers without a hint: one more. Two: another one.
-        gate.answers(25, Said.ROOM);
-        gate.has(26);
-        gate.answers(26, Said.ROOM);
-        gate.has(27);
+        answers(calls, 115, 140, Said.ROOM, 26);
+        answers(calls, 140, 166, Said.ROOM, 27);
         gate.answersAll(calls);
         var refused = calls.stream()
                 .filter(CompletableFuture::isCompletedExceptionally)
@@ -255,6 +281,7 @@ class AdaptiveTest {
     @Test
     void batchesTakeTurnsToo() throws Exception {
         var calls = calls(100, () -> client.async().enqueueMany(List.of(WORK)));
+        assertEquals(64, begun.get());
         gate.has(64);
         gate.answers(64, Said.PRESSURE);
         gate.has(36);
@@ -272,7 +299,7 @@ class AdaptiveTest {
         var error = assertThrows(JobQueueException.DeadlineExceeded.class, () -> hurried.enqueue(keyed));
         var words = "the call was not sent: for 0.2 s the server had no room for more than the 64 enqueues in flight";
         assertEquals("DEADLINE_EXCEEDED: " + words, error.getMessage());
-        gate.has(64);
+        assertEquals(64, begun.get());
         gate.answers(64, Said.ROOM);
         first.forEach(CompletableFuture::join);
         var last = enqueues(1);
@@ -320,6 +347,8 @@ class AdaptiveTest {
         }
         gate.has(1);
         var more = enqueues(40);
+        // Three tries of the first, which has one of 16 turns.
+        assertEquals(3 + 15, begun.get());
         gate.has(16);
         gate.answersAll(more);
         keyed.forEach(CompletableFuture::join);
@@ -342,16 +371,11 @@ class AdaptiveTest {
     @Test
     void aCallThatCantBeginGivesItsTurnBack() throws Exception {
         var breaks = new AtomicBoolean();
-        var interceptor = new ClientInterceptor() {
-            @Override
-            public <Q, A> ClientCall<Q, A> interceptCall(
-                    MethodDescriptor<Q, A> method, CallOptions options, Channel channel) {
-                if (breaks.get()) {
-                    throw new IllegalStateException("it can't begin");
-                }
-                return channel.newCall(method, options);
+        var interceptor = before(() -> {
+            if (breaks.get()) {
+                throw new IllegalStateException("it can't begin");
             }
-        };
+        });
         try (var other = builder()
                 .adaptive(true)
                 .channels(channel -> channel.intercept(interceptor))
