@@ -13,13 +13,14 @@ what tests/clients pairs with that of each other language, against a real server
     PROGRAM work --server ADDRESS --queue QUEUE --name NAME --slots N [--workers N] [--health ADDRESS]
             [--roots PEM --cert PEM --key PEM]
         Runs so many workers (1), each with a stream and slots of its own, until SIGTERM or SIGINT, which drains. With
-        `--health` there is one worker, and `/livez` and `/readyz` are answered at that address.
-        The exit code is 0. A second signal ends it at once. Of the kind `echo` the output is the payload, byte for byte; a job
-        of the kind `noop` does nothing, as cheaply as the library can; one of the kind `hold` ends when it is told
-        to stop; one of the kind `rest` sleeps so many seconds as its payload says, whatever it is told. The kind `order` is declared with types. Its payload has a `customer`, a text; `lines`, each with a
-        `sku` (text), a `count` (whole number) and a `price` (number); `paid`, true or false; and maybe a `note`. The
-        output has the `customer`, behind whom ", paid" and ": " with the note stand where there is such; the sum of the
-        counts, `count`; and the highest price, `dearest`, null without lines.
+        `--health` there is one worker, and `/livez` and `/readyz` are answered at that address. The exit code is 0. A
+        second signal ends it at once. Its kinds: `echo`, whose output is the payload, byte for byte; `noop`, which does
+        nothing, as cheaply as the library can; `hold`, which ends when it is told to stop; `rest`, which sleeps so many
+        seconds as its payload says, whatever it is told; and `order`, which is declared with types. The payload of
+        that has a `customer`, a text; `lines`, each with a `sku` (text), a `count` (whole number) and a `price`
+        (number); `paid`, true or false; and maybe a `note`. The output has the `customer`, behind whom ", paid" and
+        ": " with the note stand where there is such; the sum of the counts, `count`; and the highest price, `dearest`,
+        null without lines.
 
 TLS: `--roots` is who signs the server's certificate, `--cert` and `--key` are what is shown to the server.
 """
