@@ -198,7 +198,7 @@ def test_what_stands_beside_a_new_job_is_refused(server, more):
     assert not server.enqueued
 
 
-HINT = 'start a server by "make run" or "jobqueue-server", or set JOBQUEUE_SERVER'
+HINT = 'start a server by "make run" or "jobqueue-server"'
 
 
 def test_the_first_call_that_finds_nothing_says_once_what_to_do(nowhere):
@@ -210,6 +210,13 @@ def test_the_first_call_that_finds_nothing_says_once_what_to_do(nowhere):
         with pytest.raises(Unavailable) as second:
             client.enqueue("work")
         assert HINT not in str(second.value)
+
+
+def test_where_the_environment_says_the_address_the_first_call_names_it(nowhere, monkeypatch):
+    monkeypatch.setenv("JOBQUEUE_SERVER", nowhere)
+    with SyncClient.from_env(deadline=WITHIN) as client, pytest.raises(Unavailable) as first:
+        client.enqueue("work")
+    assert str(first.value).endswith(f"nothing answers at {nowhere}; {HINT}, or set JOBQUEUE_SERVER")
 
 
 def test_where_a_server_has_answered_there_is_no_such_hint(server):

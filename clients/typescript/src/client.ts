@@ -240,7 +240,9 @@ export class Client {
    */
   static fromEnv(options: ClientOptions = {}): Client {
     const found = fromEnvironment(options);
-    return new Client(found.target, found.options);
+    const made = new Client(found.target, found.options);
+    made.#firstUse.ofEnvironment = true;
+    return made;
   }
 
   /** Closes the connection, and ends what is under way. A later call opens it again. */

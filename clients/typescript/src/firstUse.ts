@@ -5,6 +5,8 @@ import type { JobQueueError } from "./errors.js";
 
 /** Adds the hint to the first error of a client, where nothing listens, or what does is no gRPC. */
 export class FirstUse {
+  /** Whether the environment said the address. */
+  ofEnvironment = false;
   readonly #target: string;
   #over = false;
 
@@ -20,7 +22,7 @@ export class FirstUse {
   /** Looks at the error of a call, and adds the hint if it is the time for it. */
   failed(error: JobQueueError): void {
     if (this.#over) return;
-    const hint = hintOf(error, this.#target);
+    const hint = hintOf(error, this.#target, this.ofEnvironment);
     if (hint !== "") {
       this.#over = true;
       error.message += hint;
@@ -31,13 +33,14 @@ export class FirstUse {
 }
 
 /** What to do about an error of a server that was never heard, behind its words. Empty: nothing is known of it. */
-export function hintOf(error: JobQueueError, target: string): string {
+export function hintOf(error: JobQueueError, target: string, ofEnvironment: boolean): string {
   if (!(error instanceof Unavailable) || error.reason) return "";
+  const or = ofEnvironment ? ", or set JOBQUEUE_SERVER" : "";
   if (/ENOTFOUND/.test(error.message)) {
-    return `; the name in ${target} is not known: check its spelling, or set JOBQUEUE_SERVER`;
+    return `; the name in ${target} is not known: check its spelling${or}`;
   }
   if (/ECONNREFUSED|EHOSTUNREACH/.test(error.message)) {
-    return `; nothing answers at ${target}; start a server by "make run" or "jobqueue-server", or set JOBQUEUE_SERVER`;
+    return `; nothing answers at ${target}; start a server by "make run" or "jobqueue-server"${or}`;
   }
   // What Node says of a first frame that is none of HTTP/2.
   if (/^Protocol error/.test(error.message)) {

@@ -762,7 +762,7 @@ test("a name that is not known is not taken for a server that is down", () => {
   new FirstUse("jobs.invalid:50051").failed(error);
   assert.equal(
     error.message,
-    "getaddrinfo ENOTFOUND jobs.invalid; the name in jobs.invalid:50051 is not known: check its spelling, or set JOBQUEUE_SERVER",
+    "getaddrinfo ENOTFOUND jobs.invalid; the name in jobs.invalid:50051 is not known: check its spelling",
   );
 });
 

@@ -303,10 +303,10 @@ test("where nothing listens the first error says what to do, and no later one", 
   const address = await unused();
   const client = new Client(address);
   t.after(() => client.close());
-  const hint = `; nothing answers at ${address}; start a server by "make run" or "jobqueue-server", or set JOBQUEUE_SERVER`;
-  const failure = async (): Promise<Unavailable> => {
+  const hint = `; nothing answers at ${address}; start a server by "make run" or "jobqueue-server"`;
+  const failure = async (by = client): Promise<Unavailable> => {
     try {
-      await client.retry("1");
+      await by.retry("1");
     } catch (error) {
       if (error instanceof Unavailable) return error;
     }
@@ -314,6 +314,13 @@ test("where nothing listens the first error says what to do, and no later one", 
   };
   assert.ok((await failure()).message.endsWith(hint));
   assert.ok(!(await failure()).message.includes("nothing answers"));
+  const before = process.env["JOBQUEUE_SERVER"];
+  process.env["JOBQUEUE_SERVER"] = address;
+  const named = Client.fromEnv();
+  if (before === undefined) delete process.env["JOBQUEUE_SERVER"];
+  else process.env["JOBQUEUE_SERVER"] = before;
+  t.after(() => named.close());
+  assert.ok((await failure(named)).message.endsWith(`${hint}, or set JOBQUEUE_SERVER`));
 });
 
 test("where nothing listens a watch says what to do too, once of its client", async (t) => {

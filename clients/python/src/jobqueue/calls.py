@@ -92,9 +92,13 @@ class FirstUse:
 
     Args:
         target: The server's address.
+
+    Attributes:
+        of_environment: Whether the environment said it.
     """
 
     def __init__(self, target: str) -> None:
+        self.of_environment = False
         self._target = target
         self._over = False
 
@@ -111,8 +115,8 @@ class FirstUse:
         elif not error.hint and isinstance(error, Unavailable) and _NOTHING_THERE.search(error.message):
             self._over = True
             error.hint = (
-                f'nothing answers at {self._target}; start a server by "make run" or "jobqueue-server", '
-                "or set JOBQUEUE_SERVER"
+                f'nothing answers at {self._target}; start a server by "make run" or "jobqueue-server"'
+                + (", or set JOBQUEUE_SERVER" if self.of_environment else "")
             )
 
 

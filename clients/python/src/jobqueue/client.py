@@ -162,7 +162,9 @@ class Client:
             ValueError: A file can't be read, or a certificate or key is given without what it needs.
         """
         found = from_environment()
-        return cls(found.server, credentials=found.credentials, token=found.token, **settings)
+        made = cls(found.server, credentials=found.credentials, token=found.token, **settings)
+        made._first_use.of_environment = True
+        return made
 
     async def __aenter__(self) -> Self:
         return self

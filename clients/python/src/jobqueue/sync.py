@@ -192,7 +192,9 @@ class SyncClient:
     def from_env(cls, **settings: Unpack[ClientKeywords]) -> Self:
         """A client of the server that the environment names. As `Client.from_env`."""
         found = from_environment()
-        return cls(found.server, credentials=found.credentials, token=found.token, **settings)
+        made = cls(found.server, credentials=found.credentials, token=found.token, **settings)
+        made._client._first_use.of_environment = True
+        return made
 
     def __enter__(self) -> Self:
         return self

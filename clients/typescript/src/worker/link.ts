@@ -214,7 +214,7 @@ export class Link {
         await this.#end.wait(UNAUTHENTICATED_WAIT_MS);
         return;
       }
-      const hint = this.#welcomed ? "" : hintOf(error, stream.target);
+      const hint = this.#welcomed ? "" : hintOf(error, stream.target, false);
       this.#sayLost(`can't reach ${stream.target}: ${error.message}${hint}`);
     }
     await this.#end.wait(this.#backoff.next());

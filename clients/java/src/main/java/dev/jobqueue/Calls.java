@@ -28,15 +28,17 @@ final class Calls {
     final ManagedChannel channel;
     final CallOptions options;
     private final String target;
+    private final boolean ofEnvironment;
     /** Where enqueues wait for their turns; null: they do not wait. */
     private final Window window;
     /** A server has answered, or it was said what to do where none does. */
     private volatile boolean known;
 
-    Calls(ManagedChannel channel, CallOptions options, String target, Window window) {
+    Calls(ManagedChannel channel, CallOptions options, String target, boolean ofEnvironment, Window window) {
         this.channel = channel;
         this.options = options;
         this.target = target;
+        this.ofEnvironment = ofEnvironment;
         this.window = window;
     }
 
@@ -52,9 +54,8 @@ final class Calls {
                 && failure instanceof JobQueueException.Unavailable
                 && failure.reason().isEmpty()) {
             known = true;
-            failure.note(
-                    "nothing answers at %s; start a server by \"make run\" or \"jobqueue-server\", or set JOBQUEUE_SERVER"
-                            .formatted(target));
+            failure.note("nothing answers at %s; start a server by \"make run\" or \"jobqueue-server\"%s"
+                    .formatted(target, ofEnvironment ? ", or set JOBQUEUE_SERVER" : ""));
         }
         return failure;
     }

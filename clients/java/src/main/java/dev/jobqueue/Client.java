@@ -71,7 +71,9 @@ public final class Client implements Enqueuer, AutoCloseable {
     }
 
     static Builder from(Environment environment) {
-        return builder(environment.server()).credentials(environment);
+        var builder = builder(environment.server()).credentials(environment);
+        builder.ofEnvironment = true;
+        return builder;
     }
 
     /** The same client with another limit for each call, all tries together. Closing either closes both. */
@@ -499,6 +501,7 @@ public final class Client implements Enqueuer, AutoCloseable {
 
         private Duration deadline = Duration.ofSeconds(30);
         private boolean adaptive;
+        private boolean ofEnvironment;
 
         private Builder(String target) {
             this.target = Targets.checked(Objects.requireNonNull(target, "target"));
@@ -535,7 +538,8 @@ public final class Client implements Enqueuer, AutoCloseable {
         /** The client; it connects at the first call. */
         public Client build() {
             var access = connection == null ? connection() : connection;
-            var calls = new Calls(access.channel(target), access.options(), target, adaptive ? new Window() : null);
+            var window = adaptive ? new Window() : null;
+            var calls = new Calls(access.channel(target), access.options(), target, ofEnvironment, window);
             return new Client(calls, codec(), new Telling(observer()), middleware(), encodings(), deadline);
         }
     }

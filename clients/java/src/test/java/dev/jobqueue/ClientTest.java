@@ -623,12 +623,16 @@ class ClientTest {
         }
         var address = "127.0.0.1:" + port;
         try (var lonely = Client.of(address)) {
-            var hint = "; nothing answers at " + address
-                    + "; start a server by \"make run\" or \"jobqueue-server\", or set JOBQUEUE_SERVER";
+            var hint = "; nothing answers at " + address + "; start a server by \"make run\" or \"jobqueue-server\"";
             var error = assertThrows(JobQueueException.Unavailable.class, () -> lonely.enqueue("k", Json.of("1")));
             assertTrue(error.getMessage().endsWith(hint), error.getMessage());
             var again = assertThrows(JobQueueException.Unavailable.class, () -> lonely.enqueue("k", Json.of("1")));
             assertFalse(again.getMessage().contains("nothing answers"), again.getMessage());
+            var environment = new Environment(Map.of("JOBQUEUE_SERVER", address));
+            try (var named = Client.from(environment).build()) {
+                var told = assertThrows(JobQueueException.Unavailable.class, () -> named.enqueue("k", Json.of("1")));
+                assertTrue(told.getMessage().endsWith(hint + ", or set JOBQUEUE_SERVER"), told.getMessage());
+            }
         }
         // A server has answered: it is away, and was not forgotten.
         answers.add(EnqueueJobResponse.getDefaultInstance());
