@@ -49,7 +49,11 @@ async def enqueues(client: Client, sync: SyncClient, ctx: JobContext) -> None:
     send_mail.new(Sent("7"))  # type: ignore[arg-type]
     await client.enqueue(send_mail, Sent("7"))  # type: ignore[misc]
     await client.enqueue(send_mail, {"to": "ada"})  # type: ignore[misc]
-    await client.enqueue(send_mail, Mail("ada"), delays=5)  # type: ignore[call-arg]
+    await client.enqueue(send_mail, Mail("ada"), delays=5)  # type: ignore[call-overload]
+    await client.enqueue(send_mail)  # type: ignore[call-overload]
+    await client.enqueue(send_mail, None, payload_json=b"{}")  # type: ignore[call-overload]
+    await client.enqueue("by-name", {"to": "ada"}, priority=3)
+    await client.enqueue(send_mail.new(Mail("ada")), deadline=timedelta(seconds=5))
     sync.enqueue(send_mail, Sent("7"))  # type: ignore[misc]
 
 

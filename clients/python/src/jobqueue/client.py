@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 import grpc
 from google.longrunning import operations_pb2 as lro_pb
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from .encodings import Encodings
     from .middleware import Middleware
     from .schedule_calls import Schedules
-    from .typed.kind import JobKind
+    from .typed.kind import EnqueueOptions, JobKind
 
 Answer = TypeVar("Answer")
 P = TypeVar("P")
@@ -180,6 +180,17 @@ class Client:
 
     # --- jobs ---
 
+    @overload
+    async def enqueue(self, kind: JobKind[P, Any], payload: P, **options: Unpack[EnqueueOptions]) -> Job: ...
+    @overload
+    async def enqueue(
+        self,
+        kind: str | NewJob,
+        payload: Any = None,
+        *,
+        payload_json: bytes | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> Job: ...
     async def enqueue(
         self,
         kind: str | NewJob | JobKind[P, Any],

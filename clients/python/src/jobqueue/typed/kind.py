@@ -97,6 +97,12 @@ class JobOptions(TypedDict, total=False):
     unique: Unique | None
 
 
+class EnqueueOptions(JobOptions, total=False):
+    """What `enqueue` takes beside the kind and the payload. `deadline` is for the call."""
+
+    deadline: timedelta | None
+
+
 class KindOptions(TypedDict, total=False):
     """What can be said of a kind besides its name and its types: see `define_kind`."""
 
