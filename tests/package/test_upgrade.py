@@ -204,8 +204,11 @@ async def freeze_between_transactions(server: ServerProcess, connection: asyncpg
     while True:
         server.send(signal.SIGSTOP)
         seen = {row["state"] for row in await connection.fetch(states)}
-        # A statement ends by itself, unless it waits for a lock of a transaction that stands still as well.
-        while "active" in seen and "idle in transaction" not in seen:
+        # A statement ends by itself, unless it waits for a lock of a transaction that stands still as well, or for a
+        # frame that the server was about to send.
+        for _ in range(100):
+            if "active" not in seen or "idle in transaction" in seen:
+                break
             await asyncio.sleep(0.01)
             seen = {row["state"] for row in await connection.fetch(states)}
         if seen == {"idle"}:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -220,7 +221,8 @@ async def test_an_insert_that_waits_for_the_answer_of_its_queue_holds_up_no_othe
     worker = await place.worker(queues={"mail": ["work"]}, slots=5)
     await worker.succeed(await worker.job())
     await limit(place, "mail", Limits(max_running=5))
-    connection = await place.connection()
+    # Not the connection that looks: within a transaction it would see each statement as at its first look.
+    connection = await asyncpg.connect(place.dsn)
     waiting = (
         "select count(*) > 0 from pg_stat_activity"
         " where wait_event_type = 'Lock' and datname = current_database() and query like '-- enqueue%'"
@@ -231,6 +233,7 @@ async def test_an_insert_that_waits_for_the_answer_of_its_queue_holds_up_no_othe
         await eventually(lambda: place.value(waiting))
         await place.enqueue(queue="other")
         assert not asking.done()
+    await connection.close()
     handed_off = await asking
     assert (await worker.job()).id == handed_off.id
 
