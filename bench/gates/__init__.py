@@ -10,7 +10,7 @@ from .explain import Explained
 from .gate import Found, Gate, Part
 from .handlers import HandlerCosts
 from .idle import IdleStreams
-from .keys import Keys
+from .keys import Keys, Raised
 from .kits import Kits
 from .latency import StartLatency
 from .mixed import Mixed
@@ -47,6 +47,7 @@ _ALL: tuple[Gate, ...] = (
     Overload(),
     Auth(),
     Keys(),
+    Raised(),
     Totals(),
     UniqueNames(),
     Schedules(),

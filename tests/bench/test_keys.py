@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from bench.gates import Round
-from bench.gates.keys import Keys
+from bench.gates.keys import Keys, Raised
 from bench.load import Load
 from bench.load.grpc_calls import enqueue_keyed
 from bench.ours import Scenario, measure, producers, stage
@@ -64,6 +64,16 @@ async def test_the_gate_measures_each_of_its_parts(cluster: Cluster, monkeypatch
     found = await Keys().measure(bench)
     assert set(found.values) == {part.name for part in Keys.parts}
     assert [part for part, value in found.values.items() if value is None] == ["Graphile Worker", "pg-boss"]
+
+
+async def test_a_limit_that_is_raised_is_measured_until_the_last_key_has_let_one_in(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bench.gates.round.PEERS", [])
+    found = await Raised().measure(Round(cluster, Scale(factor=0.001), lambda _: None, ABOUT, {}))
+    assert found.detail["keys"] == 100
+    assert found.values[""] is not None
+    assert found.values[""] >= found.detail["answered"]
 
 
 def test_peers_with_limits_by_key_have_a_workload_for_them():
