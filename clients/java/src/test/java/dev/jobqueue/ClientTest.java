@@ -682,13 +682,15 @@ class ClientTest {
         try (var observed = builder().observer(observer).build()) {
             answers.add(EnqueueJobResponse.getDefaultInstance());
             observed.enqueue("k", Json.of("1"));
+            // Calls that end one right after the other may be told in either order.
+            assertEquals("1 k default ", told.poll(10, TimeUnit.SECONDS));
             answers.add(refusal(Code.INVALID_ARGUMENT, "KIND_UNKNOWN"));
             assertThrows(JobQueueException.KindUnknown.class, () -> observed.withDeadline(Duration.ofSeconds(5))
                     .enqueueMany(List.of(
                             NewJob.of("k"),
                             NewJob.builder("k").queue("q").build(),
                             NewJob.builder("k").queue("q").build())));
-            for (var want : List.of("1 k default ", "1 k default KIND_UNKNOWN", "2 k q KIND_UNKNOWN")) {
+            for (var want : List.of("1 k default KIND_UNKNOWN", "2 k q KIND_UNKNOWN")) {
                 assertEquals(want, told.poll(10, TimeUnit.SECONDS));
             }
         }
