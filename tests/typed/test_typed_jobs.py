@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -46,16 +46,6 @@ def sum_in_thread(wanted: Sum, ctx: JobContext) -> Total:
 
 def sum_in_process(wanted: Sum, ctx: JobContext) -> Total:
     return Total(sum(wanted.numbers))
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Callable[[Worker], None]]:
-    tasks: list[tuple[Worker, asyncio.Task[None]]] = []
-    yield lambda worker: tasks.append((worker, asyncio.create_task(worker.serve())))
-    for worker, _ in tasks:
-        worker.stop(grace=timedelta(0))
-    for _, task in tasks:
-        await task
 
 
 def new_worker(address: str) -> Worker:

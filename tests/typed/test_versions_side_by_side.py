@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -54,16 +54,6 @@ async def enqueue(
         new = [kind.new(payload(number)) for number in range(start, min(start + BATCH, jobs.stop))]
         results = await client.enqueue_many(new)
         assert all(result.id for result in results)
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Callable[[Worker], None]]:
-    tasks: list[tuple[Worker, asyncio.Task[None]]] = []
-    yield lambda worker: tasks.append((worker, asyncio.create_task(worker.serve())))
-    for worker, _ in tasks:
-        worker.stop(grace=timedelta(0))
-    for _, task in tasks:
-        await task
 
 
 async def test_workers_and_producers_of_two_versions_side_by_side_lose_nothing(
