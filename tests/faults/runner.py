@@ -101,10 +101,12 @@ async def _run(
                 else "what it waited for did not come"
             )
             result.trouble.append(f"{what} ({_where(error)})")
-        except AssertionError as error:
-            result.trouble.append(f"{error or 'an assertion failed'} ({_where(error)})")
-        except Exception as error:
-            result.trouble.append(f"{type(error).__name__}: {error} ({_where(error)})")
+        except Exception as group:
+            first = _first(group)
+            words = (
+                (str(first) or "an assertion failed") if isinstance(first, AssertionError) else repr(first)
+            )
+            result.trouble.append(f"{words} ({_where(first)})")
         if stage.dsn:
             try:
                 violations = check(await stage.history())
@@ -121,6 +123,13 @@ async def _run(
     result.trouble += [f"logged, and not as docs/logs.md says: {line}" for line in wrong_lines(said)][:_SHOWN]
     # What the audit mends is not seen at the end of a case.
     result.trouble += [f"a count has drifted: {line}" for line in said if _DRIFTED in line][:_SHOWN]
+
+
+def _first(error: Exception) -> Exception:
+    """The first error of a group of tasks, or the error itself."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _where(error: BaseException) -> str:

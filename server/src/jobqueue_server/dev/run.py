@@ -29,7 +29,7 @@ START_WITHIN = 120.0
 # The shortest ttl of a session is 5 s. With this one it is soon seen what becomes of a dead worker's jobs.
 SESSION_TTL = 10.0
 GRACE = "10s"
-# A server is tried so often, where what it ends with is this.
+# A server whose log has these words is started again, on other ports; so many are tried in all.
 TRIES, CANT_LISTEN = 3, "can't listen on"
 # `-P`: a folder of the caller's that is called as a package of ours is not imported.
 PYTHON = (sys.executable, "-P", "-m")

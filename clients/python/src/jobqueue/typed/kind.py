@@ -30,6 +30,7 @@ from .codec import Codec, Custom
 from .shapes import Mismatch, Schema
 
 if TYPE_CHECKING:
+    # What types are that are no classes, such as a union, a Literal, an Annotated.
     from types import UnionType
     from typing import _SpecialForm
 
