@@ -82,11 +82,11 @@ def test_a_refusal_names_the_limit_and_how_many_wait():
     clock = Time()
     waiting = Waiting(1000, Metrics(), pace_of(clock))
     waiting.storing_begins()
-    waiting.enter(1000)
+    waiting.enter(None, 1000)
     clock.now += 1
     waiting.stored(50, 0.1)
     with pytest.raises(QueueFull) as refused:
-        waiting.check(1)
+        waiting.check(None, 1)
     assert refused.value.metadata == {"waiting": "1000", "limit": "1000"}
     # A quarter of the line at 50 a second, so that those who come again find room.
     assert refused.value.retry_after is not None
@@ -98,15 +98,15 @@ def test_how_fast_jobs_come_is_not_taken_for_how_fast_they_are_stored():
     waiting = Waiting(1000, Metrics(), pace_of(clock))
     for _ in range(50):
         waiting.storing_begins()
-        waiting.enter(1)
+        waiting.enter(None, 1)
         clock.now += 1
         waiting.stored(1, 0.001)
-        waiting.leave(1)
+        waiting.leave(None, 1)
         waiting.storing_ends()
     waiting.storing_begins()
-    waiting.enter(1000)
+    waiting.enter(None, 1000)
     with pytest.raises(QueueFull) as refused:
-        waiting.check(1)
+        waiting.check(None, 1)
     assert refused.value.retry_after is not None
     assert refused.value.retry_after.total_seconds() == 0.2
 
@@ -115,25 +115,25 @@ def test_pressure_is_the_greater_of_how_full_the_line_is_and_of_the_commit():
     clock = Time()
     waiting = Waiting(100, Metrics(), pace_of(clock))
     waiting.storing_begins()
-    waiting.enter(80)
+    waiting.enter(None, 80)
     assert waiting.stored(10, 0.25) == 0.8
-    waiting.leave(80)
+    waiting.leave(None, 80)
     assert waiting.pressure == 0.25
-    waiting.enter(10)
+    waiting.enter(None, 10)
     assert waiting.stored(10, 0.7) == 0.7
     assert waiting.stored(10, 7) == 1
-    waiting.leave(10)
+    waiting.leave(None, 10)
 
 
 def test_pressure_from_outside_counts_an_insert_under_way_and_forgets_one_long_ago():
     clock = Time()
     waiting = Waiting(100, Metrics(), pace_of(clock))
     waiting.storing_begins()
-    waiting.enter(10)
+    waiting.enter(None, 10)
     clock.now += 0.6
     assert waiting.pressure == pytest.approx(0.6)
     waiting.stored(10, 0.6)
-    waiting.leave(10)
+    waiting.leave(None, 10)
     waiting.storing_ends()
     assert waiting.pressure == 0.6
     clock.now += 6

@@ -13,6 +13,7 @@ import pytest
 
 from jobqueue_server.core.insight.scaling import Scaling
 from jobqueue_server.errors import DatabaseAway
+from jobqueue_server.fair.share import Share
 from jobqueue_server.rpc.keda import externalscaler_pb2 as pb
 from jobqueue_server.store.insight.insight import InsightStore
 
@@ -180,7 +181,7 @@ async def test_a_stream_ends_with_its_server_and_the_next_one_goes_elsewhere(dsn
 
 async def test_so_many_streams_and_no_more(place: Place) -> None:
     scaling: Scaling = place.app.insight.scaling
-    scaling._most_streams = 1
+    scaling._streams = Share(1)
     async with watching(place, queue="default") as following:
         await following()
         with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -22,7 +22,6 @@ from typing import Any, Protocol
 from grpc_http2 import PeerCertificate, PeerGone
 
 from . import logs
-from .core.intake.callers import CALLER
 from .errors import (
     DeadlineExceeded,
     Draining,
@@ -32,6 +31,8 @@ from .errors import (
     RateLimited,
     TooManyCalls,
 )
+from .fair.owner import CALLER, OWNER
+from .fair.share import Share
 from .model import DEFAULT_NAMESPACE, DEFAULT_WAIT, MAX_WAIT
 from .scope import Scope, Source
 from .traces.calls import CallSpan, Traces
@@ -51,7 +52,7 @@ PRESSURE, NOTABLE_PRESSURE = "jobqueue-pressure", 0.5
 ANONYMOUS = Scope(DEFAULT_NAMESPACE, "anonymous")
 
 # The fields of requests that say how long the call wants to wait.
-_WAIT_FIELDS = {"WaitJob": "timeout", "ClaimJobs": "wait"}
+_WAIT_FIELDS = {"WaitJob": "timeout", "ClaimJobs": "wait", "WaitOperation": "timeout"}
 # These methods finish work. The server accepts them while it drains and while it is overloaded.
 _FINISHING = frozenset({"SettleJobs", "HeartbeatSession", "CloseSession"})
 
@@ -80,6 +81,7 @@ class Call:
         request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, otherwise a new one.
         scope: On whose behalf the call is made. The access step sets it.
         span: Its span; None: it is not sampled, as nearly all are not. The metrics step sets it.
+        share: Of which it takes a place; None while it has none.
         answer_metadata: Sent with the answer. `x-http-code` is for the HTTP transport, and is never sent.
     """
 
@@ -92,6 +94,7 @@ class Call:
         "peer",
         "request_id",
         "scope",
+        "share",
         "span",
         "transport",
     )
@@ -115,6 +118,7 @@ class Call:
         self.peer = peer
         self.certificate = certificate
         self.span: CallSpan | None = None
+        self.share: Share | None = None
         given = metadata.get("x-request-id")
         if (
             isinstance(given, str)
@@ -238,12 +242,12 @@ class Chain:
         audited: The full names of the methods that write into the audit log: they know whence they were called.
         denials: Hears of refused calls; None: they are told to none.
         traces: Makes the spans of sampled unary calls; None: no call has one.
-        max_in_flight: Unary calls that are handled at once.
+        max_in_flight: Unary calls that are handled at once, and as many that wait for what they asked for. Principals
+            share both.
 
     Attributes:
         draining: Whether the server drains. New calls are then refused, except those that finish work.
-        in_flight: The number of unary calls being handled. Above `max_in_flight` new calls are refused, except those
-            that finish work.
+        in_flight: The number of unary calls being handled, those that wait included.
         open_streams: The number of streams being handled.
     """
 
@@ -262,7 +266,8 @@ class Chain:
         self._audited = frozenset(audited)
         self._denials = denials
         self._traces = traces
-        self._max_in_flight = max_in_flight
+        self._calls = Share(max_in_flight)
+        self._waits = Share(max_in_flight)
         self._long: set[_LongCall] = set()
         self._access.hear_change(self._access_changed)
         self.draining = False
@@ -288,6 +293,7 @@ class Chain:
         if method in self._audited:
             handler = _with_source(handler)
         wait_field = _WAIT_FIELDS.get(name)
+        share = self._waits if wait_field is not None else self._calls
         finishing = name in _FINISHING
 
         async def run(raw: Any, call: Call) -> Any:
@@ -297,7 +303,7 @@ class Chain:
                     call.deadline = time.monotonic() + UNARY_SECONDS
                 try:
                     async with asyncio.timeout(call.remaining()) as limit:
-                        await self._admit(call, finishing)
+                        await self._admit(call, share, finishing)
                         request = await parse(raw)
                         if unset and wait_field is not None:
                             call.deadline = (
@@ -325,7 +331,7 @@ class Chain:
             with _Watch(self, call, streams=True):
                 try:
                     async with asyncio.timeout(call.remaining()) as limit:
-                        await self._admit(call, False)
+                        await self._admit(call)
                         # Closed here, also if `send` fails, and not later by the garbage collector.
                         with self._long_call(call):
                             async with aclosing(handler(await parse(raw), call)) as responses:
@@ -344,7 +350,7 @@ class Chain:
 
         async def run(stream: Any, call: Call) -> None:
             with _Watch(self, call, streams=True):
-                await self._admit(call, False)
+                await self._admit(call)
                 await handler(stream, call)
 
         return run
@@ -373,9 +379,10 @@ class Chain:
         The steps are the same as in `unary`. None if one of them must wait or refuses: the call then takes `unary`.
         """
         scope = self._access.verdict(call)
-        if scope is None or self.draining or self.in_flight >= self._max_in_flight:
+        if scope is None or self.draining or not self._calls.has_room(scope.owner):
             return None
         call.scope = scope
+        _takes(call, self._calls)
         if call.deadline is None:
             call.deadline = time.monotonic() + UNARY_SECONDS
         return Begun(self, call)
@@ -395,7 +402,8 @@ class Chain:
 
     async def _authorize(self, call: Call) -> None:
         scope = self._access.verdict(call)
-        call.scope = await self._access.decide(call) if scope is None else scope
+        call.scope = scope = await self._access.decide(call) if scope is None else scope
+        OWNER.set(scope.owner)
 
     def _denied(self, call: Call, error: JobQueueError) -> None:
         """Tells of a call that was refused, if this error says that it was."""
@@ -431,24 +439,38 @@ class Chain:
     def _succeeded(self, call: Call, started: float) -> None:
         """What `_Watch` does at the end of a call that went well and has no task."""
         self.in_flight -= 1
+        _gives_back(call)
         self._handled(call, "OK", time.perf_counter() - started)
         if call.span is not None:
             call.span.ended("OK", "")
 
-    async def _admit(self, call: Call, finishing: bool) -> None:
+    async def _admit(self, call: Call, share: Share | None = None, finishing: bool = False) -> None:
         await self._authorize(call)
-        if finishing:
-            return
-        if self.draining:
+        if self.draining and not finishing:
             raise Draining(
                 "this server is shutting down; connect to another server, or call again",
                 retry_after=timedelta(seconds=1),
             )
-        if self.in_flight > self._max_in_flight:
+        if share is None:
+            return
+        owner = call.scope.owner
+        if not finishing and not share.has_room(owner):
+            what = "waiting calls" if share is self._waits else "calls under way"
             raise TooManyCalls(
-                f"this server handles {self._max_in_flight} calls, as many as it may; call again later",
-                retry_after=timedelta(seconds=1),
+                f"{share.full(owner, what)}; call again later", retry_after=timedelta(seconds=1)
             )
+        _takes(call, share)
+
+
+def _takes(call: Call, share: Share) -> None:
+    share.take(call.scope.owner)
+    call.share = share
+
+
+def _gives_back(call: Call) -> None:
+    share, call.share = call.share, None
+    if share is not None:
+        share.give_back(call.scope.owner)
 
 
 def _with_source(handler: Handler) -> Handler:
@@ -477,6 +499,7 @@ class Begun:
     def cancel(self) -> None:
         """Takes back the count: the call takes `Chain.unary`, which counts it."""
         self._chain.in_flight -= 1
+        _gives_back(self.call)
         if self.call.span is not None:
             self.call.span.dropped()
 
@@ -567,6 +590,7 @@ class _Watch:
             self._chain.open_streams -= 1
         else:
             self._chain.in_flight -= 1
+        _gives_back(self._call)
         if error is None:
             code = "OK"
         elif isinstance(error, JobQueueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .fair.owner import Owner
 from .grants import EVERYTHING, Grants
 from .rates import Bucket
 
@@ -49,3 +50,10 @@ class Scope:
     ends_ms: int | None = field(default=None, compare=False)
     certificate: tuple[bytes, int] | None = field(default=None, compare=False)
     source: Source | None = field(default=None, compare=False)
+
+    @property
+    def owner(self) -> Owner:
+        """Whose share is used of what principals share; None where the server asks for no credentials."""
+        if not self.credential and self.grants is EVERYTHING:
+            return None
+        return self.namespace, self.principal

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
+from jobqueue_server.core.tuning import Tuning
 from tests.lease.hand_worker import PATIENCE
 from tests.lease.place import Place, eventually
 
@@ -96,7 +97,7 @@ async def test_batches_with_keys_leave_connections_to_those_who_settle(dsn):
                 await eventually(lambda: place.value(WAITING))
                 await asyncio.sleep(0.2)
                 assert await worker.succeed(leased) == []
-                assert await place.value(WAITING) == 1
+                assert await place.value(WAITING) == Tuning().keyed_batches
             for batch in batches:
                 await batch
         finally:

@@ -13,7 +13,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
-from jobqueue_server.core.intake.callers import CALLER, FairLine
+from jobqueue_server.fair.line import FairLine
+from jobqueue_server.fair.owner import CALLER
 from tests.lease.place import Place, eventually
 
 WAITING = (

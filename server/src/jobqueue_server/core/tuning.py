@@ -67,8 +67,10 @@ class Tuning:
     enough_waiting: int = 200
     #: How often a job is stored again whose idempotency key was taken and is free when it is looked up.
     key_tries: int = 5
-    #: Each batch with keys has a connection for all of its transaction. The others are for claims and settlements.
-    keyed_batches: int = 1
+    #: So many batches with keys at once: each has a connection for all of its transaction, and may wait there for keys
+    #: of others. The other connections are for claims and settlements. Principals take turns, and the last place is for
+    #: one that has none.
+    keyed_batches: int = 3
 
     # ---- sessions
 

@@ -16,6 +16,7 @@ from .answer import Answer, Send, json_text
 from .contract import Contract
 from .errors import ErrorForm, Refused, refused_by_transcoder
 from .in_flight import InFlightRequests
+from .large_bodies import LargeBodies
 from .request import Request
 from .streams import StreamAnswer
 from .transcoding.binding import Binding
@@ -23,7 +24,6 @@ from .transcoding.errors import TranscodingError
 from .transcoding.framing import Framing, framing_for
 from .transcoding.router import Match
 from .transcoding.transcoder import Rendered, Transcoder
-from .turns import Turns
 
 
 class Endpoint(Protocol):
@@ -47,7 +47,7 @@ class EndpointContext:
     contract: Contract
     in_flight: InFlightRequests
     errors: ErrorForm
-    turns: Turns = field(default_factory=Turns)
+    large: LargeBodies = field(default_factory=LargeBodies)
 
 
 # What the chain gets as the request: the message is read after the access step.
@@ -175,7 +175,7 @@ class Stream:
 async def _filled(context: EndpointContext, request: Request, match: Match[Binding]) -> Message:
     body = await request.body()
     request.watch()
-    await context.turns.wait(len(body))
+    await context.large.wait(len(body))
     try:
         message = context.transcoder.fill(match, request.query, request.metadata, body)
     except TranscodingError as error:

@@ -31,6 +31,7 @@ from ..errors import (
     SessionSuperseded,
     TooManyStreams,
 )
+from ..fair.share import Share
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
 from ..scope import Scope
 from ..store.session.sessions import Told
@@ -72,9 +73,8 @@ class LeaseServicer:
         self._undeclared = undeclared
         self._clock = clock
         self._default_ttl = default_ttl
-        self._max_streams = max_streams
-        self._streams = 0
-        self._silent = 0
+        self._streams = Share(max_streams)
+        self._silent = Share(max_streams)
         self._server_name = server_name
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -89,10 +89,11 @@ class LeaseServicer:
             SessionSuperseded: The session was resumed elsewhere.
             SessionSilent: No frame came for three heartbeat intervals.
         """
-        if self._silent >= self._max_streams:
-            message = f"{self._silent} streams have not sent Hello yet, as many as may; connect again later"
+        owner = call.scope.owner
+        if not self._silent.has_room(owner):
+            message = f"{self._silent.full(owner, 'streams without Hello')}; connect again later"
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
-        self._silent += 1
+        self._silent.take(owner)
         try:
             async with asyncio.timeout(HELLO_WITHIN):
                 first = await context.read()
@@ -101,23 +102,21 @@ class LeaseServicer:
                 f"no Hello came within {HELLO_WITHIN:g} s; it must be the first frame of a stream"
             ) from None
         finally:
-            self._silent -= 1
+            self._silent.give_back(owner)
         if first is grpc.aio.EOF:
             return
         if first.WhichOneof("frame") != "hello":
             raise ProtocolViolated("the first frame of a stream must be Hello")
         hello = checked_hello(first.hello)
-        if self._streams >= self._max_streams:
-            message = (
-                f"this server holds {self._streams} streams, as many as it may; connect to another server"
-            )
+        if not self._streams.has_room(owner):
+            message = f"{self._streams.full(owner, 'streams')}; connect to another server"
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
         # Counted before the database is asked, so that streams that come at the same time count each other.
-        self._streams += 1
+        self._streams.take(owner)
         try:
             await self._stream(call, context, hello, first.hello.capacity)
         finally:
-            self._streams -= 1
+            self._streams.give_back(owner)
 
     async def _stream(
         self, call: Call, context: FrameStream, hello: Hello, capacity: lease_pb2.Capacity

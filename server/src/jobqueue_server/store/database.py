@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeAlias
 import asyncpg
 
 from ..errors import DatabaseAway, DatabaseFull
+from ..fair.owner import OWNER, Owner
+from ..fair.turns import Turns
 from .connect import Connector
 from .statements import statement
 
@@ -53,6 +55,8 @@ _BACKLOG = "JQ001"
 
 Record: TypeAlias = asyncpg.Record
 UniqueViolation = asyncpg.UniqueViolationError
+#: Nothing of the transaction was done; it can be made again.
+Deadlock = asyncpg.DeadlockDetectedError
 DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 
 
@@ -168,14 +172,17 @@ class Session:
 class Database:
     """Pools on one database: `hot` for statements that move jobs, another for reads, one connection for the heartbeat.
 
+    Callers take turns by their principals (`OWNER`), and one connection of a pool is the server's own.
+
     Raises (every method): DatabaseAway when PostgreSQL does not answer, DatabaseFull when it has no room.
     """
 
     def __init__(self, connector: Connector, *, pool_size: int, acquire_timeout: timedelta) -> None:
         self._connector = connector
         self._acquire_timeout = acquire_timeout.total_seconds()
-        self._hot_size = max(2, min(4, pool_size // 2))
+        self._hot_size = max(2, min(5, pool_size // 2))
         self._cold_size = max(2, pool_size - self._hot_size)
+        self._turns = {True: Turns(self._hot_size, own=1), False: Turns(self._cold_size, own=1)}
         self._hot: asyncpg.Pool | None = None
         # Connections, hot and other ones, that wait for their next statement. To hand one back to the pool and to ask
         # for it again costs more than a short statement itself.
@@ -247,30 +254,42 @@ class Database:
     @asynccontextmanager
     async def session(self, *, hot: bool = False, vital: bool = False) -> AsyncIterator[Session]:
         """A connection, without a transaction: each statement commits by itself. `vital`: of the heartbeat's own."""
-        connection = await self._taken(hot, vital)
+        owner = OWNER.get()
+        connection = await self._taken(hot, vital, owner)
         ended_well = False
         try:
             yield Session(connection)
             ended_well = True
         finally:
-            await self._give_back(connection, hot, vital, ended_well)
+            await self._give_back(connection, hot, vital, ended_well, owner)
 
     def _pool_of(self, hot: bool, vital: bool = False) -> asyncpg.Pool | None:
         return self._vital if vital else self._hot if hot else self._cold
 
-    async def _taken(self, hot: bool, vital: bool) -> Any:
-        """A connection that is ready; where there is none, one of the pool."""
+    async def _taken(self, hot: bool, vital: bool, owner: Owner) -> Any:
+        """A connection that is ready, when it is the principal's turn; where there is none, one of the pool."""
         pool = self._pool_of(hot, vital)
-        ready = self._ready[hot]
-        while ready and not vital:
-            connection, since = ready.pop()
-            if _lost(connection):
-                continue
-            if time.monotonic() - since <= KEPT_READY:
-                return connection
-            # A firewall or proxy between may have dropped it silently. The pool ends it after a while.
-            await self._release(pool, connection)
-        return await self._acquired(pool)
+        if vital:
+            return await self._acquired(pool)
+        turns = self._turns[hot]
+        if not turns.try_take(owner):
+            with scrubbed():
+                async with asyncio.timeout(self._acquire_timeout):
+                    await turns.take(owner)
+        try:
+            ready = self._ready[hot]
+            while ready:
+                connection, since = ready.pop()
+                if _lost(connection):
+                    continue
+                if time.monotonic() - since <= KEPT_READY:
+                    return connection
+                # A firewall or proxy between may have dropped it silently. The pool ends it after a while.
+                await self._release(pool, connection)
+            return await self._acquired(pool)
+        except BaseException:
+            turns.give_back(owner)
+            raise
 
     async def _acquired(self, pool: asyncpg.Pool | None) -> Any:
         if pool is None:
@@ -282,16 +301,20 @@ class Database:
         finally:
             self._asking -= 1
 
-    async def _give_back(self, connection: Any, hot: bool, vital: bool, well: bool) -> None:
+    async def _give_back(self, connection: Any, hot: bool, vital: bool, well: bool, owner: Owner) -> None:
         """Keeps a connection ready, unless a call waits for the pool's; one whose statement failed goes back.
 
         Of those that are not hot it keeps no more than their pool would: the others may end after a while.
         """
         ready = well and not vital and (hot or len(self._ready[hot]) < _FEWEST)
-        if ready and not self._asking and not self._closing and not _lost(connection):
-            self._ready[hot].append((connection, time.monotonic()))
-        else:
-            await self._release(self._pool_of(hot, vital), connection)
+        try:
+            if ready and not self._asking and not self._closing and not _lost(connection):
+                self._ready[hot].append((connection, time.monotonic()))
+            else:
+                await self._release(self._pool_of(hot, vital), connection)
+        finally:
+            if not vital:
+                self._turns[hot].give_back(owner)
 
     @staticmethod
     async def _release(pool: asyncpg.Pool | None, connection: Any) -> None:
@@ -340,7 +363,8 @@ class Database:
 
     async def _run(self, way: str, name: str, args: tuple[object, ...], hot: bool, vital: bool) -> Any:
         """As within `session`, without what its context costs: 30 us of each statement."""
-        connection = await self._taken(hot, vital)
+        owner = OWNER.get()
+        connection = await self._taken(hot, vital, owner)
         ended_well = False
         try:
             with scrubbed():
@@ -348,4 +372,4 @@ class Database:
             ended_well = True
             return found
         finally:
-            await self._give_back(connection, hot, vital, ended_well)
+            await self._give_back(connection, hot, vital, ended_well, owner)

@@ -23,7 +23,8 @@ from ...model import NewJobs
 from ...store.attempt.attempts import AttemptStore, Settled
 from ..intake.batch import Batch
 from ..intake.intake import Intake
-from ..intake.keyed import KeyedBatches, KeyVanished
+from ..intake.keyed import KeyedBatches
+from ..intake.names import KeyVanished
 from ..intake.placement import Placement, StoredWithin
 from ..tuning import Tuning
 from .commits import Commits

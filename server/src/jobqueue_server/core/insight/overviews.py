@@ -51,7 +51,7 @@ class Overviews:
             DatabaseAway: It can't be read now.
             Draining: The server leaves.
         """
-        with self._limit.taken():
+        with self._limit.taken(scope.owner):
             yield await self.get(scope)
             while True:
                 yield self._view(await self._coming(), scope)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ...errors import DatabaseAway, Draining, QueueNotFound, TooManyWatches
+from ...fair.share import Share
 from ...scope import Scope
 from .demand import Demands
 
@@ -47,17 +48,16 @@ class Scaling:
 
     Args:
         demands: Of each queue.
-        most_streams: How many streams may be open.
+        most_streams: How many streams may be open. Principals share them.
     """
 
     def __init__(self, demands: Demands, *, most_streams: int = MOST_STREAMS) -> None:
         self._demands = demands
-        self._most_streams = most_streams
-        self._streams = 0
+        self._streams = Share(most_streams)
         self._leaving = asyncio.Event()
 
     def __len__(self) -> int:
-        return self._streams
+        return self._streams.taken
 
     async def need(self, scope: Scope, target: Target, *, max_age: float | None = None) -> Need:
         """What the queues want together. One that was never used wants nothing: a scaler may be there first.
@@ -88,7 +88,7 @@ class Scaling:
             DatabaseAway: It can't be read at the beginning.
             Draining, TooManyWatches: As `streaming`.
         """
-        with self.streaming() as leaving:
+        with self.streaming(scope) as leaving:
             told = (await self.need(scope, target, max_age=MAX_AGE)).active
             yield told
             while not await _within(leaving, LOOK_EVERY):
@@ -101,8 +101,8 @@ class Scaling:
                     yield told
 
     @contextmanager
-    def streaming(self) -> Iterator[asyncio.Event]:
-        """Around a stream. What it gives is set when the server leaves.
+    def streaming(self, scope: Scope) -> Iterator[asyncio.Event]:
+        """Around a stream of a caller. What it gives is set when the server leaves.
 
         Raises:
             Draining: It leaves already.
@@ -110,16 +110,16 @@ class Scaling:
         """
         if self._leaving.is_set():
             raise Draining("this server is leaving; ask another one", retry_after=timedelta(seconds=1))
-        if self._streams >= self._most_streams:
+        owner = scope.owner
+        if not self._streams.has_room(owner):
             raise TooManyWatches(
-                f"this server has {self._most_streams} streams of autoscalers, as many as it may",
-                retry_after=timedelta(seconds=1),
+                self._streams.full(owner, "streams of autoscalers"), retry_after=timedelta(seconds=1)
             )
-        self._streams += 1
+        self._streams.take(owner)
         try:
             yield self._leaving
         finally:
-            self._streams -= 1
+            self._streams.give_back(owner)
 
     def leave(self) -> None:
         """Ends every stream: the server leaves."""

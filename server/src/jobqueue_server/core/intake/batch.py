@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
 from ...errors import FieldViolation, KeyBacklogFull
+from ...fair.owner import Owner
 from ...fields import FIELDS, answer_key
 from ...lifecycle import Status
 from ...model import DEFAULT_MAX_ATTEMPTS, FirstJob, Job
@@ -32,6 +34,7 @@ class Batch:
         path: Where the jobs stand in the request: `job` for one job, `jobs[]` for a list.
         jobs: How many jobs the rows hold.
         size: The bytes of their payloads.
+        owner: Whose share of the places of those that wait they take.
         backlogs: Of the queues that limit how many jobs wait, each with how many of the jobs go there.
         done: Ends when the jobs are stored, with the time by the database's clock, or with the error.
         room: What counts the jobs as waiting; None before they are in line, and once they wait no longer.
@@ -47,6 +50,7 @@ class Batch:
 
     # What few batches have is the class's: to set all of it costs each call 0.5 us.
     instead: ClassVar[None] = None
+    owner: Owner = None
     backlogs: Sequence[tuple[WaitingLimit, int]] = ()
     room: Waiting | None = None
     taken: bool = False
@@ -72,6 +76,7 @@ class Batch:
         lanes: list[Lane],
         path: str,
         backlogs: Sequence[tuple[WaitingLimit, int]] = (),
+        owner: Owner = None,
     ) -> Batch:
         """Counts the jobs and their bytes."""
         if len(rows) == 1:
@@ -91,6 +96,8 @@ class Batch:
                 batch.limited = any(row.stiles is not None for row in rows)
         if backlogs:
             batch.backlogs = backlogs
+        if owner is not None:
+            batch.owner = owner
         return batch
 
     @classmethod
@@ -193,14 +200,25 @@ class Batch:
 
     def enter(self, room: Waiting) -> None:
         """The jobs are in line. `Waiting.check` or `has_room` goes before."""
-        room.enter(self.jobs)
+        room.enter(self.owner, self.jobs)
         self.room = room
         for limit, jobs in self.backlogs:
             limit.enters(jobs)
 
+    @contextmanager
+    def counted_by_limits(self) -> Iterator[None]:
+        """Around the storing of jobs that are in no line: limits of queues count them meanwhile."""
+        for limit, jobs in self.backlogs:
+            limit.enters(jobs)
+        try:
+            yield
+        finally:
+            for limit, jobs in self.backlogs:
+                limit.leaves(jobs)
+
     def _leave(self) -> None:
         if self.room is not None:
-            self.room.leave(self.jobs)
+            self.room.leave(self.owner, self.jobs)
             self.room = None
             for limit, jobs in self.backlogs:
                 limit.leaves(jobs)

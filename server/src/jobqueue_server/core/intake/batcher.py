@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from ...errors import JobQueueError, QueueFull
+from ...fair.line import FairLine
 from ...metrics import Metrics
 from ...store.database import DataError
 from ...store.intake.intake import BacklogOfKeys, IntakeStore, NewRows, Stored
@@ -17,7 +18,6 @@ from ..claim.handoff import HandOff, SlotReservation
 from ..claim.load import Load
 from ..tuning import Tuning
 from .batch import Batch, backlog_full
-from .callers import FairLine
 from .names import Parted, UniqueNames, Way
 from .placement import Placement
 from .waiting import Waiting
@@ -78,11 +78,12 @@ class Batcher:
 
         Args:
             batch: Its jobs, for which there is room: `Waiting.check` or `has_room` goes before, in the same turn.
-            caller: Callers take turns. None: the current call's.
+            caller: The connection that it came by: principals take turns, and the connections of each. None: that of
+                the current call.
         """
         batch.enter(self._waiting)
         self._load.call_arrived()
-        self._line.append(batch, caller)
+        self._line.append(batch, batch.owner, caller)
         self._wake.set()
 
     async def stored(self, batch: Batch) -> datetime:
@@ -93,7 +94,7 @@ class Batcher:
             DatabaseAway: It may have been stored or not.
         """
         try:
-            self._waiting.check(batch.jobs)
+            self._waiting.check(batch.owner, batch.jobs)
         except QueueFull:
             # Those who come with the same key must not wait for what is never stored.
             batch.done.cancel()

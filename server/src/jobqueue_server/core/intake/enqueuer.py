@@ -72,7 +72,11 @@ class Enqueuer:
             PayloadInvalid: One does not fit.
         """
         batch = self._intake.rows(scope, jobs, path)
-        if batch is None or not self._waiting.has_room(batch.jobs) or (batch.backlogs and batch.full_limit):
+        if (
+            batch is None
+            or not self._waiting.has_room(batch.owner, batch.jobs)
+            or (batch.backlogs and batch.full_limit)
+        ):
             return None
         _pay(scope, batch.jobs)
         self._batchers.of(batch).put(batch, caller)
@@ -85,7 +89,11 @@ class Enqueuer:
             As `start`.
         """
         batch = self._intake.rows(scope, [NewJobs.of(new)], "job")
-        if batch is None or not self._waiting.has_room(1) or (batch.backlogs and batch.full_limit):
+        if (
+            batch is None
+            or not self._waiting.has_room(batch.owner, 1)
+            or (batch.backlogs and batch.full_limit)
+        ):
             return None
         if self._keyed_jobs.stores_key_of(batch):
             return None
@@ -99,7 +107,11 @@ class Enqueuer:
             As `start`.
         """
         batch = self._intake.rows(scope, [NewJobs.of(new)], "job")
-        if batch is None or not self._waiting.has_room(1) or (batch.backlogs and batch.full_limit):
+        if (
+            batch is None
+            or not self._waiting.has_room(batch.owner, 1)
+            or (batch.backlogs and batch.full_limit)
+        ):
             return None
         _pay(scope, 1)
         return self._unique_jobs.start(scope, batch, caller)
@@ -113,7 +125,7 @@ class Enqueuer:
             As `enqueue`; the violations name the jobs by their place, `jobs[3].payload`.
         """
         count = sum(len(some.payloads) for some in jobs)
-        self._waiting.check(count)
+        self._waiting.check(scope.owner, count)
         _pay(scope, count)
         batch = await self._intake.rows_in_new_lanes(scope, jobs, "jobs[]", self._waiting)
         if batch.keyed or batch.named:
@@ -122,13 +134,13 @@ class Enqueuer:
         await self._batchers.of(batch).stored(batch)
         return EnqueuedBatch(list(batch.ids), pressure=batch.pressure)
 
-    def check_room(self, jobs: int) -> None:
-        """Refuses jobs that there is no room for.
+    def check_room(self, scope: Scope, jobs: int) -> None:
+        """Refuses jobs of a caller that there is no room for.
 
         Raises:
             QueueFull: Too many wait to be stored.
         """
-        self._waiting.check(jobs)
+        self._waiting.check(scope.owner, jobs)
 
     def _check_limits(self, batch: Batch) -> None:
         full = batch.full_limit

@@ -75,7 +75,7 @@ class Intake:
             if lane.backlog is not None:
                 backlogs = (*backlogs, (lane.backlog, len(some.payloads)))
             first += len(some.payloads)
-        return Batch.of(rows, lanes, path, backlogs)
+        return Batch.of(rows, lanes, path, backlogs, scope.owner)
 
     async def rows_in_new_lanes(
         self, scope: Scope, requests: Sequence[NewJobs], path: str, room: Waiting | None = None
@@ -99,7 +99,7 @@ class Intake:
             if room is None:
                 await self._prepare(scope, requests, path)
             else:
-                with room.held(sum(len(some.payloads) for some in requests)):
+                with room.held(scope.owner, sum(len(some.payloads) for some in requests)):
                     await self._prepare(scope, requests, path)
         return batch
 

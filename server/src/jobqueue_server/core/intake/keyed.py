@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
 from ...errors import FieldViolation, IdempotencyKeyReused, Internal
+from ...fair.owner import CALLER
+from ...fair.turns import Turns
 from ...grants import Permission
 from ...metrics import Metrics
 from ...model import Enqueued, EnqueuedBatch, Job, NewJob, NewJobs
 from ...scope import Scope
-from ...store.database import Session
+from ...store.database import Deadlock, Session
 from ...store.intake.intake import BacklogOfKeys, IntakeStore, NewRows
 from ...store.query.reads import ReadStore
 from ..tuning import Tuning
 from .batch import Batch, backlog_full
-from .batcher import Batchers
-from .callers import CALLER
+from .batcher import Batcher, Batchers
 from .intake import Intake
 from .keyed_ticket import KeyedTicket
-from .names import Taken, UniqueNames, refusal
+from .names import KeyVanished, Taken, UniqueNames, refusal
 from .placement import Placement, StoredWithin
 from .waiting import Waiting
-
-
-class KeyVanished(Exception):
-    """A key that was taken a moment ago is free now, or one that was free is taken."""
 
 
 class KeyedJobs:
@@ -52,8 +49,20 @@ class KeyedJobs:
         # What is being stored, by the key's digest.
         self._pending: dict[bytes, asyncio.Future[datetime]] = {}
 
-    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
+    async def enqueue(
+        self,
+        scope: Scope,
+        new: NewJob,
+        line: Batcher | None = None,
+        instead: Callable[[Scope, Batch], Awaitable[Enqueued]] | None = None,
+    ) -> Enqueued:
         """Stores a job with a key, or answers the job that the key stands for.
+
+        Args:
+            scope: Whose job it is.
+            new: The job.
+            line: Where it waits; None: in the line of jobs with keys.
+            instead: Answers it where another job holds its name; None: it wants none.
 
         Raises:
             PayloadInvalid, KindUnknown: It does not fit.
@@ -76,7 +85,9 @@ class KeyedJobs:
                 return replay
             else:
                 self._note_pending(batch)
-                at = await self._batchers.of(batch).stored(batch)
+                at = await (line or self._batchers.of(batch)).stored(batch)
+                if instead is not None and batch.conflict is not None:
+                    return await instead(scope, batch)
                 if not batch.lost_key:
                     return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)
             replay = await self._replay(scope, batch)
@@ -117,7 +128,11 @@ class KeyedJobs:
     async def _replayed(self, scope: Scope, new: NewJob, job_id: UUID) -> Job | None:
         """The job of a replay as it is now, for a principal that may read it; a producer is told its id alone."""
         seen = Permission.READ | Permission.PAYLOADS
-        return await self._reads.get(scope, job_id) if scope.grants.may(seen, new.queue, new.kind) else None
+        if not scope.grants.may(seen, new.queue, new.kind):
+            return None
+        job = await self._reads.get(scope, job_id)
+        # One that held the name of the first request may be of another queue or kind.
+        return None if job is None or not scope.grants.may(seen, job.queue, job.kind) else job
 
     def _note_pending(self, batch: Batch) -> None:
         digest = digest_of(batch.rows[0])
@@ -146,7 +161,7 @@ class KeyedBatches:
         self._waiting = waiting
         self._metrics = metrics
         self._tries = tuning.key_tries
-        self._turns = asyncio.Semaphore(tuning.keyed_batches)
+        self._turns = Turns(tuning.keyed_batches)
 
     async def enqueue(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
         """Stores a batch; no key stands twice in it.
@@ -160,7 +175,7 @@ class KeyedBatches:
             QueueBacklogFull: Too many wait in the queue of a job that is new.
             DatabaseAway: It may have been stored or not.
         """
-        with self._waiting.held(batch.jobs):
+        with self._waiting.held(batch.owner, batch.jobs):
             self._waiting.storing_begins()
             try:
                 return await self._enqueue(scope, batch)
@@ -168,39 +183,43 @@ class KeyedBatches:
                 self._waiting.storing_ends()
 
     async def _enqueue(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
-        loop = asyncio.get_running_loop()
-        async with self._turns:
+        async with self._turns.place(batch.owner):
             await self._check_limits(scope, batch)
-            for _ in range(self._tries):
-                started = loop.time()
-                try:
+            return await self._stored(scope, batch)
+
+    async def _stored(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
+        loop = asyncio.get_running_loop()
+        for _ in range(self._tries):
+            started = loop.time()
+            try:
+                with batch.counted_by_limits():
                     async with self._store.transaction() as session:
                         how = await self.store_within(scope, session, batch)
-                except KeyVanished:
-                    continue
-                except BacklogOfKeys as error:
-                    raise self._waiting.refused(backlog_full(batch, error.stiles)) from error
-                pressure = self._waiting.stored(batch.jobs, loop.time() - started)
-                self._placement.announce(batch, how)
-                replays, conflicts = how.replays, how.conflicts
-                for row, lane in zip(batch.rows, batch.lanes, strict=True):
-                    if (conflict := conflicts.get(row.id)) is not None:
-                        self._metrics.duplicate(lane.kind, conflict.action)
-                    elif lane.backlog is not None and row.id not in replays:
-                        lane.backlog.came(len(row.ids))
-                        pressure = max(pressure, lane.backlog.fill)
-                instead = {**replays, **{row_id: conflict.job_id for row_id, conflict in conflicts.items()}}
-                return EnqueuedBatch(
-                    [instead.get(job_id, job_id) for job_id in batch.ids],
-                    frozenset(replays.values()),
-                    pressure,
-                    {
-                        index: conflict.action
-                        for index, job_id in enumerate(batch.ids)
-                        if (conflict := conflicts.get(job_id)) is not None and conflict.action is not None
-                    },
-                    how.at,
-                )
+            except (KeyVanished, Deadlock):
+                continue
+            except BacklogOfKeys as error:
+                raise self._waiting.refused(backlog_full(batch, error.stiles)) from error
+            pressure = self._waiting.stored(batch.jobs, loop.time() - started)
+            self._placement.announce(batch, how)
+            replays, conflicts = how.replays, how.conflicts
+            for row, lane in zip(batch.rows, batch.lanes, strict=True):
+                if (conflict := conflicts.get(row.id)) is not None:
+                    self._metrics.duplicate(lane.kind, conflict.action)
+                elif lane.backlog is not None and row.id not in replays:
+                    lane.backlog.came(len(row.ids))
+                    pressure = max(pressure, lane.backlog.fill)
+            instead = {**replays, **{row_id: conflict.job_id for row_id, conflict in conflicts.items()}}
+            return EnqueuedBatch(
+                [instead.get(job_id, job_id) for job_id in batch.ids],
+                frozenset(replays.values()),
+                pressure,
+                {
+                    index: conflict.action
+                    for index, job_id in enumerate(batch.ids)
+                    if (conflict := conflicts.get(job_id)) is not None and conflict.action is not None
+                },
+                how.at,
+            )
         raise Internal("the idempotency keys changed hands too often; try again")
 
     async def _check_limits(self, scope: Scope, batch: Batch) -> None:
@@ -294,28 +313,8 @@ class KeyedBatches:
             if (conflict := conflicts.get(row.id)) is not None and conflict.action is None:
                 self._metrics.duplicate(lane.kind, None)
                 raise refusal(conflict, f"{batch.place_of(row)}.unique")
-        kept_keys = [row for row in batch.rows if row.id in conflicts and row.key_digest is not None]
-        if kept_keys and not await self._store.keep_keys(
-            kept_keys, [conflicts[row.id].job_id for row in kept_keys], session
-        ):
-            raise KeyVanished
-        left = [row for row in taken.rows if row.id not in conflicts]
-        kept: frozenset[UUID] = frozenset()
-        calling: Sequence[int] = ()
-        if any(row.stiles is not None for row in left):
-            stored = await self._store.enqueue_limited(left, session, later=later)
-            if stored.lost_keys.intersection(row.id for row in left if row.key_digest is not None):
-                raise KeyVanished
-            kept, calling = stored.kept, stored.calling
-        else:
-            for some in (
-                [row for row in left if row.key_digest is not None],
-                [row for row in left if row.key_digest is None],
-            ):
-                if some and (await self._store.enqueue(some, session)).lost_keys:
-                    raise KeyVanished
-        changed = await self._names.change(session, judgement)
-        return StoredWithin(replays, conflicts, kept, calling, later, taken.at, changed)
+        done = await self._names.store(session, taken, judgement, later=later)
+        return StoredWithin(replays, conflicts, done.kept, done.calling, later, taken.at, done.changed)
 
 
 def digest_of(row: NewRows) -> bytes:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from ...errors import Duplicate, FieldInvalid, FieldViolation, JobQueueError
+from ...errors import Duplicate, FieldInvalid, FieldViolation, Internal, JobQueueError
 from ...model import OnConflict, UniqueAction, UniqueField
 from ...scope import Scope
-from ...store.database import Session
+from ...store.database import Deadlock, Session
 from ...store.intake.intake import (
     Changed,
     Conflict,
@@ -24,9 +24,16 @@ from ...store.intake.intake import (
     wanted_names,
 )
 
+
+class KeyVanished(Exception):
+    """A key that was taken a moment ago is free now, or one that was free is taken."""
+
+
 #: Seconds that a statement takes which waits for a lock, and for how many seconds the ways do without it then.
 _LONG_WAIT = 1.0
 _LEFT_OUT_FOR = 5.0
+#: How often single jobs are stored again whose idempotency keys change hands.
+_TRIES = 5
 _ACTIONS = {OnConflict.REPLACE: UniqueAction.REPLACED, OnConflict.DEBOUNCE: UniqueAction.DEBOUNCED}
 
 
@@ -60,6 +67,15 @@ class Judgement:
 
     conflicts: Mapping[UUID, Conflict]
     changes: Mapping[UUID, Mapping[UniqueField, NewRows]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNames:
+    """What was stored of jobs that want names; as the attributes of `Stored` of these names."""
+
+    kept: frozenset[UUID]
+    calling: Sequence[int]
+    changed: Sequence[Changed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +174,59 @@ class UniqueNames:
                     changes[holder.job_id][UniqueField.RUN_AT] = row
         return Judgement(conflicts, changes)
 
-    async def change(self, session: Session, judgement: Judgement) -> Sequence[Changed]:
+    async def _change(self, session: Session, judgement: Judgement) -> Sequence[Changed]:
         """Changes the jobs that hold names, once those that take them now are stored."""
         return await self._store.change_jobs(judgement.changes, session) if judgement.changes else ()
 
+    async def store(
+        self, session: Session, taken: Taken, judgement: Judgement, *, later: bool = False
+    ) -> StoredNames:
+        """Stores the jobs that may stand. The idempotency keys of the others stand for the jobs that hold the names.
+
+        Args:
+            session: The transaction that has locked the names.
+            taken: What it has locked. Jobs whose key is known are in it no more.
+            judgement: Which jobs are not to be stored.
+            later: As in `IntakeStore.enqueue_limited`.
+
+        Raises:
+            KeyVanished: A key was taken meanwhile.
+            BacklogOfKeys: As `IntakeStore.enqueue_limited`.
+        """
+        conflicts = judgement.conflicts
+        kept_keys = [
+            row
+            for row in taken.rows
+            if row.key_digest is not None
+            and (held := conflicts.get(row.id)) is not None
+            and held.action is not None
+        ]
+        if kept_keys and not await self._store.keep_keys(
+            kept_keys, [conflicts[row.id].job_id for row in kept_keys], session
+        ):
+            raise KeyVanished
+        left = [row for row in taken.rows if row.id not in conflicts]
+        kept: frozenset[UUID] = frozenset()
+        calling: Sequence[int] = ()
+        if any(row.stiles is not None for row in left):
+            stored = await self._store.enqueue_limited(left, session, later=later)
+            if stored.lost_keys.intersection(row.id for row in left if row.key_digest is not None):
+                raise KeyVanished
+            kept, calling = stored.kept, stored.calling
+        else:
+            for some in (
+                [row for row in left if row.key_digest is not None],
+                [row for row in left if row.key_digest is None],
+            ):
+                if some and (await self._store.enqueue(some, session)).lost_keys:
+                    raise KeyVanished
+        return StoredNames(kept, calling, await self._change(session, judgement))
+
     def ways(self, *, limited: bool = False) -> Sequence[Way]:
-        """The ways in which jobs are stored that have no idempotency key; each takes what the one before it left.
+        """The ways in which single jobs are stored; each takes what the one before it left.
 
         Mostly one is enough: one statement stores those whose names are free. Where most names of the call before were
-        held, those that are held are looked for first.
+        held, those that are held are looked for first. Those with idempotency keys are left to the last way.
 
         Args:
             limited: Whether the queue of one of the jobs limits its key.
@@ -182,22 +242,26 @@ class UniqueNames:
         Where that waits for a name that another server has locked, slots are kept meanwhile. So it is left out then for
         a while.
         """
+        some = [row for row in rows if row.key_digest is None]
+        with_keys = frozenset(row.id for row in rows if row.key_digest is not None)
+        if not some:
+            return Parted(None, with_keys)
         began = time.monotonic()
         try:
-            stored, left = await self._store.enqueue_named(rows)
+            stored, left = await self._store.enqueue_named(some)
         finally:
             ended = time.monotonic()
             if ended - began > _LONG_WAIT:
                 self._free_from = ended + _LEFT_OUT_FOR
-        self._mostly_held = 2 * len(left) > len(rows)
-        return Parted(stored if len(left) < len(rows) else None, left)
+        self._mostly_held = 2 * len(left) > len(some)
+        return Parted(stored if len(left) < len(some) else None, left | with_keys)
 
     async def _answer_held(self, rows: Sequence[NewRows]) -> Parted:
         """Answers those whose names are held, and that change nothing then, without a lock.
 
         They are answered jobs that held the names after their callers came.
         """
-        wanted = [(row.id, name_of(row)) for row in rows]
+        wanted = [(row.id, name_of(row)) for row in rows if row.key_digest is None]
         some = [(job_id, name) for job_id, name in wanted if not name.unique.on_conflict.changes]
         at, holders = (
             await self._store.held_names(list({name.digest for _, name in some})) if some else (None, {})
@@ -205,7 +269,7 @@ class UniqueNames:
         held = {
             job_id: _unchanged(name, holders[name.digest]) for job_id, name in some if name.digest in holders
         }
-        if 2 * len(held) <= len(rows):
+        if 2 * len(held) <= len(wanted):
             self._mostly_held = False
         left = frozenset(row.id for row in rows if row.id not in held)
         if at is None:
@@ -218,18 +282,28 @@ class UniqueNames:
         Raises:
             BacklogOfKeys: As `IntakeStore.enqueue_limited`.
         """
-        async with self._store.transaction() as session:
-            taken = await self._take(session, rows, {})
-            judgement = await self.judge(session, taken)
-            conflicts = judgement.conflicts
-            left = [row for row in rows if row.id not in conflicts]
-            stored = Stored(taken.at, frozenset(), frozenset())
-            if left:
-                limited = any(row.stiles is not None for row in left)
-                enqueue = self._store.enqueue_limited if limited else self._store.enqueue
-                stored = await enqueue(left, session)
-            changed = await self.change(session, judgement)
-        return Parted(replace(stored, lost_keys=frozenset(conflicts), conflicts=conflicts, changed=changed))
+        for _ in range(_TRIES):
+            try:
+                async with self._store.transaction() as session:
+                    return Parted(await self._store_judged(session, rows))
+            except (KeyVanished, Deadlock):
+                continue
+        raise Internal("the idempotency keys changed hands too often; try again")
+
+    async def _store_judged(self, session: Session, rows: Sequence[NewRows]) -> Stored:
+        """Jobs whose idempotency key is known count as those that lost it: their callers are answered its job."""
+        keyed = [row for row in rows if row.key_digest is not None]
+        known: frozenset[UUID] = frozenset()
+        if keyed:
+            standing = await self._store.standing_keys_of(keyed, session)
+            known = frozenset(row.id for row in keyed if row.key_digest in standing)
+        taken = await self._take(session, [row for row in rows if row.id not in known], {})
+        judgement = await self.judge(session, taken)
+        done = await self.store(session, taken, judgement)
+        conflicts = judgement.conflicts
+        return Stored(
+            taken.at, known | conflicts.keys(), frozenset(), done.kept, done.calling, conflicts, done.changed
+        )
 
 
 def _changing(taken: Taken) -> list[bytes]:

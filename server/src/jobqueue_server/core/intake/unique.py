@@ -13,27 +13,27 @@ from .batch import Batch
 from .batcher import Batcher
 from .holders import Holders
 from .intake import Intake
-from .keyed import KeyedBatches
+from .keyed import KeyedJobs
 from .keyed_ticket import KeyedTicket
 from .names import refusal
 from .waiting import Waiting
 
 
 class UniqueJobs:
-    """Those without idempotency keys share inserts, in a line of their own. Each other is a batch of one."""
+    """They share inserts, in a line of their own."""
 
     def __init__(
         self,
         intake: Intake,
         batcher: Batcher,
-        keyed_batches: KeyedBatches,
+        keyed_jobs: KeyedJobs,
         holders: Holders,
         waiting: Waiting,
         metrics: Metrics,
     ) -> None:
         self._intake = intake
         self._batcher = batcher
-        self._keyed_batches = keyed_batches
+        self._keyed_jobs = keyed_jobs
         self._holders = holders
         self._waiting = waiting
         self._metrics = metrics
@@ -50,9 +50,9 @@ class UniqueJobs:
             QueueFull, QueueBacklogFull: Too many wait.
             DatabaseAway: It may have been stored or not.
         """
-        batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
         if new.idempotency_key is not None:
-            return await self._enqueue_keyed(scope, batch)
+            return await self._keyed_jobs.enqueue(scope, new, self._batcher, self._instead)
+        batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
         full = batch.full_limit
         if full is not None:
             raise self._waiting.refusal(full)
@@ -86,14 +86,6 @@ class UniqueJobs:
             raise refusal(conflict, f"{batch.path}.unique")
         job = await self._read(scope, conflict.job_id)
         return Enqueued(conflict.job_id, False, job, batch.pressure, action)
-
-    async def _enqueue_keyed(self, scope: Scope, batch: Batch) -> Enqueued:
-        done = await self._keyed_batches.enqueue(scope, batch)
-        job_id = done.ids[0]
-        if done.at is not None and job_id == batch.rows[0].id:
-            return Enqueued(job_id, False, batch.job(done.at), done.pressure)
-        job = await self._read(scope, job_id)
-        return Enqueued(job_id, job_id in done.replayed, job, done.pressure, done.actions.get(0))
 
     async def _read(self, scope: Scope, job_id: UUID) -> Job | None:
         """The job as it is now, for a principal that may read it: it may be of another queue or kind."""

@@ -1,4 +1,4 @@
-"""How many jobs wait to be stored. The number has a limit, beyond which new work is refused."""
+"""How many jobs wait to be stored. The number has a limit, which principals share; beyond it new work is refused."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...errors import KeyBacklogFull, QueueBacklogFull, QueueFull
+from ...fair.owner import Owner
+from ...fair.share import Share
 from ...metrics import Metrics
 from ..catalog.waiting_limits import WaitingLimit
 from ..pace import Pace
@@ -25,13 +27,10 @@ class Waiting:
         most: How many jobs may wait.
         metrics: Hears of refusals.
         pace: How fast they are stored; tests have one with a clock of theirs.
-
-    Attributes:
-        jobs: How many wait now.
     """
 
     def __init__(self, most: int, metrics: Metrics, pace: Pace | None = None) -> None:
-        self.jobs = 0
+        self._share = Share(most)
         self._most = most
         self._metrics = metrics
         self._pace = pace or Pace()
@@ -39,24 +38,30 @@ class Waiting:
         self._storing = 0
         self._commit = 0.0
 
-    def has_room(self, jobs: int) -> bool:
-        """Whether so many more may wait."""
-        return self.jobs + jobs <= self._most
+    @property
+    def jobs(self) -> int:
+        """How many wait now."""
+        return self._share.taken
+
+    def has_room(self, owner: Owner, jobs: int) -> bool:
+        """Whether so many more of a principal may wait."""
+        return self._share.has_room(owner, jobs)
 
     def is_half_full(self) -> bool:
         """Whether half as many wait as may. What is not urgent rests meanwhile."""
         return self.jobs * 2 > self._most
 
-    def check(self, jobs: int) -> None:
+    def check(self, owner: Owner, jobs: int) -> None:
         """Refuses jobs that there is no room for.
 
         Raises:
             QueueFull: Too many wait to be stored.
         """
-        if not self.has_room(jobs):
+        if not self.has_room(owner, jobs):
             self._metrics.enqueue_refused(QueueFull.reason)
+            of_these = "" if owner is None else f", {self._share.held(owner)} of them of this principal"
             raise QueueFull(
-                f"{self.jobs} jobs wait to be stored, and the server lets {self._most} wait",
+                f"{self.jobs} jobs wait to be stored{of_these}, and the server lets {self._most} wait",
                 metadata={"waiting": str(self.jobs), "limit": str(self._most)},
                 retry_after=self._pace.room_in(max(jobs, self._most // _ROOM_PART)),
             )
@@ -71,27 +76,27 @@ class Waiting:
         self._metrics.enqueue_refused(error.reason)
         return error
 
-    def enter(self, jobs: int) -> None:
+    def enter(self, owner: Owner, jobs: int) -> None:
         """Counts jobs as waiting. `check` or `has_room` goes before."""
-        self.jobs += jobs
+        self._share.take(owner, jobs)
 
-    def leave(self, jobs: int) -> None:
+    def leave(self, owner: Owner, jobs: int) -> None:
         """They wait no longer."""
-        self.jobs -= jobs
+        self._share.give_back(owner, jobs)
 
     @contextmanager
-    def held(self, jobs: int) -> Iterator[None]:
+    def held(self, owner: Owner, jobs: int) -> Iterator[None]:
         """Room for jobs, around what they wait for.
 
         Raises:
             QueueFull: Too many wait.
         """
-        self.check(jobs)
-        self.enter(jobs)
+        self.check(owner, jobs)
+        self.enter(owner, jobs)
         try:
             yield
         finally:
-            self.leave(jobs)
+            self.leave(owner, jobs)
 
     # ---- how fast they are stored
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from uuid import UUID
 
+from ...fair.turns import Turns
 from ...metrics import Metrics
 from ...model import WatchFilter
 from ...scope import Scope
@@ -20,8 +20,8 @@ from .cursor import cursor_of
 from .watch_limit import WatchLimit
 from .watching import Told, Watching
 
-# Connections that all watches together may use: the other calls need some too.
-SEARCHES_AT_ONCE = 2
+# Connections that all watches together may use: the other calls need some too. Those of a principal take two at most.
+SEARCHES_AT_ONCE = 3
 # A watch rests so many times as long as its search took, so that it takes a twentieth of a connection; all of them
 # together take one.
 RESTS_PER_SEARCH = 20
@@ -56,7 +56,7 @@ class Watches:
         self._metrics = metrics
         self._limit = limit
         self._kept_for = kept_for
-        self._searches = asyncio.Semaphore(SEARCHES_AT_ONCE)
+        self._searches = Turns(SEARCHES_AT_ONCE)
         self._open: set[Watching] = set()
         self._of_all: set[Watching] = set()
         self._by_job: dict[UUID, set[Watching]] = {}
@@ -112,12 +112,12 @@ class Watches:
             cursor_of(token, text) if token else None,
             full=full,
             good_for=min(LONGEST_GAP, self._kept_for() / 2),
-            may_search=self._searches,
+            may_search=lambda: self._searches.place(scope.owner),
             rests=lambda: max(RESTS_PER_SEARCH, len(self._open)),
             on_look=lambda took, changes: self._metrics.observe_batch("watch", took, changes),
             on_news=self._metrics.news_lagged,
         )
-        with self._limit.taken(), self._woken(watching):
+        with self._limit.taken(scope.owner), self._woken(watching):
             async with aclosing(watching.run()) as answers:
                 async for told in answers:
                     if told.job is not None:

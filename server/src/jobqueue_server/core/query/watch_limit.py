@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from ...errors import Draining, TooManyWatches
+from ...fair.owner import Owner
+from ...fair.share import Share
 
 
 class WatchLimit:
-    """Counts watches while they go on.
+    """Counts watches while they go on. Principals share them.
 
     Args:
         most: So many at once.
@@ -21,20 +23,19 @@ class WatchLimit:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._open = 0
+        self._open = Share(most)
         self.leaving = asyncio.Event()
 
     def __len__(self) -> int:
-        return self._open
+        return self._open.taken
 
     def leave(self) -> None:
         """No watch begins from now on."""
         self.leaving.set()
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Around a watch.
+    def taken(self, owner: Owner) -> Iterator[None]:
+        """Around a watch of a principal.
 
         Raises:
             TooManyWatches: There are as many as there may be.
@@ -44,13 +45,11 @@ class WatchLimit:
             raise Draining(
                 "this server is leaving; watch on another server", retry_after=timedelta(seconds=1)
             )
-        if self._open >= self._most:
-            message = (
-                f"this server has {self._most} watches, as many as it may; watch on another server, or later"
-            )
+        if not self._open.has_room(owner):
+            message = f"{self._open.full(owner, 'watches')}; watch on another server, or later"
             raise TooManyWatches(message, retry_after=timedelta(seconds=1))
-        self._open += 1
+        self._open.take(owner)
         try:
             yield
         finally:
-            self._open -= 1
+            self._open.give_back(owner)

@@ -68,7 +68,7 @@ class Watching:
         cursor: Where to go on; None: from now.
         full: Jobs with payload, output, headers and failed attempts.
         good_for: How old a cursor may be.
-        may_search: Entered for each search; bounds how many there are at once.
+        may_search: Made and entered for each search; bounds how many there are at once.
         rests: How many times as long as its search took a watch rests.
         on_look: Is told of each search: how long it took, and how many changes it found.
         on_news: Is told, of a search that found changes, how many seconds old the oldest was.
@@ -90,7 +90,7 @@ class Watching:
         *,
         full: bool,
         good_for: timedelta,
-        may_search: AbstractAsyncContextManager[object],
+        may_search: Callable[[], AbstractAsyncContextManager[object]],
         rests: Callable[[], int],
         on_look: Callable[[float, int], None],
         on_news: Callable[[float], None],
@@ -146,7 +146,7 @@ class Watching:
 
     async def _begin(self) -> None:
         """Notes where it is now, and reads no job."""
-        async with self._may_search:
+        async with self._may_search():
             found = await self._store.watch_changes(
                 self._scope, self.wanted, NOTHING, None, after=Change(FAR_AHEAD, FIRST_ID), most=0
             )
@@ -199,7 +199,7 @@ class Watching:
             raise WatchTokenExpired(
                 f"resume_token: it is older than {self._good_for}, after which changes are forgotten; {_EXPIRED}"
             )
-        async with self._may_search:
+        async with self._may_search():
             started = time.monotonic()
             found = await self._store.watch_changes(
                 self._scope,
@@ -246,7 +246,7 @@ class Watching:
         cursor = self._cursor
         assert cursor.target is not None, "a turn has an aim"
         ids = [change.job_id for change in changes]
-        async with self._may_search:
+        async with self._may_search():
             return await self._store.watch_jobs(ids, cursor.told, cursor.target, full=self._full)
 
     async def _rest(self) -> None:

@@ -14,7 +14,7 @@ from ...lifecycle import Status
 from ...store.database import Session
 from ...store.schedule.fires import Advanced, FireStore, TickDecidedBefore
 from ...store.schedule.values import Cause, Outcome, Overlap, Run, Schedule
-from ..intake.keyed import KeyVanished
+from ..intake.names import KeyVanished
 from . import zones
 from .decisions import (
     MOST_BYTES,

@@ -21,7 +21,7 @@ from ...store.database import Session
 from ...store.schedule.fires import FireStore
 from ...store.schedule.schedules import ScheduleStore
 from ...store.schedule.values import Cause, Outcome, Overlap, Run, Schedule
-from ..intake.keyed import KeyVanished
+from ..intake.names import KeyVanished
 from .decisions import fitting
 from .firing import TRIES, Firing
 from .jobs import APART, Fired, JobMaker

@@ -14,6 +14,7 @@ from ...errors import (
     JobQueueError,
     TooManyStreams,
 )
+from ...fair.share import Share
 from ...lifecycle import Event
 from ...metrics import Metrics
 from ...scope import Scope
@@ -77,7 +78,7 @@ class Sessions:
         self._peers = peers
         self._server = server
         self._metrics = metrics
-        self._most = most
+        self._share = Share(most)
         self._max_age = max_age.total_seconds()
         self._tuning = tuning or Tuning()
         self._sessions: dict[int, Session] = {}
@@ -121,17 +122,21 @@ class Sessions:
             TooManyStreams: The server holds as many as it may.
         """
         check_subscriptions(scope, subscriptions)
-        self._room()
+        self._check_room(scope)
         secret = new_token()
         session_id, epoch = await self._store.open(scope, self._server.id, told, ttl, digest(secret))
         session = Session(scope, session_id, epoch, told.name, ttl, subscriptions)
-        self._sessions[session_id] = session
+        self._hold(session)
         return Opened(session, f"{session_id}.{secret}")
 
-    def _room(self) -> None:
-        if len(self._sessions) >= self._most:
-            message = f"this server holds {self._most} sessions, as many as it may; connect to another server"
+    def _check_room(self, scope: Scope) -> None:
+        if not self._share.has_room(scope.owner):
+            message = f"{self._share.full(scope.owner, 'sessions')}; connect to another server"
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
+
+    def _hold(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        self._share.take(session.scope.owner)
 
     async def resume(
         self,
@@ -155,7 +160,7 @@ class Sessions:
         check_subscriptions(scope, subscriptions)
         session_id, secret = split_token(token)
         if session_id not in self._sessions:
-            self._room()
+            self._check_room(scope)
         new = new_token()
         row = await self._store.resume(scope, told, session_id, digest(secret), digest(new), self._server.id)
         if row is None:
@@ -202,7 +207,7 @@ class Sessions:
             self.forget(old)
             if link is not None:
                 link.fail(superseded())
-        self._sessions[session.id] = session
+        self._hold(session)
         return session
 
     def attach(self, session: Session, link: Link) -> None:
@@ -284,6 +289,7 @@ class Sessions:
         self._unlinked.set()
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
+            self._share.give_back(session.scope.owner)
 
     # ---- what other servers say
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from ...errors import FieldInvalid
+from ...fair.turns import Turns
 from ...grants import Permission
 from ...scope import Scope
 from ...store.database import Record
@@ -31,7 +31,8 @@ MIN_STEP = timedelta(seconds=WIDTHS[0])
 _STEPS = tuple(timedelta(seconds=s) for s in (10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600))
 #: New slices come each 10 s.
 _KEPT_FOR = 10.0
-# At once, on one server: 90 days of a hundred lanes take seconds of one core of the database.
+# At once, on one server, one of them for each principal: 90 days of a hundred lanes take seconds of one core of the
+# database.
 _AT_ONCE = 2
 #: Of lanes that were too many to be counted apart.
 OTHER = "(other)"
@@ -124,7 +125,7 @@ class Histories:
         self._catalog = catalog
         self._clock = clock
         self._answers: Cached[History] = Cached(_KEPT_FOR, while_wanted=True)
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turns = Turns(_AT_ONCE)
 
     async def query(self, scope: Scope, wanted: Wanted) -> History:
         """What happened.
@@ -137,7 +138,7 @@ class Histories:
         since, until, step = stretch(wanted, now)
         lanes = self._lanes(scope, wanted)
         key = (scope.namespace, frozenset(lanes), since, floor(until, MIN_STEP), step, wanted.group_by)
-        return await self._answers.get(key, lambda: self._read(lanes, since, until, step, now))
+        return await self._answers.get(key, lambda: self._read(scope, lanes, since, until, step, now))
 
     def _lanes(self, scope: Scope, wanted: Wanted) -> Mapping[int, tuple[str, str]]:
         """The lanes that count, each with its series."""
@@ -160,13 +161,14 @@ class Histories:
 
     async def _read(
         self,
+        scope: Scope,
         lanes: Mapping[int, tuple[str, str]],
         since: datetime,
         until: datetime,
         step: timedelta,
         now: datetime,
     ) -> History:
-        async with self._turns:
+        async with self._turns.place(scope.owner):
             left_out = 0
             if len(set(lanes.values())) > MOST_SERIES:
                 lanes, left_out = await self._most(lanes, since, until, now)

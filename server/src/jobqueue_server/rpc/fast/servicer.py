@@ -66,7 +66,7 @@ class FastPathServicer:
         """
         if KEY in call.metadata or not 1 <= len(messages) <= MAX_BATCH_JOBS:
             return None
-        self._enqueuer.check_room(len(messages))
+        self._enqueuer.check_room(call.scope, len(messages))
         jobs = decode_batch(messages, job_headers(call))
         return None if jobs is None else self._start(jobs, call, "jobs[]")
 

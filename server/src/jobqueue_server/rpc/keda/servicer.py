@@ -42,7 +42,7 @@ class ExternalScalerServicer:
     ) -> AsyncGenerator[pb.GetMetricSpecResponse, None]:
         """The same, which never changes: the stream stays open until KEDA or the server leaves."""
         spec = _spec(_trigger(request))
-        with self._scaling.streaming() as leaving:
+        with self._scaling.streaming(call.scope) as leaving:
             yield spec
             await leaving.wait()
 

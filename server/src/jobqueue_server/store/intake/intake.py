@@ -444,6 +444,17 @@ class IntakeStore:
         records = await session.fetch("standing_keys", scope.namespace, sorted(digests))
         return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
 
+    async def standing_keys_of(self, rows: Sequence[NewRows], session: Session) -> frozenset[bytes]:
+        """The keys of these rows, of whatever namespaces, that stand for a job and have not expired."""
+        digests: dict[int, list[bytes]] = {}
+        for row in rows:
+            if row.key_digest is not None and row.namespace is not None:
+                digests.setdefault(row.namespace, []).append(row.key_digest)
+        standing: list[Record] = []
+        for namespace, some in digests.items():
+            standing += await session.fetch("standing_keys", namespace, sorted(some))
+        return frozenset(record["key_digest"] for record in standing)
+
     async def held_names(self, digests: Sequence[bytes]) -> tuple[datetime | None, dict[bytes, UUID]]:
         """The jobs that hold some of these names in one snapshot, and when that was; None where none is held.
 

@@ -1,0 +1,1 @@
+"""How principals share what a server has too little of. `places.py` lists all such places."""
