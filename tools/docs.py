@@ -1,5 +1,5 @@
 """Writes what is made from code: docs/errors.md, docs/settings.md, docs/metrics.md, docs/logs.md and its
-schema, a part of docs/hardening.md, the chart's values.
+schema, parts of docs/hardening.md and docs/abuse.md, the chart's values.
 
 python -m tools.docs            write them
 python -m tools.docs --check    write nothing; fail if one is not up to date
@@ -11,10 +11,11 @@ import argparse
 import difflib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jobqueue_server.errors import JobQueueError, registry
+from jobqueue_server.fair.places import PLACES
 from jobqueue_server.http.errors import REASONS, STATUS_OF
 from jobqueue_server.lifecycle import Reason
 from jobqueue_server.security import RULES, WARNED
@@ -137,11 +138,29 @@ def _row(environment: str, name: str, default: str, description: str | None) -> 
 
 def hardening() -> str:
     """The text of docs/hardening.md, of which the tables are made."""
-    text = (ROOT / "docs/hardening.md").read_text()
-    begin, end = MADE.format(source="server/src/jobqueue_server/security.py"), "<!-- Made until here. -->"
+    return _with_part("docs/hardening.md", "server/src/jobqueue_server/security.py", _refusals())
+
+
+def _with_part(document: str, source: str, lines: Iterable[str]) -> str:
+    """The text of a document with these lines in the part that is made from `source`."""
+    text = (ROOT / document).read_text()
+    begin, end = MADE.format(source=source), "<!-- Made until here. -->"
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    return f"{before}{begin}\n\n" + "\n".join(_refusals()) + f"\n\n{end}{after}"
+    return f"{before}{begin}\n\n" + "\n".join(lines) + f"\n\n{end}{after}"
+
+
+def abuse() -> str:
+    """The text of docs/abuse.md, of which one table is made here."""
+    return _with_part("docs/abuse.md", "server/src/jobqueue_server/fair/places.py", _shared())
+
+
+def _shared() -> Iterator[str]:
+    yield "| what callers share | how much there is | how it is shared | who finds nothing left |"
+    yield "|---|---|---|---|"
+    for place in PLACES:
+        full = f"is answered `{place.full}`" if place.full.isupper() else place.full
+        yield f"| {place.name} | {place.bound} | {place.how} | {full} |"
 
 
 def _refusals() -> Iterator[str]:
@@ -174,7 +193,7 @@ def documents() -> dict[str, str]:
 
 def partly() -> dict[str, str]:
     """Documents of which a part is made, likewise."""
-    return {"docs/hardening.md": hardening()}
+    return {"docs/hardening.md": hardening(), "docs/abuse.md": abuse()}
 
 
 def main() -> None:

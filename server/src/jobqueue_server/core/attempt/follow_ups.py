@@ -7,6 +7,11 @@ another call is just storing.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+from uuid import UUID
 
 from ...errors import (
     Duplicate,
@@ -21,6 +26,7 @@ from ...errors import (
 )
 from ...model import NewJobs
 from ...store.attempt.attempts import AttemptStore, Settled
+from ...store.database import Deadlock
 from ..intake.batch import Batch
 from ..intake.intake import Intake
 from ..intake.keyed import KeyedBatches
@@ -30,12 +36,19 @@ from ..tuning import Tuning
 from .commits import Commits
 from .outcome import PendingOutcome
 
+_log = logging.getLogger(__name__)
+
+Commit: TypeAlias = Callable[[list[PendingOutcome]], Awaitable[list[PendingOutcome]]]
+
 _PATH = "success.follow_ups[]"
 _REFUSALS = (FieldInvalid, KindUnknown, NotAllowed, PayloadInvalid, PayloadTooLarge)
 
 
 class FollowUps:
-    """The line of such settlements. Those without keys and names share a transaction; each other has its own."""
+    """The line of such settlements. Those without keys and names share a transaction.
+
+    Each other has its own. It may wait there for a key that another call is just storing; the line goes on meanwhile.
+    """
 
     def __init__(
         self,
@@ -53,6 +66,8 @@ class FollowUps:
         self._placement = placement
         self._tuning = tuning
         self._pending: list[PendingOutcome] = []
+        # What has a transaction of its own, by the job that it settles.
+        self._alone: dict[UUID, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -74,12 +89,16 @@ class FollowUps:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._pending:
-                await self._commit(self._next())
-            self._idle.set()
+            while items := self._next():
+                await self._commit(items)
+            if not self._pending and not self._alone:
+                self._idle.set()
 
     def _next(self) -> list[PendingOutcome]:
-        """As many as one insert takes, each job once: the same settlement again must see the first one committed."""
+        """As many as one insert takes, each job once: the same settlement again must see the first one committed.
+
+        None: all that is in line waits for one that is being committed.
+        """
         taken: dict[object, PendingOutcome] = {}
         later: list[PendingOutcome] = []
         most_jobs, most_bytes = self._tuning.most_inserted, self._tuning.most_inserted_bytes
@@ -87,7 +106,11 @@ class FollowUps:
         for item in self._pending:
             new = item.outcome.follow_ups
             rows, size = rows + len(new), size + sum(len(one.payload) for one in new)
-            if item.job_id in taken or (taken and (rows > most_jobs or size > most_bytes)):
+            if (
+                item.job_id in taken
+                or item.job_id in self._alone
+                or (taken and (rows > most_jobs or size > most_bytes))
+            ):
                 later.append(item)
             else:
                 taken[item.job_id] = item
@@ -116,10 +139,22 @@ class FollowUps:
             await self._commits.guarded([item], prepare)
         alone = [item for item, batch in batches.items() if batch.keyed or batch.named]
         shared = [item for item in batches if item not in alone]
-        groups = [shared] if shared else []
-        groups += [[item] for item in alone]
-        for group in groups:
-            await self._commits.explain(await self._commits.guarded(group, commit))
+        for item in alone:
+            task = asyncio.get_running_loop().create_task(self._commit_alone(item, commit))
+            self._alone[item.job_id] = task
+            task.add_done_callback(partial(self._no_longer_alone, item.job_id))
+        if shared:
+            await self._commits.explain(await self._commits.guarded(shared, commit))
+
+    async def _commit_alone(self, item: PendingOutcome, commit: Commit) -> None:
+        async with self._keyed_batches.turn(item.session.scope.owner):
+            await self._commits.explain(await self._commits.guarded([item], commit))
+
+    def _no_longer_alone(self, job_id: UUID, task: asyncio.Task[None]) -> None:
+        del self._alone[job_id]
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a settlement with follow-ups failed", exc_info=error)
 
     async def _store_with(self, settlements: list[tuple[PendingOutcome, Batch]]) -> list[PendingOutcome]:
         """One transaction: the successes, and the follow-ups of those whose lease was still theirs."""
@@ -149,7 +184,7 @@ class FollowUps:
                         if stored.rows
                         else StoredWithin()
                     )
-            except KeyVanished:
+            except (KeyVanished, Deadlock):
                 continue
             except _NotSettled as error:
                 return self._commits.succeeded(items, error.done)

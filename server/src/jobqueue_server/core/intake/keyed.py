@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
 from ...errors import FieldViolation, IdempotencyKeyReused, Internal
-from ...fair.owner import CALLER
+from ...fair.owner import CALLER, Owner
 from ...fair.turns import Turns
 from ...grants import Permission
 from ...metrics import Metrics
@@ -183,7 +184,7 @@ class KeyedBatches:
                 self._waiting.storing_ends()
 
     async def _enqueue(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
-        async with self._turns.place(batch.owner):
+        async with self.turn(batch.owner):
             await self._check_limits(scope, batch)
             return await self._stored(scope, batch)
 
@@ -221,6 +222,10 @@ class KeyedBatches:
                 how.at,
             )
         raise Internal("the idempotency keys changed hands too often; try again")
+
+    def turn(self, owner: Owner) -> AbstractAsyncContextManager[None]:
+        """Around a transaction of a principal that stores jobs with keys or names."""
+        return self._turns.place(owner)
 
     async def _check_limits(self, scope: Scope, batch: Batch) -> None:
         """Refuses a batch of which a job is new and goes into a queue that is at its limit."""

@@ -1,0 +1,154 @@
+"""Batches with keys or names go several at once, and single jobs with both share inserts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue_server.core.intake.digest import key_digest
+from jobqueue_server.store.intake.intake import IntakeStore
+from tests.access.house import ALL, House, grant
+from tests.lease.hand_worker import PATIENCE
+from tests.lease.place import Caller, Place, eventually
+
+WAITING = (
+    "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+)
+
+
+async def batch(caller: Caller, key: str) -> None:
+    """Two jobs of a key, each with an idempotency key."""
+    jobs = [
+        job_pb2.NewJob(kind="work", queue="mail", key=key, payload_json=b"{}", idempotency_key=str(uuid4()))
+        for _ in range(2)
+    ]
+    await caller.stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs), timeout=PATIENCE)
+
+
+@asynccontextmanager
+async def locked(place: Place, dsn: str, key: str) -> AsyncIterator[None]:
+    """Another transaction has the row of a key, of which jobs are counted."""
+    await place.admin.UpdateQueue(
+        queue_admin_pb2.UpdateQueueRequest(
+            queue=queue_admin_pb2.Queue(name="mail", key_policy=queue_admin_pb2.KeyPolicy(max_running=1)),
+            update_mask=FieldMask(paths=["key_policy"]),
+            allow_missing=True,
+        )
+    )
+    await batch(place, key)
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            # The only one that there is.
+            assert len(await connection.fetch("select from turnstile for update")) == 1
+            yield
+    finally:
+        await connection.close()
+
+
+async def test_a_locked_key_of_one_principal_keeps_no_batch_of_another_waiting(dsn: str) -> None:
+    async with House(dsn) as house:
+        greedy, modest = await house.caller(grant(ALL)), await house.caller(grant(ALL))
+        async with locked(house, dsn, "locked"):
+            stuck = [asyncio.create_task(batch(greedy, "locked")) for _ in range(8)]
+            await eventually(lambda: house.value(WAITING))
+            for number in range(3):
+                await batch(modest, f"free {number}")
+            assert not any(each.done() for each in stuck)
+        await asyncio.gather(*stuck)
+
+
+async def test_a_locked_key_keeps_no_batch_of_its_own_principal_waiting(dsn: str) -> None:
+    async with House(dsn) as house:
+        caller = await house.caller(grant(ALL))
+        async with locked(house, dsn, "locked"):
+            stuck = asyncio.create_task(batch(caller, "locked"))
+            await eventually(lambda: house.value(WAITING))
+            await batch(caller, "free")
+            assert not stuck.done()
+        await stuck
+
+
+async def test_a_follow_up_that_waits_for_a_locked_idempotency_key_keeps_no_other_waiting(dsn: str) -> None:
+    async with Place(dsn) as place:
+        slow_worker, worker = await place.worker(), await place.worker()
+        await place.batch(2)
+        first, second = await slow_worker.job(), await worker.job()
+        connection = await asyncpg.connect(dsn)
+        try:
+            async with connection.transaction():
+                # Another server is just storing this key.
+                await connection.execute(
+                    "insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at) "
+                    "values (1, $1, gen_random_uuid(), '', now())",
+                    key_digest(1, "k"),
+                )
+                slow = asyncio.create_task(slow_worker.settle(outcomes=[outcome(first, "k")]))
+                await eventually(lambda: place.value(WAITING))
+                await worker.settle(outcomes=[outcome(second, "another")])
+                assert (await place.get(second.id)).status == job_pb2.Job.SUCCEEDED
+                assert not slow.done()
+            await slow
+        finally:
+            await connection.close()
+
+
+def outcome(leased: lease_pb2.LeasedJob, key: str) -> lease_pb2.Outcome:
+    """A success with a job that follows, which has an idempotency key."""
+    new = job_pb2.NewJob(kind="next", payload_json=b"{}", idempotency_key=key)
+    return lease_pb2.Outcome(lease_id=leased.lease_id, success=lease_pb2.Success(follow_ups=[new]))
+
+
+async def test_single_jobs_with_a_name_and_an_idempotency_key_share_an_insert(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inserts: list[int] = []
+    take_names = IntakeStore.take_names
+
+    async def counted(self: IntakeStore, wanted: Any, session: Any) -> Any:
+        inserts.append(len(wanted))
+        return await take_names(self, wanted, session)
+
+    monkeypatch.setattr(IntakeStore, "take_names", counted)
+    async with Place(dsn) as place:
+        connection = await asyncpg.connect(dsn)
+        try:
+            async with connection.transaction():
+                await connection.execute("lock table job in exclusive mode")
+                first = asyncio.create_task(unique(place, "first", "first"))
+                await eventually(lambda: place.value(WAITING))
+                others = [
+                    asyncio.create_task(unique(place, f"n{number % 25 % 20}", f"k{number % 25}"))
+                    for number in range(50)
+                ]
+                # Of each key one is in line, and the others wait for what comes of it.
+                await eventually(lambda: asyncio.sleep(0, place.app.intake.waiting.jobs == 26))
+            answers = [await each for each in (first, *others)]
+        finally:
+            await connection.close()
+        assert len(inserts) <= 3
+        assert len({answer.job.id for answer in answers}) == 21
+        assert await place.value("select count(*) from job") == 21
+        # A key whose job was not stored stands for the one that holds the name.
+        again = await unique(place, "n3", "k23")
+        assert again.replayed
+        assert again.job.id == (await unique(place, "n3", "k3")).job.id
+
+
+async def unique(caller: Caller, name: str, key: str) -> jobqueue_pb2.EnqueueJobResponse:
+    """Enqueues a job with a name and an idempotency key."""
+    job = job_pb2.NewJob(
+        kind="work", payload_json=b"{}", idempotency_key=key, unique=job_pb2.Unique(key=name)
+    )
+    answer: jobqueue_pb2.EnqueueJobResponse = await caller.stub.EnqueueJob(
+        jobqueue_pb2.EnqueueJobRequest(job=job), timeout=PATIENCE
+    )
+    return answer
