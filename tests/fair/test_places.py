@@ -158,7 +158,7 @@ SHARES: dict[str, tuple[Callable[[Any], Share], Call, str]] = {
     ),
     "watches": (lambda app: app.query.watch_limit._open, watch, "TOO_MANY_WATCHES"),
     "streams of autoscalers": (lambda app: app.insight.scaling._streams, scale, "TOO_MANY_WATCHES"),
-    "sessions of streams": (lambda app: app.session.sessions._share, work, "TOO_MANY_STREAMS"),
+    "sessions of streams": (lambda app: app.session.sessions._sessions._share, work, "TOO_MANY_STREAMS"),
     "jobs that wait to be stored": (lambda app: app.intake.waiting._share, enqueue, "QUEUE_FULL"),
 }
 

@@ -280,7 +280,7 @@ class SessionStreams(JobQueueError):
 
 
 class QueueFull(JobQueueError):
-    """Too many enqueues wait to be stored. Call again after `RetryInfo`."""
+    """Too many enqueues wait to be stored, in all or of this principal. Call again after `RetryInfo`."""
 
     reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
 
@@ -304,19 +304,19 @@ class QueueKeysFull(JobQueueError):
 
 
 class TooManyCalls(JobQueueError):
-    """The server handles as many calls as it may. Call again after `RetryInfo`."""
+    """The server handles as many calls as it may, in all or of this principal. Call again after `RetryInfo`."""
 
     reason, code = "TOO_MANY_CALLS", "RESOURCE_EXHAUSTED"
 
 
 class TooManyStreams(JobQueueError):
-    """The server holds as many sessions as it may. Connect to another server, or call again after `RetryInfo`."""
+    """The server holds as many sessions as it may, in all or of this principal. Connect to another server, or later."""
 
     reason, code = "TOO_MANY_STREAMS", "RESOURCE_EXHAUSTED"
 
 
 class TooManyWatches(JobQueueError):
-    """The server serves as many watches as it may. Call another server, or call again after `RetryInfo`."""
+    """The server serves as many watches as it may, in all or of this principal. Call another server, or later."""
 
     reason, code = "TOO_MANY_WATCHES", "RESOURCE_EXHAUSTED"
 

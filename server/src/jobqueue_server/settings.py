@@ -291,9 +291,14 @@ class Settings(BaseSettings):
         "How old a gRPC connection gets; then its caller connects anew, and a worker does so shortly before, so that "
         "load spreads over servers that came later. What is under way goes on.",
     )
-    max_streams: int = _set("Network", 2000, "Lease streams open at once; one more is refused.", ge=1)
+    max_streams: int = _set(
+        "Network", 2000, "Lease streams open at once, shared by principals; one more is refused.", ge=1
+    )
     max_watches: int = _set(
-        "Network", 200, "WatchJobs streams open at once on this server; one more is refused.", ge=1
+        "Network",
+        200,
+        "WatchJobs streams open at once on this server, shared by principals; one more is refused.",
+        ge=1,
     )
     grpc_max_connections: int | None = _set(
         "Network",
@@ -454,7 +459,7 @@ class Settings(BaseSettings):
     enqueue_queue_limit: int = _set(
         "Jobs",
         10_000,
-        "Jobs that may wait to be inserted; beyond it an enqueue is refused with RESOURCE_EXHAUSTED.",
+        "Jobs that may wait to be inserted, shared by principals; an enqueue beyond is refused with RESOURCE_EXHAUSTED.",
         ge=1,
     )
 
@@ -463,7 +468,9 @@ class Settings(BaseSettings):
         timedelta(seconds=30),
         "How long a silent worker keeps its jobs, where it asks for nothing else.",
     )
-    max_sessions: int = _set("Workers", 10_000, "Sessions at once on this server; one more is refused.", ge=1)
+    max_sessions: int = _set(
+        "Workers", 10_000, "Sessions at once on this server, shared by principals; one more is refused.", ge=1
+    )
     cancel_grace: Annotated[Duration, AfterValidator(_between("0s", "1h"))] = _set(
         "Workers",
         timedelta(seconds=30),

@@ -48,7 +48,7 @@ PLACES = (
     Place("Lease streams", ("rpc/lease.py", "_streams"), "`JOBQUEUE_MAX_STREAMS`", SHARE, "TOO_MANY_STREAMS"),
     Place(
         "sessions of streams",
-        ("core/session/registry.py", "_share"),
+        ("core/session/held.py", "_share"),
         "`JOBQUEUE_MAX_SESSIONS`",
         SHARE,
         "TOO_MANY_STREAMS",

@@ -15,7 +15,7 @@ class Share:
     """A number of places, each taken at once or refused.
 
     What a principal holds and what its namespace holds may together be at most eight times what is free. So one that is
-    alone gets four fifths, a namespace of many keys eight ninths, and what is left is shared by the same rule: whoever
+    alone gets four fifths, a namespace of many keys eight ninths, and what is left is shared by the same rule: one that
     comes later finds a place, also beside several that take all they can get. A namespace that holds nothing gets
     whatever is free. (Dynamic thresholds: A. K. Choudhury and E. L. Hahne, IEEE/ACM Transactions on Networking 6(2),
     1998.)

@@ -78,8 +78,7 @@ class Batcher:
 
         Args:
             batch: Its jobs, for which there is room: `Waiting.check` or `has_room` goes before, in the same turn.
-            caller: The connection that it came by: principals take turns, and the connections of each. None: that of
-                the current call.
+            caller: The connection that it came by; None: that of the current call.
         """
         batch.enter(self._waiting)
         self._load.call_arrived()

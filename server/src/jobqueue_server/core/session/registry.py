@@ -12,9 +12,7 @@ from datetime import timedelta
 
 from ...errors import (
     JobQueueError,
-    TooManyStreams,
 )
-from ...fair.share import Share
 from ...lifecycle import Event
 from ...metrics import Metrics
 from ...scope import Scope
@@ -30,6 +28,7 @@ from ..lease.early_cancels import EarlyCancels
 from ..lease.lease import Lease, Named
 from ..lease.session import Link, Session
 from ..tuning import Tuning
+from .held import HeldSessions
 from .resumption import Resumption
 from .silences import Silences
 from .tokens import digest, ended, new_token, refusal_of, split_token, superseded
@@ -78,10 +77,9 @@ class Sessions:
         self._peers = peers
         self._server = server
         self._metrics = metrics
-        self._share = Share(most)
         self._max_age = max_age.total_seconds()
         self._tuning = tuning or Tuning()
-        self._sessions: dict[int, Session] = {}
+        self._sessions = HeldSessions(most)
         self._unlinked = asyncio.Event()
         self._on_attached: list[Callable[[Session], object]] = []
         peers.hear_gone(lambda session_id, epoch: self._is_over(session_id, epoch, superseded()))
@@ -122,21 +120,12 @@ class Sessions:
             TooManyStreams: The server holds as many as it may.
         """
         check_subscriptions(scope, subscriptions)
-        self._check_room(scope)
+        self._sessions.check_room(scope)
         secret = new_token()
         session_id, epoch = await self._store.open(scope, self._server.id, told, ttl, digest(secret))
         session = Session(scope, session_id, epoch, told.name, ttl, subscriptions)
-        self._hold(session)
+        self._sessions.hold(session)
         return Opened(session, f"{session_id}.{secret}")
-
-    def _check_room(self, scope: Scope) -> None:
-        if not self._share.has_room(scope.owner):
-            message = f"{self._share.full(scope.owner, 'sessions')}; connect to another server"
-            raise TooManyStreams(message, retry_after=timedelta(seconds=1))
-
-    def _hold(self, session: Session) -> None:
-        self._sessions[session.id] = session
-        self._share.take(session.scope.owner)
 
     async def resume(
         self,
@@ -160,7 +149,7 @@ class Sessions:
         check_subscriptions(scope, subscriptions)
         session_id, secret = split_token(token)
         if session_id not in self._sessions:
-            self._check_room(scope)
+            self._sessions.check_room(scope)
         new = new_token()
         row = await self._store.resume(scope, told, session_id, digest(secret), digest(new), self._server.id)
         if row is None:
@@ -207,7 +196,7 @@ class Sessions:
             self.forget(old)
             if link is not None:
                 link.fail(superseded())
-        self._hold(session)
+        self._sessions.hold(session)
         return session
 
     def attach(self, session: Session, link: Link) -> None:
@@ -287,9 +276,7 @@ class Sessions:
         session.gone()
         self._silences.discard(session)
         self._unlinked.set()
-        if self._sessions.get(session.id) is session:
-            del self._sessions[session.id]
-            self._share.give_back(session.scope.owner)
+        self._sessions.let_go(session)
 
     # ---- what other servers say
 
