@@ -459,7 +459,7 @@ class Settings(BaseSettings):
     enqueue_queue_limit: int = _set(
         "Jobs",
         10_000,
-        "Jobs that may wait to be inserted, shared by principals; an enqueue beyond is refused with RESOURCE_EXHAUSTED.",
+        "Jobs that may wait to be inserted, shared by principals; one beyond is refused with RESOURCE_EXHAUSTED.",
         ge=1,
     )
 
