@@ -61,3 +61,27 @@ def test_a_principal_with_many_connections_has_one_turn_among_principals():
     line.append("one", (1, "key:modest"), "another")
     line.append("two", (1, "key:modest"), "another")
     assert drained(line) == ["flood 0", "one", "flood 1", "two", "flood 2"]
+
+
+def test_jobs_that_come_one_by_one_are_as_many_as_those_that_come_at_once():
+    line: FairLine[int] = FairLine()
+    for _ in range(3):
+        line.append(1000, (1, "key:flood"), "a")
+    for _ in range(5):
+        line.append(1, (1, "key:modest"), "b")
+    order = []
+    while line:
+        order.append(line.peek())
+        line.pop(order[-1])
+    assert order == [1000, 1, 1, 1, 1, 1, 1000, 1000]
+
+
+def test_one_that_was_away_has_no_more_turns_than_the_others_for_that():
+    line: FairLine[str] = FairLine()
+    for number in range(100):
+        line.append(f"flood {number}", (1, "key:flood"), "a")
+    for _ in range(50):
+        line.pop()
+    for number in range(3):
+        line.append(f"late {number}", (2, "key:late"), "b")
+    assert drained(line)[:6] == ["late 0", "flood 50", "late 1", "flood 51", "late 2", "flood 52"]

@@ -11,10 +11,18 @@ T = TypeVar("T")
 
 
 class FairLine(Generic[T]):
-    """A line of units in which principals take turns, and the connections of each: a flood waits behind itself only."""
+    """A line of units in which principals take turns, and the connections of each: a flood waits behind itself only.
+
+    Units have a cost. Next is the principal of which least was taken, counted from when it came: of one that brings jobs
+    one by one as many are taken as of one that brings a thousand at once. (Start-time fair queueing: P. Goyal, H. M. Vin,
+    H. Cheng, IEEE/ACM Transactions on Networking 5(5), 1997.) Its connections take turns by unit.
+    """
 
     def __init__(self) -> None:
-        self._lines: OrderedDict[Owner, OrderedDict[str, deque[T]]] = OrderedDict()
+        self._lines: dict[Owner, OrderedDict[str, deque[T]]] = {}
+        # What was taken of each principal in line; one that comes begins with what was taken of the one before.
+        self._taken: dict[Owner, int] = {}
+        self._now = 0
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -32,6 +40,7 @@ class FairLine(Generic[T]):
         lines = self._lines.get(owner)
         if lines is None:
             lines = self._lines[owner] = OrderedDict()
+            self._taken[owner] = self._now
         line = lines.get(caller)
         if line is None:
             lines[caller] = deque((unit,))
@@ -40,21 +49,24 @@ class FairLine(Generic[T]):
 
     def peek(self) -> T:
         """The unit whose turn it is."""
-        return next(iter(next(iter(self._lines.values())).values()))[0]
+        return next(iter(self._lines[self._next()].values()))[0]
 
-    def pop(self) -> T:
-        """Takes that unit; the next one of its connection comes after one of each other connection of the principal,
-        and the principal's next one after one of each other principal.
-        """
-        owner, lines = next(iter(self._lines.items()))
+    def pop(self, cost: int = 1) -> T:
+        """Takes that unit, which costs so much; the next one of its connection comes after one of each sibling."""
+        owner = self._next()
+        lines = self._lines[owner]
         caller, line = next(iter(lines.items()))
         unit = line.popleft()
+        self._now = self._taken[owner]
+        self._taken[owner] += cost
         if line:
             lines.move_to_end(caller)
         else:
             del lines[caller]
-        if not lines:
-            del self._lines[owner]
-        elif len(self._lines) > 1:
-            self._lines.move_to_end(owner)
+            if not lines:
+                del self._lines[owner], self._taken[owner]
         return unit
+
+    def _next(self) -> Owner:
+        taken = self._taken
+        return min(taken, key=taken.__getitem__) if len(taken) > 1 else next(iter(taken))

@@ -131,7 +131,7 @@ class Batcher:
             batch = self._line.peek()
             if batches and (jobs + batch.jobs > most or size + batch.size > self._most_bytes):
                 break
-            self._line.pop()
+            self._line.pop(batch.jobs)
             if batch.take():
                 batches.append(batch)
                 jobs += batch.jobs
