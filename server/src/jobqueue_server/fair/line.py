@@ -13,9 +13,9 @@ T = TypeVar("T")
 class FairLine(Generic[T]):
     """A line of units in which principals take turns, and the connections of each: a flood waits behind itself only.
 
-    Units have a cost. Next is the principal of which least was taken, counted from when it came: of one that brings jobs
-    one by one as many are taken as of one that brings a thousand at once. (Start-time fair queueing: P. Goyal, H. M. Vin,
-    H. Cheng, IEEE/ACM Transactions on Networking 5(5), 1997.) Its connections take turns by unit.
+    Units have a cost. Next is the principal of which least was taken, counted from when it came: of one that brings
+    jobs one by one as many are taken as of one that brings a thousand at once. Its connections take turns by unit.
+    (Start-time fair queueing: P. Goyal, H. M. Vin, H. Cheng, IEEE/ACM Transactions on Networking 5(5), 1997.)
     """
 
     def __init__(self) -> None:
