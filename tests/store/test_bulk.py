@@ -37,8 +37,8 @@ async def opened(
     made = await s.operations.open(scope, s.mint.mint(), verb, request, request_id)
     assert made.operation is not None
     (owned,) = await s.operations.claim(MINE, 1)
-    assert owned.id == made.operation.id
-    return owned
+    assert owned.operation.id == made.operation.id
+    return owned.operation
 
 
 async def step(
@@ -406,9 +406,9 @@ async def test_only_its_owner_moves_an_operation_on(s: Stored) -> None:
     await s.failed()
     operation = await opened(s)
     assert await s.bulk.step(operation.id, OTHER, most=5, window=5) is None
-    assert await s.operations.renew(operation.id, OTHER) is None
     assert await s.sql.fetchval("select count(*) from live_job") == 0
-    assert await s.operations.renew(operation.id, MINE) is False
+    await s.operations.release(operation.id, OTHER, timedelta())
+    assert await s.sql.fetchval("select owner from operation") == MINE
 
 
 async def test_an_operation_is_taken_over_once_its_owner_is_silent_for_10_s(s: Stored) -> None:
@@ -419,7 +419,7 @@ async def test_an_operation_is_taken_over_once_its_owner_is_silent_for_10_s(s: S
     assert not await s.operations.claim(OTHER, 4)
     await s.sql.execute("update operation set heard_at = now() - interval '10.5 seconds'")
     (taken,) = await s.operations.claim(OTHER, 4)
-    assert taken.id == operation.id
+    assert (taken.operation.id, taken.taken_over) == (operation.id, True)
     assert await s.bulk.step(operation.id, MINE, most=5, window=5) is None
     assert (await step(s, operation, owner=OTHER)).changed == 1
 

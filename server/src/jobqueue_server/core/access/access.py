@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from ...errors import (
 )
 from ...grants import NOTHING, Grants, GrantsMalformed, from_json
 from ...rates import Bucket
-from ...scope import Scope
+from ...scope import Maker, Scope
 from ...store.access.access import AccessStore, KeyRow, NamespaceRow
 from ..upkeep.clock import Clock
 from . import keys
@@ -287,6 +287,19 @@ class Access:
             for known in self._keys.values()
             if known.row.revoked or self._is_disabled(known.row.namespace)
         ] + self._identities.lost(self._is_disabled)
+
+    def ended(self, makers: Iterable[Maker]) -> list[Maker]:
+        """Those of these principals that have no good key any more, or no identity."""
+        good = {known.scope.principal for known in self._keys.values() if self._ended(known) is None}
+        return [
+            maker
+            for maker in makers
+            if (
+                maker.principal not in good
+                if maker.principal.startswith(_KEY)
+                else self._identities.ended(maker)
+            )
+        ]
 
     def _is_disabled(self, namespace: int) -> bool:
         row = self._namespaces.get(namespace)
