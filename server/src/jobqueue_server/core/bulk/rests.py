@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from ... import logs
 from ...errors import DatabaseAway, DatabaseFull
@@ -67,13 +68,12 @@ class Rests:
         if not ended:
             return _LOOK_EVERY
         rested = await self._store.rest_all(ended, PRINCIPAL_ENDED, NOTE, _TOGETHER)
-        if rested:
-            whose = sorted({each.maker.principal for each in rested})
+        for maker, count in Counter(each.maker for each in rested).items():
             _log.warning(
-                "what principals left running rests",
+                "what a principal left running rests",
+                principal=maker.principal,
                 reason=PRINCIPAL_ENDED,
-                of=whose[:20],
-                how_many=len(rested),
+                operations_and_schedules=count,
             )
         # What a step has locked, and what the next server is told of.
         return _AGAIN_AFTER
