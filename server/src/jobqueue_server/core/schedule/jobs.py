@@ -213,7 +213,7 @@ class JobMaker:
             return "as many jobs as the queue allows wait for its key"
         if isinstance(error, JobQueueError):
             return error.message
-        _log.error("the job of a schedule can't be stored", exc_info=error)
+        _log.error("the job of a schedule can't be stored", error=error)
         if isinstance(error, DataError):
             return f"the database refused its job ({type(error).__name__}): see the server's log"
         return f"its job could not be made ({type(error).__name__}): see the server's log"
