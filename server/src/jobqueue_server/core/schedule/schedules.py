@@ -107,7 +107,7 @@ class ScheduleService:
             ScheduleExists: There is one of its name.
             SchedulesFull: The namespace has as many as it may have.
         """
-        await self._check_job(scope, schedule.job)
+        await _check_job(self._jobs, scope, schedule.job)
         await self.check_spec(schedule.spec, "schedule.spec")
         _check_policy(schedule.policy)
         first = next_tick(schedule.spec, self._clock.now())
@@ -184,7 +184,7 @@ class ScheduleService:
         known = await self.find(scope, name, Permission.OPERATE, "change the schedule", "schedule.name")
         if "job" in changes:
             _check_payload(known, has_payload)
-            await self._check_job(scope, changes["job"])
+            await _check_job(self._jobs, scope, changes["job"])
         if "spec" in changes:
             await self.check_spec(changes["spec"], "schedule.spec")
         for left in reversed(range(_TRIES)):
@@ -309,16 +309,18 @@ class ScheduleService:
         except SpecInvalid as error:
             raise FieldInvalid.of(f"{at}.{error.field}", error.description) from None
 
-    async def _check_job(self, scope: Scope, job: NewJob) -> None:
-        if not scope.grants.may(Permission.OPERATE, job.queue, job.kind):
-            raise not_allowed("OPERATE", "schedule such jobs", queue=job.queue, kind=job.kind)
-        await self._jobs.check(scope, job, "schedule.job")
-
     async def _read(self, scope: Scope, name: str, field: str = "name") -> Shown:
         found = await self._store.get(scope, name)
         if found is None:
             raise ScheduleNotFound.of(name, field)
         return _shown(scope, found, self._clock.now())
+
+
+async def _check_job(jobs: JobMaker, scope: Scope, job: NewJob) -> None:
+    """As a schedule is made or gets another job."""
+    if not scope.grants.may(Permission.OPERATE, job.queue, job.kind):
+        raise not_allowed("OPERATE", "schedule such jobs", queue=job.queue, kind=job.kind)
+    await jobs.check(scope, job, "schedule.job")
 
 
 def _shown(scope: Scope, schedule: Schedule, now: datetime) -> Shown:
