@@ -123,6 +123,9 @@ class Firing:
         except (DatabaseAway, DatabaseFull):
             raise
         except Exception as error:
+            if len(ids) == 1:
+                self._sets_aside(ids[0], error)
+                return
             _log.debug("schedules are fired by halves", cause=str(error))
             middle = len(ids) // 2
             again = [ids[:middle], ids[middle:]]
@@ -179,13 +182,17 @@ class Firing:
         elif isinstance(error, (JobQueueError, BacklogOfKeys)):
             self._apart.refused(schedule_id)
         else:
-            pause = self._apart.failed(schedule_id)
-            _log.warning(
-                "a schedule failed, and is set aside",
-                schedule=schedule_id,
-                cause=f"{type(error).__name__}: {error}",
-                again_in=pause,
-            )
+            self._sets_aside(schedule_id, error)
+
+    def _sets_aside(self, schedule_id: int, error: Exception) -> None:
+        """A schedule failed for no reason of its job: it is tried again after a pause, which grows."""
+        pause = self._apart.failed(schedule_id)
+        _log.warning(
+            "a schedule failed, and is set aside",
+            schedule=schedule_id,
+            cause=f"{type(error).__name__}: {error}",
+            again_in=pause,
+        )
 
     async def alone(self, schedule_id: int) -> Exception | None:
         """Fires one schedule, by a transaction of its own. Where its job does not fit, its ticks are refused.
