@@ -10,7 +10,7 @@ alter table operation
 comment on column operation.credential is 'What its principal showed, where the principal alone does not say whether it is good still: an identity. Else empty.';
 comment on column operation.owner is 'The row of the server that does a step of it. Null: none does.';
 comment on column operation.next_at is 'When it may have its next step. Null: at once.';
-comment on column operation.rests_for is 'Why it has no steps until somebody resumes it, such as PRINCIPAL_ENDED. Null: it has.';
+comment on column operation.rests_for is 'Why it has no steps until a principal resumes it, such as PRINCIPAL_ENDED. Null: it has.';
 
 alter table schedule
     add column principal text not null default '',

@@ -89,8 +89,8 @@ class Operation:
         start_at: The beginning of a backfill.
         end_at: The end of a backfill.
         last_at: The last tick of a backfill that was decided. None: none was yet.
-        rests_for: Why it does nothing until somebody resumes it, such as PRINCIPAL_ENDED: the credentials of who made
-            it are not good any more. Empty: it does not rest.
+        rests_for: Why it does nothing until a principal resumes it, such as PRINCIPAL_ENDED: the credentials of who
+            made it are not good any more. Empty: it does not rest.
     """
 
     name: str

@@ -38,7 +38,7 @@ class Principals:
         some = tuple(makers)
         if not some or not self._used:
             return ()
-        # After these were read: so whoever made something that is among them is known.
+        # After these were read: so each principal that is among them is known.
         await self._access.refresh()
         return self._access.ended(some)
 

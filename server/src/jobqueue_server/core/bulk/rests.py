@@ -12,7 +12,7 @@ from ..access.principals import Principals
 
 _log = logs.get(__name__)
 
-#: Why an operation has no steps until somebody resumes it.
+#: Why an operation has no steps until a principal resumes it.
 PRINCIPAL_ENDED = "PRINCIPAL_ENDED"
 GRANTS_NARROWED = "GRANTS_NARROWED"
 NOTE = (

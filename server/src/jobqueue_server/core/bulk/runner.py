@@ -30,7 +30,7 @@ from .rests import GRANTS_NARROWED
 _log = logs.get(__name__)
 
 #: How many steps of operations a server does at once; of one principal, while another waits and while none does: so
-#: whoever comes next finds a place.
+#: the next principal finds a place.
 MOST_AT_ONCE = 4
 MOST_OF_ONE = (2, 3)
 #: How often a server looks for operations that other servers made, left, or gave back.

@@ -63,7 +63,7 @@ class Operation:
         ended_at: When it was done.
         error: Why it failed.
         credential: What its principal showed, if that matters (`Maker`).
-        rests_for: Why it has no steps until somebody resumes it; None: it has.
+        rests_for: Why it has no steps until a principal resumes it; None: it has.
     """
 
     id: UUID

@@ -17,7 +17,7 @@ import { call } from "./api.js";
  * @property {Record<string, any>} filter
  * @property {string} createdAt @property {string} endedAt
  * @property {string} error
- * @property {string} restsFor Why it has no steps until somebody resumes it; "": it has.
+ * @property {string} restsFor Why it has no steps until a principal resumes it; "": it has.
  */
 
 /** @param {any} operation As the API answers it. @returns {Progress} */

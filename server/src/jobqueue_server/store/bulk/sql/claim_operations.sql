@@ -2,9 +2,10 @@
 -- $1 int8: this server; $2 interval: how long an owner may be silent; $3 int4: how many at most
 -- $4 uuid[]: those that this server works on now
 -- $5 int4: how many of one principal it works on at most while others wait; $6 int4: and while none does
--- Principals take turns: whoever has the fewest at work here comes first, and of these who has waited longest. Open operations
--- are few, and all of them are read. One that rests has no steps, but is cancelled.
--- A row that a step has locked, or that another server has taken meanwhile, is passed over. A time that is ahead is from before the clock was set back.
+-- Principals take turns: the one with the fewest at work here comes first, and of these the one that has waited longest. Open
+-- operations are few, and all of them are read. One that rests has no steps, but is cancelled.
+-- A row that a step has locked, or that another server has taken meanwhile, is passed over. A time that is ahead is from before
+-- the clock was set back.
 with open as materialized (
     select o.id, o.namespace_id, o.principal, o.owner, o.heard_at, o.rests_for,
         coalesce(o.next_at, o.created_at) as waits_since, o.id = any($4::uuid[]) as here,
