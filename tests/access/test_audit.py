@@ -116,11 +116,11 @@ async def one_of_each(house: House) -> dict[str, Any]:
     await house.enqueue(queue="mail")
     # The jobs of this test are in other queues.
     chosen = bulk_pb2.JobFilter(queue="none")
-    cancelled, deleted = [
+    cancelled, deleted, rested = [
         (await house.bulk.DeleteJobs(bulk_pb2.DeleteJobsRequest(filter=chosen, force=True))).operation.name
-        for _ in range(2)
+        for _ in range(3)
     ]
-    for name in (cancelled, deleted):
+    for name in (cancelled, deleted, rested):
         await house.operations.WaitOperation(operations_pb2.WaitOperationRequest(name=name))
     worker = await house.worker(queues={"of-a-worker": ["work"]})
     # One that goes on, on a server that does nothing.
@@ -128,6 +128,10 @@ async def one_of_each(house: House) -> dict[str, Any]:
         "update operation set state = 2, owner = 0, heard_at = now() + interval '9 seconds', ended_at = null"
         " where id = $1::text::uuid",
         cancelled.partition("/")[2],
+    )
+    await house.sql(
+        "update operation set state = 1, ended_at = null, rests_for = 'PRINCIPAL_ENDED' where id = $1::text::uuid",
+        rested.partition("/")[2],
     )
     return {
         "RetryJobs": bulk_pb2.RetryJobsRequest(filter=chosen, force=True),
@@ -137,6 +141,7 @@ async def one_of_each(house: House) -> dict[str, Any]:
         "DrainWorker": worker_pb2.DrainWorkerRequest(
             session_id=str(worker.welcome.session_id), reason="a new version"
         ),
+        "ResumeOperation": bulk_pb2.ResumeOperationRequest(id=rested.partition("/")[2]),
         "CancelOperation": operations_pb2.CancelOperationRequest(name=cancelled),
         "DeleteOperation": operations_pb2.DeleteOperationRequest(name=deleted),
         "CancelJob": jobqueue_pb2.CancelJobRequest(id=(await house.enqueue(queue="mail")).id, reason="why"),
@@ -198,6 +203,7 @@ OBJECTS = {
     "CreateNamespace": "namespace:{name}",
     "DisableNamespace": "namespace:{name}",
     "EnableNamespace": "namespace:{name}",
+    "ResumeOperation": "operation:{id}",
     "CancelOperation": "{name}",
     "DeleteOperation": "{name}",
 }

@@ -104,7 +104,8 @@ OF_SCHEDULES = {"CreateSchedule"} | {
 
 #: Each of these names an operation that does not exist. The answer is the same as for one that was deleted.
 ABSENT = dict.fromkeys(
-    ("GetOperation", "WaitOperation", "CancelOperation", "DeleteOperation"), "OPERATION_NOT_FOUND"
+    ("GetOperation", "WaitOperation", "CancelOperation", "DeleteOperation", "ResumeOperation"),
+    "OPERATION_NOT_FOUND",
 )
 
 
@@ -399,6 +400,7 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     "UpdateJobs": lambda w, p, thing, rest: bulk_pb2.UpdateJobsRequest(
         filter=bulk_pb2.JobFilter(queue=QUEUES[thing][0]), priority=1
     ),
+    "ResumeOperation": lambda w, p, thing, rest: bulk_pb2.ResumeOperationRequest(id=str(uuid4())),
     "CreateSchedule": lambda w, p, thing, rest: schedule_pb2.CreateScheduleRequest(
         schedule=a_schedule(QUEUES[thing][0], f"made-{uuid4().hex}", rest)
     ),

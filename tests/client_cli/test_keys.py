@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from jobqueue import JobFilter, SyncClient
 from jobqueue_server.core.access import keys
 from tests.client_cli.programs import WITHIN, Cli, Program, ended, plain_environment, serving
 from tests.conftest import Cluster
@@ -298,3 +299,40 @@ def test_who_is_not_shown_the_payload_of_a_schedule_does_not_overwrite_it(guarde
     )
     job = owner.json("schedules", "get", "hidden")["job"]
     assert (job["payload"], job["headers"], job["priority"]) == ({"text": "secret"}, {"h": "secret"}, 0)
+
+
+def test_what_a_revoked_key_left_running_is_shown_and_taken_over(guarded: Guarded) -> None:
+    made = guarded.admin.json(
+        "keys", "create", "gone", "--read", "rests", "--operate", "rests", "--enqueue", "rests"
+    )
+    with SyncClient(guarded.address, token=made["secret"]) as client:
+        for _ in range(30):
+            client.enqueue("summarize_text", {"text": "x"}, queue="rests", hold=True)
+        name = client.cancel_jobs(JobFilter(queue="rests"), force=True, per_second=5).name
+    id = name.removeprefix("operations/")
+    cli = guarded.with_key(made["secret"])
+    made_schedule = cli(
+        "schedules",
+        "create",
+        "rests",
+        "--every",
+        "1h",
+        "--kind",
+        "summarize_text",
+        "--queue",
+        "rests",
+        "--payload",
+        '{"text": "x"}',
+    )
+    assert made_schedule.returncode == 0, made_schedule.stderr
+    guarded.admin("keys", "revoke", made["key"]["id"])
+    until = time.monotonic() + WITHIN
+    while not guarded.admin.json("operations", "get", id)["rests_for"]:
+        assert time.monotonic() < until
+    assert "rests: PRINCIPAL_ENDED" in guarded.admin("operations", "list").stdout
+    shown = guarded.admin("operations", "get", id).stdout
+    assert f"It rests: PRINCIPAL_ENDED; `jobqueue operations resume {id}` takes it over." in shown
+    assert "paused: PRINCIPAL_ENDED" in " ".join(guarded.admin("schedules", "list").stdout.split())
+    assert guarded.admin.json("operations", "resume", id)["rests_for"] == ""
+    assert guarded.admin("operations", "wait", id).returncode == 0
+    assert not guarded.admin.json("schedules", "resume", "rests")["paused"]

@@ -68,6 +68,7 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
         await checked("GetOperation", name=name)
         assert (await checked("WaitOperation", name=name, timeout="30s")).json["done"] is True
         await checked("CancelOperation", {}, name=name)
+        await checked("ResumeOperation", {}, id=name)
     await checked("ListOperations")
     await checked("DeleteOperation", name=name)
 

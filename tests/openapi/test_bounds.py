@@ -288,6 +288,7 @@ BASES: dict[str, list[Base]] = {
     "WaitOperation": [Base({"name": ID}, {"timeout": "0s"})],
     "CancelOperation": [Base({"name": ID}, body={})],
     "DeleteOperation": [Base({"name": ID})],
+    "ResumeOperation": [Base({"id": ID}, body={})],
     "ListQueues": [Base(query=PAGE)],
     "GetQueue": [Base({"name": "mail"})],
     "PauseQueue": [Base({"name": "mail"}, body={"reason": "a test"})],

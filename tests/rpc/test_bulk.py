@@ -212,3 +212,14 @@ async def test_each_wrong_field_about_operations_is_named(method: str, request_:
     with pytest.raises(FieldInvalid) as error:
         await getattr(OperationsServicer(core), method)(request_, call)
     assert [violation.field for violation in error.value.violations] == [field]
+
+
+@pytest.mark.parametrize("id", ["", "x", f"operations/{ID}"])
+async def test_an_operation_is_resumed_by_its_id(id: str) -> None:
+    core: Any = Core()
+    clock: Any = Now()
+    call = Call("/jobqueue.v1.Bulk/ResumeOperation", "grpc", {})
+    call.scope = SCOPE
+    with pytest.raises(FieldInvalid) as error:
+        await BulkServicer(core, clock).ResumeOperation(bulk_pb2.ResumeOperationRequest(id=id), call)
+    assert [violation.field for violation in error.value.violations] == ["id"]

@@ -496,6 +496,13 @@ for _verb in ("Get", "Wait", "Cancel", "Delete"):
     by_operation(f"{_verb}Operation", getattr(operations_pb2, f"{_verb}OperationRequest"))
 
 
+@case("ResumeOperation")
+async def resume_operation(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [
+        await answer_of(caller.bulk.ResumeOperation(bulk_pb2.ResumeOperationRequest(id=things.operation)))
+    ]
+
+
 @case("ListOperations")
 async def list_operations(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
     return [await answer_of(caller.operations.ListOperations(operations_pb2.ListOperationsRequest()))]

@@ -37,8 +37,8 @@ async def opened(
     made = await s.operations.open(scope, s.mint.mint(), verb, request, request_id)
     assert made.operation is not None
     (owned,) = await s.operations.claim(MINE, 1)
-    assert owned.id == made.operation.id
-    return owned
+    assert owned.operation.id == made.operation.id
+    return owned.operation
 
 
 async def step(
@@ -406,9 +406,9 @@ async def test_only_its_owner_moves_an_operation_on(s: Stored) -> None:
     await s.failed()
     operation = await opened(s)
     assert await s.bulk.step(operation.id, OTHER, most=5, window=5) is None
-    assert await s.operations.renew(operation.id, OTHER) is None
     assert await s.sql.fetchval("select count(*) from live_job") == 0
-    assert await s.operations.renew(operation.id, MINE) is False
+    await s.operations.release(operation.id, OTHER, timedelta())
+    assert await s.sql.fetchval("select owner from operation") == MINE
 
 
 async def test_an_operation_is_taken_over_once_its_owner_is_silent_for_10_s(s: Stored) -> None:
@@ -419,9 +419,65 @@ async def test_an_operation_is_taken_over_once_its_owner_is_silent_for_10_s(s: S
     assert not await s.operations.claim(OTHER, 4)
     await s.sql.execute("update operation set heard_at = now() - interval '10.5 seconds'")
     (taken,) = await s.operations.claim(OTHER, 4)
-    assert taken.id == operation.id
+    assert (taken.operation.id, taken.taken_over) == (operation.id, True)
     assert await s.bulk.step(operation.id, MINE, most=5, window=5) is None
     assert (await step(s, operation, owner=OTHER)).changed == 1
+
+
+async def many(s: Stored, principal: str, count: int) -> list[UUID]:
+    request = Request(Selection(everything=True))
+    ids = []
+    for _ in range(count):
+        made = await s.operations.open(Scope(1, principal), s.mint.mint(), Verb.RETRY, request, None)
+        assert made.operation is not None
+        ids.append(made.operation.id)
+    return ids
+
+
+async def test_principals_take_turns_at_the_places_of_a_server(s: Stored) -> None:
+    greedy = await many(s, "greedy", 6)
+    alone = [each.operation.id for each in await s.operations.claim(MINE, 4, of_one=(2, 3))]
+    assert sorted(alone) == greedy[:3], "the last place is kept"
+    (modest,) = await many(s, "modest", 1)
+    (next_one,) = await s.operations.claim(MINE, 1, alone, of_one=(2, 3))
+    assert next_one.operation.id == modest
+    # One place is free again: who has fewer steps under way comes first.
+    await s.operations.release(alone[0], MINE, timedelta())
+    (other,) = await many(s, "modest", 1)
+    at_work = [*alone[1:], modest]
+    (next_one,) = await s.operations.claim(MINE, 1, at_work, of_one=(2, 3))
+    assert next_one.operation.id == other
+    assert not await s.operations.claim(OTHER, 0, of_one=(2, 3))
+
+
+async def test_one_that_was_given_back_is_taken_by_any_server_once_its_time_has_come(s: Stored) -> None:
+    (operation,) = await many(s, "greedy", 1)
+    await s.operations.claim(MINE, 1)
+    await s.operations.release(operation, MINE, timedelta(hours=1))
+    assert not await s.operations.claim(OTHER, 4)
+    await s.sql.execute("update operation set next_at = now() - interval '3 seconds'")
+    (taken,) = await s.operations.claim(OTHER, 4)
+    assert (taken.operation.id, taken.taken_over) == (operation, False)
+    assert timedelta(seconds=3) <= taken.late < timedelta(seconds=60)
+    # A server that lost the answer to its claim finds the operation again.
+    (again,) = await s.operations.claim(OTHER, 4)
+    assert again.operation.id == operation
+    assert not await s.operations.claim(OTHER, 4, [operation])
+
+
+async def test_one_that_rests_has_no_step_of_any_server_but_is_cancelled(s: Stored) -> None:
+    await s.failed()
+    operation = await opened(s, scope=Scope(1, "gone"))
+    (rested,) = await s.operations.rest_all([operation.maker], "PRINCIPAL_ENDED", "", 10)
+    assert rested.object == f"operation:{operation.id}"
+    assert await s.bulk.step(operation.id, MINE, most=5, window=5) is None
+    assert not await s.operations.claim(OTHER, 4)
+    assert not await s.operations.rest_all([operation.maker], "PRINCIPAL_ENDED", "", 10)
+    assert await s.sql.fetchval("select count(*) from audit where action = 'RestOperation'") == 1
+    await s.operations.cancel(SCOPE, operation.id)
+    (taken,) = await s.operations.claim(OTHER, 4)
+    done = await step(s, taken.operation, owner=OTHER)
+    assert (done.operation.state, done.changed) == (State.CANCELLED, 0)
 
 
 async def test_a_namespace_has_so_many_open_operations_at_most(s: Stored) -> None:

@@ -281,6 +281,7 @@ LIMITS: dict[str, Schema] = {
     "WaitOperationRequest.timeout": WAIT,
     "CancelOperationRequest.name": UUID,
     "DeleteOperationRequest.name": UUID,
+    "ResumeOperationRequest.id": UUID,
     "Hello.worker": {"minLength": 1, "maxLength": MAX_WORKER_NAME, "pattern": _NO_NUL},
     "Hello.client": {"maxLength": MAX_CLIENT, "pattern": _NO_NUL},
     "Hello.labels": LABELS,

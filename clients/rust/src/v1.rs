@@ -2142,6 +2142,20 @@ pub struct UpdateJobsResponse {
     #[prost(message, optional, tag = "1")]
     pub operation: ::core::option::Option<crate::longrunning::Operation>,
 }
+/// The operation that is to go on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeOperationRequest {
+    /// Its id, the part of its name after `operations/`.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The operation as it is now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeOperationResponse {
+    /// Its metadata is a BulkMetadata or a BackfillMetadata.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<crate::longrunning::Operation>,
+}
 /// The metadata of an operation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BulkMetadata {
@@ -2191,6 +2205,10 @@ pub struct BulkMetadata {
     /// When it was done. Not set before, nor in a dry run.
     #[prost(message, optional, tag = "15")]
     pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why it rests: it changes nothing until ResumeOperation. PRINCIPAL_ENDED: the credentials of who made it were revoked, have
+    /// expired or were deleted. GRANTS_NARROWED: they permit less than when it was made. Empty: it does not rest.
+    #[prost(string, tag = "16")]
+    pub rests_for: ::prost::alloc::string::String,
 }
 /// The response of an operation that is done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2209,9 +2227,9 @@ pub struct BulkResult {
 pub enum BulkState {
     /// None.
     Unspecified = 0,
-    /// It was made, and no server has begun it.
+    /// It was made, and no server has begun it; or it rests (`rests_for`).
     Waiting = 1,
-    /// A server works on it.
+    /// It was begun, and goes on step by step.
     Running = 2,
     /// It is done.
     Succeeded = 3,
@@ -2270,6 +2288,9 @@ pub mod bulk_client {
     /// GetOperation, ListOperations, WaitOperation, CancelOperation, DeleteOperation. Over REST they are `/v1/operations`. A
     /// principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
     /// jobs are (the retention).
+    ///
+    /// An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+    /// `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
     ///
     /// Errors of google.longrunning.Operations:
     /// - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
@@ -2502,6 +2523,38 @@ pub mod bulk_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("jobqueue.v1.Bulk", "UpdateJobs"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets an operation go on that rests (`rests_for`), as the caller's own from now on. What it changes stays as it was: who
+        /// takes it over must have all permissions that it was made with. To resume an operation that does not rest changes nothing.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+        /// - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this id; it never existed, was deleted, or its retention ended.
+        /// - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue` of the operation.
+        /// - NOT_FOUND, SCHEDULE_NOT_FOUND: it is a backfill, and its schedule is gone: cancel it.
+        pub async fn resume_operation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeOperationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeOperationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Bulk/ResumeOperation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Bulk", "ResumeOperation"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -6930,7 +6983,8 @@ pub struct Schedule {
     /// UpdateSchedule passes it over.
     #[prost(bool, tag = "6")]
     pub paused: bool,
-    /// Why it is paused, for people. Empty: it is not paused, or no reason was given.
+    /// Why it is paused, for people. Empty: it is not paused, or no reason was given. Of a schedule whose principal has ended it
+    /// begins with PRINCIPAL_ENDED.
     #[prost(string, tag = "7")]
     pub pause_note: ::prost::alloc::string::String,
     /// Its next tick, by the database's clock. Unset: it is paused, or has none any more.
@@ -7589,6 +7643,9 @@ pub struct BackfillMetadata {
     /// As asked for. 0: all.
     #[prost(int64, tag = "16")]
     pub max_ticks: i64,
+    /// As BulkMetadata.rests_for.
+    #[prost(string, tag = "17")]
+    pub rests_for: ::prost::alloc::string::String,
 }
 /// The response of a backfill that is done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7662,8 +7719,11 @@ pub mod schedules_client {
     /// and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
     /// ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
     ///
-    /// Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
-    /// and not at each tick.
+    /// Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. The schedule is that of who
+    /// made it, gave it its job, or took it over, the last of these. When that principal ends, because its keys were revoked or have
+    /// expired or its identity was deleted, its schedules are paused within 2 s on all servers. `pause_note` begins with
+    /// PRINCIPAL_ENDED then, and who resumes such a schedule takes it over: that needs OPERATE and ENQUEUE. If the grants of an
+    /// identity no longer permit to enqueue the job, its ticks are REFUSED.
     ///
     /// In addition to the errors listed at each method, every method may answer those that are listed at the service
     /// JobQueue.

@@ -148,8 +148,8 @@ class App:
             max_age=settings.connection_max_age, cancel_grace=cancel_grace,
         )
         self.insight = insight = InsightRoom(stores, upkeep, catalog, events, query, stats, session)
-        self.schedule = schedule = ScheduleRoom(stores, upkeep, events, intake, metrics)
-        bulk = BulkRoom(stores, catalog, events, claim, intake, session, schedule, upkeep, metrics)
+        self.schedule = schedule = ScheduleRoom(stores, upkeep, access, events, intake, metrics)
+        bulk = BulkRoom(stores, access, catalog, events, claim, intake, session, schedule, upkeep, metrics)
         # The transports, over one chain.
         self.chain = chain = chain_of(settings, access, metrics, self._traces)
         services = services_of(

@@ -199,6 +199,14 @@ class Grants:
             return None
         return [_like(kind) for grant in self.each if grant.permissions & _SEES_KINDS for kind in grant.kinds]
 
+    def only(self, permissions: Permission) -> Grants:
+        """What of these permissions is permitted, and nothing else."""
+        return Grants(
+            Grant(grant.permissions & permissions, grant.queues, grant.kinds)
+            for grant in self.each
+            if grant.permissions & permissions
+        )
+
     def cover(self, others: Grants) -> bool:
         """Whether these permit all that the others do. Each permission of each other is covered by one of these.
 

@@ -57,3 +57,30 @@ class Scope:
         if not self.credential and self.grants is EVERYTHING:
             return None
         return self.namespace, self.principal
+
+    @property
+    def maker(self) -> Maker:
+        """Who makes what goes on by itself."""
+        return Maker(
+            self.namespace, self.principal, () if self.credential.startswith("key:") else (self.credential,)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who made an operation or a schedule, which goes on while this principal is there.
+
+    Attributes:
+        namespace: Where.
+        principal: Its name.
+        credentials: What it showed, where the name alone does not say whether it is there still: identities.
+    """
+
+    namespace: int
+    principal: str
+    credentials: tuple[str, ...] = ()
+
+    @property
+    def credential(self) -> str:
+        """The one that it showed; empty: the name says enough."""
+        return self.credentials[0] if self.credentials else ""

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 
+from jobqueue_server.core.schedule.apart import Apart
 from jobqueue_server.core.schedule.firer import Firer
 from jobqueue_server.core.schedule.firing import MOST_TOGETHER
 from jobqueue_server.store.schedule.fires import Soonest
@@ -32,7 +33,7 @@ class Store:
     async def retime(self, *_: object) -> list[Any]:
         return []
 
-    async def soonest(self) -> Soonest:
+    async def soonest(self, _: object) -> Soonest:
         return Soonest(NOW - timedelta(seconds=1), False)
 
     async def counts(self, _: int) -> Any:
@@ -60,7 +61,7 @@ async def gaps(finds: int) -> list[float]:
     """Seconds from each of twenty rounds to the next."""
     firing = Firing(finds)
     others = SimpleNamespace(since=None, now=lambda: NOW, subscribe=lambda _: None, schedules=lambda *_: None)
-    parts = [cast(Any, each) for each in (Store(), firing, others, others, others, others)]
+    parts = [cast(Any, each) for each in (Store(), firing, Apart(), others, others, others, others)]
     running = asyncio.create_task(Firer(*parts).run())
     await asyncio.wait_for(firing.enough.wait(), 20)
     running.cancel()

@@ -31,9 +31,9 @@ type BulkState int32
 const (
 	// None.
 	BulkState_BULK_STATE_UNSPECIFIED BulkState = 0
-	// It was made, and no server has begun it.
+	// It was made, and no server has begun it; or it rests (`rests_for`).
 	BulkState_BULK_STATE_WAITING BulkState = 1
-	// A server works on it.
+	// It was begun, and goes on step by step.
 	BulkState_BULK_STATE_RUNNING BulkState = 2
 	// It is done.
 	BulkState_BULK_STATE_SUCCEEDED BulkState = 3
@@ -979,6 +979,98 @@ func (x *UpdateJobsResponse) GetOperation() *longrunningpb.Operation {
 	return nil
 }
 
+// The operation that is to go on.
+type ResumeOperationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, the part of its name after `operations/`.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeOperationRequest) Reset() {
+	*x = ResumeOperationRequest{}
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeOperationRequest) ProtoMessage() {}
+
+func (x *ResumeOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeOperationRequest.ProtoReflect.Descriptor instead.
+func (*ResumeOperationRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ResumeOperationRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// The operation as it is now.
+type ResumeOperationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its metadata is a BulkMetadata or a BackfillMetadata.
+	Operation     *longrunningpb.Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeOperationResponse) Reset() {
+	*x = ResumeOperationResponse{}
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeOperationResponse) ProtoMessage() {}
+
+func (x *ResumeOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeOperationResponse.ProtoReflect.Descriptor instead.
+func (*ResumeOperationResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ResumeOperationResponse) GetOperation() *longrunningpb.Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
 // The metadata of an operation.
 type BulkMetadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1012,14 +1104,17 @@ type BulkMetadata struct {
 	// When it last changed jobs, or was changed itself. Not set in a dry run.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// When it was done. Not set before, nor in a dry run.
-	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Why it rests: it changes nothing until ResumeOperation. PRINCIPAL_ENDED: the credentials of who made it were revoked, have
+	// expired or were deleted. GRANTS_NARROWED: they permit less than when it was made. Empty: it does not rest.
+	RestsFor      string `protobuf:"bytes,16,opt,name=rests_for,json=restsFor,proto3" json:"rests_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BulkMetadata) Reset() {
 	*x = BulkMetadata{}
-	mi := &file_jobqueue_v1_bulk_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1126,7 @@ func (x *BulkMetadata) String() string {
 func (*BulkMetadata) ProtoMessage() {}
 
 func (x *BulkMetadata) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_bulk_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1139,7 @@ func (x *BulkMetadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkMetadata.ProtoReflect.Descriptor instead.
 func (*BulkMetadata) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{9}
+	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BulkMetadata) GetVerb() string {
@@ -1152,6 +1247,13 @@ func (x *BulkMetadata) GetEndedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *BulkMetadata) GetRestsFor() string {
+	if x != nil {
+		return x.RestsFor
+	}
+	return ""
+}
+
 // The response of an operation that is done.
 type BulkResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1166,7 +1268,7 @@ type BulkResult struct {
 
 func (x *BulkResult) Reset() {
 	*x = BulkResult{}
-	mi := &file_jobqueue_v1_bulk_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1280,7 @@ func (x *BulkResult) String() string {
 func (*BulkResult) ProtoMessage() {}
 
 func (x *BulkResult) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_bulk_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_bulk_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1293,7 @@ func (x *BulkResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkResult.ProtoReflect.Descriptor instead.
 func (*BulkResult) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{10}
+	return file_jobqueue_v1_bulk_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BulkResult) GetChanged() int64 {
@@ -1296,7 +1398,11 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"\t_expectedB\v\n" +
 	"\t_priority\"Q\n" +
 	"\x12UpdateJobsResponse\x12;\n" +
-	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xb0\x04\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\".\n" +
+	"\x16ResumeOperationRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"V\n" +
+	"\x17ResumeOperationResponse\x12;\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xcd\x04\n" +
 	"\fBulkMetadata\x12\x12\n" +
 	"\x04verb\x18\x01 \x01(\tR\x04verb\x12.\n" +
 	"\x06filter\x18\x02 \x01(\v2\x16.jobqueue.v1.JobFilterR\x06filter\x12,\n" +
@@ -1317,7 +1423,8 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"created_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x125\n" +
-	"\bended_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\"@\n" +
+	"\bended_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1b\n" +
+	"\trests_for\x18\x10 \x01(\tR\brestsFor\"@\n" +
 	"\n" +
 	"BulkResult\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\x03R\achanged\x12\x18\n" +
@@ -1328,7 +1435,7 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"\x12BULK_STATE_RUNNING\x10\x02\x12\x18\n" +
 	"\x14BULK_STATE_SUCCEEDED\x10\x03\x12\x18\n" +
 	"\x14BULK_STATE_CANCELLED\x10\x04\x12\x15\n" +
-	"\x11BULK_STATE_FAILED\x10\x052\x86\x04\n" +
+	"\x11BULK_STATE_FAILED\x10\x052\xa2\x05\n" +
 	"\x04Bulk\x12{\n" +
 	"\tRetryJobs\x12\x1d.jobqueue.v1.RetryJobsRequest\x1a\x1e.jobqueue.v1.RetryJobsResponse\"/\x8a\x80\x19\a\n" +
 	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1e:\x01*b\toperation\"\x0e/v1/jobs:retry\x12\x7f\n" +
@@ -1340,7 +1447,9 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*b\toperation\"\x0f/v1/jobs:delete\x12\x7f\n" +
 	"\n" +
 	"UpdateJobs\x12\x1e.jobqueue.v1.UpdateJobsRequest\x1a\x1f.jobqueue.v1.UpdateJobsResponse\"0\x8a\x80\x19\a\n" +
-	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*b\toperation\"\x0f/v1/jobs:updateBF\n" +
+	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*b\toperation\"\x0f/v1/jobs:update\x12\x99\x01\n" +
+	"\x0fResumeOperation\x12#.jobqueue.v1.ResumeOperationRequest\x1a$.jobqueue.v1.ResumeOperationResponse\";\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x05\x18\x01\x82\xd3\xe4\x93\x02*:\x01*b\toperation\"\x1a/v1/operations/{id}:resumeBF\n" +
 	"\x0fdev.jobqueue.v1B\tBulkProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3"
 
 var (
@@ -1356,7 +1465,7 @@ func file_jobqueue_v1_bulk_proto_rawDescGZIP() []byte {
 }
 
 var file_jobqueue_v1_bulk_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_jobqueue_v1_bulk_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_jobqueue_v1_bulk_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_jobqueue_v1_bulk_proto_goTypes = []any{
 	(BulkState)(0),                  // 0: jobqueue.v1.BulkState
 	(*JobFilter)(nil),               // 1: jobqueue.v1.JobFilter
@@ -1368,51 +1477,56 @@ var file_jobqueue_v1_bulk_proto_goTypes = []any{
 	(*DeleteJobsResponse)(nil),      // 7: jobqueue.v1.DeleteJobsResponse
 	(*UpdateJobsRequest)(nil),       // 8: jobqueue.v1.UpdateJobsRequest
 	(*UpdateJobsResponse)(nil),      // 9: jobqueue.v1.UpdateJobsResponse
-	(*BulkMetadata)(nil),            // 10: jobqueue.v1.BulkMetadata
-	(*BulkResult)(nil),              // 11: jobqueue.v1.BulkResult
-	(Job_Status)(0),                 // 12: jobqueue.v1.Job.Status
-	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 14: google.protobuf.Duration
-	(*longrunningpb.Operation)(nil), // 15: google.longrunning.Operation
+	(*ResumeOperationRequest)(nil),  // 10: jobqueue.v1.ResumeOperationRequest
+	(*ResumeOperationResponse)(nil), // 11: jobqueue.v1.ResumeOperationResponse
+	(*BulkMetadata)(nil),            // 12: jobqueue.v1.BulkMetadata
+	(*BulkResult)(nil),              // 13: jobqueue.v1.BulkResult
+	(Job_Status)(0),                 // 14: jobqueue.v1.Job.Status
+	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 16: google.protobuf.Duration
+	(*longrunningpb.Operation)(nil), // 17: google.longrunning.Operation
 }
 var file_jobqueue_v1_bulk_proto_depIdxs = []int32{
-	12, // 0: jobqueue.v1.JobFilter.status:type_name -> jobqueue.v1.Job.Status
-	13, // 1: jobqueue.v1.JobFilter.created_after:type_name -> google.protobuf.Timestamp
-	13, // 2: jobqueue.v1.JobFilter.created_before:type_name -> google.protobuf.Timestamp
-	13, // 3: jobqueue.v1.JobFilter.ended_after:type_name -> google.protobuf.Timestamp
-	13, // 4: jobqueue.v1.JobFilter.ended_before:type_name -> google.protobuf.Timestamp
+	14, // 0: jobqueue.v1.JobFilter.status:type_name -> jobqueue.v1.Job.Status
+	15, // 1: jobqueue.v1.JobFilter.created_after:type_name -> google.protobuf.Timestamp
+	15, // 2: jobqueue.v1.JobFilter.created_before:type_name -> google.protobuf.Timestamp
+	15, // 3: jobqueue.v1.JobFilter.ended_after:type_name -> google.protobuf.Timestamp
+	15, // 4: jobqueue.v1.JobFilter.ended_before:type_name -> google.protobuf.Timestamp
 	1,  // 5: jobqueue.v1.RetryJobsRequest.filter:type_name -> jobqueue.v1.JobFilter
-	14, // 6: jobqueue.v1.RetryJobsRequest.spread:type_name -> google.protobuf.Duration
-	13, // 7: jobqueue.v1.RetryJobsRequest.run_at:type_name -> google.protobuf.Timestamp
-	14, // 8: jobqueue.v1.RetryJobsRequest.delay:type_name -> google.protobuf.Duration
-	15, // 9: jobqueue.v1.RetryJobsResponse.operation:type_name -> google.longrunning.Operation
+	16, // 6: jobqueue.v1.RetryJobsRequest.spread:type_name -> google.protobuf.Duration
+	15, // 7: jobqueue.v1.RetryJobsRequest.run_at:type_name -> google.protobuf.Timestamp
+	16, // 8: jobqueue.v1.RetryJobsRequest.delay:type_name -> google.protobuf.Duration
+	17, // 9: jobqueue.v1.RetryJobsResponse.operation:type_name -> google.longrunning.Operation
 	1,  // 10: jobqueue.v1.CancelJobsRequest.filter:type_name -> jobqueue.v1.JobFilter
-	15, // 11: jobqueue.v1.CancelJobsResponse.operation:type_name -> google.longrunning.Operation
+	17, // 11: jobqueue.v1.CancelJobsResponse.operation:type_name -> google.longrunning.Operation
 	1,  // 12: jobqueue.v1.DeleteJobsRequest.filter:type_name -> jobqueue.v1.JobFilter
-	15, // 13: jobqueue.v1.DeleteJobsResponse.operation:type_name -> google.longrunning.Operation
+	17, // 13: jobqueue.v1.DeleteJobsResponse.operation:type_name -> google.longrunning.Operation
 	1,  // 14: jobqueue.v1.UpdateJobsRequest.filter:type_name -> jobqueue.v1.JobFilter
-	14, // 15: jobqueue.v1.UpdateJobsRequest.spread:type_name -> google.protobuf.Duration
-	13, // 16: jobqueue.v1.UpdateJobsRequest.run_at:type_name -> google.protobuf.Timestamp
-	14, // 17: jobqueue.v1.UpdateJobsRequest.delay:type_name -> google.protobuf.Duration
-	15, // 18: jobqueue.v1.UpdateJobsResponse.operation:type_name -> google.longrunning.Operation
-	1,  // 19: jobqueue.v1.BulkMetadata.filter:type_name -> jobqueue.v1.JobFilter
-	0,  // 20: jobqueue.v1.BulkMetadata.state:type_name -> jobqueue.v1.BulkState
-	13, // 21: jobqueue.v1.BulkMetadata.created_at:type_name -> google.protobuf.Timestamp
-	13, // 22: jobqueue.v1.BulkMetadata.updated_at:type_name -> google.protobuf.Timestamp
-	13, // 23: jobqueue.v1.BulkMetadata.ended_at:type_name -> google.protobuf.Timestamp
-	2,  // 24: jobqueue.v1.Bulk.RetryJobs:input_type -> jobqueue.v1.RetryJobsRequest
-	4,  // 25: jobqueue.v1.Bulk.CancelJobs:input_type -> jobqueue.v1.CancelJobsRequest
-	6,  // 26: jobqueue.v1.Bulk.DeleteJobs:input_type -> jobqueue.v1.DeleteJobsRequest
-	8,  // 27: jobqueue.v1.Bulk.UpdateJobs:input_type -> jobqueue.v1.UpdateJobsRequest
-	3,  // 28: jobqueue.v1.Bulk.RetryJobs:output_type -> jobqueue.v1.RetryJobsResponse
-	5,  // 29: jobqueue.v1.Bulk.CancelJobs:output_type -> jobqueue.v1.CancelJobsResponse
-	7,  // 30: jobqueue.v1.Bulk.DeleteJobs:output_type -> jobqueue.v1.DeleteJobsResponse
-	9,  // 31: jobqueue.v1.Bulk.UpdateJobs:output_type -> jobqueue.v1.UpdateJobsResponse
-	28, // [28:32] is the sub-list for method output_type
-	24, // [24:28] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	16, // 15: jobqueue.v1.UpdateJobsRequest.spread:type_name -> google.protobuf.Duration
+	15, // 16: jobqueue.v1.UpdateJobsRequest.run_at:type_name -> google.protobuf.Timestamp
+	16, // 17: jobqueue.v1.UpdateJobsRequest.delay:type_name -> google.protobuf.Duration
+	17, // 18: jobqueue.v1.UpdateJobsResponse.operation:type_name -> google.longrunning.Operation
+	17, // 19: jobqueue.v1.ResumeOperationResponse.operation:type_name -> google.longrunning.Operation
+	1,  // 20: jobqueue.v1.BulkMetadata.filter:type_name -> jobqueue.v1.JobFilter
+	0,  // 21: jobqueue.v1.BulkMetadata.state:type_name -> jobqueue.v1.BulkState
+	15, // 22: jobqueue.v1.BulkMetadata.created_at:type_name -> google.protobuf.Timestamp
+	15, // 23: jobqueue.v1.BulkMetadata.updated_at:type_name -> google.protobuf.Timestamp
+	15, // 24: jobqueue.v1.BulkMetadata.ended_at:type_name -> google.protobuf.Timestamp
+	2,  // 25: jobqueue.v1.Bulk.RetryJobs:input_type -> jobqueue.v1.RetryJobsRequest
+	4,  // 26: jobqueue.v1.Bulk.CancelJobs:input_type -> jobqueue.v1.CancelJobsRequest
+	6,  // 27: jobqueue.v1.Bulk.DeleteJobs:input_type -> jobqueue.v1.DeleteJobsRequest
+	8,  // 28: jobqueue.v1.Bulk.UpdateJobs:input_type -> jobqueue.v1.UpdateJobsRequest
+	10, // 29: jobqueue.v1.Bulk.ResumeOperation:input_type -> jobqueue.v1.ResumeOperationRequest
+	3,  // 30: jobqueue.v1.Bulk.RetryJobs:output_type -> jobqueue.v1.RetryJobsResponse
+	5,  // 31: jobqueue.v1.Bulk.CancelJobs:output_type -> jobqueue.v1.CancelJobsResponse
+	7,  // 32: jobqueue.v1.Bulk.DeleteJobs:output_type -> jobqueue.v1.DeleteJobsResponse
+	9,  // 33: jobqueue.v1.Bulk.UpdateJobs:output_type -> jobqueue.v1.UpdateJobsResponse
+	11, // 34: jobqueue.v1.Bulk.ResumeOperation:output_type -> jobqueue.v1.ResumeOperationResponse
+	30, // [30:35] is the sub-list for method output_type
+	25, // [25:30] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_bulk_proto_init() }
@@ -1438,7 +1552,7 @@ func file_jobqueue_v1_bulk_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_bulk_proto_rawDesc), len(file_jobqueue_v1_bulk_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

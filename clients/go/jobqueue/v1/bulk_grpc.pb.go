@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Bulk_RetryJobs_FullMethodName  = "/jobqueue.v1.Bulk/RetryJobs"
-	Bulk_CancelJobs_FullMethodName = "/jobqueue.v1.Bulk/CancelJobs"
-	Bulk_DeleteJobs_FullMethodName = "/jobqueue.v1.Bulk/DeleteJobs"
-	Bulk_UpdateJobs_FullMethodName = "/jobqueue.v1.Bulk/UpdateJobs"
+	Bulk_RetryJobs_FullMethodName       = "/jobqueue.v1.Bulk/RetryJobs"
+	Bulk_CancelJobs_FullMethodName      = "/jobqueue.v1.Bulk/CancelJobs"
+	Bulk_DeleteJobs_FullMethodName      = "/jobqueue.v1.Bulk/DeleteJobs"
+	Bulk_UpdateJobs_FullMethodName      = "/jobqueue.v1.Bulk/UpdateJobs"
+	Bulk_ResumeOperation_FullMethodName = "/jobqueue.v1.Bulk/ResumeOperation"
 )
 
 // BulkClient is the client API for Bulk service.
@@ -40,6 +41,9 @@ const (
 // GetOperation, ListOperations, WaitOperation, CancelOperation, DeleteOperation. Over REST they are `/v1/operations`. A
 // principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
 // jobs are (the retention).
+//
+// An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+// `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
 //
 // Errors of google.longrunning.Operations:
 // - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
@@ -103,6 +107,15 @@ type BulkClient interface {
 	//     how many. HTTP 409.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
 	UpdateJobs(ctx context.Context, in *UpdateJobsRequest, opts ...grpc.CallOption) (*UpdateJobsResponse, error)
+	// Lets an operation go on that rests (`rests_for`), as the caller's own from now on. What it changes stays as it was: who
+	// takes it over must have all permissions that it was made with. To resume an operation that does not rest changes nothing.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	// - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this id; it never existed, was deleted, or its retention ended.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue` of the operation.
+	// - NOT_FOUND, SCHEDULE_NOT_FOUND: it is a backfill, and its schedule is gone: cancel it.
+	ResumeOperation(ctx context.Context, in *ResumeOperationRequest, opts ...grpc.CallOption) (*ResumeOperationResponse, error)
 }
 
 type bulkClient struct {
@@ -153,6 +166,16 @@ func (c *bulkClient) UpdateJobs(ctx context.Context, in *UpdateJobsRequest, opts
 	return out, nil
 }
 
+func (c *bulkClient) ResumeOperation(ctx context.Context, in *ResumeOperationRequest, opts ...grpc.CallOption) (*ResumeOperationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeOperationResponse)
+	err := c.cc.Invoke(ctx, Bulk_ResumeOperation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BulkServer is the server API for Bulk service.
 // All implementations must embed UnimplementedBulkServer
 // for forward compatibility.
@@ -168,6 +191,9 @@ func (c *bulkClient) UpdateJobs(ctx context.Context, in *UpdateJobsRequest, opts
 // GetOperation, ListOperations, WaitOperation, CancelOperation, DeleteOperation. Over REST they are `/v1/operations`. A
 // principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
 // jobs are (the retention).
+//
+// An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+// `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
 //
 // Errors of google.longrunning.Operations:
 // - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
@@ -231,6 +257,15 @@ type BulkServer interface {
 	//     how many. HTTP 409.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
 	UpdateJobs(context.Context, *UpdateJobsRequest) (*UpdateJobsResponse, error)
+	// Lets an operation go on that rests (`rests_for`), as the caller's own from now on. What it changes stays as it was: who
+	// takes it over must have all permissions that it was made with. To resume an operation that does not rest changes nothing.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	// - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this id; it never existed, was deleted, or its retention ended.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue` of the operation.
+	// - NOT_FOUND, SCHEDULE_NOT_FOUND: it is a backfill, and its schedule is gone: cancel it.
+	ResumeOperation(context.Context, *ResumeOperationRequest) (*ResumeOperationResponse, error)
 	mustEmbedUnimplementedBulkServer()
 }
 
@@ -252,6 +287,9 @@ func (UnimplementedBulkServer) DeleteJobs(context.Context, *DeleteJobsRequest) (
 }
 func (UnimplementedBulkServer) UpdateJobs(context.Context, *UpdateJobsRequest) (*UpdateJobsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateJobs not implemented")
+}
+func (UnimplementedBulkServer) ResumeOperation(context.Context, *ResumeOperationRequest) (*ResumeOperationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeOperation not implemented")
 }
 func (UnimplementedBulkServer) mustEmbedUnimplementedBulkServer() {}
 func (UnimplementedBulkServer) testEmbeddedByValue()              {}
@@ -346,6 +384,24 @@ func _Bulk_UpdateJobs_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Bulk_ResumeOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeOperationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BulkServer).ResumeOperation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Bulk_ResumeOperation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BulkServer).ResumeOperation(ctx, req.(*ResumeOperationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Bulk_ServiceDesc is the grpc.ServiceDesc for Bulk service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -368,6 +424,10 @@ var Bulk_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateJobs",
 			Handler:    _Bulk_UpdateJobs_Handler,
+		},
+		{
+			MethodName: "ResumeOperation",
+			Handler:    _Bulk_ResumeOperation_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -359,7 +359,8 @@ type Schedule struct {
 	// Whether it has no ticks. CreateSchedule takes it; afterwards PauseSchedule and ResumeSchedule change it, and
 	// UpdateSchedule passes it over.
 	Paused bool `protobuf:"varint,6,opt,name=paused,proto3" json:"paused,omitempty"`
-	// Why it is paused, for people. Empty: it is not paused, or no reason was given.
+	// Why it is paused, for people. Empty: it is not paused, or no reason was given. Of a schedule whose principal has ended it
+	// begins with PRINCIPAL_ENDED.
 	PauseNote string `protobuf:"bytes,7,opt,name=pause_note,json=pauseNote,proto3" json:"pause_note,omitempty"`
 	// Its next tick, by the database's clock. Unset: it is paused, or has none any more.
 	NextAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
@@ -1995,7 +1996,9 @@ type BackfillMetadata struct {
 	// As asked for. 0: as fast as the service takes it.
 	PerSecond int32 `protobuf:"varint,15,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
 	// As asked for. 0: all.
-	MaxTicks      int64 `protobuf:"varint,16,opt,name=max_ticks,json=maxTicks,proto3" json:"max_ticks,omitempty"`
+	MaxTicks int64 `protobuf:"varint,16,opt,name=max_ticks,json=maxTicks,proto3" json:"max_ticks,omitempty"`
+	// As BulkMetadata.rests_for.
+	RestsFor      string `protobuf:"bytes,17,opt,name=rests_for,json=restsFor,proto3" json:"rests_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2140,6 +2143,13 @@ func (x *BackfillMetadata) GetMaxTicks() int64 {
 		return x.MaxTicks
 	}
 	return 0
+}
+
+func (x *BackfillMetadata) GetRestsFor() string {
+	if x != nil {
+		return x.RestsFor
+	}
+	return ""
 }
 
 // The response of a backfill that is done.
@@ -2588,7 +2598,7 @@ const file_jobqueue_v1_schedule_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\b \x01(\tB\x04\xe2A\x01\x01R\trequestId\"W\n" +
 	"\x18BackfillScheduleResponse\x12;\n" +
-	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\x96\x05\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xb3\x05\n" +
 	"\x10BackfillMetadata\x12\x1a\n" +
 	"\bschedule\x18\x01 \x01(\tR\bschedule\x12,\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x16.jobqueue.v1.BulkStateR\x05state\x12#\n" +
@@ -2609,7 +2619,8 @@ const file_jobqueue_v1_schedule_proto_rawDesc = "" +
 	"\bended_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1d\n" +
 	"\n" +
 	"per_second\x18\x0f \x01(\x05R\tperSecond\x12\x1b\n" +
-	"\tmax_ticks\x18\x10 \x01(\x03R\bmaxTicks\"@\n" +
+	"\tmax_ticks\x18\x10 \x01(\x03R\bmaxTicks\x12\x1b\n" +
+	"\trests_for\x18\x11 \x01(\tR\brestsFor\"@\n" +
 	"\x0eBackfillResult\x12\x14\n" +
 	"\x05fired\x18\x01 \x01(\x03R\x05fired\x12\x18\n" +
 	"\askipped\x18\x02 \x01(\x03R\askipped\"{\n" +

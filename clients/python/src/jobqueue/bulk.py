@@ -89,6 +89,8 @@ class Operation:
         start_at: The beginning of a backfill.
         end_at: The end of a backfill.
         last_at: The last tick of a backfill that was decided. None: none was yet.
+        rests_for: Why it does nothing until a principal resumes it, such as PRINCIPAL_ENDED: the credentials of who
+            made it are not good any more. Empty: it does not rest.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Operation:
     start_at: datetime | None = None
     end_at: datetime | None = None
     last_at: datetime | None = None
+    rests_for: str = ""
 
 
 def job_filter(given: JobFilter) -> pb.JobFilter:
@@ -162,6 +165,7 @@ def operation(message: lro_pb.Operation) -> Operation:
         _moment(told, "updated_at"),
         _moment(told, "ended_at"),
         message.error.message if message.HasField("error") else "",
+        rests_for=told.rests_for,
     )
 
 
@@ -193,6 +197,7 @@ def _backfill(message: lro_pb.Operation) -> Operation:
         _moment(told, "start_at"),
         _moment(told, "end_at"),
         _moment(told, "last_at"),
+        told.rests_for,
     )
 
 

@@ -683,6 +683,19 @@ class Client:
         """
         await self._operations("CancelOperation", lro_pb.CancelOperationRequest(name=name), Empty, deadline)
 
+    async def resume_operation(self, name: str, *, deadline: timedelta | None = None) -> Operation:
+        """Lets an operation go on that rests, as your own from now on. One that does not rest stays as it is.
+
+        Raises:
+            NotAllowed: You may not do all that it was made to do.
+            OperationNotFound: There is none of this name.
+        """
+        request = bulk_pb2.ResumeOperationRequest(id=name.removeprefix("operations/"))
+        answer = await self._bulk(
+            "ResumeOperation", request, bulk_pb2.ResumeOperationResponse, deadline, retry=True
+        )
+        return bulk.operation(answer.operation)
+
     async def delete_operation(self, name: str, *, deadline: timedelta | None = None) -> None:
         """Deletes an operation that is done.
 

@@ -229,6 +229,7 @@ class SyncClient:
     list_operations = blocking(Client.list_operations)
     wait_operation = blocking(Client.wait_operation)
     cancel_operation = blocking(Client.cancel_operation)
+    resume_operation = blocking(Client.resume_operation)
     delete_operation = blocking(Client.delete_operation)
     wait = blocking(Client.wait)
     explain = blocking(Client.explain)

@@ -107,6 +107,16 @@ class BulkServicer:
         )
         return bulk_pb.UpdateJobsResponse(operation=await self._started(Verb.UPDATE, asked, request, call))
 
+    async def ResumeOperation(
+        self, request: bulk_pb.ResumeOperationRequest, call: Call
+    ) -> bulk_pb.ResumeOperationResponse:
+        """Lets an operation go on that rests."""
+        problems = Problems()
+        operation_id = checks.uuid(request.id, "id", problems)
+        problems.raise_if_any()
+        operation = await self._operations.resume(call.scope, operation_id)
+        return bulk_pb.ResumeOperationResponse(operation=operation_message(operation))
+
     def _start(
         self, request: bulk_pb.RetryJobsRequest | bulk_pb.UpdateJobsRequest, problems: Problems
     ) -> _Start:

@@ -31,6 +31,7 @@ def operation_message(operation: Operation) -> lro_pb.Operation:
     metadata.estimate = operation.estimate or 0
     metadata.estimate_capped = operation.estimate_capped
     metadata.sample_ids.extend(map(str, operation.sample_ids))
+    metadata.rests_for = operation.rests_for or ""
     convert.set_moment(metadata.created_at, operation.created_at)
     convert.set_moment(metadata.updated_at, operation.updated_at)
     if operation.ended_at is not None:
@@ -63,6 +64,7 @@ def _backfill_message(operation: Operation, backfill: Backfill) -> lro_pb.Operat
     metadata.skipped = operation.skipped
     metadata.estimate = operation.estimate or 0
     metadata.estimate_capped = operation.estimate_capped
+    metadata.rests_for = operation.rests_for or ""
     if (last := last_tick(operation)) is not None:
         convert.set_moment(metadata.last_at, last)
     convert.set_moment(metadata.created_at, operation.created_at)

@@ -45,7 +45,7 @@ def list_operations(
             table.add_row(
                 Text(id_of(each)),
                 Text(f"{each.verb} {each.schedule or ''}".rstrip()),
-                str(each.state),
+                f"rests: {each.rests_for}" if each.rests_for else str(each.state),
                 f"{each.changed:,}",
                 f"{each.skipped:,}",
                 show.age(each.created_at),
@@ -70,6 +70,16 @@ def cancel(
     with connected(server, deadline, as_json) as client:
         client.cancel_operation(_name(id))
         tell(client.get_operation(_name(id)), as_json)
+
+
+@app.command()
+@command
+def resume(
+    id: _Id, server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False
+) -> None:
+    """Let an operation go on that rests, since who made it is there no more. It is yours from then on."""
+    with connected(server, deadline, as_json) as client:
+        tell(client.resume_operation(_name(id)), as_json)
 
 
 @app.command()
@@ -125,6 +135,8 @@ def tell(found: Operation, as_json: bool) -> None:
         typer.echo(json_text.write(json_text.operation(found)))
         return
     show.line(f"{id_of(found)}: {found.verb}, {found.state}")
+    if found.rests_for:
+        show.line(f"It rests: {found.rests_for}; `jobqueue operations resume {id_of(found)}` takes it over.")
     more = "+" if found.estimate_capped else ""
     if found.schedule is not None:
         skipped = f", {found.skipped:,} skipped" if found.skipped else ""

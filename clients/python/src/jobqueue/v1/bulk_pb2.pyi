@@ -32,9 +32,9 @@ class _BulkStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BulkState.V
     BULK_STATE_UNSPECIFIED: _BulkState.ValueType  # 0
     """None."""
     BULK_STATE_WAITING: _BulkState.ValueType  # 1
-    """It was made, and no server has begun it."""
+    """It was made, and no server has begun it; or it rests (`rests_for`)."""
     BULK_STATE_RUNNING: _BulkState.ValueType  # 2
-    """A server works on it."""
+    """It was begun, and goes on step by step."""
     BULK_STATE_SUCCEEDED: _BulkState.ValueType  # 3
     """It is done."""
     BULK_STATE_CANCELLED: _BulkState.ValueType  # 4
@@ -48,9 +48,9 @@ class BulkState(_BulkState, metaclass=_BulkStateEnumTypeWrapper):
 BULK_STATE_UNSPECIFIED: BulkState.ValueType  # 0
 """None."""
 BULK_STATE_WAITING: BulkState.ValueType  # 1
-"""It was made, and no server has begun it."""
+"""It was made, and no server has begun it; or it rests (`rests_for`)."""
 BULK_STATE_RUNNING: BulkState.ValueType  # 2
-"""A server works on it."""
+"""It was begun, and goes on step by step."""
 BULK_STATE_SUCCEEDED: BulkState.ValueType  # 3
 """It is done."""
 BULK_STATE_CANCELLED: BulkState.ValueType  # 4
@@ -527,6 +527,52 @@ class UpdateJobsResponse(_message.Message):
 Global___UpdateJobsResponse: _TypeAlias = UpdateJobsResponse  # noqa: Y015
 
 @_typing.final
+class ResumeOperationRequest(_message.Message):
+    """The operation that is to go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, the part of its name after `operations/`."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeOperationRequest: _TypeAlias = ResumeOperationRequest  # noqa: Y015
+
+@_typing.final
+class ResumeOperationResponse(_message.Message):
+    """The operation as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> _operations_pb2.Operation:
+        """Its metadata is a BulkMetadata or a BackfillMetadata."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operations_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeOperationResponse: _TypeAlias = ResumeOperationResponse  # noqa: Y015
+
+@_typing.final
 class BulkMetadata(_message.Message):
     """The metadata of an operation."""
 
@@ -547,6 +593,7 @@ class BulkMetadata(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
+    RESTS_FOR_FIELD_NUMBER: _builtins.int
     verb: _builtins.str
     """The name of its method, such as `RetryJobs`."""
     state: Global___BulkState.ValueType
@@ -569,6 +616,10 @@ class BulkMetadata(_message.Message):
     """The limit of the request. 0: none."""
     max_jobs: _builtins.int
     """The limit of the request. 0: none."""
+    rests_for: _builtins.str
+    """Why it rests: it changes nothing until ResumeOperation. PRINCIPAL_ENDED: the credentials of who made it were revoked, have
+    expired or were deleted. GRANTS_NARROWED: they permit less than when it was made. Empty: it does not rest.
+    """
     @_builtins.property
     def filter(self) -> Global___JobFilter:
         """Which jobs."""
@@ -607,10 +658,11 @@ class BulkMetadata(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
+        rests_for: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "filter", b"filter", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "created_at", b"created_at", "dry_run", b"dry_run", "ended_at", b"ended_at", "estimate", b"estimate", "estimate_capped", b"estimate_capped", "filter", b"filter", "looked", b"looked", "max_jobs", b"max_jobs", "per_second", b"per_second", "sample_ids", b"sample_ids", "skipped", b"skipped", "state", b"state", "updated_at", b"updated_at", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "created_at", b"created_at", "dry_run", b"dry_run", "ended_at", b"ended_at", "estimate", b"estimate", "estimate_capped", b"estimate_capped", "filter", b"filter", "looked", b"looked", "max_jobs", b"max_jobs", "per_second", b"per_second", "rests_for", b"rests_for", "sample_ids", b"sample_ids", "skipped", b"skipped", "state", b"state", "updated_at", b"updated_at", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,6 +38,9 @@ class BulkStub(object):
     principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
     jobs are (the retention).
 
+    An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+    `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
+
     Errors of google.longrunning.Operations:
     - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
     - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this name; it never existed, was deleted, or its retention ended.
@@ -73,6 +76,11 @@ class BulkStub(object):
                 request_serializer=jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsRequest.SerializeToString,
                 response_deserializer=jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsResponse.FromString,
                 _registered_method=True)
+        self.ResumeOperation = channel.unary_unary(
+                '/jobqueue.v1.Bulk/ResumeOperation',
+                request_serializer=jobqueue_dot_v1_dot_bulk__pb2.ResumeOperationRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_bulk__pb2.ResumeOperationResponse.FromString,
+                _registered_method=True)
 
 
 class BulkServicer(object):
@@ -87,6 +95,9 @@ class BulkServicer(object):
     GetOperation, ListOperations, WaitOperation, CancelOperation, DeleteOperation. Over REST they are `/v1/operations`. A
     principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
     jobs are (the retention).
+
+    An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+    `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
 
     Errors of google.longrunning.Operations:
     - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
@@ -171,6 +182,20 @@ class BulkServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResumeOperation(self, request, context):
+        """Lets an operation go on that rests (`rests_for`), as the caller's own from now on. What it changes stays as it was: who
+        takes it over must have all permissions that it was made with. To resume an operation that does not rest changes nothing.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+        - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this id; it never existed, was deleted, or its retention ended.
+        - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue` of the operation.
+        - NOT_FOUND, SCHEDULE_NOT_FOUND: it is a backfill, and its schedule is gone: cancel it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BulkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -194,6 +219,11 @@ def add_BulkServicer_to_server(servicer, server):
                     request_deserializer=jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsRequest.FromString,
                     response_serializer=jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsResponse.SerializeToString,
             ),
+            'ResumeOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeOperation,
+                    request_deserializer=jobqueue_dot_v1_dot_bulk__pb2.ResumeOperationRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_bulk__pb2.ResumeOperationResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'jobqueue.v1.Bulk', rpc_method_handlers)
@@ -214,6 +244,9 @@ class Bulk(object):
     GetOperation, ListOperations, WaitOperation, CancelOperation, DeleteOperation. Over REST they are `/v1/operations`. A
     principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
     jobs are (the retention).
+
+    An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+    `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
 
     Errors of google.longrunning.Operations:
     - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
@@ -322,6 +355,33 @@ class Bulk(object):
             '/jobqueue.v1.Bulk/UpdateJobs',
             jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsRequest.SerializeToString,
             jobqueue_dot_v1_dot_bulk__pb2.UpdateJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.Bulk/ResumeOperation',
+            jobqueue_dot_v1_dot_bulk__pb2.ResumeOperationRequest.SerializeToString,
+            jobqueue_dot_v1_dot_bulk__pb2.ResumeOperationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,9 @@ class BulkStub:
     principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
     jobs are (the retention).
 
+    An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+    `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
+
     Errors of google.longrunning.Operations:
     - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
     - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this name; it never existed, was deleted, or its retention ended.
@@ -110,6 +113,16 @@ class BulkStub:
       how many. HTTP 409.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
     """
+    ResumeOperation: _grpc.UnaryUnaryMultiCallable[_bulk_pb2.ResumeOperationRequest, _bulk_pb2.ResumeOperationResponse]
+    """Lets an operation go on that rests (`rests_for`), as the caller's own from now on. What it changes stays as it was: who
+    takes it over must have all permissions that it was made with. To resume an operation that does not rest changes nothing.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+    - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this id; it never existed, was deleted, or its retention ended.
+    - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue` of the operation.
+    - NOT_FOUND, SCHEDULE_NOT_FOUND: it is a backfill, and its schedule is gone: cancel it.
+    """
 
 @_typing.type_check_only
 class BulkAsyncStub(BulkStub):
@@ -124,6 +137,9 @@ class BulkAsyncStub(BulkStub):
     GetOperation, ListOperations, WaitOperation, CancelOperation, DeleteOperation. Over REST they are `/v1/operations`. A
     principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
     jobs are (the retention).
+
+    An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+    `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
 
     Errors of google.longrunning.Operations:
     - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
@@ -193,6 +209,16 @@ class BulkAsyncStub(BulkStub):
       how many. HTTP 409.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
     """
+    ResumeOperation: _aio.UnaryUnaryMultiCallable[_bulk_pb2.ResumeOperationRequest, _bulk_pb2.ResumeOperationResponse]  # type: ignore[assignment]
+    """Lets an operation go on that rests (`rests_for`), as the caller's own from now on. What it changes stays as it was: who
+    takes it over must have all permissions that it was made with. To resume an operation that does not rest changes nothing.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+    - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this id; it never existed, was deleted, or its retention ended.
+    - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue` of the operation.
+    - NOT_FOUND, SCHEDULE_NOT_FOUND: it is a backfill, and its schedule is gone: cancel it.
+    """
 
 class BulkServicer(metaclass=_abc_1.ABCMeta):
     """Changes many jobs at once: all that match a filter, in small steps, while everything else goes on.
@@ -206,6 +232,9 @@ class BulkServicer(metaclass=_abc_1.ABCMeta):
     GetOperation, ListOperations, WaitOperation, CancelOperation, DeleteOperation. Over REST they are `/v1/operations`. A
     principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
     jobs are (the retention).
+
+    An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+    `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
 
     Errors of google.longrunning.Operations:
     - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
@@ -296,6 +325,22 @@ class BulkServicer(metaclass=_abc_1.ABCMeta):
         - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
           how many. HTTP 409.
         - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeOperation(
+        self,
+        request: _bulk_pb2.ResumeOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bulk_pb2.ResumeOperationResponse, _abc.Awaitable[_bulk_pb2.ResumeOperationResponse]]:
+        """Lets an operation go on that rests (`rests_for`), as the caller's own from now on. What it changes stays as it was: who
+        takes it over must have all permissions that it was made with. To resume an operation that does not rest changes nothing.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+        - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this id; it never existed, was deleted, or its retention ended.
+        - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue` of the operation.
+        - NOT_FOUND, SCHEDULE_NOT_FOUND: it is a backfill, and its schedule is gone: cancel it.
         """
 
 def add_BulkServicer_to_server(servicer: BulkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -81,7 +81,9 @@ class Schedule(_message.Message):
     UpdateSchedule passes it over.
     """
     pause_note: _builtins.str
-    """Why it is paused, for people. Empty: it is not paused, or no reason was given."""
+    """Why it is paused, for people. Empty: it is not paused, or no reason was given. Of a schedule whose principal has ended it
+    begins with PRINCIPAL_ENDED.
+    """
     fired: _builtins.int
     """How many jobs it has enqueued, since it was made."""
     skipped_in_a_row: _builtins.int
@@ -1095,6 +1097,7 @@ class BackfillMetadata(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     PER_SECOND_FIELD_NUMBER: _builtins.int
     MAX_TICKS_FIELD_NUMBER: _builtins.int
+    RESTS_FOR_FIELD_NUMBER: _builtins.int
     schedule: _builtins.str
     """The schedule's name."""
     state: _bulk_pb2.BulkState.ValueType
@@ -1115,6 +1118,8 @@ class BackfillMetadata(_message.Message):
     """As asked for. 0: as fast as the service takes it."""
     max_ticks: _builtins.int
     """As asked for. 0: all."""
+    rests_for: _builtins.str
+    """As BulkMetadata.rests_for."""
     @_builtins.property
     def start_at(self) -> _timestamp_pb2.Timestamp:
         """The first tick of the request, or a time before it."""
@@ -1158,10 +1163,11 @@ class BackfillMetadata(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         per_second: _builtins.int = ...,
         max_ticks: _builtins.int = ...,
+        rests_for: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "end_at", b"end_at", "ended_at", b"ended_at", "last_at", b"last_at", "start_at", b"start_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "end_at", b"end_at", "ended_at", b"ended_at", "estimate", b"estimate", "estimate_capped", b"estimate_capped", "fired", b"fired", "last_at", b"last_at", "looked", b"looked", "max_ticks", b"max_ticks", "per_second", b"per_second", "schedule", b"schedule", "skipped", b"skipped", "start_at", b"start_at", "state", b"state", "updated_at", b"updated_at", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "end_at", b"end_at", "ended_at", b"ended_at", "estimate", b"estimate", "estimate_capped", b"estimate_capped", "fired", b"fired", "last_at", b"last_at", "looked", b"looked", "max_ticks", b"max_ticks", "per_second", b"per_second", "rests_for", b"rests_for", "schedule", b"schedule", "skipped", b"skipped", "start_at", b"start_at", "state", b"state", "updated_at", b"updated_at", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

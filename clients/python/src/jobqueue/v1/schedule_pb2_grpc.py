@@ -34,8 +34,11 @@ class SchedulesStub(object):
     and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
     ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
 
-    Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
-    and not at each tick.
+    Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. The schedule is that of who
+    made it, gave it its job, or took it over, the last of these. When that principal ends, because its keys were revoked or have
+    expired or its identity was deleted, its schedules are paused within 2 s on all servers. `pause_note` begins with
+    PRINCIPAL_ENDED then, and who resumes such a schedule takes it over: that needs OPERATE and ENQUEUE. If the grants of an
+    identity no longer permit to enqueue the job, its ticks are REFUSED.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -113,8 +116,11 @@ class SchedulesServicer(object):
     and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
     ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
 
-    Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
-    and not at each tick.
+    Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. The schedule is that of who
+    made it, gave it its job, or took it over, the last of these. When that principal ends, because its keys were revoked or have
+    expired or its identity was deleted, its schedules are paused within 2 s on all servers. `pause_note` begins with
+    PRINCIPAL_ENDED then, and who resumes such a schedule takes it over: that needs OPERATE and ENQUEUE. If the grants of an
+    identity no longer permit to enqueue the job, its ticks are REFUSED.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.
@@ -351,8 +357,11 @@ class Schedules(object):
     and the tick, as RFC 3339 with the offset of the schedule's time zone. Its label `jobqueue/schedule` is the name too: so
     ListJobs, WatchJobs and the methods of Bulk find the jobs of a schedule by `labels`.
 
-    Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. They are asked for then,
-    and not at each tick.
+    Who makes or changes a schedule needs OPERATE and ENQUEUE on the queue and the kind of its job. The schedule is that of who
+    made it, gave it its job, or took it over, the last of these. When that principal ends, because its keys were revoked or have
+    expired or its identity was deleted, its schedules are paused within 2 s on all servers. `pause_note` begins with
+    PRINCIPAL_ENDED then, and who resumes such a schedule takes it over: that needs OPERATE and ENQUEUE. If the grants of an
+    identity no longer permit to enqueue the job, its ticks are REFUSED.
 
     In addition to the errors listed at each method, every method may answer those that are listed at the service
     JobQueue.

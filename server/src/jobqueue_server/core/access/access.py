@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from ...errors import (
 )
 from ...grants import NOTHING, Grants, GrantsMalformed, from_json
 from ...rates import Bucket
-from ...scope import Scope
+from ...scope import Maker, Scope
 from ...store.access.access import AccessStore, KeyRow, NamespaceRow
 from ..upkeep.clock import Clock
 from . import keys
@@ -219,7 +219,7 @@ class Access:
         expected = known.row.secret_hash if known is not None else bytes(32)
         if not hmac.compare_digest(keys.hash_of(text), expected) or known is None:
             raise CredentialsInvalid(_INVALID)
-        ended = self._ended(known)
+        ended = _ended(known, self._clock.now_ms())
         if ended is not None:
             raise ended
         if known.networks and not _within(address, known.networks):
@@ -271,7 +271,7 @@ class Access:
         known = self._keys.get(scope.credential.removeprefix(_KEY))
         if known is None:
             return scope, CredentialsRevoked("the key is not known any more")
-        ended = self._ended(known)
+        ended = _ended(known, self._clock.now_ms())
         if ended is None:
             try:
                 self.check_namespace(scope.namespace)
@@ -288,22 +288,28 @@ class Access:
             if known.row.revoked or self._is_disabled(known.row.namespace)
         ] + self._identities.lost(self._is_disabled)
 
+    def ended(self, makers: Iterable[Maker]) -> list[Maker]:
+        """Those of these principals that have no good key any more, or no identity."""
+        now, keyed = self._clock.now_ms(), self._keys.values()
+        good = {known.scope.principal for known in keyed if _ended(known, now) is None}
+        gone = [each for each in makers if each.principal not in good]
+        return [each for each in gone if each.principal.startswith(_KEY) or self._identities.ended(each)]
+
     def _is_disabled(self, namespace: int) -> bool:
         row = self._namespaces.get(namespace)
         return row is not None and row.disabled
 
-    def _ended(self, known: _Known) -> JobQueueError | None:
-        """Why a key is not good any more."""
-        if known.row.revoked:
-            return CredentialsRevoked(
-                f"the key {known.row.id} was revoked; ask an administrator for a new one"
-            )
-        if known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms:
-            ended = datetime.fromtimestamp(known.ends_ms / 1000, UTC).isoformat(timespec="seconds")
-            return CredentialsExpired(
-                f"the key {known.row.id} expired at {ended}; an administrator can rotate it"
-            )
-        return None
+
+def _ended(known: _Known, now_ms: int) -> JobQueueError | None:
+    """Why a key is not good any more."""
+    if known.row.revoked:
+        return CredentialsRevoked(f"the key {known.row.id} was revoked; ask an administrator for a new one")
+    if known.ends_ms is not None and now_ms >= known.ends_ms:
+        ended = datetime.fromtimestamp(known.ends_ms / 1000, UTC).isoformat(timespec="seconds")
+        return CredentialsExpired(
+            f"the key {known.row.id} expired at {ended}; an administrator can rotate it"
+        )
+    return None
 
 
 def _compiled(row: KeyRow, meanings: dict[str, Grants], bucket: Bucket | None) -> _Known:

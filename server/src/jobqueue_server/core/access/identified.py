@@ -15,7 +15,8 @@ from ...errors import (
     JobQueueError,
     NamespaceDisabled,
 )
-from ...scope import Scope
+from ...grants import Grants
+from ...scope import Maker, Scope
 from ..upkeep.clock import Clock
 from .identities import Identities
 from .issuer import Verified
@@ -213,6 +214,10 @@ class Identified:
             return scope, error
         ended = self._ended(scope)
         return (now, None) if ended is None else (scope, ended)
+
+    def grants(self, maker: Maker) -> Grants | None:
+        """As `Identities.grants`."""
+        return self._identities.grants(maker)
 
 
 def _digest(text: str) -> str:

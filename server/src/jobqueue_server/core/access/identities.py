@@ -9,7 +9,7 @@ from typing import Any
 from ... import logs
 from ...grants import Grants, matches
 from ...rates import Bucket
-from ...scope import Scope
+from ...scope import Maker, Scope
 from ...store.access.access import IdentityRow
 
 _log = logs.get(__name__)
@@ -46,6 +46,7 @@ class Identities:
     def __init__(self, servers: Callable[[], int], issuers: Sequence[str] = ()) -> None:
         self._servers = servers
         self._only = issuers[0] if len(issuers) == 1 else None
+        self._takes_tokens = bool(issuers)
         self._all: dict[int, _Identity] = {}
         # Those for certificates are of no issuer.
         self._by_issuer: dict[tuple[str, str], list[_Identity]] = {}
@@ -108,6 +109,27 @@ class Identities:
         if (now.grants, now.credential, now.bucket) == (scope.grants, scope.credential, scope.bucket):
             return scope
         return replace(now, ends_ms=scope.ends_ms, certificate=scope.certificate)
+
+    def ended(self, maker: Maker) -> bool:
+        """Whether no identity is for a principal any more, as far as this server can say.
+
+        The claims of a token are not known any more: an identity that it was taken for holds as long as it is there. A
+        server that takes no tokens says nothing of them.
+        """
+        kind = maker.principal.partition(":")[0]
+        if kind not in (MTLS, JWT) or (kind == JWT and not (self._takes_tokens and maker.credentials)):
+            return False
+        return all(
+            self.now(Scope(maker.namespace, maker.principal, credential=each)) is None
+            for each in maker.credentials or (f"{CREDENTIAL}0",)
+        )
+
+    def grants(self, maker: Maker) -> Grants | None:
+        """What a principal may do now; None: it is of no identity that this server knows."""
+        if not maker.credential.startswith(CREDENTIAL):
+            return None
+        now = self.now(Scope(maker.namespace, maker.principal, credential=maker.credential))
+        return None if now is None else now.grants
 
     def lost(self, disabled: Callable[[int], bool]) -> list[str]:
         """The credentials of identities that are gone, or whose namespace is disabled."""

@@ -15,6 +15,7 @@ from .denials import Counts, Denials
 from .identified import Revoked
 from .identity_admin import IdentityAdmin
 from .issuer import Issuer
+from .principals import Principals
 
 
 class OtherServers(Protocol):
@@ -64,6 +65,7 @@ class AccessRoom:
 
             self.tokens = Tokens(issuers)
         self.access = Access(stores.access, upkeep.clock, servers, self.tokens, revoked)
+        self.principals = Principals(self.access, used=used)
         self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.levels)
         self.identities = IdentityAdmin(stores.access, self.admin, [issuer.name for issuer in issuers])
         self.audit_log = AuditLog(stores.audit, self.admin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from ...errors import (
     RequestIdReused,
     TooManyOperations,
 )
-from ...grants import Permission
+from ...grants import Grants, Permission
 from ...ids import IdMint
 from ...scope import Scope
 from ...store.bulk.operations import MOST_OPEN, Operation, OperationStore
@@ -26,9 +27,12 @@ from ...store.catalog.catalog import CatalogStore
 from .. import tokens
 from ..access.checks import not_allowed
 from ..pages import page_position, page_size, page_token
+from ..schedule.runs import ScheduleRuns
 from ..upkeep.levels import BACKFILL_LEVEL, UPDATE_LEVEL, Levels
 from .preview import Preview, Previews
 
+#: What an operation needs of its principal's permissions.
+NEEDED = Permission.READ | Permission.OPERATE
 _ID_BYTES = 16
 _LOOK_EVERY = 0.5
 
@@ -41,6 +45,7 @@ class Operations:
         catalog: Where queues are.
         previews: Counts what matches.
         levels: Which servers run.
+        backfills: Knows who may fire the ticks of schedules.
         mint: Makes ids, of the same line as those of jobs: what is enqueued here later has a greater one.
         wake: Called when there is something to do for a server.
 
@@ -53,6 +58,7 @@ class Operations:
         catalog: CatalogStore,
         previews: Previews,
         levels: Levels,
+        backfills: ScheduleRuns,
         mint: IdMint,
         wake: Callable[[], None],
     ) -> None:
@@ -60,6 +66,7 @@ class Operations:
         self._catalog = catalog
         self._previews = previews
         self._levels = levels
+        self._backfills = backfills
         self._mint = mint
         self._wake = wake
 
@@ -211,6 +218,25 @@ class Operations:
         await self._store.cancel(scope, operation_id)
         self._wake()
 
+    async def resume(self, scope: Scope, operation_id: UUID) -> Operation:
+        """Lets an operation go on that rests, as the caller's own. One that does not rest stays as it is.
+
+        Raises:
+            OperationNotFound: There is none, or it is another principal's.
+            NotAllowed: The principal may not do all that the operation was made to do.
+            QueueNotFound, ScheduleNotFound: What it needs is gone.
+        """
+        operation = await self.get(scope, operation_id)
+        if operation.rests_for is None or operation.state.ended:
+            return operation
+        _check_covered(scope, operation)
+        await self._check_queue(scope, operation.request.to_queue)
+        if operation.request.backfill is not None:
+            await self._backfills.check(scope, operation.request.backfill.schedule)
+        resumed = await self._store.resume(scope, operation_id, operation)
+        self._wake()
+        return resumed or await self.get(scope, operation_id)
+
     async def delete(self, scope: Scope, operation_id: UUID) -> None:
         """Takes away an operation that is done.
 
@@ -242,6 +268,23 @@ def _whose(scope: Scope) -> str | None:
     """Of which principal alone operations are shown; None: of all."""
     grants = scope.grants
     return None if grants.unbounded or Permission.ADMIN in grants.anywhere else scope.principal
+
+
+def _check_covered(scope: Scope, operation: Operation) -> None:
+    """Lets a principal pass that may do all that the operation was made to do.
+
+    Raises:
+        NotAllowed: It may not. Of what it lacks the first is named.
+    """
+    for grant in operation.grants.only(NEEDED).each:
+        for permission in grant.permissions:
+            if not scope.grants.cover(Grants([replace(grant, permissions=permission)])):
+                raise not_allowed(
+                    str(permission.name),
+                    "take the operation over",
+                    queue=",".join(grant.queues),
+                    kind=",".join(grant.kinds),
+                )
 
 
 def _check(selection: Selection) -> None:

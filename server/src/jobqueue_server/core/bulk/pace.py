@@ -22,15 +22,18 @@ class Pace:
     Args:
         per_second: How many jobs a second; 0: as many as it goes.
         now: Seconds of a clock that only goes on.
+        late: For how long the next step has been due, which another server may do.
+        window: How many candidates the step before looked at, at most.
     """
 
-    def __init__(self, per_second: int, now: float) -> None:
+    def __init__(self, per_second: int, now: float, late: float = 0.0, window: int = MOST_CHANGED) -> None:
         self._per_second = per_second
         self.most = MOST_CHANGED
+        self._paid_until = now
         if per_second:
             self.most = min(MOST_CHANGED, math.ceil(per_second / _STEPS_A_SECOND))
-        self.window = MOST_CHANGED
-        self._paid_until = now
+            self._paid_until = now - min(late, self.most / per_second)
+        self.window = window
         self._rested_at = now
 
     def stepped(self, jobs: int, began: float, ended: float) -> None:

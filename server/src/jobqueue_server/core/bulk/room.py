@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ...metrics import Metrics
 from ...store.stores import Stores
+from ..access.room import AccessRoom
 from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
 from ..events.room import EventsRoom
@@ -16,6 +17,7 @@ from ..upkeep.room import UpkeepRoom
 from .effects import Effects
 from .operations import Operations
 from .preview import Previews
+from .rests import Rests
 from .runner import Runner
 
 
@@ -25,6 +27,7 @@ class BulkRoom:
     def __init__(
         self,
         stores: Stores,
+        access: AccessRoom,
         catalog: CatalogRoom,
         events: EventsRoom,
         claim: ClaimRoom,
@@ -43,15 +46,27 @@ class BulkRoom:
             stores.bulk,
             previews,
             schedule.runs,
+            access.principals,
             effects,
             events.server,
             intake.waiting.is_half_full,
             metrics,
         )
+        self._principals_end = access.used
+        self.rests = Rests(stores.operations, access.principals)
         self.operations = Operations(
-            stores.operations, stores.catalog, previews, upkeep.levels, intake.mint, runner.wake
+            stores.operations,
+            stores.catalog,
+            previews,
+            upkeep.levels,
+            schedule.runs,
+            intake.mint,
+            runner.wake,
         )
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
-        return {"operations": self.runner.run}
+        running: dict[str, Callable[[], Awaitable[None]]] = {"operations": self.runner.run}
+        if self._principals_end:
+            running["rests"] = self.rests.run
+        return running

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
 
 from ... import logs
 from ...errors import DatabaseAway, DatabaseFull, JobQueueError
@@ -13,38 +17,52 @@ from ...metrics import Metrics
 from ...store.bulk.jobs import BulkStore, Step
 from ...store.bulk.operations import Operation, OperationStore, State
 from ...store.bulk.requests import Verb
+from ..access.principals import Principals
 from ..events.this_server import ThisServer
 from ..schedule.runs import ScheduleRuns
 from ..upkeep.duty_cycle import DutyCycle
 from .effects import Effects
-from .operations import name_of
-from .pace import Pace
+from .operations import NEEDED, name_of
+from .pace import MOST_CHANGED, Pace
 from .preview import Previews
+from .rests import GRANTS_NARROWED
 
 _log = logs.get(__name__)
 
-#: How many operations a server works on at once.
+#: How many steps of operations a server does at once; of one principal, while another waits and while none does: so
+#: the next principal finds a place.
 MOST_AT_ONCE = 4
-#: How often a server looks for operations that other servers made or left.
+MOST_OF_ONE = (2, 3)
+#: How often a server looks for operations that other servers made, left, or gave back.
 LOOK_EVERY = 1.0
 COUNT_EVERY = 5.0
-#: How often the owner says that it works on one, while it rests. Another server takes it after 10 s.
-RENEW_EVERY = 3.0
 #: While enqueues wait, steps do, and look so often.
 _YIELD_FOR = 0.05
-_TRY_AGAIN_AFTER = 1.0
+_TRY_AGAIN_AFTER = timedelta(seconds=1)
 #: A step that fails so often in a row, for another reason than that the database is away, ends its operation.
 MOST_FAULTS = 5
+_MOST_REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """What this server knows of an operation between two of its steps: how far a step looks, and how many failed."""
+
+    window: int = MOST_CHANGED
+    faults: int = 0
 
 
 class Runner:
-    """Does the steps of operations.
+    """Does the steps of operations, each time of whose turn it is.
+
+    An operation is this server's for one step, and is given back then: one that rests for its pace takes no place.
 
     Args:
         store: Where operations are.
         jobs: What the steps change.
         previews: Counts what matches, before the first step.
         backfills: Does the steps of those that fire schedules.
+        principals: Knows what who made an operation may do now.
         effects: What is told of a step.
         server: Owns operations.
         crowded: Whether enqueues wait; steps wait for them.
@@ -57,6 +75,7 @@ class Runner:
         jobs: BulkStore,
         previews: Previews,
         backfills: ScheduleRuns,
+        principals: Principals,
         effects: Effects,
         server: ThisServer,
         crowded: Callable[[], bool],
@@ -66,6 +85,7 @@ class Runner:
         self._jobs = jobs
         self._previews = previews
         self._backfills = backfills
+        self._principals = principals
         self._effects = effects
         self._server = server
         self._crowded = crowded
@@ -73,7 +93,10 @@ class Runner:
         self._counts = DutyCycle(COUNT_EVERY)
         self._counts.soon()
         self._awake = asyncio.Event()
-        self._working: set[asyncio.Task[None]] = set()
+        self._working: dict[UUID, asyncio.Task[None]] = {}
+        self._remembered: dict[UUID, _Remembered] = {}
+        # When operations that this server gave back may have their next steps.
+        self._due: list[float] = []
 
     def wake(self) -> None:
         """There is an operation that waits."""
@@ -83,33 +106,42 @@ class Runner:
         """Takes operations and works on them until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
+                left = LOOK_EVERY
                 try:
-                    await self._take(group)
+                    left = await self._take(group)
                     await self._count()
                 except JobQueueError as error:
                     _log.debug("operations wait", cause=str(error))
                 try:
-                    async with asyncio.timeout(LOOK_EVERY):
+                    async with asyncio.timeout(left):
                         await self._awake.wait()
                 except TimeoutError:
                     pass
                 self._awake.clear()
 
-    async def _take(self, group: asyncio.TaskGroup) -> None:
+    async def _take(self, group: asyncio.TaskGroup) -> float:
+        """Begins steps where there is a place. Seconds until it is to look again."""
+        if self._crowded():
+            return _YIELD_FOR
         room = MOST_AT_ONCE - len(self._working)
-        # Before its first heartbeat it has no number.
-        if room <= 0 or not self._server.id:
-            return
         owner = self._server.id
-        for operation in await self._store.claim(owner, room):
-            if operation.looked:
+        # Before its first heartbeat it has no number. The end of a step wakes it.
+        if room <= 0 or not owner:
+            return LOOK_EVERY
+        now = time.monotonic()
+        while self._due and self._due[0] <= now:
+            heapq.heappop(self._due)
+        for claimed in await self._store.claim(owner, room, list(self._working), of_one=MOST_OF_ONE):
+            operation = claimed.operation
+            if claimed.taken_over:
                 _log.info("an operation is taken over", operation=name_of(operation.id))
-            task = group.create_task(self._work(operation, owner))
-            self._working.add(task)
-            task.add_done_callback(self._done)
+            task = group.create_task(self._work(operation, owner, claimed.late.total_seconds()))
+            self._working[operation.id] = task
+            task.add_done_callback(partial(self._done, operation.id))
+        return min(LOOK_EVERY, max(0.0, self._due[0] - time.monotonic())) if self._due else LOOK_EVERY
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._working.discard(task)
+    def _done(self, operation_id: UUID, _: asyncio.Task[None]) -> None:
+        del self._working[operation_id]
         self.wake()
 
     async def _count(self) -> None:
@@ -121,36 +153,26 @@ class Runner:
             for state in State:
                 self._metrics.operations(verb.label, state.name.lower(), counts.get((verb, state), 0))
 
-    async def _work(self, operation: Operation, owner: int) -> None:
-        """Does steps until the operation is done, or another server's."""
-        pace = Pace(operation.request.per_second, time.monotonic())
-        faults = 0
-        while True:
-            try:
-                if operation.estimate is None and not operation.looked:
-                    operation = await self._estimated(operation, owner)
-                began = time.monotonic()
-                step = await self._step(operation, owner, pace)
-            except (DatabaseAway, DatabaseFull) as error:
-                _log.warning("an operation waits", operation=name_of(operation.id), cause=str(error))
-                if not await self._rested(operation, owner, _TRY_AGAIN_AFTER):
-                    return
-                continue
-            except Exception:
-                faults += 1
-                _log.exception("a step of an operation failed", operation=name_of(operation.id))
-                if faults >= MOST_FAULTS:
-                    await self._fail(operation, owner)
-                    return
-                if not await self._rested(operation, owner, _TRY_AGAIN_AFTER):
-                    return
-                continue
+    async def _work(self, operation: Operation, owner: int, late: float) -> None:
+        """Does one step, and gives the operation back if it is not done then."""
+        known = self._known(operation.id)
+        pace = Pace(operation.request.per_second, time.monotonic(), late, known.window)
+        rests = _TRY_AGAIN_AFTER
+        try:
+            if self._narrowed(operation):
+                await self._store.rest(operation.id, owner, GRANTS_NARROWED)
+                return
+            if operation.estimate is None and not operation.looked:
+                operation = await self._estimated(operation, owner)
+            began = time.monotonic()
+            step = await self._step(operation, owner, pace)
             if step is None:
                 return
-            faults = 0
+            known.faults = 0
             self._effects.tell(step)
             operation = step.operation
             if operation.state.ended:
+                self._remembered.pop(operation.id, None)
                 _log.info(
                     "an operation is done",
                     operation=name_of(operation.id),
@@ -159,9 +181,41 @@ class Runner:
                     changed=operation.changed,
                 )
                 return
-            pace.stepped(step.changed + step.skipped, began, time.monotonic())
-            if not await self._rested(operation, owner, pace.wait(time.monotonic())):
+            now = time.monotonic()
+            pace.stepped(step.changed + step.skipped, began, now)
+            known.window = pace.window
+            rests = timedelta(seconds=pace.wait(now))
+        except (DatabaseAway, DatabaseFull) as error:
+            _log.warning("an operation waits", operation=name_of(operation.id), cause=str(error))
+        except Exception:
+            known.faults += 1
+            _log.exception("a step of an operation failed", operation=name_of(operation.id))
+            if known.faults >= MOST_FAULTS:
+                await self._fail(operation, owner)
                 return
+        await self._give_back(operation, owner, rests)
+
+    async def _give_back(self, operation: Operation, owner: int, rests: timedelta) -> None:
+        try:
+            await self._store.release(operation.id, owner, rests)
+        except JobQueueError as error:
+            # It is this server's still, which finds it again.
+            _log.warning("an operation waits", operation=name_of(operation.id), cause=str(error))
+        # After the answer: so it is not before the time that the database has.
+        heapq.heappush(self._due, time.monotonic() + rests.total_seconds())
+
+    def _known(self, operation_id: UUID) -> _Remembered:
+        known = self._remembered.get(operation_id)
+        if known is None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            known = self._remembered[operation_id] = _Remembered()
+        return known
+
+    def _narrowed(self, operation: Operation) -> bool:
+        """Whether its principal may not do any more what it could when it made the operation."""
+        now = self._principals.grants(operation.maker)
+        return now is not None and not now.cover(operation.grants.only(NEEDED)) and not operation.to_cancel
 
     async def _step(self, operation: Operation, owner: int, pace: Pace) -> Step | None:
         if operation.verb is Verb.BACKFILL:
@@ -178,27 +232,6 @@ class Runner:
         )
         await self._store.estimate(operation.id, owner, found.jobs, found.capped, found.sample)
         return replace(operation, estimate=found.jobs)
-
-    async def _rested(self, operation: Operation, owner: int, seconds: float) -> bool:
-        """Rests, and as long as enqueues wait. Whether the operation is still this server's."""
-        until = time.monotonic() + seconds
-        renewed = time.monotonic()
-        while True:
-            now = time.monotonic()
-            left = max(until - now, _YIELD_FOR if self._crowded() else 0.0)
-            if left <= 0:
-                return True
-            await asyncio.sleep(min(left, RENEW_EVERY))
-            if time.monotonic() - renewed >= RENEW_EVERY:
-                renewed = time.monotonic()
-                try:
-                    to_cancel = await self._store.renew(operation.id, owner)
-                except JobQueueError:
-                    continue
-                if to_cancel is None:
-                    return False
-                if to_cancel:
-                    return True
 
     async def _fail(self, operation: Operation, owner: int) -> None:
         try:

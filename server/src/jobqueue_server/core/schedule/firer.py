@@ -17,6 +17,7 @@ from ..upkeep.clock import Clock
 from ..upkeep.duty_cycle import DutyCycle
 from ..upkeep.standstill import Standstill
 from . import zones
+from .apart import Apart
 from .firing import MOST_TOGETHER, Firing
 from .ticks import next_tick
 from .zones import ZoneUnknown
@@ -48,6 +49,7 @@ class Firer:
     Args:
         store: Where schedules are.
         firing: Fires them.
+        apart: Who is fired apart from rounds.
         clock: The database's.
         standstill: While the queue stands, no schedule fires.
         ends: Tells of jobs that ended here.
@@ -58,6 +60,7 @@ class Firer:
         self,
         store: FireStore,
         firing: Firing,
+        apart: Apart,
         clock: Clock,
         standstill: Standstill,
         ends: Ends,
@@ -65,6 +68,7 @@ class Firer:
     ) -> None:
         self._store = store
         self._firing = firing
+        self._apart = apart
         self._clock = clock
         self._standstill = standstill
         self._metrics = metrics
@@ -105,11 +109,29 @@ class Firer:
                     pass
             self._awake.clear()
 
+    async def run_apart(self) -> None:
+        """Fires what rounds can't, one group after the other, until cancelled."""
+        while True:
+            if self._standstill.since is not None:
+                await asyncio.sleep(LOOK_EVERY)
+                continue
+            taken = self._apart.take()
+            if taken is None:
+                await self._apart.came.wait()
+                continue
+            try:
+                await self._firing.group(*taken)
+            except (DatabaseAway, DatabaseFull) as error:
+                # They are due still, and a round finds them again.
+                _log.debug("schedules wait", cause=str(error))
+            # Its next tick is one that no round has looked for.
+            self.wake()
+
     async def _turn(self) -> float:
         """Fires what is due. Seconds until it is to look again."""
         if self._standstill.since is not None:
             return LOOK_EVERY
-        soonest = await self._store.soonest()
+        soonest = await self._store.soonest(self._apart.left_out())
         self._awaited = await self._store.awaited(_MOST_AWAITED) if soonest.buffered else set()
         longest = LOOK_AT_BUFFERED_EVERY if soonest.buffered else LOOK_EVERY
         left = longest
@@ -119,7 +141,7 @@ class Firer:
             return max(left, _AGAIN_AFTER)
         if found := await self._firing.round(buffered=soonest.buffered):
             self._in_vain = 0
-            return 0.0 if found >= MOST_TOGETHER else _GATHER
+            return 0.0 if found >= MOST_TOGETHER // 2 else _GATHER
         if left > 0:
             return max(left, _AGAIN_AFTER)
         self._in_vain += 1

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from ... import logs
-from ...errors import DatabaseAway, DatabaseFull
+from ...errors import DatabaseAway, DatabaseFull, JobQueueError
 from ...lifecycle import Status
 from ...store.database import Session
+from ...store.intake.intake import BacklogOfKeys
 from ...store.schedule.fires import Advanced, FireStore, TickDecidedBefore
 from ...store.schedule.values import Cause, Outcome, Overlap, Run, Schedule
 from ..intake.names import KeyVanished
 from . import zones
+from .apart import Apart, Whose
 from .decisions import (
     MOST_BYTES,
     Decision,
@@ -27,7 +30,7 @@ from .decisions import (
     leave_out,
     skipped_where_refused,
 )
-from .jobs import APART, Fired, JobMaker, Planned
+from .jobs import Fired, JobMaker, Planned
 from .zones import ZoneUnknown
 
 _log = logs.get(__name__)
@@ -43,21 +46,28 @@ MOST_NOTE_CHARS = 1024
 TRIES = 4
 
 
+#: Of a round so many seconds are spent on computing ticks. Who missed many takes 50 ms; the rest is for the next round.
+_MOST_COMPUTING = 0.1
+
+
 @dataclass(slots=True)
 class Round:
-    """What a round did: how many schedules it found, and which of them are to be fired alone."""
+    """What a round did: how many schedules it found, and which of them are to be fired apart."""
 
     found: int = 0
-    alone: list[int] = field(default_factory=list)
+    apart: dict[Whose, list[int]] = field(default_factory=dict)
 
-    def finds(self, ids: Iterable[int]) -> None:
-        """These are due. Until it is known which can go together, each goes alone."""
-        self.alone = list(ids)
-        self.found = len(self.alone)
+    def finds(self, schedules: Iterable[Schedule]) -> None:
+        """These are due. Until it is known which can go together, all go apart."""
+        self.apart = {}
+        self.found = 0
+        for each in schedules:
+            self.found += 1
+            self.apart.setdefault((each.namespace, each.principal), []).append(each.id)
 
-    def leaves(self, alone: list[int], decided: int) -> None:
+    def leaves(self, alone: Iterable[Schedule], decided: int) -> None:
         """The others have fired. What could not be decided here counts as not found."""
-        self.alone = alone
+        self.finds(alone)
         self.found = decided
 
 
@@ -67,16 +77,20 @@ class Firing:
     Args:
         store: Locks what is due, and writes what became of it.
         jobs: Makes the jobs, and stores them by the one intake.
+        apart: Who is fired apart from rounds.
 
     Raises (every method): DatabaseAway, DatabaseFull.
     """
 
-    def __init__(self, store: FireStore, jobs: JobMaker) -> None:
+    def __init__(self, store: FireStore, jobs: JobMaker, apart: Apart) -> None:
         self._store = store
         self._jobs = jobs
+        self._apart = apart
 
     async def round(self, *, buffered: bool) -> int:
-        """Fires what is due now: how many schedules that were, MOST_TOGETHER or so at most.
+        """Fires what is due now, but for what has to be fired apart: how many schedules that were.
+
+        MOST_TOGETHER at most; half as many or more: there may be others.
 
         Args:
             buffered: Whether there are ticks that wait for the end of a job.
@@ -84,28 +98,65 @@ class Firing:
         found = Round()
         try:
             await self._together(found, buffered=buffered)
+            groups = [(whose, [each]) for whose, ids in found.apart.items() for each in ids]
         except (DatabaseAway, DatabaseFull):
             raise
-        except (*APART, KeyVanished, TickDecidedBefore) as error:
-            # One of them is to blame, and each is fired alone.
-            _log.debug("schedules are fired one by one", cause=str(error))
-        for schedule_id in found.alone:
-            await self.alone(schedule_id)
-        return found.found
+        except Exception as error:
+            if not found.found:
+                raise
+            # One of them is to blame: those of each principal are tried apart from the others.
+            _log.debug("schedules are fired apart", cause=str(error))
+            groups = list(found.apart.items())
+        no_room = sum([len(ids) for whose, ids in groups if not self._apart.add(whose, ids)])
+        return found.found - no_room
 
-    async def _together(self, found: Round, *, buffered: bool) -> None:
-        async with self._store.transaction() as session:
-            rows = await self._store.due(session, MOST_TOGETHER, buffered=buffered)
-            found.finds(schedule.id for schedule, _ in rows)
-            if not rows:
+    async def group(self, whose: Whose, ids: Sequence[int]) -> None:
+        """Fires schedules apart from all others: together, or alone if it is one."""
+        again: list[Sequence[int]] = []
+        try:
+            if len(ids) == 1:
+                await self._judged(ids[0])
+            else:
+                found = Round()
+                await self._together(found, buffered=True, ids=ids)
+                again = [[each] for some in found.apart.values() for each in some]
+        except (DatabaseAway, DatabaseFull):
+            raise
+        except Exception as error:
+            if len(ids) == 1:
+                self._sets_aside(ids[0], error)
                 return
-            at = rows[0][1]
-            open_ids = {job_id for schedule, _ in rows for job_id in schedule.open}
+            _log.debug("schedules are fired by halves", cause=str(error))
+            middle = len(ids) // 2
+            again = [ids[:middle], ids[middle:]]
+        finally:
+            self._apart.done(ids)
+        for some in again:
+            self._apart.add(whose, some)
+
+    async def _together(self, found: Round, *, buffered: bool, ids: Sequence[int] | None = None) -> None:
+        async with self._store.transaction() as session:
+            if ids is None:
+                due = await self._store.due(
+                    session, MOST_TOGETHER, buffered=buffered, apart=self._apart.left_out()
+                )
+            else:
+                due = await self._store.lock_due(session, ids)
+            for schedule_id, error in due.unreadable.items():
+                self._passes_over(schedule_id, error)
+            at = due.at
+            alone = [each for each in due.schedules if self._apart.was_refused(each.id)]
+            schedules = [each for each in due.schedules if not self._apart.was_refused(each.id)]
+            found.finds(due.schedules)
+            if not schedules or at is None:
+                found.leaves(alone, len(alone))
+                return
+            open_ids = {job_id for schedule in schedules for job_id in schedule.open}
             jobs = await self._store.open_jobs(session, open_ids)
-            decisions = await _decisions([schedule for schedule, _ in rows], jobs, at)
+            decisions = await _decisions(schedules, jobs, at)
             planned = _fitting([(decision, self._jobs.plan(decision)) for decision in decisions])
             together = [(decision, plans) for decision, plans in planned if plans is not None]
-            alone = [decision.schedule.id for decision, plans in planned if plans is None]
+            alone += [decision.schedule for decision, plans in planned if plans is None]
             fired = await self._jobs.store(session, [plan for _, plans in together for plan in plans or ()])
             advanced = [_advanced(decision, plans or (), fired) for decision, plans in together]
             await self._store.write(session, advanced, zones.VERSION)
@@ -113,25 +164,62 @@ class Firing:
         self._jobs.announce(fired)
         self._tell(advanced, at)
 
-    async def alone(self, schedule_id: int) -> None:
-        """Fires one schedule, by a transaction of its own. Where its job does not fit, its ticks are refused."""
+    def _passes_over(self, schedule_id: int, error: Exception) -> None:
+        """A schedule that this server can't read, such as one that a newer server has changed."""
+        pause = self._apart.failed(schedule_id)
+        _log.warning(
+            "a schedule can't be read here, and is passed over",
+            schedule=schedule_id,
+            cause=f"{type(error).__name__}: {error}",
+            again_in=pause,
+        )
+
+    async def _judged(self, schedule_id: int) -> None:
+        """Fires one schedule alone, and remembers what that says of its next tick."""
+        error = await self.alone(schedule_id)
+        if error is None:
+            self._apart.fired(schedule_id)
+        elif isinstance(error, (JobQueueError, BacklogOfKeys)):
+            self._apart.refused(schedule_id)
+        else:
+            self._sets_aside(schedule_id, error)
+
+    def _sets_aside(self, schedule_id: int, error: Exception) -> None:
+        """A schedule failed for no reason of its job: it is tried again after a pause, which grows."""
+        pause = self._apart.failed(schedule_id)
+        _log.warning(
+            "a schedule failed, and is set aside",
+            schedule=schedule_id,
+            cause=f"{type(error).__name__}: {error}",
+            again_in=pause,
+        )
+
+    async def alone(self, schedule_id: int) -> Exception | None:
+        """Fires one schedule, by a transaction of its own. Where its job does not fit, its ticks are refused.
+
+        Returns:
+            Why its job could not be stored; None: it was, or there was none.
+        """
         refused, one_by_one = "", False
+        last: Exception | None = None
         for _ in range(TRIES):
             try:
                 await self._fire_alone(schedule_id, refused, one_by_one=one_by_one)
-                return
-            except KeyVanished:
-                continue
+                return last if refused else None
+            except KeyVanished as error:
+                last = error
             except (DatabaseAway, DatabaseFull):
                 raise
-            except APART as error:
+            except TickDecidedBefore as error:
+                _log.error("a tick was decided twice, and was not fired again", schedule=schedule_id)
+                return error
+            except Exception as error:
+                last = error
                 if one_by_one:
                     refused = self._jobs.why(error)
                 one_by_one = True
-            except TickDecidedBefore:
-                _log.error("a tick was decided twice, and was not fired again", schedule=schedule_id)
-                return
         _log.warning("a schedule could not be fired, and is tried again", schedule=schedule_id, cause=refused)
+        return last
 
     async def _fire_alone(self, schedule_id: int, refused: str, *, one_by_one: bool) -> None:
         prepared = refused
@@ -231,12 +319,16 @@ async def _decisions(
 ) -> list[Decision]:
     """What becomes of each; computed beside the event loop where that may take milliseconds.
 
-    One whose time zone this server does not know is left out: another server that knows it made the schedule.
+    One whose time zone this server does not know is left out: another server that knows it made the schedule. So are
+    the last ones, where it takes long: they are due still.
     """
 
     def decided() -> list[Decision]:
-        found = []
+        found: list[Decision] = []
+        until = time.monotonic() + _MOST_COMPUTING
         for each in schedules:
+            if found and time.monotonic() > until:
+                break
             try:
                 due = _due(each, at)
             except ZoneUnknown as error:

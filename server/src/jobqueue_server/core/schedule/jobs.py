@@ -28,6 +28,7 @@ from ...scope import Scope
 from ...store.database import DataError, Session
 from ...store.intake.intake import BacklogOfKeys
 from ...store.schedule.values import Run, Schedule
+from ..access.principals import Principals
 from ..intake.batch import Batch
 from ..intake.intake import Intake
 from ..intake.keyed import KeyedBatches
@@ -42,6 +43,7 @@ NAME_HEADER, TICK_HEADER = "x-schedule", "x-schedule-tick"
 #: Labels have an index, and every list and filter of jobs takes them.
 NAME_LABEL = "jobqueue/schedule"
 _PATH = "job"
+_SCHEDULES = "schedules"
 #: What says that a job does not fit.
 REFUSALS = (
     Duplicate,
@@ -93,11 +95,17 @@ class JobMaker:
     """Makes and stores the jobs of ticks."""
 
     def __init__(
-        self, intake: Intake, keyed_batches: KeyedBatches, placement: Placement, metrics: Metrics
+        self,
+        intake: Intake,
+        keyed_batches: KeyedBatches,
+        placement: Placement,
+        principals: Principals,
+        metrics: Metrics,
     ) -> None:
         self._intake = intake
         self._keyed_batches = keyed_batches
         self._placement = placement
+        self._principals = principals
         self._metrics = metrics
 
     async def check(self, scope: Scope, job: NewJob, path: str) -> None:
@@ -113,7 +121,7 @@ class JobMaker:
     async def prepare(self, schedule: Schedule) -> str:
         """Makes what the job of a schedule needs. Why it does not fit; empty: it does."""
         try:
-            await self.check(_scope(schedule.namespace), schedule.job, _PATH)
+            await self.check(self._scope_of(schedule), schedule.job, _PATH)
         except REFUSALS as error:
             return self.why(error)
         return ""
@@ -137,7 +145,7 @@ class JobMaker:
         """None: something has to be made for the job first."""
         try:
             job = job_of(schedule, tick, spreads=not nth)
-            batch = self._intake.rows(_scope(schedule.namespace), [NewJobs.of(job)], _PATH)
+            batch = self._intake.rows(self._scope_of(schedule), [NewJobs.of(job)], _PATH)
         except REFUSALS as error:
             return Planned(tick, nth, refused=self.why(error))
         if batch is not None and (full := batch.full_limit) is not None:
@@ -205,8 +213,19 @@ class JobMaker:
             return "as many jobs as the queue allows wait for its key"
         if isinstance(error, JobQueueError):
             return error.message
-        _log.error("the job of a schedule can't be stored", exc_info=error)
-        return "the database refused its job: see the server's log"
+        _log.error("the job of a schedule can't be stored", error=error)
+        if isinstance(error, DataError):
+            return f"the database refused its job ({type(error).__name__}): see the server's log"
+        return f"its job could not be made ({type(error).__name__}): see the server's log"
+
+    def _scope_of(self, schedule: Schedule) -> Scope:
+        """In which scope its job is enqueued.
+
+        Who made the schedule was asked for permissions then, and keys keep theirs. An identity may permit less by now.
+        """
+        if schedule.credential and (grants := self._principals.grants(schedule.maker)) is not None:
+            return Scope(schedule.namespace, _SCHEDULES, grants)
+        return _scope(schedule.namespace)
 
 
 def job_of(schedule: Schedule, tick: datetime, *, spreads: bool) -> NewJob:
@@ -228,9 +247,9 @@ def job_of(schedule: Schedule, tick: datetime, *, spreads: bool) -> NewJob:
 
 @lru_cache(maxsize=1024)
 def _scope(namespace: int) -> Scope:
-    """That of all schedules there: who made one was asked for permissions then."""
-    return Scope(namespace, "schedules")
+    """That of all schedules there."""
+    return Scope(namespace, _SCHEDULES)
 
 
 #: Scopes are for idempotency keys, which jobs of schedules don't have.
-_NO_CALLER = Scope(0, "schedules")
+_NO_CALLER = Scope(0, _SCHEDULES)

@@ -144,6 +144,14 @@ class ScheduleRuns:
         found = await self._schedules.find(scope, name, Permission.OPERATE, "backfill the schedule")
         return Backfill(found.id, name, start, end, int(overlap))
 
+    async def check(self, scope: Scope, name: str) -> None:
+        """Lets a principal pass that may backfill a schedule.
+
+        Raises:
+            ScheduleNotFound, NotAllowed: As `backfill`.
+        """
+        await self._schedules.find(scope, name, Permission.OPERATE, "backfill the schedule")
+
     async def count(self, backfill: Backfill, most: int) -> TickCount:
         """How many ticks a backfill has, `most` of them at most; 0 as `most`: all."""
         async with self._fires.transaction() as session:

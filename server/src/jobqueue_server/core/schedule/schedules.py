@@ -25,6 +25,7 @@ from ...store.schedule.schedules import MOST_SCHEDULES, ScheduleFilter, Schedule
 from ...store.schedule.values import CatchUp, Overlap, Policy, Run, Schedule, Spec
 from .. import tokens
 from ..access.checks import not_allowed
+from ..access.principals import Principals
 from ..catalog.etags import etag_of, revision_of
 from ..names import page_name
 from ..pages import page_position, page_size, page_token
@@ -69,6 +70,7 @@ class ScheduleService:
     Args:
         store: Where they are.
         jobs: Checks their jobs.
+        principals: Knows who of those that made them has ended.
         clock: The database's.
         wake: Called when a tick may have come that no server knows of.
         fire: Fires a schedule, by its number, whose tick is due.
@@ -81,13 +83,15 @@ class ScheduleService:
         self,
         store: ScheduleStore,
         jobs: JobMaker,
+        principals: Principals,
         clock: Clock,
         wake: Callable[[], None],
-        fire: Callable[[int], Awaitable[None]],
+        fire: Callable[[int], Awaitable[object]],
         leave_out: Callable[[int, str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._jobs = jobs
+        self._principals = principals
         self._clock = clock
         self._wake = wake
         self._fire = fire
@@ -103,7 +107,7 @@ class ScheduleService:
             ScheduleExists: There is one of its name.
             SchedulesFull: The namespace has as many as it may have.
         """
-        await self._check_job(scope, schedule.job)
+        await _check_job(self._jobs, scope, schedule.job)
         await self.check_spec(schedule.spec, "schedule.spec")
         _check_policy(schedule.policy)
         first = next_tick(schedule.spec, self._clock.now())
@@ -180,7 +184,7 @@ class ScheduleService:
         known = await self.find(scope, name, Permission.OPERATE, "change the schedule", "schedule.name")
         if "job" in changes:
             _check_payload(known, has_payload)
-            await self._check_job(scope, changes["job"])
+            await _check_job(self._jobs, scope, changes["job"])
         if "spec" in changes:
             await self.check_spec(changes["spec"], "schedule.spec")
         for left in reversed(range(_TRIES)):
@@ -220,19 +224,25 @@ class ScheduleService:
     async def set_paused(self, scope: Scope, name: str, note: str | None) -> Shown:
         """Pauses a schedule with a note, or resumes it where there is None: it goes on with the first tick after now.
 
-        What was due when it is paused is left out, and a run says so.
+        What was due when it is paused is left out, and a run says so. A schedule whose principal has ended is taken
+        over by who resumes it.
 
         Raises:
             ScheduleNotFound: There is none, or the principal may neither do this nor read its jobs.
-            NotAllowed: The principal may read its jobs, and not do this.
+            NotAllowed: The principal may read its jobs, and not do this, or not enqueue the job that it takes over.
         """
         doing = "resume the schedule" if note is None else "pause the schedule"
-        await self.find(scope, name, Permission.OPERATE, doing)
+        found = await self.find(scope, name, Permission.OPERATE, doing)
+        taken_over = note is None and found.paused and bool(await self._principals.ended([found.maker]))
 
         for left in reversed(range(_TRIES)):
-            following = partial(_following, pausing=note is not None, ahead=not left)
+            following = partial(
+                _following, scope, pausing=note is not None, taken_over=taken_over, ahead=not left
+            )
             try:
-                if not await self._store.set_paused(scope, name, note=note, next_at=following):
+                if not await self._store.set_paused(
+                    scope, name, note=note, taken_over=taken_over, next_at=following
+                ):
                     raise ScheduleNotFound.of(name)
                 break
             except _TickIsDue as due:
@@ -299,16 +309,18 @@ class ScheduleService:
         except SpecInvalid as error:
             raise FieldInvalid.of(f"{at}.{error.field}", error.description) from None
 
-    async def _check_job(self, scope: Scope, job: NewJob) -> None:
-        if not scope.grants.may(Permission.OPERATE, job.queue, job.kind):
-            raise not_allowed("OPERATE", "schedule such jobs", queue=job.queue, kind=job.kind)
-        await self._jobs.check(scope, job, "schedule.job")
-
     async def _read(self, scope: Scope, name: str, field: str = "name") -> Shown:
         found = await self._store.get(scope, name)
         if found is None:
             raise ScheduleNotFound.of(name, field)
         return _shown(scope, found, self._clock.now())
+
+
+async def _check_job(jobs: JobMaker, scope: Scope, job: NewJob) -> None:
+    """As a schedule is made or gets another job."""
+    if not scope.grants.may(Permission.OPERATE, job.queue, job.kind):
+        raise not_allowed("OPERATE", "schedule such jobs", queue=job.queue, kind=job.kind)
+    await jobs.check(scope, job, "schedule.job")
 
 
 def _shown(scope: Scope, schedule: Schedule, now: datetime) -> Shown:
@@ -353,6 +365,9 @@ def _changed(
         labels=changes.get("labels", now_is.labels),
         policy=policy,
     )
+    if changed.job != now_is.job:
+        maker = scope.maker
+        changed = replace(changed, principal=maker.principal, credential=maker.credential)
     if changed.spec == now_is.spec:
         return changed
     if _is_due(now_is, at) and not ahead:
@@ -360,12 +375,19 @@ def _changed(
     return replace(changed, next_at=next_tick(changed.spec, max(at, now_is.last_tick or at)))
 
 
-def _following(schedule: Schedule, at: datetime, *, pausing: bool, ahead: bool) -> datetime | None:
+def _following(
+    scope: Scope, schedule: Schedule, at: datetime, *, pausing: bool, taken_over: bool, ahead: bool
+) -> datetime | None:
     """The next tick of a schedule that is paused or resumed. `ahead`: also where a tick is lost by that.
 
     Raises:
+        ScheduleNotFound, NotAllowed: The principal may not take it over.
         _TickIsDue: It is to be paused, and a tick that is due has not been decided.
     """
+    if taken_over:
+        # As who makes one: its job is enqueued in this principal's name from now on.
+        _require(scope, Permission.OPERATE, schedule, "take the schedule over", "name")
+        _require(scope, Permission.ENQUEUE, schedule, "take the schedule over", "name")
     if not pausing:
         return next_tick(schedule.spec, max(at, schedule.last_tick or at))
     if _is_due(schedule, at) and not ahead:

@@ -129,8 +129,13 @@ class AuditedSession(Session):
                 name: _text(value) for name, value in (details or {}).items() if value not in (None, "")
             },
         )
-        (row,) = await _insert(self, [entry])
-        self.written.append((row["id"], entry))
+        await self.tell_all([entry])
+
+    async def tell_all(self, entries: Sequence[Entry]) -> None:
+        """Writes rows about changes of this transaction that no call made."""
+        if entries:
+            rows = await _insert(self, entries)
+            self.written += [(row["id"], entry) for row, entry in zip(rows, entries, strict=True)]
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from enum import IntEnum
 from uuid import UUID
 
 from ...grants import Grants, from_json, to_json
-from ...scope import Scope
-from ..access.audit import audited
+from ...scope import Maker, Scope
+from ..access.audit import Entry, audited
 from ..database import Database, Record, Session
 from . import requests
 from .requests import Request, Verb
@@ -62,6 +62,8 @@ class Operation:
         updated_at: When it was changed last.
         ended_at: When it was done.
         error: Why it failed.
+        credential: What its principal showed, if that matters (`Maker`).
+        rests_for: Why it has no steps until a principal resumes it; None: it has.
     """
 
     id: UUID
@@ -83,6 +85,36 @@ class Operation:
     updated_at: datetime
     ended_at: datetime | None
     error: str | None
+    credential: str = ""
+    rests_for: str | None = None
+
+    @property
+    def maker(self) -> Maker:
+        """Who made it, or took it over."""
+        return Maker(self.namespace, self.principal, (self.credential,) if self.credential else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An operation that is this server's for a step.
+
+    Attributes:
+        operation: As it is.
+        late: How long ago it might have had the step.
+        taken_over: Whether another server had it, and was silent.
+    """
+
+    operation: Operation
+    late: timedelta
+    taken_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """What rests now: `operation:` and an id or `schedule:` and a name, and whose it is."""
+
+    object: str
+    maker: Maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +154,7 @@ class OperationStore:
                 json.dumps(to_json(scope.grants)),
                 request_id,
                 self._most_open,
+                scope.maker.credential,
             )
             if row is None:
                 return Opened(None)
@@ -170,15 +203,84 @@ class OperationStore:
                 await transaction.tell(scope, "DeleteOperation", f"operation:{operation_id}")
         return row is not None
 
-    async def claim(self, server_id: int, most: int) -> Sequence[Operation]:
-        """Takes at most `most` operations that no living server works on."""
-        rows = await self._database.fetch("claim_operations", server_id, SILENT_OWNER, most)
-        return [_operation(row) for row in rows]
+    async def resume(self, scope: Scope, operation_id: UUID, rested: Operation) -> Operation | None:
+        """Lets an operation that rests go on, as that of the principal of `scope`. None: it does not rest any more."""
+        async with audited(self._database) as transaction:
+            row = await transaction.fetchrow(
+                "resume_operation", operation_id, scope.namespace, scope.principal, scope.maker.credential
+            )
+            if row is not None:
+                taken = None if rested.principal == scope.principal else rested.principal
+                await transaction.tell(
+                    scope,
+                    "ResumeOperation",
+                    f"operation:{operation_id}",
+                    details={"rested_for": rested.rests_for, "taken_over_from": taken},
+                )
+        return None if row is None else _operation(row)
 
-    async def renew(self, operation_id: UUID, server_id: int) -> bool | None:
-        """Says that this server works on it. Whether it was asked to stop; None: it is not this server's any more."""
-        row = await self._database.fetchrow("renew_operation", operation_id, server_id)
-        return None if row is None else row["to_cancel"]
+    async def claim(
+        self, server_id: int, most: int, at_work: Sequence[UUID] = (), *, of_one: tuple[int, int] = (4, 4)
+    ) -> Sequence[Claimed]:
+        """Takes at most `most` operations for a step, by turns of principals.
+
+        Args:
+            server_id: This server.
+            most: How many.
+            at_work: Those that it works on now.
+            of_one: How many of one principal it works on at most, while others wait and while none does.
+        """
+        rows = await self._database.fetch(
+            "claim_operations", server_id, SILENT_OWNER, most, list(at_work), *of_one
+        )
+        return [
+            Claimed(_operation(row), max(row["late"] or timedelta(), timedelta()), row["taken_over"])
+            for row in rows
+        ]
+
+    async def release(self, operation_id: UUID, server_id: int, rests: timedelta) -> None:
+        """Gives an operation back, which may have its next step after so long."""
+        await self._database.fetchrow("release_operation", operation_id, server_id, rests)
+
+    # ---- when principals end
+
+    async def makers(self) -> Sequence[Maker]:
+        """Who has operations that go on, or schedules that fire."""
+        rows = await self._database.fetch("makers")
+        each: dict[tuple[int, str], set[str]] = {}
+        for row in rows:
+            each.setdefault((row["namespace_id"], row["principal"]), set()).update(row["credentials"])
+        return [
+            Maker(namespace, principal, tuple(sorted(shown - {""})))
+            for (namespace, principal), shown in each.items()
+        ]
+
+    async def rest_all(self, makers: Sequence[Maker], why: str, note: str, most: int) -> Sequence[Rested]:
+        """Lets operations and schedules of these principals rest, at most so many of each, and audits each.
+
+        What a step or a fire has locked is left as it is: it is to be looked for again.
+
+        Args:
+            makers: The principals.
+            why: The reason, as the contract names it.
+            note: The same for people, of schedules.
+            most: How many.
+        """
+        whose = [maker.namespace for maker in makers], [maker.principal for maker in makers]
+        async with audited(self._database) as transaction:
+            operations = await transaction.fetch("rest_operations", *whose, why, most)
+            schedules = await transaction.fetch("rest_schedules", *whose, note, most)
+            rested = [_rested(f"operation:{row['id']}", row) for row in operations]
+            rested += [_rested(f"schedule:{row['name']}", row) for row in schedules]
+            await transaction.tell_all([_entry(each, why) for each in rested])
+        return rested
+
+    async def rest(self, operation_id: UUID, server_id: int, why: str) -> None:
+        """Lets an operation that this server works on rest."""
+        async with audited(self._database) as transaction:
+            row = await transaction.fetchrow("rest_operation", operation_id, server_id, why)
+            if row is not None:
+                await transaction.tell_all([_entry(_rested(f"operation:{row['id']}", row), why)])
 
     async def estimate(
         self, operation_id: UUID, server_id: int, jobs: int, capped: bool, sample: Sequence[UUID]
@@ -238,4 +340,18 @@ def _operation(row: Record) -> Operation:
         row["updated_at"],
         row["ended_at"],
         row["error"],
+        row["credential"],
+        row["rests_for"],
+    )
+
+
+def _rested(object: str, row: Record) -> Rested:
+    return Rested(object, Maker(row["namespace_id"], row["principal"]))
+
+
+def _entry(rested: Rested, why: str) -> Entry:
+    """What the audit log says of what rests: a server lets it, in the name of no caller."""
+    kind = rested.object.partition(":")[0].capitalize()
+    return Entry(
+        f"Rest{kind}", rested.maker.namespace, rested.maker.principal, object=rested.object, reason=why
     )

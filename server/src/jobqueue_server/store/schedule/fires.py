@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -30,6 +30,21 @@ class Soonest:
 
     next_at: datetime | None
     buffered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DueSchedules:
+    """Schedules that are due and locked.
+
+    Attributes:
+        schedules: In the order of turns: the first of each principal, then the second of each.
+        at: The time by the database's clock; None: there are none.
+        unreadable: Those whose rows this server can't read, by their ids, with the error.
+    """
+
+    schedules: Sequence[Schedule]
+    at: datetime | None = None
+    unreadable: Mapping[int, Exception] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +99,29 @@ class FireStore:
         async with self._database.transaction(hot=True, most_silent=MOST_SILENT) as session:
             yield session
 
-    async def soonest(self) -> Soonest:
-        """When there is something to do."""
-        row = await self._database.fetchrow("soonest_schedule", hot=True)
+    async def soonest(self, apart: Collection[int] = ()) -> Soonest:
+        """When there is something to do, but for the schedules that are fired or tried apart."""
+        row = await self._database.fetchrow("soonest_schedule", list(apart), hot=True)
         assert row is not None
         return Soonest(row["next_at"], row["buffered"])
 
-    async def due(self, session: Session, most: int, *, buffered: bool) -> list[tuple[Schedule, datetime]]:
+    async def due(
+        self, session: Session, most: int, *, buffered: bool, apart: Collection[int] = ()
+    ) -> DueSchedules:
         """Locks schedules that are due, and with `buffered` those whose tick need not wait any more.
 
-        Each comes with the time by the database's clock.
+        Principals take turns. Those that are fired or tried apart are left out.
         """
-        rows = await session.fetch("due_schedules", most)
+        rows = await session.fetch("due_schedules", most, list(apart))
         if buffered:
             known = {row["id"] for row in rows}
-            rows += [row for row in await session.fetch("freed_schedules", most) if row["id"] not in known]
-        return [(_due_of(row), row["at"]) for row in rows]
+            freed = await session.fetch("freed_schedules", most, list(apart))
+            rows += [row for row in freed if row["id"] not in known]
+        return _due(rows)
+
+    async def lock_due(self, session: Session, ids: Sequence[int]) -> DueSchedules:
+        """Locks those of these schedules that are due still."""
+        return _due(await session.fetch("lock_due_schedules", list(ids)))
 
     async def lock(self, session: Session, schedule_id: int) -> tuple[Schedule, datetime] | None:
         """Locks one schedule; None: it is gone."""
@@ -207,6 +229,29 @@ class FireStore:
         )
 
 
+def _due(rows: Sequence[Record]) -> DueSchedules:
+    """What was locked, by turns. One row that can't be read keeps no other from its time."""
+    turns: dict[tuple[int, str], int] = {}
+    found: list[tuple[int, Schedule]] = []
+    unreadable: dict[int, Exception] = {}
+    for row in rows:
+        try:
+            schedule = _due_of(row)
+        except (LookupError, TypeError, ValueError) as error:
+            unreadable[row["id"]] = error
+            continue
+        whose = schedule.namespace, schedule.principal
+        turns[whose] = nth = turns.get(whose, 0) + 1
+        found.append((nth, schedule))
+    if len(turns) > 1:
+        found.sort(key=_nth)
+    return DueSchedules([schedule for _, schedule in found], rows[0]["at"] if rows else None, unreadable)
+
+
+def _nth(found: tuple[int, Schedule]) -> int:
+    return found[0]
+
+
 def _due_of(row: Record) -> Schedule:
     """A schedule that is due, without what its fire does not ask for."""
     return Schedule(
@@ -228,6 +273,8 @@ def _due_of(row: Record) -> Schedule:
         row["skipped_in_a_row"],
         row["failures_in_a_row"],
         row["runs"],
+        principal=row["principal"],
+        credential=row["credential"],
     )
 
 

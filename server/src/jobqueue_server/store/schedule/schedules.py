@@ -88,6 +88,8 @@ class ScheduleStore:
                 schedule.next_at,
                 schedule.paused,
                 self._most,
+                scope.principal,
+                scope.maker.credential,
             )
             if row is None:
                 found = await transaction.fetchrow("get_schedule", scope.namespace, schedule.name)
@@ -168,8 +170,11 @@ class ScheduleStore:
                 json.dumps(dict(changed.labels)),
                 time_zones,
                 changed.next_at,
+                changed.principal,
+                changed.credential,
             )
-            await locked.transaction.tell(scope, "UpdateSchedule", _object(name), details=_details(changed))
+            details = _details(changed) | _taken_over(locked.schedule, changed.principal)
+            await locked.transaction.tell(scope, "UpdateSchedule", _object(name), details=details)
         return True
 
     async def set_paused(
@@ -178,6 +183,7 @@ class ScheduleStore:
         name: str,
         *,
         note: str | None,
+        taken_over: bool,
         next_at: Callable[[Schedule, datetime], datetime | None],
     ) -> bool:
         """Pauses a schedule with a note, or resumes it where there is None. Whether there is one of this name.
@@ -186,6 +192,7 @@ class ScheduleStore:
             scope: Whose it is.
             name: Its name.
             note: Why it is paused.
+            taken_over: Whether it is that of the caller's principal from now on.
             next_at: Answers its next tick, of what it is and the time by the database's clock.
         """
         async with self.locked(scope, name) as locked:
@@ -195,10 +202,17 @@ class ScheduleStore:
             if pausing or locked.schedule.paused:
                 following = next_at(locked.schedule, locked.at)
                 await locked.transaction.fetchrow(
-                    "set_schedule_paused", locked.schedule.id, pausing, note, following
+                    "set_schedule_paused",
+                    locked.schedule.id,
+                    pausing,
+                    note,
+                    following,
+                    scope.principal if taken_over else None,
+                    scope.maker.credential if taken_over else None,
                 )
             action = "PauseSchedule" if pausing else "ResumeSchedule"
-            await locked.transaction.tell(scope, action, _object(name), reason=note or "")
+            details = _taken_over(locked.schedule, scope.principal) if taken_over else {}
+            await locked.transaction.tell(scope, action, _object(name), reason=note or "", details=details)
         return True
 
     async def delete(self, scope: Scope, name: str, *, revision: int | None) -> bool:
@@ -261,6 +275,8 @@ def schedule_of(row: Record) -> Schedule:
         row["created_at"],
         row["updated_at"],
         last,
+        row["principal"],
+        row["credential"],
     )
 
 
@@ -288,6 +304,11 @@ def _cause(written: int | None, nth: int) -> Cause:
 
 def _object(name: str) -> str:
     return f"schedule:{name}"
+
+
+def _taken_over(before: Schedule, principal: str) -> dict[str, Any]:
+    """What the audit log says of a schedule that was another principal's."""
+    return {"taken_over_from": before.principal} if before.principal not in ("", principal) else {}
 
 
 def _details(schedule: Schedule) -> dict[str, Any]:

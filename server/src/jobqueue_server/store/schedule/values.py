@@ -22,6 +22,7 @@ from ...model import (
     UniqueScope,
     Until,
 )
+from ...scope import Maker
 
 UTC_NAME = "Etc/UTC"
 _MICROSECOND = timedelta(microseconds=1)
@@ -147,7 +148,7 @@ class Schedule:
     """A schedule as it is stored.
 
     Who reads one does not change it. It is not frozen, so that a fire can have a copy of its own that it changes:
-    to make a new one of 22 fields for each of them took a seventh of its CPU.
+    to make a new one of all its fields for each of them took a seventh of its CPU.
 
     Attributes:
         id: Its number. One that was deleted and made anew has another.
@@ -172,6 +173,8 @@ class Schedule:
         created_at: When it was made.
         updated_at: When a caller changed it last.
         last_run: What was decided last.
+        principal: Who made it, gave it its job, or took it over; empty: a server of before made it.
+        credential: What that showed, if it matters (`Maker`).
     """
 
     id: int
@@ -196,6 +199,13 @@ class Schedule:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     last_run: Run | None = None
+    principal: str = ""
+    credential: str = ""
+
+    @property
+    def maker(self) -> Maker:
+        """Whose it is."""
+        return Maker(self.namespace, self.principal, (self.credential,) if self.credential else ())
 
     def copied(self) -> Schedule:
         """Another one that is alike."""
@@ -203,7 +213,7 @@ class Schedule:
             self.id, self.namespace, self.name, self.spec, self.job, self.policy, self.labels, self.paused,
             self.pause_note, self.next_at, self.last_tick, self.open, self.buffered, self.buffered_nth, self.fired,
             self.skipped_in_a_row, self.failures_in_a_row, self.runs, self.revision, self.created_at, self.updated_at,
-            self.last_run,
+            self.last_run, self.principal, self.credential,
         )  # fmt: skip
 
     # ---- what a fire changes of its copy

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/bulk.proto.
  */
 export const file_jobqueue_v1_bulk: GenFile = /*@__PURE__*/
-  fileDesc("ChZqb2JxdWV1ZS92MS9idWxrLnByb3RvEgtqb2JxdWV1ZS52MSK4AwoJSm9iRmlsdGVyEhEKA2lkcxgBIAMoCUIE4kEBARITCgVxdWV1ZRgCIAEoCUIE4kEBARISCgRraW5kGAMgASgJQgTiQQEBEi0KBnN0YXR1cxgEIAMoDjIXLmpvYnF1ZXVlLnYxLkpvYi5TdGF0dXNCBOJBAQESFAoGbGFiZWxzGAUgAygJQgTiQQEBEjcKDWNyZWF0ZWRfYWZ0ZXIYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjgKDmNyZWF0ZWRfYmVmb3JlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARI1CgtlbmRlZF9hZnRlchgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQESNgoMZW5kZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARIUCgZyZWFzb24YCiADKAlCBOJBAQESGAoKZXJyb3JfdHlwZRgLIAEoCUIE4kEBARIYCgpldmVyeXRoaW5nGAwgASgIQgTiQQEBIrUDChBSZXRyeUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESLwoGc3ByZWFkGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEiwKBnJ1bl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIqCgVkZWxheRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAEhYKCHRvX3F1ZXVlGAkgASgJQgTiQQEBEh4KEHJlc2V0X2NoZWNrcG9pbnQYCiABKAhCBOJBAQESHAoOcmVzcGVjdF91bmlxdWUYCyABKAhCBOJBAQESGwoIZXhwZWN0ZWQYDCABKANCBOJBAQFIAYgBAUIHCgVzdGFydEILCglfZXhwZWN0ZWQiRQoRUmV0cnlKb2JzUmVzcG9uc2USMAoJb3BlcmF0aW9uGAEgASgLMh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiLiAQoRQ2FuY2VsSm9ic1JlcXVlc3QSLAoGZmlsdGVyGAEgASgLMhYuam9icXVldWUudjEuSm9iRmlsdGVyQgTiQQECEhMKBWZvcmNlGAIgASgIQgTiQQEBEhgKCnBlcl9zZWNvbmQYAyABKAVCBOJBAQESFgoIbWF4X2pvYnMYBCABKANCBOJBAQESGAoKcmVxdWVzdF9pZBgFIAEoCUIE4kEBARIUCgZyZWFzb24YBiABKAlCBOJBAQESGwoIZXhwZWN0ZWQYByABKANCBOJBAQFIAIgBAUILCglfZXhwZWN0ZWQiRgoSQ2FuY2VsSm9ic1Jlc3BvbnNlEjAKCW9wZXJhdGlvbhgBIAEoCzIdLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24izAEKEURlbGV0ZUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESGwoIZXhwZWN0ZWQYBiABKANCBOJBAQFIAIgBAUILCglfZXhwZWN0ZWQiRgoSRGVsZXRlSm9ic1Jlc3BvbnNlEjAKCW9wZXJhdGlvbhgBIAEoCzIdLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24ivgMKEVVwZGF0ZUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESLwoGc3ByZWFkGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEiwKBnJ1bl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIqCgVkZWxheRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAEhYKCHRvX3F1ZXVlGAkgASgJQgTiQQEBEhsKCGV4cGVjdGVkGAogASgDQgTiQQEBSAGIAQESGwoIcHJpb3JpdHkYCyABKAVCBOJBAQFIAogBARIaCgxtYXhfYXR0ZW1wdHMYDCABKAVCBOJBAQFCBwoFc3RhcnRCCwoJX2V4cGVjdGVkQgsKCV9wcmlvcml0eSJGChJVcGRhdGVKb2JzUmVzcG9uc2USMAoJb3BlcmF0aW9uGAEgASgLMh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiKhAwoMQnVsa01ldGFkYXRhEgwKBHZlcmIYASABKAkSJgoGZmlsdGVyGAIgASgLMhYuam9icXVldWUudjEuSm9iRmlsdGVyEiUKBXN0YXRlGAMgASgOMhYuam9icXVldWUudjEuQnVsa1N0YXRlEg8KB2RyeV9ydW4YBCABKAgSDgoGbG9va2VkGAUgASgDEg8KB2NoYW5nZWQYBiABKAMSDwoHc2tpcHBlZBgHIAEoAxIQCghlc3RpbWF0ZRgIIAEoAxIXCg9lc3RpbWF0ZV9jYXBwZWQYCSABKAgSEgoKcGVyX3NlY29uZBgKIAEoBRIQCghtYXhfam9icxgLIAEoAxISCgpzYW1wbGVfaWRzGAwgAygJEi4KCmNyZWF0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIuCgpCdWxrUmVzdWx0Eg8KB2NoYW5nZWQYASABKAMSDwoHc2tpcHBlZBgCIAEoAyqiAQoJQnVsa1N0YXRlEhoKFkJVTEtfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJCVUxLX1NUQVRFX1dBSVRJTkcQARIWChJCVUxLX1NUQVRFX1JVTk5JTkcQAhIYChRCVUxLX1NUQVRFX1NVQ0NFRURFRBADEhgKFEJVTEtfU1RBVEVfQ0FOQ0VMTEVEEAQSFQoRQlVMS19TVEFURV9GQUlMRUQQBTKGBAoEQnVsaxJ7CglSZXRyeUpvYnMSHS5qb2JxdWV1ZS52MS5SZXRyeUpvYnNSZXF1ZXN0Gh4uam9icXVldWUudjEuUmV0cnlKb2JzUmVzcG9uc2UiL4qAGQcKAQUQBRgBgtPkkwIeOgEqYglvcGVyYXRpb24iDi92MS9qb2JzOnJldHJ5En8KCkNhbmNlbEpvYnMSHi5qb2JxdWV1ZS52MS5DYW5jZWxKb2JzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkNhbmNlbEpvYnNSZXNwb25zZSIwioAZBwoBBRAFGAGC0+STAh86ASpiCW9wZXJhdGlvbiIPL3YxL2pvYnM6Y2FuY2VsEn8KCkRlbGV0ZUpvYnMSHi5qb2JxdWV1ZS52MS5EZWxldGVKb2JzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkRlbGV0ZUpvYnNSZXNwb25zZSIwioAZBwoBBRAFGAGC0+STAh86ASpiCW9wZXJhdGlvbiIPL3YxL2pvYnM6ZGVsZXRlEn8KClVwZGF0ZUpvYnMSHi5qb2JxdWV1ZS52MS5VcGRhdGVKb2JzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLlVwZGF0ZUpvYnNSZXNwb25zZSIwioAZBwoBBRAFGAGC0+STAh86ASpiCW9wZXJhdGlvbiIPL3YxL2pvYnM6dXBkYXRlQkYKD2Rldi5qb2JxdWV1ZS52MUIJQnVsa1Byb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_longrunning_operations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job]);
+  fileDesc("ChZqb2JxdWV1ZS92MS9idWxrLnByb3RvEgtqb2JxdWV1ZS52MSK4AwoJSm9iRmlsdGVyEhEKA2lkcxgBIAMoCUIE4kEBARITCgVxdWV1ZRgCIAEoCUIE4kEBARISCgRraW5kGAMgASgJQgTiQQEBEi0KBnN0YXR1cxgEIAMoDjIXLmpvYnF1ZXVlLnYxLkpvYi5TdGF0dXNCBOJBAQESFAoGbGFiZWxzGAUgAygJQgTiQQEBEjcKDWNyZWF0ZWRfYWZ0ZXIYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjgKDmNyZWF0ZWRfYmVmb3JlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARI1CgtlbmRlZF9hZnRlchgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQESNgoMZW5kZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARIUCgZyZWFzb24YCiADKAlCBOJBAQESGAoKZXJyb3JfdHlwZRgLIAEoCUIE4kEBARIYCgpldmVyeXRoaW5nGAwgASgIQgTiQQEBIrUDChBSZXRyeUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESLwoGc3ByZWFkGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEiwKBnJ1bl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIqCgVkZWxheRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAEhYKCHRvX3F1ZXVlGAkgASgJQgTiQQEBEh4KEHJlc2V0X2NoZWNrcG9pbnQYCiABKAhCBOJBAQESHAoOcmVzcGVjdF91bmlxdWUYCyABKAhCBOJBAQESGwoIZXhwZWN0ZWQYDCABKANCBOJBAQFIAYgBAUIHCgVzdGFydEILCglfZXhwZWN0ZWQiRQoRUmV0cnlKb2JzUmVzcG9uc2USMAoJb3BlcmF0aW9uGAEgASgLMh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiLiAQoRQ2FuY2VsSm9ic1JlcXVlc3QSLAoGZmlsdGVyGAEgASgLMhYuam9icXVldWUudjEuSm9iRmlsdGVyQgTiQQECEhMKBWZvcmNlGAIgASgIQgTiQQEBEhgKCnBlcl9zZWNvbmQYAyABKAVCBOJBAQESFgoIbWF4X2pvYnMYBCABKANCBOJBAQESGAoKcmVxdWVzdF9pZBgFIAEoCUIE4kEBARIUCgZyZWFzb24YBiABKAlCBOJBAQESGwoIZXhwZWN0ZWQYByABKANCBOJBAQFIAIgBAUILCglfZXhwZWN0ZWQiRgoSQ2FuY2VsSm9ic1Jlc3BvbnNlEjAKCW9wZXJhdGlvbhgBIAEoCzIdLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24izAEKEURlbGV0ZUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESGwoIZXhwZWN0ZWQYBiABKANCBOJBAQFIAIgBAUILCglfZXhwZWN0ZWQiRgoSRGVsZXRlSm9ic1Jlc3BvbnNlEjAKCW9wZXJhdGlvbhgBIAEoCzIdLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24ivgMKEVVwZGF0ZUpvYnNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlckIE4kEBAhITCgVmb3JjZRgCIAEoCEIE4kEBARIYCgpwZXJfc2Vjb25kGAMgASgFQgTiQQEBEhYKCG1heF9qb2JzGAQgASgDQgTiQQEBEhgKCnJlcXVlc3RfaWQYBSABKAlCBOJBAQESLwoGc3ByZWFkGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEiwKBnJ1bl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIqCgVkZWxheRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAEhYKCHRvX3F1ZXVlGAkgASgJQgTiQQEBEhsKCGV4cGVjdGVkGAogASgDQgTiQQEBSAGIAQESGwoIcHJpb3JpdHkYCyABKAVCBOJBAQFIAogBARIaCgxtYXhfYXR0ZW1wdHMYDCABKAVCBOJBAQFCBwoFc3RhcnRCCwoJX2V4cGVjdGVkQgsKCV9wcmlvcml0eSJGChJVcGRhdGVKb2JzUmVzcG9uc2USMAoJb3BlcmF0aW9uGAEgASgLMh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiIqChZSZXN1bWVPcGVyYXRpb25SZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECIksKF1Jlc3VtZU9wZXJhdGlvblJlc3BvbnNlEjAKCW9wZXJhdGlvbhgBIAEoCzIdLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24itAMKDEJ1bGtNZXRhZGF0YRIMCgR2ZXJiGAEgASgJEiYKBmZpbHRlchgCIAEoCzIWLmpvYnF1ZXVlLnYxLkpvYkZpbHRlchIlCgVzdGF0ZRgDIAEoDjIWLmpvYnF1ZXVlLnYxLkJ1bGtTdGF0ZRIPCgdkcnlfcnVuGAQgASgIEg4KBmxvb2tlZBgFIAEoAxIPCgdjaGFuZ2VkGAYgASgDEg8KB3NraXBwZWQYByABKAMSEAoIZXN0aW1hdGUYCCABKAMSFwoPZXN0aW1hdGVfY2FwcGVkGAkgASgIEhIKCnBlcl9zZWNvbmQYCiABKAUSEAoIbWF4X2pvYnMYCyABKAMSEgoKc2FtcGxlX2lkcxgMIAMoCRIuCgpjcmVhdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcmVzdHNfZm9yGBAgASgJIi4KCkJ1bGtSZXN1bHQSDwoHY2hhbmdlZBgBIAEoAxIPCgdza2lwcGVkGAIgASgDKqIBCglCdWxrU3RhdGUSGgoWQlVMS19TVEFURV9VTlNQRUNJRklFRBAAEhYKEkJVTEtfU1RBVEVfV0FJVElORxABEhYKEkJVTEtfU1RBVEVfUlVOTklORxACEhgKFEJVTEtfU1RBVEVfU1VDQ0VFREVEEAMSGAoUQlVMS19TVEFURV9DQU5DRUxMRUQQBBIVChFCVUxLX1NUQVRFX0ZBSUxFRBAFMqIFCgRCdWxrEnsKCVJldHJ5Sm9icxIdLmpvYnF1ZXVlLnYxLlJldHJ5Sm9ic1JlcXVlc3QaHi5qb2JxdWV1ZS52MS5SZXRyeUpvYnNSZXNwb25zZSIvioAZBwoBBRAFGAGC0+STAh46ASpiCW9wZXJhdGlvbiIOL3YxL2pvYnM6cmV0cnkSfwoKQ2FuY2VsSm9icxIeLmpvYnF1ZXVlLnYxLkNhbmNlbEpvYnNSZXF1ZXN0Gh8uam9icXVldWUudjEuQ2FuY2VsSm9ic1Jlc3BvbnNlIjCKgBkHCgEFEAUYAYLT5JMCHzoBKmIJb3BlcmF0aW9uIg8vdjEvam9iczpjYW5jZWwSfwoKRGVsZXRlSm9icxIeLmpvYnF1ZXVlLnYxLkRlbGV0ZUpvYnNSZXF1ZXN0Gh8uam9icXVldWUudjEuRGVsZXRlSm9ic1Jlc3BvbnNlIjCKgBkHCgEFEAUYAYLT5JMCHzoBKmIJb3BlcmF0aW9uIg8vdjEvam9iczpkZWxldGUSfwoKVXBkYXRlSm9icxIeLmpvYnF1ZXVlLnYxLlVwZGF0ZUpvYnNSZXF1ZXN0Gh8uam9icXVldWUudjEuVXBkYXRlSm9ic1Jlc3BvbnNlIjCKgBkHCgEFEAUYAYLT5JMCHzoBKmIJb3BlcmF0aW9uIg8vdjEvam9iczp1cGRhdGUSmQEKD1Jlc3VtZU9wZXJhdGlvbhIjLmpvYnF1ZXVlLnYxLlJlc3VtZU9wZXJhdGlvblJlcXVlc3QaJC5qb2JxdWV1ZS52MS5SZXN1bWVPcGVyYXRpb25SZXNwb25zZSI7ioAZBwoBBRAFGAGC0+STAio6ASpiCW9wZXJhdGlvbiIaL3YxL29wZXJhdGlvbnMve2lkfTpyZXN1bWVCRgoPZGV2LmpvYnF1ZXVlLnYxQglCdWxrUHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_longrunning_operations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job]);
 
 /**
  * Which jobs. A job must match all conditions that are set. It must also be one that the caller may both read and operate
@@ -552,6 +552,48 @@ export const UpdateJobsResponseSchema: GenMessage<UpdateJobsResponse> = /*@__PUR
   messageDesc(file_jobqueue_v1_bulk, 8);
 
 /**
+ * The operation that is to go on.
+ *
+ * @generated from message jobqueue.v1.ResumeOperationRequest
+ */
+export type ResumeOperationRequest = Message<"jobqueue.v1.ResumeOperationRequest"> & {
+  /**
+   * Its id, the part of its name after `operations/`.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.ResumeOperationRequest.
+ * Use `create(ResumeOperationRequestSchema)` to create a new message.
+ */
+export const ResumeOperationRequestSchema: GenMessage<ResumeOperationRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_bulk, 9);
+
+/**
+ * The operation as it is now.
+ *
+ * @generated from message jobqueue.v1.ResumeOperationResponse
+ */
+export type ResumeOperationResponse = Message<"jobqueue.v1.ResumeOperationResponse"> & {
+  /**
+   * Its metadata is a BulkMetadata or a BackfillMetadata.
+   *
+   * @generated from field: google.longrunning.Operation operation = 1;
+   */
+  operation?: Operation;
+};
+
+/**
+ * Describes the message jobqueue.v1.ResumeOperationResponse.
+ * Use `create(ResumeOperationResponseSchema)` to create a new message.
+ */
+export const ResumeOperationResponseSchema: GenMessage<ResumeOperationResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_bulk, 10);
+
+/**
  * The metadata of an operation.
  *
  * @generated from message jobqueue.v1.BulkMetadata
@@ -662,6 +704,14 @@ export type BulkMetadata = Message<"jobqueue.v1.BulkMetadata"> & {
    * @generated from field: google.protobuf.Timestamp ended_at = 15;
    */
   endedAt?: Timestamp;
+
+  /**
+   * Why it rests: it changes nothing until ResumeOperation. PRINCIPAL_ENDED: the credentials of who made it were revoked, have
+   * expired or were deleted. GRANTS_NARROWED: they permit less than when it was made. Empty: it does not rest.
+   *
+   * @generated from field: string rests_for = 16;
+   */
+  restsFor: string;
 };
 
 /**
@@ -669,7 +719,7 @@ export type BulkMetadata = Message<"jobqueue.v1.BulkMetadata"> & {
  * Use `create(BulkMetadataSchema)` to create a new message.
  */
 export const BulkMetadataSchema: GenMessage<BulkMetadata> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_bulk, 9);
+  messageDesc(file_jobqueue_v1_bulk, 11);
 
 /**
  * The response of an operation that is done.
@@ -698,7 +748,7 @@ export type BulkResult = Message<"jobqueue.v1.BulkResult"> & {
  * Use `create(BulkResultSchema)` to create a new message.
  */
 export const BulkResultSchema: GenMessage<BulkResult> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_bulk, 10);
+  messageDesc(file_jobqueue_v1_bulk, 12);
 
 /**
  * How an operation stands.
@@ -714,14 +764,14 @@ export enum BulkState {
   UNSPECIFIED = 0,
 
   /**
-   * It was made, and no server has begun it.
+   * It was made, and no server has begun it; or it rests (`rests_for`).
    *
    * @generated from enum value: BULK_STATE_WAITING = 1;
    */
   WAITING = 1,
 
   /**
-   * A server works on it.
+   * It was begun, and goes on step by step.
    *
    * @generated from enum value: BULK_STATE_RUNNING = 2;
    */
@@ -767,6 +817,9 @@ export const BulkStateSchema: GenEnum<BulkState> = /*@__PURE__*/
  * GetOperation, ListOperations, WaitOperation, CancelOperation, DeleteOperation. Over REST they are `/v1/operations`. A
  * principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
  * jobs are (the retention).
+ *
+ * An operation is that of the principal who made it. When that principal ends, it rests within 2 s on all servers:
+ * `BulkMetadata.rests_for` says so. ResumeOperation lets it go on.
  *
  * Errors of google.longrunning.Operations:
  * - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
@@ -864,6 +917,23 @@ export const Bulk: GenService<{
     methodKind: "unary";
     input: typeof UpdateJobsRequestSchema;
     output: typeof UpdateJobsResponseSchema;
+  },
+  /**
+   * Lets an operation go on that rests (`rests_for`), as the caller's own from now on. What it changes stays as it was: who
+   * takes it over must have all permissions that it was made with. To resume an operation that does not rest changes nothing.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+   * - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this id; it never existed, was deleted, or its retention ended.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue` of the operation.
+   * - NOT_FOUND, SCHEDULE_NOT_FOUND: it is a backfill, and its schedule is gone: cancel it.
+   *
+   * @generated from rpc jobqueue.v1.Bulk.ResumeOperation
+   */
+  resumeOperation: {
+    methodKind: "unary";
+    input: typeof ResumeOperationRequestSchema;
+    output: typeof ResumeOperationResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_jobqueue_v1_bulk, 0);

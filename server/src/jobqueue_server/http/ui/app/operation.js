@@ -17,6 +17,7 @@ import { call } from "./api.js";
  * @property {Record<string, any>} filter
  * @property {string} createdAt @property {string} endedAt
  * @property {string} error
+ * @property {string} restsFor Why it has no steps until a principal resumes it; "": it has.
  */
 
 /** @param {any} operation As the API answers it. @returns {Progress} */
@@ -38,6 +39,7 @@ export function progressOf(operation) {
     mostJobs: number("max_jobs"),
     sample: metadata.sample_ids ?? [],
     filter: metadata.filter ?? {},
+    restsFor: metadata.rests_for ?? "",
     createdAt: metadata.created_at ?? "",
     endedAt: metadata.ended_at ?? "",
     error: operation.error && metadata.state !== "BULK_STATE_CANCELLED" ? (operation.error.message ?? "") : "",
@@ -67,6 +69,9 @@ export async function start(verb, filter, more, requestId) {
 
 /** Stops it before its next step. What it has done stays done. @param {string} name */
 export const stopOperation = (name) => call(`v1/${name}:cancel`, { method: "POST", body: {} });
+
+/** Lets it go on as the caller's own, who may do all that it does. @param {string} name */
+export const resumeOperation = (name) => call(`v1/${name}:resume`, { method: "POST", body: {} });
 
 /** A name for a request. @returns {string} */
 export function requestName() {

@@ -5,7 +5,7 @@ import { confirm, say } from "../dialog.js";
 import { count, words } from "../format.js";
 import { html } from "../lib.js";
 import { mayRead } from "../may.js";
-import { progressOf, stopOperation } from "../operation.js";
+import { progressOf, resumeOperation, stopOperation } from "../operation.js";
 import { Band, Empty, Loaded, Status, Time } from "../parts.js";
 import { Link, url } from "../router.js";
 import { Table } from "../table.js";
@@ -34,6 +34,18 @@ export default function Operations({ query }) {
     say("It stops after the step that it is in");
     data.reload();
   };
+  const resume = async (/** @type {Progress} */ operation) => {
+    const done = await confirm({
+      title: "Take this operation over?",
+      text: html`<p>${operation.verb} rests (${operation.restsFor}), since who made it may not do this any more. It goes on in your name.</p>`,
+      action: "Take it over",
+      danger: true,
+      run: () => resumeOperation(operation.name),
+    });
+    if (!done) return;
+    say("It goes on");
+    data.reload();
+  };
   const head = html`<div class="bar"><h1 tabindex="-1">Operations</h1></div>`;
   if (access && !may) return html`${head}<${Band} tone="calm">Operations are shown to those who may change jobs: it takes OPERATE.<//>`;
   return html`${head}
@@ -41,14 +53,19 @@ export default function Operations({ query }) {
     <${Loaded} data=${data} what="The list of operations">${(/** @type {any} */ answer) => {
       const rows = answer.operations.map(progressOf);
       if (!rows.length) return html`<${Empty} title="No operation yet"><p>Select jobs on the page <${Link} to=${url("jobs")}>Jobs<//>, or a group on <${Link} to=${url("dead")}>Dead jobs<//>.</p><//>`;
-      return html`<${Table} caption="Operations" rows=${rows} id=${(/** @type {Progress} */ row) => row.name} columns=${columns(canAnywhere("OPERATE") ? stop : null)} />
+      return html`<${Table} caption="Operations" rows=${rows} id=${(/** @type {Progress} */ row) => row.name} columns=${columns(canAnywhere("OPERATE") ? { stop, resume } : null)} />
         ${answer.next_page_token && html`<p><${Link} to=${url("operations", { page: answer.next_page_token })}>Older operations<//></p>`}`;
     }}<//>`;
 }
 
-/** @param {((operation: Progress) => void) | null} stop @returns {import("../table.js").Column<Progress>[]} */
-const columns = (stop) => [
-  { name: "State", cell: (row) => html`<${Status} of=${SIGNS[row.state] ?? row.state} word=${words(row.state)} />` },
+/** @typedef {(operation: Progress) => void} Change */
+/** @param {{stop: Change, resume: Change} | null} may @returns {import("../table.js").Column<Progress>[]} */
+const columns = (may) => [
+  {
+    name: "State",
+    cell: (row) =>
+      row.restsFor ? html`<${Status} of="QUEUED" word="rests" /> ${row.restsFor}` : html`<${Status} of=${SIGNS[row.state] ?? row.state} word=${words(row.state)} />`,
+  },
   { name: "What", cell: (row) => row.verb },
   {
     name: "Progress",
@@ -59,7 +76,8 @@ const columns = (stop) => [
   { name: "Which", cell: (row) => html`<div class="note-cell" title=${JSON.stringify(row.filter)}>${filterWords(row.filter)}</div>` },
   { name: "Asked for", cell: (row) => html`<${Time} at=${row.createdAt} />` },
   { name: "Ended", cell: (row) => html`<${Time} at=${row.endedAt} />` },
-  { name: "Change", cell: (row) => stop && !row.done && html`<button type="button" class="small danger" onClick=${() => stop(row)}>Stop…</button>` },
+  { name: "Change", cell: (row) => may && !row.done && html`<button type="button" class="small danger" onClick=${() => may.stop(row)}>Stop…</button>
+    ${row.restsFor && html`<button type="button" class="small" onClick=${() => may.resume(row)}>Take over…</button>`}` },
 ];
 
 /** @param {Record<string, any>} filter */
