@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...lifecycle import Hold, Status
@@ -10,16 +10,14 @@ from ...model import OnKeyFailure
 from ...store.catalog.catalog import CatalogStore
 from .catalog import MAX_COUNTED_PER_LANE, Catalog, Lane
 
-_STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
-
 
 @dataclass(frozen=True, slots=True)
 class DepthsRead:
-    """What was counted. Zeros are told too, so that a gauge falls.
+    """What was counted.
 
     Attributes:
         waiting: (lane, status, jobs, capped, oldest age in seconds) of every lane and status of jobs that have not
-            ended. The age is since the job was due, or since its attempt began.
+            ended, where there are some. The age is since the job was due, or since its attempt began.
         held: (lane, hold, jobs) of every lane and hold that a job is in.
         blocked: How many keys are blocked in each queue that holds keys after a failure, by a lane of it.
     """
@@ -47,26 +45,24 @@ class Depths:
         Raises:
             DatabaseAway: What was counted last stays.
         """
-        lanes = {lane.id: lane for lane in self._catalog.lanes()}
-        depths = await self._catalog.lane_depths(lanes)
-        counted = {(depth.lane_id, depth.status): depth for depth in depths}
         waiting = []
-        for lane in lanes.values():
-            for status in _STATUSES:
-                depth = counted.get((lane.id, status))
-                if depth is None:
-                    waiting.append((lane, status, 0, False, 0.0))
-                else:
-                    age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
-                    waiting.append((lane, status, depth.jobs, depth.capped, age))
-        held = [(lanes[depth.lane_id], depth.hold, depth.jobs) for depth in depths if depth.hold is not None]
-        self.latest = DepthsRead(waiting, held, await self._blocked(lanes.values()))
+        held = []
+        for depth in await self._catalog.all_depths():
+            lane = self._catalog.lane_by_id(depth.lane_id)
+            if lane is None:
+                continue
+            if depth.hold is not None:
+                held.append((lane, depth.hold, depth.jobs))
+            elif depth.status is not None:
+                age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
+                waiting.append((lane, depth.status, depth.jobs, depth.capped, age))
+        self.latest = DepthsRead(waiting, held, await self._blocked())
         return self.latest
 
-    async def _blocked(self, lanes: Collection[Lane]) -> list[tuple[Lane, int]]:
+    async def _blocked(self) -> list[tuple[Lane, int]]:
         queues = {
             lane.queue_id: lane
-            for lane in lanes
+            for lane in self._catalog.limiting()
             if lane.keys is not None and lane.keys.on_failure is OnKeyFailure.HOLD
         }
         if not queues:

@@ -9,7 +9,14 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from ...errors import EtagMismatch, FieldViolation, KeyNotBlocked, KeyPolicyConflict, QueueNotFound
+from ...errors import (
+    EtagMismatch,
+    FieldViolation,
+    KeyNotBlocked,
+    KeyPolicyConflict,
+    QueueNotFound,
+    QueuesFull,
+)
 from ...grants import Permission
 from ...lifecycle import Hold, Status
 from ...model import NO_KEY_POLICY, Depth, HoldDepth, Queue
@@ -127,10 +134,13 @@ class QueueService:
             NotAllowed: The principal may read some of its jobs, and not do this.
             EtagMismatch: The queue has another etag, or was never used.
             KeyPolicyConflict: Parts of the policy would contradict each other.
+            QueuesFull: It would be made, and its namespace has as many as it may.
             ServersDiffer: An older server runs, which would not keep to this.
         """
         self._require_operate(scope, name, "change the queue", "queue.name")
         await self._require_level(changes, own or {})
+        if make and not self._catalog.lanes_of(scope.namespace, name):
+            await self._require_room(scope, name)
         try:
             found = await self._store.set_key_policy(
                 scope, name, changes, own=own, revision=revision_of(etag), make=make
@@ -196,6 +206,13 @@ class QueueService:
         if needs:
             # The highest alone: a change that is refused for one has not raised the requirement for another.
             await self._levels.require(*max(needs))
+
+    async def _require_room(self, scope: Scope, name: str) -> None:
+        most = self._catalog.most_lanes
+        if await self._store.get_queue(scope, name) is None:
+            count = await self._store.count_queues(scope, most)
+            if count >= most:
+                raise QueuesFull.of(f"the queue {name!r}", count, most, "queues")
 
     def _require_operate(self, scope: Scope, name: str, doing: str, field: str = "name") -> None:
         if is_name(name) and not scope.grants.may_queue(Permission.OPERATE, name):

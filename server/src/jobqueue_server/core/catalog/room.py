@@ -15,8 +15,8 @@ from .undeclared import Undeclared
 class CatalogRoom:
     """Its parts are its attributes."""
 
-    def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, open_kinds: bool) -> None:
-        self.catalog = Catalog(stores.catalog, upkeep.levels, open_kinds=open_kinds)
+    def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, open_kinds: bool, most_lanes: int) -> None:
+        self.catalog = Catalog(stores.catalog, upkeep.levels, open_kinds=open_kinds, most_lanes=most_lanes)
         self.undeclared = Undeclared(self.catalog, stores.undeclared, open_kinds=open_kinds)
         self.depths = Depths(self.catalog, stores.catalog)
         self.queues = QueueService(self.catalog, stores.catalog, upkeep.levels)
