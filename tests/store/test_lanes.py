@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -86,6 +88,30 @@ async def test_where_nothing_changed_a_refresh_is_one_statement_and_reads_no_lan
     for _ in range(3):
         await catalog.refresh()
     assert (store.asked, store.rows, told) == ({"changes": 3}, [], [])
+
+
+async def test_to_read_one_lane_goes_through_no_other(s: Stored) -> None:
+    """A join of the tables went through all lanes up to the one that was wanted."""
+    await many(s, 3_000)
+    last = await s.lane("last")
+    await s.sql.execute("analyze lane, queue, kind, namespace, catalog_change")
+    since = (await s.catalog_store.changes(None)).snapshot
+    await s.queues.pause_queue(SCOPE, "last")
+    for name, arguments in (("catalog_lanes", ([last.id], 0, 0)), ("catalog_changes", (since,))):
+        async with s.database.session() as session:
+            connection = session._connection
+            for _ in range(7):
+                plan = json.loads(
+                    await connection.fetchval(f"explain (analyze, format json) {statement(name)}", *arguments)
+                )
+        assert max(_rows(plan[0]["Plan"])) <= 10
+
+
+def _rows(plan: dict[str, Any]) -> Iterator[int]:
+    """The rows that each step of a plan has read."""
+    yield (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    for each in plan.get("Plans", ()):
+        yield from _rows(each)
 
 
 async def test_only_the_lanes_that_changed_are_read_and_told(s: Stored) -> None:

@@ -16,8 +16,12 @@ select
     array(
         select c.lane_id from changed c where c.lane_id is not null
         union
-        select l.id from changed c join lane l on l.queue_id = c.queue_id
+        select l.id
+        from (select distinct c.queue_id from changed c where c.queue_id is not null) c
+        cross join lateral (select l.id from lane l where l.queue_id = c.queue_id offset 0) l
         union
-        select l.id from changed c join lane l on l.kind_id = c.lanes_of_kind
+        select l.id
+        from (select distinct c.lanes_of_kind as kind_id from changed c where c.lanes_of_kind is not null) c
+        cross join lateral (select l.id from lane l where l.kind_id = c.kind_id offset 0) l
     ) as lanes,
     array(select distinct c.kind_id from changed c where c.kind_id is not null) as kinds
