@@ -51,7 +51,7 @@ $$;
 -- How long a lane may be used after `used_at`: an enqueue later than that is refused by its own statement (lanes_in_use).
 alter table lane add column used_at timestamptz not null default now();
 comment on column lane.used_at is
-    'When a server last made sure of it. Each statement that stores jobs refuses a lane of which nobody did so for a day.';
+    'When a server last made sure of it. Each statement that stores jobs refuses a lane of which none did so for a day.';
 
 create trigger lane_came_or_went after insert or delete on lane
     for each row execute function catalog_changed();
@@ -74,7 +74,7 @@ create trigger kind_limits_changed after update on kind
 create function refuse_lanes() returns bool
 language plpgsql volatile as $$
 begin
-    raise exception using errcode = 'JQ002', message = 'nobody has made sure of this lane for a day';
+    raise exception using errcode = 'JQ002', message = 'no server has made sure of this lane for a day';
 end
 $$;
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue_server.core.catalog.catalog import Catalog
-from jobqueue_server.core.catalog.depths import Depths
+from jobqueue_server.core.catalog.depths import Depths, lane_depths
 from jobqueue_server.errors import KindUnknown, PageTokenInvalid, QueueNotFound
 from jobqueue_server.lifecycle import Hold, Status
 from jobqueue_server.model import Kind, RetryPolicy
@@ -214,7 +214,7 @@ async def test_a_deep_queue_is_counted_along_its_partial_index(dsn):
             lane.id,
         )
         await s.running(priority=9)
-        counted = {depth.status: depth for depth in await s.catalog.lane_depths([lane.id])}
+        counted = {depth.status: depth for depth in await lane_depths(s.catalog_store, [lane.id])}
         assert (counted[Status.QUEUED].jobs, counted[Status.QUEUED].capped) == (10_000, True)
         assert (counted[Status.RUNNING].jobs, counted[Status.RUNNING].capped) == (1, False)
 

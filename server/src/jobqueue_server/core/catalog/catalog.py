@@ -5,27 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
-import heapq
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
-from ...errors import DatabaseAway, FieldInvalid, FieldViolation, JobQueueError, KindUnknown, QueuesFull
+from ...errors import DatabaseAway, FieldViolation, JobQueueError, KindUnknown, QueuesFull
 from ...grants import Permission
-from ...model import DEFAULT_NAMESPACE_NAME, KeyPolicy, Kind, Rate
+from ...model import Kind
 from ...scope import Scope
-from ...store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
+from ...store.catalog.catalog import CatalogStore
 from .. import tokens
 from ..access.checks import not_allowed
 from ..names import page_name
 from ..pages import page_size, page_token
 from ..upkeep.levels import LIMITS_LEVEL, MASK_LEVEL, WEIGHT_LEVEL, Levels
+from .kind_table import KindTable
 from .kinds import check_kind
-from .schema import VERSION_HEADER, PayloadSchema, SchemaInvalid
-from .waiting_limits import WaitingLimit, WaitingLimits
+from .lanes import Lane as Lane
+from .lanes import LaneTable
+from .waiting_limits import WaitingLimits
 
 _log = logging.getLogger(__name__)
 
@@ -36,148 +35,14 @@ _STALE_AFTER = timedelta(seconds=1.5)
 _CHANGES_SUFFICE = timedelta(hours=1)
 # Rows that are read and taken in at once: the loop is held up for 3 ms.
 _PAGE = 500
-# A lane is made sure of again this long after the last time, and the hour that its number says: statements refuse it
-# after a day (in_use in enqueue.sql). So not all of them fall due at once.
-_SURE_FOR_HOURS, _SPREAD_HOURS = 12, 8
-# Lanes that fall due are marked so many at once, which takes half a millisecond.
-_MARKED = 5_000
 # So often a lane is made anew that is forgotten in this very moment.
 _TRIES = 3
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 #: A namespace may have so many lanes, where nothing else is said.
 MOST_LANES = 200_000
 
-MAX_COUNTED_PER_LANE = 10_000
-# Over all lanes of one answer, so that a thousand deep lanes do not run into the statement timeout.
-_MAX_COUNTED = 200_000
-_MIN_COUNTED_PER_LANE = 100
-_MAX_COUNTED_RUNNING = 100_000
-# So many lanes are counted by one statement: 50 ms where each has a few jobs.
-_LANES_AT_ONCE = 1_000
-# So many of the oldest lanes are named each by itself, also while they have no jobs (labels.py).
-_NAMED_APART = 2_000
 
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """A queue and a kind together. There is one object for each, changed in place, so compare by identity."""
-
-    id: int
-    queue_id: int
-    kind_id: int
-    queue: str
-    kind: str
-    gated: bool
-    namespace: int
-    namespace_name: str = DEFAULT_NAMESPACE_NAME
-    #: What its queue allows of the jobs of one key, and the revision of the queue that says so. None: nothing is said.
-    keys: KeyPolicy | None = None
-    revision: int = 1
-    #: How many jobs may wait in its queue. None: any number.
-    backlog: WaitingLimit | None = None
-    #: Whether something is said of single keys of its queue.
-    says_of_keys: bool = False
-    paused: bool = False
-    #: How many jobs of its queue may run. None: any number.
-    max_running: int | None = None
-    #: How many jobs of its queue may start in a time. None: any number.
-    rate: Rate | None = None
-    #: The same of its kind, over all queues of its namespace.
-    kind_max_running: int | None = None
-    kind_rate: Rate | None = None
-    #: How many slots of a worker a job of its kind takes.
-    weight: int = 1
-    #: When a server last made sure of it, and whether it may be used until somebody does so again.
-    used_at: datetime = _LONG_AGO
-    in_use: bool = True
-    #: Whether it is no more: no job is in it, and none will be.
-    forgotten: bool = False
-
-    @classmethod
-    def of(cls, row: LaneRow, backlog: WaitingLimit | None) -> Lane:
-        """The lane as it is stored."""
-        return cls(
-            row.id,
-            row.queue_id,
-            row.kind_id,
-            row.queue,
-            row.kind,
-            row.gated,
-            row.namespace,
-            row.namespace_name,
-            row.keys,
-            row.revision,
-            backlog,
-            row.says_of_keys,
-            row.paused,
-            row.max_running,
-            row.rate,
-            row.kind_max_running,
-            row.kind_rate,
-            row.weight,
-        )
-
-    @property
-    def limits(self) -> bool:
-        """Whether its jobs may have to wait for their key."""
-        return (self.keys is not None and self.keys.limits) or self.says_of_keys
-
-    @property
-    def fair(self) -> bool:
-        """Whether its keys take turns."""
-        return self.keys is not None and self.keys.fair
-
-    @property
-    def counted(self) -> bool:
-        """Whether its jobs are leased by the statements alone that ask how many may run and start."""
-        limited = self.max_running is not None or self.rate is not None or self.kind_limited
-        return limited and not self.paused
-
-    @property
-    def asks_queue(self) -> bool:
-        """Whether its queue limits how many of its jobs run or start, and its kind does not: an enqueue may ask it."""
-        return self.gated and self.counted and not self.kind_limited
-
-    @property
-    def kind_limited(self) -> bool:
-        """Whether its kind limits how many of its jobs run or start."""
-        return self.kind_max_running is not None or self.kind_rate is not None
-
-    @property
-    def due_hour(self) -> int:
-        """The hour of the database's clock, from 1970, after which it is not in use until somebody makes sure of it."""
-        return int(self.used_at.timestamp()) // 3600 + _SURE_FOR_HOURS + self.id % _SPREAD_HOURS
-
-    def take(self, row: LaneRow, backlog: WaitingLimit | None) -> bool:
-        """What may change of its queue, as stored now. Whether that is news."""
-        known = self.gated, self.paused, self.revision, self.says_of_keys, self.kind_limited, self.weight
-        self.gated, self.paused, self.says_of_keys = row.gated, row.paused, row.says_of_keys
-        self.max_running, self.rate = row.max_running, row.rate
-        self.kind_max_running, self.kind_rate, self.weight = row.kind_max_running, row.kind_rate, row.weight
-        news = known != (
-            row.gated,
-            row.paused,
-            row.revision,
-            row.says_of_keys,
-            self.kind_limited,
-            row.weight,
-        )
-        if self.revision != row.revision:
-            self.keys, self.revision = row.keys, row.revision
-        self.backlog = backlog
-        return news
-
-
-@dataclass(slots=True)
-class _Known:
-    """A kind with its compiled schema; None where any JSON will do, or where `broken` says what is wrong with it."""
-
-    row: KindRow
-    schema: PayloadSchema | None
-    broken: str | None = None
-
-
-class Catalog:
+class Catalog(LaneTable, KindTable):
     """Lanes and kinds of all namespaces in memory; a caller finds those of its own.
 
     It reads what changed (`catalog_change`), and all only when it starts and after an absence of the database. So
@@ -191,51 +56,25 @@ class Catalog:
 
     Attributes:
         most_lanes: As above.
-        limits: Whether a queue limits the jobs of one key.
-        fair: Whether the keys of a queue take turns.
-        policies: Grows whenever a queue has another revision than was known, or is new and has one.
         news: Grows whenever `on_change` is called.
         on_change: Called with the lanes that were added or forgotten, or whose gate or policy of keys changed.
-        backlogs: How many jobs may wait in which queues.
     """
 
     def __init__(
         self, store: CatalogStore, levels: Levels, *, open_kinds: bool, most_lanes: int = MOST_LANES
     ) -> None:
+        LaneTable.__init__(self, WaitingLimits(store))
+        KindTable.__init__(self, open_kinds=open_kinds)
         self._store = store
         self._levels = levels
-        self._open_kinds = open_kinds
         self.most_lanes = most_lanes
-        self._lanes: dict[int, Lane] = {}
-        # By namespace, queue and kind; those of a queue, by its number and by its name; how many lanes and queues there
-        # are, by namespace.
-        self._at: dict[tuple[int, str, str], Lane] = {}
-        self._of_queue: dict[int, list[Lane]] = {}
-        self._of_name: dict[tuple[int, str], list[Lane]] = {}
-        self._count: Counter[int] = Counter()
-        self._queues: Counter[int] = Counter()
-        # Kinds by number, and by namespace and name: those alone that may be enqueued.
-        self._kinds: dict[int, _Known] = {}
-        self._kind_at: dict[tuple[int, str], _Known] = {}
-        # By number: lanes whose jobs may have to wait for their key, whose keys take turns, whose queue has retentions.
-        self._limiting: set[int] = set()
-        self._taking_turns: set[int] = set()
-        self._retentions: dict[int, timedelta] = {}
-        self._paused: dict[int, Lane] = {}
-        # Those of the smallest numbers; None: they are to be found again.
-        self._oldest: list[Lane] | None = None
-        # Lanes by the hour in which they fall due.
-        self._due: dict[int, list[Lane]] = {}
-        # Up to where changes were read; None: all is to be read. And when, by the database's clock.
+        # Up to where changes were read; None: all is to be read.
         self._snapshot: str | None = None
         self._absences = 0
-        self._now = _LONG_AGO
         self._read_at = 0.0
         self._interning, self._refreshing = asyncio.Lock(), asyncio.Lock()
-        self.limits = self.fair = False
-        self.policies = self.news = 0
+        self.news = 0
         self.on_change: list[Callable[[Sequence[Lane]], None]] = []
-        self.backlogs = WaitingLimits(store)
 
     async def load(self) -> None:
         """Declares the built-in kinds where they are missing, and reads everything. Done before the server is ready."""
@@ -320,130 +159,6 @@ class Catalog:
             with contextlib.suppress(JobQueueError):
                 await self.refresh()
 
-    def _take_kinds(self, rows: Iterable[KindRow]) -> None:
-        for row in rows:
-            if not row.declared and not self._open_kinds:
-                self._forget_kinds([row.id])
-                continue
-            known = self._kinds.get(row.id)
-            if known is None or known.row.updated_at != row.updated_at:
-                known = _compiled(row)
-            elif known.row.declared != row.declared:
-                known.row = row
-            self._kinds[row.id] = self._kind_at[row.namespace, row.kind.name] = known
-
-    def _forget_kinds(self, ids: Iterable[int]) -> None:
-        for kind_id in ids:
-            known = self._kinds.pop(kind_id, None)
-            if known is not None:
-                place = known.row.namespace, known.row.kind.name
-                # One of the same name may have been made since.
-                if self._kind_at.get(place) is known:
-                    del self._kind_at[place]
-
-    def _take_lanes(self, rows: Iterable[LaneRow]) -> list[Lane]:
-        """Takes in what is stored of these lanes now. Answers those with news."""
-        changed = []
-        for row in rows:
-            backlog = self.backlogs.take(row)
-            lane = self._lanes.get(row.id)
-            if lane is None:
-                lane = self._added(Lane.of(row, backlog))
-                changed.append(lane)
-            else:
-                self.policies += lane.revision != row.revision
-                if lane.take(row, backlog):
-                    changed.append(lane)
-            if lane.used_at != row.used_at:
-                lane.used_at = row.used_at
-                lane.in_use = lane.due_hour >= self._hour
-                if lane.in_use:
-                    self._due.setdefault(lane.due_hour, []).append(lane)
-            self._sum(lane, row.shortest_retention)
-        self._summed()
-        return changed
-
-    def _added(self, lane: Lane) -> Lane:
-        if lane.queue_id not in self._of_queue:
-            self.policies += lane.revision > 1
-            of_queue: list[Lane] = []
-            self._of_queue[lane.queue_id] = self._of_name[lane.namespace, lane.queue] = of_queue
-            self._queues[lane.namespace] += 1
-        self._of_queue[lane.queue_id].append(lane)
-        self._lanes[lane.id] = self._at[lane.namespace, lane.queue, lane.kind] = lane
-        self._count[lane.namespace] += 1
-        oldest = self._oldest
-        if oldest is not None and (len(oldest) < _NAMED_APART or lane.id < oldest[-1].id):
-            self._oldest = None
-        return lane
-
-    def _forget_lanes(self, ids: Iterable[int]) -> list[Lane]:
-        """Forgets those of these that are known, and answers them."""
-        forgotten = [lane for lane_id in ids if (lane := self._lanes.pop(lane_id, None)) is not None]
-        for lane in forgotten:
-            lane.forgotten, lane.in_use = True, False
-            self._count[lane.namespace] -= 1
-            place = lane.namespace, lane.queue, lane.kind
-            # It may have been made anew since, with its queue.
-            if self._at.get(place) is lane:
-                del self._at[place]
-            of_queue = self._of_queue[lane.queue_id]
-            of_queue.remove(lane)
-            if not of_queue:
-                del self._of_queue[lane.queue_id]
-                self._queues[lane.namespace] -= 1
-                if self._of_name.get((lane.namespace, lane.queue)) is of_queue:
-                    del self._of_name[lane.namespace, lane.queue]
-            self._limiting.discard(lane.id)
-            self._taking_turns.discard(lane.id)
-            self._retentions.pop(lane.id, None)
-            self._paused.pop(lane.id, None)
-            if self._oldest is not None and lane.id <= self._oldest[-1].id:
-                self._oldest = None
-        self._summed()
-        return forgotten
-
-    def _sum(self, lane: Lane, shortest_retention: timedelta | None) -> None:
-        if lane.paused:
-            self._paused[lane.id] = lane
-        else:
-            self._paused.pop(lane.id, None)
-        for has, those in ((lane.limits, self._limiting), (lane.fair, self._taking_turns)):
-            if has:
-                those.add(lane.id)
-            else:
-                those.discard(lane.id)
-        if shortest_retention is not None:
-            self._retentions[lane.id] = shortest_retention
-        else:
-            self._retentions.pop(lane.id, None)
-
-    def _summed(self) -> None:
-        self.limits, self.fair = bool(self._limiting), bool(self._taking_turns)
-
-    @property
-    def shortest_retention(self) -> timedelta | None:
-        """The shortest that a queue has for one of its statuses; None: none says so."""
-        return min(self._retentions.values(), default=None)
-
-    @property
-    def _hour(self) -> int:
-        return int(self._now.timestamp()) // 3600
-
-    def _mark_due(self) -> None:
-        """Lanes that fell due are not in use: who wants to use one makes sure of it first."""
-        left, hour = _MARKED, self._hour
-        for due in [each for each in self._due if each < hour]:
-            lanes = self._due[due]
-            while lanes and left:
-                lane = lanes.pop()
-                left -= 1
-                # It may have been made sure of since, and stands in another hour then.
-                if lane.due_hour < hour:
-                    lane.in_use = False
-            if not lanes:
-                del self._due[due]
-
     def known_lane(self, scope: Scope, queue: str, kind: str) -> Lane | None:
         """The lane, if this server has seen it and jobs may be put into it as they are."""
         lane = self._at.get((scope.namespace, queue, kind))
@@ -494,89 +209,6 @@ class Catalog:
         count = self._count[scope.namespace]
         if count >= self.most_lanes:
             raise QueuesFull.of(what, count, self.most_lanes)
-
-    def named(self, scope: Scope) -> dict[str, Kind]:
-        """The caller's kinds, by name."""
-        rows = (known.row for known in self._kinds.values())
-        return {row.kind.name: row.kind for row in rows if row.namespace == scope.namespace}
-
-    def lane_by_id(self, lane_id: int) -> Lane | None:
-        """The lane with this number, if this server has seen it."""
-        return self._lanes.get(lane_id)
-
-    def lane_at(self, namespace: int, queue: str, kind: str) -> Lane | None:
-        """The lane of this queue and kind, if this server has seen it, also where the kind may not be enqueued."""
-        return self._at.get((namespace, queue, kind))
-
-    def lanes(self) -> Collection[Lane]:
-        """Every lane that this server has seen."""
-        return self._lanes.values()
-
-    def oldest(self) -> Sequence[Lane]:
-        """The 2,000 lanes that were made first, by number. Any thread may ask."""
-        oldest = self._oldest
-        if oldest is None:
-            ids = heapq.nsmallest(_NAMED_APART, list(self._lanes))
-            oldest = [lane for lane_id in ids if (lane := self._lanes.get(lane_id)) is not None]
-            self._oldest = oldest or None
-        return oldest
-
-    def paused(self) -> Collection[Lane]:
-        """The lanes of queues that are paused."""
-        return self._paused.values()
-
-    def limiting(self) -> Iterable[Lane]:
-        """The lanes whose jobs may have to wait for their key."""
-        return (self._lanes[lane_id] for lane_id in self._limiting)
-
-    def queues_in(self, namespace: int) -> int:
-        """How many queues of a namespace this server has seen."""
-        return self._queues[namespace]
-
-    def lanes_of(self, namespace: int, queue: str) -> Sequence[Lane]:
-        """The lanes of a queue that this server has seen."""
-        return self._of_name.get((namespace, queue), ())
-
-    def lane_of_queue(self, queue_id: int) -> Lane | None:
-        """One of the lanes of the queue with this number: it tells of the queue."""
-        lanes = self._of_queue.get(queue_id)
-        return lanes[0] if lanes else None
-
-    def kind(self, scope: Scope, name: str) -> Kind | None:
-        """What is declared of the kind; None if it is not known."""
-        known = self._kind_at.get((scope.namespace, name))
-        return None if known is None else known.row.kind
-
-    def kind_of(self, lane: Lane) -> Kind:
-        """What is declared of the kind of a lane that `lane` or `known_lane` has just found."""
-        return self._kinds[lane.kind_id].row.kind
-
-    def takes_any_json(self, lane: Lane) -> bool:
-        """Whether `check_payload` has nothing to check."""
-        known = self._kinds[lane.kind_id]
-        return known.schema is None and known.broken is None
-
-    def check_payload(
-        self, lane: Lane, payload: bytes, path: str = "job.payload", headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Checks a payload, well-formed JSON as `check_json` has it, against the schema of its kind.
-
-        Args:
-            lane: As in `kind_of`.
-            payload: The JSON text.
-            path: Where it stood in the request.
-            headers: Of its job: they say of which version it is, for the words of the error.
-
-        Raises:
-            PayloadInvalid: It does not fit. At most ten violations, each with its path below `path`.
-            FieldInvalid: What is stored as the kind's schema is no schema; the message tells how to mend it.
-        """
-        known = self._kinds[lane.kind_id]
-        if known.schema is not None:
-            known.schema.check(payload, path, (headers or {}).get(VERSION_HEADER, "1"))
-        elif known.broken is not None:
-            words = f"the schema stored for the kind {lane.kind!r} is not one ({known.broken}); put the kind again"
-            raise FieldInvalid.of(_beside(path), words)
 
     async def put_kind(
         self, scope: Scope, kind: Kind, fields: Collection[str] | None = None, *, only_newer: bool = False
@@ -630,39 +262,6 @@ class Catalog:
         more = len(kinds) > size
         return kinds[:size], page_token(text, kinds[size - 1].name.encode()) if more else ""
 
-    async def lane_depths(self, lane_ids: Collection[int]) -> list[LaneDepth]:
-        """Bounded counts of these lanes by status and by hold, without those that are zero."""
-        wanted = frozenset(lane_ids)
-        running = await self._store.running_depths(_MAX_COUNTED_RUNNING)
-        return [
-            *await self._waiting(list(lane_ids)),
-            *(depth for depth in running if depth.lane_id in wanted),
-        ]
-
-    async def all_depths(self) -> list[LaneDepth]:
-        """The same of all lanes that this server has seen. A lane without jobs costs nothing."""
-        depths = await self._waiting(await self.waiting_lanes())
-        depths += await self._store.running_depths(_MAX_COUNTED_RUNNING)
-        return [depth for depth in depths if depth.lane_id in self._lanes]
-
-    async def waiting_lanes(self) -> list[int]:
-        """The lanes in which a job waits, by number, of all namespaces."""
-        ids, after = list[int](), 0
-        while page := await self._store.waiting_lanes(after, _LANES_AT_ONCE):
-            ids += page
-            after = page[-1]
-        return ids
-
-    async def _waiting(self, lane_ids: Sequence[int]) -> list[LaneDepth]:
-        per_lane = max(
-            _MIN_COUNTED_PER_LANE, min(MAX_COUNTED_PER_LANE, _MAX_COUNTED // max(1, len(lane_ids)))
-        )
-        depths: list[LaneDepth] = []
-        for start in range(0, len(lane_ids), _LANES_AT_ONCE):
-            ids = lane_ids[start : start + _LANES_AT_ONCE]
-            depths += await self._store.waiting_depths(ids, per_lane=per_lane)
-        return depths
-
 
 def _unknown(names: Sequence[str], kind: str, path: str) -> KindUnknown:
     """What is told of a kind that is not among these names."""
@@ -675,20 +274,3 @@ def _unknown(names: Sequence[str], kind: str, path: str) -> KindUnknown:
         metadata={"kind": kind, "nearest": ",".join(near)},
         violations=[FieldViolation(path, description)],
     )
-
-
-def _beside(payload_path: str) -> str:
-    """The path of the kind in the same job."""
-    return payload_path.rpartition(".")[0] + ".kind"
-
-
-def _compiled(row: KindRow) -> _Known:
-    if row.kind.schema is None:
-        return _Known(row, None)
-    try:
-        return _Known(row, PayloadSchema(row.kind.schema))
-    except SchemaInvalid as error:
-        _log.error(
-            "the schema stored for the kind %s is not one: %s; put the kind again", row.kind.name, error
-        )
-        return _Known(row, None, str(error))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ...lifecycle import Hold, Status
 from ...model import OnKeyFailure
-from ...store.catalog.catalog import CatalogStore
-from .catalog import MAX_COUNTED_PER_LANE, Catalog, Lane
+from ...store.catalog.catalog import CatalogStore, LaneDepth
+from .catalog import Catalog, Lane
+
+MAX_COUNTED_PER_LANE = 10_000
+# Over all lanes of one answer, so that a thousand deep lanes do not run into the statement timeout.
+_MAX_COUNTED = 200_000
+_MIN_COUNTED_PER_LANE = 100
+_MAX_COUNTED_RUNNING = 100_000
+# So many lanes are counted by one statement: 50 ms where each has a few jobs.
+_LANES_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class Depths:
         """
         waiting = []
         held = []
-        for depth in await self._catalog.all_depths():
+        for depth in await all_depths(self._store):
             lane = self._catalog.lane_by_id(depth.lane_id)
             if lane is None:
                 continue
@@ -69,3 +77,35 @@ class Depths:
             return []
         blocked = await self._store.blocked_keys(MAX_COUNTED_PER_LANE)
         return [(lane, blocked.get(queue_id, 0)) for queue_id, lane in queues.items()]
+
+
+async def lane_depths(store: CatalogStore, lane_ids: Collection[int]) -> list[LaneDepth]:
+    """Bounded counts of these lanes by status and by hold, without those that are zero."""
+    wanted = frozenset(lane_ids)
+    running = await store.running_depths(_MAX_COUNTED_RUNNING)
+    waiting = await _waiting(store, list(lane_ids))
+    return [*waiting, *(depth for depth in running if depth.lane_id in wanted)]
+
+
+async def all_depths(store: CatalogStore) -> list[LaneDepth]:
+    """The same of all lanes. One without jobs costs nothing."""
+    waiting = await _waiting(store, await waiting_lanes(store))
+    return [*waiting, *await store.running_depths(_MAX_COUNTED_RUNNING)]
+
+
+async def waiting_lanes(store: CatalogStore) -> list[int]:
+    """The lanes in which a job waits, by number, of all namespaces."""
+    ids, after = list[int](), 0
+    while page := await store.waiting_lanes(after, _LANES_AT_ONCE):
+        ids += page
+        after = page[-1]
+    return ids
+
+
+async def _waiting(store: CatalogStore, lane_ids: Sequence[int]) -> list[LaneDepth]:
+    per_lane = max(_MIN_COUNTED_PER_LANE, min(MAX_COUNTED_PER_LANE, _MAX_COUNTED // max(1, len(lane_ids))))
+    depths: list[LaneDepth] = []
+    for start in range(0, len(lane_ids), _LANES_AT_ONCE):
+        ids = lane_ids[start : start + _LANES_AT_ONCE]
+        depths += await store.waiting_depths(ids, per_lane=per_lane)
+    return depths

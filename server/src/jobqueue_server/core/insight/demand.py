@@ -19,6 +19,7 @@ from ...store.database import Record
 from ...store.insight.insight import InsightStore
 from ..cached import Cached
 from ..catalog.catalog import Catalog, Lane
+from ..catalog.depths import waiting_lanes
 from ..events.flows import SPAN
 from ..names import is_name
 from ..session.load import Workers
@@ -152,7 +153,7 @@ class Demands:
             DatabaseAway: It can't be read now.
         """
         running = await self._running_now()
-        waiting = await self._catalog.waiting_lanes()
+        waiting = await waiting_lanes(self._queues)
         # Also some that have none: theirs are told to be zero.
         lanes = {lane.id: lane for lane in self._catalog.oldest()}
         for lane_id in (*waiting, *running):

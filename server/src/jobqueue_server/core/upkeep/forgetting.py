@@ -14,7 +14,7 @@ log = logs.get(__name__)
 
 # So often it is looked for them.
 _EVERY = timedelta(minutes=10)
-# A lane is used for a day at most after somebody made sure of it; the hour is for the clocks that mint ids.
+# A lane is used for a day at most after a server made sure of it; the hour is for the clocks that mint ids.
 _USED_FOR = timedelta(days=1, hours=1)
 # Jobs that outlive the retention are read through, in partitions of so many bytes together.
 _MOST_BYTES = 256 << 20
@@ -77,7 +77,7 @@ class Forgetting:
         queues = await paced(self._store.forget_queues(since))
         kinds = await paced(self._store.forget_kinds(since))
         if lanes or queues or kinds:
-            log.info("what nobody uses was forgotten", lanes=lanes, queues=queues, kinds=kinds)
+            log.info("unused queues and kinds were forgotten", lanes=lanes, queues=queues, kinds=kinds)
 
 
 def _begin(partition: Partition) -> datetime:

@@ -1,4 +1,4 @@
-"""Lanes, queues and kinds that nobody uses any more, forgotten in small batches."""
+"""Lanes, queues and kinds that are no longer used, forgotten in small batches."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class ForgettingStore:
         self._batch = batch
 
     async def older_heard(self) -> datetime:
-        """When a server was last heard that puts jobs into lanes of which nobody has made sure."""
+        """When a server was last heard that puts jobs into lanes of which no server has made sure."""
         row = await self._database.fetchrow("hear_older", SURE_LEVEL)
         assert row is not None
         at: datetime = row["at"]
         return at
 
     async def idle_lanes(self, since: datetime, after: int = 0) -> list[int]:
-        """A batch of lanes that nobody made sure of since then, of queues of which nothing is said, by number."""
+        """A batch of lanes that no server made sure of since then, of queues of which nothing is said, by number."""
         return [row["id"] for row in await self._database.fetch("idle_lanes", since, after, self._batch)]
 
     async def lanes_of_jobs(self, first: UUID, before: UUID) -> set[int]:

@@ -21,7 +21,7 @@
 -- the order in line is the order of the index.
 -- Keys are written in the order of their digests: two inserts in opposite order deadlock. An expired key is taken over.
 -- A job whose key belongs to another job is not stored, and not among `stored`; find_keys.sql then reads that other job.
--- A lane that nobody made sure of for a day may be forgotten meanwhile: refuse_lanes ends the statement.
+-- A lane that no server made sure of for a day may be forgotten meanwhile: refuse_lanes ends the statement.
 -- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 with keyed as (
     insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)

@@ -1,5 +1,5 @@
 -- lane: without jobs -> forgotten
--- $1 int4[]: these, if still $2 timestamptz: nobody made sure of them since
+-- $1 int4[]: these, if still $2 timestamptz: no server made sure of them since
 -- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- Who makes sure of one writes its row: that waits for this and makes the lane anew, or is skipped here, or is seen by the check of
 -- the row once it is locked. A statement that knows the lane from before refuses it: it is older than a day (in_use in enqueue.sql).

@@ -1,4 +1,4 @@
--- retention: read lanes that nobody made sure of for long, of queues of which nothing is said, by number
+-- retention: read lanes that no server made sure of for long, of queues of which nothing is said, by number
 -- $1 timestamptz: for how long; $2 int4: those after this one; $3 int4: so many at most
 select l.id
 from lane l
