@@ -1,4 +1,4 @@
-"""A namespace with as many queues as it may have: over gRPC and over HTTP, one more is refused and nothing is stored."""
+"""A namespace with as many queues as it may have: one more is refused over gRPC and HTTP, and known ones go on."""
 
 from __future__ import annotations
 
