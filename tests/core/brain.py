@@ -77,7 +77,7 @@ class Lanes:
     """A catalog of lanes that are there from the beginning; the lane with number n is of queue `queues[n]`."""
 
     def __init__(self, *lanes: Lane) -> None:
-        self.on_change: list[Callable[[], None]] = []
+        self.on_change: list[Callable[[Sequence[Lane]], None]] = []
         self._lanes = {lane.id: lane for lane in lanes}
 
     def lanes(self) -> list[Lane]:
@@ -85,6 +85,12 @@ class Lanes:
 
     def lane_by_id(self, lane_id: int) -> Lane | None:
         return self._lanes.get(lane_id)
+
+    def lane_at(self, namespace: int, queue: str, kind: str) -> Lane | None:
+        place = namespace, queue, kind
+        return next(
+            (lane for lane in self._lanes.values() if (lane.namespace, lane.queue, lane.kind) == place), None
+        )
 
 
 def lane(

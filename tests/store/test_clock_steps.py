@@ -468,8 +468,9 @@ async def test_each_time_that_is_stored_is_in_the_document(s: Stored):
 
 #: What takes something away for good because a time is over, and waits while the clock is in doubt.
 GUARDED = {
-    "drop_audit_partition", "drop_partition", "due", "end_attempt", "expired_sessions", "held", "lock_sessions",
-    "mark_swept", "merge_partitions", "reap_sessions", "roll_up", "stray", "sweep_finished", "sweep_keys",
+    "drop_audit_partition", "drop_partition", "due", "end_attempt", "expired_sessions", "forget_kinds", "forget_lanes",
+    "forget_queues", "held", "lock_sessions", "mark_swept", "merge_partitions", "reap_sessions", "roll_up", "stray",
+    "sweep_catalog_changes", "sweep_finished", "sweep_keys",
     "sweep_names", "sweep_operations", "sweep_progress", "sweep_servers", "sweep_sessions", "sweep_slices",
 }  # fmt: skip
 

@@ -261,12 +261,12 @@ async def test_counts_of_held_jobs_stop_at_their_bound_and_say_so(s: Stored) -> 
     for _ in range(5):
         await held(s)
     lane = await s.lane()
-    depths = await s.catalog_store.depths([lane.id], per_lane=3, running=10)
+    depths = await s.catalog_store.waiting_depths([lane.id], per_lane=3)
     assert {(depth.status, depth.hold): (depth.jobs, depth.capped) for depth in depths} == {
         (Status.QUEUED, None): (4, True),
         (None, Hold.HAND): (3, True),
     }
-    exact = await s.catalog_store.depths([lane.id], per_lane=5, running=10)
+    exact = await s.catalog_store.waiting_depths([lane.id], per_lane=5)
     assert [(depth.jobs, depth.capped) for depth in exact] == [(6, False), (5, False)]
 
 

@@ -125,7 +125,7 @@ class App:
 
         # The core, room by room.
         self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
-        self.catalog = catalog = CatalogRoom(stores, upkeep, open_kinds=settings.kinds == "open")
+        self.catalog = catalog = CatalogRoom(stores, upkeep, kinds=settings.kinds, most=settings.max_queues)
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
         self.access = access = AccessRoom(
             stores, upkeep, events.server.count, events.peers, metrics, tuning, issuers=read_issuers(settings),

@@ -303,6 +303,23 @@ class QueueKeysFull(JobQueueError):
     reason, code, http_status = "QUEUE_KEYS_FULL", "FAILED_PRECONDITION", 409
 
 
+class QueuesFull(JobQueueError):
+    """The namespace has as many pairs of queue and kind as it may (`max_queues`). Use those that are there, or ask who
+    runs the server for more. A pair is forgotten only days after its last job, so waiting does not help.
+    """
+
+    reason, code = "QUEUES_FULL", "RESOURCE_EXHAUSTED"
+
+    @classmethod
+    def of(cls, what: str, count: int, most: int, of_what: str = "pairs of queue and kind") -> QueuesFull:
+        """The error for who would make one more."""
+        return cls(
+            f"the namespace has {count} {of_what}, and may have {most}: {what} would be one more. "
+            "Use those that are there, or raise JOBQUEUE_MAX_QUEUES",
+            metadata={"queues": str(count), "limit": str(most)},
+        )
+
+
 class TooManyCalls(JobQueueError):
     """The server handles as many calls as it may, in all or of this principal. Call again after `RetryInfo`."""
 

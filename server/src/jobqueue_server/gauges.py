@@ -20,6 +20,7 @@ from .core.upkeep.clock import Clock
 from .core.upkeep.duty_cycle import DutyCycle
 from .errors import JobQueueError
 from .labels import LaneLabels
+from .lifecycle import Status
 from .metrics import Backlog, Blocked, Held, Metrics, Wanted
 
 DEPTHS_EVERY = 5.0
@@ -41,7 +42,7 @@ class Gauges:
         clock: Clock,
     ) -> None:
         self._depths = catalog.depths
-        self._lanes = catalog.catalog.lanes
+        self._catalog = catalog.catalog
         self._backlogs: list[Backlog] = []
         metrics.watch_clock(lambda: clock.host_ahead.total_seconds())
         self._held: list[Held] = []
@@ -80,8 +81,13 @@ class Gauges:
             await asyncio.sleep(pace.left)
 
     def _take(self, depths: DepthsRead) -> None:
-        labels = LaneLabels(self._lanes())
-        waiting: dict[tuple[str, ...], tuple[int, float]] = {}
+        labels = LaneLabels(self._catalog)
+        # Zeros are told of each lane that has labels of its own, and of the others together.
+        waiting: dict[tuple[str, ...], tuple[int, float]] = {
+            (*labels.of(lane), status.name.lower()): (0, 0.0)
+            for lane in self._catalog.oldest()
+            for status in (Status.QUEUED, Status.RETRYING, Status.RUNNING)
+        }
         for lane, status, jobs, _, age in depths.waiting:
             key = (*labels.of(lane), status.name.lower())
             others, oldest = waiting.get(key, (0, 0.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from prometheus_client import Counter
@@ -34,17 +34,26 @@ class Lane(Protocol):
         """The name of its namespace."""
 
 
+class Lanes(Protocol):
+    """All lanes, as the catalog knows them."""
+
+    def lanes(self) -> Collection[Lane]:
+        """Every one."""
+
+    def oldest(self) -> Sequence[Lane]:
+        """Those that were made first, MOST_LANES of them or all, by number."""
+
+
 class LaneLabels:
     """The labels of lanes. All servers of a database name the same ones: the oldest.
 
     Args:
-        lanes: All that there are.
-        most: How many have labels of their own.
+        lanes: Of all that there are.
     """
 
-    def __init__(self, lanes: Collection[Lane], most: int = MOST_LANES) -> None:
-        ids = sorted(lane.id for lane in list(lanes)) if len(lanes) > most else []
-        self._last = ids[most - 1] if len(ids) > most else None
+    def __init__(self, lanes: Lanes) -> None:
+        oldest = lanes.oldest()
+        self._last = oldest[-1].id if len(lanes.lanes()) > len(oldest) else None
 
     def of(self, lane: Lane) -> tuple[str, str, str]:
         """Queue, kind and namespace."""

@@ -463,6 +463,15 @@ class Settings(BaseSettings):
         ge=1,
     )
 
+    max_queues: int = _set(
+        "Jobs",
+        200_000,
+        "Pairs of queue and kind that a namespace may have; what would make one more is refused: QUEUES_FULL. A pair "
+        "without jobs is forgotten after a while (docs/retention.md).",
+        ge=1,
+        le=10_000_000,
+    )
+
     session_ttl: Annotated[Duration, AfterValidator(_between("5s", "1h"))] = _set(
         "Workers",
         timedelta(seconds=30),

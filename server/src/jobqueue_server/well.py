@@ -43,7 +43,7 @@ def show_health(
 
 def lane_credit(takers: Takers, catalog: Catalog) -> Iterable[LaneCredit]:
     """The free slots by lane; lanes beyond the bound together. A slot counts in each lane that it may be used for."""
-    labels = LaneLabels(catalog.lanes())
+    labels = LaneLabels(catalog)
     found: Counter[tuple[str, str, str]] = Counter()
     for group in list(takers.groups):
         free = sum(max(session.free, 0) for session in list(group.sessions))
@@ -54,6 +54,7 @@ def lane_credit(takers: Takers, catalog: Catalog) -> Iterable[LaneCredit]:
 
 def paused_queues(catalog: Catalog) -> set[tuple[str, str]]:
     """Queue and namespace of those that are paused and have ever had a job."""
-    lanes = list(catalog.lanes())
-    labels = LaneLabels(lanes)
-    return {(queue, namespace) for lane in lanes if lane.paused for queue, _, namespace in [labels.of(lane)]}
+    labels = LaneLabels(catalog)
+    return {
+        (queue, namespace) for lane in list(catalog.paused()) for queue, _, namespace in [labels.of(lane)]
+    }

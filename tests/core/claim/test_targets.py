@@ -9,7 +9,7 @@ from jobqueue_server.core.claim.targets import LEAST_OF_QUEUE, UNBOUNDED, Group
 from jobqueue_server.core.lease.session import Session
 from tests.store.stored import SCOPE
 
-from ..brain import NOON, Brain, lane, session
+from ..brain import NOON, Brain, Lanes, lane, session
 
 pytestmark = pytest.mark.unit
 
@@ -20,7 +20,7 @@ class Looking:
     def __init__(self, *lanes: Lane, of: Session | None = None) -> None:
         self.lines = Brain(*lanes).lines
         self.group = Group(SCOPE.namespace, frozenset((each.queue, each.kind) for each in lanes))
-        self.group.see(lanes)
+        self.group.see(Lanes(*lanes))
         for each in [of] if of is not None else [session(1, 10, *lanes), session(2, 10, *lanes)]:
             self.group.add(each)
 

@@ -37,6 +37,7 @@ class Here:
 
     def __init__(self, *sessions: Session) -> None:
         self.lanes_seen = list(LANES)
+        self.changed = 0
         self.clock = SimpleNamespace(now=100.0)
         self.ends = Ends()
         self.flows = Flows(self.ends, lambda: self.clock.now)
@@ -59,8 +60,9 @@ class Here:
             found.setdefault(key, Group(SCOPE.namespace, one.subscriptions)).sessions.add(one)
         return list(found.values())
 
-    def lanes(self) -> list[Lane]:
-        return self.lanes_seen
+    @property
+    def news(self) -> int:
+        return len(self.lanes_seen) + self.changed
 
     def lane_by_id(self, lane_id: int) -> Lane | None:
         return next((one for one in self.lanes_seen if one.id == lane_id), None)
@@ -230,10 +232,12 @@ async def test_a_load_is_written_anew_where_anything_of_it_changed_and_only_ther
     here.lanes_seen.append(lane(77, 2, "k9"))
     text = await changed(text)
     LANES[0].weight = 2
+    here.changed += 1
     try:
         text = await changed(text)
     finally:
         LANES[0].weight = 1
+        here.changed += 1
     text = await changed(text)
     other.drain()
     await changed(text)

@@ -18,7 +18,7 @@ from .errors import MoveRefused
 #: The name of the publication, of the subscription and of the replication slot.
 NAME = "jobqueue_move"
 #: Which of the sides may differ: what says how a database is laid out is made by its own migrations and servers.
-OWN_TABLES = ("schema_migration", "job_partition", "audit_partition", "retention_sweep")
+OWN_TABLES = ("schema_migration", "job_partition", "audit_partition", "retention_sweep", "catalog_change")
 
 # What libpq knows. Other parameters of a URL are asyncpg's: settings of PostgreSQL.
 _LIBPQ = {

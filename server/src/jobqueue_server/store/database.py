@@ -52,6 +52,8 @@ _FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
 
 #: What `refuse_backlog` raises.
 _BACKLOG = "JQ001"
+#: What `refuse_lanes` raises.
+_FORGOTTEN = "JQ002"
 
 Record: TypeAlias = asyncpg.Record
 UniqueViolation = asyncpg.UniqueViolationError
@@ -85,6 +87,9 @@ class scrubbed:
             raise BacklogRefused(
                 [int(stile) for stile in str(error.detail).strip("{}").split(",")]
             ) from error
+        if isinstance(error, asyncpg.PostgresError) and error.sqlstate == _FORGOTTEN:
+            # The catalog finds out within a second: this server stood still for hours, or the clock was set forward.
+            raise DatabaseAway("this server has not made sure of the queue for a day; call again") from error
 
 
 def _lost(connection: Any) -> bool:

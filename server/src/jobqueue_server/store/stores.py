@@ -36,6 +36,7 @@ from .stats.slices import SliceStore
 from .upkeep.audit_partitions import AuditPartitionStore
 from .upkeep.clock import ClockStore, Expected
 from .upkeep.condition import ConditionStore
+from .upkeep.forgetting import ForgettingStore
 from .upkeep.levels import LevelStore
 from .upkeep.retention import RetentionStore
 from .upkeep.role import RoleStore
@@ -105,6 +106,7 @@ class Stores:
         self.role = RoleStore(database)
         self.standstill = StandstillStore(database)
         self.condition = ConditionStore(database, retention=retention)
+        self.forgetting = ForgettingStore(database, expected=expiry)
         self.retention = RetentionStore(database, retention=retention, expected=expiry)
         self.audit_partitions = AuditPartitionStore(database, retention=audit_retention, expected=expiry)
 

@@ -7,19 +7,25 @@ from dataclasses import dataclass
 
 from ...lifecycle import Hold, Status
 from ...model import OnKeyFailure
-from ...store.catalog.catalog import CatalogStore
-from .catalog import MAX_COUNTED_PER_LANE, Catalog, Lane
+from ...store.catalog.catalog import CatalogStore, LaneDepth
+from .catalog import Catalog, Lane
 
-_STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
+MAX_COUNTED_PER_LANE = 10_000
+# Over all lanes of one answer, so that a thousand deep lanes do not run into the statement timeout.
+_MAX_COUNTED = 200_000
+_MIN_COUNTED_PER_LANE = 100
+_MAX_COUNTED_RUNNING = 100_000
+# So many lanes are counted by one statement: 50 ms where each has a few jobs.
+_LANES_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class DepthsRead:
-    """What was counted. Zeros are told too, so that a gauge falls.
+    """What was counted.
 
     Attributes:
         waiting: (lane, status, jobs, capped, oldest age in seconds) of every lane and status of jobs that have not
-            ended. The age is since the job was due, or since its attempt began.
+            ended, where there are some. The age is since the job was due, or since its attempt began.
         held: (lane, hold, jobs) of every lane and hold that a job is in.
         blocked: How many keys are blocked in each queue that holds keys after a failure, by a lane of it.
     """
@@ -47,29 +53,59 @@ class Depths:
         Raises:
             DatabaseAway: What was counted last stays.
         """
-        lanes = {lane.id: lane for lane in self._catalog.lanes()}
-        depths = await self._catalog.lane_depths(lanes)
-        counted = {(depth.lane_id, depth.status): depth for depth in depths}
         waiting = []
-        for lane in lanes.values():
-            for status in _STATUSES:
-                depth = counted.get((lane.id, status))
-                if depth is None:
-                    waiting.append((lane, status, 0, False, 0.0))
-                else:
-                    age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
-                    waiting.append((lane, status, depth.jobs, depth.capped, age))
-        held = [(lanes[depth.lane_id], depth.hold, depth.jobs) for depth in depths if depth.hold is not None]
-        self.latest = DepthsRead(waiting, held, await self._blocked(lanes.values()))
+        held = []
+        for depth in await all_depths(self._store):
+            lane = self._catalog.lane_by_id(depth.lane_id)
+            if lane is None:
+                continue
+            if depth.hold is not None:
+                held.append((lane, depth.hold, depth.jobs))
+            elif depth.status is not None:
+                age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
+                waiting.append((lane, depth.status, depth.jobs, depth.capped, age))
+        self.latest = DepthsRead(waiting, held, await self._blocked())
         return self.latest
 
-    async def _blocked(self, lanes: Collection[Lane]) -> list[tuple[Lane, int]]:
+    async def _blocked(self) -> list[tuple[Lane, int]]:
         queues = {
             lane.queue_id: lane
-            for lane in lanes
+            for lane in self._catalog.limiting()
             if lane.keys is not None and lane.keys.on_failure is OnKeyFailure.HOLD
         }
         if not queues:
             return []
         blocked = await self._store.blocked_keys(MAX_COUNTED_PER_LANE)
         return [(lane, blocked.get(queue_id, 0)) for queue_id, lane in queues.items()]
+
+
+async def lane_depths(store: CatalogStore, lane_ids: Collection[int]) -> list[LaneDepth]:
+    """Bounded counts of these lanes by status and by hold, without those that are zero."""
+    wanted = frozenset(lane_ids)
+    running = await store.running_depths(_MAX_COUNTED_RUNNING)
+    waiting = await _waiting(store, list(lane_ids))
+    return [*waiting, *(depth for depth in running if depth.lane_id in wanted)]
+
+
+async def all_depths(store: CatalogStore) -> list[LaneDepth]:
+    """The same of all lanes. One without jobs costs nothing."""
+    waiting = await _waiting(store, await waiting_lanes(store))
+    return [*waiting, *await store.running_depths(_MAX_COUNTED_RUNNING)]
+
+
+async def waiting_lanes(store: CatalogStore) -> list[int]:
+    """The lanes in which a job waits, by number, of all namespaces."""
+    ids, after = list[int](), 0
+    while page := await store.waiting_lanes(after, _LANES_AT_ONCE):
+        ids += page
+        after = page[-1]
+    return ids
+
+
+async def _waiting(store: CatalogStore, lane_ids: Sequence[int]) -> list[LaneDepth]:
+    per_lane = max(_MIN_COUNTED_PER_LANE, min(MAX_COUNTED_PER_LANE, _MAX_COUNTED // max(1, len(lane_ids))))
+    depths: list[LaneDepth] = []
+    for start in range(0, len(lane_ids), _LANES_AT_ONCE):
+        ids = lane_ids[start : start + _LANES_AT_ONCE]
+        depths += await store.waiting_depths(ids, per_lane=per_lane)
+    return depths

@@ -9,7 +9,14 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from ...errors import EtagMismatch, FieldViolation, KeyNotBlocked, KeyPolicyConflict, QueueNotFound
+from ...errors import (
+    EtagMismatch,
+    FieldViolation,
+    KeyNotBlocked,
+    KeyPolicyConflict,
+    QueueNotFound,
+    QueuesFull,
+)
 from ...grants import Permission
 from ...lifecycle import Hold, Status
 from ...model import NO_KEY_POLICY, Depth, HoldDepth, Queue
@@ -21,6 +28,7 @@ from ..names import is_name, page_name
 from ..pages import page_size, page_token
 from ..upkeep.levels import LIMITS_LEVEL, RETENTION_LEVEL, Levels
 from .catalog import Catalog
+from .depths import lane_depths
 from .etags import etag_of, revision_of
 
 #: Since this level servers keep to what queues allow of the jobs of one key.
@@ -110,7 +118,7 @@ class QueueService:
     ) -> Queue:
         """Changes what the queue allows of its jobs and of those of one key, as a whole or not at all.
 
-        It answers when every server that lives knows it: each reads the catalog about once a second.
+        It answers when every server that lives knows it.
 
         Args:
             scope: Who asks.
@@ -127,10 +135,11 @@ class QueueService:
             NotAllowed: The principal may read some of its jobs, and not do this.
             EtagMismatch: The queue has another etag, or was never used.
             KeyPolicyConflict: Parts of the policy would contradict each other.
+            QueuesFull: It would be made, and its namespace has as many as it may.
             ServersDiffer: An older server runs, which would not keep to this.
         """
         self._require_operate(scope, name, "change the queue", "queue.name")
-        await self._require_level(changes, own or {})
+        await self._require_possible(scope, name, changes, own or {}, make=make)
         try:
             found = await self._store.set_key_policy(
                 scope, name, changes, own=own, revision=revision_of(etag), make=make
@@ -181,6 +190,13 @@ class QueueService:
             )
         return blocked_by, waiting
 
+    async def _require_possible(
+        self, scope: Scope, name: str, changes: Mapping[str, Any], own: Mapping[str, Any], *, make: bool
+    ) -> None:
+        await self._require_level(changes, own)
+        if make:
+            await self._require_room(scope, name)
+
     async def _require_level(self, changes: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         needs = []
         if replace(NO_KEY_POLICY, **changes) != NO_KEY_POLICY:
@@ -196,6 +212,14 @@ class QueueService:
         if needs:
             # The highest alone: a change that is refused for one has not raised the requirement for another.
             await self._levels.require(*max(needs))
+
+    async def _require_room(self, scope: Scope, name: str) -> None:
+        most = self._catalog.most_lanes
+        known = self._catalog.lanes_of(scope.namespace, name)
+        if not known and await self._store.get_queue(scope, name) is None:
+            count = await self._store.count_queues(scope, most)
+            if count >= most:
+                raise QueuesFull.of(f"the queue {name!r}", count, most, "queues")
 
     def _require_operate(self, scope: Scope, name: str, doing: str, field: str = "name") -> None:
         if is_name(name) and not scope.grants.may_queue(Permission.OPERATE, name):
@@ -223,7 +247,7 @@ class QueueService:
         rows = [replace(row, lane_ids=self._readable(scope, row.lane_ids)) for row in rows]
         lane_ids = [lane_id for row in rows for lane_id in row.lane_ids]
         by_lane: dict[int, list[LaneDepth]] = {lane_id: [] for lane_id in lane_ids}
-        for depth in await self._catalog.lane_depths(lane_ids) if lane_ids else ():
+        for depth in await lane_depths(self._store, lane_ids) if lane_ids else ():
             by_lane[depth.lane_id].append(depth)
         return [
             _queue(row, [depth for lane_id in row.lane_ids for depth in by_lane[lane_id]]) for row in rows

@@ -15,8 +15,9 @@ from .undeclared import Undeclared
 class CatalogRoom:
     """Its parts are its attributes."""
 
-    def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, open_kinds: bool) -> None:
-        self.catalog = Catalog(stores.catalog, upkeep.levels, open_kinds=open_kinds)
+    def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, kinds: str, most: int) -> None:
+        open_kinds = kinds == "open"
+        self.catalog = Catalog(stores.catalog, upkeep.levels, open_kinds=open_kinds, most_lanes=most)
         self.undeclared = Undeclared(self.catalog, stores.undeclared, open_kinds=open_kinds)
         self.depths = Depths(self.catalog, stores.catalog)
         self.queues = QueueService(self.catalog, stores.catalog, upkeep.levels)

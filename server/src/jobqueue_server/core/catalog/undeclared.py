@@ -31,6 +31,5 @@ class Undeclared:
         """
         if self._open_kinds:
             return []
-        named = self._catalog.named(scope)
-        missing = {kind for kind in kinds if kind not in named}
+        missing = {kind for kind in kinds if self._catalog.kind(scope, kind) is None}
         return sorted(await self._store.among(scope, missing)) if missing else []

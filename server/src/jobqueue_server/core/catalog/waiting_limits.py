@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
 
 from ...errors import JobQueueError, QueueBacklogFull
 from ...store.catalog.catalog import CatalogStore, LaneRow
@@ -120,18 +119,16 @@ class WaitingLimits:
         # Of two counts at once one would take away what the other has added.
         self._counting = asyncio.Lock()
 
-    def take(self, rows: Iterable[LaneRow]) -> None:
-        """The limits as they are stored now. What was counted stays as long as a queue has one."""
-        known, self._limits = self._limits, {}
-        for row in rows:
-            if row.max_waiting is not None:
-                limit = known.get(row.queue_id) or WaitingLimit(row.queue, row.max_waiting)
-                limit.allow(row.max_waiting)
-                known[row.queue_id] = self._limits[row.queue_id] = limit
-
-    def of_queue(self, queue_id: int) -> WaitingLimit | None:
-        """The limit of a queue, by its number; None: it has none."""
-        return self._limits.get(queue_id)
+    def take(self, row: LaneRow) -> WaitingLimit | None:
+        """The limit of a lane's queue as it is stored now; None: it has none. What was counted stays."""
+        if row.max_waiting is None:
+            self._limits.pop(row.queue_id, None)
+            return None
+        limit = self._limits.get(row.queue_id)
+        if limit is None:
+            limit = self._limits[row.queue_id] = WaitingLimit(row.queue, row.max_waiting)
+        limit.allow(row.max_waiting)
+        return limit
 
     async def run(self) -> None:
         """Counts about once a second, and less often where that takes long, until cancelled."""

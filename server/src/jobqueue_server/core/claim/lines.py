@@ -112,6 +112,7 @@ class Lines:
         self._by_queue: dict[int, dict[tuple[int, int], Line]] = {}
         self._timers: set[tuple[int, int, bool, bool, int]] = set()
         self.isolated: dict[int, int] = {}
+        catalog.on_change.append(self._lanes_changed)
         ends.subscribe(self._ended)
         peers.hear_ready(self.seen)
         database.subscribe(self._database_changed)
@@ -124,6 +125,17 @@ class Lines:
             line = self._lines[key] = Line(lane, priority)
             self._by_queue.setdefault(lane.queue_id, {})[key] = line
         return line
+
+    def _lanes_changed(self, lanes: Sequence[Lane]) -> None:
+        """Lines of lanes that were forgotten are, too."""
+        for lane in lanes:
+            if lane.forgotten:
+                self.isolated.pop(lane.id, None)
+                of_queue = self._by_queue.get(lane.queue_id, {})
+                for key in [key for key in of_queue if key[0] == lane.id]:
+                    del of_queue[key], self._lines[key]
+                if not of_queue:
+                    self._by_queue.pop(lane.queue_id, None)
 
     def of_queue(self, queue_id: int) -> Iterable[Line]:
         """Every line known in a queue."""

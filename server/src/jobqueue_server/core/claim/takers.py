@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ..catalog.catalog import Catalog, Lane
 from ..events.database_state import DatabaseChange, DatabaseState
@@ -24,6 +24,8 @@ class Takers:
         self._activity = activity
         self._groups: dict[object, Group] = {}
         self._group_of: dict[Session, object] = {}
+        # The groups by what they take: namespace, queue and kind.
+        self._taking: dict[tuple[int, str, str], dict[Group, None]] = {}
         self._by_lane: dict[int, list[Group]] = {}
         self._by_queue: dict[int, list[int]] = {}
         self._asking_turn = 0
@@ -44,7 +46,9 @@ class Takers:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = Group(session.scope.namespace, session.subscriptions)
-            self._lanes_changed()
+            for place in group.places:
+                self._taking.setdefault(place, {})[group] = None
+            self._see([group])
         group.add(session)
         self._group_of[session] = key
         self._see_again(group)
@@ -59,28 +63,61 @@ class Takers:
         group.discard(session)
         if not group.sessions:
             del self._groups[key]
-            self._lanes_changed()
+            for place in group.places:
+                groups = self._taking[place]
+                del groups[group]
+                if not groups:
+                    del self._taking[place]
+            self._place(group.lanes)
         else:
             self._see_again(group)
 
     def _see_again(self, group: Group) -> None:
         """Its sessions may be large enough for other jobs than before, or no longer for some."""
         if group.outdated:
-            self._lanes_changed()
+            self._see([group])
 
     def __contains__(self, session: Session) -> bool:
         return session in self._group_of
 
-    def _lanes_changed(self) -> None:
-        self._by_lane = {}
-        of_queue: dict[int, set[int]] = {}
-        for group in self._groups.values():
-            group.see(self._catalog.lanes())
-            for lane in group.lanes:
-                self._by_lane.setdefault(lane.id, []).append(group)
-                of_queue.setdefault(lane.queue_id, set()).add(lane.id)
-        self._by_queue = {queue_id: sorted(lane_ids) for queue_id, lane_ids in of_queue.items()}
+    def _lanes_changed(self, lanes: Sequence[Lane]) -> None:
+        groups = {
+            group: None
+            for lane in lanes
+            for group in self._taking.get((lane.namespace, lane.queue, lane.kind), ())
+        }
+        if groups:
+            self._see(groups)
+
+    def _see(self, groups: Collection[Group]) -> None:
+        """These groups take in the lanes that there are now."""
+        before = [lane for group in groups for lane in group.lanes]
+        for group in groups:
+            group.see(self._catalog)
+        self._place([*before, *(lane for group in groups for lane in group.lanes)])
         self.sweep_anew()
+
+    def _place(self, lanes: Iterable[Lane]) -> None:
+        """Finds anew who takes jobs of these lanes."""
+        queues: dict[int, set[int]] = {}
+        for lane in dict.fromkeys(lanes):
+            of_lane = [
+                group
+                for group in self._taking.get((lane.namespace, lane.queue, lane.kind), ())
+                if group.takes(lane)
+            ]
+            taken = queues.setdefault(lane.queue_id, set(self._by_queue.get(lane.queue_id, ())))
+            if of_lane:
+                self._by_lane[lane.id] = of_lane
+                taken.add(lane.id)
+            else:
+                self._by_lane.pop(lane.id, None)
+                taken.discard(lane.id)
+        for queue_id, taken in queues.items():
+            if taken:
+                self._by_queue[queue_id] = sorted(taken)
+            else:
+                self._by_queue.pop(queue_id, None)
 
     async def _database_changed(self, change: DatabaseChange) -> None:
         if change is DatabaseChange.BACK:

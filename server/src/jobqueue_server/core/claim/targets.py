@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
 
 from ...store.claim.claims import ClaimTarget
 from ..catalog.catalog import Lane
@@ -19,6 +19,13 @@ UNBOUNDED = (1 << 31) - 1
 _Each = TypeVar("_Each")
 
 
+class Lanes(Protocol):
+    """The lanes that there are."""
+
+    def lane_at(self, namespace: int, queue: str, kind: str) -> Lane | None:
+        """The one of this queue and kind."""
+
+
 class Group(Pool):
     """Sessions of one namespace with the same subscriptions; one that bounds kinds or bytes is a group of its own."""
 
@@ -27,6 +34,7 @@ class Group(Pool):
         self.namespace = namespace
         self.subscriptions = subscriptions
         self.queues: list[list[Lane]] = []
+        self._own: set[int] = set()
         # Of these the lanes whose jobs take several slots. Those that are too heavy for each session are not here.
         self._heavy: list[list[Lane]] = []
         self._weights: set[int] = set()
@@ -50,20 +58,20 @@ class Group(Pool):
         """A claim was made for it: the next one begins with the next queue."""
         self.turn += 1
 
-    def see(self, lanes: Iterable[Lane]) -> None:
-        """Takes in the lanes that exist now."""
+    def see(self, lanes: Lanes) -> None:
+        """Takes in the lanes that exist now. It looks for each that it takes: there may be many others."""
         by_queue: dict[int, list[Lane]] = defaultdict(list)
-        own = [
-            lane
-            for lane in lanes
-            if lane.namespace == self.namespace and (lane.queue, lane.kind) in self.subscriptions
-        ]
+        own = sorted(
+            (lane for place in self.places if (lane := lanes.lane_at(*place)) is not None),
+            key=lambda lane: lane.id,
+        )
         self._weights = {lane.weight for lane in own if lane.weight > 1}
         self._fitting = self._fit()
         for lane in own:
             if lane.weight == 1 or lane.weight in self._fitting:
                 by_queue[lane.queue_id].append(lane)
         self.queues = [by_queue[queue_id] for queue_id in sorted(by_queue)]
+        self._own = {lane.id for lanes in self.queues for lane in lanes}
         heavy = ([lane for lane in lanes if lane.weight > 1] for lanes in self.queues)
         self._heavy = [lanes for lanes in heavy if lanes]
         asking = ([lane for lane in lanes if lane.gated] for lanes in self.queues)
@@ -72,6 +80,15 @@ class Group(Pool):
             each[0][0].queue_id: frozenset(lane.kind for lanes in each for lane in lanes)
             for each in self._asking
         }
+
+    @property
+    def places(self) -> Iterator[tuple[int, str, str]]:
+        """The namespace, the queue and the kind of each lane that it would take."""
+        return ((self.namespace, queue, kind) for queue, kind in self.subscriptions)
+
+    def takes(self, lane: Lane) -> bool:
+        """Whether this is one of its lanes, as it last saw them."""
+        return lane.id in self._own
 
     @property
     def lanes(self) -> list[Lane]:

@@ -8,7 +8,7 @@ from ...metrics import Metrics
 from ...store.stores import Stores
 from ..catalog.room import CatalogRoom
 from ..tuning import Tuning
-from .database_state import DatabaseState
+from .database_state import DatabaseChange, DatabaseState
 from .ends import EndCounter, Ends
 from .exchange import Exchange
 from .flows import Flows
@@ -40,6 +40,12 @@ class EventsRoom:
         self.flows = Flows(self.ends)
         self.exchange = Exchange(stores.notices, self.peers, self.server, catalog.catalog, metrics, tuning)
         self._exchanges = exchanges
+        self._catalog = catalog.catalog
+        self.database.subscribe(self._database_changed)
+
+    async def _database_changed(self, change: DatabaseChange) -> None:
+        if change is DatabaseChange.BACK:
+            self._catalog.read_all_again()
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

@@ -19,6 +19,7 @@ from ...store.database import Record
 from ...store.insight.insight import InsightStore
 from ..cached import Cached
 from ..catalog.catalog import Catalog, Lane
+from ..catalog.depths import waiting_lanes
 from ..events.flows import SPAN
 from ..names import is_name
 from ..session.load import Workers
@@ -106,9 +107,6 @@ class Demands:
         self._expected: Expected[_Key, Demand] = Expected(READ_EVERY, most=MOST_LANES)
         self._running: Cached[Mapping[int, int]] = Cached(READ_EVERY)
         self._waiting: Gathered[int, Record] = Gathered(self._read_waiting, most=MOST_LANES)
-        # By namespace and queue, and how many lanes are in it.
-        self._by_queue: dict[tuple[int, str], list[Lane]] = {}
-        self._sorted = 0
 
     async def of_queue(
         self,
@@ -132,7 +130,7 @@ class Demands:
         """
         lanes = {
             lane.id: lane.kind
-            for lane in self._lanes_of(scope.namespace, name)
+            for lane in self._catalog.lanes_of(scope.namespace, name)
             if (not kinds or lane.kind in kinds) and scope.grants.may(Permission.READ, name, lane.kind)
         }
         if not is_name(name) or not scope.grants.sees_queue(name):
@@ -148,25 +146,20 @@ class Demands:
 
         return await self._answers.get(key, read, max_age=max_age)
 
-    def _lanes_of(self, namespace: int, queue: str) -> Sequence[Lane]:
-        """The lanes of a queue. Those of all are looked through when there is another one: none ever goes."""
-        known = self._catalog.lanes()
-        if len(known) != self._sorted:
-            self._by_queue = {}
-            for lane in known:
-                self._by_queue.setdefault((lane.namespace, lane.queue), []).append(lane)
-            self._sorted = len(known)
-        return self._by_queue.get((namespace, queue), ())
-
     async def of_all_queues(self) -> list[QueueWants]:
         """What the queues of all namespaces want; of more than MOST_QUEUES those that want most.
 
         Raises:
             DatabaseAway: It can't be read now.
         """
-        lanes = {lane.id: lane for lane in self._catalog.lanes()}
-        rows = (await self._read_waiting(list(lanes), most_waiting=0)).values()
         running = await self._running_now()
+        waiting = await waiting_lanes(self._queues)
+        # Also some that have none: theirs are told to be zero.
+        lanes = {lane.id: lane for lane in self._catalog.oldest()}
+        for lane_id in (*waiting, *running):
+            if (lane := self._catalog.lane_by_id(lane_id)) is not None:
+                lanes[lane_id] = lane
+        rows = (await self._read_waiting(list(lanes), most_waiting=0)).values()
         left = await self._left_of_kinds(lanes.values(), running)
         found: dict[tuple[str, str], _Wants] = {}
         for row in rows:
@@ -204,8 +197,9 @@ class Demands:
         rated = {lane.kind_id for lane in limited if lane.kind_rate is not None}
         starts = await self._store.kind_starts(list(rated)) if rated else {}
         runs: Counter[int] = Counter()
-        for lane in self._catalog.lanes():
-            runs[lane.kind_id] += running.get(lane.id, 0)
+        for lane_id, jobs in running.items():
+            if (lane := self._catalog.lane_by_id(lane_id)) is not None:
+                runs[lane.kind_id] += jobs
         left: dict[int, int] = {}
         for lane in limited:
             most = starts.get(lane.kind_id, MAX_RUNNING_OF_A_KIND)
@@ -234,7 +228,7 @@ class Demands:
         return f"the queue {name} is paused" if paused else ""
 
     async def _read(self, scope: Scope, name: str, lanes: Mapping[int, str]) -> Demand:
-        of_queue = self._lanes_of(scope.namespace, name)
+        of_queue = self._catalog.lanes_of(scope.namespace, name)
         if of_queue:
             paused, max_running = of_queue[0].paused, of_queue[0].max_running
         else:

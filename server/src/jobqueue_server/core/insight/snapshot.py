@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from ...store.database import Record
 from ...store.insight.insight import InsightStore
@@ -51,7 +52,8 @@ class Snapshot:
 
     Attributes:
         read_at: When.
-        lanes: Every lane.
+        lanes: Those that have jobs, had some lately or are paused, and the oldest of the others: up to some thousands.
+        queues: How many there are, by namespace.
         flows: What happened within WINDOW, by lane.
         depths: How many jobs have not ended.
         workers: Those of all servers, and the servers.
@@ -64,7 +66,8 @@ class Snapshot:
     """
 
     read_at: datetime
-    lanes: Sequence[Lane]
+    lanes: Collection[Lane]
+    queues: Callable[[int], int]
     flows: Mapping[int, Record]
     depths: DepthsRead
     workers: AllWorkers
@@ -108,27 +111,40 @@ class Snapshots:
             DatabaseAway: It can't be read.
         """
         state = await self._store.overview_state()
-        lanes = list(self._catalog.lanes())
         until = floor(state["now"] - WRITTEN_WITHIN, WIDTH)
         pauses = {}
-        if any(lane.paused for lane in lanes):
+        if self._catalog.paused():
             pauses = {
                 queue_id: Paused(row["paused_at"], row["paused_by"] or "", row["pause_reason"] or "")
                 for queue_id, row in (await self._store.paused_queues()).items()
             }
+        flows = await self._slices.recent(until - WINDOW, until)
+        lost = await self._lost.get(None, self._read_lost)
         return Snapshot(
             state["now"],
-            lanes,
-            await self._slices.recent(until - WINDOW, until),
+            self._shown(self._depths.latest, flows, lost),
+            self._catalog.queues_in,
+            flows,
             self._depths.latest,
             await self._fleet.now(),
             pauses,
             dict(zip(state["silent_of"] or (), state["silent"] or (), strict=True)),
-            await self._lost.get(None, self._read_lost),
+            lost,
             state["snapshot_age"],
             self._written.behind,
             self._standstill.since,
         )
+
+    def _shown(self, depths: DepthsRead, *happened: Mapping[int, object]) -> Collection[Lane]:
+        shown = {lane.id: lane for lane in self._catalog.oldest()}
+        shown.update((each[0].id, each[0]) for each in depths.waiting)
+        shown.update((each[0].id, each[0]) for each in depths.held)
+        shown.update((each[0].id, each[0]) for each in depths.blocked)
+        shown.update((lane.id, lane) for lane in self._catalog.paused())
+        for lane_id in chain.from_iterable(happened):
+            if (lane := self._catalog.lane_by_id(lane_id)) is not None:
+                shown[lane_id] = lane
+        return [lane for lane in shown.values() if not lane.forgotten]
 
     async def _read_lost(self) -> Mapping[int, Lost]:
         rows = await self._slices.lost_lately()

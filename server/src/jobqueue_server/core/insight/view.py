@@ -147,7 +147,7 @@ def view_of(snapshot: Snapshot, scope: Scope) -> View:
         flow,
         total,
         ranked[:MOST_QUEUES],
-        max(0, len(ranked) - MOST_QUEUES),
+        max(0, (snapshot.queues(namespace) if all_of_it else len(ranked)) - MOST_QUEUES),
         workers,
         snapshot.silent.get(namespace, 0) if all_of_it else 0,
         snapshot.workers.servers_for(scope),

@@ -45,12 +45,12 @@ class Keeper:
         self._metrics = metrics
         self._tuning = tuning
         self._changed = asyncio.Event()
-        # The revisions of the queues for which all keys were asked whether they may let one in now.
-        self._walked: dict[int, int] = {}
+        # Up to which change of a policy all keys were asked whether they may let one in now.
+        self._walked = 0
         self._after = BEGINNING
         # Of the walk that is under way: by queue and state, how many keys, and their tokens.
         self._counts: dict[tuple[int, str], tuple[int, int]] = {}
-        catalog.on_change.append(self._changed.set)
+        catalog.on_change.append(lambda _: self._changed.set())
 
     async def run(self) -> None:
         """Walks until cancelled. While the database is away it waits."""
@@ -74,13 +74,13 @@ class Keeper:
         Raises:
             DatabaseAway: The next time begins anew.
         """
-        revisions = {lane.queue_id: lane.revision for lane in self._catalog.lanes()}
-        if revisions == self._walked:
+        policies = self._catalog.policies
+        if policies == self._walked:
             return
         after: int | None = BEGINNING
         while after is not None:
             after = (await self._call(after, self._tuning.keys_called)).last
-        self._walked = revisions
+        self._walked = policies
 
     async def _call(self, after: int, most: int) -> Walked:
         """A step of a walk: who may let one in calls, and pauses of keys that are over before their time end."""
@@ -113,7 +113,7 @@ class Keeper:
         if walked.last is None:
             self._tell()
         for stile, queue_id in walked.drifted:
-            queue = self._queues().get(queue_id, "")
+            queue = self._queue(queue_id) or ""
             _log.error(
                 "the turnstile %d of queue %s did not count what is there; it is counted anew", stile, queue
             )
@@ -121,15 +121,15 @@ class Keeper:
             await self._store.recount(stile)
             self._key_calls.may_let_in([stile])
 
-    def _queues(self) -> dict[int, str]:
-        return {lane.queue_id: lane.queue for lane in self._catalog.lanes()}
+    def _queue(self, queue_id: int) -> str | None:
+        lane = self._catalog.lane_of_queue(queue_id)
+        return None if lane is None else lane.queue
 
     def _tell(self) -> None:
         """A walk is over: the metrics show what it counted."""
-        queues = self._queues()
         self._metrics.keys(
-            (queues[queue_id], state, keys, tokens)
+            (queue, state, keys, tokens)
             for (queue_id, state), (keys, tokens) in self._counts.items()
-            if queue_id in queues
+            if (queue := self._queue(queue_id)) is not None
         )
         self._counts = {}

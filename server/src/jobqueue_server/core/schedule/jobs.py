@@ -20,6 +20,7 @@ from ...errors import (
     PayloadInvalid,
     PayloadTooLarge,
     QueueBacklogFull,
+    QueuesFull,
     ServersDiffer,
 )
 from ...metrics import Metrics
@@ -53,6 +54,7 @@ REFUSALS = (
     PayloadInvalid,
     PayloadTooLarge,
     QueueBacklogFull,
+    QueuesFull,
     ServersDiffer,
 )
 #: Why a job can't be stored beside others, in a transaction that is rolled back then.

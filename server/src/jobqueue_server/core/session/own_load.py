@@ -40,8 +40,9 @@ class Grouped(Protocol):
 class Lanes(Protocol):
     """The lanes that this server has seen."""
 
-    def lanes(self) -> Collection[Lane]:
-        """Every one."""
+    @property
+    def news(self) -> int:
+        """Grows with each that is made, changed or forgotten."""
 
     def lane_by_id(self, lane_id: int) -> Lane | None:
         """The one with this number."""
@@ -184,8 +185,7 @@ class OwnLoads:
         """The load now, as it is written. Where nothing of it changed, it is the text from before."""
         shares = await counted(self._sessions, self._takers.groups)
         flows = {lane_id: (flow.arrived, flow.ended) for lane_id, flow in self._flows.last_minute()}
-        lanes = self._lanes.lanes()
-        of = (shares, flows, [lane.id for lane in lanes if lane.weight > 1], len(lanes))
+        of = (shares, flows, self._lanes.news)
         if of != self._written_of:
             load: Load = {}
             pace = _Pace()
@@ -339,8 +339,7 @@ def _add_lanes(load: Load, flows: Iterable[tuple[int, Flow]], lanes: Lanes) -> N
         lane = lanes.lane_by_id(lane_id)
         if lane is not None:
             at_place(load, (lane.namespace, lane.queue, lane.kind)).flowed(flow)
-    for lane in lanes.lanes():
-        if lane.weight > 1:
-            workers = load.get((lane.namespace, lane.queue, lane.kind))
-            if workers is not None:
-                workers.take_several()
+    for place, workers in load.items():
+        lane = lanes.lane_at(*place)
+        if lane is not None and lane.weight > 1:
+            workers.take_several()

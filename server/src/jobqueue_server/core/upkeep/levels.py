@@ -20,7 +20,9 @@ _log = logging.getLogger(__name__)
 # 10: how long queues keep jobs that ended.
 # 11: changes of what is named of a kind, which servers of before would take for the whole of it.
 # 12: pauses of keys by workers, during which servers of before would let jobs in.
-LEVEL = 12
+# 13: lanes that are forgotten, which servers of before would go on using. Nothing requires it: while an older one is
+# heard, no lane is forgotten (store/upkeep/forgetting.py).
+LEVEL = 13
 #: Since this level servers keep to what is named at 5.
 LIMITS_LEVEL = 5
 #: Since this level servers count how many slots a job takes.

@@ -15,6 +15,7 @@ from typing import TypeVar
 from ... import logs
 from ...errors import DatabaseAway, DatabaseFull
 from ...store.upkeep.retention import Fate, LocksBusy, Partition, RetentionStore
+from .forgetting import Forgetting
 
 T = TypeVar("T")
 log = logs.get(__name__)
@@ -65,16 +66,20 @@ class Retention:
     Args:
         store: The statements.
         retention: How long a job is kept after its end; an hour at least.
+        forgetting: Lets go of lanes without jobs.
 
     Raises:
         ValueError: The retention is shorter than an hour.
     """
 
-    def __init__(self, store: RetentionStore, *, retention: timedelta) -> None:
+    def __init__(
+        self, store: RetentionStore, *, retention: timedelta, forgetting: Forgetting | None = None
+    ) -> None:
         if retention < MIN_RETENTION:
             raise ValueError(f"a retention of {retention} is too short: give one hour or more")
         self._store = store
         self._retention = retention
+        self._forgetting = forgetting
         self._width = partition_width(retention)
         self._ahead = max(PARTITIONS_AHEAD, math.ceil(MIN_AHEAD / self._width))
 
@@ -118,6 +123,12 @@ class Retention:
         sessions = await self._paced(self._store.sweep_sessions(), until)
         operations = await self._paced(self._store.sweep_operations(), until)
         servers = await self._store.sweep_servers()
+        if self._forgetting is not None:
+            await self._forgetting.sweep(
+                await self._store.list_partitions(),
+                self._retention,
+                lambda batches: self._paced(batches, until),
+            )
         log.debug("swept", keys=keys, names=names, sessions=sessions, operations=operations, servers=servers)
 
     async def _run_ensure(self) -> None:

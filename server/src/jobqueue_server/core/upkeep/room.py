@@ -11,6 +11,7 @@ from .audit_partitions import AuditPartitions
 from .clock import Clock
 from .condition import ConditionReader
 from .expected_clock import ExpectedClocks
+from .forgetting import Forgetting
 from .levels import Levels
 from .retention import Retention, partition_width
 from .standstill import Standstill
@@ -23,7 +24,8 @@ class UpkeepRoom:
         self.clock = Clock(stores.clock)
         self.levels = Levels(stores.levels, level)
         self.standstill = Standstill(stores.standstill, self.levels)
-        self.retention = Retention(stores.retention, retention=retention)
+        forgetting = Forgetting(stores.forgetting)
+        self.retention = Retention(stores.retention, retention=retention, forgetting=forgetting)
         self.audit_partitions = AuditPartitions(stores.audit_partitions)
         self.condition = ConditionReader(
             stores.condition, width=partition_width(retention), known_migration=len(migrate.load())

@@ -47,18 +47,35 @@ class LaneRow:
     kind_rate: Rate | None
     weight: int
     shortest_retention: timedelta | None
+    used_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class KindRow:
-    """A kind as stored. `updated_at` is its version; `sent` says whether `kind.schema` was read."""
+    """A kind as stored. `updated_at` is its version."""
 
     id: int
     namespace: int
     kind: Kind
     declared: bool
     updated_at: datetime
-    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogChanges:
+    """Which lanes and kinds are to be read again. One that is not there then was forgotten.
+
+    Attributes:
+        snapshot: From where the next read goes on.
+        now: The database's time.
+        lanes: By number.
+        kinds: By number.
+    """
+
+    snapshot: str
+    now: datetime
+    lanes: Sequence[int]
+    kinds: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +144,14 @@ class CatalogStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def lanes(self) -> list[LaneRow]:
-        """Every lane of every namespace, by id."""
+    async def changes(self, since: str | None) -> CatalogChanges:
+        """What changed since a snapshot that this answered. None: nothing is told but the snapshot of now."""
+        row = await self._database.fetchrow("catalog_changes", since)
+        assert row is not None
+        return CatalogChanges(row["snapshot"], row["now"], row["lanes"], row["kinds"])
+
+    async def lanes(self, ids: Sequence[int] = (), *, after: int = 0, most: int = 0) -> list[LaneRow]:
+        """These lanes, of any namespace; or a page of all, by number: `most` of those after that one."""
         return [
             LaneRow(
                 row["id"],
@@ -150,17 +173,16 @@ class CatalogStore:
                 rate_of(row, "kind_"),
                 row["slot_weight"] or 1,
                 row["shortest_retention"],
+                row["used_at"],
             )
-            for row in await self._database.fetch("catalog_lanes")
+            for row in await self._database.fetch("catalog_lanes", ids, after, most)
         ]
 
-    async def kinds(self, schemas_since: datetime) -> list[KindRow]:
-        """Every kind of every namespace, by id; with the schemas of those written at `schemas_since` or later."""
+    async def kinds(self, ids: Sequence[int] = (), *, after: int = 0, most: int = 0) -> list[KindRow]:
+        """These kinds, of any namespace, with their schemas; or a page of all, as `lanes`."""
         return [
-            KindRow(
-                row["id"], row["namespace_id"], a_kind(row), row["declared"], row["updated_at"], row["sent"]
-            )
-            for row in await self._database.fetch("catalog_kinds", schemas_since)
+            KindRow(row["id"], row["namespace_id"], a_kind(row), row["declared"], row["updated_at"])
+            for row in await self._database.fetch("catalog_kinds", ids, after, most)
         ]
 
     async def is_declared(self, scope: Scope, kind: str) -> bool:
@@ -193,13 +215,18 @@ class CatalogStore:
                 schema = entry.read_text(encoding="utf-8")
                 await self._database.fetchrow("declare_builtin_kind", namespace, name, schema)
 
-    async def intern_lane(self, scope: Scope, queue: str, kind: str, *, make_kind: bool) -> None:
-        """Makes the rows of the queue and the lane where they are missing; of the kind too with `make_kind`."""
+    async def intern_lane(self, scope: Scope, queue: str, kind: str, *, make_kind: bool) -> int | None:
+        """Makes the rows of the queue and the lane where they are missing; of the kind too with `make_kind`.
+
+        Returns:
+            The lane's number. None: one of the rows was forgotten in this very moment, or there is no such kind.
+        """
         async with self._database.transaction() as transaction:
             await transaction.fetch("intern_queue", scope.namespace, queue)
             if make_kind:
                 await transaction.fetch("intern_kind", scope.namespace, kind)
-            await transaction.fetch("intern_lane", scope.namespace, queue, kind)
+            row = await transaction.fetchrow("intern_lane", scope.namespace, queue, kind)
+        return None if row is None else int(row["id"])
 
     async def set_queue_paused(self, scope: Scope, queue: str, *, paused: bool, reason: str = "") -> bool:
         """Pauses or resumes the queue, with the gates of all its lanes. Answers False if there is no such queue.
@@ -303,6 +330,13 @@ class CatalogStore:
         row = await self._database.fetchrow("get_queue", scope.namespace, queue)
         return None if row is None else _queue(row)
 
+    async def count_queues(self, scope: Scope, most: int) -> int:
+        """How many queues there are, counted to a bound; also those that never had a job."""
+        row = await self._database.fetchrow("count_queues", scope.namespace, most)
+        assert row is not None
+        queues: int = row["queues"]
+        return queues
+
     async def list_queues(self, scope: Scope, after: str, limit: int) -> list[QueueRow]:
         """At most `limit` queues whose names come after `after`."""
         rows = await self._database.fetch(
@@ -315,12 +349,13 @@ class CatalogStore:
         rows = await self._database.fetch("waiting_counts", list(most), list(most.values()))
         return {row["queue_id"]: row["jobs"] for row in rows}
 
-    async def depths(self, lane_ids: Sequence[int], *, per_lane: int, running: int) -> list[LaneDepth]:
-        """Counts of the lanes by status and by hold.
+    async def waiting_lanes(self, after: int, most: int) -> list[int]:
+        """The lanes in which a job waits, of all namespaces, by number: `most` of those after that one."""
+        return [row["lane_id"] for row in await self._database.fetch("waiting_lanes", after, most)]
 
-        At most `per_lane` jobs of each that are ready, and that are held back; `running` leased ones over all.
-        """
-        depths = [
+    async def waiting_depths(self, lane_ids: Sequence[int], *, per_lane: int) -> list[LaneDepth]:
+        """Counts of jobs that do not run, by lane, status and hold. At most `per_lane` of each are counted."""
+        return [
             LaneDepth(
                 row["lane_id"],
                 None if row["status"] is None else Status(row["status"]),
@@ -331,13 +366,19 @@ class CatalogStore:
             )
             for row in await self._database.fetch("lane_depths", lane_ids, per_lane)
         ]
-        wanted = frozenset(lane_ids)
-        for row in await self._database.fetch("running_depths", running):
-            if row["lane_id"] in wanted:
-                capped = row["scanned"] >= running
-                age = max(row["now"] - row["running_since"], timedelta())
-                depths.append(LaneDepth(row["lane_id"], Status.RUNNING, row["jobs"], capped, age))
-        return depths
+
+    async def running_depths(self, most: int) -> list[LaneDepth]:
+        """Counts of jobs that run, by lane: of all lanes, at most so many."""
+        return [
+            LaneDepth(
+                row["lane_id"],
+                Status.RUNNING,
+                row["jobs"],
+                row["scanned"] >= most,
+                max(row["now"] - row["running_since"], timedelta()),
+            )
+            for row in await self._database.fetch("running_depths", most)
+        ]
 
 
 def _queue(row: Record) -> QueueRow:

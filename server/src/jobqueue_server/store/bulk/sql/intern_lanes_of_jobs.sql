@@ -1,7 +1,7 @@
--- lane: made by the first operation that brings a kind into a queue, gated as intern_lane has it
+-- lane: made by the first operation that brings a kind into a queue, gated as intern_lane has it; or made sure of
 -- $1 uuid[]: the jobs; $2, $3 uuid: the smallest of them, the greatest
 -- $4 int4: namespace; $5 text: the queue
--- As intern_lane, for the kinds of these jobs. Where no lane is missing, the queue is not locked.
+-- As intern_lane, for the kinds of these jobs. Where no lane is missing or was long not made sure of, the queue is not locked.
 insert into lane (queue_id, kind_id, gated, namespace_id)
 select q.id, k.id, gates(q, k), q.namespace_id
 from queue q
@@ -12,6 +12,8 @@ where q.namespace_id = $4 and q.name = $5
         from job j join lane n on n.id = j.lane_id
         where j.id = any($1::uuid[]) and j.id >= $2 and j.id <= $3
     ))
-    and not exists (select from lane o where o.queue_id = q.id and o.kind_id = k.id)
+    and not exists (
+        select from lane o where o.queue_id = q.id and o.kind_id = k.id and o.used_at > now() - interval '12 hours'
+    )
 for share of q, k
-on conflict (queue_id, kind_id) do nothing
+on conflict (queue_id, kind_id) do update set used_at = now()

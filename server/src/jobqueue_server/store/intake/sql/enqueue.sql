@@ -21,6 +21,7 @@
 -- the order in line is the order of the index.
 -- Keys are written in the order of their digests: two inserts in opposite order deadlock. An expired key is taken over.
 -- A job whose key belongs to another job is not stored, and not among `stored`; find_keys.sql then reads that other job.
+-- A lane that no server made sure of for a day may be forgotten meanwhile: refuse_lanes ends the statement.
 -- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 with keyed as (
     insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
@@ -36,22 +37,26 @@ with keyed as (
 present as materialized (
     select s.id, s.epoch from worker_session s where s.id = any($5::int8[]) and s.ended_at is null
 ),
-gate as materialized (
-    select id from lane where id = any($4::int4[]) and gated
+in_use as materialized (
+    select id, gated from lane where id = any($4::int4[]) and used_at > now() - interval '1 day'
 ),
 run as materialized (
     select
         array_agg(
             case
-                when (r.session_id, r.epoch) in (select id, epoch from present) and r.lane_id not in (select id from gate)
+                when (r.session_id, r.epoch) in (select id, epoch from present)
+                    and r.lane_id in (select id from in_use where not gated)
                     then r.session_id
                 else 0
             end order by r.number
         ) as holder,
-        array_agg(
-            greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
-            order by r.number
-        ) as starts_at
+        case
+            when bool_and(r.lane_id in (select id from in_use)) then array_agg(
+                greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
+                order by r.number
+            )
+            when refuse_lanes() then null
+        end as starts_at
     from unnest($4::int4[], $5::int8[], $6::int4[], $7::timestamptz[], $8::int8[])
         with ordinality as r (lane_id, session_id, epoch, run_at, delay_ms, number)
 ),

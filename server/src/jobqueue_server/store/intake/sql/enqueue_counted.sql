@@ -41,6 +41,9 @@ counted as materialized (
         -- end of fields
     )
 ),
+in_use as materialized (
+    select id from lane where id = any($4::int4[]) and used_at > now() - interval '1 day'
+),
 gate as materialized (
     select id from lane where id = any($4::int4[]) and gated and id not in (select id from counted)
 ),
@@ -53,10 +56,13 @@ run as materialized (
                 else 0
             end order by r.number
         ) as holder,
-        array_agg(
-            greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
-            order by r.number
-        ) as starts_at,
+        case
+            when bool_and(r.lane_id in (select id from in_use)) then array_agg(
+                greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
+                order by r.number
+            )
+            when refuse_lanes() then null
+        end as starts_at,
         -- Of a lane of a queue that is asked: that queue.
         array_agg((select queue_id from counted where id = r.lane_id) order by r.number) as queue
     from unnest($4::int4[], $5::int8[], $6::int4[], $7::timestamptz[], $8::int8[])
