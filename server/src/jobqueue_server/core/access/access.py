@@ -215,9 +215,8 @@ class Access:
             CredentialsExpired, CredentialsRevoked: It has ended. Only a caller that has the secret is told.
             NamespaceDisabled: The key is good, but its namespace is not in use.
         """
-        known = self._keys.get(keys.id_of(text) or "")
-        expected = known.row.secret_hash if known is not None else bytes(32)
-        if not hmac.compare_digest(keys.hash_of(text), expected) or known is None:
+        known = self._known(text)
+        if known is None:
             raise CredentialsInvalid(_INVALID)
         ended = self._ended(known)
         if ended is not None:
@@ -232,9 +231,18 @@ class Access:
             self._remembered[text] = known
         return known.scope
 
-    def scope_of(self, text: str) -> Scope:
-        """The scope of a key that `look` has just found, good or not."""
-        return self._keys[keys.id_of(text) or ""].scope
+    def scope_of(self, text: str) -> Scope | None:
+        """The scope of a caller that has the secret of a key, good or not, and from wherever it calls; else None.
+
+        The audit log says by this whose call was refused. The caller is not told.
+        """
+        known = self._known(text)
+        return None if known is None else known.scope
+
+    def _known(self, text: str) -> _Known | None:
+        known = self._keys.get(keys.id_of(text) or "")
+        expected = known.row.secret_hash if known is not None else bytes(32)
+        return known if hmac.compare_digest(keys.hash_of(text), expected) else None
 
     def check_namespace(self, namespace: int) -> None:
         """Whether calls in a namespace are allowed.
