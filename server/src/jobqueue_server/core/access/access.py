@@ -25,9 +25,10 @@ from ...errors import (
 from ...grants import NOTHING, Grants, GrantsMalformed, from_json
 from ...rates import Bucket
 from ...scope import Scope
-from ...store.access.access import AccessStore, KeyRow, NamespaceRow
+from ...store.access.access import AccessStore, KeyRow, Limit, NamespaceRow
 from ..upkeep.clock import Clock
 from . import keys
+from .bounds import Bounds
 from .identified import Identified, Revoked, Tokens
 from .identities import CREDENTIAL, Identities
 
@@ -265,6 +266,13 @@ class Access:
             return datetime.fromtimestamp(scope.ends_ms / 1000, UTC)
         known = self._keys.get(scope.credential.removeprefix(_KEY))
         return None if known is None else known.row.expires_at
+
+    def bounds(self, scope: Scope) -> Bounds:
+        """What limits the credential of a scope beside its grants."""
+        bucket = scope.bucket
+        limit = None if bucket is None else Limit(bucket.rate, bucket.burst)
+        known = self._keys.get(scope.credential.removeprefix(_KEY))
+        return Bounds(limit=limit) if known is None else Bounds(known.row.expires_at, known.networks, limit)
 
     def now(self, scope: Scope) -> tuple[Scope, JobQueueError | None]:
         """What became of a credential that was good when a stream or a session began.

@@ -34,13 +34,15 @@ class IdentityAdmin:
 
         Raises:
             FieldInvalid: It is for tokens, and does not say of which of several issuers.
-            NotAllowed: The caller is not of `default`, or it would permit more than the caller's own grants do.
+            NotAllowed: The caller is not of `default`, it would permit more than the caller's own grants do, or be
+                faster; or the caller's key ends or has networks, which an identity does not.
             NamespaceNotFound: There is none of this name.
             IdentityElsewhere: There is one in another namespace.
         """
         check_of_default(scope, "make identities")
         where = await self._admin.namespace_of(scope, namespace)
         check_covered(scope, new.grants)
+        self._admin.bounds(scope).check_identity(new.limit)
         if new.kind == "jwt" and not new.issuer and len(self._issuers) > 1:
             raise FieldInvalid.of(
                 "issuer", f"must be one of the issuers of this server: {', '.join(self._issuers)}"

@@ -64,7 +64,7 @@ class AccessRoom:
 
             self.tokens = Tokens(issuers)
         self.access = Access(stores.access, upkeep.clock, servers, self.tokens, revoked)
-        self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.levels)
+        self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.clock, upkeep.levels)
         self.identities = IdentityAdmin(stores.access, self.admin, [issuer.name for issuer in issuers])
         self.audit_log = AuditLog(stores.audit, self.admin)
         self.denials = Denials(stores.audit, counts, tuning, server_name=server_name)
