@@ -92,7 +92,7 @@ async def test_a_job_keeps_its_name_and_another_one_keeps_nothing(s):
     row = named(s, lane, key, Until.ENDS)
     await enqueue(s, row)
     assert {job.unique_key for job, _ in (await views(s, row.id)).values()} == {key}
-    name = {"digest": name_of(row).digest.hex(), "until": 2, "key": key}
+    name = {"digest": name_of(row).digest.hex(), "until": 2, "scope": 1, "key": key}
     assert json.loads(await s.sql.fetchval("select unique_name::text from job")) == name
     plain = new_row(s, lane)
     await s.intake.enqueue([plain])

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from ...errors import FieldInvalid
 from ...fields import FIELDS, Type, required, unset
-from ...model import NewJob, Unique, UniqueScope
+from ...model import NewJob, Unique
 
 DIGEST_BYTES = 16
 MAX_DEPTH = 100
@@ -39,10 +39,7 @@ def name_digest(namespace: int, new: NewJob, unique: Unique) -> bytes:
     The form is kept for ever, as names live across upgrades.
     """
     scope = unique.scope
-    where = [
-        new.queue if scope in (UniqueScope.QUEUE, UniqueScope.QUEUE_AND_KIND) else None,
-        new.kind if scope in (UniqueScope.KIND, UniqueScope.QUEUE_AND_KIND) else None,
-    ]
+    where = [new.queue if scope.of_queue else None, new.kind if scope.of_kind else None]
     if unique.key is not None:
         what: list[object] = ["key", unique.key]
     else:

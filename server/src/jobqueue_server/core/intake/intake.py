@@ -13,7 +13,7 @@ from ...model import NewJob, NewJobs
 from ...scope import Scope
 from ...store.intake.intake import Name, NewRows
 from ...store.limits.turnstiles import turnstile_of
-from ..access.checks import require
+from ..access.checks import require, require_name
 from ..catalog.catalog import Catalog, Lane
 from ..catalog.waiting_limits import WaitingLimit
 from ..upkeep.levels import Levels
@@ -45,7 +45,7 @@ class Intake:
             path: Where they stand in the request: `job` for one job, `jobs[]` for a list.
 
         Raises:
-            NotAllowed: Its principal may not enqueue one of them.
+            NotAllowed: Its principal may not enqueue one of them, or not hold its name.
             FieldInvalid: A job has no key, and its queue requires one; or it asks for what the order of keys forbids.
             PayloadInvalid: A payload does not fit the schema of its kind.
         """
@@ -62,6 +62,8 @@ class Intake:
                 return None
             if not unbounded and not scope.grants.may(Permission.ENQUEUE, lane.queue, lane.kind):
                 require(scope, Permission.ENQUEUE, lane.queue, lane.kind, f"enqueue {place(path, first)}")
+            if not unbounded and some.new.unique is not None:
+                require_name(scope, some.new.unique.scope, lane.queue, lane.kind, place(path, first))
             if lane.keys is not None and lane.keys.require_key and some.keys is None:
                 raise FieldInvalid.of(f"{place(path, first)}.key", f"is required by the queue {lane.queue!r}")
             if some.keys is not None and lane.keys is not None and lane.keys.strict:
@@ -112,6 +114,8 @@ class Intake:
             if some.new.hold is not None:
                 await self._levels.require(HOLD_LEVEL, "`hold` of a job")
             if some.new.unique is not None:
+                at = place(path, first)
+                require_name(scope, some.new.unique.scope, some.new.queue, some.new.kind, at)
                 await self._levels.require(UNIQUE_LEVEL, "`unique` of a job")
             first += len(some.payloads)
 

@@ -42,12 +42,12 @@ class Name:
 
     @property
     def stored(self) -> str:
-        """What the job keeps of it, as JSON: by this a retry finds its name, and a reader its key."""
+        """What the job keeps of it, as JSON: by this a retry finds its name and how far that reaches, a reader its key."""
         unique = self.unique
-        digest, until, key = self.digest.hex(), int(unique.until), unique.key
-        if key is None:
-            return f'{{"digest": "{digest}", "until": {until}}}'
-        return f'{{"digest": "{digest}", "until": {until}, "key": {encode_basestring_ascii(key)}}}'
+        said = f'"digest": "{self.digest.hex()}", "until": {int(unique.until)}, "scope": {int(unique.scope)}'
+        if unique.key is None:
+            return f"{{{said}}}"
+        return f'{{{said}, "key": {encode_basestring_ascii(unique.key)}}}'
 
 
 @dataclass(frozen=True, slots=True)
