@@ -1,4 +1,4 @@
-"""Names of unique jobs are held by who may enqueue all jobs among which the name stands, by whichever door they come."""
+"""A name of unique jobs is held by who may enqueue all jobs among which it stands, by whichever door it comes."""
 
 from __future__ import annotations
 

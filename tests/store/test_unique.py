@@ -415,7 +415,7 @@ async def test_a_key_that_is_kept_stands_for_the_holder(s):
         assert await s.intake.keep_keys([row], [first], session)
     async with s.intake.transaction() as session:
         assert await s.intake.standing_keys(SCOPE, [key_digest("k")], session) == {
-            key_digest("k"): (first, b"r" * 16)
+            key_digest("k"): (first, b"r" * 16, b"")
         }
         assert not await s.intake.keep_keys([row], [first], session)
     await s.sql.execute("update idempotency_key set expires_at = now() - interval '1 second'")

@@ -132,7 +132,7 @@ class Grants:
         return self.unbounded or self._bits_on(queue, kind) & bits == bits
 
     def may_all(self, permission: Permission, queue: str | None, kind: str | None) -> bool:
-        """Whether `permission` is permitted on all jobs of a queue (None: of all queues) and a kind (None: of all kinds)."""
+        """Whether `permission` is permitted on all jobs of a queue and a kind; None: of all queues, of all kinds."""
         return self.unbounded or any(
             grant.permissions & permission == permission
             and ("*" in grant.queues if queue is None else any(matches(each, queue) for each in grant.queues))

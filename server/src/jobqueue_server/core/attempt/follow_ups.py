@@ -148,7 +148,8 @@ class FollowUps:
                         if stored.rows
                         else StoredWithin()
                     )
-            except KeyVanished:
+            except KeyVanished as vanished:
+                await self._keyed_batches.again(vanished)
                 continue
             except _NotSettled as error:
                 return self._commits.succeeded(items, error.done)

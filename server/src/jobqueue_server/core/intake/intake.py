@@ -18,7 +18,7 @@ from ..catalog.catalog import Catalog, Lane
 from ..catalog.waiting_limits import WaitingLimit
 from ..upkeep.levels import Levels
 from .batch import Batch, place
-from .digest import key_digest, name_digest, request_digest
+from .digest import key_digest, name_digest, owner_digest, request_digest
 from .waiting import Waiting
 
 #: Since this level servers know of jobs that are held back.
@@ -134,7 +134,8 @@ class Intake:
             self._encode_headers(new.headers) if new.headers else None,
         )
         if new.idempotency_key is not None:
-            row.key(scope.namespace, key_digest(scope.namespace, new.idempotency_key), request_digest(new))
+            digest = key_digest(scope.namespace, new.idempotency_key)
+            row.key(scope.namespace, digest, request_digest(new), owner_digest(scope.principal))
         if new.unique is not None:
             row.of_name(Name(name_digest(scope.namespace, new, new.unique), new.unique))
         if jobs.keys is not None:

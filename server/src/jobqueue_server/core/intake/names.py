@@ -17,6 +17,7 @@ from ...store.intake.intake import (
     Changed,
     Conflict,
     IntakeStore,
+    KeyHolder,
     Name,
     NameHolder,
     NewRows,
@@ -39,14 +40,14 @@ class Taken:
         rows: The jobs that want them, in their order.
         wanted: By the digest of the name, the first job that wants it.
         free: The names that were free.
-        known: Jobs that want nothing, as their idempotency key stands for a job: that job and its request's digest.
+        known: What the idempotency keys of jobs stand for that have one which is known. These jobs want no name.
     """
 
     at: datetime
     rows: Sequence[NewRows]
     wanted: Mapping[bytes, NewRows]
     free: frozenset[bytes]
-    known: Mapping[UUID, tuple[UUID, bytes]]
+    known: Mapping[UUID, KeyHolder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class UniqueNames:
         return taken
 
     async def _take(
-        self, session: Session, rows: Sequence[NewRows], known: Mapping[UUID, tuple[UUID, bytes]]
+        self, session: Session, rows: Sequence[NewRows], known: Mapping[UUID, KeyHolder]
     ) -> Taken:
         wanted = wanted_names(rows)
         at, free = await self._store.take_names(wanted, session)

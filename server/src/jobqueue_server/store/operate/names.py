@@ -55,7 +55,7 @@ async def take_again(
 
 
 def _reaches(grants: Grants, row: Record) -> bool:
-    """Whether a caller operates all jobs among which a name stands. A job of before does not say: then all there are."""
+    """Whether a caller operates all jobs among which a name stands. A job of before does not say: then all of them."""
     if row["scope"] is None:
         return grants.may_all(Permission.OPERATE, None, None)
     among = UniqueScope(row["scope"])
