@@ -54,6 +54,19 @@ class _Known:
     ends_ms: int | None
     networks: tuple[IPv4Network | IPv6Network, ...]
 
+    def ended(self, now_ms: int) -> JobQueueError | None:
+        """Why a key is not good any more."""
+        if self.row.revoked:
+            return CredentialsRevoked(
+                f"the key {self.row.id} was revoked; ask an administrator for a new one"
+            )
+        if self.ends_ms is not None and now_ms >= self.ends_ms:
+            ended = datetime.fromtimestamp(self.ends_ms / 1000, UTC).isoformat(timespec="seconds")
+            return CredentialsExpired(
+                f"the key {self.row.id} expired at {ended}; an administrator can rotate it"
+            )
+        return None
+
 
 class Access:
     """Who calls, by what is shown.
@@ -219,7 +232,7 @@ class Access:
         known = self._known(text)
         if known is None:
             raise CredentialsInvalid(_INVALID)
-        ended = self._ended(known)
+        ended = known.ended(self._clock.now_ms())
         if ended is not None:
             raise ended
         if known.networks and not _within(address, known.networks):
@@ -233,10 +246,7 @@ class Access:
         return known.scope
 
     def scope_of(self, text: str) -> Scope | None:
-        """The scope of a caller that has the secret of a key, good or not, and from wherever it calls; else None.
-
-        The audit log says by this whose call was refused. The caller is not told.
-        """
+        """The scope of a caller that has the secret of a key, good or not, for the audit log; else None."""
         known = self._known(text)
         return None if known is None else known.scope
 
@@ -269,8 +279,7 @@ class Access:
 
     def bounds(self, scope: Scope) -> Bounds:
         """What limits the credential of a scope beside its grants."""
-        bucket = scope.bucket
-        limit = None if bucket is None else Limit(bucket.rate, bucket.burst)
+        limit = None if scope.bucket is None else Limit(scope.bucket.rate, scope.bucket.burst)
         known = self._keys.get(scope.credential.removeprefix(_KEY))
         return Bounds(limit=limit) if known is None else Bounds(known.row.expires_at, known.networks, limit)
 
@@ -287,7 +296,7 @@ class Access:
         known = self._keys.get(scope.credential.removeprefix(_KEY))
         if known is None:
             return scope, CredentialsRevoked("the key is not known any more")
-        ended = self._ended(known)
+        ended = known.ended(self._clock.now_ms())
         if ended is None:
             try:
                 self.check_namespace(scope.namespace)
@@ -307,19 +316,6 @@ class Access:
     def _is_disabled(self, namespace: int) -> bool:
         row = self._namespaces.get(namespace)
         return row is not None and row.disabled
-
-    def _ended(self, known: _Known) -> JobQueueError | None:
-        """Why a key is not good any more."""
-        if known.row.revoked:
-            return CredentialsRevoked(
-                f"the key {known.row.id} was revoked; ask an administrator for a new one"
-            )
-        if known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms:
-            ended = datetime.fromtimestamp(known.ends_ms / 1000, UTC).isoformat(timespec="seconds")
-            return CredentialsExpired(
-                f"the key {known.row.id} expired at {ended}; an administrator can rotate it"
-            )
-        return None
 
 
 def _compiled(row: KeyRow, meanings: dict[str, Grants], bucket: Bucket | None) -> _Known:

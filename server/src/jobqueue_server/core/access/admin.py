@@ -20,7 +20,6 @@ from ..upkeep.clock import Clock
 from ..upkeep.levels import Levels
 from . import keys
 from .access import Access
-from .bounds import Bounds
 from .checks import not_allowed
 
 #: Since when servers keep namespaces apart everywhere.
@@ -100,7 +99,7 @@ class AccessAdmin:
         """
         where = await self.namespace_of(scope, namespace)
         check_covered(scope, wanted.grants)
-        bounds = self.bounds(scope)
+        bounds = self._access.bounds(scope)
         bounds.check_new(self._clock.now(), wanted.lifetime, wanted.networks, wanted.limit)
         minted = keys.mint()
         await self._store.insert_key(
@@ -165,19 +164,12 @@ class AccessAdmin:
         where = await self.namespace_of(scope, namespace)
         old = await self._key(where, key_id)
         check_covered(scope, old.grants)
-        bounds = self.bounds(scope)
+        bounds = self._access.bounds(scope)
         bounds.check_successor(self._clock.now(), key_id, lifetime, old.networks, old.limit)
         minted = keys.mint()
         # The store takes its grants, its networks and its rate from the old key.
-        successor = NewKey(
-            minted.id,
-            old.name,
-            minted.secret_hash,
-            NOTHING,
-            scope.principal,
-            lifetime,
-            ends_by=bounds.ends_at,
-        )
+        successor = NewKey(minted.id, old.name, minted.secret_hash, NOTHING, scope.principal, lifetime)
+        successor = replace(successor, ends_by=bounds.ends_at)
         there, revoked = await self._store.rotate_key(scope, where, key_id, successor, grace)
         if not there:
             raise _no_key(key_id)
@@ -267,10 +259,6 @@ class AccessAdmin:
         return namespace
 
     # ---- what these share
-
-    def bounds(self, scope: Scope) -> Bounds:
-        """What limits the caller's credentials beside their grants, and so all that it makes."""
-        return self._access.bounds(scope)
 
     async def namespace_of(self, scope: Scope, name: str) -> int:
         """The number of the namespace that a request names. Of others than its own only `default` is told anything.

@@ -10,6 +10,7 @@ from ...scope import Scope
 from ...store.access.access import AccessStore, Identity, NewIdentity
 from .. import tokens
 from ..pages import page_position, page_size, page_token
+from .access import Access
 from .admin import AccessAdmin, check_covered, check_of_default
 
 _POSITION_BYTES = 8
@@ -24,9 +25,12 @@ class IdentityAdmin:
     Raises (every method): DatabaseAway, DatabaseFull.
     """
 
-    def __init__(self, store: AccessStore, admin: AccessAdmin, issuers: Sequence[str]) -> None:
+    def __init__(
+        self, store: AccessStore, admin: AccessAdmin, access: Access, issuers: Sequence[str]
+    ) -> None:
         self._store = store
         self._admin = admin
+        self._access = access
         self._issuers = issuers
 
     async def put(self, scope: Scope, new: NewIdentity, namespace: str) -> Identity:
@@ -42,7 +46,7 @@ class IdentityAdmin:
         check_of_default(scope, "make identities")
         where = await self._admin.namespace_of(scope, namespace)
         check_covered(scope, new.grants)
-        self._admin.bounds(scope).check_identity(new.limit)
+        self._access.bounds(scope).check_identity(new.limit)
         if new.kind == "jwt" and not new.issuer and len(self._issuers) > 1:
             raise FieldInvalid.of(
                 "issuer", f"must be one of the issuers of this server: {', '.join(self._issuers)}"

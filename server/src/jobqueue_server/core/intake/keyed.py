@@ -371,7 +371,7 @@ def _replays(batch: Batch, found: Mapping[NewRows, KeyHolder]) -> dict[UUID, UUI
 def is_foreign(winner: KeyHolder, row: NewRows) -> bool:
     """Whether a key stands for a request of another principal, which this row's is not to meet.
 
-    The same request is met: whoever sends it may enqueue into its queue and of its kind. And so is any request where
+    The same request is met: its callers may all enqueue into its queue and of its kind. And so is any request where
     the key is one of that queue and kind.
     """
     return (
