@@ -17,9 +17,10 @@ from jobqueue_server.core.access import keys
 from jobqueue_server.core.access.admin import NAMESPACES_LEVEL
 from jobqueue_server.core.upkeep.levels import LEVEL
 from jobqueue_server.grants import Permission
+from jobqueue_server.store.access.access import Limit
 from tests.http.conftest import Caller as RestCaller
 from tests.http.conftest import Reply
-from tests.lease.hand_worker import reason_of, span
+from tests.lease.hand_worker import reason_of, span, violations_of
 from tests.lease.place import Caller, Place, eventually
 
 from .house import House, grant
@@ -56,6 +57,16 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
 
 async def refused_for(call: Any) -> str:
     return reason_of(await refused(call))
+
+
+def violated(error: grpc.aio.AioRpcError) -> list[str]:
+    """The fields that an error names."""
+    return list(violations_of(error))
+
+
+def violations(reply: Reply) -> list[dict[str, str]]:
+    """The fields that an error of REST names, and what would be right."""
+    return [each for detail in reply.json["details"] for each in detail.get("field_violations", ())]
 
 
 async def made(caller: Caller, *grants: pb.Grant, name: str = "mailer", **more: Any) -> pb.CreateKeyResponse:
@@ -138,6 +149,126 @@ async def test_a_key_is_never_wider_than_its_maker(house: House, wanted: pb.Gran
     assert permission in str(error.details())
     assert await house.value("select count(*) from api_key") == 2
     await made(maker, pb.Grant(permissions=[_ACCESS.ENQUEUE, _ACCESS.READ], queues=["mail-eu", "mail-*"]))
+
+
+RATE = Limit(50, 100)
+
+
+async def narrowed(house: House, **limits: Any) -> Caller:
+    """An administrator whose key has an expiry, networks or a rate."""
+    return house.with_key((await house.key(grant(ADMIN | ENQUEUE), **limits)).text)
+
+
+@pytest.mark.parametrize(
+    ("limits", "field", "wider", "within"),
+    [
+        ({"lifetime": timedelta(hours=1)}, "expires_in", {}, {"expires_in": span(1800)}),
+        (
+            {"lifetime": timedelta(hours=1)},
+            "expires_in",
+            {"expires_in": span(3605)},
+            {"expires_in": span(3500)},
+        ),
+        ({"networks": ("127.0.0.0/8",)}, "networks", {}, {"networks": ["127.0.0.1", "127.8.0.0/16"]}),
+        (
+            {"networks": ("127.0.0.0/9", "127.128.0.0/9")},
+            "networks[1]",
+            {"networks": ["127.0.0.1", "10.0.0.0/8"]},
+            {"networks": ["127.0.0.0/8"]},
+        ),
+        (
+            {"networks": ("127.0.0.0/8",)},
+            "networks[0]",
+            {"networks": ["::/0"]},
+            {"networks": ["127.0.0.0/8"]},
+        ),
+        ({"limit": RATE}, "rate_limit", {}, {"rate_limit": pb.RateLimit(per_second=50, burst=100)}),
+        (
+            {"limit": RATE},
+            "rate_limit.per_second",
+            {"rate_limit": pb.RateLimit(per_second=51, burst=1)},
+            {"rate_limit": pb.RateLimit(per_second=1)},
+        ),
+        (
+            {"limit": RATE},
+            "rate_limit.burst",
+            {"rate_limit": pb.RateLimit(per_second=50, burst=101)},
+            {"rate_limit": pb.RateLimit(per_second=50)},
+        ),
+    ],
+)
+async def test_a_key_that_is_narrowed_makes_none_that_is_not(
+    house: House, limits: Any, field: str, wider: Any, within: Any
+) -> None:
+    """Neither longer-lived, nor good from elsewhere, nor faster than the key that makes it."""
+    maker = await narrowed(house, **limits)
+    error = await refused(made(maker, **wider))
+    assert reason_of(error) == "NOT_ALLOWED"
+    assert violated(error) == [field]
+    assert await house.value("select count(*) from api_key") == 2
+    key = (await made(maker, **within)).key
+    if "lifetime" in limits:
+        own = await maker.access.GetAccess(pb.GetAccessRequest())
+        assert key.expires_at.ToDatetime() <= own.expires_at.ToDatetime()
+
+
+async def test_the_refusal_says_what_would_be_right_over_rest_too(house: House, rest: RestCaller) -> None:
+    await namespace(house, "beta")
+    maker = await house.key(
+        grant(ADMIN | ENQUEUE), lifetime=timedelta(hours=1), networks=("127.0.0.0/8",), limit=RATE
+    )
+    body = {"name": "first", "grants": [{"permissions": ["ADMIN"]}], "namespace": "beta"}
+    answer = await rest("POST", "/v1/keys", body, authorization=f"Bearer {maker.text}")
+    assert answer.status == 403
+    said = {each["field"]: each["description"] for each in violations(answer)}
+    assert said.keys() == {"expires_in", "networks", "rate_limit"}
+    ends = await house.value("select expires_at from api_key where id = $1", maker.id)
+    assert f"{ends:%Y-%m-%dT%H:%M:%SZ}" in said["expires_in"]
+    assert "127.0.0.0/8" in said["networks"]
+    assert "50 a second" in said["rate_limit"]
+    assert "100" in said["rate_limit"]
+    right = {
+        **body,
+        "expires_in": "60s",
+        "networks": ["127.0.0.1"],
+        "rate_limit": {"per_second": 50, "burst": 100},
+    }
+    assert (await rest("POST", "/v1/keys", right, authorization=f"Bearer {maker.text}")).status == 200
+
+
+async def test_a_key_that_is_narrowed_rotates_into_none_that_is_wider(house: House) -> None:
+    """Also not itself: its successor ends when it does, at the latest."""
+    mine = await house.key(
+        grant(ADMIN | ENQUEUE), lifetime=timedelta(hours=1), networks=("127.0.0.0/8",), limit=RATE
+    )
+    maker = house.with_key(mine.text)
+    wide = await house.key(grant(ENQUEUE))
+    error = await refused(maker.access.RotateKey(pb.RotateKeyRequest(id=wide.id, expires_in=span(60))))
+    assert reason_of(error) == "NOT_ALLOWED"
+    assert f"the key {wide.id}" in str(error.details())
+    assert await refused_for(maker.access.RotateKey(pb.RotateKeyRequest(id=mine.id))) == "NOT_ALLOWED"
+    longer = pb.RotateKeyRequest(id=mine.id, expires_in=span(7200))
+    assert await refused_for(maker.access.RotateKey(longer)) == "NOT_ALLOWED"
+    assert await house.value("select count(*) from api_key where succeeds is not null") == 0
+    own = await maker.access.GetAccess(pb.GetAccessRequest())
+    new = (await maker.access.RotateKey(pb.RotateKeyRequest(id=mine.id, expires_in=span(3000)))).key
+    assert new.expires_at.ToDatetime() <= own.expires_at.ToDatetime()
+    assert (list(new.networks), new.rate_limit.per_second) == (["127.0.0.0/8"], 50)
+
+
+async def test_a_key_that_ends_or_has_networks_makes_no_identity(house: House) -> None:
+    """An identity has neither an end nor networks, so it would be wider."""
+    for limits in ({"lifetime": timedelta(hours=1)}, {"networks": ("127.0.0.0/8",)}):
+        maker = await narrowed(house, **limits)
+        put = maker.access.PutIdentity(pb.PutIdentityRequest(kind="mtls", pattern="a*", grants=[MAILER]))
+        assert await refused_for(put) == "NOT_ALLOWED"
+    maker = await narrowed(house, limit=RATE)
+    request = pb.PutIdentityRequest(kind="mtls", pattern="a*", grants=[MAILER])
+    error = await refused(maker.access.PutIdentity(request))
+    assert (reason_of(error), violated(error)) == ("NOT_ALLOWED", ["rate_limit"])
+    assert not await house.value("select count(*) from identity")
+    request.rate_limit.per_second = 50
+    await maker.access.PutIdentity(request)
 
 
 async def test_a_maker_of_narrow_grants_rotates_no_wider_key(house: House) -> None:

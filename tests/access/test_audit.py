@@ -17,12 +17,21 @@ from google.longrunning import operations_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import access_admin_pb2 as pb
-from jobqueue.v1 import access_pb2, bulk_pb2, job_pb2, jobqueue_pb2, queue_admin_pb2, schedule_pb2, worker_pb2
+from jobqueue.v1 import (
+    access_pb2,
+    bulk_pb2,
+    job_pb2,
+    jobqueue_pb2,
+    lease_pb2,
+    queue_admin_pb2,
+    schedule_pb2,
+    worker_pb2,
+)
 from jobqueue_server import logs
 from jobqueue_server.core.access import denials
 from jobqueue_server.core.access.denials import Denials
 from jobqueue_server.core.tuning import Tuning
-from jobqueue_server.errors import DatabaseAway, NotAllowed
+from jobqueue_server.errors import CredentialsInvalid, DatabaseAway, NotAllowed
 from jobqueue_server.gate import audited_methods
 from jobqueue_server.grants import Permission
 from jobqueue_server.scope import Scope, Source
@@ -383,6 +392,67 @@ async def test_a_key_that_has_ended_is_named_where_it_is_refused(house: House) -
     assert (row.principal, row.credential, row.namespace) == (f"key:{key.id}", f"key:{key.id}", "default")
 
 
+async def test_a_known_key_that_lacks_a_permission_altogether_is_named_where_it_is_refused(
+    house: House, rest: RestCaller
+) -> None:
+    """Who probes with a key that leaked is found: over both transports, by single calls and by streams."""
+    beta = await house.namespace("beta")
+    key = await house.key(grant(Permission.READ, "mail"), namespace=beta)
+    probing = house.with_key(key.text)
+    reading = house.with_key((await house.key(grant(Permission.ENQUEUE))).text)
+    assert await refused_for(probing.access.ListKeys(pb.ListKeysRequest())) == "NOT_ALLOWED"
+    assert await refused_for(probing.enqueue(queue="mail")) == "NOT_ALLOWED"
+    assert await refused_for(anext(aiter(reading.stub.WatchJobs(jobqueue_pb2.WatchJobsRequest())))) == (
+        "NOT_ALLOWED"
+    )
+    assert await refused_for(anext(aiter(probing.stub.Lease(iter([lease_pb2.LeaseRequest()]))))) == (
+        "NOT_ALLOWED"
+    )
+    answer = await rest("GET", "/v1/keys", authorization=f"Bearer {key.text}")
+    assert answer.status == 403
+    await house.app.access.denials.write()
+    rows = await listed(house, outcome="NOT_ALLOWED")
+    assert {(row.action, row.namespace, row.principal == row.credential) for row in rows} == {
+        ("ListKeys", "beta", True),
+        ("EnqueueJob", "beta", True),
+        ("WatchJobs", "default", True),
+        ("Lease", "beta", True),
+    }
+    assert {row.credential for row in rows if row.namespace == "beta"} == {f"key:{key.id}"}
+    own = await house.caller(grant(ALL), namespace=beta)
+    assert {row.action for row in await listed(own, outcome="NOT_ALLOWED")} == {
+        "ListKeys",
+        "EnqueueJob",
+        "Lease",
+    }, "who administers the namespace of a key that leaked sees what was tried with it"
+
+
+async def test_a_good_key_that_is_shown_from_elsewhere_is_named(house: House) -> None:
+    """The caller is told no more than of a key that is not known: the audit log says which key it has."""
+    key = await house.key(grant(ALL), networks=("10.0.0.0/8",))
+    assert await refused_for(house.with_key(key.text).enqueue()) == "CREDENTIALS_INVALID"
+    await house.app.access.denials.write()
+    (row,) = await listed(house, outcome="CREDENTIALS_INVALID")
+    assert (row.credential, row.namespace) == (f"key:{key.id}", "default")
+
+
+async def test_refusals_of_different_keys_from_one_address_are_rows_of_their_own(house: House) -> None:
+    made = await house.access.CreateKey(pb.CreateKeyRequest(name="mailer", grants=[MAILER]))
+    rotated = await house.access.RotateKey(pb.RotateKeyRequest(id=made.key.id))
+    other = await house.key(grant(Permission.ENQUEUE, "mail"))
+    texts = {made.key.id: made.secret, rotated.key.id: rotated.secret, other.id: other.text}
+    for text in (*texts.values(), made.secret):
+        assert await refused_for(house.with_key(text).access.ListKeys(pb.ListKeysRequest())) == "NOT_ALLOWED"
+    await house.app.access.denials.write()
+    rows = await listed(house, outcome="NOT_ALLOWED")
+    assert {row.credential: row.count for row in rows} == {
+        f"key:{made.key.id}": 2,
+        f"key:{rotated.key.id}": 1,
+        f"key:{other.id}": 1,
+    }
+    assert len({row.principal for row in rows}) == 2
+
+
 async def test_a_job_of_others_that_is_named_by_id_is_told_as_refused(house: House) -> None:
     """It answers as one that never was; the audit log has the try."""
     job = await house.enqueue(queue="news")
@@ -445,7 +515,7 @@ class _Away:
 
 
 def note(line: Denials, number: int = 0) -> None:
-    scope = Scope(1, f"key:{number:010}")
+    scope = Scope(1, f"key:{number:010}", credential=f"key:{number:010}")
     line.note(scope, SOURCE, "EnqueueJob", NotAllowed("no", metadata={"permission": "ENQUEUE", "queue": "q"}))
 
 
@@ -468,6 +538,34 @@ async def test_the_line_of_refused_calls_is_bounded_and_says_how_many_it_dropped
     assert store.rows[3].count == 2
     await line.write()
     assert len(store.rows) == denials.MOST + 1, "each is written once"
+
+
+def note_unknown(line: Denials, number: int) -> None:
+    source = Source(f"10.0.{number // 250}.{number % 250}", "grpc", "request")
+    line.note(None, source, "EnqueueJob", CredentialsInvalid("no"))
+
+
+async def test_a_flood_of_unknown_callers_leaves_room_for_known_ones() -> None:
+    """And a flood with one key that leaked leaves room for the others: none takes the whole line."""
+    store, counts = _Away(), _Counts()
+    store.away = False
+    line = Denials(store, counts, Tuning(), server_name="here")  # type: ignore[arg-type]
+    for number in range(3 * denials.MOST):
+        note_unknown(line, number)
+    assert len(line) == denials.MOST_UNKNOWN
+    leaked = Scope(1, "key:leaked", credential="key:leaked")
+    error = NotAllowed("no")
+    for number in range(denials.MOST):
+        line.note(leaked, Source(f"10.9.{number // 250}.{number % 250}", "grpc", "request"), "GetJob", error)
+    note(line, 7)
+    assert len(line) == denials.MOST_UNKNOWN + denials.MOST_OF_ONE + 1
+    await line.write()
+    credentials = {row.credential for row in store.rows} | {row.principal for row in store.rows}
+    assert {"key:leaked", "key:0000000007"} <= credentials
+    assert counts.dropped == 3 * denials.MOST - denials.MOST_UNKNOWN + denials.MOST - denials.MOST_OF_ONE
+    for number in range(denials.MOST):
+        note_unknown(line, number)
+    assert len(line) == denials.MOST_UNKNOWN, "what was written makes room again"
 
 
 async def test_what_is_refused_while_the_line_is_written_is_written_next() -> None:

@@ -101,6 +101,27 @@ async def test_a_certificate_that_no_identity_is_for_is_refused_by_its_name(
     assert await posted(house, authority, pair, "mail") == (401, "CREDENTIALS_INVALID")
 
 
+async def test_a_known_certificate_is_named_in_the_audit_log_where_it_is_refused(
+    house: Gatehouse, authority: Authority
+):
+    """It lacks the permission altogether, or its namespace is disabled."""
+    beta = await house.namespace("beta")
+    await house.identity("mtls", SPIFFE, grant(READ), namespace=beta)
+    pair = authority.issue("mailer", uri(SPIFFE))
+    assert await refused(house.caller(pair).enqueue()) == "NOT_ALLOWED"
+    await house.sql("update namespace set disabled_at = now() where id = $1", beta)
+    await house.sql("update access_version set version = version + 1")
+    await house.known()
+    assert await posted(house, authority, pair, "mail") == (400, "NAMESPACE_DISABLED")
+    await house.app.access.denials.write()
+    rows = await house.sql(
+        "select outcome, principal, namespace_id, credential from audit where outcome <> 'OK'"
+    )
+    assert {row["outcome"] for row in rows} == {"NOT_ALLOWED", "NAMESPACE_DISABLED"}
+    assert {(row["principal"], row["namespace_id"]) for row in rows} == {(f"mtls:{SPIFFE}", beta)}
+    assert all(row["credential"].startswith("identity:") for row in rows)
+
+
 async def test_without_a_certificate_there_is_no_connection_where_it_is_the_only_way(
     house: Gatehouse, authority: Authority
 ):

@@ -59,6 +59,7 @@ async def town_of(dsn: str, **settings: object) -> AsyncIterator[Town]:
             key = await house.key(grant(ALL))
             caller = house.with_key(key.text)
             scope = house.app.access.access.scope_of(key.text)
+            assert scope is not None
             pair.append(Key(caller, scope.owner))
         assert pair[0].owner != pair[1].owner
         assert None not in (pair[0].owner, pair[1].owner)

@@ -86,7 +86,7 @@ def keyed_row(s: Stored, lane: Lane, key: str, request: str = "one", **fields: A
         idempotency_key=key,
         namespace=SCOPE.namespace,
         key_digest=key_digest(key),
-        request_digest=hashlib.sha256(request.encode()).digest(),
+        request_digest=hashlib.sha256(request.encode()).digest()[:16],
         **fields,
     )
 

@@ -273,7 +273,7 @@ async def test_a_hundred_at_once_with_one_key_make_one_job(s):
     )
     assert await counts(s) == (1, 1, 1)
     found = await s.intake.find_keys(SCOPE, [winner.key_digest])
-    assert found == {winner.key_digest: (winner.id, winner.request_digest)}
+    assert found == {winner.key_digest: (winner.id, winner.request_digest, b"")}
 
 
 async def test_the_losers_of_a_batch_are_named_and_the_others_stored(s):
@@ -298,7 +298,7 @@ async def test_a_key_whose_time_is_over_is_taken_over(s):
     await s.sql.execute("update idempotency_key set expires_at = now() - interval '1 microsecond'")
     assert not (await s.intake.enqueue([second])).lost_keys
     found = await s.intake.find_keys(SCOPE, [second.key_digest])
-    assert found[second.key_digest] == (second.id, second.request_digest)
+    assert found[second.key_digest] == (second.id, second.request_digest, b"")
     assert await s.sql.fetchval("select expires_at > now() + interval '23 hours' from idempotency_key")
     assert await counts(s) == (2, 2, 1)
 

@@ -92,7 +92,7 @@ async def test_a_job_keeps_its_name_and_another_one_keeps_nothing(s):
     row = named(s, lane, key, Until.ENDS)
     await enqueue(s, row)
     assert {job.unique_key for job, _ in (await views(s, row.id)).values()} == {key}
-    name = {"digest": name_of(row).digest.hex(), "until": 2, "key": key}
+    name = {"digest": name_of(row).digest.hex(), "until": 2, "scope": 1, "key": key}
     assert json.loads(await s.sql.fetchval("select unique_name::text from job")) == name
     plain = new_row(s, lane)
     await s.intake.enqueue([plain])
@@ -415,7 +415,7 @@ async def test_a_key_that_is_kept_stands_for_the_holder(s):
         assert await s.intake.keep_keys([row], [first], session)
     async with s.intake.transaction() as session:
         assert await s.intake.standing_keys(SCOPE, [key_digest("k")], session) == {
-            key_digest("k"): (first, b"r" * 16)
+            key_digest("k"): (first, b"r" * 16, b"")
         }
         assert not await s.intake.keep_keys([row], [first], session)
     await s.sql.execute("update idempotency_key set expires_at = now() - interval '1 second'")

@@ -305,13 +305,14 @@ pub struct CreateKeyRequest {
     /// of kinds in all.
     #[prost(message, repeated, tag = "2")]
     pub grants: ::prost::alloc::vec::Vec<Grant>,
-    /// How long it is good, 1 min to 3650 days. Unset: until it is revoked.
+    /// How long it is good, 1 min to 3650 days. Unset: until it is revoked. A key that ends makes keys that end by then.
     #[prost(message, optional, tag = "3")]
     pub expires_in: ::core::option::Option<::prost_types::Duration>,
-    /// How often it may be used. Unset: as often as wished.
+    /// How often it may be used. Unset: as often as wished. At most as often as the caller's key, if that has a rate.
     #[prost(message, optional, tag = "4")]
     pub rate_limit: ::core::option::Option<RateLimit>,
-    /// The networks from which it may be used, such as `10.0.0.0/8` or `2001:db8::/32`. At most 100. Empty: from anywhere.
+    /// The networks from which it may be used, such as `10.0.0.0/8` or `2001:db8::/32`. At most 100. Empty: from anywhere. They
+    /// are within those of the caller's key, if that has any.
     #[prost(string, repeated, tag = "5")]
     pub networks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The namespace in which it is good. Empty: the caller's.
@@ -749,8 +750,8 @@ pub mod access_admin_client {
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-        /// - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, or is for another
-        ///   namespace.
+        /// - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, outlive the caller's key, be
+        ///   good from other networks or be faster; or is for another namespace. The violations name the fields.
         /// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         pub async fn create_key(
             &mut self,
@@ -840,7 +841,8 @@ pub mod access_admin_client {
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-        /// - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
+        /// - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, its successor would be wider than
+        ///   the caller's key as in CreateKey, or the key is of another namespace.
         /// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         /// - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
         /// - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
@@ -1028,7 +1030,7 @@ pub mod access_admin_client {
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
         /// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
-        ///   the caller's own grants do.
+        ///   the caller's own grants do or be faster; or the caller's key ends or has networks, which an identity does not.
         /// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         /// - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
         pub async fn put_identity(
@@ -1181,8 +1183,9 @@ pub struct NewJob {
     pub retry_policy: ::core::option::Option<RetryPolicy>,
     /// The producer's own name for this request, 1..255 characters. For at least 24 hours the same key with the same
     /// request answers the job that the first request made, instead of making another. The same key with another request
-    /// is refused (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC
-    /// metadata `idempotency-key` win over this field.
+    /// is refused (IDEMPOTENCY_KEY_REUSED). Keys of different principals meet for the same request alone, or within one queue
+    /// and kind. Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC metadata `idempotency-key` win
+    /// over this field.
     #[prost(string, tag = "11")]
     pub idempotency_key: ::prost::alloc::string::String,
     /// The producer's own labels, by which jobs can be found. At most 32. A name has 1..63 characters, a value at most
@@ -1264,7 +1267,8 @@ pub struct Unique {
     /// order of keys and the spaces do not matter, the digits of a number do.
     #[prost(string, repeated, tag = "2")]
     pub payload_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Among which jobs the name stands once. Default KIND.
+    /// Among which jobs the name stands once. Default KIND. It takes ENQUEUE on all of them: on the kind in all queues, on all
+    /// kinds of the queue, or on everything.
     #[prost(enumeration = "unique::Scope", tag = "3")]
     pub scope: i32,
     /// Until when the job holds the name. Default STARTS.

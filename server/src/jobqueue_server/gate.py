@@ -253,7 +253,8 @@ class Gate:
         rule = self._rules.get(call.method)
         if rule is not None and not rule.any_of:
             return self._public
-        scope = await self._principal(call)
+        # A call that is refused from here on is known to be its principal's.
+        scope = call.scope = await self._principal(call)
         if rule is not None and not scope.grants.anywhere & rule.any_of:
             raise not_allowed(rule.names, f"call {call.method.rpartition('/')[2]}")
         if scope.bucket is not None and call.method not in _PAID_OTHERWISE:
@@ -286,9 +287,7 @@ class Gate:
     async def _principal(self, call: Call) -> Scope:
         if not self._bearers or HEADER not in call.metadata:
             if call.certificate is not None and self._names:
-                return self._access.others.look_at_certificate(
-                    call.certificate, self._named(call.certificate)
-                )
+                return self._look_at_certificate(call, call.certificate)
             if self._anonymous is None:
                 raise CredentialsMissing(_MISSING if self._bearers else _NO_CERTIFICATE)
             return self._anonymous
@@ -307,16 +306,24 @@ class Gate:
             raise
         return scope
 
+    def _look_at_certificate(self, call: Call, certificate: PeerCertificate) -> Scope:
+        names = self._named(certificate)
+        try:
+            return self._access.others.look_at_certificate(certificate, names)
+        except JobQueueError:
+            if (known := self._access.others.scope_of_names(names)) is not None:
+                call.scope = known
+            raise
+
     async def _look(self, call: Call, text: str, address: str) -> Scope:
         # A key is no token by its first letters.
         if "jwt" in self._methods and not (text.startswith("jq_") and "keys" in self._methods):
             return await self._access.others.look_at_token(text)
         try:
             return self._access.look(text, address)
-        except JobQueueError as error:
-            if error.reason != CredentialsInvalid.reason:
-                # Only who has the secret is told another reason: so it is known whose call is refused.
-                call.scope = self._access.scope_of(text)
+        except JobQueueError:
+            if (known := self._access.scope_of(text)) is not None:
+                call.scope = known
             raise
 
 

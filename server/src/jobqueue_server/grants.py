@@ -131,23 +131,22 @@ class Grants:
         bits = permission.value
         return self.unbounded or self._bits_on(queue, kind) & bits == bits
 
-    def may_queue(self, permission: Permission, queue: str) -> bool:
-        """Whether `permission` is permitted on a whole queue: on all kinds of its jobs."""
+    def may_all(self, permission: Permission, queue: str | None, kind: str | None) -> bool:
+        """Whether `permission` is permitted on all jobs of a queue and a kind; None: of all queues, of all kinds."""
         return self.unbounded or any(
             grant.permissions & permission == permission
-            and "*" in grant.kinds
-            and any(matches(pattern, queue) for pattern in grant.queues)
+            and ("*" in grant.queues if queue is None else any(matches(each, queue) for each in grant.queues))
+            and ("*" in grant.kinds if kind is None else any(matches(each, kind) for each in grant.kinds))
             for grant in self.each
         )
 
+    def may_queue(self, permission: Permission, queue: str) -> bool:
+        """Whether `permission` is permitted on a whole queue: on all kinds of its jobs."""
+        return self.may_all(permission, queue, None)
+
     def may_kind(self, permission: Permission, kind: str) -> bool:
         """Whether `permission` is permitted on a kind itself: in all queues."""
-        return self.unbounded or any(
-            grant.permissions & permission == permission
-            and "*" in grant.queues
-            and any(matches(pattern, kind) for pattern in grant.kinds)
-            for grant in self.each
-        )
+        return self.may_all(permission, None, kind)
 
     def sees_queue(self, queue: str) -> bool:
         """Whether some jobs of the queue may be read."""

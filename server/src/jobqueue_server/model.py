@@ -154,6 +154,16 @@ class UniqueScope(IntEnum):
     QUEUE = 3
     NAMESPACE = 4
 
+    @property
+    def of_queue(self) -> bool:
+        """Whether it stands once among the jobs of a queue; else of all queues."""
+        return self in (UniqueScope.QUEUE, UniqueScope.QUEUE_AND_KIND)
+
+    @property
+    def of_kind(self) -> bool:
+        """Whether it stands once among the jobs of a kind; else of all kinds."""
+        return self in (UniqueScope.KIND, UniqueScope.QUEUE_AND_KIND)
+
 
 class Until(IntEnum):
     """Until when a job holds its name. The contract has these numbers."""

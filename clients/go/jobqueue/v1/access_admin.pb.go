@@ -680,11 +680,12 @@ type CreateKeyRequest struct {
 	// What it permits: 1..100 grants, each within one of the caller's own. At most 1000 pairs of a pattern of queues and one
 	// of kinds in all.
 	Grants []*Grant `protobuf:"bytes,2,rep,name=grants,proto3" json:"grants,omitempty"`
-	// How long it is good, 1 min to 3650 days. Unset: until it is revoked.
+	// How long it is good, 1 min to 3650 days. Unset: until it is revoked. A key that ends makes keys that end by then.
 	ExpiresIn *durationpb.Duration `protobuf:"bytes,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
-	// How often it may be used. Unset: as often as wished.
+	// How often it may be used. Unset: as often as wished. At most as often as the caller's key, if that has a rate.
 	RateLimit *RateLimit `protobuf:"bytes,4,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
-	// The networks from which it may be used, such as `10.0.0.0/8` or `2001:db8::/32`. At most 100. Empty: from anywhere.
+	// The networks from which it may be used, such as `10.0.0.0/8` or `2001:db8::/32`. At most 100. Empty: from anywhere. They
+	// are within those of the caller's key, if that has any.
 	Networks []string `protobuf:"bytes,5,rep,name=networks,proto3" json:"networks,omitempty"`
 	// The namespace in which it is good. Empty: the caller's.
 	Namespace     string `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`

@@ -54,8 +54,8 @@ type AccessAdminClient interface {
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-	//   - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, or is for another
-	//     namespace.
+	//   - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, outlive the caller's key, be
+	//     good from other networks or be faster; or is for another namespace. The violations name the fields.
 	//   - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
 	CreateKey(ctx context.Context, in *CreateKeyRequest, opts ...grpc.CallOption) (*CreateKeyResponse, error)
 	// Reads one key, without its secret.
@@ -78,11 +78,12 @@ type AccessAdminClient interface {
 	// principal, so that no session moves and no job is charged.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-	// - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
-	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
-	// - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
-	// - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+	//   - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, its successor would be wider than
+	//     the caller's key as in CreateKey, or the key is of another namespace.
+	//   - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	//   - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
+	//   - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
 	RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error)
 	// Revokes a key, at once and for good. What it has open ends within 2 s on all servers, and its jobs go elsewhere
 	// uncharged. To revoke a revoked key changes nothing.
@@ -129,7 +130,7 @@ type AccessAdminClient interface {
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
 	//   - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
-	//     the caller's own grants do.
+	//     the caller's own grants do or be faster; or the caller's key ends or has networks, which an identity does not.
 	//   - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
 	//   - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
 	PutIdentity(ctx context.Context, in *PutIdentityRequest, opts ...grpc.CallOption) (*PutIdentityResponse, error)
@@ -328,8 +329,8 @@ type AccessAdminServer interface {
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-	//   - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, or is for another
-	//     namespace.
+	//   - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, outlive the caller's key, be
+	//     good from other networks or be faster; or is for another namespace. The violations name the fields.
 	//   - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
 	CreateKey(context.Context, *CreateKeyRequest) (*CreateKeyResponse, error)
 	// Reads one key, without its secret.
@@ -352,11 +353,12 @@ type AccessAdminServer interface {
 	// principal, so that no session moves and no job is charged.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-	// - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
-	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
-	// - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
-	// - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+	//   - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, its successor would be wider than
+	//     the caller's key as in CreateKey, or the key is of another namespace.
+	//   - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	//   - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
+	//   - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
 	RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error)
 	// Revokes a key, at once and for good. What it has open ends within 2 s on all servers, and its jobs go elsewhere
 	// uncharged. To revoke a revoked key changes nothing.
@@ -403,7 +405,7 @@ type AccessAdminServer interface {
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
 	//   - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
-	//     the caller's own grants do.
+	//     the caller's own grants do or be faster; or the caller's key ends or has networks, which an identity does not.
 	//   - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
 	//   - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
 	PutIdentity(context.Context, *PutIdentityRequest) (*PutIdentityResponse, error)

@@ -606,8 +606,9 @@ type NewJob struct {
 	RetryPolicy *RetryPolicy `protobuf:"bytes,10,opt,name=retry_policy,json=retryPolicy,proto3" json:"retry_policy,omitempty"`
 	// The producer's own name for this request, 1..255 characters. For at least 24 hours the same key with the same
 	// request answers the job that the first request made, instead of making another. The same key with another request
-	// is refused (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC
-	// metadata `idempotency-key` win over this field.
+	// is refused (IDEMPOTENCY_KEY_REUSED). Keys of different principals meet for the same request alone, or within one queue
+	// and kind. Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC metadata `idempotency-key` win
+	// over this field.
 	IdempotencyKey string `protobuf:"bytes,11,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// The producer's own labels, by which jobs can be found. At most 32. A name has 1..63 characters, a value at most
 	// 255.
@@ -847,7 +848,8 @@ type Unique struct {
 	// set: the whole payload makes the name, and it may have at most 65536 bytes then. Payloads are compared as JSON: the
 	// order of keys and the spaces do not matter, the digits of a number do.
 	PayloadFields []string `protobuf:"bytes,2,rep,name=payload_fields,json=payloadFields,proto3" json:"payload_fields,omitempty"`
-	// Among which jobs the name stands once. Default KIND.
+	// Among which jobs the name stands once. Default KIND. It takes ENQUEUE on all of them: on the kind in all queues, on all
+	// kinds of the queue, or on everything.
 	Scope Unique_Scope `protobuf:"varint,3,opt,name=scope,proto3,enum=jobqueue.v1.Unique_Scope" json:"scope,omitempty"`
 	// Until when the job holds the name. Default STARTS.
 	Until Unique_Until `protobuf:"varint,4,opt,name=until,proto3,enum=jobqueue.v1.Unique_Until" json:"until,omitempty"`

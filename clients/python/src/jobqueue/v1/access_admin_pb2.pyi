@@ -398,15 +398,17 @@ class CreateKeyRequest(_message.Message):
 
     @_builtins.property
     def expires_in(self) -> _duration_pb2.Duration:
-        """How long it is good, 1 min to 3650 days. Unset: until it is revoked."""
+        """How long it is good, 1 min to 3650 days. Unset: until it is revoked. A key that ends makes keys that end by then."""
 
     @_builtins.property
     def rate_limit(self) -> Global___RateLimit:
-        """How often it may be used. Unset: as often as wished."""
+        """How often it may be used. Unset: as often as wished. At most as often as the caller's key, if that has a rate."""
 
     @_builtins.property
     def networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The networks from which it may be used, such as `10.0.0.0/8` or `2001:db8::/32`. At most 100. Empty: from anywhere."""
+        """The networks from which it may be used, such as `10.0.0.0/8` or `2001:db8::/32`. At most 100. Empty: from anywhere. They
+        are within those of the caller's key, if that has any.
+        """
 
     def __init__(
         self,

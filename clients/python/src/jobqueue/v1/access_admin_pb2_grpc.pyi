@@ -49,8 +49,8 @@ class AccessAdminStub:
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-    - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, or is for another
-      namespace.
+    - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, outlive the caller's key, be
+      good from other networks or be faster; or is for another namespace. The violations name the fields.
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     """
     GetKey: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.GetKeyRequest, _access_admin_pb2.GetKeyResponse]
@@ -77,7 +77,8 @@ class AccessAdminStub:
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-    - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
+    - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, its successor would be wider than
+      the caller's key as in CreateKey, or the key is of another namespace.
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
     - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
@@ -133,7 +134,7 @@ class AccessAdminStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
     - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
-      the caller's own grants do.
+      the caller's own grants do or be faster; or the caller's key ends or has networks, which an identity does not.
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
     """
@@ -188,8 +189,8 @@ class AccessAdminAsyncStub(AccessAdminStub):
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-    - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, or is for another
-      namespace.
+    - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, outlive the caller's key, be
+      good from other networks or be faster; or is for another namespace. The violations name the fields.
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     """
     GetKey: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.GetKeyRequest, _access_admin_pb2.GetKeyResponse]  # type: ignore[assignment]
@@ -216,7 +217,8 @@ class AccessAdminAsyncStub(AccessAdminStub):
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-    - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
+    - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, its successor would be wider than
+      the caller's key as in CreateKey, or the key is of another namespace.
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
     - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
@@ -272,7 +274,7 @@ class AccessAdminAsyncStub(AccessAdminStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
     - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
-      the caller's own grants do.
+      the caller's own grants do or be faster; or the caller's key ends or has networks, which an identity does not.
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
     """
@@ -336,8 +338,8 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-        - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, or is for another
-          namespace.
+        - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, outlive the caller's key, be
+          good from other networks or be faster; or is for another namespace. The violations name the fields.
         - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         """
 
@@ -382,7 +384,8 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-        - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
+        - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, its successor would be wider than
+          the caller's key as in CreateKey, or the key is of another namespace.
         - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
         - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
@@ -474,7 +477,7 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
         - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
-          the caller's own grants do.
+          the caller's own grants do or be faster; or the caller's key ends or has networks, which an identity does not.
         - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
         """

@@ -155,8 +155,9 @@ class NewJob(_message.Message):
     idempotency_key: _builtins.str
     """The producer's own name for this request, 1..255 characters. For at least 24 hours the same key with the same
     request answers the job that the first request made, instead of making another. The same key with another request
-    is refused (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC
-    metadata `idempotency-key` win over this field.
+    is refused (IDEMPOTENCY_KEY_REUSED). Keys of different principals meet for the same request alone, or within one queue
+    and kind. Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC metadata `idempotency-key` win
+    over this field.
     """
     key: _builtins.str
     """What the job is about, for example a customer or an account, 1..255 characters of any kind but NUL. A queue can
@@ -435,7 +436,9 @@ class Unique(_message.Message):
     which a queue limits jobs nor the idempotency key.
     """
     scope: Global___Unique.Scope.ValueType
-    """Among which jobs the name stands once. Default KIND."""
+    """Among which jobs the name stands once. Default KIND. It takes ENQUEUE on all of them: on the kind in all queues, on all
+    kinds of the queue, or on everything.
+    """
     until: Global___Unique.Until.ValueType
     """Until when the job holds the name. Default STARTS."""
     on_conflict: Global___Unique.OnConflict.ValueType

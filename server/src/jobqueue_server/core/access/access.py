@@ -25,9 +25,10 @@ from ...errors import (
 from ...grants import NOTHING, Grants, GrantsMalformed, from_json
 from ...rates import Bucket
 from ...scope import Maker, Scope
-from ...store.access.access import AccessStore, KeyRow, NamespaceRow
+from ...store.access.access import AccessStore, KeyRow, Limit, NamespaceRow
 from ..upkeep.clock import Clock
 from . import keys
+from .bounds import Bounds
 from .identified import Identified, Revoked, Tokens
 from .identities import CREDENTIAL, Identities
 
@@ -52,6 +53,19 @@ class _Known:
     scope: Scope
     ends_ms: int | None
     networks: tuple[IPv4Network | IPv6Network, ...]
+
+    def ended(self, now_ms: int) -> JobQueueError | None:
+        """Why a key is not good any more."""
+        if self.row.revoked:
+            return CredentialsRevoked(
+                f"the key {self.row.id} was revoked; ask an administrator for a new one"
+            )
+        if self.ends_ms is not None and now_ms >= self.ends_ms:
+            ended = datetime.fromtimestamp(self.ends_ms / 1000, UTC).isoformat(timespec="seconds")
+            return CredentialsExpired(
+                f"the key {self.row.id} expired at {ended}; an administrator can rotate it"
+            )
+        return None
 
 
 class Access:
@@ -215,11 +229,10 @@ class Access:
             CredentialsExpired, CredentialsRevoked: It has ended. Only a caller that has the secret is told.
             NamespaceDisabled: The key is good, but its namespace is not in use.
         """
-        known = self._keys.get(keys.id_of(text) or "")
-        expected = known.row.secret_hash if known is not None else bytes(32)
-        if not hmac.compare_digest(keys.hash_of(text), expected) or known is None:
+        known = self._known(text)
+        if known is None:
             raise CredentialsInvalid(_INVALID)
-        ended = _ended(known, self._clock.now_ms())
+        ended = known.ended(self._clock.now_ms())
         if ended is not None:
             raise ended
         if known.networks and not _within(address, known.networks):
@@ -232,9 +245,15 @@ class Access:
             self._remembered[text] = known
         return known.scope
 
-    def scope_of(self, text: str) -> Scope:
-        """The scope of a key that `look` has just found, good or not."""
-        return self._keys[keys.id_of(text) or ""].scope
+    def scope_of(self, text: str) -> Scope | None:
+        """The scope of a caller that has the secret of a key, good or not, for the audit log; else None."""
+        known = self._known(text)
+        return None if known is None else known.scope
+
+    def _known(self, text: str) -> _Known | None:
+        known = self._keys.get(keys.id_of(text) or "")
+        expected = known.row.secret_hash if known is not None else bytes(32)
+        return known if hmac.compare_digest(keys.hash_of(text), expected) else None
 
     def check_namespace(self, namespace: int) -> None:
         """Whether calls in a namespace are allowed.
@@ -258,6 +277,12 @@ class Access:
         known = self._keys.get(scope.credential.removeprefix(_KEY))
         return None if known is None else known.row.expires_at
 
+    def bounds(self, scope: Scope) -> Bounds:
+        """What limits the credential of a scope beside its grants."""
+        limit = None if scope.bucket is None else Limit(scope.bucket.rate, scope.bucket.burst)
+        known = self._keys.get(scope.credential.removeprefix(_KEY))
+        return Bounds(limit=limit) if known is None else Bounds(known.row.expires_at, known.networks, limit)
+
     def now(self, scope: Scope) -> tuple[Scope, JobQueueError | None]:
         """What became of a credential that was good when a stream or a session began.
 
@@ -271,7 +296,7 @@ class Access:
         known = self._keys.get(scope.credential.removeprefix(_KEY))
         if known is None:
             return scope, CredentialsRevoked("the key is not known any more")
-        ended = _ended(known, self._clock.now_ms())
+        ended = known.ended(self._clock.now_ms())
         if ended is None:
             try:
                 self.check_namespace(scope.namespace)
@@ -291,25 +316,13 @@ class Access:
     def ended(self, makers: Iterable[Maker]) -> list[Maker]:
         """Those of these principals that have no good key any more, or no identity."""
         now, keyed = self._clock.now_ms(), self._keys.values()
-        good = {known.scope.principal for known in keyed if _ended(known, now) is None}
+        good = {known.scope.principal for known in keyed if known.ended(now) is None}
         gone = [each for each in makers if each.principal not in good]
         return [each for each in gone if each.principal.startswith(_KEY) or self._identities.ended(each)]
 
     def _is_disabled(self, namespace: int) -> bool:
         row = self._namespaces.get(namespace)
         return row is not None and row.disabled
-
-
-def _ended(known: _Known, now_ms: int) -> JobQueueError | None:
-    """Why a key is not good any more."""
-    if known.row.revoked:
-        return CredentialsRevoked(f"the key {known.row.id} was revoked; ask an administrator for a new one")
-    if known.ends_ms is not None and now_ms >= known.ends_ms:
-        ended = datetime.fromtimestamp(known.ends_ms / 1000, UTC).isoformat(timespec="seconds")
-        return CredentialsExpired(
-            f"the key {known.row.id} expired at {ended}; an administrator can rotate it"
-        )
-    return None
 
 
 def _compiled(row: KeyRow, meanings: dict[str, Grants], bucket: Bucket | None) -> _Known:

@@ -16,6 +16,7 @@ from ...store.catalog.catalog import CatalogStore
 from .. import tokens
 from ..names import page_name
 from ..pages import page_position, page_size, page_token
+from ..upkeep.clock import Clock
 from ..upkeep.levels import Levels
 from . import keys
 from .access import Access
@@ -57,10 +58,13 @@ class AccessAdmin:
     Raises (every method): DatabaseAway, DatabaseFull.
     """
 
-    def __init__(self, store: AccessStore, catalog: CatalogStore, access: Access, levels: Levels) -> None:
+    def __init__(
+        self, store: AccessStore, catalog: CatalogStore, access: Access, clock: Clock, levels: Levels
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._access = access
+        self._clock = clock
         self._levels = levels
         self._on_change: list[Callable[[], object]] = []
 
@@ -89,11 +93,14 @@ class AccessAdmin:
             namespace: Where it is good; empty: in the caller's namespace.
 
         Raises:
-            NotAllowed: It would permit more than the caller's own grants do, or the namespace is not the caller's.
+            NotAllowed: It would permit more than the caller's own grants do, outlive the caller's key, be good from
+                elsewhere or be faster; or the namespace is not the caller's.
             NamespaceNotFound: There is none of this name.
         """
         where = await self.namespace_of(scope, namespace)
         check_covered(scope, wanted.grants)
+        bounds = self._access.bounds(scope)
+        bounds.check_new(self._clock.now(), wanted.lifetime, wanted.networks, wanted.limit)
         minted = keys.mint()
         await self._store.insert_key(
             scope,
@@ -107,6 +114,7 @@ class AccessAdmin:
                 wanted.lifetime,
                 wanted.limit,
                 wanted.networks,
+                bounds.ends_at,
             ),
         )
         return await self._changed_key(where, minted.id), minted.text
@@ -147,7 +155,8 @@ class AccessAdmin:
         """Makes the successor of a key, and answers it with its text. The old key ends after the grace.
 
         Raises:
-            NotAllowed: The key permits more than the caller's own grants do, or its namespace is not the caller's.
+            NotAllowed: The key permits more than the caller's own grants do, is good from elsewhere or is faster than
+                the caller's key, or its successor would outlive that; or its namespace is not the caller's.
             NamespaceNotFound: There is none of this name.
             KeyNotFound: It has no key of this id.
             KeyRevoked: The key was revoked.
@@ -155,9 +164,12 @@ class AccessAdmin:
         where = await self.namespace_of(scope, namespace)
         old = await self._key(where, key_id)
         check_covered(scope, old.grants)
+        bounds = self._access.bounds(scope)
+        bounds.check_successor(self._clock.now(), key_id, lifetime, old.networks, old.limit)
         minted = keys.mint()
-        # The store takes its grants from the old key.
+        # The store takes its grants, its networks and its rate from the old key.
         successor = NewKey(minted.id, old.name, minted.secret_hash, NOTHING, scope.principal, lifetime)
+        successor = replace(successor, ends_by=bounds.ends_at)
         there, revoked = await self._store.rotate_key(scope, where, key_id, successor, grace)
         if not there:
             raise _no_key(key_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,13 +20,15 @@ _log = logs.get(__name__)
 
 #: Rows that wait to be written; a refusal that needs one more is counted alone.
 MOST = 1_000
+#: Of these, rows of all callers without a known credential, and of one credential: none takes the place of others.
+MOST_UNKNOWN, MOST_OF_ONE = MOST // 2, MOST // 10
 #: Who is told of where the caller is not known.
 UNKNOWN = "unknown"
 #: The action of the row that says how many refusals have no row of their own.
 DROPPED = "DropDenials"
 
-# By namespace, principal, address, action and outcome.
-_Alike = tuple[int | None, str, str, str, str]
+# By namespace, principal, credential, address, action and outcome.
+_Alike = tuple[int | None, str, str, str, str, str]
 
 
 class Counts(Protocol):
@@ -64,8 +67,9 @@ class _Waiting:
 class Denials:
     """A bounded line. To note a refusal costs no statement and waits for nothing, also while the database is away.
 
-    Refusals that are alike - of one principal and address, of one method, for one reason - wait as one row with their
-    number, and go on doing so while they come; the row has the request of the first one.
+    Refusals that are alike - of one credential and address, of one method, for one reason - wait as one row with their
+    number, and go on doing so while they come; the row has the request of the first one. A flood of one sort of callers
+    fills no more than its part of the line, so that another credential that is tried is still seen.
     """
 
     def __init__(self, store: AuditStore, counts: Counts, tuning: Tuning, *, server_name: str) -> None:
@@ -74,6 +78,8 @@ class Denials:
         self._every = tuning.denials_every
         self._server_name = server_name
         self._line: dict[_Alike, _Waiting] = {}
+        # How many rows each credential has; empty: those of callers without one that is known.
+        self._rows = Counter[str]()
         self._dropped = 0
         self._dropped_at = 0.0
         self._noted = asyncio.Event()
@@ -91,17 +97,21 @@ class Denials:
             error: What it was answered.
         """
         self._counts.denied(error.reason)
-        namespace, principal = (None, UNKNOWN) if scope is None else (scope.namespace, scope.principal)
-        alike = (namespace, principal, source.address, action, error.reason)
+        namespace, principal, credential = (
+            (None, UNKNOWN, "") if scope is None else (scope.namespace, scope.principal, scope.credential)
+        )
+        most = MOST_OF_ONE if credential else MOST_UNKNOWN
+        alike = (namespace, principal, credential, source.address, action, error.reason)
         waiting = self._line.get(alike)
         if waiting is not None:
             waiting.again()
-        elif len(self._line) < MOST:
+        elif len(self._line) < MOST and self._rows[credential] < most:
+            self._rows[credential] += 1
             entry = Entry(
                 action,
                 namespace,
                 principal,
-                "" if scope is None else scope.credential,
+                credential,
                 source.address,
                 source.transport,
                 source.request_id,
@@ -156,6 +166,7 @@ class Denials:
         for alike, count in written.items():
             if self._line[alike].written(count, now):
                 del self._line[alike]
+        self._rows = Counter(credential for _, _, credential, *_ in self._line)
         self._dropped -= dropped
         self._dropped_at = now
 

@@ -193,6 +193,10 @@ class Identified:
         self._note_end(int(shown.ends * 1000))
         return scope
 
+    def scope_of_names(self, names: tuple[str, ...]) -> Scope | None:
+        """The scope of who shows a certificate with these names, good or not; None: no identity is for them."""
+        return self._identities.of_names(names)
+
     def _ended(self, scope: Scope) -> JobQueueError | None:
         """Why what was shown is not good any more."""
         revoked, shown = self._revoked, scope.certificate

@@ -10,6 +10,7 @@ from ...scope import Scope
 from ...store.access.access import AccessStore, Identity, NewIdentity
 from .. import tokens
 from ..pages import page_position, page_size, page_token
+from .access import Access
 from .admin import AccessAdmin, check_covered, check_of_default
 
 _POSITION_BYTES = 8
@@ -24,9 +25,12 @@ class IdentityAdmin:
     Raises (every method): DatabaseAway, DatabaseFull.
     """
 
-    def __init__(self, store: AccessStore, admin: AccessAdmin, issuers: Sequence[str]) -> None:
+    def __init__(
+        self, store: AccessStore, admin: AccessAdmin, access: Access, issuers: Sequence[str]
+    ) -> None:
         self._store = store
         self._admin = admin
+        self._access = access
         self._issuers = issuers
 
     async def put(self, scope: Scope, new: NewIdentity, namespace: str) -> Identity:
@@ -34,13 +38,15 @@ class IdentityAdmin:
 
         Raises:
             FieldInvalid: It is for tokens, and does not say of which of several issuers.
-            NotAllowed: The caller is not of `default`, or it would permit more than the caller's own grants do.
+            NotAllowed: The caller is not of `default`, it would permit more than the caller's own grants do, or be
+                faster; or the caller's key ends or has networks, which an identity does not.
             NamespaceNotFound: There is none of this name.
             IdentityElsewhere: There is one in another namespace.
         """
         check_of_default(scope, "make identities")
         where = await self._admin.namespace_of(scope, namespace)
         check_covered(scope, new.grants)
+        self._access.bounds(scope).check_identity(new.limit)
         if new.kind == "jwt" and not new.issuer and len(self._issuers) > 1:
             raise FieldInvalid.of(
                 "issuer", f"must be one of the issuers of this server: {', '.join(self._issuers)}"

@@ -66,8 +66,9 @@ class AccessRoom:
             self.tokens = Tokens(issuers)
         self.access = Access(stores.access, upkeep.clock, servers, self.tokens, revoked)
         self.principals = Principals(self.access, used=used)
-        self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.levels)
-        self.identities = IdentityAdmin(stores.access, self.admin, [issuer.name for issuer in issuers])
+        self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.clock, upkeep.levels)
+        names = [issuer.name for issuer in issuers]
+        self.identities = IdentityAdmin(stores.access, self.admin, self.access, names)
         self.audit_log = AuditLog(stores.audit, self.admin)
         self.denials = Denials(stores.audit, counts, tuning, server_name=server_name)
         others.hear_access_changed(self.access.changed_elsewhere)

@@ -184,7 +184,10 @@ class FollowUps:
                         if stored.rows
                         else StoredWithin()
                     )
-            except (KeyVanished, Deadlock):
+            except Deadlock:
+                continue
+            except KeyVanished as vanished:
+                await self._keyed_batches.again(vanished)
                 continue
             except _NotSettled as error:
                 return self._commits.succeeded(items, error.done)

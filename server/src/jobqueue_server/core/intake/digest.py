@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from math import inf, isfinite, nan
 from typing import Any
@@ -14,9 +15,10 @@ from pydantic_core import from_json
 
 from ...errors import FieldInvalid
 from ...fields import FIELDS, Type, required, unset
-from ...model import NewJob, Unique, UniqueScope
+from ...model import NewJob, Unique
 
 DIGEST_BYTES = 16
+OWNER_BYTES = 8
 MAX_DEPTH = 100
 # A double ends at 1.8e308, and with it the readers of most languages; integers have their digits kept up to here.
 MAX_INTEGER_DIGITS = 308
@@ -33,16 +35,28 @@ def key_digest(namespace: int, key: str) -> bytes:
     return sha256(f"{namespace}:{key}".encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
 
 
+def lane_key_digest(namespace: int, queue: str, kind: str, key: str) -> bytes:
+    """The 16 bytes under which a key is kept for one queue and kind, where another principal has it already.
+
+    It is the digest of no key of `key_digest`, as no namespace has a slash in its number.
+    """
+    said = f"{namespace}/{queue}/{kind}:{key}"
+    return sha256(said.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+
+
+@lru_cache(maxsize=10_000)
+def owner_digest(principal: str) -> bytes:
+    """The 8 bytes that tell the principal of one key from that of another: its name may have 500 characters."""
+    return sha256(principal.encode("utf-8", "surrogatepass")).digest()[:OWNER_BYTES]
+
+
 def name_digest(namespace: int, new: NewJob, unique: Unique) -> bytes:
     """The 16 bytes under which the name of a job is kept. Payloads are compared as in `request_digest`.
 
     The form is kept for ever, as names live across upgrades.
     """
     scope = unique.scope
-    where = [
-        new.queue if scope in (UniqueScope.QUEUE, UniqueScope.QUEUE_AND_KIND) else None,
-        new.kind if scope in (UniqueScope.KIND, UniqueScope.QUEUE_AND_KIND) else None,
-    ]
+    where = [new.queue if scope.of_queue else None, new.kind if scope.of_kind else None]
     if unique.key is not None:
         what: list[object] = ["key", unique.key]
     else:

@@ -13,12 +13,12 @@ from ...model import NewJob, NewJobs
 from ...scope import Scope
 from ...store.intake.intake import Name, NewRows
 from ...store.limits.turnstiles import turnstile_of
-from ..access.checks import require
+from ..access.checks import require, require_name
 from ..catalog.catalog import Catalog, Lane
 from ..catalog.waiting_limits import WaitingLimit
 from ..upkeep.levels import Levels
 from .batch import Batch, place
-from .digest import key_digest, name_digest, request_digest
+from .digest import key_digest, name_digest, owner_digest, request_digest
 from .waiting import Waiting
 
 #: Since this level servers know of jobs that are held back.
@@ -45,7 +45,7 @@ class Intake:
             path: Where they stand in the request: `job` for one job, `jobs[]` for a list.
 
         Raises:
-            NotAllowed: Its principal may not enqueue one of them.
+            NotAllowed: Its principal may not enqueue one of them, or not hold its name.
             FieldInvalid: A job has no key, and its queue requires one; or it asks for what the order of keys forbids.
             PayloadInvalid: A payload does not fit the schema of its kind.
         """
@@ -62,6 +62,8 @@ class Intake:
                 return None
             if not unbounded and not scope.grants.may(Permission.ENQUEUE, lane.queue, lane.kind):
                 require(scope, Permission.ENQUEUE, lane.queue, lane.kind, f"enqueue {place(path, first)}")
+            if not unbounded and some.new.unique is not None:
+                require_name(scope, some.new.unique.scope, lane.queue, lane.kind, place(path, first))
             if lane.keys is not None and lane.keys.require_key and some.keys is None:
                 raise FieldInvalid.of(f"{place(path, first)}.key", f"is required by the queue {lane.queue!r}")
             if some.keys is not None and lane.keys is not None and lane.keys.strict:
@@ -112,6 +114,8 @@ class Intake:
             if some.new.hold is not None:
                 await self._levels.require(HOLD_LEVEL, "`hold` of a job")
             if some.new.unique is not None:
+                at = place(path, first)
+                require_name(scope, some.new.unique.scope, some.new.queue, some.new.kind, at)
                 await self._levels.require(UNIQUE_LEVEL, "`unique` of a job")
             first += len(some.payloads)
 
@@ -130,7 +134,8 @@ class Intake:
             self._encode_headers(new.headers) if new.headers else None,
         )
         if new.idempotency_key is not None:
-            row.key(scope.namespace, key_digest(scope.namespace, new.idempotency_key), request_digest(new))
+            digest = key_digest(scope.namespace, new.idempotency_key)
+            row.key(scope.namespace, digest, request_digest(new), owner_digest(scope.principal))
         if new.unique is not None:
             row.of_name(Name(name_digest(scope.namespace, new, new.unique), new.unique))
         if jobs.keys is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
@@ -17,11 +17,12 @@ from ...metrics import Metrics
 from ...model import Enqueued, EnqueuedBatch, Job, NewJob, NewJobs
 from ...scope import Scope
 from ...store.database import Deadlock, Session
-from ...store.intake.intake import BacklogOfKeys, IntakeStore, NewRows
+from ...store.intake.intake import BacklogOfKeys, IntakeStore, KeyHolder, NewRows
 from ...store.query.reads import ReadStore
 from ..tuning import Tuning
 from .batch import Batch, backlog_full
 from .batcher import Batcher, Batchers
+from .digest import key_digest, lane_key_digest
 from .intake import Intake
 from .keyed_ticket import KeyedTicket
 from .names import KeyVanished, Taken, UniqueNames, refusal
@@ -56,6 +57,8 @@ class KeyedJobs:
         new: NewJob,
         line: Batcher | None = None,
         instead: Callable[[Scope, Batch], Awaitable[Enqueued]] | None = None,
+        *,
+        place: bytes | None = None,
     ) -> Enqueued:
         """Stores a job with a key, or answers the job that the key stands for.
 
@@ -64,6 +67,7 @@ class KeyedJobs:
             new: The job.
             line: Where it waits; None: in the line of jobs with keys.
             instead: Answers it where another job holds its name; None: it wants none.
+            place: The digest under which the key is looked for first; None: that of the namespace.
 
         Raises:
             PayloadInvalid, KindUnknown: It does not fit.
@@ -75,25 +79,27 @@ class KeyedJobs:
         """
         for _ in range(self._tries):
             batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
-            pending = self._pending.get(digest_of(batch.rows[0]))
+            row = batch.rows[0]
+            if place is not None:
+                row.key_digest = place
+            place = digest_of(row)
+            pending, full = self._pending.get(place), batch.full_limit
             if pending is not None:
                 # The same key is being stored right now: what comes of it decides about this one.
                 await asyncio.wait([pending])
-            elif (full := batch.full_limit) is not None:
-                replay = await self._replay(scope, batch)
-                if replay is None:
-                    raise self._waiting.refusal(full)
-                return replay
-            else:
+            elif full is None:
                 self._note_pending(batch)
                 at = await (line or self._batchers.of(batch)).stored(batch)
                 if instead is not None and batch.conflict is not None:
                     return await instead(scope, batch)
                 if not batch.lost_key:
-                    return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)
+                    return Enqueued(row.id, False, batch.job(at), batch.pressure)
             replay = await self._replay(scope, batch)
             if replay is not None:
                 return replay
+            if pending is None and full is not None and digest_of(row) == place:
+                raise self._waiting.refusal(full)
+            place = digest_of(row)
         raise Internal("the idempotency key changed hands too often; try again")
 
     def stores_key_of(self, batch: Batch) -> bool:
@@ -114,17 +120,24 @@ class KeyedJobs:
 
     async def _replay_or_enqueue(self, scope: Scope, batch: Batch, caller: str) -> Enqueued:
         CALLER.set(caller)
-        return await self._replay(scope, batch) or await self.enqueue(scope, batch.rows[0].new)
+        replay, row = await self._replay(scope, batch), batch.rows[0]
+        return replay or await self.enqueue(scope, row.new, place=digest_of(row))
 
     async def _replay(self, scope: Scope, batch: Batch) -> Enqueued | None:
-        """The job that the key stands for; None where the key is free."""
+        """The job that the key stands for; None where the key is free, or is another principal's: then the row has
+        another digest of it, to be tried next.
+        """
         row = batch.rows[0]
         digest = digest_of(row)
         winner = (await self._store.find_keys(scope, [digest])).get(digest)
         if winner is None:
             return None
+        if is_foreign(winner, row):
+            await step_aside(self._store, {row: winner})
+            return None
         check_same_request(winner, row, f"{batch.path}.idempotency_key")
-        return Enqueued(winner[0], True, await self._replayed(scope, row.new, winner[0]), batch.pressure)
+        job = await self._replayed(scope, row.new, winner.job_id)
+        return Enqueued(winner.job_id, True, job, batch.pressure)
 
     async def _replayed(self, scope: Scope, new: NewJob, job_id: UUID) -> Job | None:
         """The job of a replay as it is now, for a principal that may read it; a producer is told its id alone."""
@@ -185,7 +198,6 @@ class KeyedBatches:
 
     async def _enqueue(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
         async with self.turn(batch.owner):
-            await self._check_limits(scope, batch)
             return await self._stored(scope, batch)
 
     async def _stored(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
@@ -193,10 +205,14 @@ class KeyedBatches:
         for _ in range(self._tries):
             started = loop.time()
             try:
+                await self._check_limits(scope, batch)
                 with batch.counted_by_limits():
                     async with self._store.transaction() as session:
                         how = await self.store_within(scope, session, batch)
-            except (KeyVanished, Deadlock):
+            except Deadlock:
+                continue
+            except KeyVanished as vanished:
+                await self.again(vanished)
                 continue
             except BacklogOfKeys as error:
                 raise self._waiting.refused(backlog_full(batch, error.stiles)) from error
@@ -234,8 +250,18 @@ class KeyedBatches:
         digests = [row.key_digest for row in batch.rows if row.key_digest is not None]
         known = await self._store.find_keys(scope, digests)
         for row, lane in zip(batch.rows, batch.lanes, strict=True):
-            if lane.backlog is not None and lane.backlog.full and row.key_digest not in known:
+            if lane.backlog is None or not lane.backlog.full:
+                continue
+            winner = None if row.key_digest is None else known.get(row.key_digest)
+            if winner is None:
                 raise self._waiting.refusal(lane.backlog)
+            if is_foreign(winner, row):
+                raise KeyVanished({row: winner})
+
+    async def again(self, vanished: KeyVanished) -> None:
+        """Before the next try of a batch, once the transaction of the one before has ended."""
+        if vanished.foreign:
+            await step_aside(self._store, vanished.foreign)
 
     async def take_names(
         self, scope: Scope, session: Session, batch: Batch, settling: UUID | None = None
@@ -269,7 +295,8 @@ class KeyedBatches:
             taken: What `take_names` has answered in this transaction.
 
         Raises:
-            KeyVanished: A key was taken and is free now, or the other way round; try again in a new transaction.
+            KeyVanished: A key was taken and is free now, or the other way round, or is another principal's; try again
+                in a new transaction, after `again`.
             IdempotencyKeyReused: A key stands for another request.
             Duplicate: A name is held, and its job asked to be refused then.
             FieldInvalid: A name is held by a job that can't be changed as was asked.
@@ -293,12 +320,10 @@ class KeyedBatches:
             winners = (
                 await self._store.find_keys(scope, [digest_of(row) for row in lost], session) if lost else {}
             )
-            for row in lost:
-                winner = winners.get(digest_of(row))
-                if winner is None:
-                    raise KeyVanished
-                check_same_request(winner, row, f"{batch.place_of(row)}.idempotency_key")
-                replays[row.id] = winner[0]
+            found = {row: winners[digest_of(row)] for row in lost if digest_of(row) in winners}
+            if len(found) < len(lost):
+                raise KeyVanished
+            replays = _replays(batch, found)
         if plain:
             await self._store.enqueue(plain, session)
         return StoredWithin(replays, {}, kept, calling, later)
@@ -307,11 +332,7 @@ class KeyedBatches:
         self, session: Session, batch: Batch, taken: Taken, *, later: bool
     ) -> StoredWithin:
         """Keys first, then names. A key whose job was not stored, since its name is held, stands for the holder."""
-        replays: dict[UUID, UUID] = {}
-        for row in batch.rows:
-            if (winner := taken.known.get(row.id)) is not None:
-                check_same_request(winner, row, f"{batch.place_of(row)}.idempotency_key")
-                replays[row.id] = winner[0]
+        replays = _replays(batch, {row: taken.known[row.id] for row in batch.rows if row.id in taken.known})
         judgement = await self._names.judge(session, taken)
         conflicts = judgement.conflicts
         for row, lane in zip(batch.rows, batch.lanes, strict=True):
@@ -328,19 +349,73 @@ def digest_of(row: NewRows) -> bytes:
     return row.key_digest
 
 
-def check_same_request(winner: tuple[UUID, bytes], row: NewRows, path: str) -> None:
+def _replays(batch: Batch, found: Mapping[NewRows, KeyHolder]) -> dict[UUID, UUID]:
+    """The jobs that stand for others of a batch, by their idempotency keys.
+
+    Raises:
+        KeyVanished: Keys are other principals'.
+        IdempotencyKeyReused: One is for another request.
+    """
+    foreign = {row: winner for row, winner in found.items() if is_foreign(winner, row)}
+    if foreign:
+        raise KeyVanished(foreign)
+    for row, winner in found.items():
+        check_same_request(winner, row, f"{batch.place_of(row)}.idempotency_key")
+    return {row.id: winner.job_id for row, winner in found.items()}
+
+
+def is_foreign(winner: KeyHolder, row: NewRows) -> bool:
+    """Whether a key stands for a request of another principal, which this row's is not to meet.
+
+    The same request is met: its callers may all enqueue into its queue and of its kind. And so is any request where
+    the key is one of that queue and kind.
+    """
+    return (
+        winner.request_digest != row.request_digest
+        and winner.owner not in (b"", row.owner)
+        and row.key_digest == key_digest(*_key_of(row))
+    )
+
+
+async def step_aside(store: IntakeStore, foreign: Mapping[NewRows, KeyHolder]) -> None:
+    """Gives rows whose keys are other principals' the digests of these keys in their queues and kinds.
+
+    First the keys of the others are made to stand longer than those of these rows will. Else such a key would be free
+    for a later request of the same principal, whose own key is in the other place.
+
+    Raises:
+        DatabaseAway: Nothing is stored.
+    """
+    by_digest = {digest_of(row): row for row in foreign}
+    (namespace,) = {_key_of(row)[0] for row in foreign}
+    prolonged = await store.prolong_keys(
+        namespace, {digest_of(row): winner.job_id for row, winner in foreign.items()}
+    )
+    for digest in prolonged:
+        row = by_digest[digest]
+        row.key_digest = lane_key_digest(namespace, row.new.queue, row.new.kind, _key_of(row)[1])
+
+
+def _key_of(row: NewRows) -> tuple[int, str]:
+    """The namespace and the key of a row that has one."""
+    assert row.namespace is not None
+    assert row.new.idempotency_key is not None
+    return row.namespace, row.new.idempotency_key
+
+
+def check_same_request(winner: KeyHolder, row: NewRows, path: str) -> None:
     """Compares a request with the one whose job its key stands for.
 
     Args:
-        winner: That job, and the digest of its request.
+        winner: What the key stands for.
         row: The request.
         path: Where the key stands in it.
 
     Raises:
         IdempotencyKeyReused: They differ.
     """
-    job_id, digest = winner
-    if digest != row.request_digest:
+    job_id = winner.job_id
+    if winner.request_digest != row.request_digest:
         message = (
             f"the key was used for another request, whose job is {job_id}; choose a new key for this one"
         )

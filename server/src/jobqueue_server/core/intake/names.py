@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from ...errors import Duplicate, FieldInvalid, FieldViolation, Internal, JobQueueError
@@ -17,6 +18,7 @@ from ...store.intake.intake import (
     Changed,
     Conflict,
     IntakeStore,
+    KeyHolder,
     Name,
     NameHolder,
     NewRows,
@@ -26,7 +28,14 @@ from ...store.intake.intake import (
 
 
 class KeyVanished(Exception):
-    """A key that was taken a moment ago is free now, or one that was free is taken."""
+    """A key that was taken a moment ago is free now, or one that was free is taken.
+
+    Or a key stands for a request of another principal: `foreign` has the rows of such keys, with what these stand for.
+    """
+
+    def __init__(self, foreign: Mapping[NewRows, KeyHolder] = MappingProxyType({})) -> None:
+        super().__init__()
+        self.foreign = foreign
 
 
 #: Seconds that a statement takes which waits for a lock, and for how many seconds the ways do without it then.
@@ -46,14 +55,14 @@ class Taken:
         rows: The jobs that want them, in their order.
         wanted: By the digest of the name, the first job that wants it.
         free: The names that were free.
-        known: Jobs that want nothing, as their idempotency key stands for a job: that job and its request's digest.
+        known: What the idempotency keys of jobs stand for that have one which is known. These jobs want no name.
     """
 
     at: datetime
     rows: Sequence[NewRows]
     wanted: Mapping[bytes, NewRows]
     free: frozenset[bytes]
-    known: Mapping[UUID, tuple[UUID, bytes]]
+    known: Mapping[UUID, KeyHolder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +155,7 @@ class UniqueNames:
         return taken
 
     async def _take(
-        self, session: Session, rows: Sequence[NewRows], known: Mapping[UUID, tuple[UUID, bytes]]
+        self, session: Session, rows: Sequence[NewRows], known: Mapping[UUID, KeyHolder]
     ) -> Taken:
         wanted = wanted_names(rows)
         at, free = await self._store.take_names(wanted, session)

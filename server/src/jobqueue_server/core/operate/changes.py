@@ -72,7 +72,8 @@ class JobChanges:
             JobNotTerminal: It has not ended.
             Duplicate: Another job holds its name, which is to be respected.
             JobNotFound: There is none, or the principal may neither do this nor read it.
-            NotAllowed: The principal may read it, and not do this.
+            NotAllowed: The principal may read it, and not do this; or the name, which is to be respected, reaches
+                beyond what it operates.
         """
         await self._require(scope, Permission.OPERATE, job_id, "retry the job")
         retried = await self._store.retry(scope, job_id, respect_unique=respect_unique)

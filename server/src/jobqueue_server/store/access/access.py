@@ -65,7 +65,7 @@ class NamespaceRow:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key to be stored. `lifetime` None: it is good until it is revoked."""
+    """A key to be stored. `lifetime` None: it is good until it is revoked. In any case it ends by `ends_by`, if set."""
 
     id: str
     name: str
@@ -75,6 +75,7 @@ class NewKey:
     lifetime: timedelta | None = None
     limit: Limit | None = None
     networks: tuple[str, ...] = ()
+    ends_by: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ class AccessStore:
     ) -> tuple[bool, bool]:
         """Stores a successor with the name, grants, limit and networks of a key, which then ends after `grace`.
 
-        Of `new` the id, the hash, the lifetime and the author count.
+        Of `new` the id, the hash, the lifetime, the last moment and the author count.
 
         Returns:
             Whether the key is there, and whether it was revoked. Where it is not or was, nothing changed.
@@ -239,6 +240,7 @@ class AccessStore:
                 new.lifetime,
                 _limit(row),
                 tuple(row["networks"] or ()),
+                new.ends_by,
             )
             await _insert_key(session, namespace, successor, lineage=row["lineage"], succeeds=key_id)
             await session.fetch("shorten_key", namespace, key_id, grace)
@@ -399,6 +401,7 @@ async def _insert_key(
         key.created_by,
         key.lifetime,
         succeeds,
+        key.ends_by,
     )
 
 

@@ -247,7 +247,7 @@ class BulkStore:
 async def _retry(session: Session, operation: Operation, ids: Sequence[UUID]) -> Sequence[Retried]:
     request = operation.request
     if request.respect_unique:
-        refused = await take_again(session, operation.namespace, ids)
+        refused = await take_again(session, operation.namespace, ids, operation.grants)
         ids = [each for each in ids if each not in refused]
     locked = await _locked(session, operation, ids) if ids else []
     if not locked:

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from json.encoder import encode_basestring_ascii
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from ...fields import COLUMNS, milliseconds, reading
@@ -42,12 +42,12 @@ class Name:
 
     @property
     def stored(self) -> str:
-        """What the job keeps of it, as JSON: by this a retry finds its name, and a reader its key."""
+        """What the job keeps of it, as JSON: by this a retry finds its name and its scope, and a reader its key."""
         unique = self.unique
-        digest, until, key = self.digest.hex(), int(unique.until), unique.key
-        if key is None:
-            return f'{{"digest": "{digest}", "until": {until}}}'
-        return f'{{"digest": "{digest}", "until": {until}, "key": {encode_basestring_ascii(key)}}}'
+        said = f'"digest": "{self.digest.hex()}", "until": {int(unique.until)}, "scope": {int(unique.scope)}'
+        if unique.key is None:
+            return f"{{{said}}}"
+        return f'{{{said}, "key": {encode_basestring_ascii(unique.key)}}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,20 @@ class NameHolder:
     waits: bool = False
     lane_id: int | None = None
     key: str | None = None
+
+
+class KeyHolder(NamedTuple):
+    """What an idempotency key stands for.
+
+    Attributes:
+        job_id: The job.
+        request_digest: Of the request.
+        owner: Of the principal that made it; empty where that is not known.
+    """
+
+    job_id: UUID
+    request_digest: bytes
+    owner: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +121,9 @@ class NewRows:
 
     `new` has what they share; its payload and key are those of the first job. `slots` are the slots that a hand-off
     reserved: each session takes so many of the jobs, in their order. The jobs beyond them go to the backlog. A job with
-    an idempotency key has rows of its own, and `namespace` is the key's. `keys` has the key of each job; None: they
-    have none. `stiles` has the turnstile of each key; None: nothing limits the jobs. `name` is the name that the one
-    job of the row wants to hold.
+    an idempotency key has rows of its own; `namespace` is the key's, and `owner` stands for its principal. `keys` has
+    the key of each job; None: they have none. `stiles` has the turnstile of each key; None: nothing limits the jobs.
+    `name` is the name that the one job of the row wants to hold.
     """
 
     ids: list[UUID]
@@ -124,6 +138,7 @@ class NewRows:
     key_digest: bytes | None = None
     request_digest: bytes | None = None
     namespace: int | None = None
+    owner: bytes = b""
     keys: list[str] | None = None
     stiles: list[int] | None = None
     name: Name | None = None
@@ -133,9 +148,10 @@ class NewRows:
         """The first one's, which is the only one's mostly."""
         return self.ids[0]
 
-    def key(self, namespace: int, key_digest: bytes, request_digest: bytes) -> None:
+    def key(self, namespace: int, key_digest: bytes, request_digest: bytes, owner: bytes) -> None:
         """The one job of the row has an idempotency key."""
-        self.namespace, self.key_digest, self.request_digest = namespace, key_digest, request_digest
+        self.namespace, self.key_digest = namespace, key_digest
+        self.request_digest, self.owner = request_digest, owner
 
     def of_name(self, name: Name) -> None:
         """The one job of the row is unique."""
@@ -179,6 +195,7 @@ class BacklogOfKeys(Exception):
 
 #: The arguments of enqueue.sql before those of idempotency keys; enqueue_named.sql has those of names there.
 _KEYS_FROM = 8
+_AN_HOUR = timedelta(hours=1)
 #: No session has this number.
 _NO_SESSION = 0
 
@@ -308,11 +325,23 @@ def _arguments(
         epochs,
         *_starts(runs),
         [row.key_digest for row in each],
-        [row.request_digest for row in each],
+        _requests(each),
         [row.namespace for row in each],
         key_ttl,
     )
     return ids, runs, arguments
+
+
+def _key_holders(records: Sequence[Record]) -> dict[bytes, KeyHolder]:
+    return {
+        record["key_digest"]: KeyHolder(record["job_id"], record["request_digest"], record["owner"] or b"")
+        for record in records
+    }
+
+
+def _requests(rows: Sequence[NewRows]) -> list[bytes | None]:
+    """What idempotency keys are to stand for: the digest of each request, and of its principal."""
+    return [None if row.request_digest is None else row.request_digest + row.owner for row in rows]
 
 
 class IntakeStore:
@@ -415,14 +444,14 @@ class IntakeStore:
 
     async def find_keys(
         self, scope: Scope, digests: Sequence[bytes], session: Session | None = None
-    ) -> dict[bytes, tuple[UUID, bytes]]:
-        """Who holds these keys: digest -> (job id, digest of its request). A key that vanished is missing."""
+    ) -> dict[bytes, KeyHolder]:
+        """What these keys stand for, by their digests. A key that vanished is missing."""
         ordered = sorted(digests)
         if session is not None:
             records = await session.fetch("find_keys", scope.namespace, ordered)
         else:
             records = await self._database.fetch("find_keys", scope.namespace, ordered, hot=True)
-        return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
+        return _key_holders(records)
 
     async def keep_keys(self, rows: Sequence[NewRows], jobs: Sequence[UUID], session: Session) -> bool:
         """Lets the idempotency key of each row stand for the job beside it; False where one was taken meanwhile."""
@@ -431,7 +460,7 @@ class IntakeStore:
             "keep_keys",
             [row.key_digest for row, _ in ordered],
             [job for _, job in ordered],
-            [row.request_digest for row, _ in ordered],
+            _requests([row for row, _ in ordered]),
             [row.namespace for row, _ in ordered],
             self._key_ttl,
         )
@@ -439,10 +468,21 @@ class IntakeStore:
 
     async def standing_keys(
         self, scope: Scope, digests: Sequence[bytes], session: Session
-    ) -> dict[bytes, tuple[UUID, bytes]]:
+    ) -> dict[bytes, KeyHolder]:
         """As `find_keys`, of the keys that have not expired."""
-        records = await session.fetch("standing_keys", scope.namespace, sorted(digests))
-        return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
+        return _key_holders(await session.fetch("standing_keys", scope.namespace, sorted(digests)))
+
+    async def prolong_keys(self, namespace: int, standing: Mapping[bytes, UUID]) -> frozenset[bytes]:
+        """Lets keys stand longer than any key that is stored within an hour; those that do.
+
+        Args:
+            namespace: Where they are.
+            standing: By the digest of each, the job that it was seen to stand for.
+        """
+        records = await self._database.fetch(
+            "prolong_keys", namespace, list(standing), list(standing.values()), self._key_ttl + _AN_HOUR
+        )
+        return frozenset(record["key_digest"] for record in records)
 
     async def standing_keys_of(self, rows: Sequence[NewRows], session: Session) -> frozenset[bytes]:
         """The keys of these rows, of whatever namespaces, that stand for a job and have not expired."""

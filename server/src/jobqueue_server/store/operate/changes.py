@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ...errors import Duplicate, Internal, JobNotFound, JobNotHeld, JobNotTerminal, JobTerminal
+from ...errors import (
+    Duplicate,
+    Internal,
+    JobNotFound,
+    JobNotHeld,
+    JobNotTerminal,
+    JobQueueError,
+    JobTerminal,
+    NotAllowed,
+)
 from ...lifecycle import Status
 from ...model import Job
 from ...scope import Scope
@@ -114,16 +123,17 @@ class ChangeStore:
         Raises:
             JobNotTerminal: It has not ended.
             Duplicate: Another job holds its name, which is to be respected.
+            NotAllowed: Its name, which is to be respected, reaches beyond what the caller operates.
         """
         async with audited(self._database) as transaction:
-            refused = await take_again(transaction, scope.namespace, [job_id]) if respect_unique else {}
+            refused = (
+                await take_again(transaction, scope.namespace, [job_id], scope.grants)
+                if respect_unique
+                else {}
+            )
             await _lock_finished(scope, transaction, job_id)
             if job_id in refused:
-                raise Duplicate(
-                    f"the job {refused[job_id]} holds the name of this one; retry it without `respect_unique`, or once "
-                    "that one has let go",
-                    metadata={"job_id": str(refused[job_id])},
-                )
+                raise _name_refused(refused[job_id])
             row = await transaction.fetchrow("retry_job", job_id)
             if row is None:
                 raise JobNotFound.of(job_id)
@@ -208,6 +218,20 @@ async def _terminal_status(scope: Scope, session: Session, job_id: UUID) -> Stat
     if row is None:
         raise JobNotFound.of(job_id)
     return None if row["live"] else Status(row["status"])
+
+
+def _name_refused(holder: UUID | None) -> JobQueueError:
+    """Why a job is not retried that is to take its name again; None: the name is not the caller's to take."""
+    if holder is None:
+        return NotAllowed(
+            "the name of this job stands among jobs that these credentials may not operate, so they can't take it "
+            "again; retry the job without `respect_unique`",
+            metadata={"permission": "OPERATE"},
+        )
+    return Duplicate(
+        f"the job {holder} holds the name of this one; retry it without `respect_unique`, or once that one has let go",
+        metadata={"job_id": str(holder)},
+    )
 
 
 def _restless(job_id: UUID) -> Internal:

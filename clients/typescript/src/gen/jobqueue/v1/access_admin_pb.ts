@@ -442,21 +442,22 @@ export type CreateKeyRequest = Message<"jobqueue.v1.CreateKeyRequest"> & {
   grants: Grant[];
 
   /**
-   * How long it is good, 1 min to 3650 days. Unset: until it is revoked.
+   * How long it is good, 1 min to 3650 days. Unset: until it is revoked. A key that ends makes keys that end by then.
    *
    * @generated from field: google.protobuf.Duration expires_in = 3;
    */
   expiresIn?: Duration;
 
   /**
-   * How often it may be used. Unset: as often as wished.
+   * How often it may be used. Unset: as often as wished. At most as often as the caller's key, if that has a rate.
    *
    * @generated from field: jobqueue.v1.RateLimit rate_limit = 4;
    */
   rateLimit?: RateLimit;
 
   /**
-   * The networks from which it may be used, such as `10.0.0.0/8` or `2001:db8::/32`. At most 100. Empty: from anywhere.
+   * The networks from which it may be used, such as `10.0.0.0/8` or `2001:db8::/32`. At most 100. Empty: from anywhere. They
+   * are within those of the caller's key, if that has any.
    *
    * @generated from field: repeated string networks = 5;
    */
@@ -1334,8 +1335,8 @@ export const AccessAdmin: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-   * - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, or is for another
-   *   namespace.
+   * - PERMISSION_DENIED, NOT_ALLOWED: the key would permit more than the caller's own grants do, outlive the caller's key, be
+   *   good from other networks or be faster; or is for another namespace. The violations name the fields.
    * - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
    *
    * @generated from rpc jobqueue.v1.AccessAdmin.CreateKey
@@ -1383,7 +1384,8 @@ export const AccessAdmin: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-   * - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
+   * - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, its successor would be wider than
+   *   the caller's key as in CreateKey, or the key is of another namespace.
    * - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
    * - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
    * - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
@@ -1481,7 +1483,7 @@ export const AccessAdmin: GenService<{
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
    * - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
-   *   the caller's own grants do.
+   *   the caller's own grants do or be faster; or the caller's key ends or has networks, which an identity does not.
    * - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
    * - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
    *

@@ -122,8 +122,9 @@ export type NewJob = Message<"jobqueue.v1.NewJob"> & {
   /**
    * The producer's own name for this request, 1..255 characters. For at least 24 hours the same key with the same
    * request answers the job that the first request made, instead of making another. The same key with another request
-   * is refused (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC
-   * metadata `idempotency-key` win over this field.
+   * is refused (IDEMPOTENCY_KEY_REUSED). Keys of different principals meet for the same request alone, or within one queue
+   * and kind. Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC metadata `idempotency-key` win
+   * over this field.
    *
    * @generated from field: string idempotency_key = 11;
    */
@@ -207,7 +208,8 @@ export type Unique = Message<"jobqueue.v1.Unique"> & {
   payloadFields: string[];
 
   /**
-   * Among which jobs the name stands once. Default KIND.
+   * Among which jobs the name stands once. Default KIND. It takes ENQUEUE on all of them: on the kind in all queues, on all
+   * kinds of the queue, or on everything.
    *
    * @generated from field: jobqueue.v1.Unique.Scope scope = 3;
    */

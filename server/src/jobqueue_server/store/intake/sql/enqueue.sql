@@ -14,7 +14,8 @@
 -- $22 key text[]
 -- end of fields
 -- For each job again, but empty where no job of the batch has a key; else every job has one, is a run of its own, and
--- each key stands once: $9 key digest bytea[]  $10 request digest bytea[]  $11 namespace int4[]  $12 ttl of keys interval
+-- each key stands once: $9 key digest bytea[]  $10 bytea[] (the digest of the request, 16 bytes, and of its principal)
+-- $11 namespace int4[]  $12 ttl of keys interval
 -- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
 -- A hand-off holds only while its session is still in its epoch and its lane has no gate, in this very snapshot;
 -- else the job waits in the backlog, and its id is among `refused`. run_at is never stored in the past, so that
@@ -24,13 +25,15 @@
 -- A lane that no server made sure of for a day may be forgotten meanwhile: refuse_lanes ends the statement.
 -- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 with keyed as (
-    insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
-    select k.namespace_id, k.digest, k.job_id, k.request_digest, now() + $12::interval
-    from unnest($9::bytea[], $1::uuid[], $10::bytea[], $11::int4[]) as k (digest, job_id, request_digest, namespace_id)
+    insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, owner, expires_at)
+    select
+        k.namespace_id, k.digest, k.job_id, substring(k.request for 16), substring(k.request from 17), now() + $12::interval
+    from unnest($9::bytea[], $1::uuid[], $10::bytea[], $11::int4[]) as k (digest, job_id, request, namespace_id)
     where k.digest is not null
     order by k.digest
     on conflict (namespace_id, key_digest) do update
-        set job_id = excluded.job_id, request_digest = excluded.request_digest, expires_at = excluded.expires_at
+        set job_id = excluded.job_id, request_digest = excluded.request_digest, owner = excluded.owner,
+            expires_at = excluded.expires_at
         where idempotency_key.expires_at <= now()
     returning job_id
 ),

@@ -18,13 +18,15 @@
 -- first ones are leased, as many as the queue allows, and marked; the others wait, and are among `refused`.
 -- Queues lock as claim_counted.sql locks them, in the order of their ids, after the idempotency keys.
 with keyed as (
-    insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
-    select k.namespace_id, k.digest, k.job_id, k.request_digest, now() + $12::interval
-    from unnest($9::bytea[], $1::uuid[], $10::bytea[], $11::int4[]) as k (digest, job_id, request_digest, namespace_id)
+    insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, owner, expires_at)
+    select
+        k.namespace_id, k.digest, k.job_id, substring(k.request for 16), substring(k.request from 17), now() + $12::interval
+    from unnest($9::bytea[], $1::uuid[], $10::bytea[], $11::int4[]) as k (digest, job_id, request, namespace_id)
     where k.digest is not null
     order by k.digest
     on conflict (namespace_id, key_digest) do update
-        set job_id = excluded.job_id, request_digest = excluded.request_digest, expires_at = excluded.expires_at
+        set job_id = excluded.job_id, request_digest = excluded.request_digest, owner = excluded.owner,
+            expires_at = excluded.expires_at
         where idempotency_key.expires_at <= now()
     returning job_id
 ),

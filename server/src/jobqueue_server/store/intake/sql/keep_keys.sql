@@ -1,13 +1,16 @@
 -- keys: free -> standing for jobs that are there already
--- For each: $1 key digest bytea[]  $2 job_id uuid[]  $3 request digest bytea[]  $4 namespace int4[]; $5 ttl of keys interval
+-- For each: $1 key digest bytea[]  $2 job_id uuid[]  $3 bytea[] (as $10 of enqueue.sql)  $4 namespace int4[]
+-- $5 ttl of keys interval
 -- Keys are written in the order of their digests, as in enqueue.sql.
 with kept as (
-    insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
-    select k.namespace_id, k.digest, k.job_id, k.request_digest, now() + $5::interval
-    from unnest($1::bytea[], $2::uuid[], $3::bytea[], $4::int4[]) as k (digest, job_id, request_digest, namespace_id)
+    insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, owner, expires_at)
+    select
+        k.namespace_id, k.digest, k.job_id, substring(k.request for 16), substring(k.request from 17), now() + $5::interval
+    from unnest($1::bytea[], $2::uuid[], $3::bytea[], $4::int4[]) as k (digest, job_id, request, namespace_id)
     order by k.digest
     on conflict (namespace_id, key_digest) do update
-        set job_id = excluded.job_id, request_digest = excluded.request_digest, expires_at = excluded.expires_at
+        set job_id = excluded.job_id, request_digest = excluded.request_digest, owner = excluded.owner,
+            expires_at = excluded.expires_at
         where idempotency_key.expires_at <= now()
     returning job_id
 )
