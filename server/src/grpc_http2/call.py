@@ -216,6 +216,8 @@ class Call(RequestSide):
     async def _unary(self, raw: bytes | TooLarge) -> None:
         handler = self._handler
         try:
+            if self._out.is_crowded():
+                await self._out.until_room(self)
             response = await handler.unary_unary(self._message(raw), self)
             if handler.response_serializer is not None:
                 response = handler.response_serializer(response)
@@ -227,6 +229,8 @@ class Call(RequestSide):
     async def _streaming(self, behaviour: Callable[[Any, Any], Any], request: Any) -> None:
         handler = self._handler
         try:
+            if self._out.is_crowded():
+                await self._out.until_room(self)
             if request is not self:
                 request = self._message(request)
             outcome: Awaitable[Any] | AsyncIterator[Any] = behaviour(request, self)

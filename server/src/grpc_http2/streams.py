@@ -113,6 +113,11 @@ class StreamTable:
                     stream.waited += 1
                     if stream.waited > limits.stall:
                         self.lose(stream, ErrorCode.CANCEL)
+            elif stream in self._out.held_up:
+                if not (moved or self._out.paused):
+                    stream.waited += 1
+                    if stream.waited > limits.stall:
+                        self.lose(stream, ErrorCode.CANCEL)
             elif stream.receiving:
                 receiving += 1
                 stream.waited += 1
