@@ -28,7 +28,7 @@ class Limits:
             may send all its fields first, as Node does.
         request: What a non-streaming request has to be whole, and a frame of any. For a request its caller's own
             deadline counts instead, up to ten times as long.
-        connection_unread: Bytes of answers that one connection's caller has not read. From a quarter of it on its
+        connection_unread: Bytes of answers that one connection's caller has not read. From an eighth of it on its
             further calls wait before they are handled.
         waiting: Calls of one connection that wait for that; a further one is refused.
         unread: The same of all connections together.
@@ -48,7 +48,7 @@ class Limits:
     receiving: int = 200
     request: float = 30.0
     connection_unread: int = 16 * _MIB
-    waiting: int = 1000
+    waiting: int = 500
     unread: int = 256 * _MIB
     stall: float = 30.0
     connection_held: int = 256 * _MIB

@@ -91,7 +91,7 @@ class Outbox:
         self._lost = False
         self.blocked: dict[AnswerSide, None] = {}
         self.held_up: dict[AnswerSide, Future[None]] = {}
-        self._crowded_at = limits.connection_unread // 4
+        self._crowded_at = limits.connection_unread // 8
         self._letting_in = False
         self._out: list[bytes] = []
         self._out_bytes = 0
