@@ -126,7 +126,7 @@ async def test_of_requests_that_do_not_become_whole_the_newest_are_refused(serve
         await wire.send(b"".join(frame(DATA, END_STREAM, stream, message(b"x")) for stream in streams))
         for stream in streams[:3]:
             assert (await wire.answer(stream)).messages == [b"x"]
-    assert len(served.handlers.contexts) == 2
+    assert len(served.handlers.contexts) == 3
 
 
 async def test_a_burst_of_calls_whose_fields_all_come_first_is_served(serve: Serve) -> None:

@@ -53,6 +53,10 @@ class Store:
         )
         return minted
 
+    def revoke(self, key: keys.MintedKey) -> None:
+        self.number += 1
+        self.rows = [replace(row, revoked=True) if row.id == key.id else row for row in self.rows]
+
     async def version(self) -> int:
         return self.number
 
@@ -63,10 +67,6 @@ class Store:
     async def keys_by_id(self, ids: list[str]) -> list[KeyRow]:
         self.reads += ids
         return [row for row in self.rows if row.id in ids]
-
-    def revoke(self, key: keys.MintedKey) -> None:
-        self.number += 1
-        self.rows = [replace(row, revoked=True) if row.id == key.id else row for row in self.rows]
 
     async def identities(self) -> list[IdentityRow]:
         self.reads.append("identities")
