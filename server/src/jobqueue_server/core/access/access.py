@@ -66,8 +66,32 @@ class _Known:
     used: bool = False
 
 
-class Access:
-    """Who calls, by what is shown.
+class _Changes:
+    """What each change changed that was heard of, by its version, until that version is read."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, Sequence[str]] = {}
+
+    def note(self, version: int, key_ids: Sequence[str]) -> None:
+        """A change was heard of: it changed these keys; of none: an identity or a namespace."""
+        if len(self._heard) < _MOST_CHANGES:
+            self._heard[version] = key_ids
+
+    def between(self, known: int, version: int) -> list[Sequence[str]] | None:
+        """The changes from the version that is known to another one; None: not all of them were heard of."""
+        if not 0 < version - known <= len(self._heard):
+            return None
+        found = [self._heard.get(each) for each in range(known + 1, version + 1)]
+        changes = [change for change in found if change is not None]
+        return changes if len(changes) == len(found) else None
+
+    def forget(self, known: int, version: int) -> None:
+        """That version was read. Where it is older than what was known, the database was restored: all is forgotten."""
+        self._heard = {at: what for at, what in self._heard.items() if known <= version < at}
+
+
+class _Kept:
+    """What a server knows of callers, kept fresh from the database.
 
     What was read last stays in force while the database is away.
 
@@ -98,8 +122,7 @@ class Access:
         # By the principal. It is kept over changes, so that none of them fills it.
         self._buckets: dict[str, Bucket] = {}
         self._version = 0
-        # The keys that each change changed, by its version; empty: it changed an identity or a namespace.
-        self._changes: dict[int, Sequence[str]] = {}
+        self._changes = _Changes()
         self._read_all_at = 0.0
         self._keys: dict[str, _Known] = {}
         # The meaning of each text of grants.
@@ -141,8 +164,7 @@ class Access:
             version: The one that the change made.
             key_ids: The keys that it changed; empty: it changed an identity or a namespace.
         """
-        if len(self._changes) < _MOST_CHANGES:
-            self._changes[version] = key_ids
+        self._changes.note(version, key_ids)
 
     def changed_elsewhere(self, version: int, key_ids: Sequence[str]) -> None:
         """Another server has made this change: `run` looks at once. Version 0: an older one, which doesn't say what."""
@@ -185,19 +207,9 @@ class Access:
             # The version first: what changes after it is read again the next time.
             version = await self._store.version()
             if version != self._version or everything:
-                await self._read(None if everything else self._changes_until(version))
-                self._changes = {
-                    at: what for at, what in self._changes.items() if self._version <= version < at
-                }
+                await self._read(None if everything else self._changes.between(self._version, version))
+                self._changes.forget(self._version, version)
                 self._version = version
-
-    def _changes_until(self, version: int) -> list[Sequence[str]] | None:
-        """The changes from the version that is known to this one; None: not all of them were heard."""
-        if not 0 < version - self._version <= len(self._changes):
-            return None
-        found = [self._changes.get(each) for each in range(self._version + 1, version + 1)]
-        changes = [change for change in found if change is not None]
-        return changes if len(changes) == len(found) else None
 
     async def _read(self, changes: list[Sequence[str]] | None) -> None:
         """Reads what these changes changed; None: everything. What is found as it was stays as it is."""
@@ -287,12 +299,7 @@ class Access:
         """The grants in a stored text, read once for all that have the same."""
         grants = self._meanings.get(text)
         if grants is None:
-            try:
-                grants = from_json(json.loads(text))
-            except GrantsMalformed as error:
-                _log.error("stored grants can't be read, so they permit nothing", of=of, error=error)
-                grants = NOTHING
-            self._meanings[text] = grants
+            grants = self._meanings[text] = _meaning(text, of)
         return grants
 
     def _bucket(self, row: KeyRow) -> Bucket:
@@ -322,7 +329,19 @@ class Access:
         for listener in self._on_change:
             listener()
 
-    # ---- asked by calls
+    def check_namespace(self, namespace: int) -> None:
+        """Whether calls in a namespace are allowed.
+
+        Raises:
+            NamespaceDisabled: They are not.
+        """
+        row = self._namespaces.get(namespace)
+        if row is not None and row.disabled:
+            raise NamespaceDisabled(f"the namespace {row.name} is disabled; an administrator can enable it")
+
+
+class Access(_Kept):
+    """Who calls, by what is shown."""
 
     def remembered(self, text: str) -> Scope | None:
         """The scope of what was looked at before and is good now; None where a look has to say."""
@@ -365,16 +384,6 @@ class Access:
     def scope_of(self, text: str) -> Scope:
         """The scope of a key that `look` has just found, good or not."""
         return self._keys[keys.id_of(text) or ""].scope
-
-    def check_namespace(self, namespace: int) -> None:
-        """Whether calls in a namespace are allowed.
-
-        Raises:
-            NamespaceDisabled: They are not.
-        """
-        row = self._namespaces.get(namespace)
-        if row is not None and row.disabled:
-            raise NamespaceDisabled(f"the namespace {row.name} is disabled; an administrator can enable it")
 
     def namespace_name(self, namespace: int) -> str:
         """The name of a namespace; empty for one that this server does not know yet."""
@@ -434,6 +443,14 @@ class Access:
                 f"the key {known.row.id} expired at {ended}; an administrator can rotate it"
             )
         return None
+
+
+def _meaning(text: str, of: str) -> Grants:
+    try:
+        return from_json(json.loads(text))
+    except GrantsMalformed as error:
+        _log.error("stored grants can't be read, so they permit nothing", of=of, error=error)
+        return NOTHING
 
 
 def _within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
