@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.grants import NOTHING, Permission
 from jobqueue_server.store.access.access import Limit, NewKey
 from tests.lease.hand_worker import PATIENCE, StreamEnded, reason_of
-from tests.lease.place import eventually
+from tests.lease.place import Caller, eventually
 
 from .house import TESTS, House, grant, nothing_fills
 
@@ -273,10 +274,28 @@ async def test_a_wrong_key_costs_no_statement_and_many_of_them_are_refused_witho
     monkeypatch.setattr(type(house.app.stores.database), "_run", noted)
     caller = house.with_key("jq_0123456789_" + "a" * 49)
     reasons = Counter(await asyncio.gather(*(refused(caller.enqueue()) for _ in range(200))))
-    # Ten at once, and one more each tenth of a second.
+    # Ten at once, and one more each second.
     assert reasons["CREDENTIALS_INVALID"] >= 10
     assert reasons["RATE_LIMITED"] >= 10
     assert "enqueue" not in statements
+
+
+async def test_a_good_key_passes_while_others_at_its_address_show_bad_ones(house: House) -> None:
+    """As behind a proxy or a NAT. The good key is shown for the first time."""
+    good = await house.key(grant(ENQUEUE))
+    known, unknown = house.with_key(f"jq_{good.id}_" + "a" * 49), house.with_key("jq_0123456789_" + "a" * 49)
+    other = await house.key(grant(ENQUEUE))
+    body = other.text[:14] + "a" * 43
+    guess = house.with_key(body + keys._checksum(body))
+    for bad in (known, unknown, guess):
+        await eventually(partial(_is_limited, bad))
+    await house.with_key(good.text).enqueue()
+    await house.with_key(other.text).enqueue()
+
+
+async def _is_limited(caller: Caller) -> bool:
+    reasons = await asyncio.gather(*(refused(caller.enqueue()) for _ in range(30)))
+    return "RATE_LIMITED" in reasons
 
 
 async def test_a_key_is_good_within_its_networks_alone(house: House) -> None:

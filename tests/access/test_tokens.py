@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from joserfc.jwk import ECKey
 
-from jobqueue_server.core.access import failures, issuer_keys, keys
+from jobqueue_server.core.access import issuer_keys, keys
+from jobqueue_server.core.access.failures import FailedAttempts
 from jobqueue_server.core.access.issuer_keys import IssuerKeys, KeysUnusable, read_keys
 from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.errors import IssuerAway
@@ -44,7 +45,7 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bad tokens of one address are looked at however many they are."""
-    monkeypatch.setattr(failures, "PER_SECOND", 1000)
+    monkeypatch.setattr(FailedAttempts, "refuses", lambda *_: False)
 
 
 def settings(issuer: Issuer, **more: object) -> dict[str, Any]:
@@ -98,6 +99,27 @@ async def test_a_token_works_as_a_key_does(house: Gatehouse, issuer: Issuer):
     await worker.succeed(await worker.job())
     assert (await caller.wait(job.id)).attempts == 1
     assert await answer(house, issuer.token()) == ""
+
+
+async def test_a_good_token_passes_while_others_at_its_address_show_bad_ones(
+    house: Gatehouse, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever repeats one bad token takes little of what the others have; one that was good is not counted at all."""
+    monkeypatch.undo()
+    good = issuer.token()
+    assert await answer(house, good) == ""
+    bad = house.caller(authorization=f"Bearer {issuer.token(aud='another')}")
+    reasons: set[str] = set()
+    while "RATE_LIMITED" not in reasons:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await bad.enqueue()
+        reasons.add(reason_of(raised.value))
+    assert await answer(house, issuer.token(nonce="new")) == ""
+    monkeypatch.setattr(FailedAttempts, "refuses", lambda *_: True)
+    assert await answer(house, good) == ""
+    await house.identity("jwt", "another", grant(READ))
+    assert await answer(house, good) == "", "also when identities have changed"
+    assert await answer(house, issuer.token(nonce="newer")) == "RATE_LIMITED"
 
 
 CLAIMS: list[tuple[dict[str, Any], str]] = [

@@ -211,7 +211,11 @@ async def test_what_all_requests_hold_is_bounded_and_who_holds_most_is_cut_off(s
 async def test_answers_that_are_not_read_are_bounded_for_a_connection(serve: Serve) -> None:
     served = await serve(limits=Limits(connection_unread=MIB))
     async with await blind(served.port) as wire:
-        streams = [await wire.call("/t.T/Echo", bytes(300_000)) for _ in range(5)]
+        # Their handlers run before there is an answer.
+        streams = [await wire.call("/t.T/Wait", bytes(300_000)) for _ in range(5)]
+        for _ in streams:
+            await served.handlers.began.get()
+        served.handlers.go.set()
         for stream in streams[3:]:
             assert (await wire.answer(stream)).reset == ENHANCE_YOUR_CALM
         assert 900_000 < served.server._terms.usage.unread <= MIB
@@ -228,10 +232,62 @@ async def test_a_caller_that_goes_on_asking_for_what_it_does_not_read_loses_its_
     served = await serve(limits=Limits(connection_unread=MIB, reset_burst=20))
     async with await blind(served.port) as wire:
         for _ in range(30):
-            await wire.call("/t.T/Echo", bytes(300_000))
+            await wire.call("/t.T/Wait", bytes(300_000))
+        for _ in range(30):
+            await served.handlers.began.get()
+        served.handlers.go.set()
         assert await closed(wire)
         assert served.server._terms.usage.unread == 0
-        assert len(served.handlers.contexts) < 30
+
+
+async def test_calls_are_not_handled_before_earlier_answers_are_read_and_then_all_are(serve: Serve) -> None:
+    served = await serve(limits=Limits(connection_unread=MIB))
+    async with await blind(served.port) as wire:
+        streams = [await wire.call("/t.T/Echo", b"%d " % number + bytes(100_000)) for number in range(50)]
+        served.handlers.go.set()
+        async with asyncio.timeout(25):
+            while not served.server._terms.usage.unread:
+                await asyncio.sleep(0.01)
+        await wire.send(frame(PING, 0, 0, bytes(8)))
+        [connection] = served.server._terms.connections
+        async with asyncio.timeout(25):
+            while len(connection.out.held_up) + len(served.handlers.contexts) < 50:
+                await asyncio.sleep(0.01)
+        # An eighth, and the answer that passed it.
+        assert connection.out.unread <= MIB // 8 + 110_000
+        assert len(served.handlers.contexts) == 2
+        await wire.send(setting(INITIAL_WINDOW_SIZE=MIB))
+        for number, stream in enumerate(streams):
+            await wire.send(update(0, 110_000))
+            answer = await wire.answer(stream)
+            assert (answer.messages, answer.status) == ([b"%d " % number + bytes(100_000)], OK)
+            assert connection.out.unread <= MIB // 8 + 110_000
+        assert served.server._terms.usage.unread == 0
+        assert not connection.out.held_up
+
+
+async def test_calls_that_wait_for_earlier_answers_are_bounded_and_end_with_their_callers(
+    serve: Serve,
+) -> None:
+    served = await serve(limits=Limits(connection_unread=MIB, waiting=5, stall=1))
+    async with await blind(served.port) as wire:
+        first = await wire.call("/t.T/Echo", bytes(300_000))
+        await served.handlers.began.get()
+        [connection] = served.server._terms.connections
+        streams = [await wire.call("/t.T/Echo", b"a") for _ in range(5)]
+        async with asyncio.timeout(25):
+            while len(connection.out.held_up) < 5:
+                await asyncio.sleep(0.01)
+        assert (await wire.answer(await wire.call("/t.T/Echo", b"a"))).reset == REFUSED_STREAM
+        await wire.send(frame(RST_STREAM, 0, streams[0], bytes((0, 0, 0, CANCEL))))
+        # Who reads nothing of the first loses it, and the others then have room.
+        assert (await wire.answer(first)).reset == CANCEL
+        await wire.send(setting(INITIAL_WINDOW_SIZE=MIB))
+        for stream in streams[1:]:
+            answer = await wire.answer(stream)
+            assert answer.reset == CANCEL or answer.messages == [b"a"]
+        assert not connection.out.held_up
+        assert served.server._terms.usage.unread == 0
 
 
 async def test_answers_that_are_not_read_are_bounded_for_all_and_who_reads_least_is_cut_off(

@@ -41,6 +41,27 @@ async def test_an_enqueue_is_201_with_the_place_of_its_job(served: Served) -> No
     assert "X-Http-Code" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/jobs", JOB),
+        ("GET", "/v1/jobs", None),
+        ("GET", "/v1/jobs:watch", None),
+        ("GET", "/v1/jobs/none", None),
+        ("GET", "/nowhere", None),
+        ("POST", "/v1/jobs", {"kind": 7}),
+        ("GET", "/version", None),
+    ],
+)
+async def test_no_cache_keeps_an_answer_and_no_browser_takes_it_for_another_type(
+    served: Served, method: str, path: str, body: object
+) -> None:
+    for _ in range(2):  # the second enqueue goes by the fast path
+        answer = await served.call(method, path, body)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 async def test_a_replay_is_200_and_says_so(served: Served) -> None:
     served.core.replayed = True
     answer = await served.call("POST", "/v1/jobs", JOB, Idempotency_Key="k1")

@@ -56,8 +56,7 @@ class Call(RequestSide):
         self.window = connection.streams.window
         self.unsent = bytearray()
         self.waited = 0
-        self.ended = False
-        self.half_closed = False
+        self.ended = self.half_closed = False
         self._connection = connection
         self._out = connection.out
         self._handler = handler
@@ -167,8 +166,7 @@ class Call(RequestSide):
                 self._refused(*self._refusal)
         elif self._deadline is None:
             if self.waited > most:
-                text = f"the request was not whole after {most:g} s"
-                self._fail(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+                self._fail(grpc.StatusCode.DEADLINE_EXCEEDED, f"the request was not whole after {most:g} s")
         elif self._deadline <= time.monotonic() or self.waited > _MOST_PATIENCE * most:
             self._out_of_time()
 
@@ -207,15 +205,16 @@ class Call(RequestSide):
             return True
 
     def _start(self, work: Any) -> None:
-        connection = self._connection
-        tasks = connection.terms.tasks
-        self.task = task = connection.loop.create_task(work)
+        tasks = self._connection.terms.tasks
+        self.task = task = self._connection.loop.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     async def _unary(self, raw: bytes | TooLarge) -> None:
         handler = self._handler
         try:
+            if self._out.is_crowded():
+                await self._out.until_room(self)
             response = await handler.unary_unary(self._message(raw), self)
             if handler.response_serializer is not None:
                 response = handler.response_serializer(response)
@@ -227,6 +226,8 @@ class Call(RequestSide):
     async def _streaming(self, behaviour: Callable[[Any, Any], Any], request: Any) -> None:
         handler = self._handler
         try:
+            if self._out.is_crowded():
+                await self._out.until_room(self)
             if request is not self:
                 request = self._message(request)
             outcome: Awaitable[Any] | AsyncIterator[Any] = behaviour(request, self)

@@ -106,7 +106,10 @@ class FrameHandler:
             self._not_live(frames.HEADERS, number, end)
             return
         streams.last = number
-        if len(streams.live) >= self._connection.terms.most_streams:
+        if (
+            len(streams.live) >= self._connection.terms.most_streams
+            or len(self._out.held_up) >= self._connection.terms.limits.waiting
+        ):
             streams.refuse(number, ErrorCode.REFUSED_STREAM, end)
         elif request.wrong or request.shared.trailers:
             streams.refuse(number, ErrorCode.PROTOCOL_ERROR, end)

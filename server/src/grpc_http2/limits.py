@@ -28,7 +28,9 @@ class Limits:
             may send all its fields first, as Node does.
         request: What a non-streaming request has to be whole, and a frame of any. For a request its caller's own
             deadline counts instead, up to ten times as long.
-        connection_unread: Bytes of answers that one connection's caller has not read.
+        connection_unread: Bytes of answers that one connection's caller has not read. From an eighth of it on its
+            further calls wait before they are handled.
+        waiting: Calls of one connection that wait for that; a further one is refused.
         unread: The same of all connections together.
         stall: A caller that takes nothing of a stream for so long loses it; one that takes no byte at all loses its
             connection.
@@ -46,6 +48,7 @@ class Limits:
     receiving: int = 200
     request: float = 30.0
     connection_unread: int = 16 * _MIB
+    waiting: int = 500
     unread: int = 256 * _MIB
     stall: float = 30.0
     connection_held: int = 256 * _MIB

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, Future
 from typing import TYPE_CHECKING, Any
 
 from . import frames
@@ -40,6 +40,7 @@ class Outbox:
         deaf: Whether so much waits for the network that nothing more is read.
         waiting: Streams that wait for the network to go on, in order.
         blocked: Streams that have something to send and no room for it, in the order of their turns.
+        held_up: Calls that are not handled before their caller has read more, in order, and what wakes each.
         unread: Bytes of answers for which the other side has no room yet, or that the network has not taken.
         moved: Whether anything was sent that had waited for room, since the last second.
     """
@@ -47,7 +48,9 @@ class Outbox:
     __slots__ = (
         "_buffered",
         "_connection",
+        "_crowded_at",
         "_flushed",
+        "_letting_in",
         "_limits",
         "_loop",
         "_lost",
@@ -61,6 +64,7 @@ class Outbox:
         "budget",
         "deaf",
         "frame_bytes",
+        "held_up",
         "moved",
         "paused",
         "unread",
@@ -86,6 +90,9 @@ class Outbox:
         self._transport: Any = None
         self._lost = False
         self.blocked: dict[AnswerSide, None] = {}
+        self.held_up: dict[AnswerSide, Future[None]] = {}
+        self._crowded_at = limits.connection_unread // 8
+        self._letting_in = False
         self._out: list[bytes] = []
         self._out_bytes = 0
         # What the transport was given, what of it it held when that was last looked at, what the network had taken
@@ -211,6 +218,33 @@ class Outbox:
         """So many bytes more wait for the other side, or less."""
         self.unread += size
         self._usage.unread += size
+        if self.held_up and not self._letting_in:
+            self._let_in()
+
+    def is_crowded(self) -> bool:
+        """Whether a call that is handled now would bring one more answer to many that are not read."""
+        return self.unread > self._crowded_at or bool(self.held_up)
+
+    async def until_room(self, stream: AnswerSide) -> None:
+        """Waits until the caller has read so much that a further call is to be handled, and those before this one."""
+        stream.waited = 0
+        turn = self.held_up[stream] = self._loop.create_future()
+        try:
+            await turn
+        finally:
+            del self.held_up[stream]
+
+    def _let_in(self) -> None:
+        """The next call is handled, if there is room. The one behind it comes when that one may have answered."""
+        self._letting_in = False
+        if self.unread > self._crowded_at:
+            return
+        for turn in self.held_up.values():
+            if not turn.done():
+                turn.set_result(None)
+                self._letting_in = True
+                self._loop.call_soon(self._let_in)
+                return
 
     def is_too_much(self) -> bool:
         """Whether the answer that waits now is one too many, and its call is to end; it counts as a reset.

@@ -107,9 +107,9 @@ class StreamTable:
         moved, self._out.moved = self._out.moved, False
         receiving = 0
         for stream in self:
-            if stream.unsent:
+            if stream.unsent or stream in self._out.held_up:
                 # Where others of the connection are read, or its network is full, a stream waits for its turn.
-                if stream.window <= 0 or not (moved or self._out.paused):
+                if (stream.unsent and stream.window <= 0) or not (moved or self._out.paused):
                     stream.waited += 1
                     if stream.waited > limits.stall:
                         self.lose(stream, ErrorCode.CANCEL)

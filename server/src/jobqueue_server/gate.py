@@ -30,9 +30,12 @@ from jobqueue.v1 import (
 from .chain import DOCUMENTS, METRICS, Call, CallObserver, Chain
 from .core.access.access import Access
 from .core.access.checks import not_allowed
-from .core.access.failures import FailedAttempts
+from .core.access.failures import FailedAttempts, prefix_of
+from .core.access.identified import digest_of
+from .core.access.keys import id_of
 from .core.access.room import AccessRoom
 from .errors import (
+    CredentialsExpired,
     CredentialsInvalid,
     CredentialsMissing,
     Draining,
@@ -248,7 +251,8 @@ class Gate:
             IssuerAway: Whether a token is good can't be said.
             NamespaceDisabled: The caller's namespace is not in use.
             NotAllowed: The principal may not call this method, on any queue.
-            RateLimited: The principal calls more often than it may, or the address has shown bad credentials too often.
+            RateLimited: The principal calls more often than it may; or the credentials are not known, and the address
+                has shown bad ones too often.
         """
         rule = self._rules.get(call.method)
         if rule is not None and not rule.any_of:
@@ -291,20 +295,26 @@ class Gate:
             if self._anonymous is None:
                 raise CredentialsMissing(_MISSING if self._bearers else _NO_CERTIFICATE)
             return self._anonymous
-        address = call.address
-        now = time.monotonic()
-        if self._failures.refuses(address, now):
-            raise RateLimited(
-                "this address has shown bad credentials too often; it is refused without a look for a while",
-                retry_after=timedelta(seconds=1),
-            )
         try:
-            scope = await self._look(call, _credentials(call), address)
-        except JobQueueError as error:
-            if error.code == CredentialsInvalid.code:
-                self._failures.note(address, now)
+            text = _credentials(call)
+        except CredentialsInvalid:
+            self._failed(call, "")
             raise
-        return scope
+        # A key is no token by its first letters.
+        if "jwt" in self._methods and not (text.startswith("jq_") and "keys" in self._methods):
+            return await self._look_at_token(call, text)
+        return self._look_at_key(call, text)
+
+    def _look_at_key(self, call: Call, text: str) -> Scope:
+        # Each key is looked at: that takes one hash, and the good one of a caller whose neighbour guesses passes.
+        try:
+            return self._access.look(text, call.address)
+        except JobQueueError as error:
+            if (known := self._access.scope_of(text)) is not None:
+                call.scope = known
+            if error.reason == CredentialsInvalid.reason:
+                self._failed(call, id_of(text) or "")
+            raise
 
     def _look_at_certificate(self, call: Call, certificate: PeerCertificate) -> Scope:
         names = self._named(certificate)
@@ -315,16 +325,35 @@ class Gate:
                 call.scope = known
             raise
 
-    async def _look(self, call: Call, text: str, address: str) -> Scope:
-        # A key is no token by its first letters.
-        if "jwt" in self._methods and not (text.startswith("jq_") and "keys" in self._methods):
-            return await self._access.others.look_at_token(text)
+    async def _look_at_token(self, call: Call, text: str) -> Scope:
+        others, digest = self._access.others, digest_of(text)
+        if not others.knows(digest):
+            # Before the look, which checks a signature.
+            self._refuse(prefix_of(call.address), digest)
         try:
-            return self._access.look(text, address)
-        except JobQueueError:
-            if (known := self._access.scope_of(text)) is not None:
-                call.scope = known
+            return await others.look_at_token(text, digest)
+        except (CredentialsInvalid, CredentialsExpired):
+            if not others.knows(digest):
+                self._failed(call, digest)
             raise
+
+    def _failed(self, call: Call, credential: str) -> None:
+        """Counts a bad credential.
+
+        Raises:
+            RateLimited: It has failed too often at this address, or others have.
+        """
+        prefix = prefix_of(call.address)
+        self._refuse(prefix, credential)
+        self._failures.note(prefix, credential, time.monotonic())
+
+    def _refuse(self, prefix: str, credential: str) -> None:
+        if self._failures.refuses(prefix, credential, time.monotonic()):
+            raise RateLimited(
+                "these credentials are not known here, and this address has shown bad ones too often; check them, "
+                "and call again later",
+                retry_after=timedelta(seconds=1),
+            )
 
 
 def anonymous_grants(permissions: Iterable[str]) -> Grants | None:

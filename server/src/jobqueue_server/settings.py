@@ -332,7 +332,8 @@ class Settings(BaseSettings):
     grpc_unread_mib: int = _set(
         "Network",
         16,
-        "MiB of answers that the caller of one gRPC connection has not read; a call with more ends.",
+        "MiB of answers that the caller of one gRPC connection has not read; a call with more ends. From an eighth on "
+        "further calls wait.",
         ge=8,
         le=4096,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +43,7 @@ class Store:
         self.others: list[IdentityRow] = []
         self.disabled = False
         self.touched: list[str] = []
+        self.reads: list[str] = []
 
     def key(self, ends_ms: int | None = None, *, revoked: bool = False, grants: str = READ) -> keys.MintedKey:
         minted = keys.mint()
@@ -51,13 +53,23 @@ class Store:
         )
         return minted
 
+    def revoke(self, key: keys.MintedKey) -> None:
+        self.number += 1
+        self.rows = [replace(row, revoked=True) if row.id == key.id else row for row in self.rows]
+
     async def version(self) -> int:
         return self.number
 
-    async def keys(self) -> list[KeyRow]:
-        return self.rows
+    async def keys(self, after: str, limit: int) -> list[KeyRow]:
+        self.reads.append("all")
+        return sorted((row for row in self.rows if row.id > after), key=lambda row: row.id)[:limit]
+
+    async def keys_by_id(self, ids: list[str]) -> list[KeyRow]:
+        self.reads += ids
+        return [row for row in self.rows if row.id in ids]
 
     async def identities(self) -> list[IdentityRow]:
+        self.reads.append("identities")
         return self.others
 
     async def namespaces(self) -> list[NamespaceRow]:
@@ -98,10 +110,7 @@ async def test_a_change_is_seen_by_what_was_remembered() -> None:
     scope = access.look(key.text, "")
     await access.refresh()
     assert access.remembered(key.text) is scope, "nothing has changed"
-    store.rows = [
-        KeyRow(**{name: getattr(store.rows[0], name) for name in KeyRow.__slots__} | {"revoked": True})
-    ]
-    store.number = 2
+    store.revoke(key)
     await access.refresh()
     assert told == [1]
     assert access.remembered(key.text) is None
@@ -142,23 +151,90 @@ async def test_grants_that_can_not_be_read_permit_nothing() -> None:
     assert access.look(key.text, "").grants.bits == 0
 
 
-async def test_a_key_that_is_used_on_and_on_is_noted_each_time() -> None:
+async def test_a_key_that_is_used_on_and_on_is_noted_each_time_and_stays_remembered() -> None:
     store = Store()
     key = store.key()
     access = await access_to(store, Clock())
-    for _ in range(2):
-        access.look(key.text, "")
-        await access.note_used()
-        assert access.remembered(key.text) is None
+    scope = access.look(key.text, "")
+    await access.note_used()
+    assert access.remembered(key.text) is scope, "which is a use"
+    await access.note_used()
     await access.note_used()
     assert store.touched == [key.id] * 2
 
 
-async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobqueue_server.core.access.access._MOST_REMEMBERED", 3)
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_change_of_one_key_forgets_that_key_alone(told: bool) -> None:
+    store = Store()
+    stays, goes = store.key(), store.key()
+    access = await access_to(store, Clock())
+    scope = access.look(stays.text, "")
+    access.look(goes.text, "")
+    store.reads.clear()
+    store.revoke(goes)
+    if told:
+        access.note_change(2, [goes.id])
+    await access.refresh()
+    assert access.remembered(goes.text) is None
+    assert access.remembered(stays.text) is scope
+    if told:
+        assert store.reads == [goes.id], "and nothing else is read"
+
+
+async def test_a_change_that_was_not_heard_is_found_by_comparing() -> None:
+    store = Store()
+    first, second = store.key(), store.key()
+    access = await access_to(store, Clock())
+    for key in (first, second):
+        access.look(key.text, "")
+        store.revoke(key)
+    # Of version 2 nothing was heard.
+    access.note_change(3, [second.id])
+    await access.refresh()
+    for key in (first, second):
+        with pytest.raises(CredentialsRevoked):
+            access.look(key.text, "")
+
+
+async def test_a_key_that_is_new_is_read_with_its_namespace_and_ends_nothing() -> None:
+    store = Store()
+    access = await access_to(store, Clock())
+    told: list[int] = []
+    access.hear_change(lambda: told.append(1))
+    key = store.key()
+    store.number = 2
+    access.changed_elsewhere(2, [key.id])
+    await access.refresh()
+    access.look(key.text, "")
+    assert told == [], "no one can hold anything by it"
+
+
+async def test_versions_that_went_back_are_read_whole() -> None:
+    """As after a restore of the database."""
+    store = Store()
+    store.number = 9
+    key = store.key()
+    access = await access_to(store, Clock())
+    access.look(key.text, "")
+    access.note_change(3, [])
+    store.rows, store.number = [], 2
+    await access.refresh()
+    with pytest.raises(CredentialsInvalid):
+        access.look(key.text, "")
+    key = store.key()
+    store.number = 3
+    await access.refresh()
+    access.look(key.text, "")
+
+
+async def test_many_keys_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue_server.core.access.access._PAGE", 3)
     store = Store()
     minted = [store.key() for _ in range(10)]
     access = await access_to(store, Clock())
     for key in minted:
         access.look(key.text, "")
-    assert sum(access.remembered(key.text) is not None for key in minted) <= 3
+    store.rows.pop()
+    store.number = 2
+    await access.refresh()
+    assert sum(access.remembered(key.text) is not None for key in minted) == 9

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from grpc_http2 import PeerCertificate
-from jobqueue_server.core.access.identified import Identified
+from jobqueue_server.core.access.identified import Identified, digest_of
 from jobqueue_server.core.access.identities import Identities
 from jobqueue_server.core.access.issuer import Verified
 from jobqueue_server.errors import CredentialsExpired, CredentialsInvalid, CredentialsRevoked
@@ -66,13 +66,13 @@ class World:
 async def test_a_token_is_looked_at_again_after_five_minutes_and_not_past_its_end() -> None:
     world = World(row(1, "jwt", "mailer"))
     assert world.of.remembered("token") is None
-    scope = await world.of.look_at_token("token")
+    scope = await world.of.look_at_token("token", digest_of("token"))
     world.clock.now = 5 * MINUTE - 1
     assert world.of.remembered("token") is scope
     world.clock.now += 1
     assert world.of.remembered("token") is None
     world.clock.now = 8 * MINUTE
-    scope = await world.of.look_at_token("token")
+    scope = await world.of.look_at_token("token", digest_of("token"))
     world.clock.now = 10 * MINUTE - 1
     assert world.of.remembered("token") is scope
     assert world.of.now(scope) == (scope, None)
@@ -83,9 +83,31 @@ async def test_a_token_is_looked_at_again_after_five_minutes_and_not_past_its_en
     assert not world.of.some_ended()
 
 
+async def test_a_token_that_has_ended_costs_no_look_at_its_signature() -> None:
+    world = World(row(1, "jwt", "mailer"))
+    await world.of.look_at_token("token", digest_of("token"))
+    world.clock.now = 10 * MINUTE
+    looks = world.tokens.looks
+    with pytest.raises(CredentialsExpired):
+        await world.of.look_at_token("token", digest_of("token"))
+    assert world.tokens.looks == looks
+
+
+async def test_a_good_token_is_known_as_one_until_it_is_found_bad() -> None:
+    world = World(row(1, "jwt", "mailer"))
+    await world.of.look_at_token("token", digest_of("token"))
+    world.of.forget()
+    assert world.of.remembered("token") is None
+    assert world.of.knows(digest_of("token"))
+    world.known()
+    with pytest.raises(CredentialsInvalid):
+        await world.of.look_at_token("token", digest_of("token"))
+    assert not world.of.knows(digest_of("token"))
+
+
 async def test_what_is_remembered_does_not_outlive_its_identity() -> None:
     world = World(row(1, "jwt", "mailer"), row(2, "mtls", "mailer"))
-    token, certificate = await world.of.look_at_token("token"), world.look(SHOWN)
+    token, certificate = await world.of.look_at_token("token", digest_of("token")), world.look(SHOWN)
     assert world.of.remembered_certificate(SHOWN) is certificate
     world.known()
     assert world.of.remembered("token") is None
@@ -94,7 +116,7 @@ async def test_what_is_remembered_does_not_outlive_its_identity() -> None:
         assert isinstance(world.of.now(scope)[1], CredentialsRevoked)
     assert world.identities.lost(lambda namespace: False) == ["identity:1", "identity:2"]
     with pytest.raises(CredentialsInvalid):
-        await world.of.look_at_token("token")
+        await world.of.look_at_token("token", digest_of("token"))
 
 
 async def test_who_is_moved_to_another_namespace_does_not_go_on_there() -> None:
@@ -107,7 +129,7 @@ async def test_who_is_moved_to_another_namespace_does_not_go_on_there() -> None:
 async def test_an_identity_for_another_issuer_stands_for_no_token() -> None:
     world = World(row(1, "jwt", "mailer", issuer="another"))
     with pytest.raises(CredentialsInvalid):
-        await world.of.look_at_token("token")
+        await world.of.look_at_token("token", digest_of("token"))
 
 
 async def test_another_identity_that_matches_takes_the_place_of_one_that_is_gone() -> None:

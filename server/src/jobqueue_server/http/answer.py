@@ -18,6 +18,9 @@ Refuse = Callable[[Scope, Send, JobQueueError], Awaitable[None]]
 Headers = tuple[tuple[str, str], ...]
 
 JSON = "application/json"
+#: What every answer says that does not say otherwise: no cache keeps what a caller was shown, and no browser takes it
+#: for another type than its own.
+CLOSED = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Answer:
             send: ASGI's send.
             head: Whether to send the headers alone, for HEAD. Content-Length is the length of GET's body.
         """
-        lines = header_lines(self.headers)
+        lines = answer_lines(self.headers)
         if self.status not in (204, 304):
             lines.append((b"content-type", self.content_type.encode()))
             lines.append((b"content-length", b"%d" % len(self.body)))
@@ -68,6 +71,14 @@ def json_text(value: object) -> bytes:
 def header_lines(headers: Headers) -> list[tuple[bytes, bytes]]:
     """The headers in the form of ASGI."""
     return [(name.lower().encode(), _line(value)) for name, value in headers]
+
+
+def answer_lines(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer in the form of ASGI, with those of `CLOSED` that are not among them."""
+    lines = header_lines(headers)
+    named = {name for name, _ in lines}
+    lines += (line for line in CLOSED if line[0] not in named)
+    return lines
 
 
 def _line(value: str) -> bytes:

@@ -84,7 +84,6 @@ def answer(path: str, metadata: Mapping[str, str], root: str) -> Answer:
     headers = (
         ("Cache-Control", file.caching),
         ("ETag", tag),
-        ("X-Content-Type-Options", "nosniff"),
         *file.headers,
     )
     if tag in [each.strip() for each in metadata.get("if-none-match", "").split(",")]:

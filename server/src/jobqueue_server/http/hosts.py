@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -10,6 +11,9 @@ from ..addresses import is_loopback
 from . import headers
 from .answer import Asgi, Receive, Refuse, Scope, Send
 from .errors import Refused
+
+# An IPv6 address in brackets or a name, and a port. It is matched as a whole: what stands behind a port is no port.
+_with_port = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:]+))(?::[0-9]*)?", re.IGNORECASE | re.ASCII).fullmatch
 
 #: The entry of the list for every name.
 ANY = "*"
@@ -61,10 +65,12 @@ def needed(address: str, names: Sequence[str]) -> bool:
 
 
 def _name(host: str) -> str:
-    """The host of `host:port`, in lower case, without the dot that ends a full name."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower().removesuffix(".")
+    """The host of `host:port`, in lower case, without the dot of a full name; empty for any other text."""
+    found = _with_port(host)
+    if found is None:
+        return ""
+    address, name = found.groups()
+    return str(address or name).lower().removesuffix(".")
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from grpc_http2 import PeerGone
 
-from .answer import Headers, Send, header_lines
+from .answer import Headers, Send, answer_lines
 from .transcoding.framing import Framing
 
 #: How long the headers wait for the first message, in seconds. Until then an error gets its own HTTP status.
@@ -19,7 +19,6 @@ HEARTBEAT_SECONDS = 15.0
 _LAST_SECONDS = 1.0
 
 _HEADERS: Headers = (
-    ("Cache-Control", "no-store"),
     # Without this header nginx buffers the whole answer.
     ("X-Accel-Buffering", "no"),
     ("Vary", "Accept"),
@@ -112,6 +111,6 @@ class StreamAnswer:
         self._sent_at = asyncio.get_running_loop().time()
 
     async def _start(self, content_type: str) -> None:
-        lines = header_lines((("Content-Type", content_type), *_HEADERS, *self._headers))
+        lines = answer_lines((("Content-Type", content_type), *_HEADERS, *self._headers))
         await self._send({"type": "http.response.start", "status": 200, "headers": lines})
         self.started = True

@@ -30,10 +30,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'self'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-_OF_ALL: Headers = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-)
+_OF_ALL: Headers = (("Referrer-Policy", "no-referrer"),)
 _OF_THE_PAGE: Headers = (
     *_OF_ALL,
     ("Content-Security-Policy", _POLICY),

@@ -70,7 +70,6 @@ class AccessAdminServicer:
         problems.raise_if_any()
         wanted = WantedKey(request.name, grants, lifetime, limit, networks)
         key, secret = await self._admin.create_key(call.scope, wanted, request.namespace)
-        _not_to_be_stored(call)
         return admin_pb.CreateKeyResponse(key=key_message(key), secret=secret)
 
     async def GetKey(self, request: admin_pb.GetKeyRequest, call: Call) -> admin_pb.GetKeyResponse:
@@ -107,7 +106,6 @@ class AccessAdminServicer:
         check_namespace(request.namespace, problems)
         problems.raise_if_any()
         key, secret = await self._admin.rotate_key(call.scope, request.id, grace, lifetime, request.namespace)
-        _not_to_be_stored(call)
         return admin_pb.RotateKeyResponse(key=key_message(key), secret=secret)
 
     async def RevokeKey(self, request: admin_pb.RevokeKeyRequest, call: Call) -> admin_pb.RevokeKeyResponse:
@@ -155,11 +153,6 @@ class AccessAdminServicer:
         """Takes calls in a namespace again."""
         namespace = await self._admin.enable_namespace(call.scope, _named(request.name))
         return admin_pb.EnableNamespaceResponse(namespace=namespace_message(namespace))
-
-
-def _not_to_be_stored(call: Call) -> None:
-    """The answer has a secret: over HTTP no cache on its way may keep it."""
-    call.answer_metadata["cache-control"] = "no-store"
 
 
 # ---- what requests have

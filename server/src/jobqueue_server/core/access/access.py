@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -39,20 +40,31 @@ _KEY = "key:"
 _EVERY = 1.0
 #: How often the keys that were used are noted in the database, in seconds.
 _TOUCH_EVERY = 300.0
-#: Texts of credentials that are remembered with their verdict.
-_MOST_REMEMBERED = 10_000
+#: How often all keys are read and compared, in seconds. Then those are forgotten that ended long ago.
+_READ_ALL_EVERY = 3600.0
+#: Keys that are read at once. The event loop is held for a few milliseconds.
+_PAGE = 1000
+#: Changes that are kept until the version shows them. Beyond these all keys are read.
+_MOST_CHANGES = 10_000
 #: One answer for what is malformed, unknown or wrong, so that it tells nothing of which ids there are.
 _INVALID = "the credentials are not known here; check the key, which is `jq_` and 60 more characters"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Known:
-    """A key, compiled."""
+    """A key, compiled.
+
+    Attributes:
+        text: Its text, once a caller has shown it; empty before, and while its caller's address counts.
+        used: Whether a caller has shown it since uses were last noted.
+    """
 
     row: KeyRow
     scope: Scope
     ends_ms: int | None
     networks: tuple[IPv4Network | IPv6Network, ...]
+    text: str = field(default="", repr=False)
+    used: bool = False
 
     def ended(self, now_ms: int) -> JobQueueError | None:
         """Why a key is not good any more."""
@@ -68,8 +80,32 @@ class _Known:
         return None
 
 
-class Access:
-    """Who calls, by what is shown.
+class _Changes:
+    """What each change changed that was heard of, by its version, until that version is read."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, Sequence[str]] = {}
+
+    def note(self, version: int, key_ids: Sequence[str]) -> None:
+        """A change was heard of: it changed these keys; of none: an identity or a namespace."""
+        if len(self._heard) < _MOST_CHANGES:
+            self._heard[version] = key_ids
+
+    def between(self, known: int, version: int) -> list[Sequence[str]] | None:
+        """The changes from the version that is known to another one; None: not all of them were heard of."""
+        if not 0 < version - known <= len(self._heard):
+            return None
+        found = [self._heard.get(each) for each in range(known + 1, version + 1)]
+        changes = [change for change in found if change is not None]
+        return changes if len(changes) == len(found) else None
+
+    def forget(self, known: int, version: int) -> None:
+        """That version was read. Where it is older than what was known, the database was restored: all is forgotten."""
+        self._heard = {at: what for at, what in self._heard.items() if known <= version < at}
+
+
+class _Kept:
+    """What a server knows of callers, kept fresh from the database.
 
     What was read last stays in force while the database is away.
 
@@ -100,20 +136,25 @@ class Access:
         # By the principal. It is kept over changes, so that none of them fills it.
         self._buckets: dict[str, Bucket] = {}
         self._version = 0
+        self._changes = _Changes()
+        self._read_all_at = 0.0
         self._keys: dict[str, _Known] = {}
+        # The meaning of each text of grants.
+        self._meanings: dict[str, Grants] = {}
         self._namespaces: dict[int, NamespaceRow] = {}
-        # By the text of the header: what its last look found. Keys for which the address counts are not in it.
+        # Good keys by their text, one text a key at most: no call is answered by another lookup.
         self._remembered: dict[str, _Known] = {}
-        self._used: set[str] = set()
+        # When keys end, soonest first, with their ids.
+        self._ends: list[tuple[int, str]] = []
         self._on_change: list[Callable[[], object]] = []
         self._refreshing = asyncio.Lock()
         self._outdated = asyncio.Event()
         self._away = False
         if revoked is not None:
-            revoked.hear_change(self._changed)
+            revoked.hear_change(self._others_changed)
 
     def hear_change(self, listener: Callable[[], object]) -> None:
-        """A key or a namespace may have changed or ended."""
+        """A key that was known, an identity or a namespace has changed or ended."""
         self._on_change.append(listener)
 
     # ---- kept fresh
@@ -124,17 +165,25 @@ class Access:
         Raises:
             DatabaseAway: It can't be read.
         """
-        await self._refresh()
+        await self._refresh(everything=True)
 
     async def refresh(self) -> None:
         """Reads what has changed, at once: after a change here, or on the word of another server."""
-        async with self._refreshing:
-            version = await self._store.version()
-            if version != self._version:
-                await self._refresh(version)
+        await self._refresh(everything=False)
 
-    def changed_elsewhere(self) -> None:
-        """Another server has changed a key or a namespace: `run` looks at once."""
+    def note_change(self, version: int, key_ids: Sequence[str]) -> None:
+        """What a version changed, so that `refresh` reads that alone. What it is not told, it finds by comparing.
+
+        Args:
+            version: The one that the change made.
+            key_ids: The keys that it changed; empty: it changed an identity or a namespace.
+        """
+        self._changes.note(version, key_ids)
+
+    def changed_elsewhere(self, version: int, key_ids: Sequence[str]) -> None:
+        """Another server has made this change: `run` looks at once. Version 0: an older one, which doesn't say what."""
+        if version:
+            self.note_change(version, key_ids)
         self._outdated.set()
 
     async def run(self) -> None:
@@ -146,8 +195,9 @@ class Access:
                     await self._outdated.wait()
             self._outdated.clear()
             try:
-                await self.refresh()
-                self._forget_ended()
+                everything = time.monotonic() - self._read_all_at >= _READ_ALL_EVERY
+                await self._refresh(everything=everything)
+                self._tell_of_ended()
                 if time.monotonic() - touched_at >= _TOUCH_EVERY:
                     touched_at = time.monotonic()
                     await self.note_used()
@@ -160,26 +210,111 @@ class Access:
 
     async def note_used(self) -> None:
         """Writes down which keys were used since the last time."""
-        used, self._used = sorted(self._used), set()
-        # So that one that is used on and on is looked at, and noted, again.
-        self._remembered.clear()
+        used = [known for known in self._keys.values() if known.used]
+        for known in used:
+            known.used = False
         if used:
-            await self._store.touch_keys(used)
+            await self._store.touch_keys(sorted(known.row.id for known in used))
 
-    async def _refresh(self, version: int | None = None) -> None:
-        # The version first: what changes after it is read again the next time.
-        version = await self._store.version() if version is None else version
-        rows, identities = await self._store.keys(), await self._store.identities()
-        # After these, so that the namespace of each is among them.
-        namespaces = {row.id: row for row in await self._store.namespaces()}
-        meanings: dict[str, Grants] = {}
-        buckets = {row.id: self._bucket(row) for row in rows if row.limit is not None}
-        self._keys = {row.id: _compiled(row, meanings, buckets.get(row.id)) for row in rows}
-        self._buckets = {_KEY + row.lineage: buckets[row.id] for row in rows if row.id in buckets}
-        self._identities.replace(identities, lambda text, of: _grants(text, of, meanings))
-        self._namespaces = namespaces
-        self._version = version
-        self._changed()
+    async def _refresh(self, *, everything: bool) -> None:
+        async with self._refreshing:
+            # The version first: what changes after it is read again the next time.
+            version = await self._store.version()
+            if version != self._version or everything:
+                await self._read(None if everything else self._changes.between(self._version, version))
+                self._changes.forget(self._version, version)
+                self._version = version
+
+    async def _read(self, changes: list[Sequence[str]] | None) -> None:
+        """Reads what these changes changed; None: everything. What is found as it was stays as it is."""
+        if changes is None:
+            self._read_all_at = time.monotonic()
+            rows, gone = await self._all_keys()
+        else:
+            ids = {key_id for change in changes for key_id in change}
+            rows = await self._store.keys_by_id(sorted(ids)) if ids else []
+            gone = ids - {row.id for row in rows}
+        differs = False
+        if (
+            changes is None
+            or () in map(tuple, changes)
+            or not self._namespaces.keys() >= {row.namespace for row in rows}
+        ):
+            # After the keys, so that the namespace of each is among them.
+            identities, namespaces = await self._store.identities(), await self._store.namespaces()
+            differs = self._identities.replace(identities, self._grants)
+            differs |= self._know_namespaces({row.id: row for row in namespaces})
+        if differs:
+            self.others.forget()
+        for row in rows:
+            differs |= self._know(row)
+        for key_id in gone:
+            differs |= self._forget(key_id) is not None
+        if changes is None:
+            self._meanings = {known.row.grants: known.scope.grants for known in self._keys.values()}
+            self._buckets = {
+                known.scope.principal: known.scope.bucket
+                for known in self._keys.values()
+                if known.scope.bucket is not None
+            }
+        if differs:
+            self._tell_of_change()
+
+    async def _all_keys(self) -> tuple[list[KeyRow], set[str]]:
+        """The keys that are not known as they are, and the ids of those that are not there any more."""
+        rows: list[KeyRow] = []
+        gone, page = set(self._keys), [""]
+        while page:
+            found = await self._store.keys(page[-1], _PAGE)
+            page = [row.id for row in found]
+            gone.difference_update(page)
+            rows += (row for row in found if row.id not in self._keys or self._keys[row.id].row != row)
+        return rows, gone
+
+    def _know(self, row: KeyRow) -> bool:
+        """Takes a key as it is now. Answers whether another one was known by its id."""
+        before = self._forget(row.id)
+        scope = Scope(
+            row.namespace,
+            _KEY + row.lineage,
+            self._grants(row.grants, f"key {row.id}"),
+            _KEY + row.id,
+            self._bucket(row) if row.limit is not None else None,
+        )
+        ends_ms = None if row.expires_at is None else int(row.expires_at.timestamp() * 1000)
+        if ends_ms is not None:
+            heapq.heappush(self._ends, (ends_ms, row.id))
+        self._keys[row.id] = _Known(
+            row,
+            scope,
+            ends_ms,
+            tuple(ip_network(text) for text in row.networks),
+            used=before is not None and before.used,
+        )
+        return before is not None
+
+    def _forget(self, key_id: str) -> _Known | None:
+        """Forgets a key, and what was found of its text. Answers it, if it was known."""
+        known = self._keys.pop(key_id, None)
+        if known is not None:
+            self._remembered.pop(known.text, None)
+        return known
+
+    def _know_namespaces(self, rows: dict[int, NamespaceRow]) -> bool:
+        """Takes the namespaces as they are now. Answers whether one that was known has changed."""
+        changed = {id for id, row in self._namespaces.items() if rows.get(id) != row}
+        self._namespaces = rows
+        for text, known in list(self._remembered.items()) if changed else ():
+            if known.row.namespace in changed:
+                del self._remembered[text]
+        return bool(changed)
+
+    def _grants(self, text: str, of: str) -> Grants:
+        """The grants in a stored text, read once for all that have the same."""
+        grants = self._meanings.get(text)
+        if grants is None:
+            grants = self._meanings[text] = _meaning(text, of)
+        return grants
 
     def _bucket(self, row: KeyRow) -> Bucket:
         assert row.limit is not None
@@ -189,24 +324,38 @@ class Access:
         made = self._buckets[_KEY + row.lineage] = Bucket(row.limit.rate, row.limit.burst, self._servers)
         return made
 
-    def _forget_ended(self) -> None:
+    def _tell_of_ended(self) -> None:
         """Credentials end by the clock too: those who hold something by them hear of it."""
-        now = self._clock.now_ms()
-        ended = [
-            key_id
-            for key_id, known in self._keys.items()
-            if known.ends_ms is not None and known.ends_ms <= now < known.ends_ms + 2 * 1000 * _EVERY
-        ]
-        if self.others.some_ended() or ended:
-            self._changed()
+        now, ended = self._clock.now_ms(), self.others.some_ended()
+        ended |= bool(self._ends) and self._ends[0][0] <= now
+        # For two rounds, so that a call that was just let in hears of it as well.
+        while self._ends and self._ends[0][0] + 2 * 1000 * _EVERY <= now:
+            heapq.heappop(self._ends)
+        if ended:
+            self._tell_of_change()
 
-    def _changed(self) -> None:
-        self._remembered.clear()
+    def _others_changed(self) -> None:
+        """Certificates were revoked."""
         self.others.forget()
+        self._tell_of_change()
+
+    def _tell_of_change(self) -> None:
         for listener in self._on_change:
             listener()
 
-    # ---- asked by calls
+    def check_namespace(self, namespace: int) -> None:
+        """Whether calls in a namespace are allowed.
+
+        Raises:
+            NamespaceDisabled: They are not.
+        """
+        row = self._namespaces.get(namespace)
+        if row is not None and row.disabled:
+            raise NamespaceDisabled(f"the namespace {row.name} is disabled; an administrator can enable it")
+
+
+class Access(_Kept):
+    """Who calls, by what is shown."""
 
     def remembered(self, text: str) -> Scope | None:
         """The scope of what was looked at before and is good now; None where a look has to say."""
@@ -215,6 +364,7 @@ class Access:
         known = self._remembered.get(text)
         if known is None or (known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms):
             return None
+        known.used = True
         return known.scope
 
     def look(self, text: str, address: str) -> Scope:
@@ -238,10 +388,9 @@ class Access:
         if known.networks and not _within(address, known.networks):
             raise CredentialsInvalid(_INVALID)
         self.check_namespace(known.row.namespace)
-        self._used.add(known.row.id)
+        known.used = True
         if not known.networks:
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
+            known.text = text
             self._remembered[text] = known
         return known.scope
 
@@ -254,16 +403,6 @@ class Access:
         known = self._keys.get(keys.id_of(text) or "")
         expected = known.row.secret_hash if known is not None else bytes(32)
         return known if hmac.compare_digest(keys.hash_of(text), expected) else None
-
-    def check_namespace(self, namespace: int) -> None:
-        """Whether calls in a namespace are allowed.
-
-        Raises:
-            NamespaceDisabled: They are not.
-        """
-        row = self._namespaces.get(namespace)
-        if row is not None and row.disabled:
-            raise NamespaceDisabled(f"the namespace {row.name} is disabled; an administrator can enable it")
 
     def namespace_name(self, namespace: int) -> str:
         """The name of a namespace; empty for one that this server does not know yet."""
@@ -325,24 +464,12 @@ class Access:
         return row is not None and row.disabled
 
 
-def _compiled(row: KeyRow, meanings: dict[str, Grants], bucket: Bucket | None) -> _Known:
-    grants = _grants(row.grants, f"key {row.id}", meanings)
-    scope = Scope(row.namespace, _KEY + row.lineage, grants, _KEY + row.id, bucket)
-    ends_ms = None if row.expires_at is None else int(row.expires_at.timestamp() * 1000)
-    return _Known(row, scope, ends_ms, tuple(ip_network(text) for text in row.networks))
-
-
-def _grants(text: str, of: str, meanings: dict[str, Grants]) -> Grants:
-    """The grants in a stored text, read once for all that have the same."""
-    grants = meanings.get(text)
-    if grants is None:
-        try:
-            grants = from_json(json.loads(text))
-        except GrantsMalformed as error:
-            _log.error("stored grants can't be read, so they permit nothing", of=of, error=error)
-            grants = NOTHING
-        meanings[text] = grants
-    return grants
+def _meaning(text: str, of: str) -> Grants:
+    try:
+        return from_json(json.loads(text))
+    except GrantsMalformed as error:
+        _log.error("stored grants can't be read, so they permit nothing", of=of, error=error)
+        return NOTHING
 
 
 def _within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:

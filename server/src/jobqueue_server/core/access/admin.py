@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -66,11 +65,6 @@ class AccessAdmin:
         self._access = access
         self._clock = clock
         self._levels = levels
-        self._on_change: list[Callable[[], object]] = []
-
-    def hear_change(self, listener: Callable[[], object]) -> None:
-        """A key or a namespace was changed by this server."""
-        self._on_change.append(listener)
 
     def caller(self, scope: Scope) -> Caller:
         """Who makes a call of this scope."""
@@ -289,10 +283,8 @@ class AccessAdmin:
         return await self._key(namespace, key_id)
 
     async def changed(self) -> None:
-        """Something was: this server knows it from now on, and tells the others."""
+        """Something was: this server knows it from now on. The others are told by the store's listener."""
         await self._access.refresh()
-        for listener in self._on_change:
-            listener()
 
 
 def is_key_id(text: str) -> bool:

@@ -72,10 +72,17 @@ class Revoked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What a look at a token found, and when it is to be looked at again."""
+    """What a look at a token found. It stays until the token ends, so that a good token is known as one.
+
+    Attributes:
+        scope: Whose it is.
+        again_ms: When it is to be looked at again; 0: with its next call.
+        ends_ms: When it ends.
+    """
 
     scope: Scope
     again_ms: int
+    ends_ms: int
 
 
 class Identified:
@@ -110,7 +117,7 @@ class Identified:
 
     def forget(self) -> None:
         """What was found so far may not hold any more."""
-        self._verdicts.clear()
+        self._verdicts = {digest: replace(found, again_ms=0) for digest, found in self._verdicts.items()}
         self._certificates.clear()
 
     def some_ended(self) -> bool:
@@ -123,13 +130,21 @@ class Identified:
 
     def remembered(self, text: str) -> Scope | None:
         """The scope of a token that was looked at before and is good now; None where `look_at_token` has to say."""
-        verdict = self._verdicts.get(_digest(text))
+        verdict = self._verdicts.get(digest_of(text))
         if verdict is None or self._clock.now_ms() >= verdict.again_ms:
             return None
         return verdict.scope
 
-    async def look_at_token(self, text: str) -> Scope:
+    def knows(self, digest: str) -> bool:
+        """Whether a token with this hash was good, the last time that it was looked at."""
+        return digest in self._verdicts
+
+    async def look_at_token(self, text: str, digest: str) -> Scope:
         """The scope of a caller that shows a token of the issuer.
+
+        Args:
+            text: The token.
+            digest: Its hash.
 
         Raises:
             CredentialsInvalid: It is not good, or no identity is for it.
@@ -140,18 +155,31 @@ class Identified:
         if self._tokens is None:
             raise CredentialsInvalid("tokens are not taken here; show a key")
         now = self._clock.now_ms()
-        verified = await self._tokens.verify(text, now)
+        known = self._verdicts.get(digest)
+        if known is not None and now >= known.ends_ms:
+            # Known without a look at its signature: who goes on with it costs no more.
+            raise CredentialsExpired("the token has expired; show a new one")
+        try:
+            verified = await self._tokens.verify(text, now)
+        except CredentialsInvalid:
+            # Its issuer has taken back the key that signed it.
+            self._verdicts.pop(digest, None)
+            raise
         base = self._identities.of_token(verified.issuer, verified.subject, verified.claims)
         if base is None:
+            self._verdicts.pop(digest, None)
             raise CredentialsInvalid(
                 f"the token is good, but no identity is for {verified.subject!r} of {verified.issuer}; an "
                 "administrator can put one"
             )
         self._check_namespace(base.namespace)
         scope = replace(base, ends_ms=verified.ends_ms)
+        # Behind the others, so that the one goes first that was looked at longest ago.
+        self._verdicts.pop(digest, None)
         if len(self._verdicts) >= _MOST:
-            self._verdicts.clear()
-        self._verdicts[_digest(text)] = _Verdict(scope, min(verified.ends_ms, now + _LOOK_EVERY_MS))
+            del self._verdicts[next(iter(self._verdicts))]
+        again_ms = min(verified.ends_ms, now + _LOOK_EVERY_MS)
+        self._verdicts[digest] = _Verdict(scope, again_ms, verified.ends_ms)
         self._note_end(verified.ends_ms)
         return scope
 
@@ -188,7 +216,7 @@ class Identified:
             raise error
         self._check_namespace(scope.namespace)
         if len(self._certificates) >= _MOST:
-            self._certificates.clear()
+            del self._certificates[next(iter(self._certificates))]
         self._certificates[shown] = scope
         self._note_end(int(shown.ends * 1000))
         return scope
@@ -224,5 +252,6 @@ class Identified:
         return self._identities.grants(maker)
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """The hash that a token is remembered by."""
     return hashlib.sha256(text.encode()).hexdigest()

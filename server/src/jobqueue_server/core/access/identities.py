@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,14 +55,16 @@ class Identities:
         self._buckets: dict[str, Bucket] = {}
         self._gone: dict[int, None] = {}
 
-    def replace(self, rows: Iterable[IdentityRow], grants_of: Callable[[str, str], Grants]) -> None:
-        """Takes what the database holds now.
+    def replace(self, rows: Sequence[IdentityRow], grants_of: Callable[[str, str], Grants]) -> bool:
+        """Takes what the database holds now. Answers whether it is other than before.
 
         Args:
-            rows: All of them.
+            rows: All of them, by id.
             grants_of: Reads the stored text of the grants of what is named.
         """
         before = self._all
+        if [identity.row for identity in before.values()] == list(rows):
+            return False
         self._all = {row.id: _Identity(row, grants_of(row.grants, f"identity {row.id}")) for row in rows}
         self._by_issuer = {}
         for identity in sorted(self._all.values(), key=lambda identity: identity.rank, reverse=True):
@@ -76,6 +78,7 @@ class Identities:
         self._gone.update(dict.fromkeys(before.keys() - self._all.keys()))
         while len(self._gone) > _MOST:
             del self._gone[next(iter(self._gone))]
+        return True
 
     def of_names(self, names: Sequence[str]) -> Scope | None:
         """Whom a certificate with these names is of: the first of them that an identity is for, or None."""

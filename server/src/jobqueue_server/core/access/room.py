@@ -21,10 +21,10 @@ from .principals import Principals
 class OtherServers(Protocol):
     """The other servers on this database, as far as keys are concerned."""
 
-    def hear_access_changed(self, listener: Callable[[], object]) -> None:
-        """One of them has changed a key or a namespace."""
+    def hear_access_changed(self, listener: Callable[[int, Sequence[str]], object]) -> None:
+        """One of them has changed keys, an identity or a namespace: (the version, the ids of these keys)."""
 
-    def tell_access_changed(self) -> None:
+    def tell_access_changed(self, version: int, key_ids: Sequence[str]) -> None:
         """This one has."""
 
 
@@ -72,7 +72,8 @@ class AccessRoom:
         self.audit_log = AuditLog(stores.audit, self.admin)
         self.denials = Denials(stores.audit, counts, tuning, server_name=server_name)
         others.hear_access_changed(self.access.changed_elsewhere)
-        self.admin.hear_change(others.tell_access_changed)
+        stores.access.hear_change(self.access.note_change)
+        stores.access.hear_change(others.tell_access_changed)
         self.used = used
 
     async def load(self) -> None:

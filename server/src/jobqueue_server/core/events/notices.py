@@ -45,7 +45,7 @@ class Peers:
         self._on_gone: list[Callable[[int, int], object]] = []
         self._on_ended: list[Callable[[int, int], object]] = []
         self._on_drain: list[Callable[[int], object]] = []
-        self._on_access: list[Callable[[], object]] = []
+        self._on_access: list[Callable[[int, Sequence[str]], object]] = []
 
     # ---- who hears what
 
@@ -73,8 +73,11 @@ class Peers:
         """A session gets no more jobs: (session id)."""
         self._on_drain.append(listener)
 
-    def hear_access_changed(self, listener: Callable[[], object]) -> None:
-        """A key or a namespace was changed."""
+    def hear_access_changed(self, listener: Callable[[int, Sequence[str]], object]) -> None:
+        """Keys, an identity or a namespace were changed: (the version, the ids of these keys).
+
+        Version 0: an older server changed something, and doesn't say what.
+        """
         self._on_access.append(listener)
 
     # ---- what this server tells
@@ -103,9 +106,9 @@ class Peers:
         """The session gets no more jobs, as its row says."""
         self._tell("drain", [session_id])
 
-    def tell_access_changed(self) -> None:
-        """A key or a namespace was changed here: its version in the database has moved."""
-        self._tell("access", [])
+    def tell_access_changed(self, version: int, key_ids: Sequence[str]) -> None:
+        """A change was made here that moved the version to this one: of these keys; of none: of something else."""
+        self._tell("access", [version, *key_ids])
 
     def _tell(self, name: str, what: list[Any]) -> None:
         if self.listen and len(self._news) < self._most_kept:
@@ -160,9 +163,10 @@ class Peers:
         for (session_id,) in notice.get("drain", ()):
             for on_drain in self._on_drain:
                 on_drain(session_id)
-        if "access" in notice:
+        for change in notice.get("access", ()):
+            version, *key_ids = change or (0,)
             for on_access in self._on_access:
-                on_access()
+                on_access(version, key_ids)
         return list(_ready(notice))
 
     def ready(self, lines: Sequence[Ready]) -> None:

@@ -11,7 +11,7 @@ from ...errors import JobQueueError
 from ...fast_path import FastCall
 from ...model import Ticket
 from .. import headers
-from ..answer import Answer, header_lines
+from ..answer import Answer, answer_lines
 from ..compression import LEAST_BYTES, compressed_here
 from .path import HttpFastPath, status_line
 
@@ -84,7 +84,7 @@ class HttpFastCall(FastCall[bytes]):
         parts = [status_line(answer.status)]
         for name, value in (
             *self._connection.server_state.default_headers,
-            *header_lines(answer.headers),
+            *answer_lines(answer.headers),
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(answer.body)),
             *self._path.marks,

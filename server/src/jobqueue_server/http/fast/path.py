@@ -22,7 +22,7 @@ from ...chain import Begun, Call, Chain
 from ...fast_path import Deadlines
 from ...model import DEFAULT_QUEUE, Enqueued, FirstJob, Ticket
 from .. import headers as http_headers
-from ..answer import Answer
+from ..answer import CLOSED, Answer
 from ..errors import ErrorForm
 from ..in_flight import InFlightRequests
 from ..transcoding.binding import Binding
@@ -61,6 +61,16 @@ class FastServicer(Protocol):
 
     def fast_response_instead(self, enqueued: Enqueued, call: Call) -> Message:
         """What EnqueueJob answers where it was not stored."""
+
+
+# An answer, but for its first lines, its id, its request id, its length, its last lines and its body.
+_CREATED = b"".join(
+    (
+        b"%b%b\r\nx-request-id: %b\r\n",
+        *(b"%b: %b\r\n" % line for line in CLOSED),
+        b"content-type: application/json\r\ncontent-length: %d\r\n%b%b",
+    )
+)
 
 
 class HttpFastPath:
@@ -116,7 +126,7 @@ class HttpFastPath:
                 + b"".join(b"%s: %s\r\n" % line for line in defaults)
                 + b"location: /v1/jobs/"
             )
-        return b"%b%b\r\nx-request-id: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b%b" % (
+        return _CREATED % (
             self._beginning,
             str(job_id).encode(),
             request_id.encode(),

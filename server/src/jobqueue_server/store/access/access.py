@@ -6,7 +6,8 @@ Each change of one raises the version, and is told in the audit log, in the same
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -144,6 +145,24 @@ class AccessStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._on_change: list[Callable[[int, Sequence[str]], object]] = []
+
+    def hear_change(self, listener: Callable[[int, Sequence[str]], object]) -> None:
+        """A change of this server is committed: (its version, the ids of the keys that it changed).
+
+        A change of an identity or of a namespace changes no key.
+        """
+        self._on_change.append(listener)
+
+    @asynccontextmanager
+    async def _change(self, *key_ids: str) -> AsyncIterator[AuditedSession]:
+        """A transaction that raises the version. Its lock lets changes take turns."""
+        async with audited(self._database) as session:
+            row = await session.fetchrow("raise_access_version")
+            assert row is not None
+            yield session
+        for listener in self._on_change:
+            listener(row["version"], key_ids)
 
     # ---- what servers keep in memory
 
@@ -153,23 +172,13 @@ class AccessStore:
         assert row is not None
         return int(row["version"])
 
-    async def keys(self) -> list[KeyRow]:
-        """Every key that is good, or ended in the last 30 days."""
-        return [
-            KeyRow(
-                row["id"],
-                row["namespace_id"],
-                row["lineage"],
-                row["name"],
-                row["secret_hash"],
-                row["grants"],
-                _limit(row),
-                tuple(row["networks"] or ()),
-                row["expires_at"],
-                row["revoked_at"] is not None,
-            )
-            for row in await self._database.fetch("access_keys")
-        ]
+    async def keys(self, after: str, limit: int) -> list[KeyRow]:
+        """At most `limit` keys by id, those after `after`, of all that are good or ended in the last 30 days."""
+        return [_key_row(row) for row in await self._database.fetch("access_keys", after, limit)]
+
+    async def keys_by_id(self, ids: Sequence[str]) -> list[KeyRow]:
+        """Those of these keys that are there."""
+        return [_key_row(row) for row in await self._database.fetch("access_keys_by_id", ids)]
 
     async def identities(self) -> list[IdentityRow]:
         """Every identity of every namespace, by id."""
@@ -202,8 +211,7 @@ class AccessStore:
 
     async def insert_key(self, scope: Scope, namespace: int, key: NewKey) -> None:
         """Stores a key, which `scope` makes."""
-        async with audited(self._database) as session:
-            await session.fetch("raise_access_version")
+        async with self._change(key.id) as session:
             await _insert_key(session, namespace, key)
             await session.tell(scope, "CreateKey", f"key:{key.id}", namespace=namespace, details=_told(key))
 
@@ -226,8 +234,7 @@ class AccessStore:
         Returns:
             Whether the key is there, and whether it was revoked. Where it is not or was, nothing changed.
         """
-        async with audited(self._database) as session:
-            await session.fetch("raise_access_version")
+        async with self._change(key_id, new.id) as session:
             row = await session.fetchrow("lock_key", namespace, key_id)
             if row is None or row["revoked_at"] is not None:
                 return row is not None, row is not None
@@ -255,8 +262,7 @@ class AccessStore:
 
     async def revoke_key(self, scope: Scope, namespace: int, key_id: str, reason: str) -> None:
         """Revokes the key; a key that was revoked stays as it is."""
-        async with audited(self._database) as session:
-            await session.fetch("raise_access_version")
+        async with self._change(key_id) as session:
             await session.fetch("revoke_key", namespace, key_id, scope.principal, reason)
             await session.tell(scope, "RevokeKey", f"key:{key_id}", namespace=namespace, reason=reason)
 
@@ -267,9 +273,8 @@ class AccessStore:
             False: another one with ADMIN is good there, and it was not stored, unless `force`.
         """
         namespace = scope.namespace
-        async with audited(self._database) as session:
-            # Its lock lets two that are first take turns.
-            await session.fetch("raise_access_version")
+        async with self._change(key.id) as session:
+            # The lock of the change lets two that are first take turns.
             row = await session.fetchrow("has_admin_key", namespace)
             if row is not None and row["found"] and not force:
                 return False
@@ -285,8 +290,7 @@ class AccessStore:
 
         None: there is one in another namespace.
         """
-        async with audited(self._database) as session:
-            await session.fetch("raise_access_version")
+        async with self._change() as session:
             row = await session.fetchrow(
                 "put_identity",
                 namespace,
@@ -326,8 +330,7 @@ class AccessStore:
 
     async def delete_identity(self, scope: Scope, namespace: int, identity_id: int) -> bool:
         """Deletes the identity; False: there is none."""
-        async with audited(self._database) as session:
-            await session.fetch("raise_access_version")
+        async with self._change() as session:
             row = await session.fetchrow("delete_identity", namespace, identity_id)
             if row is None:
                 return False
@@ -344,8 +347,7 @@ class AccessStore:
 
     async def create_namespace(self, scope: Scope, name: str) -> Namespace:
         """Makes a namespace; one that is there stays as it is."""
-        async with audited(self._database) as session:
-            await session.fetch("raise_access_version")
+        async with self._change() as session:
             made = await session.fetchrow("insert_namespace", name)
             row = await session.fetchrow("find_namespace", name)
             assert row is not None, "namespaces stay"
@@ -369,8 +371,7 @@ class AccessStore:
 
     async def set_namespace_disabled(self, scope: Scope, name: str, *, disabled: bool) -> Namespace | None:
         """Disables the namespace or enables it; None where there is none."""
-        async with audited(self._database) as session:
-            await session.fetch("raise_access_version")
+        async with self._change() as session:
             row = await session.fetchrow("set_namespace_disabled", name, disabled)
             if row is None:
                 return None
@@ -421,6 +422,21 @@ def _permitted(grants: Grants, limit: Limit | None) -> dict[str, object]:
 
 def _limit(row: Record) -> Limit | None:
     return None if row["rate_per_s"] is None else Limit(row["rate_per_s"], row["burst"])
+
+
+def _key_row(row: Record) -> KeyRow:
+    return KeyRow(
+        row["id"],
+        row["namespace_id"],
+        row["lineage"],
+        row["name"],
+        row["secret_hash"],
+        row["grants"],
+        _limit(row),
+        tuple(row["networks"] or ()),
+        row["expires_at"],
+        row["revoked_at"] is not None,
+    )
 
 
 def _key(row: Record) -> Key:
