@@ -170,7 +170,7 @@ class KeyedBatches:
     async def _enqueue(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
         loop = asyncio.get_running_loop()
         async with self._turns:
-            await self._check_limits(scope, batch)
+            await self.check_limits(scope, batch)
             for _ in range(self._tries):
                 started = loop.time()
                 try:
@@ -203,15 +203,30 @@ class KeyedBatches:
                 )
         raise Internal("the idempotency keys changed hands too often; try again")
 
-    async def _check_limits(self, scope: Scope, batch: Batch) -> None:
-        """Refuses a batch of which a job is new and goes into a queue that is at its limit."""
+    async def check_limits(self, scope: Scope, batch: Batch) -> None:
+        """Refuses a batch of which a job is new and goes into a queue that is at its limit.
+
+        A job is not new if its idempotency key stands for a job, or if another job holds its name: of these nothing is
+        stored. Both are asked of a full queue alone.
+
+        Raises:
+            QueueBacklogFull: Too many wait in the queue of a job that is new.
+        """
         if batch.full_limit is None:
             return
-        digests = [row.key_digest for row in batch.rows if row.key_digest is not None]
-        known = await self._store.find_keys(scope, digests)
-        for row, lane in zip(batch.rows, batch.lanes, strict=True):
-            if lane.backlog is not None and lane.backlog.full and row.key_digest not in known:
-                raise self._waiting.refusal(lane.backlog)
+        full = [
+            (row, lane.backlog)
+            for row, lane in zip(batch.rows, batch.lanes, strict=True)
+            if lane.backlog is not None and lane.backlog.full
+        ]
+        digests = [row.key_digest for row, _ in full if row.key_digest is not None]
+        known = await self._store.find_keys(scope, digests) if digests else {}
+        unknown = [(row, limit) for row, limit in full if row.key_digest not in known]
+        names = {row.name.digest for row, _ in unknown if row.name is not None}
+        _, held = await self._store.held_names(list(names)) if names else (None, {})
+        for row, limit in unknown:
+            if row.name is None or row.name.digest not in held:
+                raise self._waiting.refusal(limit)
 
     async def take_names(
         self, scope: Scope, session: Session, batch: Batch, settling: UUID | None = None

@@ -53,9 +53,7 @@ class UniqueJobs:
         batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
         if new.idempotency_key is not None:
             return await self._enqueue_keyed(scope, batch)
-        full = batch.full_limit
-        if full is not None:
-            raise self._waiting.refusal(full)
+        await self._keyed_batches.check_limits(scope, batch)
         at = await self._batcher.stored(batch)
         if batch.conflict is None:
             return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)
