@@ -70,7 +70,7 @@ async def test_a_list_whose_time_is_over_answers_what_it_has_and_goes_on_by_its_
             pages.append([job.id for job in page.jobs])
             token = page.next_page_token
         assert pages[0] == new
-        assert sum(pages[1:], []) == old
+        assert [job_id for page in pages[1:] for job_id in page] == old
 
 
 async def test_a_long_list_waits_for_its_turn_no_longer_than_its_time_and_holds_no_connection(

@@ -18,8 +18,8 @@ from .labelled import Labelled
 
 # How many rows one statement of a list may read: some 50 ms.
 MAX_SCANNED = 10_000
-# So many rows a job of the page are read along the ids, before live jobs are looked for by their lines: where more than a
-# twentieth of the jobs fit, the ids are the shorter way.
+# So many rows a job of the page are read along the ids, before live jobs are looked for by their lines: where more than
+# a twentieth of the jobs fit, the ids are the shorter way.
 _ROWS_PER_JOB = 20
 _FIRST_ID = UUID(int=0)
 _LAST_ID = UUID(int=(1 << 128) - 1)
