@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from jobqueue_server.cell import move as moving
 from jobqueue_server.cell.command import move
 from jobqueue_server.cell.errors import MoveRefused, TargetAway
 from jobqueue_server.cell.move import Move
-from jobqueue_server.cell.side import Reached, connected, for_libpq, for_owner
+from jobqueue_server.cell.side import _STARTING, Reached, connected, for_libpq, for_owner
 from jobqueue_server.cell.source import Source
 from jobqueue_server.cell.target import Target
 from jobqueue_server.embedded import EmbeddedPostgres
@@ -163,6 +164,56 @@ async def test_a_run_that_was_killed_before_it_opened_the_target_is_ended_by_the
     assert await pair.cut_over() == moving.Moved()
     assert await takes_writes(pair.target)
     assert not await takes_writes(pair.source)
+
+
+async def test_a_writer_that_was_about_to_connect_when_the_source_closed_writes_nothing(pair: Pair) -> None:
+    """It has read that the database takes writes, and is not among its sessions yet."""
+    async with connected(pair.source, "the source") as source:
+        starting = asyncio.create_task(
+            asyncpg.connect(pair.source, server_settings={"post_auth_delay": "3"}, timeout=30)
+        )
+        async with asyncio.timeout(20):
+            while not await source.fetchval(_STARTING):
+                await asyncio.sleep(0.01)
+        end = await Source(source).close()
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            late = await starting
+            await late.execute("update requirement set min_level = min_level")
+        # Nothing came behind the end of the log that the target has to come to.
+        wrote = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::text::pg_lsn)::int8"
+        assert await source.fetchval(wrote, end) < 1_000
+        await Source(source).open_again()
+    assert await takes_writes(pair.source)
+
+
+@pytest.mark.parametrize("reachable", [False, True])
+async def test_the_password_of_the_source_is_in_no_log_of_the_target(reachable: bool) -> None:
+    said = {"log_statement": "all", "log_min_duration_statement": "0", "log_min_error_statement": "debug5"}
+    with ExitStack() as up:
+        source = up.enter_context(EmbeddedPostgres(settings={"wal_level": "logical"}))
+        target = up.enter_context(EmbeddedPostgres(settings=said))
+        run_apart(migrate.up(source.dsn))
+        way = source.dsn.replace("postgres@", "postgres:s3cret-pass@")
+        assert "s3cret-pass" in way
+        if not reachable:
+            way = way.replace("?host=", "?host=/nowhere")
+        console = Console(file=io.StringIO())
+
+        async def moved(*, abandon: bool) -> None:
+            await move(source.dsn, target.dsn, way, None, console, cut_over=False, abandon=abandon)
+
+        if reachable:
+            await moved(abandon=False)
+        else:
+            with pytest.raises(MoveRefused, match="could not connect to the publisher"):
+                await moved(abandon=False)
+        slots = "select count(*)::int4 from pg_replication_slots"
+        async with connected(source.dsn, "the source") as connection:
+            assert await connection.fetchval(slots) == (1 if reachable else 0)
+        await moved(abandon=True)
+        log = (target.data_dir / "postgres.log").read_text()
+        assert "create subscription" in log or "do $$" in log
+        assert "s3cret" not in log
 
 
 async def test_numbers_go_on_and_partitions_are_those_of_the_source(pair: Pair) -> None:

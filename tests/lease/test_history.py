@@ -243,6 +243,44 @@ async def test_series_beyond_the_twenty_with_most_jobs_are_counted_as_left_out(p
     assert answer.series_left_out == 2
 
 
+@pytest.mark.parametrize("name", ["sums", "points"])
+async def test_a_roll_up_between_two_pieces_takes_nothing_from_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It moves what it rolls up to an earlier time, of which the piece is read already."""
+    lanes = [await lane(place, "mail", f"k{number:02}") for number in range(22)]
+    now = await cleared(place)
+    day = floored(now, 900) - 2 * DAY
+    # The first of 22 series is among the twenty with most jobs by what happened in these minutes alone.
+    for after in range(2220, 2700, 60):
+        await written(place, lanes[0], day + timedelta(seconds=after), 60, 0, hist="{1,2}", enqueued=1)
+    for lane_id in lanes[1:]:
+        await written(place, lane_id, day, 60, 0, enqueued=2)
+    monkeypatch.setattr("jobqueue_server.core.stats.pieces.FIRST", timedelta(minutes=37))
+    monkeypatch.setattr("jobqueue_server.core.stats.pieces.PIECE_SECONDS", 0.0)
+    histories = place.app.stats.histories
+    read = getattr(histories._store, name)
+    pieces = 0
+
+    async def rolled_up(*given: Any) -> Any:
+        nonlocal pieces
+        pieces += 1
+        found = await read(*given)
+        if pieces == 1:
+            await place.app.stats.roll_up.roll_up()
+        return found
+
+    monkeypatch.setattr(histories._store, name, rolled_up)
+    answer = await stats(
+        place,
+        since=timestamp(day),
+        until=timestamp(day + timedelta(hours=1)),
+        group_by=stats_pb2.GROUP_BY_KIND,
+    )
+    assert pieces > 1
+    assert {series.kind: series.totals.enqueued for series in answer.series}.get("k00") == 8
+
+
 async def test_a_time_that_is_read_in_pieces_has_the_same_points_and_sums(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,7 +99,9 @@ class Core:
         await self._called("get", job_id)
         return self.job
 
-    async def list(self, scope: Scope, wanted: JobFilter, *, size: int, token: str, full: bool) -> Page:
+    async def list(
+        self, scope: Scope, wanted: JobFilter, *, size: int, token: str, full: bool, patience: timedelta
+    ) -> Page:
         await self._called("list", wanted, size, token, full)
         return Page((self.job,), "more")
 

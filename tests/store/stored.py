@@ -157,6 +157,33 @@ class Stored:
         )
         return job_id
 
+    async def many(self, count: int, queue: str, *, ended: bool = False, state: int = 1) -> list[UUID]:
+        """So many jobs of a queue, written past the stores: in this state, or succeeded. Oldest first."""
+        lane, ids = await self.lane(queue), self.mint.mint_many(count)
+        await self.sql.execute(
+            """insert into job (id, run_at, lane_id, priority, max_attempts, payload)
+               select id, now(), $2, 0, 3, '{}' from unnest($1::uuid[]) id""",
+            ids,
+            lane.id,
+        )
+        if ended:
+            await self.sql.execute(
+                """insert into finished_job (id, attempts, status, failures, losses)
+                   select id, 1, 3, 0, 0 from unnest($1::uuid[]) id""",
+                ids,
+            )
+        else:
+            await self.sql.execute(
+                """insert into live_job (id, run_at, lane_id, priority, max_attempts, state, hold, session_id)
+                   select id, now(), $2, 0, 3, $3::int2, case when $3::int2 = 3 then 2 end,
+                          case when $3::int2 = 2 then 1 end
+                   from unnest($1::uuid[]) id""",
+                ids,
+                lane.id,
+                state,
+            )
+        return ids
+
     async def cancelled(self, **fields: Any) -> UUID:
         job_id = await self.queued(**fields)
         await self.changes.cancel(SCOPE, job_id)

@@ -9,7 +9,7 @@ import pytest
 
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import MAX_PAGE_BYTES, Job, JobFilter
-from jobqueue_server.store.database import Session
+from jobqueue_server.store.database import Database, Session
 from jobqueue_server.store.query.reads import ReadStore, id_range
 from jobqueue_server.store.statements import statement
 
@@ -17,6 +17,7 @@ from .past import ago, id_at
 from .stored import SCOPE, stored
 
 ANY = JobFilter()
+_LIVE_READ = "select idx_tup_fetch + seq_tup_read from pg_stat_xact_user_tables where relname = 'live_job'"
 _READ = "select sum(seq_tup_read + idx_tup_fetch)::int8 from pg_stat_xact_user_tables where relname like 'job\\_%'"
 
 
@@ -326,3 +327,47 @@ async def test_a_label_beside_a_filter_that_few_fit_is_looked_through_to_the_bou
         assert await _all(s.reads, wanted, size=1) == (rare[::-1], 2)
         # Of ten jobs a page: none fits, and the two of the second, of which one is left for a third.
         assert await _all(ReadStore(s.database, max_scanned=10), wanted, size=1) == (rare[::-1], 3)
+
+
+@pytest.mark.parametrize("state", [1, 2, 3, 4])
+async def test_live_jobs_of_a_queue_are_found_by_its_lines_however_many_are_newer(dsn, monkeypatch, state):
+    read = []
+    run = Database._run
+
+    async def noted(database, how, name, args, hot, vital):
+        if name != "live_ids":
+            return await run(database, how, name, args, hot, vital)
+        async with database.session() as session:
+            before = await session._connection.fetchval(_LIVE_READ)
+            row = await session.fetchrow(name, *args)
+            read.append(await session._connection.fetchval(_LIVE_READ) - before)
+        return row
+
+    statuses = frozenset({Status.RUNNING} if state == 2 else {Status.QUEUED, Status.RETRYING})
+    async with stored(dsn) as s:
+        await s.session()
+        few = (await s.many(50, "few", state=state))[::-1]
+        # The plan of the read is made and kept while the table is small.
+        for _ in range(8):
+            await _ids(
+                ReadStore(s.database, max_scanned=10), JobFilter(queue="few", statuses=statuses), size=1
+            )
+        await s.many(60_000, "many", state=1 if state == 2 else state)
+        monkeypatch.setattr(Database, "_run", noted)
+        for wanted in (JobFilter(queue="few", statuses=statuses), JobFilter(queue="none", statuses=statuses)):
+            scan = await s.reads.list(SCOPE, wanted, size=50, before=None, full=False)
+            assert [job.id for job in scan.jobs] == (few if wanted.queue == "few" else [])
+            assert scan.resume_before is None
+    # Of 60,000 jobs: those of the queue, or those that run.
+    assert max(read) <= 50
+
+
+async def test_more_live_jobs_of_a_queue_than_may_be_read_are_found_along_the_ids(dsn):
+    async with stored(dsn) as s:
+        few = await s.many(12, "few")
+        await s.many(50, "many")
+        reads = ReadStore(s.database, max_scanned=10)
+        wanted = JobFilter(queue="few", statuses=frozenset({Status.QUEUED}))
+        assert await _all(reads, wanted, size=50) == (few[::-1], 7)
+        # With a page of the newest of them, only those below it are left.
+        assert await _ids(s.reads, wanted, before=few[3]) == few[2::-1]

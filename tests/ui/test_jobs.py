@@ -400,3 +400,24 @@ def test_dead_jobs_are_grouped_by_cause_and_a_group_runs_again(server: Server, t
 def test_an_empty_list_says_what_to_do(server: Server, tab: Tab):
     tab.go("jobs?q=queue:nothing-here")
     expect(tab.page.get_by_role("heading", name="No job fits the filter")).to_be_visible()
+
+
+def test_a_page_without_a_job_goes_on_by_itself_until_one_comes(server: Server, tab: Tab):
+    job, _ = batch(server, [{"kind": "works", "queue": "rare"} for _ in range(2)])
+    token = server.call("GET", "/v1/jobs?queue=rare&page_size=1")["next_page_token"]
+    asked = 0
+
+    def unfinished(route: Any) -> None:
+        """As a server answers whose time is over: nothing yet, and where it goes on."""
+        nonlocal asked
+        asked += 1
+        if asked <= 20:
+            route.fulfill(json={"jobs": [], "next_page_token": token})
+        else:
+            route.continue_()
+
+    tab.page.route(re.compile(r"/v1/jobs\?.*queue=rare"), unfinished)
+    tab.go("jobs?q=queue:rare")
+    expect(tab.page.locator(f"tr[data-id='{job}']")).to_be_visible()
+    assert asked > 20
+    assert not tab.page.get_by_text("Looking further back").count()

@@ -5445,8 +5445,9 @@ pub mod job_queue_client {
                 .insert(GrpcMethod::new("jobqueue.v1.JobQueue", "GetJob"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
-        /// page.
+        /// Lists jobs, newest first. The server looks for them until the page is full, for 5 s at most, and not beyond the last
+        /// second before the call's deadline. So a page may have fewer jobs than asked for, or none, and still have a token for
+        /// the next page: go on by it.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.

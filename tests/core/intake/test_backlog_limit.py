@@ -105,6 +105,46 @@ async def test_a_key_that_is_known_is_answered_at_the_limit(place: Place, http: 
     assert (await refusal(batch_with_keys(place, "a", "c"))).reason == "QUEUE_BACKLOG_FULL"
 
 
+async def test_a_unique_job_whose_name_is_held_is_answered_at_the_limit(place: Place, http: Caller) -> None:
+    """Of it nothing is stored."""
+
+    def named(name: str, **fields: Any) -> jobqueue_pb2.EnqueueJobRequest:
+        how = {each: fields.pop(each) for each in ("on_conflict", "replace") if each in fields}
+        job = job_pb2.NewJob(kind="work", queue="mail", unique=job_pb2.Unique(key=name, **how), **fields)
+        return jobqueue_pb2.EnqueueJobRequest(job=job)
+
+    async def batch(*names: str) -> list[tuple[str, int]]:
+        jobs = [named(name).job for name in names]
+        answer = await place.stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs))
+        return [(each.id, each.unique_action) for each in answer.results]
+
+    unique = job_pb2.Unique
+    first = (await place.stub.EnqueueJob(named("a"))).job.id
+    second = (await place.stub.EnqueueJob(named("b"))).job.id
+    await limit(place, 2)
+    for refused in (named("c"), named("c", on_conflict=unique.REJECT), named("c", idempotency_key="new")):
+        assert (await refusal(place.stub.EnqueueJob(refused))).reason == "QUEUE_BACKLOG_FULL"
+    assert (await refusal(batch("a", "c"))).reason == "QUEUE_BACKLOG_FULL"
+
+    kept = await place.stub.EnqueueJob(named("a"))
+    assert (kept.job.id, kept.unique_action) == (first, unique.KEPT)
+    kept = await place.stub.EnqueueJob(named("a", idempotency_key="another"))
+    assert (kept.job.id, kept.unique_action) == (first, unique.KEPT)
+    assert await batch("b", "a") == [(second, unique.KEPT), (first, unique.KEPT)]
+    replaced = named("b", on_conflict=unique.REPLACE, replace=[unique.PAYLOAD], payload_json=b'{"n": 2}')
+    changed = await place.stub.EnqueueJob(replaced)
+    assert (changed.job.id, changed.unique_action) == (second, unique.REPLACED)
+    assert (await place.get(second)).payload_json == b'{"n": 2}'
+    put_off = named("b", on_conflict=unique.DEBOUNCE, delay=span(60))
+    assert (await place.stub.EnqueueJob(put_off)).unique_action == unique.DEBOUNCED
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
+        await place.stub.EnqueueJob(named("a", on_conflict=unique.REJECT))
+    assert rejected.value.code() is grpc.StatusCode.ALREADY_EXISTS
+    answer = await http("POST", "/v1/jobs", {**JOB, "unique": {"key": "a"}})
+    assert (answer.status, answer.json["id"]) == (200, first)
+    assert await place.value("select count(*) from job") == 2
+
+
 async def test_jobs_are_let_in_again_as_soon_as_workers_take_some(place: Place) -> None:
     await limited(place, 3, 3)
     await refusal(place.enqueue(queue="mail"))

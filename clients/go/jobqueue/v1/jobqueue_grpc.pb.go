@@ -120,8 +120,9 @@ type JobQueueClient interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
 	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
 	GetJob(ctx context.Context, in *GetJobRequest, opts ...grpc.CallOption) (*GetJobResponse, error)
-	// Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
-	// page.
+	// Lists jobs, newest first. The server looks for them until the page is full, for 5 s at most, and not beyond the last
+	// second before the call's deadline. So a page may have fewer jobs than asked for, or none, and still have a token for
+	// the next page: go on by it.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.
@@ -528,8 +529,9 @@ type JobQueueServer interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
 	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
 	GetJob(context.Context, *GetJobRequest) (*GetJobResponse, error)
-	// Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
-	// page.
+	// Lists jobs, newest first. The server looks for them until the page is full, for 5 s at most, and not beyond the last
+	// second before the call's deadline. So a page may have fewer jobs than asked for, or none, and still have a token for
+	// the next page: go on by it.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.

@@ -166,7 +166,14 @@ class Move:
         await self._make_partitions()
         await target.empty(tables)
         self._teller.step(f"copying {len(tables)} tables")
-        await target.subscribe(self._reached_by)
+        await source.make_slot()
+        try:
+            await target.subscribe(self._reached_by)
+        except MoveRefused:
+            # It would keep the source's log until the next run.
+            if not await target.subscribed():
+                await source.drop_slot()
+            raise
 
     async def _same_schema(self) -> None:
         ours, theirs = await self._source.migrations(), await self._target.migrations()

@@ -100,6 +100,11 @@ class Reached:
         with self._told():
             return await self._connection.fetchval(sql, *values)
 
+    async def copy(self, table: str, value: str) -> None:
+        """Adds a row of one value to a table. No log has the value: it is in no statement, and no parameter."""
+        with self._told():
+            await self._connection.copy_records_to_table(table, records=[(value,)])
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """All or nothing of what is run within."""
@@ -202,14 +207,25 @@ async def open_again(connection: Reached) -> None:
 
 
 async def _change(connection: Reached, what: str) -> None:
-    """Changes the database's default, and ends the sessions that don't know it."""
+    """Changes the database's default, and ends the sessions that don't know it.
+
+    One that is starting may have read the default of before, and is not among the sessions yet. But it holds a lock of
+    the database from before that until after it is among them. So starting ones are looked for first, then sessions.
+    """
     name = await connection.fetchval("select quote_ident(current_database())")
     await connection.execute(f"alter database {name} {what}")
     since = await connection.fetchval("select clock_timestamp()")
-    while await connection.fetchval(_END_OTHERS, since):  # noqa: ASYNC110  There is no event for it.
+    while await connection.fetchval(_STARTING) or await connection.fetchval(_END_OTHERS, since):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 
+_STARTING = """
+select count(*)
+from pg_locks l
+join pg_database d on d.oid = l.objid
+where l.locktype = 'object' and l.classid = 'pg_database'::regclass and l.mode = 'RowExclusiveLock' and l.granted
+  and d.datname = current_database()
+"""
 _END_OTHERS = """
 select count(pg_terminate_backend(a.pid))
 from pg_stat_activity a

@@ -101,7 +101,11 @@ class Source:
                 "the source is being moved to another database: end that by --abandon, with the same --to as then"
             )
         # One that was made for a subscription which then did not come about.
-        await self._drop_slot()
+        await self.drop_slot()
+
+    async def make_slot(self) -> None:
+        """Keeps the log from here on, for the subscription."""
+        await self._connection.execute("select pg_create_logical_replication_slot($1, 'pgoutput')", NAME)
 
     async def partitions(self, kind: str) -> list[Range]:
         """Those of jobs (`job_partition`) or of the audit log (`audit_partition`)."""
@@ -145,9 +149,10 @@ class Source:
     async def forget(self) -> None:
         """Takes back what `publish` did, and the slot, which would keep the log for ever."""
         await self._connection.execute(f"drop publication if exists {NAME}")
-        await self._drop_slot()
+        await self.drop_slot()
 
-    async def _drop_slot(self) -> None:
+    async def drop_slot(self) -> None:
+        """Keeps the log no longer."""
         while await self._connection.fetchval(_END_READERS, NAME):  # noqa: ASYNC110  There is no event for it.
             await asyncio.sleep(0.01)
         await self._connection.execute(

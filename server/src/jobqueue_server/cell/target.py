@@ -23,6 +23,18 @@ join pg_subscription s on s.oid = r.srsubid and s.subname = $1
 join pg_class c on c.oid = r.srrelid
 left join pg_stat_progress_copy p on p.relid = c.oid
 """
+# A subscription that makes its slot itself can't be made within a block.
+_SUBSCRIBE = f"""
+do $$
+begin
+    execute format(
+        'create subscription {NAME} connection %L publication {NAME} with (copy_data = true, create_slot = false)',
+        (select dsn from pg_temp.move_source)
+    );
+exception when others then
+    raise exception using message = sqlerrm, errcode = sqlstate;
+end $$
+"""
 # How long a run waits for the one before.
 _TURN = 10.0
 # A partition is known by its ids: the other side may have merged some that are apart here.
@@ -135,15 +147,21 @@ class Target:
         await self._connection.execute(f"truncate {', '.join(table.full_name for table in tables)}")
 
     async def subscribe(self, source: str) -> None:
-        """Begins to copy. `source`: where this database reaches the other one, as libpq takes it.
+        """Begins to copy, from the slot that the source has made.
+
+        PostgreSQL logs statements that fail, and their context, and may log all with their parameters. The password is
+        in none of these: it comes by a copy into a table of this session, and the error is raised anew.
+
+        Args:
+            source: Where this database reaches the other one, as libpq takes it.
 
         Raises:
             MoveRefused: It does not reach it.
         """
-        quoted = await self._connection.fetchval("select quote_literal($1::text)", source)
-        await self._connection.execute(
-            f"create subscription {NAME} connection {quoted} publication {NAME} with (copy_data = true)"
-        )
+        async with self._connection.transaction():
+            await self._connection.execute("create temporary table move_source (dsn text) on commit drop")
+            await self._connection.copy("move_source", source)
+            await self._connection.execute(_SUBSCRIBE)
 
     async def copied(self) -> Copied:
         """How far the first copy is."""

@@ -13,7 +13,7 @@ from jobqueue.v1 import stats_pb2 as stats_pb
 from ..chain import Call
 from ..core.intake.enqueuer import Enqueuer
 from ..core.operate.changes import JobChanges
-from ..core.query.reads import JobReads
+from ..core.query.reads import LOOKS_FOR, JobReads
 from ..core.upkeep.clock import Clock
 from ..errors import FieldInvalid
 from ..lifecycle import Status
@@ -28,6 +28,8 @@ _VIEWS = dict(pb.JobView.items())
 _STATUSES = {name: number for name, number in pb.Job.Status.items() if number}
 # A wait ends this long before the caller's deadline, so that the answer arrives in time.
 _ANSWERING = timedelta(milliseconds=250)
+# A list, whose last scan may take longer than a wait's answer.
+_SCANNING = timedelta(seconds=1)
 
 
 class JobQueueServicer:
@@ -107,8 +109,15 @@ class JobQueueServicer:
         wanted = job_filter(request, problems)
         problems.raise_if_any()
         full = request.view == pb.JOB_VIEW_FULL
+        remaining = call.remaining()
+        patience = LOOKS_FOR if remaining is None else timedelta(seconds=remaining) - _SCANNING
         page = await self._reads.list(
-            call.scope, wanted, size=request.page_size, token=request.page_token, full=full
+            call.scope,
+            wanted,
+            size=request.page_size,
+            token=request.page_token,
+            full=full,
+            patience=patience,
         )
         response = _page(page, request.payload_format)
         if full and response.ByteSize() > MAX_MESSAGE_BYTES:

@@ -330,17 +330,20 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, *, hot: bool = False, most_silent: timedelta | None = None
+        self, *, hot: bool = False, most_silent: timedelta | None = None, one_snapshot: bool = False
     ) -> AsyncIterator[Session]:
         """A connection in a transaction, committed at the end and rolled back by an exception.
 
-        `most_silent`: for how long this server may be silent in it before the database ends it.
+        Args:
+            hot: Whether it is one of the hot statements' connections.
+            most_silent: For how long this server may be silent in it before the database ends it.
+            one_snapshot: Whether all of its statements, which only read, see what the first one saw.
         """
-        begin = "begin"
+        begin = "begin isolation level repeatable read, read only" if one_snapshot else "begin"
         if most_silent is not None:
             # In the same round trip.
             ms = most_silent // timedelta(milliseconds=1)
-            begin = f"begin; set local idle_in_transaction_session_timeout = {ms}"
+            begin = f"{begin}; set local idle_in_transaction_session_timeout = {ms}"
         async with self.session(hot=hot) as session:
             connection = session._connection
             try:

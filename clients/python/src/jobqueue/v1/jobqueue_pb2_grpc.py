@@ -241,8 +241,9 @@ class JobQueueServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
-        page.
+        """Lists jobs, newest first. The server looks for them until the page is full, for 5 s at most, and not beyond the last
+        second before the call's deadline. So a page may have fewer jobs than asked for, or none, and still have a token for
+        the next page: go on by it.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.

@@ -116,8 +116,9 @@ class JobQueueStub:
     - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
     """
     ListJobs: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.ListJobsRequest, _jobqueue_pb2.ListJobsResponse]
-    """Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
-    page.
+    """Lists jobs, newest first. The server looks for them until the page is full, for 5 s at most, and not beyond the last
+    second before the call's deadline. So a page may have fewer jobs than asked for, or none, and still have a token for
+    the next page: go on by it.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.
@@ -359,8 +360,9 @@ class JobQueueAsyncStub(JobQueueStub):
     - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
     """
     ListJobs: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.ListJobsRequest, _jobqueue_pb2.ListJobsResponse]  # type: ignore[assignment]
-    """Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
-    page.
+    """Lists jobs, newest first. The server looks for them until the page is full, for 5 s at most, and not beyond the last
+    second before the call's deadline. So a page may have fewer jobs than asked for, or none, and still have a token for
+    the next page: go on by it.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.
@@ -623,8 +625,9 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         request: _jobqueue_pb2.ListJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_jobqueue_pb2.ListJobsResponse, _abc.Awaitable[_jobqueue_pb2.ListJobsResponse]]:
-        """Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
-        page.
+        """Lists jobs, newest first. The server looks for them until the page is full, for 5 s at most, and not beyond the last
+        second before the call's deadline. So a page may have fewer jobs than asked for, or none, and still have a token for
+        the next page: go on by it.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.

@@ -44,7 +44,7 @@ class Enqueuer:
             IdempotencyKeyReused: Its key stands for another request.
             Duplicate: Another job holds its name, and it asked to be refused then.
             QueueFull: Too many wait to be stored.
-            QueueBacklogFull: Too many wait in its queue, and its key, if it has one, stands for no job.
+            QueueBacklogFull: Too many wait in its queue; its key, if any, stands for no job, and its name is free.
             DatabaseAway: It may have been stored or not.
         """
         _pay(scope, 1)

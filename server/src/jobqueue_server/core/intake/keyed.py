@@ -87,7 +87,7 @@ class KeyedJobs:
             if pending is not None:
                 # The same key is being stored right now: what comes of it decides about this one.
                 await asyncio.wait([pending])
-            elif full is None:
+            elif full is None or await self._name_is_held(row):
                 self._note_pending(batch)
                 at = await (line or self._batchers.of(batch)).stored(batch)
                 if instead is not None and batch.conflict is not None:
@@ -101,6 +101,13 @@ class KeyedJobs:
                 raise self._waiting.refusal(full)
             place = digest_of(row)
         raise Internal("the idempotency key changed hands too often; try again")
+
+    async def _name_is_held(self, row: NewRows) -> bool:
+        """Whether the job is not new to a full queue, since another one holds its name."""
+        if row.name is None:
+            return False
+        _, held = await self._store.held_names([row.name.digest])
+        return row.name.digest in held
 
     def stores_key_of(self, batch: Batch) -> bool:
         """Whether the key of a batch is being stored right now. `enqueue` can wait for it."""
@@ -205,7 +212,7 @@ class KeyedBatches:
         for _ in range(self._tries):
             started = loop.time()
             try:
-                await self._check_limits(scope, batch)
+                await self.check_limits(scope, batch)
                 with batch.counted_by_limits():
                     async with self._store.transaction() as session:
                         how = await self.store_within(scope, session, batch)
@@ -243,20 +250,34 @@ class KeyedBatches:
         """Around a transaction of a principal that stores jobs with keys or names."""
         return self._turns.place(owner)
 
-    async def _check_limits(self, scope: Scope, batch: Batch) -> None:
-        """Refuses a batch of which a job is new and goes into a queue that is at its limit."""
+    async def check_limits(self, scope: Scope, batch: Batch) -> None:
+        """Refuses a batch of which a job is new and goes into a queue that is at its limit.
+
+        A job is not new if its idempotency key stands for a job, or if another job holds its name: of these nothing is
+        stored. Both are asked of a full queue alone.
+
+        Raises:
+            QueueBacklogFull: Too many wait in the queue of a job that is new.
+            KeyVanished: The key of a job is another principal's.
+        """
         if batch.full_limit is None:
             return
-        digests = [row.key_digest for row in batch.rows if row.key_digest is not None]
-        known = await self._store.find_keys(scope, digests)
-        for row, lane in zip(batch.rows, batch.lanes, strict=True):
-            if lane.backlog is None or not lane.backlog.full:
-                continue
-            winner = None if row.key_digest is None else known.get(row.key_digest)
-            if winner is None:
-                raise self._waiting.refusal(lane.backlog)
-            if is_foreign(winner, row):
-                raise KeyVanished({row: winner})
+        full = [
+            (row, lane.backlog)
+            for row, lane in zip(batch.rows, batch.lanes, strict=True)
+            if lane.backlog is not None and lane.backlog.full
+        ]
+        keyed = {row.key_digest: row for row, _ in full if row.key_digest is not None}
+        known = await self._store.find_keys(scope, list(keyed)) if keyed else {}
+        foreign = {keyed[key]: winner for key, winner in known.items() if is_foreign(winner, keyed[key])}
+        if foreign:
+            raise KeyVanished(foreign)
+        unknown = [(row, limit) for row, limit in full if row.key_digest not in known]
+        names = {row.name.digest for row, _ in unknown if row.name is not None}
+        _, held = await self._store.held_names(list(names)) if names else (None, {})
+        for row, limit in unknown:
+            if row.name is None or row.name.digest not in held:
+                raise self._waiting.refusal(limit)
 
     async def again(self, vanished: KeyVanished) -> None:
         """Before the next try of a batch, once the transaction of the one before has ended."""

@@ -80,7 +80,9 @@ class IntakeRoom:
         of_keyed = Batchers(keyed, keyed_limited, keyed_asking)
         keyed_jobs = KeyedJobs(intake, of_keyed, store, stores.reads, waiting, tuning)
         self.keyed_batches = KeyedBatches(store, names, placement, waiting, metrics, tuning)
-        unique_jobs = UniqueJobs(intake, unique, keyed_jobs, Holders(stores.reads), waiting, metrics)
+        unique_jobs = UniqueJobs(
+            intake, unique, keyed_jobs, self.keyed_batches, Holders(stores.reads), waiting, metrics
+        )
         self.enqueuer = Enqueuer(
             intake,
             Batchers(plain, plain_limited, asking),

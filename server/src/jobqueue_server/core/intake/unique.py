@@ -13,7 +13,7 @@ from .batch import Batch
 from .batcher import Batcher
 from .holders import Holders
 from .intake import Intake
-from .keyed import KeyedJobs
+from .keyed import KeyedBatches, KeyedJobs
 from .keyed_ticket import KeyedTicket
 from .names import refusal
 from .waiting import Waiting
@@ -27,6 +27,7 @@ class UniqueJobs:
         intake: Intake,
         batcher: Batcher,
         keyed_jobs: KeyedJobs,
+        keyed_batches: KeyedBatches,
         holders: Holders,
         waiting: Waiting,
         metrics: Metrics,
@@ -34,6 +35,7 @@ class UniqueJobs:
         self._intake = intake
         self._batcher = batcher
         self._keyed_jobs = keyed_jobs
+        self._keyed_batches = keyed_batches
         self._holders = holders
         self._waiting = waiting
         self._metrics = metrics
@@ -53,9 +55,7 @@ class UniqueJobs:
         if new.idempotency_key is not None:
             return await self._keyed_jobs.enqueue(scope, new, self._batcher, self._instead)
         batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
-        full = batch.full_limit
-        if full is not None:
-            raise self._waiting.refusal(full)
+        await self._keyed_batches.check_limits(scope, batch)
         at = await self._batcher.stored(batch)
         if batch.conflict is None:
             return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)

@@ -12,7 +12,7 @@ from ...errors import FieldInvalid
 from ...fair.turns import Turns
 from ...grants import Permission
 from ...scope import Scope
-from ...store.database import Record
+from ...store.database import Record, Session
 from ...store.stats.slices import KEPT, WIDTHS, SliceStore
 from ..cached import Cached
 from ..catalog.catalog import Catalog
@@ -168,17 +168,17 @@ class Histories:
         step: timedelta,
         now: datetime,
     ) -> History:
-        async with self._turns.place(scope.owner):
+        async with self._turns.place(scope.owner), self._store.snapshot() as session:
             left_out = 0
             if len(set(lanes.values())) > MOST_SERIES:
-                lanes, left_out = await self._most(lanes, since, until, now)
+                lanes, left_out = await self._most(session, lanes, since, until, now)
             numbers = {series: number for number, series in enumerate(sorted(set(lanes.values())))}
             found = [Series(*series) for series in numbers]
             ids = sorted(lanes)
             series_of = [numbers[lanes[each]] for each in ids]
 
             async def read(begin: datetime, end: datetime) -> None:
-                for row in await self._store.points(begin, end, ids, series_of, step, since):
+                for row in await self._store.points(begin, end, ids, series_of, step, since, session):
                     found[row["series"]].add(row)
 
             if ids:
@@ -189,14 +189,19 @@ class Histories:
         return History(since, step, ranked, left_out, now)
 
     async def _most(
-        self, lanes: Mapping[int, tuple[str, str]], since: datetime, until: datetime, now: datetime
+        self,
+        session: Session,
+        lanes: Mapping[int, tuple[str, str]],
+        since: datetime,
+        until: datetime,
+        now: datetime,
     ) -> tuple[Mapping[int, tuple[str, str]], int]:
         """The lanes of the series with most jobs, and how many others have any."""
         jobs: Counter[tuple[str, str]] = Counter()
         ids = sorted(lanes)
 
         async def read(begin: datetime, end: datetime) -> None:
-            for lane_id, count in (await self._store.sums(begin, end, ids)).items():
+            for lane_id, count in (await self._store.sums(begin, end, ids, session)).items():
                 jobs[lanes[lane_id]] += count
 
         await read_in_pieces(since, until, now, read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -16,8 +16,11 @@ from ...scope import Scope
 from ..database import Database, Record
 from .labelled import Labelled
 
-# How many rows a page may read before it ends short, with a token: some 50 ms.
+# How many rows one statement of a list may read: some 50 ms.
 MAX_SCANNED = 10_000
+# So many rows a job of the page are read along the ids, before live jobs are looked for by their lines: where more than
+# a twentieth of the jobs fit, the ids are the shorter way.
+_ROWS_PER_JOB = 20
 _FIRST_ID = UUID(int=0)
 _LAST_ID = UUID(int=(1 << 128) - 1)
 _FAILED_OR_CANCELLED = frozenset({Status.FAILED_PERMANENT, Status.CANCELLED})
@@ -30,16 +33,26 @@ class Driver(IntEnum):
 
     LIVE = 1
     NOT_SUCCEEDED = 2
-    LABELS = 3
+    # That of labels, or of the lines of live jobs: the statement gets the ids that were found there.
+    IDS = 3
     ALL = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Jobs, newest first. `resume_before` is the id before which the next page starts; None: this was the last."""
+    """Jobs, newest first.
+
+    Attributes:
+        jobs: Those that fit.
+        resume_before: The id before which the next scan starts; None: this was the last.
+        gave_up: Whether it has read as many rows as it may, so that there may be more of them for this page.
+        size: The bytes that the jobs carry, about.
+    """
 
     jobs: tuple[Job, ...]
     resume_before: UUID | None
+    gave_up: bool = False
+    size: int = 0
 
 
 class ReadStore:
@@ -63,42 +76,90 @@ class ReadStore:
         return {row["id"]: job_of(row) for row in rows}
 
     async def list(
-        self, scope: Scope, wanted: JobFilter, *, size: int, before: UUID | None, full: bool
+        self,
+        scope: Scope,
+        wanted: JobFilter,
+        *,
+        size: int,
+        before: UUID | None,
+        full: bool,
+        most_bytes: int = MAX_PAGE_BYTES,
+        again: bool = False,
     ) -> Scan:
-        """At most `size` jobs with ids below `before`, in one snapshot. It reads 10,000 rows at most."""
+        """At most `size` jobs with ids below `before`. It reads 10,000 rows at most by each of its statements.
+
+        Args:
+            scope: Whose jobs.
+            wanted: Which of them.
+            size: How many at most.
+            before: Only those with ids below it.
+            full: As in `get`.
+            most_bytes: What they may carry; a single one may carry more.
+            again: A scan of the same list gave up before this one, so that there are too many live jobs to find them by
+                their lines.
+        """
         low, high = id_range(wanted.created_after, wanted.created_before)
         high = high if before is None else min(high, before)
         driver = driver_of(wanted)
+        statuses = sorted(wanted.statuses) or None
         labels = json.dumps(dict(wanted.labels)) if wanted.labels else None
-        arguments = (
-            int(driver),
-            low,
-            high,
-            wanted.queue,
-            wanted.kind,
-            sorted(wanted.statuses) or None,
-            labels,
-            size + 1,
-            self._max_scanned,
-            MAX_PAGE_BYTES,
-            full,
-            scope.namespace,
-            *scope.grants.readable(),
-        )
-        if driver is Driver.LABELS and labels is not None:
+        readable = scope.grants.readable()
+
+        async def read(
+            driver: Driver, ids: Sequence[UUID] | None = None, scanned: int = self._max_scanned
+        ) -> list[Record]:
+            return await self._database.fetch(
+                "list_jobs",
+                int(driver),
+                low,
+                high,
+                wanted.queue,
+                wanted.kind,
+                statuses,
+                labels,
+                size + 1,
+                scanned,
+                most_bytes,
+                full,
+                scope.namespace,
+                *readable,
+                ids,
+            )
+
+        if driver is Driver.IDS and labels is not None:
             labelled = Labelled(self._database, labels, low, high)
             # Most often all that have the labels fit: then a page wants no more of them.
             for most in (min(size + 1, self._max_scanned), self._max_scanned):
                 ids = await labelled.find(most)
-                rows = await self._database.fetch("list_jobs", *arguments, ids)
+                rows = await read(Driver.IDS, ids)
                 if rows[0]["matched"] > size or len(ids) < most:
                     break
+        elif driver is Driver.LIVE and not again:
+            rows = await read(driver, scanned=min(size * _ROWS_PER_JOB, self._max_scanned))
+            if rows[0]["edge"] is not None:
+                found = await self._database.fetchrow(
+                    "live_ids",
+                    low,
+                    high,
+                    wanted.queue,
+                    wanted.kind,
+                    statuses,
+                    self._max_scanned,
+                    scope.namespace,
+                    *readable,
+                )
+                assert found is not None  # it is one row
+                if found["ids"] is not None:
+                    rows = await read(Driver.IDS, found["ids"])
         else:
-            rows = await self._database.fetch("list_jobs", *arguments, None)
-        jobs = tuple(job_of(row) for row in rows[:size] if row["id"] is not None)
+            rows = await read(driver)
+        shown = [row for row in rows[:size] if row["id"] is not None]
+        jobs = tuple(job_of(row) for row in shown)
+        carried = int(shown[-1]["bytes"]) if shown else 0
         if rows[0]["matched"] > len(jobs):
-            return Scan(jobs, jobs[-1].id)
-        return Scan(jobs, rows[0]["edge"])
+            return Scan(jobs, jobs[-1].id, size=carried)
+        edge = rows[0]["edge"]
+        return Scan(jobs, edge, gave_up=edge is not None, size=carried)
 
     async def not_live(self, ids: Collection[UUID]) -> Collection[UUID]:
         """Those of `ids` that have ended, or are gone."""
@@ -125,7 +186,7 @@ def driver_of(wanted: JobFilter) -> Driver:
     if wanted.statuses and not wanted.statuses & TERMINAL:
         return Driver.LIVE
     if wanted.labels:
-        return Driver.LABELS
+        return Driver.IDS
     if wanted.statuses and wanted.statuses <= _FAILED_OR_CANCELLED:
         return Driver.NOT_SUCCEEDED
     return Driver.ALL

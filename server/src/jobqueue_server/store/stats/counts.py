@@ -40,7 +40,7 @@ class CountStore:
         driver = driver_of(wanted)
         labels = json.dumps(dict(wanted.labels)) if wanted.labels else None
         ids = None
-        if driver is Driver.LABELS and labels is not None:
+        if driver is Driver.IDS and labels is not None:
             ids = await Labelled(self._database, labels, low, high).find(self._stretch)
         row = await self._database.fetchrow(
             "count_jobs",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ..database import Database, Record
+from ..database import Database, Record, Session
 from ..upkeep.clock import Expected
 
 #: Seconds of a slice, and how long it is kept. The hour and the day have something to spare, so that a read from an
@@ -82,9 +83,15 @@ class SliceStore:
         """How many attempts were lost in the last hour, by lane: lane_id, lost, since, last."""
         return await self._database.fetch("lost_lately")
 
-    async def sums(self, since: datetime, until: datetime, lanes: Sequence[int]) -> Mapping[int, int]:
-        """How much happened in a time, by lane. `lanes` are sorted."""
-        rows = await self._database.fetch("stat_sums", since, until, lanes)
+    def snapshot(self) -> AbstractAsyncContextManager[Session]:
+        """For several reads: a roll-up between two of them moves what it rolls up to an earlier time."""
+        return self._database.transaction(one_snapshot=True)
+
+    async def sums(
+        self, since: datetime, until: datetime, lanes: Sequence[int], session: Session
+    ) -> Mapping[int, int]:
+        """How much happened in a time, by lane. `lanes` are sorted; `session`: of `snapshot`."""
+        rows = await session.fetch("stat_sums", since, until, lanes)
         return {row["lane_id"]: row["jobs"] for row in rows}
 
     async def points(
@@ -95,6 +102,7 @@ class SliceStore:
         series: Sequence[int],
         step: timedelta,
         first: datetime,
+        session: Session,
     ) -> list[Record]:
         """A row for each series and step in which something happened, in this order.
 
@@ -105,8 +113,9 @@ class SliceStore:
             series: That of each lane.
             step: How long a step is.
             first: Where one of them begins.
+            session: Of `snapshot`.
         """
-        return await self._database.fetch("stat_points", since, until, lanes, series, step, first)
+        return await session.fetch("stat_points", since, until, lanes, series, step, first)
 
 
 def _literal(histogram: Sequence[int] | None) -> str | None:

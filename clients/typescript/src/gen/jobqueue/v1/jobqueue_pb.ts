@@ -788,8 +788,9 @@ export const JobQueue: GenService<{
     output: typeof GetJobResponseSchema;
   },
   /**
-   * Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
-   * page.
+   * Lists jobs, newest first. The server looks for them until the page is full, for 5 s at most, and not beyond the last
+   * second before the call's deadline. So a page may have fewer jobs than asked for, or none, and still have a token for
+   * the next page: go on by it.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.

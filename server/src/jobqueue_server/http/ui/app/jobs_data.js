@@ -7,31 +7,34 @@ import { ended } from "./timeline.js";
 /** @typedef {Record<string, any> & {id: string, status: string, kind: string, queue: string, created_at: string}} Job */
 /**
  * @typedef {{jobs: Job[], next: string, edge: number | null, rare: boolean}} Page `edge`: how far back was looked, in ms; null:
- *   not known. `rare`: one call did not find a page of them, so the list is not read again by itself.
+ *   not known. `rare`: it took several calls or a second, so the list is not read again by itself.
  */
 
 export const PAGE = 50;
-const MOST_CALLS = 4;
 const MOST_MS = 1000;
 
 /**
- * Reads a page of jobs. One call looks at a bounded number of jobs and may find none, so a few more follow it, for a second.
- * @param {string} path @param {import("./api.js").Options} options @returns {Promise<Page>}
+ * Reads a page of jobs. One call looks for a bounded time. A page without a job goes on by itself until there is one, or none
+ * is left; one with a few does for a second.
+ * @param {string} path @param {import("./api.js").Options} options
+ * @param {(edge: number | null) => void} onEdge Told how far back it looked while there is no job yet.
+ * @returns {Promise<Page>}
  */
-export async function readPage(path, options) {
+export async function readPage(path, options, onEdge) {
   /** @type {Job[]} */
   const jobs = [];
   const until = Date.now() + MOST_MS;
   let next = String(options.query?.["page_token"] ?? "");
-  let calls = 0;
-  for (; calls < MOST_CALLS && Date.now() < until; calls += 1) {
+  for (let calls = 1; ; calls += 1) {
     const query = { ...options.query, page_size: PAGE - jobs.length, page_token: next };
     const answer = await call(path, { ...options, query });
     jobs.push(...answer.jobs);
     next = answer.next_page_token;
-    if (!next || jobs.length >= PAGE) break;
+    const edge = next ? timeOf(next, jobs) : null;
+    const late = Date.now() >= until;
+    if (!next || jobs.length >= PAGE || (jobs.length && late)) return { jobs, next, edge, rare: calls > 1 || late };
+    if (!jobs.length) onEdge(edge);
   }
-  return { jobs, next, edge: next ? timeOf(next, jobs) : null, rare: calls > 0 };
 }
 
 /**

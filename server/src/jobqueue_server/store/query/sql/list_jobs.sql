@@ -5,7 +5,7 @@
 -- $8 int4: rows wanted; $9 int4: candidates to read, at most; $10 int8: bytes of a page
 -- $11 bool: with payload, output, headers and failed attempts; $12 int4: namespace
 -- $13, $14 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
--- $15 uuid[]: ids of jobs, by which the labels were found (labelled_ids); null: none
+-- $15 uuid[]: ids of jobs that were found by labels (labelled_ids) or by their lines (live_ids); null: none
 -- Answers the rows that fit and, in `edge`, where the scan stopped if it gave up before it had $8 rows (null: it did not, or
 -- nothing is left). The first row may have no id: it carries only `edge`.
 -- Of the branches of `candidate` one runs, the others end at their one-time filter. The laterals with a limit make nested

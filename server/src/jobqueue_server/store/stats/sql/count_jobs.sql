@@ -3,7 +3,7 @@
 -- $4 text: queue or null; $5 text: kind or null; $6 int2[]: statuses, or null for any; $7 jsonb: labels, or null for any
 -- $8 int4: jobs to look at, at most; $9 int4: namespace
 -- $10, $11 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
--- $12 uuid[]: ids of jobs, by which the labels were found (labelled_ids); null: none
+-- $12 uuid[]: ids of jobs that were found by labels (labelled_ids); null: none
 -- edge: the id below which the next stretch begins; null: this was the last one.
 with candidate as materialized (
     select u.id

@@ -46,6 +46,7 @@ export default function Jobs({ query }) {
   // Ages are from one moment on, so that all pages of a list are of the same one.
   const now = useMemo(() => Number(query["at"]) || Date.now(), [line, token]);
   const live = useSetting("live") !== "off";
+  const utc = useSetting("utc") === "on";
   const [selected, select] = useState(/** @type {Set<string>} */ (new Set()));
   useEffect(() => select(new Set()), [line, token]);
   useEffect(() => {
@@ -58,7 +59,10 @@ export default function Jobs({ query }) {
   // Rows don't move under a hand that selects, nor on an older page; and what took several calls is not asked for again.
   const [rare, setRare] = useState(false);
   const every = live && !token && !selected.size && !rare ? AGAIN_MS : 0;
-  const data = useData(ask, { query: wanted, every, read: readPage });
+  // How far back it looked for the first job of the page.
+  const [edge, setEdge] = useState(/** @type {number | null} */ (null));
+  useEffect(() => setEdge(null), [wanted]);
+  const data = useData(ask, { query: wanted, every, read: (path, options) => readPage(path, options, setEdge) });
   const page = data.data;
   useEffect(() => setRare(page?.rare ?? false), [page?.rare]);
   const jobs = useLive(page?.jobs ?? NONE, live);
@@ -70,11 +74,12 @@ export default function Jobs({ query }) {
     <${SavedViews} line=${line} />
     <${FilterBox} line=${line} known=${known} onApply=${(/** @type {string} */ next) => go(url("jobs", { q: next }))} />
     <p class="dim" data-jobs="what">${filter.problems.length ? "The filter can't be asked for as it is." : `${what}.`}</p>
+    ${ask && !page && !data.error && edge && html`<p class="dim" role="status">No such job since ${absolute(new Date(edge).toISOString(), utc)}. Looking further back.</p>`}
     ${ask && html`<${Loaded} data=${data} what="The list of jobs">${() => html`
       <div><${BulkBar} selected=${selected} filter=${jobFilter(filter, now)} what=${what} onClear=${() => select(new Set())} onDone=${data.reload} /></div>
       <div>${jobs.length ? html`<${Table} caption="Jobs" rows=${jobs} columns=${columns(line)} id=${idOf} to=${linkOf}
           ...${canAnywhere("OPERATE") ? { selected, onSelect: select } : {}} />`
-        : html`<${Nothing} page=${page} line=${line} />`}</div>
+        : html`<${Nothing} line=${line} />`}</div>
       <${Pager} page=${page} line=${line} token=${token} now=${now} />`}<//>`}</article>`;
 }
 
@@ -91,9 +96,8 @@ function grouped(pairs) {
   return made;
 }
 
-/** @param {{page: import("../jobs_data.js").Page, line: string}} props */
-function Nothing({ page, line }) {
-  if (page.next) return html`<p>No such job so far.</p>`;
+/** @param {{line: string}} props */
+function Nothing({ line }) {
   if (line) return html`<${Empty} title="No job fits the filter"><p>Take a word off, or look at <${Link} to=${url("jobs")}>all jobs<//>.</p><//>`;
   const root = new URL("../", document.baseURI);
   return html`<${Empty} title="No jobs yet" code=${`curl ${root}v1/jobs --json '{"kind": "summarize_text", "payload": {"text": "One says. Two do."}}'`}>
