@@ -260,9 +260,11 @@ def test_on_a_phone_every_section_is_in_sight(server: Server, open_tab: Callable
     expect(links).to_have_count(11)
     for link in links.all():
         box = link.bounding_box()
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 390, link.inner_text()
+        assert 0 <= box["x"] <= 390 - box["width"], link.inner_text()
         assert box["y"] + box["height"] < 160, link.inner_text()
-    assert tab.page.evaluate("() => document.querySelector('nav').scrollWidth <= document.querySelector('nav').clientWidth")
+    assert tab.page.evaluate(
+        "() => document.querySelector('nav').scrollWidth <= document.querySelector('nav').clientWidth"
+    )
 
 
 class Prefix(BaseHTTPRequestHandler):

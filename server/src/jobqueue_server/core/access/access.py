@@ -36,8 +36,8 @@ _log = logs.get(__name__)
 _KEY = "key:"
 #: How often the version is read, in seconds.
 _EVERY = 1.0
-#: How often the keys that were used are noted in the database, in seconds.
-_TOUCH_EVERY = 300.0
+#: How often keys that are used on and on are noted in the database, in seconds. The first use is noted at once.
+_TOUCH_EVERY = 60.0
 #: Texts of credentials that are remembered with their verdict.
 _MOST_REMEMBERED = 10_000
 #: One answer for what is malformed, unknown or wrong, so that it tells nothing of which ids there are.
@@ -90,7 +90,9 @@ class Access:
         self._namespaces: dict[int, NamespaceRow] = {}
         # By the text of the header: what its last look found. Keys for which the address counts are not in it.
         self._remembered: dict[str, _Known] = {}
+        # Those that were looked at since the last time all were noted; and those of them, or of the time before, that are noted.
         self._used: set[str] = set()
+        self._noted: set[str] = set()
         self._on_change: list[Callable[[], object]] = []
         self._refreshing = asyncio.Lock()
         self._outdated = asyncio.Event()
@@ -124,7 +126,7 @@ class Access:
         self._outdated.set()
 
     async def run(self) -> None:
-        """Looks for changes each second, until cancelled, and each 5 minutes notes which keys were used."""
+        """Looks for changes and notes which keys were used, until cancelled: each second, and of one key each minute."""
         touched_at = time.monotonic()
         while True:
             with suppress(TimeoutError):
@@ -137,6 +139,8 @@ class Access:
                 if time.monotonic() - touched_at >= _TOUCH_EVERY:
                     touched_at = time.monotonic()
                     await self.note_used()
+                else:
+                    await self.note_first_uses()
             except (DatabaseAway, DatabaseFull) as error:
                 if not self._away:
                     _log.warning("keys can't be read; those that were known stand as they were", error=error)
@@ -146,11 +150,20 @@ class Access:
 
     async def note_used(self) -> None:
         """Writes down which keys were used since the last time."""
-        used, self._used = sorted(self._used), set()
+        used = frozenset(self._used)
+        if used:
+            await self._store.touch_keys(sorted(used))
+        self._used -= used
+        self._noted = set(used)
         # So that one that is used on and on is looked at, and noted, again.
         self._remembered.clear()
-        if used:
-            await self._store.touch_keys(used)
+
+    async def note_first_uses(self) -> None:
+        """Writes down which keys are used that were not a while ago: without a statement where there are none."""
+        fresh = self._used - self._noted
+        if fresh:
+            await self._store.touch_keys(sorted(fresh))
+            self._noted |= fresh
 
     async def _refresh(self, version: int | None = None) -> None:
         # The version first: what changes after it is read again the next time.

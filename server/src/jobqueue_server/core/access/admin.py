@@ -119,7 +119,9 @@ class AccessAdmin:
             NamespaceNotFound: There is none of this name.
             KeyNotFound: It has no key of this id.
         """
-        return await self._key(await self.namespace_of(scope, namespace), key_id)
+        where = await self.namespace_of(scope, namespace)
+        await self._access.note_first_uses()
+        return await self._key(where, key_id)
 
     async def list_keys(
         self, scope: Scope, asked_size: int, token: str, namespace: str
@@ -135,6 +137,8 @@ class AccessAdmin:
         size = page_size(asked_size)
         where = await self.namespace_of(scope, namespace)
         text = tokens.within(replace(scope, namespace=where), "keys")
+        # Or the key of this very call would be shown as one that nobody has used.
+        await self._access.note_first_uses()
         found = await self._store.list_keys(where, _after(text, token), size + 1)
         if len(found) <= size:
             return found, ""

@@ -68,7 +68,7 @@ function Plot({ times, lines, show, at, point, label }) {
     ${(most ? ticks(highest, 4).filter(apart) : [0]).map((value) => html`<line key=${value} x1=${LEFT} x2=${width} y1=${y(value)} y2=${y(value)} />
       <text x=${LEFT - 6} y=${y(value) + 4} text-anchor="end">${show(value)}</text>`)}
     ${below.times.map((time) => html`<line key=${time} x1=${x(time)} x2=${x(time)} y1=${MARGIN} y2=${HEIGHT - BELOW} />
-      <text x=${x(time)} y=${HEIGHT - 5} text-anchor="middle">${clock(time, utc, below.step)}</text>`)}
+      <text x=${x(time) > width - 28 ? width : x(time)} y=${HEIGHT - 5} text-anchor=${x(time) > width - 28 ? "end" : "middle"}>${clock(time, utc, below.step)}</text>`)}
     ${lines.map((each, index) => {
       const drawn = line(each.values, (nth) => x(times[nth] ?? 0), y);
       return html`<path key=${each.name} class=${each.tone} stroke-dasharray=${DASHES[index]} d=${drawn.line} />
