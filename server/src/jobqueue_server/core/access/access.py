@@ -90,7 +90,7 @@ class Access:
         self._namespaces: dict[int, NamespaceRow] = {}
         # By the text of the header: what its last look found. Keys for which the address counts are not in it.
         self._remembered: dict[str, _Known] = {}
-        # Those that were looked at since the last time all were noted; and those of them, or of the time before, that are noted.
+        # Keys that were looked at since all were noted last; and those that were noted then or since.
         self._used: set[str] = set()
         self._noted: set[str] = set()
         self._on_change: list[Callable[[], object]] = []
@@ -126,7 +126,7 @@ class Access:
         self._outdated.set()
 
     async def run(self) -> None:
-        """Looks for changes and notes which keys were used, until cancelled: each second, and of one key each minute."""
+        """Looks for changes and notes first uses of keys each second, and all uses each minute, until cancelled."""
         touched_at = time.monotonic()
         while True:
             with suppress(TimeoutError):
