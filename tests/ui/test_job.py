@@ -147,6 +147,8 @@ def test_a_reason_and_what_ends_it_are_two_words_apart(server: Server, tab: Tab)
     assert re.search(r"it is held back by hand\s+ended by: ReleaseJob", reasons.first.inner_text())
     for reason in reasons.all():
         assert re.search(r"\sended by: ", reason.inner_text())
+    # Others look at the warnings of this server.
+    server.call("POST", "/v1/queues/two-reasons:resume", {})
 
 
 def test_a_text_of_an_error_is_text(server: Server, tab: Tab, worker: JobWorker):
