@@ -24,8 +24,6 @@ _ASGI = {"version": "3.0", "spec_version": "2.3"}
 # For a caller that still sends when it is refused: a socket that is closed with unread bytes in it is reset, and its
 # last answer may be lost.
 _LINGER_SECONDS = 1.0
-
-
 # The first byte of TLS, which begins no request.
 _TLS_HANDSHAKE = b"\x16"
 #: How often the log names a caller that speaks TLS where there is none, in seconds.
