@@ -137,7 +137,7 @@ class AccessAdmin:
         size = page_size(asked_size)
         where = await self.namespace_of(scope, namespace)
         text = tokens.within(replace(scope, namespace=where), "keys")
-        # Or the key of this very call would be shown as one that nobody has used.
+        # Else the list would show the key of this call as one that was never used.
         await self._access.note_first_uses()
         found = await self._store.list_keys(where, _after(text, token), size + 1)
         if len(found) <= size:
