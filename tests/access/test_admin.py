@@ -107,6 +107,23 @@ async def test_a_key_that_was_made_is_good_at_once_for_what_it_was_granted(house
     assert await refused_for(mailer.enqueue(queue="news")) == "NOT_ALLOWED"
 
 
+async def test_a_key_that_was_just_used_says_so(house: House) -> None:
+    answer = await made(house)
+
+    async def key_of(key_id: str) -> pb.Key:
+        return (await house.access.GetKey(pb.GetKeyRequest(id=key_id))).key
+
+    assert not (await key_of(answer.key.id)).HasField("last_used_at")
+    before = await house.value("select now()")
+    await house.with_key(answer.secret).access.GetAccess(pb.GetAccessRequest())
+    # On this server at once: what lists keys writes down first who was here. Others hear of it within a second.
+    used = (await key_of(answer.key.id)).last_used_at.ToDatetime(UTC)
+    assert before <= used <= await house.value("select now()")
+    own = await house.access.GetAccess(pb.GetAccessRequest())
+    listed = (await house.access.ListKeys(pb.ListKeysRequest())).keys
+    assert {each.principal for each in listed if each.HasField("last_used_at")} >= {own.principal}
+
+
 async def test_of_a_key_the_database_has_the_hash_alone(house: House) -> None:
     secret = (await made(house)).secret
     rows = await house.sql("select api_key::text as row from api_key")

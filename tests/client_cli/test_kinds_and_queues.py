@@ -211,3 +211,11 @@ def test_a_wrong_limit_is_refused_with_what_would_be_right(
     refused = cli("queues", "set", queue, *options, "--make")
     assert refused.returncode == 2
     assert said in " ".join(refused.stderr.split())
+
+
+def test_limits_of_a_queue_that_is_not_there_say_how_to_make_it(cli: Cli, queue: str):
+    refused = cli("queues", "set", queue, "--max-running", "3")
+    assert refused.returncode == 3
+    assert f"there is no queue '{queue}'" in refused.stderr
+    assert "the same with --make makes it" in refused.stderr
+    assert cli("queues", "set", queue, "--max-running", "3", "--make").returncode == 0

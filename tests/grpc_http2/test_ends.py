@@ -246,12 +246,15 @@ async def test_http_1_gets_a_400_and_a_hint(served: Served, method: str, first: 
 
 
 async def test_an_unknown_beginning_ends_the_connection(served: Served) -> None:
-    for start in (b"\x16\x03\x01\x02\x00", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", b"\0" * 100):
+    no_preface = "the connection must begin with the preface of HTTP/2"
+    for start, said in (
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", no_preface),
+        (b"\0" * 100, no_preface),
+        (b"\x16\x03\x01\x02\x00", "it begins TLS, which this port does not speak"),
+        (b"\x16", "it begins TLS, which this port does not speak"),
+    ):
         async with await Wire.open(served.port, start=start) as wire:
-            assert await wire.end() == (
-                PROTOCOL_ERROR,
-                "the connection must begin with the preface of HTTP/2",
-            )
+            assert await wire.end() == (PROTOCOL_ERROR, said)
 
 
 async def test_an_answer_that_waits_for_room_is_sent_to_its_end(served: Served) -> None:

@@ -192,7 +192,7 @@ MALFORMED = {
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "this is HTTP/2"),
     "HTTP/0.9": (b"GET /health\r\n\r\n", "HTTP/0.9"),
     "HTTP/1.2": (b"GET /health HTTP/1.2\r\nHost: a\r\n\r\n", "version"),
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "method"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "this is "),
     "no path": (b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n", "target"),
     "two lengths": (HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", "Content-Length"),
     "a list of lengths": (HEAD + b"Content-Length: 2, 2\r\n\r\n{}", "Content-Length"),

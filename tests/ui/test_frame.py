@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import re
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -208,6 +210,61 @@ def test_a_server_that_stops_is_said_and_one_that_comes_back_needs_no_reload(
         assert tab.page.evaluate("() => window.sameDocument") is True
     finally:
         again.kill()
+
+
+def test_a_server_that_hangs_is_said_within_seconds_and_goes_on_without_a_reload(
+    dsn: str, open_tab: Callable[..., Tab]
+):
+    server = Server(dsn)
+    tab = open_tab(server)
+    tab.expected |= {"away"}
+    band = tab.page.get_by_text("No answer from the server, trying again.")
+    try:
+        # This page reads nothing again: only a small question finds that nobody answers.
+        tab.go("settings")
+        tab.heading("Settings")
+        expect(tab.page.locator("main")).to_contain_text("Every call, to try out")
+        tab.page.evaluate("() => { window.sameDocument = true; }")
+        server.process.send_signal(signal.SIGSTOP)
+        expect(band).to_be_visible(timeout=30_000)
+        said = tab.page.locator("main .band")
+        expect(said).to_contain_text("It has said nothing since 2")
+        # It counts from the last word, so what it says is that long.
+        expect(said).to_contain_text(re.compile(r"What is shown is 1\d s old"))
+        expect(tab.page.locator("main.stale")).to_have_count(1)
+        server.process.send_signal(signal.SIGCONT)
+        expect(band).to_have_count(0)
+        assert tab.page.evaluate("() => window.sameDocument") is True
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+        server.kill()
+
+
+def test_a_server_that_has_little_to_say_counts_as_there(server: Server, tab: Tab):
+    # Nothing but the small question goes out: neither the stream of the overview nor a page.
+    tab.page.route("**/v1/**", lambda route: None)
+    tab.go("settings")
+    tab.heading("Settings")
+    tab.page.wait_for_function(
+        "() => performance.getEntriesByType('resource').filter((each) => each.name.endsWith('/readyz')).length > 2",
+        timeout=60_000,
+    )
+    expect(tab.page.get_by_text("No answer from the server")).to_have_count(0)
+
+
+def test_on_a_phone_every_section_is_in_sight(server: Server, open_tab: Callable[..., Tab]):
+    tab = open_tab(server, viewport={"width": 390, "height": 844})
+    tab.go("settings")
+    tab.heading("Settings")
+    links = tab.page.get_by_role("navigation", name="Pages").get_by_role("link")
+    expect(links).to_have_count(11)
+    for link in links.all():
+        box = link.bounding_box()
+        assert 0 <= box["x"] <= 390 - box["width"], link.inner_text()
+        assert box["y"] + box["height"] < 160, link.inner_text()
+    assert tab.page.evaluate(
+        "() => document.querySelector('nav').scrollWidth <= document.querySelector('nav').clientWidth"
+    )
 
 
 class Prefix(BaseHTTPRequestHandler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -135,6 +136,19 @@ def test_an_encoded_payload_says_by_what_and_folds(server: Server, tab: Tab):
     tab.go(f"jobs/{plain}")
     expect(payload).to_contain_text("encoded")
     expect(payload).not_to_contain_text("Encoded, ")
+
+
+def test_a_reason_and_what_ends_it_are_two_words_apart(server: Server, tab: Tab):
+    job = enqueued(server, "works", queue="two-reasons", hold=True)
+    server.call("POST", "/v1/queues/two-reasons:pause", {"reason": "deploy"})
+    tab.go(f"jobs/{job}")
+    reasons = tab.page.locator("[data-explain] li")
+    expect(reasons.nth(1)).to_be_visible()
+    assert re.search(r"it is held back by hand\s+ended by: ReleaseJob", reasons.first.inner_text())
+    for reason in reasons.all():
+        assert re.search(r"\sended by: ", reason.inner_text())
+    # Others look at the warnings of this server.
+    server.call("POST", "/v1/queues/two-reasons:resume", {})
 
 
 def test_a_text_of_an_error_is_text(server: Server, tab: Tab, worker: JobWorker):

@@ -975,7 +975,7 @@ func TestAClientOfThePortOfHTTPIsToldThatGRPCHasAnotherOne(t *testing.T) {
 	}
 	defer func() { _ = client.Close() }()
 	_, err = client.Retry(context.Background(), "1")
-	if err == nil || !strings.HasSuffix(err.Error(), "; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise") {
+	if err == nil || !strings.HasSuffix(err.Error(), "; this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS") {
 		t.Error(err)
 	}
 }

@@ -43,7 +43,7 @@ func (a *Access) hintFor(failure *Error, target string) string {
 	case !failure.Is(ErrUnavailable) || failure.Reason != "":
 		return ""
 	case speaksHTTP1(failure.Message):
-		return "this may be the HTTP port; gRPC has another one, 50051 unless told otherwise"
+		return "this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS"
 	case !strings.Contains(failure.Message, "while dialing"):
 		return "" // a server with another TLS does answer
 	}

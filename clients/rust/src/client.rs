@@ -526,7 +526,7 @@ mod tests {
         });
         let error = client.enqueue(NewJob::new("k")).await.unwrap_err().to_string();
         assert!(
-            error.ends_with("; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise"),
+            error.ends_with("; this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS"),
             "{error}"
         );
         assert!(!error.contains("nothing answers"), "{error}");

@@ -10,7 +10,8 @@ use tonic_types::StatusExt;
 
 use crate::jobs::EnqueueResult;
 
-const HTTP_PORT: &str = "this may be the HTTP port; gRPC has another one, 50051 unless told otherwise";
+const HTTP_PORT: &str =
+    "this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS";
 
 /// One for each thing that a caller can do something about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -468,7 +469,8 @@ mod tests {
     #[test]
     fn a_connection_to_what_speaks_http_1_says_that_it_may_be_the_wrong_port() {
         let http = Status::from_error("connection error detected: frame with invalid size".into());
-        let hint = "; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise";
+        let hint =
+            "; this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS";
         assert!(Error::from(http).to_string().ends_with(hint));
         // The other side says so of what was sent to it.
         let large = Status::from_error("connection error received: frame with invalid size".into());

@@ -44,7 +44,7 @@ export function hintOf(error: JobQueueError, target: string, ofEnvironment: bool
   }
   // What Node says of a first frame that is none of HTTP/2.
   if (/^Protocol error/.test(error.message)) {
-    return "; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise";
+    return "; this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS";
   }
   return "";
 }

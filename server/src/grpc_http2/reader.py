@@ -19,6 +19,8 @@ FRAME_BYTES = 64 << 10
 _SHORT_READ = 2 << 10
 _SHORT_BLOCK = 256
 _HTTP_1_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"PATC", b"OPTI")
+# The first byte of TLS.
+_TLS_HANDSHAKE = b"\x16"
 # From here on what came can be nothing else than the preface.
 _PREFACE_BEGINS = 3
 
@@ -182,6 +184,8 @@ class FrameReader:
             return at
         if data.startswith(_HTTP_1_METHODS):
             raise SpeaksHttp1
+        if data.startswith(_TLS_HANDSHAKE):
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "it begins TLS, which this port does not speak")
         if not preface.startswith(data) and not any(method.startswith(data) for method in _HTTP_1_METHODS):
             raise ConnectionBroken(
                 ErrorCode.PROTOCOL_ERROR, "the connection must begin with the preface of HTTP/2"

@@ -26,11 +26,49 @@ _first_certificate = re.compile(
 ).search
 _lists = re.compile(rb"-----BEGIN X509 CRL-----(.*?)-----END X509 CRL-----", re.DOTALL).finditer
 
+# What OpenSSL says of a first record that is none: of HTTP/1.1's usual methods, and of all else.
+_PLAIN_TEXT = frozenset(("HTTP_REQUEST", "WRONG_VERSION_NUMBER"))
+_HINT = b"This port speaks TLS. Call it by https://, and by gRPC with TLS.\n"
+# A status of its own, which clients of gRPC show: they read HTTP/1.1 as far as to say that it is not theirs.
+_SPEAKS_TLS = (
+    b"HTTP/1.1 426 Upgrade Required\r\nupgrade: TLS/1.2\r\nconnection: upgrade, close\r\n"
+    b"content-type: text/plain\r\ncontent-length: %d\r\n\r\n%b" % (len(_HINT), _HINT)
+)
+
 _log = logs.get(__name__)
 
 
 class TlsUnusable(Exception):
     """A certificate or key can't be used. The text names the setting and what is wrong, for the operator."""
+
+
+class Handshake(ssl.SSLObject):
+    """A new connection, whose caller is told what the port speaks where it begins in plain text."""
+
+    #: Where the loop takes what is to be sent.
+    outgoing: ssl.MemoryBIO
+    _refused: ssl.SSLError | None = None
+
+    def do_handshake(self) -> None:
+        """Goes on with the handshake.
+
+        Raises:
+            ssl.SSLError: It failed.
+            ssl.SSLWantReadError: It waits for the caller, who may have to read an answer and hang up.
+        """
+        if self._refused is not None:
+            raise self._refused
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            if error.reason not in _PLAIN_TEXT:
+                raise
+            self._refused = error
+            # OpenSSL has put an alert there, which is not text.
+            self.outgoing.read()
+            self.outgoing.write(_SPEAKS_TLS)
+            # On an error loops abort the connection, and send nothing more. So it ends with the caller, or in time.
+            raise ssl.SSLWantReadError from None
 
 
 class CurrentContext(ssl.SSLContext):
@@ -42,9 +80,14 @@ class CurrentContext(ssl.SSLContext):
 
     inner: ssl.SSLContext
 
-    def wrap_bio(self, *args: Any, **how: Any) -> ssl.SSLObject:
+    def wrap_bio(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **how: Any
+    ) -> ssl.SSLObject:
         """A new connection."""
-        return self.inner.wrap_bio(*args, **how)
+        made = self.inner.wrap_bio(incoming, outgoing, *args, **how)
+        assert isinstance(made, Handshake)
+        made.outgoing = outgoing
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +300,7 @@ def _load(files: _Files) -> _Loaded:
 def _context(protocol: str, files: _Files) -> ssl.SSLContext:
     """Speaks a protocol with the certificate; with a CA, to clients that show one of its certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = Handshake
     # gRPC's clients accept no older version either.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([protocol])

@@ -14,6 +14,7 @@ from jobqueue_server.errors import (
     CredentialsExpired,
     CredentialsInvalid,
     CredentialsRevoked,
+    DatabaseAway,
     NamespaceDisabled,
 )
 from jobqueue_server.store.access.access import IdentityRow, KeyRow, NamespaceRow
@@ -161,6 +162,48 @@ async def test_a_key_that_is_used_on_and_on_is_noted_each_time_and_stays_remembe
     await access.note_used()
     await access.note_used()
     assert store.touched == [key.id] * 2
+
+
+async def test_the_first_use_of_a_key_is_noted_at_once_and_costs_no_statement_a_call() -> None:
+    store = Store()
+    key, other = store.key(), store.key()
+    access = await access_to(store, Clock())
+    access.look(key.text, "")
+    await access.note_first_uses()
+    for _ in range(3):
+        access.look(key.text, "")
+        await access.note_first_uses()
+    assert store.touched == [key.id], "once"
+    access.look(other.text, "")
+    await access.note_first_uses()
+    assert store.touched == [key.id, other.id]
+    # A minute later all are noted together; whoever went on is known, and whoever rested is new.
+    await access.note_used()
+    assert store.touched[2:] == sorted([key.id, other.id])
+    access.look(key.text, "")
+    await access.note_used()
+    access.look(key.text, "")
+    access.look(other.text, "")
+    await access.note_first_uses()
+    assert store.touched[4:] == [key.id, other.id]
+
+
+async def test_a_note_that_the_database_refused_is_made_later() -> None:
+    store = Store()
+    key = store.key()
+    access = await access_to(store, Clock())
+    note, store.touch_keys = store.touch_keys, _away  # type: ignore[method-assign]
+    access.look(key.text, "")
+    for noted in (access.note_first_uses, access.note_used):
+        with pytest.raises(DatabaseAway):
+            await noted()
+    store.touch_keys = note  # type: ignore[method-assign]
+    await access.note_first_uses()
+    assert store.touched == [key.id]
+
+
+async def _away(ids: list[str]) -> None:
+    raise DatabaseAway("it is away")
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -27,9 +27,26 @@ test("the times of an axis are round ones of the clock that people read", () => 
   assert.deepEqual(of(noon, noon + 86_400, 5, 19_800), [21_600, "18:00", "00:00", "06:00", "12:00"]);
 });
 
-test("a line has gaps where values are missing, and a dot where one stands alone", () => {
-  assert.equal(line([1, 2, null, 3, null], (index) => index, (value) => value), "M0.0 1.0L1.0 2.0M3.0 3.0h0");
-  assert.equal(line([], Number, Number), "");
+/** How a line at these times goes: a dash between two that it joins. @param {number[]} times */
+function joins(times) {
+  const { line: path, dots } = line(times, (index) => times[index] ?? 0, () => 0);
+  return [path.replaceAll("M", " ").replaceAll(".0 0.0", "").replaceAll("L", "-").trim(), dots.replaceAll("M", " ").replaceAll(".0 0.0h0", "").trim()];
+}
+
+test("a line goes on over values that are missing, and breaks where a gap is much wider than those beside it", () => {
+  assert.deepEqual(line([1, 2, null, 3, null], (index) => index, (value) => value), { line: "M0.0 1.0L1.0 2.0L3.0 3.0", dots: "" });
+  assert.deepEqual(line([], Number, Number), { line: "", dots: "" });
+  // An hour without any.
+  assert.deepEqual(joins([0, 10, 20, 3620, 3630, 3640]), ["0-10-20 3620-3630-3640", ""]);
+  // One each five minutes after one each ten seconds.
+  assert.deepEqual(joins([0, 10, 20, 320, 620]), ["0-10-20-320-620", ""]);
+  assert.deepEqual(joins([0, 300]), ["0-300", ""]);
+});
+
+test("a value that stands alone is a dot", () => {
+  assert.deepEqual(joins([0, 10, 20, 620]), ["0-10-20", "620"]);
+  assert.deepEqual(joins([0, 600, 610, 620]), ["600-610-620", "0"]);
+  assert.deepEqual(joins([7]), ["", "7"]);
 });
 
 test("the pointer finds the nearest time", () => {

@@ -16,8 +16,25 @@ from google.rpc.status_pb2 import Status
 if TYPE_CHECKING:
     from .jobs import EnqueueResult, Job
 
-# What gRPC says of an answer that is HTTP/1, or of none that is HTTP/2.
-_HTTP_PORT = re.compile(r"http/?1\.[x01]|frame too large|expected settings", re.I)
+# What gRPC says of a port that speaks something else, and what to do. The first that fits counts.
+_OTHER_PORTS = (
+    (
+        re.compile(r"HTTP status 426"),
+        "the port speaks TLS: connect with tls_credentials(), on the command line with --tls-roots",
+    ),
+    (
+        re.compile(r"http/?1\.[x01]|frame too large|expected settings|missing selected ALPN", re.I),
+        "this may be the HTTP port; gRPC has another one, 50051 unless told otherwise",
+    ),
+    (
+        re.compile(r"WRONG_VERSION_NUMBER"),
+        "the port speaks no TLS: connect without credentials, on the command line without --tls-roots",
+    ),
+    (
+        re.compile(r"failed to connect to all addresses.*: Socket closed", re.S),
+        "something takes connections there and ends them at once: it may speak TLS, or not be a server of gRPC",
+    ),
+)
 _DETAILS_KEY = "grpc-status-details-bin"
 _REQUEST_ID_KEY = "x-request-id"
 
@@ -369,9 +386,14 @@ def from_rpc(error: grpc.RpcError) -> JobQueueError:
         retry_after=retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None,
         request_id=request_id if isinstance(request_id, str) else request_id.decode("ascii", "replace"),
     )
-    if not info.reason and _HTTP_PORT.search(message):
-        made.hint = "this may be the HTTP port; gRPC has another one, 50051 unless told otherwise"
+    if not info.reason:
+        made.hint = hint_of_ports(message)
     return made
+
+
+def hint_of_ports(message: str) -> str:
+    """What to do where gRPC says that a port speaks something else. Empty: it does not say so."""
+    return next((hint for said, hint in _OTHER_PORTS if said.search(message)), "")
 
 
 def _details(raw: str | bytes | None) -> Status:

@@ -166,7 +166,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class StatTotals:
-    """How many jobs or attempts went which way, and how long half and 99 of 100 of them waited and ran at most.
+    """How many jobs or attempts went which way, and how long they waited and ran: p50 and p99.
 
     Attributes:
         enqueued: Jobs that were stored.

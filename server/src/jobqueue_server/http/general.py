@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
@@ -12,15 +13,37 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from grpc_http2 import PeerCertificate, certificate_of
 
+from .. import logs
 from .answer import Receive, Refuse, Scope, Send
 from .errors import Refused
 from .head import MOST_BYTES, check_size, malformed, place, size
 from .pieces import PiecewiseProtocol
+from .request import peer_name
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 # For a caller that still sends when it is refused: a socket that is closed with unread bytes in it is reset, and its
 # last answer may be lost.
 _LINGER_SECONDS = 1.0
+# The first byte of TLS, which begins no request.
+_TLS_HANDSHAKE = b"\x16"
+#: How often the log names a caller that speaks TLS where there is none, in seconds.
+_TELL_EVERY = 10.0
+_log = logs.get(__name__)
+
+
+class _Told:
+    """When the log named one last."""
+
+    at = -_TELL_EVERY
+
+
+def _tell_of_tls(client: tuple[str, int] | None) -> None:
+    if time.monotonic() - _Told.at >= _TELL_EVERY:
+        _Told.at = time.monotonic()
+        _log.warning(
+            "a caller speaks TLS on the HTTP port, which has none: call it by http://, or set JOBQUEUE_TLS_CERT",
+            peer=peer_name(*client[:2]) if client else "",
+        )
 
 
 class RequestProtocol(PiecewiseProtocol):
@@ -96,11 +119,15 @@ class RequestProtocol(PiecewiseProtocol):
         elif self._kept_bytes > MOST_BYTES:
             raise malformed(f"over {MOST_BYTES} bytes of chunk extensions or trailers came at once")
 
-    def _fault(self, error: httptools.HttpParserError) -> Refused:
-        """What is wrong with a request that could not be parsed."""
+    def _fault(self, error: httptools.HttpParserError, data: bytes) -> Refused:
+        """What is wrong with a request that could not be parsed. `data`: what came last."""
         if not isinstance(error, httptools.HttpParserCallbackError):
             if self.parser.get_method() == b"PRI":
                 return malformed("this is HTTP/2; this port speaks HTTP/1.1")
+            if data.startswith(_TLS_HANDSHAKE):
+                # The caller can't read the answer: it says "wrong version number". So the log says it too.
+                _tell_of_tls(self.client)
+                return malformed("this is TLS; this port speaks plain HTTP/1.1")
             return malformed(f"this is no request of HTTP/1.1: {error}")
         if isinstance(error.__context__, Refused):
             return error.__context__

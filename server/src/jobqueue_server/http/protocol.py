@@ -75,7 +75,7 @@ class HttpProtocol(RequestProtocol):
             if not self._between:
                 self._check_kept()
         except httptools.HttpParserError as error:
-            self._refuse(self._fault(error))
+            self._refuse(self._fault(error, data))
         except Refused as error:
             self._refuse(error)
 

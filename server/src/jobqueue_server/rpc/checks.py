@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
@@ -51,6 +52,9 @@ _MAX_VIOLATIONS = 50
 # The range of a Timestamp: the years 1 to 9999.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _UUID_CHARS = 36
+# How much of a path is shown and compared.
+_MAX_PATH_CHARS = 80
+_LARGE = re.compile(r"[A-Z]")
 
 _SHORT_TEXTS = [(field.name, field.most) for field in FIELDS if field.most]
 
@@ -115,6 +119,22 @@ class Problems:
         elif self._in_payloads == self._count:
             error = PayloadInvalid
         raise error(f"{first.field}: {first.description}{more}", violations=self._violations)
+
+
+def mask_path(path: str, known: Collection[str], problems: Problems) -> None:
+    """Adds a path of `update_mask` that names nothing that can be changed, and the nearest one that does."""
+    named = path[:_MAX_PATH_CHARS]
+    # Both spellings: over gRPC a mask has the proto's names alone, and a caller may have sent JSON's.
+    near = get_close_matches(_LARGE.sub(lambda letter: "_" + letter[0].lower(), named), known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    problems.add("update_mask", f"names {named}, but only these can be changed: {', '.join(known)}{meant}")
+
+
+def no_change(message: str, known: Collection[str], problems: Problems) -> None:
+    """Adds that a call has neither a mask nor a field that can be changed."""
+    problems.add(
+        "update_mask", f"must name what to change, or `{message}` must set one of these: {', '.join(known)}"
+    )
 
 
 def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:

@@ -46,6 +46,8 @@ _RETENTION = "retention"
 _Ended = Literal["succeeded", "failed_permanent", "cancelled"]
 _ENDED: tuple[_Ended, ...] = ("succeeded", "failed_permanent", "cancelled")
 _KEPT = {f"{_RETENTION}.{name}": name for name in _ENDED}
+#: What UpdateQueue can change.
+PATHS = (_WAITING, _LIMITS, _RUNNING, _RATE, _WHOLE, *_PATHS, _RETENTION, *_KEPT)
 
 
 def changes(
@@ -62,8 +64,10 @@ def changes(
         paths += [_WAITING] if request.queue.max_waiting else []
         paths += [f"{_LIMITS}.{field.name}" for field, _ in request.queue.limits.ListFields()]
         paths += [f"{_RETENTION}.{field.name}" for field, _ in request.queue.retention.ListFields()]
-        if not paths:
-            problems.add("update_mask", f"must name what to change, such as {_WHOLE}, or `queue` must set it")
+        if not paths and request.queue.paused:
+            problems.add("queue.paused", "can't be changed here; PauseQueue and ResumeQueue change it")
+        elif not paths:
+            checks.no_change("queue", PATHS, problems)
     found: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for path in paths:
@@ -81,7 +85,7 @@ def changes(
             continue
         names = _FIELDS if path == _WHOLE else [_PATHS[path]] if path in _PATHS else []
         if not names:
-            problems.add("update_mask", _unknown(path))
+            _add_unknown(path, problems)
         for name in names:
             found[_ATTRIBUTES.get(name, name)] = _READ[name](policy, problems)
     return found, own
@@ -120,14 +124,15 @@ def _kept(retention: pb.Retention, path: str, problems: Problems) -> Iterator[tu
         yield f"{_RETENTION}_{name}", kept
 
 
-def _unknown(path: str) -> str:
+def _add_unknown(path: str, problems: Problems) -> None:
     for rate in (f"{_WHOLE}.rate", _RATE):
         if path.startswith(f"{rate}."):
-            return f"names {path[:80]}, but a rate is changed as a whole: {rate}"
-    known = ", ".join([_WAITING, _LIMITS, _RUNNING, _RATE, _WHOLE, *_PATHS, _RETENTION, *_KEPT])
+            problems.add("update_mask", f"names {path[:80]}, but a rate is changed as a whole: {rate}")
+            return
     if path == "paused":
-        return "names paused, which PauseQueue and ResumeQueue change"
-    return f"names {path[:80]}, but only these can be changed: {known}"
+        problems.add("update_mask", "names paused, which PauseQueue and ResumeQueue change")
+    else:
+        checks.mask_path(path, PATHS, problems)
 
 
 def _max_running(policy: pb.KeyPolicy, problems: Problems) -> int | None:

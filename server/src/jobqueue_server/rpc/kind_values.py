@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from jobqueue.v1 import queue_admin_pb2 as pb
 
 from ..model import MAX_ANNOTATION_BYTES, MAX_ANNOTATION_NAME, MAX_ANNOTATIONS, MAX_KIND_VERSION
+from . import checks
 from .checks import Problems
 
 #: The pattern of the name of an annotation.
@@ -42,9 +43,7 @@ def fields_named(request: pb.PutKindRequest, problems: Problems) -> frozenset[st
     for path in request.update_mask.paths:
         names = PATHS.get(_SAME.get(path, path))
         if names is None:
-            problems.add(
-                "update_mask", f"names {path[:80]}, but only these can be changed: {', '.join(PATHS)}"
-            )
+            checks.mask_path(path, PATHS, problems)
         found.update(names or ())
     return frozenset(found) if request.update_mask.paths else None
 

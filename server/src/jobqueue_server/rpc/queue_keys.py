@@ -80,9 +80,7 @@ def _changes(request: pb.UpdateQueueKeyRequest, problems: Problems) -> Mapping[s
     if not paths:
         paths = [name for name in _FIELDS if getattr(key, name)]
         if not paths:
-            problems.add(
-                "update_mask", "must name what to change, such as paused, or `queue_key` must set it"
-            )
+            checks.no_change("queue_key", _FIELDS, problems)
     found: dict[str, Any] = {}
     for path in paths:
         match path:
@@ -95,9 +93,7 @@ def _changes(request: pb.UpdateQueueKeyRequest, problems: Problems) -> Mapping[s
             case "paused":
                 found[path] = key.paused
             case _:
-                problems.add(
-                    "update_mask", f"names {path[:80]}, but only these can be changed: {', '.join(_FIELDS)}"
-                )
+                checks.mask_path(path, _FIELDS, problems)
     return found
 
 

@@ -181,8 +181,12 @@ def changes(request: pb.UpdateScheduleRequest, now: datetime, problems: Problems
         paths = [name for name in ("spec", "job") if given.HasField(name)]
         paths += ["labels"] if given.labels else []
         paths += [f"policy.{field.name}" for field, _ in given.policy.ListFields()]
-        if not paths:
-            problems.add("update_mask", "must name what to change, such as spec, or `schedule` must set it")
+        if not paths and given.paused:
+            problems.add(
+                "schedule.paused", "can't be changed here; PauseSchedule and ResumeSchedule change it"
+            )
+        elif not paths:
+            checks.no_change("schedule", PATHS, problems)
     found: dict[str, Any] = {}
     named: list[str] = []
     for path in paths:
@@ -200,20 +204,21 @@ def changes(request: pb.UpdateScheduleRequest, now: datetime, problems: Problems
         elif path in PATHS:
             named.append(path.removeprefix("policy."))
         else:
-            problems.add("update_mask", _unknown(path))
+            _add_unknown(path, problems)
     if named:
         read = policy(given.policy, "schedule.policy.", problems)
         found |= {name: read[name] for name in named}
     return found
 
 
-def _unknown(path: str) -> str:
+def _add_unknown(path: str, problems: Problems) -> None:
     whole = path.partition(".")[0]
     if whole in ("spec", "job") and path != whole:
-        return f"names {path[:80]}, but `{whole}` is changed as a whole"
-    if path == "paused":
-        return "names paused, which PauseSchedule and ResumeSchedule change"
-    return f"names {path[:80]}, but only these can be changed: {', '.join(PATHS)}"
+        problems.add("update_mask", f"names {path[:80]}, but `{whole}` is changed as a whole")
+    elif path == "paused":
+        problems.add("update_mask", "names paused, which PauseSchedule and ResumeSchedule change")
+    else:
+        checks.mask_path(path, PATHS, problems)
 
 
 def schedule_message(

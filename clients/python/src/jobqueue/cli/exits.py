@@ -135,6 +135,7 @@ def fail(error: JobQueueError | Refused, *, as_json: bool, server: str = "", hin
         message, name = error.message, error.reason or error.code
         if isinstance(error, errors.Unavailable) and not error.reason:
             message = f"no server answers at {server} ({error.message})"
+            advice = errors.hint_of_ports(error.message) or advice
         violations, facts, request_id = error.violations, error.metadata, error.request_id
     advice = hint or advice
     if as_json:

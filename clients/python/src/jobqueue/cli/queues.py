@@ -9,11 +9,21 @@ from typing import Annotated
 
 import typer
 
-from jobqueue import KeyFilter, KeyOrder, KeyPolicy, Limits, OnKeyFailure, Queue, QueueKey, Retention
+from jobqueue import (
+    KeyFilter,
+    KeyOrder,
+    KeyPolicy,
+    Limits,
+    OnKeyFailure,
+    Queue,
+    QueueKey,
+    QueueNotFound,
+    Retention,
+)
 from jobqueue.jobs import SAME
 
 from . import json_text, show, values
-from .exits import Refused
+from .exits import Refused, fail
 from .options import DEFAULT_SERVER, AsJson, Deadline, Server, command, connected, group
 
 app = typer.Typer(no_args_is_help=True)
@@ -214,18 +224,22 @@ def set_queue(
             failed_permanent=_kept(failed, "--keep-failed"),
             cancelled=_kept(cancelled, "--keep-cancelled"),
         )
-        queue = client.update_queue(
-            name,
-            policy if fields else SAME,
-            fields=fields,
-            max_waiting=most,
-            limits=limits if limit_fields else None,
-            limit_fields=limit_fields,
-            retention=retention if retention_fields else None,
-            retention_fields=retention_fields,
-            etag=etag,
-            allow_missing=make,
-        )
+        try:
+            queue = client.update_queue(
+                name,
+                policy if fields else SAME,
+                fields=fields,
+                max_waiting=most,
+                limits=limits if limit_fields else None,
+                limit_fields=limit_fields,
+                retention=retention if retention_fields else None,
+                retention_fields=retention_fields,
+                etag=etag,
+                allow_missing=make,
+            )
+        except QueueNotFound as error:
+            hint = "the same with --make makes it; `jobqueue queues list` shows those that there are"
+            fail(error, as_json=as_json, hint=hint)
         _print([queue], as_json)
 
 

@@ -38,8 +38,8 @@ _log = logs.get(__name__)
 _KEY = "key:"
 #: How often the version is read, in seconds.
 _EVERY = 1.0
-#: How often the keys that were used are noted in the database, in seconds.
-_TOUCH_EVERY = 300.0
+#: How often keys that are used on and on are noted in the database, in seconds. The first use is noted at once.
+_TOUCH_EVERY = 60.0
 #: How often all keys are read and compared, in seconds. Then those are forgotten that ended long ago.
 _READ_ALL_EVERY = 3600.0
 #: Keys that are read at once. The event loop is held for a few milliseconds.
@@ -146,6 +146,9 @@ class _Kept:
         self._remembered: dict[str, _Known] = {}
         # When keys end, soonest first, with their ids.
         self._ends: list[tuple[int, str]] = []
+        # Keys that were used since all were noted last; and those that were noted then or since.
+        self._used: set[str] = set()
+        self._noted: set[str] = set()
         self._on_change: list[Callable[[], object]] = []
         self._refreshing = asyncio.Lock()
         self._outdated = asyncio.Event()
@@ -187,7 +190,7 @@ class _Kept:
         self._outdated.set()
 
     async def run(self) -> None:
-        """Looks for changes each second, until cancelled, and each 5 minutes notes which keys were used."""
+        """Looks for changes and notes first uses of keys each second, and all uses each minute, until cancelled."""
         touched_at = time.monotonic()
         while True:
             with suppress(TimeoutError):
@@ -201,6 +204,8 @@ class _Kept:
                 if time.monotonic() - touched_at >= _TOUCH_EVERY:
                     touched_at = time.monotonic()
                     await self.note_used()
+                else:
+                    await self.note_first_uses()
             except (DatabaseAway, DatabaseFull) as error:
                 if not self._away:
                     _log.warning("keys can't be read; those that were known stand as they were", error=error)
@@ -208,13 +213,27 @@ class _Kept:
             else:
                 self._away = False
 
+    def _use(self, known: _Known) -> None:
+        known.used = True
+        self._used.add(known.row.id)
+
     async def note_used(self) -> None:
         """Writes down which keys were used since the last time."""
-        used = [known for known in self._keys.values() if known.used]
-        for known in used:
-            known.used = False
+        used = frozenset(self._used)
         if used:
-            await self._store.touch_keys(sorted(known.row.id for known in used))
+            await self._store.touch_keys(sorted(used))
+        self._used -= used
+        self._noted = set(used)
+        for key_id in used:
+            if (known := self._keys.get(key_id)) is not None:
+                known.used = False
+
+    async def note_first_uses(self) -> None:
+        """Writes down which keys are used that were not a while ago: without a statement where there are none."""
+        fresh = self._used - self._noted
+        if fresh:
+            await self._store.touch_keys(sorted(fresh))
+            self._noted |= fresh
 
     async def _refresh(self, *, everything: bool) -> None:
         async with self._refreshing:
@@ -364,7 +383,8 @@ class Access(_Kept):
         known = self._remembered.get(text)
         if known is None or (known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms):
             return None
-        known.used = True
+        if not known.used:
+            self._use(known)
         return known.scope
 
     def look(self, text: str, address: str) -> Scope:
@@ -388,7 +408,8 @@ class Access(_Kept):
         if known.networks and not _within(address, known.networks):
             raise CredentialsInvalid(_INVALID)
         self.check_namespace(known.row.namespace)
-        known.used = True
+        if not known.used:
+            self._use(known)
         if not known.networks:
             known.text = text
             self._remembered[text] = known

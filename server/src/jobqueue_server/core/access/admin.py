@@ -121,7 +121,9 @@ class AccessAdmin:
             NamespaceNotFound: There is none of this name.
             KeyNotFound: It has no key of this id.
         """
-        return await self._key(await self.namespace_of(scope, namespace), key_id)
+        where = await self.namespace_of(scope, namespace)
+        await self._access.note_first_uses()
+        return await self._key(where, key_id)
 
     async def list_keys(
         self, scope: Scope, asked_size: int, token: str, namespace: str
@@ -137,6 +139,8 @@ class AccessAdmin:
         size = page_size(asked_size)
         where = await self.namespace_of(scope, namespace)
         text = tokens.within(replace(scope, namespace=where), "keys")
+        # Else the list would show the key of this call as one that was never used.
+        await self._access.note_first_uses()
         found = await self._store.list_keys(where, _after(text, token), size + 1)
         if len(found) <= size:
             return found, ""

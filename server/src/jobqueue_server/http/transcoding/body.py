@@ -9,7 +9,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from .errors import MOST_PROBLEMS, Problem, nearest, shown, together
-from .fields import claim_oneof, is_map, message_of, names
+from .fields import claim_oneof, given_by_callers, is_map, message_of, names
 from .options import Options
 from .scalars import described, key_reader, token_reader
 from .structs import STRUCTS
@@ -55,6 +55,8 @@ class BodyReader:
             try:
                 return reader(message, text, at)
             except Problem as problem:
+                for each in problem.each():
+                    _say_where_it_belongs(each, message.DESCRIPTOR, field)
                 raise problem.under(field.name) from None
 
         self._whole(text, read)
@@ -88,7 +90,7 @@ class BodyReader:
             try:
                 if reader is None:
                     if key not in ignored and not self._ignore_unknown:
-                        known = message.DESCRIPTOR.fields_by_name
+                        known = given_by_callers(message.DESCRIPTOR)
                         raise Problem(f"is not a field of {message.DESCRIPTOR.name}{nearest(key, known)}")
                     text.end = text.value(place)[1]
                     continue
@@ -274,6 +276,17 @@ def _keep(found: list[Problem], problem: Problem, step: str, text: Text, place: 
         enough = True
     if enough:
         raise together(found, stops=True) from None
+
+
+def _say_where_it_belongs(problem: Problem, request: Descriptor, body: FieldDescriptor) -> None:
+    """Of a field that is none of the body's message, but of the request around it."""
+    name = problem.path
+    if name not in request.fields_by_name or name in message_of(body).fields_by_name:
+        return
+    if name == body.name:
+        problem.description = f"must be left out: the body is the {name} itself"
+    else:
+        problem.description = f"is a parameter of the query, not of the body: ?{name}=..."
 
 
 def _same(token: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
@@ -63,6 +64,16 @@ def names(descriptor: Descriptor) -> dict[str, FieldDescriptor]:
     table = {field.json_name: field for field in descriptor.fields}
     table.update(descriptor.fields_by_name)
     return table
+
+
+def given_by_callers(descriptor: Descriptor) -> list[str]:
+    """The names of the fields that are not the server's alone to set: a hint must lead to one that counts."""
+    behaviour = field_behavior_pb2.field_behavior
+    return [
+        field.name
+        for field in descriptor.fields
+        if field_behavior_pb2.OUTPUT_ONLY not in field.GetOptions().Extensions[behaviour]
+    ]
 
 
 def place(descriptor: Descriptor, path: str) -> Place:

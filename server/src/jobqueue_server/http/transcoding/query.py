@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
@@ -116,12 +116,19 @@ class QueryReader:
             return "is no query parameter: this method takes its fields in the body"
         if "." in name:
             return f"is no query parameter: {why}"
-        known = [
-            field.name
-            for field in self._descriptor.fields
-            if field.name not in self._bound and field.name != self._body and not is_map(field)
-        ]
-        return f"is no query parameter{nearest(name, known)}"
+        return f"is no query parameter{nearest(name, self._settable(self._descriptor, ''))}"
+
+    def _settable(self, descriptor: Descriptor, within: str) -> Iterator[str]:
+        """The names of the parameters there are; those of a message are its fields."""
+        for field in descriptor.fields:
+            name = f"{within}{field.name}"
+            if name in self._bound or name == self._body or is_map(field):
+                continue
+            kind = field.message_type
+            if kind is None or filler(kind, False, text=True) is not None:
+                yield name
+            elif not within and not field.is_repeated and not kind.full_name.startswith("google.protobuf."):
+                yield from self._settable(kind, f"{name}.")
 
     def _check_free(self, where: Place) -> None:
         if where.name in self._bound:

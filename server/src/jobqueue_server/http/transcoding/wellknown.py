@@ -23,7 +23,7 @@ _TIMESTAMP = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
 )
 _DURATION = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s")
-_MASK_PATH = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*")
+_MASK_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")
 _UPPER = re.compile(r"[A-Z]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
@@ -97,13 +97,12 @@ def _duration(message: Any, token: Any) -> None:
 
 
 def _field_mask(message: Any, token: Any) -> None:
-    text = _text(token, "a field mask: paths in lowerCamelCase, joined by commas")
+    """Paths may have both spellings, as names of fields in a body do: errors name fields as the proto does."""
+    text = _text(token, "a field mask: paths of fields, joined by commas")
     paths = text.split(",") if text else []
     for path in paths:
         if not _MASK_PATH.fullmatch(path):
-            camel = re.sub(r"_+([a-z0-9])", lambda part: part[1].upper(), path)
-            hint = f"; did you mean {shown(camel)}?" if _MASK_PATH.fullmatch(camel) else ""
-            raise Problem(f"must be paths in lowerCamelCase, joined by commas; {shown(path)} is none{hint}")
+            raise Problem(f"must be paths of fields, joined by commas; {shown(path)} is none")
     message.paths.extend(_UPPER.sub(lambda letter: "_" + letter[0].lower(), path) for path in paths)
     message.SetInParent()
 

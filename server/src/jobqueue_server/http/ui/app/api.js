@@ -123,6 +123,7 @@ export async function stream(path, options, each) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
+      connection.reached();
       const lines = (rest + value).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) {

@@ -68,8 +68,12 @@ function Plot({ times, lines, show, at, point, label }) {
     ${(most ? ticks(highest, 4).filter(apart) : [0]).map((value) => html`<line key=${value} x1=${LEFT} x2=${width} y1=${y(value)} y2=${y(value)} />
       <text x=${LEFT - 6} y=${y(value) + 4} text-anchor="end">${show(value)}</text>`)}
     ${below.times.map((time) => html`<line key=${time} x1=${x(time)} x2=${x(time)} y1=${MARGIN} y2=${HEIGHT - BELOW} />
-      <text x=${x(time)} y=${HEIGHT - 5} text-anchor="middle">${clock(time, utc, below.step)}</text>`)}
-    ${lines.map((each, index) => html`<path key=${each.name} class=${each.tone} stroke-dasharray=${DASHES[index]} d=${line(each.values, (nth) => x(times[nth] ?? 0), y)} />`)}
+      <text x=${x(time) > width - 28 ? width : x(time)} y=${HEIGHT - 5} text-anchor=${x(time) > width - 28 ? "end" : "middle"}>${clock(time, utc, below.step)}</text>`)}
+    ${lines.map((each, index) => {
+      const drawn = line(each.values, (nth) => x(times[nth] ?? 0), y);
+      return html`<path key=${each.name} class=${each.tone} stroke-dasharray=${DASHES[index]} d=${drawn.line} />
+        ${drawn.dots && html`<path key=${`${each.name}.`} class="dots ${each.tone}" d=${drawn.dots} />`}`;
+    })}
     ${at !== null && html`<line class="at" x1=${x(at)} x2=${x(at)} y1=${MARGIN} y2=${HEIGHT - BELOW} />
       <text x=${x(at) + (right ? -4 : 4)} y=${MARGIN + 8} text-anchor=${right ? "end" : "start"}>${clock(at, utc, 1)}</text>`}
   </svg>`}</div>`;
@@ -78,8 +82,8 @@ function Plot({ times, lines, show, at, point, label }) {
 /** A line without axes, as high as a line of text. @param {{values: number[], label: string}} props */
 export function Spark({ values, label }) {
   const highest = Math.max(...values, 1e-3);
-  const path = line(values, (index) => 1 + (index * 88) / Math.max(1, values.length - 1), (value) => 17 - (value / highest) * 15);
-  return html`<svg class="spark live" width="90" height="18" role="img" aria-label=${label}><path d=${path} /></svg>`;
+  const drawn = line(values, (index) => 1 + (index * 88) / Math.max(1, values.length - 1), (value) => 17 - (value / highest) * 15);
+  return html`<svg class="spark live" width="90" height="18" role="img" aria-label=${label}><path d=${drawn.line || drawn.dots} /></svg>`;
 }
 
 /** The same as a table, newest first; made when it is opened. @param {any} props */

@@ -13,13 +13,13 @@ export const Throughput = ({ lines }) => html`<${Chart} title="Jobs a second" ti
 /** @param {{lines: import("./stats.js").Lines}} props */
 export const Waits = ({ lines }) => html`<${Chart} title="How long jobs waited once they were due" times=${lines.times} show=${duration}
   empty="No job started in this time." lines=${[
-    { name: "half of them", tone: "live", values: lines.wait_p50 },
-    { name: "99 of 100", tone: "warn", values: lines.wait_p99 },
+    { name: "p50", tone: "live", values: lines.wait_p50 },
+    { name: "p99", tone: "warn", values: lines.wait_p99 },
   ]} />`;
 
 /** @param {{lines: import("./stats.js").Lines}} props */
 export const Runs = ({ lines }) => html`<${Chart} title="How long attempts ran" times=${lines.times} show=${duration}
   empty="No attempt ended in this time." lines=${[
-    { name: "half of them", tone: "live", values: lines.run_p50 },
-    { name: "99 of 100", tone: "warn", values: lines.run_p99 },
+    { name: "p50", tone: "live", values: lines.run_p50 },
+    { name: "p99", tone: "warn", values: lines.run_p99 },
   ]} />`;

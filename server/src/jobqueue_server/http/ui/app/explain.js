@@ -16,7 +16,7 @@ export function Explain({ id, live }) {
     <h2 id="explain">Why it waits</h2>
     <p><b>${data.summary}</b></p>
     ${data.reasons.length > 1 ? html`<ol class="reasons">
-      ${data.reasons.map((/** @type {any} */ reason) => html`<li key=${reason.code}><${Code} of=${reason.code} /> ${reason.message}
+      ${data.reasons.map((/** @type {any} */ reason) => html`<li key=${reason.code}><${Code} of=${reason.code} /> ${reason.message}${" "}
         <${Remedies} of=${reason.unblocked_by} /></li>`)}
     </ol>` : html`<p><${Code} of=${data.reasons[0]?.code} /> <${Remedies} of=${data.reasons[0]?.unblocked_by} /></p>`}
     ${data.could_start_at && html`<p>It can start <${Time} at=${data.could_start_at} /> at the earliest.</p>`}
@@ -27,7 +27,7 @@ export function Explain({ id, live }) {
 }
 
 /** @param {{of: any}} props */
-const Estimate = ({ of }) => html`<p>About ${of.ahead}${of.capped ? " or more" : ""} jobs go before it.
+const Estimate = ({ of }) => html`<p>About ${of.ahead}${of.capped ? " or more" : ""} jobs go before it.${" "}
   ${of.latest_at ? html`It starts between <${Time} at=${of.earliest_at} /> and <${Time} at=${of.latest_at} />, if jobs end as in the last minute.`
     : of.earliest_at && html`It hardly starts before <${Time} at=${of.earliest_at} />.`}</p>`;
 

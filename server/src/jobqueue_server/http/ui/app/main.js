@@ -9,7 +9,7 @@ import { Keys } from "./keys.js";
 import { mayRead } from "./may.js";
 import { Component, html, render, useEffect, useRef, useState } from "./lib.js";
 import { Live } from "./overview.js";
-import { Band, useNow } from "./parts.js";
+import { Band, Time, useNow } from "./parts.js";
 import Audit from "./pages/audit.js";
 import Dead from "./pages/dead.js";
 import Job from "./pages/job.js";
@@ -145,10 +145,13 @@ function Head() {
 }
 
 function Away() {
-  const { lostAt } = useConnection();
+  const { lostAt, silent } = useConnection();
   const now = useNow();
   if (!lostAt) return null;
-  return html`<${Band} tone="bad"><span role="status">No server, trying again.</span> What is shown is ${duration(Math.max(1, Math.round((now - lostAt) / 1000)))} old.<//>`;
+  const age = duration(Math.max(1, Math.round((now - lostAt) / 1000)));
+  // What is read aloud is the first sentence alone: it does not change each second.
+  return html`<${Band} tone="bad"><span role="status">${silent ? "No answer from the server, trying again." : "No server, trying again."}</span>${" "}
+    ${silent && html`It has said nothing since <${Time} at=${new Date(lostAt).toISOString()} full />. `}What is shown is ${age} old.<//>`;
 }
 
 function App() {

@@ -25,17 +25,31 @@ export function timeTicks(from, until, count, offset) {
   return { step, times: Array.from({ length: Math.max(0, Math.floor((until - first) / step) + 1) }, (_, index) => first + index * step) };
 }
 
+/** A gap in a line is this many times as wide as those on both of its sides. */
+const WIDE = 3;
+
 /**
- * A line through these values, as an SVG path. Where a value is missing the line has a gap, and one that stands alone is a dot.
- * @param {(number | null)[]} values @param {(index: number) => number} x @param {(value: number) => number} y
+ * A line through these values, as an SVG path, and dots for those that stand alone. A value is missing where nothing happened,
+ * which is often: so the line goes on to the next one, however far all are apart, and breaks where a gap is much wider than
+ * those beside it.
+ * @param {(number | null)[]} values @param {(index: number) => number} x Ascending. @param {(value: number) => number} y
  */
 export function line(values, x, y) {
-  const there = (/** @type {number} */ index) => (values[index] ?? null) !== null;
-  return values.map((value, index) => {
-    if (value === null) return "";
-    const lone = !there(index - 1) && !there(index + 1);
-    return `${there(index - 1) ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}${lone ? "h0" : ""}`;
-  }).join("");
+  const points = values.flatMap((value, index) => (value === null ? [] : [{ at: x(index), high: y(value) }]));
+  const gap = (/** @type {number} */ index) => (points[index + 1]?.at ?? NaN) - (points[index]?.at ?? NaN);
+  // Behind the last point and before the first one there is nothing to go on to.
+  const joined = (/** @type {number} */ index) => {
+    const beside = [gap(index - 1), gap(index + 1)].filter((each) => !Number.isNaN(each));
+    return !Number.isNaN(gap(index)) && (!beside.length || gap(index) <= WIDE * Math.max(...beside));
+  };
+  const path = { line: "", dots: "" };
+  for (const [index, { at, high }] of points.entries()) {
+    const place = `${at.toFixed(1)} ${high.toFixed(1)}`;
+    if (joined(index - 1)) path.line += `L${place}`;
+    else if (joined(index)) path.line += `M${place}`;
+    else path.dots += `M${place}h0`;
+  }
+  return path;
 }
 
 /** Which of these ascending times is the nearest; -1: there is none. @param {number[]} times @param {number} at */

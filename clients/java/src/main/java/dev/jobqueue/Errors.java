@@ -114,7 +114,7 @@ final class Errors {
         var why = cause == null || cause.getMessage() == null ? "" : cause.getMessage();
         if (NO_HTTP2.matcher(status.getDescription() + why).find()) {
             return status.getDescription() + ": " + why
-                    + "; this may be the HTTP port; gRPC has another one, 50051 unless told otherwise";
+                    + "; this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS";
         }
         return cause instanceof IOException && !why.isEmpty()
                 ? status.getDescription() + ": " + why

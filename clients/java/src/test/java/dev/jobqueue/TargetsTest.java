@@ -81,7 +81,7 @@ class TargetsTest {
                 assertTrue(
                         error.getMessage()
                                 .contains(
-                                        "this may be the HTTP port; gRPC has another one, 50051 unless told otherwise"),
+                                        "this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS"),
                         error.getMessage());
             }
         }

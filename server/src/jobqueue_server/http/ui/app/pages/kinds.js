@@ -63,8 +63,8 @@ function columns(totals) {
     { name: "Run at once", number: true, cell: (row) => (row.limits?.max_running ? count(row.limits.max_running) : "no limit") },
     { name: "Ended", number: true, hint: "In the time that is chosen", sort: (row) => summary(of(row)).ended, cell: (row) => count(summary(of(row)).ended) },
     { name: "Failing", number: true, hint: "Of attempts that ended", sort: (row) => summary(of(row)).failing, cell: (row) => percent(summary(of(row)).failing) },
-    { name: "Run, half", number: true, sort: (row) => seconds(of(row)?.run_p50), cell: (row) => duration(seconds(of(row)?.run_p50)) },
-    { name: "Run, 99 %", number: true, sort: (row) => seconds(of(row)?.run_p99), cell: (row) => duration(seconds(of(row)?.run_p99)) },
+    { name: "Run p50", number: true, sort: (row) => seconds(of(row)?.run_p50), cell: (row) => duration(seconds(of(row)?.run_p50)) },
+    { name: "Run p99", number: true, sort: (row) => seconds(of(row)?.run_p99), cell: (row) => duration(seconds(of(row)?.run_p99)) },
   ];
 }
 

@@ -37,11 +37,14 @@ export default function Queue({ params, query }) {
 const Paused = ({ pause: detail }) => html`<${Band}><b>Paused${detail?.since && html` <${Time} at=${detail.since} />`}${
   detail?.by && ` by ${detail.by}`}${detail?.reason && ` (${detail.reason})`}.</b> No job of it starts until it is resumed.<//>`;
 
+/** @type {Record<string, string>} */
+const HELD = { KEY: "for their key", TIME: "until they are due", HAND: "by hand" };
+
 /** @param {{queue: any, live: any}} props */
 function Figures({ queue, live }) {
   const of = (/** @type {string} */ status) => (queue.depths ?? []).find((/** @type {any} */ each) => each.status === status) ?? {};
   const [queued, retrying, running] = [of("QUEUED"), of("RETRYING"), of("RUNNING")];
-  const held = (queue.held ?? []).map((/** @type {any} */ each) => `${count(each.jobs, each.capped)} ${words(each.hold)}`).join(", ");
+  const held = (queue.held ?? []).map((/** @type {any} */ each) => `${count(each.jobs, each.capped)} ${HELD[each.hold] ?? words(each.hold)}`).join(", ");
   const drains = drainTime(live?.depth, live?.flow);
   return html`<dl class="figures">
     <${Figure} name="Queued" value=${count(queued.jobs ?? 0, queued.capped)} note=${held ? `held back: ${held}` : "now"} />
@@ -87,10 +90,10 @@ export const BY_KIND = [
   { name: "Enqueued", number: true, sort: (row) => Number(row.totals?.enqueued ?? 0), cell: (row) => count(row.totals?.enqueued ?? 0) },
   { name: "Ended", number: true, sort: (row) => summary(row.totals).ended, cell: (row) => count(summary(row.totals).ended) },
   { name: "Failing", number: true, hint: "Of attempts that ended", sort: (row) => summary(row.totals).failing, cell: (row) => percent(summary(row.totals).failing) },
-  { name: "Wait, half", number: true, sort: (row) => seconds(row.totals?.wait_p50), cell: (row) => duration(seconds(row.totals?.wait_p50)) },
-  { name: "Wait, 99 %", number: true, sort: (row) => seconds(row.totals?.wait_p99), cell: (row) => duration(seconds(row.totals?.wait_p99)) },
-  { name: "Run, half", number: true, sort: (row) => seconds(row.totals?.run_p50), cell: (row) => duration(seconds(row.totals?.run_p50)) },
-  { name: "Run, 99 %", number: true, sort: (row) => seconds(row.totals?.run_p99), cell: (row) => duration(seconds(row.totals?.run_p99)) },
+  { name: "Wait p50", number: true, sort: (row) => seconds(row.totals?.wait_p50), cell: (row) => duration(seconds(row.totals?.wait_p50)) },
+  { name: "Wait p99", number: true, sort: (row) => seconds(row.totals?.wait_p99), cell: (row) => duration(seconds(row.totals?.wait_p99)) },
+  { name: "Run p50", number: true, sort: (row) => seconds(row.totals?.run_p50), cell: (row) => duration(seconds(row.totals?.run_p50)) },
+  { name: "Run p99", number: true, sort: (row) => seconds(row.totals?.run_p99), cell: (row) => duration(seconds(row.totals?.run_p99)) },
 ];
 
 /** How many slots it wants. @param {{name: string}} props */

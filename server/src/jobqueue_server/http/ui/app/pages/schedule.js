@@ -32,7 +32,7 @@ export default function Schedule({ params }) {
         ${it.spec?.jitter && html`<dt>Jitter</dt><dd>up to ${duration(seconds(it.spec.jitter))}</dd>`}
         ${words(it.policy?.overlap) && html`<dt>While one runs</dt><dd>${words(it.policy.overlap)}</dd>`}
         ${words(it.policy?.catch_up) && html`<dt>After an outage</dt><dd>${words(it.policy.catch_up)}</dd>`}
-        <dt>Fired</dt><dd>${count(it.fired ?? 0)} times${it.skipped_in_a_row ? `, the last ${count(it.skipped_in_a_row)} ticks were skipped` : ""}</dd>
+        <dt>Fired</dt><dd>${count(it.fired ?? 0)} ${it.fired === "1" ? "time" : "times"}${it.skipped_in_a_row ? `, the last ${count(it.skipped_in_a_row)} ticks were skipped` : ""}</dd>
         <dt>Labels</dt><dd><${Labels} labels=${it.labels} /></dd>
       </dl>
       <h2>Next ticks</h2>
