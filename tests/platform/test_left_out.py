@@ -21,10 +21,13 @@ LOCKS = ("requirements-build.lock", "requirements.lock")
 
 
 def of_make_install() -> list[Distribution]:
-    """What the locks of `make install` name, and our packages that it installs; no other, whatever is installed here."""
+    """What `make install` installs, by its locks and our packages' names; nothing else that is there."""
     text = "".join((ROOT / "locks" / lock).read_text() for lock in LOCKS)
     text += "".join((ROOT / each / "pyproject.toml").read_text() for each in OURS)
-    named = {canonicalize_name(name) for name in re.findall(r'^(?:name = ")?([\w.-]+)(?:==|"$)', text, re.MULTILINE)}
+    named = {
+        canonicalize_name(name)
+        for name in re.findall(r'^(?:name = ")?([\w.-]+)(?:==|"$)', text, re.MULTILINE)
+    }
     return [each for each in distributions() if canonicalize_name(each.name) in named]
 
 
