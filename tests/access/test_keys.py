@@ -234,6 +234,7 @@ async def _all_of(watch: Any) -> None:
         pass
 
 
+@pytest.mark.slow
 async def test_a_rotated_key_moves_no_session_and_charges_no_job(house: House) -> None:
     old = await house.key(grant(WORK))
     job = await house.enqueue()
@@ -294,6 +295,7 @@ async def test_who_shows_nothing_may_do_what_the_setting_says(dsn: str) -> None:
         assert await refused(nobody.enqueue()) == "NOT_ALLOWED"
 
 
+@pytest.mark.slow
 async def test_known_keys_stand_while_the_database_is_away(house: House) -> None:
     caller = await house.caller(grant(READ))
     job = await house.enqueue()
@@ -446,6 +448,7 @@ async def test_a_key_that_is_revoked_between_a_call_and_its_hello_opens_nothing(
     assert job.id
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize("notify", ["on", "off"])
 async def test_a_revocation_reaches_the_stream_of_another_server_within_two_seconds(

@@ -498,6 +498,7 @@ async def test_a_reason_that_this_client_does_not_know_is_told_by_its_words():
     assert (reason.code, reason.message, reason.detail) == (ReasonCode.UNSPECIFIED, "the moon is full", None)
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("job", "error", "says"),
     [
@@ -516,6 +517,7 @@ async def test_what_can_be_seen_here_is_refused_here(client, job, error, says):
         await client.enqueue_many([job])
 
 
+@pytest.mark.slow
 async def test_many_jobs_are_counted_retried_cancelled_and_deleted(client):
     ids = [(await client.enqueue("hello", queue="q")).id for _ in range(3)]
     chosen = JobFilter(queue="q")

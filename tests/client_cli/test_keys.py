@@ -97,6 +97,7 @@ def whoami_once_known(cli: Cli) -> Any:
     return json.loads(shown.stdout)
 
 
+@pytest.mark.slow
 def test_bootstrap_finds_the_embedded_database_while_its_server_runs_and_while_it_does_not(
     data_dir: Path,
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_key_is_made_for_what_the_options_say(guarded: Guarded) -> None:
     assert done.stdout.strip() not in told
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -216,6 +218,7 @@ def test_a_revoked_key_says_why_and_is_refused(guarded: Guarded) -> None:
     assert guarded.admin("keys", "show", "0123456789").returncode == 3
 
 
+@pytest.mark.slow
 def test_namespaces_are_made_listed_disabled_and_enabled(guarded: Guarded) -> None:
     assert guarded.admin("namespaces", "create", "beta").returncode == 0
     assert [each["name"] for each in guarded.admin.lines("namespaces", "list")] == ["beta", "default"]
@@ -230,6 +233,7 @@ def test_namespaces_are_made_listed_disabled_and_enabled(guarded: Guarded) -> No
     assert guarded.admin("namespaces", "disable", "default").returncode == 2
 
 
+@pytest.mark.slow
 def test_the_audit_log_is_listed_by_what_the_options_say(guarded: Guarded) -> None:
     key_id, _ = guarded.key("mailer", "--enqueue", "mail")
     guarded.admin("keys", "revoke", key_id, "--reason", "it was in a log")

@@ -45,6 +45,7 @@ async def echo_the_leaving(wire: Wire) -> None:
     await wire.send(frame(PING, ACK, 0, payload))
 
 
+@pytest.mark.slow
 async def test_a_silent_peer_is_asked_and_then_taken_for_gone(serve: Serve) -> None:
     served = await serve(keepalive=1, keepalive_timeout=1)
     async with await Wire.open(served.port) as wire, await Wire.open(served.port) as there:
@@ -74,6 +75,7 @@ async def test_a_silent_peer_is_asked_and_then_taken_for_gone(serve: Serve) -> N
         assert served.handlers.cancelled.empty()
 
 
+@pytest.mark.slow
 async def test_whoever_is_heard_is_not_asked(serve: Serve) -> None:
     served = await serve(keepalive=2, keepalive_timeout=1)
     async with await Wire.open(served.port) as wire:
@@ -120,6 +122,7 @@ async def test_an_old_connection_without_calls_ends_once_its_caller_knows(serve:
         assert last_ids(wire) == [LAST_OF_ALL, 0]
 
 
+@pytest.mark.slow
 async def test_a_caller_that_never_says_that_it_knows_is_given_no_call_after_a_while(serve: Serve) -> None:
     served = await serve(max_connection_age=0.5, limits=Limits(leaving=1))
     async with await Wire.open(served.port) as wire:

@@ -423,6 +423,7 @@ async def test_large_bodies_are_read_one_in_a_turn_of_the_loop(
     assert len(set(turns)) == 4
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [

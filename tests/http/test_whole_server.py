@@ -78,6 +78,7 @@ async def test_calls_for_what_is_not_there_leave_nothing_without_the_collector(
     assert left.count(_Reading) < 10
 
 
+@pytest.mark.slow
 async def test_the_calls_under_way_are_answered_when_the_server_leaves(place: Place, call: Caller) -> None:
     made = await call("POST", "/v1/jobs", {"kind": "work", "payload": {}})
     waiting = asyncio.create_task(call("GET", f"/v1/jobs/{made.json['id']}:wait?timeout=60s"))

@@ -46,6 +46,7 @@ def plain() -> Iterator[dict[str, int]]:
         yield {"http2": http2, "grpcio": grpcio}
 
 
+@pytest.mark.cases(8)
 @pytest.mark.parametrize(("by", "case"), possible(CASES))
 def test_the_client_of_grpcio_runs_the_case(
     by: str, case: str, plain: dict[str, int], laid_out: tuple[Files, tuple[str, str]]

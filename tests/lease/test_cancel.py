@@ -93,6 +93,7 @@ async def impatient(dsn: str) -> AsyncIterator[Place]:
         yield place
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_without_an_answer_the_server_decides_after_the_grace_and_the_late_answer_is_stale(impatient):
     place = impatient

@@ -125,6 +125,7 @@ async def test_slots_by_kind_bound_a_kind_that_is_handed_off(place):
     await worker.jobs(5)
 
 
+@pytest.mark.slow
 async def test_bytes_bound_what_is_held_and_a_larger_job_is_delivered_alone(place):
     small, large = b'"' + b"s" * 398 + b'"', b'"' + b"l" * 2998 + b'"'
     await place.pause_until_stored([small, small, small, large, small])
@@ -145,6 +146,7 @@ async def test_bytes_bound_what_is_held_and_a_larger_job_is_delivered_alone(plac
     assert await place.value("select count(*) from finished_job where failures + losses = 0") == 5
 
 
+@pytest.mark.slow
 async def test_bytes_bound_what_is_dealt_alone(place):
     """Jobs that lost a worker before; the one that does not fit waits until something is settled."""
     small, large = b'"' + b"s" * 398 + b'"', b'"' + b"l" * 998 + b'"'

@@ -85,6 +85,7 @@ async def test_the_same_success_twice_in_one_frame_enqueues_once(place):
     assert await kinds(place) == {"work": 1, "next": 1}
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("new", "said"),
     [

@@ -83,6 +83,7 @@ async def test_the_audit_leaves_alone_what_a_session_holds_with_another_server(p
         assert await again.succeed(leased) == []
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_lease_that_was_never_handed_over_is_not_charged_when_its_session_is_lost(place: Place):
     """As after a claim whose answer was lost."""
@@ -156,6 +157,7 @@ def statements_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "STATEMENT_TIMEOUT", timedelta(seconds=20))
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_session_whose_welcome_waits_for_a_slow_database_is_not_taken_for_silent(
     statements_take_long: None, place: Place

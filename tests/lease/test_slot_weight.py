@@ -107,6 +107,7 @@ async def test_slots_are_free_again_after_an_end_and_a_release(heavy: Place) -> 
     assert seen == set(ids)
 
 
+@pytest.mark.slow
 async def test_a_revoked_job_takes_its_slots_until_its_handler_has_stopped(heavy: Place) -> None:
     await heavy.enqueue("heavy", timeout=1, max_attempts=1)
     worker = await heavy.worker(kinds=BOTH, slots=4)
@@ -414,6 +415,7 @@ async def test_a_heavy_job_says_that_too_few_slots_are_free_at_each_worker(heavy
     assert answer.reasons[0].unblocked_by[0] == "the end of jobs there"
 
 
+@pytest.mark.slow
 async def test_other_servers_are_told_how_large_the_largest_worker_is(heavy: Place, dsn: str) -> None:
     for _ in range(3):
         await heavy.worker(kinds=BOTH, slots=2)

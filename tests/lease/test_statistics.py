@@ -77,6 +77,7 @@ async def test_a_cancel_counts_once_whether_the_job_waits_or_runs_or_many_are_ca
     await counted(place, enqueued=5, started=1, cancelled=5)
 
 
+@pytest.mark.slow
 async def test_what_a_worker_took_with_it_counts_as_lost_and_what_it_never_saw_as_released(
     place: Place,
 ) -> None:
@@ -129,6 +130,7 @@ async def test_a_server_that_ends_writes_what_it_counted_until_then(place: Place
     assert sums == {name: 4 if name == "enqueued" else 0 for name in COUNTS}
 
 
+@pytest.mark.slow
 async def test_slices_begin_at_whole_ten_seconds_of_the_databases_clock(place: Place) -> None:
     async def look() -> bool:
         await place.enqueue()

@@ -269,6 +269,7 @@ async def test_a_lease_that_was_taken_back_is_revoked_by_the_heartbeat_that_name
     assert result.verdict == Verdict.STALE_LEASE
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_session_lives_by_its_calls_and_is_lost_without_them(place):
     script = await CallWorker(place.stub).open(ttl=5)
@@ -356,6 +357,7 @@ async def test_a_server_that_leaves_answers_the_claims_that_wait(dsn):
             await draining
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("method", "fields", "field"),
     [

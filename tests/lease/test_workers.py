@@ -167,6 +167,7 @@ async def test_a_worker_that_shuts_down_is_shown_so_by_every_server_while_it_has
     assert await names(second) == []
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_drained_worker_finishes_what_it_holds_and_gets_no_more(place: Place) -> None:
     worker = await place.worker(slots=4)
@@ -284,6 +285,7 @@ async def test_a_drained_worker_without_a_stream_claims_in_vain_and_settles_what
     assert lease_pb2.SettleResult.Verdict.Name(result.verdict) == "APPLIED"
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_claim_that_waits_on_another_server_gets_nothing_after_a_drain(
     servers: tuple[Place, Place],

@@ -153,6 +153,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_found_and_named(cluster: Cluster, service: str, fault: str) -> None:
     about, grade, words, make, take_back = FAULTS[fault]

@@ -87,6 +87,7 @@ async def test_without_force_nothing_changes_and_the_answer_has_how_many_match(p
     assert not await place.sql("select from operation")
 
 
+@pytest.mark.slow
 async def test_a_retry_of_many_queues_each_and_workers_run_them(place: Place) -> None:
     ids = await fail(place, 12)
     worker = await place.worker(slots=20)
@@ -276,6 +277,7 @@ async def test_a_filter_that_no_index_serves_ends_and_others_go_on_meanwhile(pla
     assert (told.looked, told.changed) == (900, 0)
 
 
+@pytest.mark.slow
 async def test_an_operation_outlives_its_server_and_each_job_is_retried_once(
     dsn: str, processes: Callable[..., ServerProcess]
 ) -> None:
@@ -322,6 +324,7 @@ async def test_an_operation_outlives_its_server_and_each_job_is_retried_once(
         await caller.close()
 
 
+@pytest.mark.slow
 async def test_metrics_tell_of_operations_and_their_jobs(place: Place) -> None:
     await fail(place, 3)
     operation = await retry(place, everything=True)

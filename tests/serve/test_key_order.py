@@ -70,6 +70,7 @@ async def test_an_order_lets_one_job_of_a_key_run_and_tells_what_follows_a_failu
     assert taken_back.key_policy == KeyPolicy(max_running=1), "without an order a failure stops no key"
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("before", "mask", "change", "field"),
     [
@@ -114,6 +115,7 @@ async def test_a_job_that_asks_for_another_place_is_refused_with_each_field(orde
 # ---- the order
 
 
+@pytest.mark.slow
 async def test_two_producers_on_two_servers_hand_over_hand_keep_their_order(dsn: str) -> None:
     async with Place(dsn) as one, Place(dsn) as other:
         await update(one, order=KEY_ORDER_STRICT, make=True)
@@ -253,12 +255,14 @@ async def test_a_blocked_key_is_listed_with_its_job_also_once_none_waits(ordered
     assert not (await ordered.admin.GetQueueKey(one)).queue_key.blocked_by
 
 
+@pytest.mark.slow
 async def test_a_policy_that_blocks_no_more_lets_blocked_keys_go_on(ordered: Place) -> None:
     worker, _, second = await blocked(ordered)
     await update(ordered, on_failure=ON_KEY_FAILURE_CONTINUE)
     assert (await worker.job()).id == second
 
 
+@pytest.mark.slow
 async def test_the_metric_counts_the_keys_that_are_blocked(ordered: Place) -> None:
     _, first, _ = await blocked(ordered)
 

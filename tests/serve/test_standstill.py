@@ -56,6 +56,7 @@ async def fired(place: Place) -> int:
     return count
 
 
+@pytest.mark.slow
 async def test_nothing_is_handed_out_on_any_server_until_an_operator_resumes(dsn: str, caplog: Any) -> None:
     async with Place(dsn) as before:
         await create(before, "often", spec(every=3600), policy=policy(3600))
@@ -99,6 +100,7 @@ async def test_nothing_is_handed_out_on_any_server_until_an_operator_resumes(dsn
         assert await command(first, "resume") == "nothing stands\n"
 
 
+@pytest.mark.slow
 async def test_it_begins_once_for_each_restore_and_not_at_each_restart(dsn: str) -> None:
     async def stands(**settings: Any) -> bool:
         async with Place(dsn, **settings) as place:

@@ -155,6 +155,7 @@ async def test_demand_counts_each_sort_by_reading_few(dsn: str) -> None:
         await connection.close()
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("state", [1, 3, 4])
 @pytest.mark.parametrize("jobs", [0, 1, 100, 101])
 async def test_the_short_read_says_what_the_long_one_does_or_nothing(dsn: str, jobs: int, state: int) -> None:

@@ -54,6 +54,7 @@ def test_a_process_that_dies_is_a_failure_of_its_attempt_and_the_worker_goes_on(
     assert peer.outcome().failure.error_type == "ProcessDied"
 
 
+@pytest.mark.slow
 def test_the_death_of_one_process_does_not_touch_its_neighbours(work):
     peer = work(handlers.die_or_answer)
     peer.deliver(job(1, "work", '"live"'), job(2, "work", '"die"'), job(3, "work", '"live"'))
@@ -76,6 +77,7 @@ def test_a_process_handler_that_ignores_its_cancelling_is_terminated_before_the_
     assert peer.outcome().WhichOneof("outcome") == "cancellation"
 
 
+@pytest.mark.slow
 def test_heartbeats_go_on_while_processes_use_all_cores(work):
     peer = work(handlers.burn)
     peer.deliver(*(job(n, "work") for n in range(1, 5)))
