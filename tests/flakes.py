@@ -57,10 +57,10 @@ class Flake:
     @property
     def test(self) -> str:
         """The test without its parameters: one flaw may show in any of them."""
-        return test_of(self.name)
+        return bare(self.name)
 
 
-def test_of(name: str) -> str:
+def bare(name: str) -> str:
     """The test of a name with parameters."""
     return name.partition("[")[0]
 
