@@ -203,6 +203,7 @@ OBJECTS = {
 }
 
 
+@pytest.mark.slow
 async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house: House) -> None:
     requests = await one_of_each(house)
     assert {method.rpartition("/")[2] for method in audited_methods()} == requests.keys()

@@ -172,6 +172,7 @@ async def test_two_namespaces_do_not_see_each_other(house: House) -> None:
     await worker.no_job()
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 async def test_a_revoked_key_is_refused_and_its_stream_ends_and_its_jobs_go_elsewhere_uncharged(
     house: House,
@@ -195,6 +196,7 @@ async def test_a_revoked_key_is_refused_and_its_stream_ends_and_its_jobs_go_else
     assert again.value.reason == "CREDENTIALS_REVOKED"
 
 
+@pytest.mark.slow
 async def test_a_session_without_a_stream_ends_with_its_key_too(house: House) -> None:
     key = await house.key(grant(WORK))
     job = await house.enqueue()
@@ -212,6 +214,7 @@ async def test_a_session_without_a_stream_ends_with_its_key_too(house: House) ->
     assert (await house.get(job.id)).losses == 0
 
 
+@pytest.mark.slow
 async def test_a_watch_and_a_wait_end_with_their_key(house: House) -> None:
     key = await house.key(grant(READ))
     job = await house.enqueue()

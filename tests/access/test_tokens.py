@@ -304,6 +304,7 @@ async def test_a_worker_that_shows_no_new_token_ends(dsn: str, issuer: Issuer):
         assert ended.value.reason == "CREDENTIALS_EXPIRED"
 
 
+@pytest.mark.slow
 async def test_a_worker_whose_identity_goes_ends_at_once(house: Gatehouse, issuer: Issuer):
     mine = await house.identity("jwt", "runner", grant(WORK))
     worker = await house.caller(authorization=f"Bearer {issuer.token(sub='runner')}").worker()

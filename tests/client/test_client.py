@@ -420,6 +420,7 @@ async def test_lists_filter(client):
     assert full.jobs[0].payload_json == b"null"
 
 
+@pytest.mark.slow
 async def test_a_wait_of_a_second_that_ends_in_vain_says_why(client):
     job = await client.enqueue("hello")
     with pytest.raises(

@@ -26,6 +26,7 @@ NOWHERE = "0199aaaa-0000-7000-8000-000000000000"
 WITHIN = 20
 
 
+@pytest.mark.slow
 async def test_what_changes_inside_of_the_block_is_told(client):
     async with asyncio.timeout(WITHIN), client.watch(queue="mail", labels={"team": "a"}) as watch:
         await client.enqueue("hello", queue="mail")

@@ -153,6 +153,7 @@ def test_jobs_that_wait_are_changed_and_what_was_shown_is_what_is_changed(cli: C
     assert both.returncode == 2
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_is_refused_once_the_filter_matches_another_number(cli: Cli, queue: str):
     """The question stands while more jobs come: they were not shown."""
     cli("enqueue", "summarize_text", '{"text":"x"}', "--queue", queue)

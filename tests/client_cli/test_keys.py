@@ -120,6 +120,7 @@ def test_bootstrap_finds_the_embedded_database_while_its_server_runs_and_while_i
         server.end()
 
 
+@pytest.mark.slow
 def test_a_key_is_made_for_what_the_options_say(guarded: Guarded) -> None:
     done = guarded.admin(
         "keys", "create", "mailer", "--enqueue", "mail*", "--work", "mail", "--read", "mail", "--operate", "*",
@@ -195,6 +196,7 @@ def test_without_a_key_one_is_told_how_to_give_one(guarded: Guarded) -> None:
     assert json.loads(shown.stderr)["error"]["reason"] == "CREDENTIALS_MISSING"
 
 
+@pytest.mark.slow
 def test_a_key_is_rotated_and_the_old_one_is_good_for_its_grace(guarded: Guarded) -> None:
     key_id, old = guarded.key("mailer", "--read", "*")
     done = guarded.admin("keys", "rotate", key_id, "--grace", "0s", "--expires", "1h")
@@ -207,6 +209,7 @@ def test_a_key_is_rotated_and_the_old_one_is_good_for_its_grace(guarded: Guarded
     assert "good for" in states[str(keys.id_of(done.stdout.strip()))]
 
 
+@pytest.mark.slow
 def test_a_revoked_key_says_why_and_is_refused(guarded: Guarded) -> None:
     key_id, caller = guarded.key("mailer", "--read", "*")
     revoked = guarded.admin("keys", "revoke", key_id, "--reason", "it was in a log")
@@ -270,6 +273,7 @@ def test_a_time_that_is_none_is_refused(guarded: Guarded, option: str) -> None:
         assert "how long ago" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_server_that_asks_for_no_keys_says_so_and_makes_them_all_the_same(cli: Cli) -> None:
     shown = cli.json("whoami")
     assert shown["principal"] == "anonymous"

@@ -35,6 +35,7 @@ def made(cli: Cli, name: str, *options: str) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_a_schedule_is_made_as_its_options_say_and_shown(cli: Cli, name: str, queue: str):
     told = cli.json(
         *(

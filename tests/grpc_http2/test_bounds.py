@@ -81,6 +81,7 @@ async def test_a_connection_that_is_one_too_many_is_closed_and_there_is_room_aga
                         break
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [b"", PREFACE[:10], PREFACE, PREFACE + frame(4, 0, 0)[:8], b"GE"])
 async def test_a_caller_that_does_not_greet_is_closed(serve: Serve, start: bytes) -> None:
     served = await serve(limits=Limits(greeting=1))

@@ -86,6 +86,7 @@ async def test_whoever_is_heard_is_not_asked(serve: Serve) -> None:
         assert not wire.of(PING)
 
 
+@pytest.mark.slow
 async def test_an_old_connection_serves_what_was_sent_before_its_end_was_known(serve: Serve) -> None:
     served = await serve(max_connection_age=0.5)
     async with await Wire.open(served.port) as wire:
@@ -113,6 +114,7 @@ async def test_an_old_connection_serves_what_was_sent_before_its_end_was_known(s
         assert await wire.receive() is False
 
 
+@pytest.mark.slow
 async def test_an_old_connection_without_calls_ends_once_its_caller_knows(serve: Serve) -> None:
     served = await serve(max_connection_age=0.5)
     async with await Wire.open(served.port) as wire:
@@ -245,6 +247,7 @@ async def test_calls_after_the_end_was_said_do_not_begin_anew(served: Served) ->
         assert last_ids(wire)[0] == LAST_OF_ALL
 
 
+@pytest.mark.slow
 async def test_the_look_at_all_connections_leaves_others_their_turns(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

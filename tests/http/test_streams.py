@@ -248,6 +248,7 @@ async def test_a_server_that_leaves_ends_its_streams_with_a_last_line_and_does_n
     assert served.feed.closed.is_set()
 
 
+@pytest.mark.slow
 async def test_a_server_that_leaves_does_not_wait_for_a_caller_that_does_not_read(served: Served) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", served.call.port, limit=1024)
     writer.write(f"GET {FOLLOW} HTTP/1.1\r\nHost: x\r\n\r\n".encode())

@@ -215,6 +215,7 @@ async def test_a_watch_that_can_not_go_on_is_refused_with_a_status(place: Place,
     assert (answer.status, set(answer.violations)) == (400, {"resume_token"})
 
 
+@pytest.mark.slow
 async def test_jobs_watched_by_their_ids_are_lines_or_an_array_that_end_when_all_are_over(
     place: Place, call: Caller
 ) -> None:

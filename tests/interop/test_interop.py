@@ -160,6 +160,7 @@ def _without_funding(lock: Path) -> str:
     return "\n".join(line for line in lock.read_text().splitlines() if '"url":' not in line)
 
 
+@pytest.mark.slow
 def test_an_engine_or_client_that_is_not_there_is_named() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tests.interop", "--client", "grpc-cobol"],

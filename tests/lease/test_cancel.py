@@ -132,6 +132,7 @@ async def test_a_repeated_cancel_tells_the_worker_again_and_moves_no_deadline(pl
         assert list((await worker.next("control")).cancel.lease_ids) == [leased.lease_id]
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_cancel_that_overtakes_the_delivery_follows_it(place, monkeypatch):
     worker = await place.worker()

@@ -151,6 +151,7 @@ async def test_what_came_and_ended_in_the_last_minute_is_told_of_all_servers(dsn
             await eventually(counted)
 
 
+@pytest.mark.slow
 async def test_demand_is_read_once_a_second_for_all_who_ask(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +312,7 @@ async def test_a_queue_that_keeps_up_wants_all_that_runs(place: Place) -> None:
         assert not answer.more_workers_would_help
 
 
+@pytest.mark.slow
 async def test_from_zero_to_one_within_two_seconds(place: Place) -> None:
     worker = await place.worker()
     await place.enqueue()

@@ -296,6 +296,7 @@ async def test_a_job_of_a_queue_at_its_rate_says_when_and_starts_by_time_alone(p
     assert row.timestamp() * 1_000_000 >= of.next_at.ToMicroseconds()
 
 
+@pytest.mark.slow
 async def test_a_job_of_a_queue_at_its_rate_starts_by_the_other_thing_that_is_said(place: Place) -> None:
     await rate(place, 1, 3600.0)
     worker = await place.worker(slots=3)
@@ -510,6 +511,7 @@ async def test_a_job_whose_workers_all_drain_starts_with_another(place: Place) -
     await worker.succeed(running)
 
 
+@pytest.mark.slow
 async def test_a_job_that_lost_its_worker_twice_starts_when_the_other_such_job_ends(place: Place) -> None:
     first = await place.enqueue(hold=True)
     job = await place.enqueue(hold=True)
@@ -689,6 +691,7 @@ async def _later(read: Callable[[], Any], before: Any) -> bool:
     return bool(await read() > before)
 
 
+@pytest.mark.slow
 async def test_a_worker_that_makes_calls_counts_between_them(place: Place) -> None:
     hello = lease_pb2.Hello(
         worker="curl",

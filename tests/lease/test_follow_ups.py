@@ -161,6 +161,7 @@ async def test_a_follow_up_that_waits_for_a_key_holds_nobody_else_up(place):
     assert (await place.wait(one.id)).status == job_pb2.Job.SUCCEEDED
 
 
+@pytest.mark.slow
 async def test_a_chain_of_follow_ups_runs_to_its_end_each_once(place):
     worker = await place.worker(kinds=["work"], slots=20)
     await place.enqueue(payload=b"6")

@@ -90,6 +90,7 @@ async def test_a_batch_holds_only_those_of_its_jobs_that_say_so(place: Place) ->
     assert {job.id for job in await worker.jobs(2)} == set(ids[:2])
 
 
+@pytest.mark.slow
 async def test_a_follow_up_is_held_too(place: Place) -> None:
     worker = await place.worker(kinds=["work", "next"], slots=5)
     await place.enqueue()

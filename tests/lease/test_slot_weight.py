@@ -273,6 +273,7 @@ async def test_only_one_worker_keeps_slots_for_one_heavy_job(heavy: Place) -> No
     assert await taken(two, 1) == ["light"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [None, Limits(max_running=5)], ids=["without", "with limits"])
 async def test_what_was_kept_for_a_job_that_is_gone_is_given_to_others(
     heavy: Place, limits: Limits | None
@@ -289,6 +290,7 @@ async def test_what_was_kept_for_a_job_that_is_gone_is_given_to_others(
     assert await taken(worker, 1) == ["light"]
 
 
+@pytest.mark.slow
 async def test_jobs_that_lost_their_workers_run_alone_with_the_slots_that_they_take(heavy: Place) -> None:
     ids = await heavy.batch(2, "heavy")
     await heavy.sql("update live_job set state = 4, losses = 2 where id = any($1::uuid[])", ids)
@@ -428,6 +430,7 @@ async def test_other_servers_are_told_how_large_the_largest_worker_is(heavy: Pla
         await eventually(told)
 
 
+@pytest.mark.slow
 async def test_the_slots_that_a_queue_wants_are_those_that_its_jobs_take(heavy: Place) -> None:
     await heavy.batch(2, "heavy")
     await heavy.batch(1, "light")

@@ -37,6 +37,7 @@ async def test_a_job_that_is_handed_off_or_claimed_counts_where_it_is_stored_beg
     assert series.totals.HasField("run_p99")
 
 
+@pytest.mark.slow
 async def test_each_end_of_an_attempt_counts_as_what_it_is(place: Place) -> None:
     worker = await place.worker(slots=10, receipts=True)
     await place.enqueue(max_attempts=2, retry_policy=QUICK)

@@ -116,6 +116,7 @@ async def test_a_claim_waits_for_a_job_and_answers_at_once_when_it_comes(place, 
     assert time.monotonic() - started < PATIENCE / 2
 
 
+@pytest.mark.slow
 async def test_a_claim_without_a_job_answers_none_when_its_wait_is_over_or_its_callers_time(
     place, script, monkeypatch
 ):
@@ -258,6 +259,7 @@ async def test_a_cancel_is_told_by_every_heartbeat_until_it_is_answered(place, s
     assert (await place.get(job.id)).reason == "CANCELLED_BY_CALLER"
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_lease_that_was_taken_back_is_revoked_by_the_heartbeat_that_names_it(place, script):
     await place.enqueue(timeout=1, max_attempts=1)

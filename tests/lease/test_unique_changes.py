@@ -210,6 +210,7 @@ async def test_a_job_whose_longest_delay_is_over_starts_now(place):
     assert (await worker.job()).id == first.id
 
 
+@pytest.mark.slow
 async def test_a_job_that_was_moved_starts_then_and_not_before(place):
     # It starts only after it was moved, however long that takes.
     worker = await place.worker(slots=0)

@@ -268,6 +268,7 @@ async def test_jobs_that_only_a_drained_worker_takes_are_explained_so(place: Pla
     await eventually(look)
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_drained_worker_without_a_stream_claims_in_vain_and_settles_what_it_holds(
     servers: tuple[Place, Place],
@@ -351,6 +352,7 @@ async def test_what_is_held_is_read_once_for_all_who_look_within_two_seconds(
     assert reads <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_server_that_does_not_know_drains_forbids_them(dsn: str) -> None:
     async with Place(dsn, level=DRAIN_LEVEL - 1), Place(dsn) as place:

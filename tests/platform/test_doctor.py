@@ -59,6 +59,7 @@ def told(dsn: str | None, code: int, **environment: str) -> dict[str, dict[str, 
     return {each["about"]: each for each in found}
 
 
+@pytest.mark.slow
 def test_a_sound_installation_has_nothing_wrong_and_nothing_is_written(
     cluster: Cluster, service: str
 ) -> None:

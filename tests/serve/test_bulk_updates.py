@@ -170,6 +170,7 @@ async def test_a_job_that_waits_for_another_attempt_starts_at_once(place: Place)
     assert (await worker.job()).attempt == 2
 
 
+@pytest.mark.slow
 async def test_jobs_go_into_another_queue_and_run_there(place: Place) -> None:
     ids = await place.batch(3)
     error = await refused(update(place, queue="default", to_queue="spare"))
@@ -227,6 +228,7 @@ async def test_jobs_that_are_enqueued_later_are_not_changed_and_a_watch_tells_th
 # ---- keys, holds, order
 
 
+@pytest.mark.slow
 async def test_a_job_whose_place_before_its_key_is_taken_gives_it_back(place: Place) -> None:
     await set_policy(place, make=True, max_running=1)
     worker = await place.worker(queues={"mail": ["work"]}, slots=5)
@@ -243,6 +245,7 @@ async def test_a_job_whose_place_before_its_key_is_taken_gives_it_back(place: Pl
     await worker.no_job()
 
 
+@pytest.mark.slow
 async def test_the_token_of_a_job_in_line_goes_to_the_next_of_its_key(place: Place) -> None:
     await set_policy(place, make=True, max_running=1)
     first, second = [(await place.enqueue(queue="mail", key="ada")).id for _ in range(2)]
@@ -280,6 +283,7 @@ async def test_a_job_that_goes_into_a_queue_with_limits_is_let_in_by_its_key(pla
     assert sorted(found) == sorted(ids)
 
 
+@pytest.mark.slow
 async def test_a_job_that_leaves_a_queue_with_limits_gives_all_back(place: Place) -> None:
     await set_policy(place, make=True, max_running=1)
     await place.enqueue("rest", queue="free", hold=True)
@@ -321,6 +325,7 @@ async def test_in_strict_order_what_an_enqueue_refuses_is_passed_over(place: Pla
     assert (await worker.job()).id == other
 
 
+@pytest.mark.slow
 async def test_a_job_that_is_held_by_hand_stays_held_and_starts_as_it_was_changed(place: Place) -> None:
     await place.enqueue("rest", queue="spare", hold=True)
     held = (await place.enqueue(hold=True)).id
@@ -488,6 +493,7 @@ async def test_rest_names_what_is_to_change_and_a_changed_filter_is_a_conflict(d
 # ---- a queue is purged; servers die
 
 
+@pytest.mark.slow
 async def test_a_queue_is_purged_by_a_cancel_and_a_delete(place: Place) -> None:
     worker = await place.worker(queues={"mail": ["work"]}, slots=2)
     await set_policy(place, make=True, max_running=1)

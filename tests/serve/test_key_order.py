@@ -204,12 +204,14 @@ async def test_a_blocked_key_goes_on_by_a_retry_with_the_job_that_failed(ordered
     assert (await worker.job()).id == second
 
 
+@pytest.mark.slow
 async def test_a_blocked_key_goes_on_by_a_delete_with_the_next_one(ordered: Place) -> None:
     worker, first, second = await blocked(ordered)
     await ordered.stub.DeleteJob(jobqueue_pb2.DeleteJobRequest(id=first))
     assert (await worker.job()).id == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", [False, True])
 async def test_a_blocked_key_goes_on_by_its_verb_with_the_next_one(dsn: str, rest: bool) -> None:
     async with Place(dsn, http_addr="127.0.0.1:0") as place:
@@ -236,6 +238,7 @@ async def goes_on_by_its_verb(ordered: Place, *, rest: bool) -> None:
     assert reason_of(await refused(unblock(ordered, queue="never"))) == "QUEUE_NOT_FOUND"
 
 
+@pytest.mark.slow
 async def test_a_blocked_key_is_listed_with_its_job_also_once_none_waits(ordered: Place) -> None:
     async def listed(only: Only.ValueType) -> list[tuple[str, str, int]]:
         request = queue_admin_pb2.ListQueueKeysRequest(queue="mail", only=only)

@@ -362,6 +362,7 @@ async def test_a_retried_job_of_a_paused_key_waits_in_a_queue_without_limits(pla
     assert (await worker.job()).id == job.id
 
 
+@pytest.mark.slow
 async def test_jobs_of_a_paused_key_that_are_retried_together_wait_in_a_queue_without_limits(
     place: Place,
 ) -> None:

@@ -298,6 +298,7 @@ async def test_one_tick_waits_and_fires_at_once_when_the_job_ends(place: Place) 
     assert await outcomes(place) == ["FIRED", "REPLACED_IN_BUFFER", "FIRED"]
 
 
+@pytest.mark.slow
 async def test_a_tick_that_waits_fires_soon_where_another_server_ends_the_job(place: Place) -> None:
     await create(place)
     await run(place)

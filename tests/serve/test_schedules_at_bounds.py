@@ -54,6 +54,7 @@ from schedule, generate_series(1, $2::int4) i where name = 's'
 # ---- how many, and how large
 
 
+@pytest.mark.slow
 async def test_a_namespace_has_a_hundred_thousand_schedules_and_no_more(place: Place) -> None:
     await create(place)
     await place.sql(_COPIES, 1, 99_998, True)
@@ -74,6 +75,7 @@ async def test_a_namespace_has_a_hundred_thousand_schedules_and_no_more(place: P
     assert (await create(place, "c")).name == "c"
 
 
+@pytest.mark.slow
 async def test_large_jobs_fire_in_several_transactions_none_twice_and_none_lost(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +163,7 @@ async def test_a_backfill_of_a_year_fires_each_tick_once_beside_a_change_and_a_p
 # ---- no room for their jobs
 
 
+@pytest.mark.slow
 async def test_a_tick_that_finds_its_queue_full_is_refused_and_the_next_one_fires_when_there_is_room(
     place: Place,
 ) -> None:

@@ -162,6 +162,7 @@ async def test_a_stop_waits_for_what_a_handler_does_when_it_is_cancelled(serve: 
         await call.wait_for_connection()
 
 
+@pytest.mark.slow
 async def test_an_old_connection_is_replaced_and_what_is_under_way_on_it_goes_on(serve: Serve) -> None:
     served = await serve(max_connection_age=1.0)
     call = asyncio.ensure_future(served.unary("Wait")(b"under way"))

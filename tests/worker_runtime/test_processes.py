@@ -69,6 +69,7 @@ def test_a_process_handler_sees_its_cancelling(work):
     assert peer.outcome().WhichOneof("outcome") == "cancellation"
 
 
+@pytest.mark.slow
 def test_a_process_handler_that_ignores_its_cancelling_is_terminated_before_the_grace_ends(work):
     peer = work(handlers.deaf)
     peer.deliver(job(1, "work"))
@@ -103,6 +104,7 @@ def test_an_async_handler_is_refused_for_a_process():
         Worker("127.0.0.1:1").handler("work", run_in="process")(handle)
 
 
+@pytest.mark.slow
 def test_a_worker_that_would_run_again_in_its_processes_is_told_what_to_do(server, tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
