@@ -55,6 +55,7 @@ _PASSES = "import pytest\n@pytest.mark.parametrize('n', range(9))\ndef test_pass
 _FLAKES = "def test_flakes(first): assert not first, 'by chance'\n"
 _FAILS = "def test_fails(): assert False, 'always'\n"
 
+pytestmark = pytest.mark.timeout(300)
 slow = pytest.mark.slow
 
 

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from tests.flakes import bare
 
-pytestmark = [pytest.mark.slow, pytest.mark.any_engine]
+pytestmark = [pytest.mark.slow, pytest.mark.any_engine, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What `make install` installs beside the locks, as folders of the checkout.
