@@ -60,24 +60,25 @@ def with_a_make(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def of_ci(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(folder / ".ci/run")],
+        env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("target", ["test", "rest"])
 def test_what_fails_ends_it_with_the_line_in_which_pytest_counts(with_a_make: Path, target: str):
     closing = "== 1 failed, 2 passed in 3.45s =="
     (with_a_make / target).write_text(f"FAILED test_x\n{closing}\n")
-    path = f"{with_a_make / 'bin'}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", str(with_a_make / ".ci/run")],
-        env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
+    done = of_ci(with_a_make)
     assert done.returncode != 0
     assert done.stdout.splitlines()[-1] == closing
     assert f"make: *** [{target}] Error 1" in done.stdout
     assert ("made rest" in done.stdout) == (target == "rest")
     (with_a_make / target).unlink()
-    done = subprocess.run(
-        ["bash", str(with_a_make / ".ci/run")], env={**os.environ, "PATH": path}, check=False
-    )
-    assert done.returncode == 0
+    assert of_ci(with_a_make).returncode == 0
 
 
 @pytest.mark.unit
