@@ -165,7 +165,7 @@ class Again:
 
     def _passes(self, root: Path, name: str) -> tuple[bool, str]:
         """Whether it passes in a process of its own, and the end of what that says."""
-        command = [sys.executable, "-m", "pytest", name, "-n0", "-p", "no:cacheprovider", *self._options]
+        command = [sys.executable, "-m", "pytest", name, "-n0", *self._options]
         process = subprocess.Popen(
             command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **self._environment},
