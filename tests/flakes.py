@@ -30,7 +30,7 @@ EXPLAINED = ROOT / "tests" / "flakes.toml"
 MOST_AGAIN = 10
 #: As many in a run are borne.
 MOST_FLAKES = 3
-#: When a test flakes so often, it has to be mended, or what it flakes by has to be known.
+#: When a test flakes in so many runs, it has to be mended, or what it flakes by has to be known.
 TOO_OFTEN = 3
 #: Names the run to all of its pytests: `make test` and `make rest` are one run of CI.
 RUN = "FLAKES_RUN"
@@ -46,7 +46,7 @@ class Flake:
         name: The test, with its parameters.
         day: When, as an ISO date (UTC).
         run: Which run.
-        why: The end of what it failed with.
+        why: The line that says what was wrong.
     """
 
     name: str
@@ -97,14 +97,14 @@ def explanations(path: Path = EXPLAINED) -> dict[str, dict[str, Any]]:
     return {each["test"]: each for each in told}
 
 
-def unexplained(flakes: Iterable[Flake], told: dict[str, dict[str, Any]]) -> dict[str, list[Flake]]:
-    """What is neither explained nor older than its mend, by test."""
-    found: dict[str, list[Flake]] = {}
+def unexplained(flakes: Iterable[Flake], told: dict[str, dict[str, Any]]) -> dict[str, int]:
+    """In how many runs a test has flaked that is neither explained nor mended since."""
+    runs: dict[str, set[str]] = {}
     for flake in flakes:
         became = told.get(flake.test)
         if became is None or (became["what"] == "mended" and flake.day > became["day"].isoformat()):
-            found.setdefault(flake.test, []).append(flake)
-    return found
+            runs.setdefault(flake.test, set()).add(flake.run)
+    return {test: len(of_test) for test, of_test in runs.items()}
 
 
 class Again:
@@ -149,8 +149,8 @@ class Again:
             passes, output = self._passes(session.config.rootpath, name)
             reporter.write_line(f"{name}: {'passed' if passes else 'failed again'}")
             if passes:
-                why = mine[0].longreprtext.strip().rpartition("\n")[2][:300]
-                flaked.append(Flake(name, datetime.now(UTC).date().isoformat(), self._run, why))
+                day = datetime.now(UTC).date().isoformat()
+                flaked.append(Flake(name, day, self._run, _why(mine[0].longreprtext)))
             else:
                 mine[-1].sections.append(("run again, alone", output))
         try:
@@ -185,8 +185,8 @@ class Again:
             self._last.append(f"red: {of_run} tests have flaked in this run, and {MOST_FLAKES} are borne")
             return []
         counted = unexplained([*before, *flaked], self._told)
-        too_often = {test for test, flakes in counted.items() if len(flakes) >= TOO_OFTEN}
-        self._last.extend(_red(flake.test) for flake in flaked if flake.test in too_often)
+        too_often = {flake.test for flake in flaked if counted.get(flake.test, 0) >= TOO_OFTEN}
+        self._last.extend(map(_red, sorted(too_often)))
         return [flake for flake in flaked if flake.test not in too_often]
 
     def _passed(self, reporter: pytest.TerminalReporter, name: str) -> None:
@@ -219,6 +219,12 @@ class Again:
         return result
 
 
+def _why(text: str) -> str:
+    """The line in which it says what was wrong: the first that pytest marks, else the last."""
+    lines = text.strip().splitlines() or [""]
+    return next((line for line in lines if line.startswith("E ")), lines[-1])[:300]
+
+
 def _red(test: str) -> str:
     return (
         f"red: {test} has flaked {TOO_OFTEN} times: mend it, or find out why it flakes, and say so in "
@@ -239,9 +245,9 @@ def main() -> int:
         mine = [flake for flake in flakes if flake.test == test]
         became = told.get(test)
         said = f"{became['what']} {became['day']}: {became['cause']}" if became else "not explained"
-        print(f"  {len(mine)}, the last {mine[-1].day}: {test}: {said}")
+        print(f"  {len({flake.run for flake in mine})}, the last {mine[-1].day}: {test}: {said}")
         print(f"      {mine[-1].why}")
-    too_often = sorted(test for test, mine in still_open.items() if len(mine) >= TOO_OFTEN)
+    too_often = sorted(test for test, times in still_open.items() if times >= TOO_OFTEN)
     for test in too_often:
         print(_red(test))
     return 1 if too_often else 0

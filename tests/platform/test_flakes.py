@@ -67,7 +67,8 @@ class Folder:
         (path / "conftest.py").write_text(_CONFTEST)
         (path / "flakes.toml").touch()
         markers = "  cases(n): x\n  slow: x\n  alone: x\n"
-        (path / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\nmarkers =\n{markers}")
+        strict = "cache_dir = .cache\naddopts = --strict-config\n"
+        (path / "pytest.ini").write_text(f"[pytest]\n{strict}pythonpath = {ROOT}\nmarkers =\n{markers}")
         self.has(passes=_PASSES)
 
     def has(self, **files: str) -> None:
@@ -88,8 +89,6 @@ class Folder:
             sys.executable,
             "-m",
             "pytest",
-            "-p",
-            "no:cacheprovider",
             "-p",
             "xdist",
             "--again",
@@ -228,11 +227,15 @@ ONCE = Flake("tests/a/test_b.py::test_c[x-1]", "2026-12-01", "run", "E  assert 1
 
 @pytest.mark.unit
 def test_what_is_mended_is_counted_from_the_day_after_and_by_the_test_whatever_its_parameters():
-    flaked = [replace(ONCE, day=f"2026-12-0{day}", name=f"{ONCE.test}[{day}]") for day in (1, 2, 3)]
-    assert list(flakes.unexplained(flaked, {})) == [ONCE.test]
-    assert len(flakes.unexplained(flaked, {})[ONCE.test]) == 3
+    flaked = [
+        replace(ONCE, day=f"2026-12-0{day}", name=f"{ONCE.test}[{day}]", run=str(day)) for day in (1, 2, 3)
+    ]
+    assert flakes.unexplained(flaked, {}) == {ONCE.test: 3}
+    assert flakes.unexplained([*flaked, replace(flaked[0], name=f"{ONCE.test}[4]")], {}) == {ONCE.test: 3}, (
+        "runs"
+    )
     mended = {ONCE.test: {"what": "mended", "day": date(2026, 12, 2)}}
-    assert flakes.unexplained(flaked, mended) == {ONCE.test: flaked[2:]}
+    assert flakes.unexplained(flaked, mended) == {ONCE.test: 1}
     assert flakes.unexplained(flaked, {ONCE.test: {"what": "explained", "day": date(2026, 1, 1)}}) == {}
 
 
@@ -243,12 +246,12 @@ def test_the_report_names_each_with_how_often_and_fails_where_one_flaked_too_oft
     assert flakes.main() == 0
     assert capsys.readouterr().out == "No test has flaked on this machine.\n"
     flakes.keep([ONCE])
-    flakes.keep([replace(ONCE, day="2026-12-02")])
+    flakes.keep([replace(ONCE, day="2026-12-02", run="another")])
     assert flakes.main() == 0
     out = capsys.readouterr().out
     assert "  2, the last 2026-12-02: tests/a/test_b.py::test_c: not explained\n" in out
     assert "E  assert 1 == 2" in out
-    flakes.keep([replace(ONCE, name="tests/a/test_b.py::test_c[y]")])
+    flakes.keep([replace(ONCE, name="tests/a/test_b.py::test_c[y]", run="a third")])
     assert flakes.main() == 1
     assert "red: tests/a/test_b.py::test_c has flaked 3 times" in capsys.readouterr().out
 
