@@ -154,7 +154,8 @@ class Again:
             else:
                 mine[-1].sections.append(("run again, alone", output))
         try:
-            keep(flaked)
+            if flaked:
+                keep(flaked)
         except OSError as error:
             self._last.append(f"what flaked can't be written down: {error}")
         for flake in self._borne(flaked, before):
