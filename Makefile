@@ -26,12 +26,18 @@ PARALLEL := -n $(or $(JOBS),$(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))) --max
 TESTS := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests $(PARALLEL)
 
 # What `make test` leaves to `make check`: each test says by its marker why.
-QUICK := not (browser or chart or curl or faults or frameworks or fuzz or ha or image or language or long or network or older or package or pgbouncer or pitr or prometheus or slow)
+LATER := browser or chart or curl or faults or frameworks or fuzz or ha or image or language or long or network or older or other_way or package or pgbouncer or pitr or prometheus or slow
+QUICK := not ($(LATER))
+# The rest of `make check`: no test is in both.
+REST := not (ha or long or network) and ($(LATER))
+
+# Tests that flake are counted over all pytests of a run (tests/flakes.py).
+export FLAKES_RUN := $(or $(FLAKES_RUN),$(shell date +%s%N))
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install browser chart image-test run demo unit test conformance interop clients faults frameworks ha abuse fuzz mutants rules pitr check long engines lint contract tools generate lock migrate dist package sbom docs-site release-check audit bench bench-full bench-peers bench-ab ui-size clean
+.PHONY: help install equipped lint-and-contract browser chart image-test run demo unit test conformance interop clients faults frameworks ha abuse fuzz mutants rules pitr check rest long engines lint contract tools generate lock migrate dist package sbom docs-site release-check audit bench bench-full bench-peers bench-ab ui-size clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,7 +83,7 @@ unit: install ## The tests of what is pure, in seconds: no socket, no process, n
 	@$(BIN)/python -m pytest tests -m unit
 
 test: install ## The tests but the slowest, on all cores: real PostgreSQL, sockets and processes; says what it leaves to `make check`; JOBS=n
-	@$(TESTS) -m "$(QUICK)"
+	@$(TESTS) --again -m "$(QUICK)"
 
 clients: install ## Build, vet and test the clients in other languages, where their toolchains are
 	@$(BIN)/python -m tools.clients
@@ -125,10 +131,17 @@ pitr: install ## A backup, a disaster, a restore to a time and what operators do
 	@$(BIN)/python -m tools.pgbackrest --fetch
 	@$(BIN)/python -m pytest tests/platform/test_pitr.py tests/e2e/test_move.py -m "pitr or older"
 
-check: install browser $(KNOWS_FRAMEWORKS) $(KNOWS_NODE) $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools ## All that CI checks: style, types, layers, contract, then the tests but those of make long
+check: equipped lint-and-contract test rest ## All that CI checks: style, types, layers, contract, then the tests but those of make long
+
+rest: equipped lint-and-contract ## What make check has beside make test: style, types, layers, contract, the tests that make test leaves out, over both engines
+	@$(BIN)/python -m tests.flakes
+	@$(TESTS) --again -m "$(REST)" --engine both --fast-path both
+
+equipped: install browser $(KNOWS_FRAMEWORKS) $(KNOWS_NODE) $(RENDERS_CHARTS) $(HOLDS_RELEASES) $(MAKES_SITES) tools
+
+lint-and-contract: install
 	@# Beside each other: each is on one core for most of its time.
 	@$(MAKE) contract & contract=$$!; $(MAKE) lint || { kill $$contract; exit 1; }; wait $$contract
-	@$(TESTS) -m "not ha and not long and not network" --engine both --fast-path both
 
 long: install browser tools ## The tests that make check has no time for, half an hour: before a release, and after a change of what they hold
 	@$(TESTS) -m "long and not network"

@@ -29,9 +29,10 @@ from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.conformance.languages import languages
 from tests.debian import has_older
+from tests.flakes import Again
 from tests.logged import Logged
 from tests.memory import use_memory
-from tests.parallel import Parallel, leave_out
+from tests.parallel import Parallel, leave_out, mark_further_cases
 from tests.pgbouncer import PROGRAM as PGBOUNCER
 from tests.pure import Pure
 from tools import pgbackrest
@@ -78,7 +79,7 @@ PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--engine`: what the servers under test serve gRPC by. `--fast-path`: whether they have it."""
+    """`--engine`: what the servers under test serve gRPC by. `--fast-path`: whether they have it. `--again`: flakes."""
     parser.addoption(
         "--engine",
         choices=("http2", "grpcio", "both"),
@@ -91,6 +92,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="on",
         help="whether plain enqueues may take the fast path; both: on, and the tests that enqueue with it off as well",
     )
+    parser.addoption(
+        "--again",
+        action="store_true",
+        help="run what failed again, alone, after all others; what passes then has flaked (tests/flakes.py)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -102,6 +108,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Parallel(config.option.markexpr), "parallel")
     config.pluginmanager.register(Pure(), "pure")
     config.pluginmanager.register(Logged(), "logged")
+    if config.getoption("again") and not hasattr(config, "workerinput"):
+        options = (f"--engine={config.getoption('engine')}", f"--fast-path={config.getoption('fast_path')}")
+        environment = {} if _GIVEN is None else {"DATABASE_URL": _GIVEN}
+        config.pluginmanager.register(Again(*options, environment=environment), "again")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -111,9 +121,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     any_engine = metafunc.definition.get_closest_marker("any_engine") is not None
     if "engine" in metafunc.fixturenames and metafunc.config.getoption("engine") == "both" and not any_engine:
-        metafunc.parametrize("engine", ("http2", "grpcio"), indirect=True)
+        metafunc.parametrize("engine", ("http2", _other_way("grpcio")), indirect=True)
     if "fast_path" in metafunc.fixturenames and metafunc.config.getoption("fast_path") == "both":
-        metafunc.parametrize("fast_path", ("on", "off"), indirect=True)
+        metafunc.parametrize("fast_path", ("on", _other_way("off")), indirect=True)
+
+
+def _other_way(value: str) -> Any:
+    """`make test` runs a test once, by the defaults: what it runs so is not run again by `make rest`."""
+    return pytest.param(value, marks=pytest.mark.other_way)
 
 
 @pytest.fixture
@@ -175,6 +190,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     And what an engine does not keep.
     """
+    mark_further_cases(items)
     beyond = [item for item in items if item.get_closest_marker("http2") and _engine_of(item) == "grpcio"]
     if beyond:
         items[:] = [item for item in items if item not in beyond]

@@ -57,12 +57,30 @@ def leave_out(
         config.issue_config_time_warning(pytest.PytestWarning(reason), stacklevel=2)
 
 
+def mark_further_cases(items: list[pytest.Item]) -> None:
+    """Of a test with many cases `make test` runs as many as its marker `cases` says, spread over all.
+
+    The others are slow. Which they are does not depend on how many ways a run has for each case.
+    """
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("cases") and not item.get_closest_marker("other_way"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for of_test in cases.values():
+        marker = of_test[0].get_closest_marker("cases")
+        quick: int = marker.args[0] if marker else 0
+        for index, item in enumerate(of_test):
+            if index * quick // len(of_test) == (index - 1) * quick // len(of_test):
+                item.add_marker("slow")
+
+
 class Parallel:
     """The hooks of it, for the controller, which is the process that a run is started in, and for its workers."""
 
     def __init__(self, expression: str) -> None:
-        """Remembers which markers `-m` names: it tells how many tests of each are left out."""
-        self._named = [name for name in _ELSEWHERE if re.search(rf"\b{name}\b", expression)]
+        """Remembers which markers `-m` leaves out: it tells how many tests of each."""
+        left_out = re.findall(r"\bnot (\w+|\([^)]*\))", expression)
+        self._named = [name for name in _ELSEWHERE if re.search(rf"\b{name}\b", " ".join(left_out))]
         self._left_out: Counter[str] = Counter()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 

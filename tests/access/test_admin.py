@@ -148,6 +148,7 @@ async def test_a_caller_sees_who_it_is_and_what_it_may_do(house: House) -> None:
     )
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("wanted", "permission"),
     [
@@ -295,6 +296,7 @@ async def test_a_maker_of_narrow_grants_rotates_no_wider_key(house: House) -> No
     assert (await maker.access.RevokeKey(pb.RevokeKeyRequest(id=wide.key.id))).key.HasField("revoked_at")
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize(
     "method", [method.name for method in pb.DESCRIPTOR.services_by_name["AccessAdmin"].methods]
 )
@@ -333,6 +335,7 @@ async def test_keys_are_listed_by_name_in_pages_without_their_secrets(house: Hou
     assert await refused_for(house.access.ListKeys(elsewhere)) == "PAGE_TOKEN_INVALID"
 
 
+@pytest.mark.slow
 async def test_a_rotated_key_is_good_until_its_grace_ends(house: House) -> None:
     old = await made(house, networks=["127.0.0.0/8"])
     new = await house.access.RotateKey(pb.RotateKeyRequest(id=old.key.id, grace=span(4)))
@@ -502,6 +505,7 @@ async def test_new_built_in_kinds_come_to_all_namespaces(dsn: str) -> None:
 # ---- other servers, other settings
 
 
+@pytest.mark.slow
 async def test_another_server_knows_of_a_change_by_a_notice(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -218,6 +218,7 @@ OBJECTS = {
 }
 
 
+@pytest.mark.slow
 async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house: House) -> None:
     requests = await one_of_each(house)
     assert {method.rpartition("/")[2] for method in audited_methods()} == requests.keys()
@@ -474,6 +475,7 @@ async def test_refused_calls_of_rest_are_told_too(house: House, rest: RestCaller
     assert {(row.action, row.transport) for row in rows} == {("ListKeys", "http"), ("documents", "http")}
 
 
+@pytest.mark.slow
 async def test_refused_calls_are_written_without_being_asked_for(house: House) -> None:
     assert await refused_for(house.showing("").enqueue()) == "CREDENTIALS_MISSING"
     await eventually(lambda: listed(house, outcome="CREDENTIALS_MISSING"))

@@ -187,6 +187,7 @@ async def test_the_audit_log_shows_no_canary_to_an_administrator_of_another_name
     assert not [answer for answer in answers if CANARY.encode() in answer]
 
 
+@pytest.mark.slow
 async def test_metrics_tell_namespaces_apart_once_there_are_two(house: House) -> None:
     async def depths(*parts: str) -> list[str]:
         async with (

@@ -180,6 +180,7 @@ async def test_an_identity_is_in_its_namespace(house: Gatehouse, authority: Auth
     assert await refused(house.caller(authority.issue("mailer")).get(job.id)) == "JOB_NOT_FOUND"
 
 
+@pytest.mark.slow
 async def test_a_worker_whose_identity_goes_ends_and_its_job_goes_elsewhere_uncharged(
     house: Gatehouse, authority: Authority
 ):

@@ -179,6 +179,7 @@ async def test_a_list_that_takes_a_certificate_back_lets_its_connection_go_on(
     await eventually(let_in)
 
 
+@pytest.mark.slow
 async def test_a_certificate_that_has_ended_is_refused_on_its_open_connections(
     dsn: str, authority: Authority, engine: str
 ):
@@ -198,6 +199,7 @@ async def test_a_certificate_that_has_ended_is_refused_on_its_open_connections(
         assert (await again.job()).id == job.id
 
 
+@pytest.mark.slow
 async def test_a_worker_that_comes_back_with_a_new_certificate_loses_nothing(
     dsn: str, authority: Authority, engine: str
 ):

@@ -150,6 +150,7 @@ async def test_each_way_of_writing_it_has_its_reason_and_the_same_over_each_tran
     assert [line for line in told.splitlines() if any(part in line for part in (MARK, key, key[14:]))] == []
 
 
+@pytest.mark.slow
 async def test_what_is_over_a_transports_head_is_refused_and_the_next_call_is_served(ways: Ways) -> None:
     key = (await ways.house.key(grant(ALL))).text
     with logged("debug") as stream:
@@ -161,6 +162,7 @@ async def test_what_is_over_a_transports_head_is_refused_and_the_next_call_is_se
     assert MARK not in stream.getvalue()
 
 
+@pytest.mark.slow
 async def test_no_bytes_in_it_do_harm_or_let_a_caller_in(ways: Ways) -> None:
     key = (await ways.house.key(grant(ALL))).text
     draw = random.Random(11)
@@ -175,6 +177,7 @@ async def test_no_bytes_in_it_do_harm_or_let_a_caller_in(ways: Ways) -> None:
     assert MARK not in stream.getvalue()
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("byte", [0, 1, 10, 13, 127])
 async def test_a_byte_that_no_header_may_have_ends_in_a_refusal(ways: Ways, byte: int) -> None:
     key = (await ways.house.key(grant(ALL))).text

@@ -173,6 +173,7 @@ async def test_two_namespaces_do_not_see_each_other(house: House) -> None:
     await worker.no_job()
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 async def test_a_revoked_key_is_refused_and_its_stream_ends_and_its_jobs_go_elsewhere_uncharged(
     house: House,
@@ -196,6 +197,7 @@ async def test_a_revoked_key_is_refused_and_its_stream_ends_and_its_jobs_go_else
     assert again.value.reason == "CREDENTIALS_REVOKED"
 
 
+@pytest.mark.slow
 async def test_a_session_without_a_stream_ends_with_its_key_too(house: House) -> None:
     key = await house.key(grant(WORK))
     job = await house.enqueue()
@@ -213,6 +215,7 @@ async def test_a_session_without_a_stream_ends_with_its_key_too(house: House) ->
     assert (await house.get(job.id)).losses == 0
 
 
+@pytest.mark.slow
 async def test_a_watch_and_a_wait_end_with_their_key(house: House) -> None:
     key = await house.key(grant(READ))
     job = await house.enqueue()
@@ -235,6 +238,7 @@ async def _all_of(watch: Any) -> None:
         pass
 
 
+@pytest.mark.slow
 async def test_a_rotated_key_moves_no_session_and_charges_no_job(house: House) -> None:
     old = await house.key(grant(WORK))
     job = await house.enqueue()
@@ -313,6 +317,7 @@ async def test_who_shows_nothing_may_do_what_the_setting_says(dsn: str) -> None:
         assert await refused(nobody.enqueue()) == "NOT_ALLOWED"
 
 
+@pytest.mark.slow
 async def test_known_keys_stand_while_the_database_is_away(house: House) -> None:
     caller = await house.caller(grant(READ))
     job = await house.enqueue()
@@ -465,6 +470,7 @@ async def test_a_key_that_is_revoked_between_a_call_and_its_hello_opens_nothing(
     assert job.id
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize("notify", ["on", "off"])
 async def test_a_revocation_reaches_the_stream_of_another_server_within_two_seconds(

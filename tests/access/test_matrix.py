@@ -587,6 +587,7 @@ def cells(world: World) -> Iterator[tuple[House, bool, Principal, MethodDescript
                         yield house, rest, principal, method, thing
 
 
+@pytest.mark.slow
 async def test_each_principal_may_do_what_the_contract_says_and_no_more(world: World) -> None:
     wrong: list[str] = []
     seen: Counter[str] = Counter()

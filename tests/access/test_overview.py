@@ -40,6 +40,7 @@ async def full(house: House) -> overview_pb2.Overview:
     return found
 
 
+@pytest.mark.slow
 async def test_queues_kinds_counts_and_warnings_that_a_caller_may_not_read_are_not_there(
     house: House,
 ) -> None:

@@ -100,6 +100,7 @@ def with_password(dsn: str, secrets: Secrets) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 
 
+@pytest.mark.slow
 async def test_no_secret_is_in_the_database_a_log_a_metric_an_error_or_a_repr(
     dsn: str, with_password: str, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:

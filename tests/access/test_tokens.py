@@ -275,6 +275,7 @@ async def test_a_good_token_is_checked_once_and_takes_the_fast_path(
     assert await answer(house, token) == ""
 
 
+@pytest.mark.slow
 async def test_a_remembered_token_ends_at_its_end(house: Gatehouse, issuer: Issuer):
     ends = int(time.time()) + 2
     caller = house.caller(authorization=f"Bearer {issuer.token(exp=ends)}")
@@ -289,6 +290,7 @@ async def test_a_remembered_token_ends_at_its_end(house: Gatehouse, issuer: Issu
     assert ends <= time.time()
 
 
+@pytest.mark.slow
 async def test_a_call_that_waits_ends_with_its_token(house: Gatehouse, issuer: Issuer):
     caller = house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 8)}")
     job = await caller.enqueue()
@@ -297,6 +299,7 @@ async def test_a_call_that_waits_ends_with_its_token(house: Gatehouse, issuer: I
     assert reason_of(raised.value) == "CREDENTIALS_EXPIRED"
 
 
+@pytest.mark.slow
 async def test_a_worker_whose_token_ends_comes_back_with_a_new_one_and_loses_nothing(
     house: Gatehouse, issuer: Issuer
 ):
@@ -312,6 +315,7 @@ async def test_a_worker_whose_token_ends_comes_back_with_a_new_one_and_loses_not
     assert (seen.attempts, seen.losses) == (1, 0)
 
 
+@pytest.mark.slow
 async def test_a_worker_that_shows_no_new_token_ends(dsn: str, issuer: Issuer):
     async with Gatehouse(dsn, tuning=Tuning(renew_within=1.0), **settings(issuer)) as house:
         await house.identity("jwt", "mailer", grant(WORK))
@@ -322,6 +326,7 @@ async def test_a_worker_that_shows_no_new_token_ends(dsn: str, issuer: Issuer):
         assert ended.value.reason == "CREDENTIALS_EXPIRED"
 
 
+@pytest.mark.slow
 async def test_a_worker_whose_identity_goes_ends_at_once(house: Gatehouse, issuer: Issuer):
     mine = await house.identity("jwt", "runner", grant(WORK))
     worker = await house.caller(authorization=f"Bearer {issuer.token(sub='runner')}").worker()
@@ -435,6 +440,7 @@ def test_a_set_of_a_gigabyte_is_not_read(issuer: Issuer):
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 def test_an_issuer_that_answers_for_ever_is_given_up(issuer: Issuer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(issuer_keys, "SECONDS", 2.0)
     assert "within 2 s" in unusable(issuer, dripping)

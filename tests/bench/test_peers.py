@@ -142,6 +142,7 @@ async def test_a_peer_that_fails_says_why():
         await Script("pass").measure("x://", "rest", 1, 16)
 
 
+@pytest.mark.slow
 async def test_a_peer_that_takes_too_long_ends_with_all_it_started(tmp_path: Path):
     children = tmp_path / "children"
     script = Script(

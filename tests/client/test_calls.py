@@ -148,6 +148,7 @@ async def test_every_call_has_a_deadline(failing, client):
         await client.get("1", deadline=timedelta(seconds=0.2))
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_not_there_is_unavailable_when_the_deadline_ends():
     async with Client("127.0.0.1:1") as client:
         with pytest.raises(Unavailable):

@@ -420,6 +420,7 @@ async def test_lists_filter(client):
     assert full.jobs[0].payload_json == b"null"
 
 
+@pytest.mark.slow
 async def test_a_wait_of_a_second_that_ends_in_vain_says_why(client):
     job = await client.enqueue("hello")
     with pytest.raises(
@@ -498,6 +499,7 @@ async def test_a_reason_that_this_client_does_not_know_is_told_by_its_words():
     assert (reason.code, reason.message, reason.detail) == (ReasonCode.UNSPECIFIED, "the moon is full", None)
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("job", "error", "says"),
     [
@@ -516,6 +518,7 @@ async def test_what_can_be_seen_here_is_refused_here(client, job, error, says):
         await client.enqueue_many([job])
 
 
+@pytest.mark.slow
 async def test_many_jobs_are_counted_retried_cancelled_and_deleted(client):
     ids = [(await client.enqueue("hello", queue="q")).id for _ in range(3)]
     chosen = JobFilter(queue="q")

@@ -26,6 +26,7 @@ NOWHERE = "0199aaaa-0000-7000-8000-000000000000"
 WITHIN = 20
 
 
+@pytest.mark.slow
 async def test_what_changes_inside_of_the_block_is_told(client):
     async with asyncio.timeout(WITHIN), client.watch(queue="mail", labels={"team": "a"}) as watch:
         await client.enqueue("hello", queue="mail")
@@ -68,6 +69,7 @@ async def test_an_id_that_is_not_there_is_an_error_at_once(client):
         await anext(client.watch(ids=[NOWHERE]))
 
 
+@pytest.mark.slow
 async def test_a_server_that_restarts_costs_the_watch_nothing(dsn):
     server = RunningServer(dsn, free_address())
     async with (
@@ -184,6 +186,7 @@ async def test_an_end_that_another_stream_would_not_mend_is_raised(end):
         assert len(script.asked) == 1
 
 
+@pytest.mark.slow
 async def test_it_gives_up_where_no_server_answers_for_as_long_as_the_deadline():
     streams: list[list[Any]] = [[("a", "one"), ends("UNAVAILABLE")]]
     streams += [[ends("UNAVAILABLE")] for _ in range(50)]
@@ -196,12 +199,14 @@ async def test_it_gives_up_where_no_server_answers_for_as_long_as_the_deadline()
         assert 2 <= len(script.asked) < 50
 
 
+@pytest.mark.slow
 async def test_a_long_silence_before_a_break_does_not_count_against_the_deadline():
     streams = ([("a", "one"), 3.5, ends("UNAVAILABLE")], [("b", "two")])
     async with asyncio.timeout(WITHIN), scripted(*streams, deadline=3) as (client, _):
         assert [job.id async for job in client.watch()] == ["one", "two"]
 
 
+@pytest.mark.slow
 async def test_a_server_that_falls_silent_is_left(monkeypatch):
     monkeypatch.setattr(watches, "_SILENCE", timedelta(seconds=3))
     async with asyncio.timeout(WITHIN), scripted([("a", "one"), 30.0], [("b", "two")]) as (client, script):

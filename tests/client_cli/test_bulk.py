@@ -9,6 +9,8 @@ import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.client_cli.programs import PROGRAMS, WITHIN, Cli, plain_environment
 
 
@@ -30,6 +32,7 @@ def test_a_count_comes_first_and_nobody_to_ask_is_said(cli: Cli, queue: str):
     assert cli.json("get", id)["status"] == "CANCELLED"
 
 
+@pytest.mark.slow
 def test_with_yes_the_jobs_are_changed_and_the_operation_is_told(cli: Cli, queue: str):
     ids = cancelled(cli, queue, 2)
     done = cli("jobs", "retry", "--queue", queue, "--status", "cancelled", "--per-second", "200", "--yes")
@@ -78,6 +81,7 @@ def test_what_is_wrong_is_said(cli: Cli, queue: str):
     assert "jobqueue operations list" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_the_operation_running_and_says_its_id(cli: Cli, queue: str):
     # At one a second there is time to interrupt it.
     cancelled(cli, queue, 8)
@@ -126,6 +130,7 @@ def test_an_interrupt_leaves_the_operation_running_and_says_its_id(cli: Cli, que
     assert cli.json("operations", "get", id)["changed"] == 8
 
 
+@pytest.mark.slow
 def test_jobs_that_wait_are_changed_and_what_was_shown_is_what_is_changed(cli: Cli, queue: str):
     ids = [
         cli("enqueue", "summarize_text", '{"text":"x"}', "--queue", queue).stdout.strip() for _ in range(2)
@@ -148,6 +153,7 @@ def test_jobs_that_wait_are_changed_and_what_was_shown_is_what_is_changed(cli: C
     assert both.returncode == 2
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_is_refused_once_the_filter_matches_another_number(cli: Cli, queue: str):
     """The question stands while more jobs come: they were not shown."""
     cli("enqueue", "summarize_text", '{"text":"x"}', "--queue", queue)

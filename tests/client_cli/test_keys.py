@@ -98,6 +98,7 @@ def whoami_once_known(cli: Cli) -> Any:
     return json.loads(shown.stdout)
 
 
+@pytest.mark.slow
 def test_bootstrap_finds_the_embedded_database_while_its_server_runs_and_while_it_does_not(
     data_dir: Path,
 ) -> None:
@@ -120,6 +121,7 @@ def test_bootstrap_finds_the_embedded_database_while_its_server_runs_and_while_i
         server.end()
 
 
+@pytest.mark.slow
 def test_a_key_is_made_for_what_the_options_say(guarded: Guarded) -> None:
     done = guarded.admin(
         "keys", "create", "mailer", "--enqueue", "mail*", "--work", "mail", "--read", "mail", "--operate", "*",
@@ -153,6 +155,7 @@ def test_a_key_is_made_for_what_the_options_say(guarded: Guarded) -> None:
     assert done.stdout.strip() not in told
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -194,6 +197,7 @@ def test_without_a_key_one_is_told_how_to_give_one(guarded: Guarded) -> None:
     assert json.loads(shown.stderr)["error"]["reason"] == "CREDENTIALS_MISSING"
 
 
+@pytest.mark.slow
 def test_a_key_is_rotated_and_the_old_one_is_good_for_its_grace(guarded: Guarded) -> None:
     key_id, old = guarded.key("mailer", "--read", "*")
     done = guarded.admin("keys", "rotate", key_id, "--grace", "0s", "--expires", "1h")
@@ -206,6 +210,7 @@ def test_a_key_is_rotated_and_the_old_one_is_good_for_its_grace(guarded: Guarded
     assert "good for" in states[str(keys.id_of(done.stdout.strip()))]
 
 
+@pytest.mark.slow
 def test_a_revoked_key_says_why_and_is_refused(guarded: Guarded) -> None:
     key_id, caller = guarded.key("mailer", "--read", "*")
     revoked = guarded.admin("keys", "revoke", key_id, "--reason", "it was in a log")
@@ -217,6 +222,7 @@ def test_a_revoked_key_says_why_and_is_refused(guarded: Guarded) -> None:
     assert guarded.admin("keys", "show", "0123456789").returncode == 3
 
 
+@pytest.mark.slow
 def test_namespaces_are_made_listed_disabled_and_enabled(guarded: Guarded) -> None:
     assert guarded.admin("namespaces", "create", "beta").returncode == 0
     assert [each["name"] for each in guarded.admin.lines("namespaces", "list")] == ["beta", "default"]
@@ -231,6 +237,7 @@ def test_namespaces_are_made_listed_disabled_and_enabled(guarded: Guarded) -> No
     assert guarded.admin("namespaces", "disable", "default").returncode == 2
 
 
+@pytest.mark.slow
 def test_the_audit_log_is_listed_by_what_the_options_say(guarded: Guarded) -> None:
     key_id, _ = guarded.key("mailer", "--enqueue", "mail")
     guarded.admin("keys", "revoke", key_id, "--reason", "it was in a log")
@@ -267,6 +274,7 @@ def test_a_time_that_is_none_is_refused(guarded: Guarded, option: str) -> None:
         assert "how long ago" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_server_that_asks_for_no_keys_says_so_and_makes_them_all_the_same(cli: Cli) -> None:
     shown = cli.json("whoami")
     assert shown["principal"] == "anonymous"

@@ -11,6 +11,7 @@ from tests.client_cli.programs import Cli
 MAIL = '{"to":"ada@example.org","subject":"s","body":"b"}'
 
 
+@pytest.mark.slow
 def test_a_kind_is_put_with_its_schema_and_then_holds(cli: Cli, queue: str, tmp_path: Path):
     schema = tmp_path / "hello.json"
     schema.write_text('{"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}')
@@ -69,6 +70,7 @@ def test_a_queue_is_shown_paused_and_resumed(cli: Cli, queue: str):
     assert queue in {each["name"] for each in cli.lines("queues", "list")}
 
 
+@pytest.mark.slow
 def test_what_a_queue_allows_of_a_key_is_set_shown_and_taken_back(cli: Cli, queue: str):
     limits = ("--key-max-running", "1", "--key-rate", "10/min", "--key-rate-burst", "3")
     assert cli("queues", "set", queue, *limits).returncode == 3
@@ -117,6 +119,7 @@ def test_how_long_ended_jobs_stay_is_set_shown_and_taken_back(cli: Cli, queue: s
     assert "retention" not in cli.json("queues", "set", queue, *gone)
 
 
+@pytest.mark.slow
 def test_a_key_of_a_queue_is_limited_paused_listed_and_set_back(cli: Cli, queue: str):
     assert cli("queues", "keys", queue).returncode == 3
     cli.json("queues", "set", queue, "--key-max-running", "1", "--make")
@@ -146,6 +149,7 @@ def test_a_key_of_a_queue_is_limited_paused_listed_and_set_back(cli: Cli, queue:
     assert "nothing is to be changed" in cli("queues", "key", queue, "ada", "--etag", "MQ").stderr
 
 
+@pytest.mark.slow
 def test_a_queue_keeps_a_strict_order_of_its_keys_and_a_blocked_one_goes_on(cli: Cli, queue: str) -> None:
     made = cli.json("queues", "set", queue, "--key-order", "strict", "--on-key-failure", "hold", "--make")
     assert made["key_policy"] == {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.client_cli.programs import Cli
 
 
@@ -28,6 +30,7 @@ def test_stats_counts_by_queue_and_says_how_it_would_be_right(cli: Cli, queue: s
     assert (refused.returncode, "since: must be before `until`" in refused.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_servers_and_counts_are_listed(cli: Cli, queue: str):
     (server,) = cli.json("servers") if isinstance(cli.json("servers"), list) else [cli.json("servers")]
     assert server["self"] is True

@@ -35,6 +35,7 @@ def made(cli: Cli, name: str, *options: str) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_a_schedule_is_made_as_its_options_say_and_shown(cli: Cli, name: str, queue: str):
     told = cli.json(
         *(
@@ -96,6 +97,7 @@ def test_a_schedule_is_made_as_its_options_say_and_shown(cli: Cli, name: str, qu
     assert re.search(r"T02:30:00\+0[12]:00", shown)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_in_one_sentence_with_what_would_be_right(cli: Cli, name: str):
     def refused(*arguments: str, code: int = 2) -> str:
         done = cli("schedules", *arguments)
@@ -126,6 +128,7 @@ def test_what_is_wrong_is_said_in_one_sentence_with_what_would_be_right(cli: Cli
     assert json.loads(done.stderr)["error"]["reason"] == "SCHEDULE_NOT_FOUND"
 
 
+@pytest.mark.slow
 def test_what_is_not_said_to_an_update_stays(cli: Cli, name: str, queue: str):
     made(
         cli,
@@ -188,6 +191,7 @@ def test_an_update_in_part_loses_no_change_that_came_between(
     assert (spec["time_zone"], spec["jitter"]) == ("Asia/Tokyo", "7s")
 
 
+@pytest.mark.slow
 def test_schedules_are_listed_paused_resumed_and_deleted(cli: Cli, name: str, queue: str):
     names = [made(cli, f"{name}-{each}", "--queue", queue, "--label", f"of={queue}") for each in ("b", "a")]
     done = cli("schedules", "pause", *names, "--note", "maintenance")
@@ -208,6 +212,7 @@ def test_schedules_are_listed_paused_resumed_and_deleted(cli: Cli, name: str, qu
     assert cli.lines("schedules", "list", "--queue", queue) == []
 
 
+@pytest.mark.slow
 def test_a_run_by_hand_prints_its_job_and_ends_with_6_where_nothing_fires(cli: Cli, name: str):
     made(cli, name, "--overlap", "skip")
     id = cli("schedules", "run", name).stdout.strip()
@@ -228,6 +233,7 @@ def test_a_run_by_hand_prints_its_job_and_ends_with_6_where_nothing_fires(cli: C
     assert "more than 3" in shown.stderr
 
 
+@pytest.mark.slow
 def test_a_preview_shows_the_offsets_and_which_rule_a_change_of_clocks_applied(cli: Cli, name: str):
     berlin = ("--tz", "Europe/Berlin", "--count", "2")
     spring = cli(
@@ -264,6 +270,7 @@ def test_a_preview_shows_the_offsets_and_which_rule_a_change_of_clocks_applied(c
 SPAN = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-05T00:00:00Z")
 
 
+@pytest.mark.slow
 def test_a_backfill_counts_first_and_is_an_operation_as_any_other(cli: Cli, name: str):
     made(cli, name, "--paused")
     assert cli("schedules", "update", name, "--every", "1d").returncode == 0
@@ -293,6 +300,7 @@ def test_a_backfill_counts_first_and_is_an_operation_as_any_other(cli: Cli, name
     assert told == ["SKIPPED_OVERLAP"] * 4 + ["FIRED"] * 3
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_the_backfill_running_and_says_its_id(cli: Cli, name: str):
     made(cli, name, "--paused")
     cli("schedules", "update", name, "--every", "1d")

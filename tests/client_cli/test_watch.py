@@ -36,6 +36,7 @@ def test_jobs_are_told_until_all_are_over_and_the_exit_code_says_how_they_ended(
     assert watching.process.wait(20) == 1
 
 
+@pytest.mark.slow
 def test_a_queue_is_told_as_json_and_a_later_command_goes_on_by_the_token(
     client: SyncClient, queue: str, address: str
 ):

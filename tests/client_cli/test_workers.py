@@ -6,6 +6,7 @@ import json
 import time
 
 import grpc
+import pytest
 
 from jobqueue.v1 import jobqueue_pb2_grpc, lease_pb2
 from tests.client_cli.programs import Cli
@@ -49,6 +50,7 @@ def test_workers_are_a_table_and_json_and_found_by_what_they_take(cli: Cli, addr
     assert "CONNECTED, DRAINING, SILENT" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_is_shown_with_its_jobs_and_drained(cli: Cli, address: str, queue: str):
     welcome = opened(address, queue, "one")
     id = str(welcome.session_id)

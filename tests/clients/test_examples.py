@@ -48,6 +48,7 @@ def build(language: str) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("language", each_language())
 def test_a_program_shows_in_every_language_what_its_row_says(language: str, name: str, address: str) -> None:
@@ -61,6 +62,7 @@ def test_a_program_shows_in_every_language_what_its_row_says(language: str, name
     assert (lines, done.returncode) == (wanted, 0), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", each_language())
 def test_the_tests_of_the_examples_pass(language: str) -> None:
     build(language)

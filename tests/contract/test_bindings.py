@@ -29,6 +29,7 @@ def test_no_two_methods_have_the_same_binding() -> None:
     assert len({tuple(address) for address in addresses}) == len(addresses)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("now", "before"),
     [("/v1/jobs:claim", "/v1/jobs:take"), ("\tjob\tjob", "\t*\tjob"), ("GetJob\t", "ReadJob\t")],

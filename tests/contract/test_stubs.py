@@ -24,6 +24,7 @@ def oldest(name: str) -> Version:
     return Version(bound)
 
 
+@pytest.mark.slow
 def test_the_stubs_are_what_the_protos_make() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tools.generate", "--check"], cwd=ROOT, capture_output=True, text=True

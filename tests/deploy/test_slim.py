@@ -60,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_what_is_left_works_and_is_a_third_smaller(folder: Path):
     done = subprocess.run(
         [sys.executable, DEPLOY / "slim.py", folder], capture_output=True, text=True, check=True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from jobqueue_server.metrics import Metrics
 
 from .markdown import ROOT
@@ -14,6 +16,7 @@ NAME = "docs/bulk.md"
 TEXT = (ROOT / NAME).read_text()
 
 
+@pytest.mark.slow
 def test_every_block_does_what_it_shows(tmp_path: Path, dsn: str) -> None:
     flags = ["--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--metrics-addr", "off"]
     with process("jobqueue-server", "serve", *flags, DATABASE_URL=dsn) as until:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from jobqueue import ReasonCode
 from jobqueue.v1 import insight_pb2
 from jobqueue_server.core.insight.reasons import Code
@@ -16,6 +18,7 @@ NAME = "docs/explain.md"
 TEXT = (ROOT / NAME).read_text()
 
 
+@pytest.mark.slow
 def test_every_block_does_what_it_shows(tmp_path: Path, dsn: str) -> None:
     flags = ["--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--metrics-addr", "off"]
     with process("jobqueue-server", "serve", *flags, DATABASE_URL=dsn) as until:

@@ -39,6 +39,7 @@ def waited(job: Job) -> float:
     return (job.run_at - failed).total_seconds()
 
 
+@pytest.mark.slow
 def test_the_worker_of_the_page_on_sidekiq_waits_as_sidekiq_does(
     jobqueue_sync_scope: SyncTestScope, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from jobqueue import Client, RetryPolicy, Status
 
 from .conftest import Bench, ends
@@ -43,6 +45,7 @@ async def test_a_job_that_always_fails_ends_when_its_attempts_are_used_up(
         assert runs == list(range(1, most + 1))
 
 
+@pytest.mark.slow
 async def test_a_handlers_process_that_is_killed_costs_that_attempt_only(
     bench: Bench, client: Client, address: str, queue: str
 ):

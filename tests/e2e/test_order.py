@@ -20,6 +20,7 @@ PRIORITIES = [n * 8 % 21 - 10 for n in range(21)]
 BY_NO_SWEEP = 8.0
 
 
+@pytest.mark.slow
 async def test_a_higher_priority_runs_first_and_equals_in_the_order_of_their_enqueue(
     bench: Bench, client: Client, address: str, queue: str
 ):

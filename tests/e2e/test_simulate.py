@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from jobqueue import Client, NewJob, RetryPolicy, Status
 from jobqueue_worker.simulator import PLAN, draw
 
@@ -17,6 +19,7 @@ PAYLOADS = {
 }
 
 
+@pytest.mark.slow
 async def test_the_simulator_fails_and_succeeds_as_its_plan_draws(
     bench: Bench, client: Client, address: str, queue: str
 ):

@@ -92,6 +92,7 @@ async def test_a_half_close_tells_the_server_that_the_caller_has_said_all(proxy)
     assert (await asyncio.wait_for(streams[0].readline(), 5)) == b""
 
 
+@pytest.mark.slow
 async def test_latency_is_each_way_and_bounds_no_throughput(proxy):
     streams = await connect(proxy)
     proxy.slow(0.5)

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.conformance.languages import languages
 
@@ -59,6 +60,13 @@ def build(recipe: str) -> None:
             text=True,
         )
         assert done.returncode == 0, f"{recipe} can't be built:\n{(done.stdout + done.stderr)[-2000:]}"
+
+
+def caller(address: str) -> Any:
+    """Asks an app there. Its library comes with the frameworks: files of tests are imported where it is not."""
+    import httpx2
+
+    return httpx2.Client(base_url=address, timeout=60)
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import httpx2
 import pytest
 
 from jobqueue import Kind, SyncClient
@@ -79,7 +78,7 @@ def web(server: ServerProcess, built: None, tmp_path_factory: pytest.TempPathFac
     log = tmp_path_factory.mktemp("next") / "app.log"
     app = Process([NEXT, "start", str(HERE), *ANY_PORT], log, told(server))
     try:
-        yield httpx2.Client(base_url=address_of(app, "Local:"), timeout=60)
+        yield node.caller(address_of(app, "Local:"))
     finally:
         print(app.tail())
         app.kill()
@@ -144,7 +143,7 @@ def test_a_job_that_is_not_there_or_is_no_order_is_404(web: Any, jobs: SyncClien
 
 def test_without_a_server_the_caller_is_told_to_try_again(built: None, run: Start) -> None:
     app = run(NEXT, "start", str(HERE), *ANY_PORT, **told(None))
-    answer = httpx2.post(f"{address_of(app, 'Local:')}/orders", json=ORDER, timeout=60)
+    answer = node.caller(address_of(app, "Local:")).post("/orders", json=ORDER)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
@@ -159,7 +158,7 @@ def test_the_client_outlives_its_module_which_development_loads_anew(run: Start)
     module = place / "lib" / "jobs.ts"
     module.write_text(module.read_text() + COUNTED)
     app = run(NEXT, "dev", str(place), *ANY_PORT, **told(None))
-    web = httpx2.Client(base_url=address_of(app, "Local:"), timeout=60)
+    web = node.caller(address_of(app, "Local:"))
     assert web.get("/probe").json() == {"loads": 1, "clients": 1}
 
     changed = place / "jobs.new"

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx2
 import pytest
 
 from jobqueue import Kind, Status
@@ -76,7 +75,7 @@ def shop(
         log = tmp_path_factory.mktemp(request.param) / "app.log"
         app = Process(["node", str(built / "main.js")], log, {**scope.environment, "PORT": "0"})
         try:
-            web = httpx2.Client(base_url=address_of(app, "http://"), timeout=60)
+            web = node.caller(address_of(app, "http://"))
             yield Shop(request.param, built, scope, web)
         finally:
             print(app.tail())
@@ -151,7 +150,7 @@ def test_a_job_that_is_not_there_or_is_no_order_is_404(selling: Shop) -> None:
 def test_without_a_server_the_caller_is_told_to_try_again(shop: Shop, run: Start) -> None:
     # Nothing listens at port 1.
     app = run(*shop.program("main"), PORT="0", JOBQUEUE_SERVER="127.0.0.1:1")
-    answer = httpx2.post(f"{address_of(app, 'http://')}/orders", json=ORDER, timeout=60)
+    answer = node.caller(address_of(app, "http://")).post("/orders", json=ORDER)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 

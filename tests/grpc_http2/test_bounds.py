@@ -81,6 +81,7 @@ async def test_a_connection_that_is_one_too_many_is_closed_and_there_is_room_aga
                         break
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [b"", PREFACE[:10], PREFACE, PREFACE + frame(4, 0, 0)[:8], b"GE"])
 async def test_a_caller_that_does_not_greet_is_closed(serve: Serve, start: bytes) -> None:
     served = await serve(limits=Limits(greeting=1))
@@ -92,6 +93,7 @@ async def test_a_caller_that_does_not_greet_is_closed(serve: Serve, start: bytes
 # ---- requests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/t.T/Echo", "/t.T/Repeat"])
 async def test_a_request_that_does_not_become_whole_is_told_so(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str
@@ -116,6 +118,7 @@ async def test_a_request_that_does_not_become_whole_is_told_so(
     assert len(served.handlers.contexts) == 1
 
 
+@pytest.mark.slow
 async def test_of_requests_that_do_not_become_whole_the_newest_are_refused(serve: Serve) -> None:
     served = await serve(limits=Limits(receiving=3))
     async with await Wire.open(served.port) as wire:
@@ -141,6 +144,7 @@ async def test_a_burst_of_calls_whose_fields_all_come_first_is_served(serve: Ser
             assert (await wire.answer(stream)).messages == [b"x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "begun",
     [
@@ -168,6 +172,7 @@ async def test_a_frame_that_does_not_become_whole_is_held_for_a_while_and_counte
         assert usage.held == 0
 
 
+@pytest.mark.slow
 async def test_a_refused_request_does_not_wait_for_its_end_for_ever(serve: Serve) -> None:
     served = await serve(limits=Limits(request=1))
     async with await Wire.open(served.port) as wire:
@@ -305,6 +310,7 @@ async def test_answers_that_are_not_read_are_bounded_for_all_and_who_reads_least
         assert (await least.answer(stream)).messages == [bytes(200_000)]
 
 
+@pytest.mark.slow
 async def test_error_answers_that_are_not_read_are_bounded(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,6 +340,7 @@ async def test_error_answers_that_are_not_read_are_bounded(
         assert (await wire.answer(await wire.call("/t.T/Echo", None, grpc_timeout="0S"))).status is not None
 
 
+@pytest.mark.slow
 async def test_a_caller_is_read_no_further_also_where_its_last_frame_is_one_too_many(serve: Serve) -> None:
     served = await serve()
     async with await Wire.open(served.port, buffer=4096) as wire:
@@ -347,6 +354,7 @@ async def test_a_caller_is_read_no_further_also_where_its_last_frame_is_one_too_
         assert not connection._transport.is_reading()
 
 
+@pytest.mark.slow
 async def test_a_caller_that_reads_nothing_for_too_long_loses_its_connection(serve: Serve) -> None:
     served = await serve(limits=Limits(stall=1))
     async with await Wire.open(served.port, buffer=4096) as wire:
@@ -363,6 +371,7 @@ async def test_a_caller_that_reads_nothing_for_too_long_loses_its_connection(ser
         assert served.server._terms.usage.unread == 0
 
 
+@pytest.mark.slow
 async def test_a_caller_that_does_not_read_a_stream_for_too_long_loses_it_and_no_other(serve: Serve) -> None:
     served = await serve(limits=Limits(stall=1))
     async with await blind(served.port, 100) as wire:

@@ -125,6 +125,7 @@ async def test_a_streaming_call_ends_with_its_time(
             assert await served.handlers.cancelled.get() == "Hold"
 
 
+@pytest.mark.slow
 async def test_a_call_that_ends_in_time_is_not_ended_again(served: Served) -> None:
     async with await Wire.open(served.port) as wire:
         stream = await wire.call("/t.T/Chat", b"x", grpc_timeout="4S")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import pytest
 
 from grpc_http2.request_side import STREAM_WINDOW
 
@@ -130,6 +131,7 @@ async def test_those_that_wait_for_the_connections_window_take_turns(served: Ser
         assert min(came) > 30 * 1005, came
 
 
+@pytest.mark.slow
 async def test_a_caller_that_does_not_read_makes_the_handler_wait(served: Served) -> None:
     """By its window, and by a network that takes no more, which here is a small buffer."""
     async with await strict(served, 5 * 1005) as wire:

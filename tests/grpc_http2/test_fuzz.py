@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
 import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -68,6 +69,7 @@ def calls(draw: st.DrawFn) -> tuple[bytes, dict[int, list[bytes]]]:
     return PREFACE + b"".join(sent), answers
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_a_connection_s_bytes_mean_the_same_in_whatever_pieces_they_come(data: st.DataObject) -> None:

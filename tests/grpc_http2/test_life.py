@@ -45,6 +45,7 @@ async def echo_the_leaving(wire: Wire) -> None:
     await wire.send(frame(PING, ACK, 0, payload))
 
 
+@pytest.mark.slow
 async def test_a_silent_peer_is_asked_and_then_taken_for_gone(serve: Serve) -> None:
     served = await serve(keepalive=1, keepalive_timeout=1)
     async with await Wire.open(served.port) as wire, await Wire.open(served.port) as there:
@@ -74,6 +75,7 @@ async def test_a_silent_peer_is_asked_and_then_taken_for_gone(serve: Serve) -> N
         assert served.handlers.cancelled.empty()
 
 
+@pytest.mark.slow
 async def test_whoever_is_heard_is_not_asked(serve: Serve) -> None:
     served = await serve(keepalive=2, keepalive_timeout=1)
     async with await Wire.open(served.port) as wire:
@@ -84,6 +86,7 @@ async def test_whoever_is_heard_is_not_asked(serve: Serve) -> None:
         assert not wire.of(PING)
 
 
+@pytest.mark.slow
 async def test_an_old_connection_serves_what_was_sent_before_its_end_was_known(serve: Serve) -> None:
     served = await serve(max_connection_age=0.5)
     async with await Wire.open(served.port) as wire:
@@ -111,6 +114,7 @@ async def test_an_old_connection_serves_what_was_sent_before_its_end_was_known(s
         assert await wire.receive() is False
 
 
+@pytest.mark.slow
 async def test_an_old_connection_without_calls_ends_once_its_caller_knows(serve: Serve) -> None:
     served = await serve(max_connection_age=0.5)
     async with await Wire.open(served.port) as wire:
@@ -120,6 +124,7 @@ async def test_an_old_connection_without_calls_ends_once_its_caller_knows(serve:
         assert last_ids(wire) == [LAST_OF_ALL, 0]
 
 
+@pytest.mark.slow
 async def test_a_caller_that_never_says_that_it_knows_is_given_no_call_after_a_while(serve: Serve) -> None:
     served = await serve(max_connection_age=0.5, limits=Limits(leaving=1))
     async with await Wire.open(served.port) as wire:
@@ -242,6 +247,7 @@ async def test_calls_after_the_end_was_said_do_not_begin_anew(served: Served) ->
         assert last_ids(wire)[0] == LAST_OF_ALL
 
 
+@pytest.mark.slow
 async def test_the_look_at_all_connections_leaves_others_their_turns(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

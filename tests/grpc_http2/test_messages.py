@@ -140,6 +140,7 @@ async def test_a_message_that_is_too_large_once_decompressed_is_refused(
             assert peak < 100 << 20, "it was not decompressed to its end"
 
 
+@pytest.mark.slow
 async def test_what_waits_decompressed_is_bounded_for_a_connection(served: Served) -> None:
     """64 messages of 4 MiB are 256 MiB, which a handler that does not read must not make the server hold."""
     one = packed("gzip", bytes(MOST_BYTES))

@@ -229,6 +229,7 @@ def hanging(core: Any) -> tuple[asyncio.Event, asyncio.Event]:
 # ---- deadline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GetJob", "WatchJobs"])
 async def test_the_callers_deadline_ends_the_work(both: Both, over: str, method: str) -> None:
     _, ended = hanging(both.core)

@@ -239,6 +239,7 @@ async def test_the_request_id_comes_back_and_goes_on_to_the_job_with_the_trace(s
     assert 1 <= len(first.headers["X-Request-Id"]) <= 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", [{"Grpc_Timeout": "1S"}, {"X_Server_Timeout": "1"}])
 async def test_the_callers_deadline_ends_the_call(served: Served, header: dict[str, str]) -> None:
     ended = asyncio.Event()
@@ -444,6 +445,7 @@ async def test_large_bodies_are_read_one_in_a_turn_of_the_loop(
     assert len(set(turns)) == 4
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [

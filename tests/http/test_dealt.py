@@ -59,6 +59,7 @@ def test_a_value_is_known_by_which_object_it_is_and_the_oldest_goes():
     assert len(made) == 4
 
 
+@pytest.mark.slow
 async def test_all_who_watch_the_overview_get_the_same_bytes(call: Caller, rendered: Counter[str]):
     async def lines() -> list[bytes]:
         async with call.session.get(f"http://127.0.0.1:{call.port}/v1/overview:watch") as stream:

@@ -71,6 +71,7 @@ async def wires(place: Place) -> AsyncIterator[list[Wire]]:
 KEYS = [b"k", b"order 4711", b'"quoted \\ key"', b"a:b/c?d", b"x" * 128, b"x" * 255]
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("more", [b"", b"accept-encoding: gzip\r\n" + TRACE % 3])
 async def test_a_new_job_its_replay_and_another_request_are_answered_byte_for_byte(
@@ -243,6 +244,7 @@ async def test_a_caller_who_hangs_up_is_forgotten_and_its_key_is_not(
     assert await place.value("select count(*) from job where idempotency_key = 'k'") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [b"", GENERAL])
 @pytest.mark.parametrize("method", ["enqueue", "find_keys"])
 async def test_a_server_that_leaves_tells_those_that_it_can_not_wait_for(
@@ -269,6 +271,7 @@ async def test_a_server_that_leaves_tells_those_that_it_can_not_wait_for(
     await stopping
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [b"", GENERAL])
 async def test_what_a_server_that_leaves_has_in_line_is_not_stored(
     wires: list[Wire], place: Place, more: bytes, monkeypatch: pytest.MonkeyPatch

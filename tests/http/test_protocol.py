@@ -71,6 +71,7 @@ def in_a_row(more: bytes, *, in_chunks: bool) -> bytes:
     return first + NEXT + whole()
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("in_chunks", [False, True])
 async def test_a_request_that_asks_for_an_upgrade_keeps_its_body_in_any_two_pieces(
@@ -85,6 +86,7 @@ async def test_a_request_that_asks_for_an_upgrade_keeps_its_body_in_any_two_piec
         assert [job.payload for job in served.core.enqueued] == [b'{"n":1}'] * 2
 
 
+@pytest.mark.slow
 async def test_so_it_does_between_requests_of_the_short_way(place: Place) -> None:
     plain = await answered(place.app.transports.http, [in_a_row(b"", in_chunks=False)], 3)
     assert [head[9:12] for head, _ in plain] == [b"201", b"400", b"201"]

@@ -208,6 +208,7 @@ async def test_the_headers_of_a_silent_stream_come_after_a_second_and_an_error_t
         assert json.loads(await stream.content.read())["error"]["message"] == "no"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timeout", [{"Grpc_Timeout": "2S"}, {"X_Server_Timeout": "2"}])
 async def test_the_callers_deadline_ends_a_stream_with_a_last_line(
     served: Served, timeout: dict[str, str]
@@ -219,6 +220,7 @@ async def test_the_callers_deadline_ends_a_stream_with_a_last_line(
     assert served.feed.closed.is_set()
 
 
+@pytest.mark.slow
 async def test_a_caller_that_does_not_read_has_no_more_than_its_deadline(served: Served) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", served.call.port, limit=1024)
     writer.write(f"GET {FOLLOW} HTTP/1.1\r\nHost: x\r\nX-Server-Timeout: 2\r\n\r\n".encode())
@@ -246,6 +248,7 @@ async def test_a_server_that_leaves_ends_its_streams_with_a_last_line_and_does_n
     assert served.feed.closed.is_set()
 
 
+@pytest.mark.slow
 async def test_a_server_that_leaves_does_not_wait_for_a_caller_that_does_not_read(served: Served) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", served.call.port, limit=1024)
     writer.write(f"GET {FOLLOW} HTTP/1.1\r\nHost: x\r\n\r\n".encode())

@@ -63,6 +63,7 @@ async def test_a_rejected_job_is_409_and_names_the_other_one(caller):
     assert (info["reason"], info["metadata"]) == ("DUPLICATE", {"job_id": first.json["id"]})
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize(
     ("unique", "more", "field", "says"),
     [

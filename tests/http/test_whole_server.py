@@ -78,6 +78,7 @@ async def test_calls_for_what_is_not_there_leave_nothing_without_the_collector(
     assert left.count(_Reading) < 10
 
 
+@pytest.mark.slow
 async def test_the_calls_under_way_are_answered_when_the_server_leaves(place: Place, call: Caller) -> None:
     made = await call("POST", "/v1/jobs", {"kind": "work", "payload": {}})
     waiting = asyncio.create_task(call("GET", f"/v1/jobs/{made.json['id']}:wait?timeout=60s"))
@@ -214,6 +215,7 @@ async def test_a_watch_that_can_not_go_on_is_refused_with_a_status(place: Place,
     assert (answer.status, set(answer.violations)) == (400, {"resume_token"})
 
 
+@pytest.mark.slow
 async def test_jobs_watched_by_their_ids_are_lines_or_an_array_that_end_when_all_are_over(
     place: Place, call: Caller
 ) -> None:

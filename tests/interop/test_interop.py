@@ -46,6 +46,7 @@ def plain() -> Iterator[dict[str, int]]:
         yield {"http2": http2, "grpcio": grpcio}
 
 
+@pytest.mark.cases(8)
 @pytest.mark.parametrize(("by", "case"), possible(CASES))
 def test_the_client_of_grpcio_runs_the_case(
     by: str, case: str, plain: dict[str, int], laid_out: tuple[Files, tuple[str, str]]
@@ -159,6 +160,7 @@ def _without_funding(lock: Path) -> str:
     return "\n".join(line for line in lock.read_text().splitlines() if '"url":' not in line)
 
 
+@pytest.mark.slow
 def test_an_engine_or_client_that_is_not_there_is_named() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tests.interop", "--client", "grpc-cobol"],

@@ -93,6 +93,7 @@ async def impatient(dsn: str) -> AsyncIterator[Place]:
         yield place
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_without_an_answer_the_server_decides_after_the_grace_and_the_late_answer_is_stale(impatient):
     place = impatient
@@ -131,6 +132,7 @@ async def test_a_repeated_cancel_tells_the_worker_again_and_moves_no_deadline(pl
         assert list((await worker.next("control")).cancel.lease_ids) == [leased.lease_id]
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_cancel_that_overtakes_the_delivery_follows_it(place, monkeypatch):
     worker = await place.worker()

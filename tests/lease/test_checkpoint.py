@@ -54,6 +54,7 @@ async def test_a_checkpoint_survives_attempts_that_leave_none_and_goes_when_it_i
     assert (await place.get(job.id)).attempts == 5
 
 
+@pytest.mark.slow
 async def test_a_lost_workers_checkpoint_reaches_the_next_one(place):
     first = await place.worker(ttl=5)
     job = await place.enqueue(retry_policy=QUICK)
@@ -77,6 +78,7 @@ async def test_a_drain_keeps_the_checkpoints_of_what_it_gives_back(place):
     assert (await second.job()).checkpoint == b"so far"
 
 
+@pytest.mark.slow
 async def test_a_timeout_keeps_the_checkpoint_of_its_attempt(place):
     worker = await place.worker(slots=2)
     # The checkpoint comes before it.

@@ -57,6 +57,7 @@ async def test_slots_are_never_dealt_twice_by_backlog_and_hand_off_at_once(place
     assert 1 <= most <= 5
 
 
+@pytest.mark.slow
 async def test_a_capacity_of_zero_pauses_and_a_greater_one_goes_on(place):
     worker = await place.worker(slots=0)
     await place.batch(6)
@@ -71,6 +72,7 @@ async def test_a_capacity_of_zero_pauses_and_a_greater_one_goes_on(place):
     await worker.jobs(4)
 
 
+@pytest.mark.slow
 async def test_lowering_takes_nothing_back_and_waits_until_enough_is_settled(place):
     worker = await place.worker(slots=4)
     await place.batch(6)
@@ -107,6 +109,7 @@ async def test_slots_by_kind_bound_a_kind_within_the_slots_from_the_backlog(plac
     assert sorted(job.kind for job in worker.held.values()).count("tight") <= 2, kinds
 
 
+@pytest.mark.slow
 async def test_slots_by_kind_bound_a_kind_that_is_handed_off(place):
     worker = await place.worker(kinds=["tight", "loose"], slots=10, slots_by_kind={"tight": 2})
     await place.batch(8, "tight")
@@ -125,6 +128,7 @@ async def test_slots_by_kind_bound_a_kind_that_is_handed_off(place):
     await worker.jobs(5)
 
 
+@pytest.mark.slow
 async def test_bytes_bound_what_is_held_and_a_larger_job_is_delivered_alone(place):
     small, large = b'"' + b"s" * 398 + b'"', b'"' + b"l" * 2998 + b'"'
     await place.pause_until_stored([small, small, small, large, small])
@@ -145,6 +149,7 @@ async def test_bytes_bound_what_is_held_and_a_larger_job_is_delivered_alone(plac
     assert await place.value("select count(*) from finished_job where failures + losses = 0") == 5
 
 
+@pytest.mark.slow
 async def test_bytes_bound_what_is_dealt_alone(place):
     """Jobs that lost a worker before; the one that does not fit waits until something is settled."""
     small, large = b'"' + b"s" * 398 + b'"', b'"' + b"l" * 998 + b'"'

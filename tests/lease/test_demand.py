@@ -56,6 +56,7 @@ async def test_what_runs_is_wanted_although_nothing_waits(place: Place) -> None:
     assert not answer.HasField("oldest_runnable_age")
 
 
+@pytest.mark.slow
 async def test_what_waits_for_a_slot_is_wanted_and_nothing_that_waits_for_something_else(
     place: Place,
 ) -> None:
@@ -117,6 +118,7 @@ async def test_a_session_counts_once_in_its_queue_and_only_full_kinds_want_worke
     assert answer.why == "2 runnable, and no slot is free for 2 of them"
 
 
+@pytest.mark.slow
 async def test_workers_of_the_other_server_count(dsn: str) -> None:
     async with Place(dsn) as one, Place(dsn) as other:
         await other.worker(slots=5)
@@ -125,6 +127,7 @@ async def test_workers_of_the_other_server_count(dsn: str) -> None:
         assert (answer.slots, answer.free_slots, list(answer.unknown)) == (5, 5, [])
 
 
+@pytest.mark.slow
 async def test_what_came_and_ended_in_the_last_minute_is_told_of_all_servers(dsn: str) -> None:
     async with Place(dsn) as one, Place(dsn) as other:
         worker = await other.worker(kinds=["work", "fails"], slots=20)
@@ -148,6 +151,7 @@ async def test_what_came_and_ended_in_the_last_minute_is_told_of_all_servers(dsn
             await eventually(counted)
 
 
+@pytest.mark.slow
 async def test_demand_is_read_once_a_second_for_all_who_ask(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +191,7 @@ async def test_a_queue_that_is_not_there_wants_nothing(place: Place, queue: str,
     assert reason_of(refused.value) == reason
 
 
+@pytest.mark.slow
 async def test_metrics_tell_what_queues_want_and_read_it_only_while_somebody_reads_them(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +225,7 @@ async def test_metrics_tell_what_queues_want_and_read_it_only_while_somebody_rea
         assert await told() == {}
 
 
+@pytest.mark.slow
 async def test_a_queue_of_few_jobs_is_read_in_short_and_what_that_leaves_out_in_full(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +286,7 @@ async def _same(look: Callable[[], Awaitable[dict[str, float]]], wanted: dict[st
     return await look() == wanted
 
 
+@pytest.mark.slow
 async def test_a_queue_that_keeps_up_wants_all_that_runs(place: Place) -> None:
     """A steady flow of jobs and no backlog: a scaler that counts the backlog alone would remove the workers."""
     worker = await place.worker(slots=20)
@@ -305,6 +312,7 @@ async def test_a_queue_that_keeps_up_wants_all_that_runs(place: Place) -> None:
         assert not answer.more_workers_would_help
 
 
+@pytest.mark.slow
 async def test_from_zero_to_one_within_two_seconds(place: Place) -> None:
     worker = await place.worker()
     await place.enqueue()

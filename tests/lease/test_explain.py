@@ -134,6 +134,7 @@ async def test_a_job_of_a_key_at_its_limit_starts_by_the_other_thing_that_is_sai
     assert (await worker.job()).id == job.id
 
 
+@pytest.mark.slow
 async def test_a_job_of_a_key_at_its_rate_says_when_and_starts_by_time_alone(place: Place) -> None:
     await limit(place, rate=queue_admin_pb2.Rate(count=1, period=span(6.0)))
     worker = await place.worker(slots=2)
@@ -269,6 +270,7 @@ async def rate(place: Place, count: int, seconds: float, burst: int = 1) -> None
     await place.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=queue, allow_missing=True))
 
 
+@pytest.mark.slow
 async def test_a_job_of_a_queue_at_its_rate_says_when_and_starts_by_time_alone(place: Place) -> None:
     await rate(place, 1, 6.0)
     worker = await place.worker(slots=3)
@@ -294,6 +296,7 @@ async def test_a_job_of_a_queue_at_its_rate_says_when_and_starts_by_time_alone(p
     assert row.timestamp() * 1_000_000 >= of.next_at.ToMicroseconds()
 
 
+@pytest.mark.slow
 async def test_a_job_of_a_queue_at_its_rate_starts_by_the_other_thing_that_is_said(place: Place) -> None:
     await rate(place, 1, 3600.0)
     worker = await place.worker(slots=3)
@@ -392,6 +395,7 @@ async def test_what_the_limits_of_a_kind_let_start_is_runnable_and_no_more(place
     assert (wants.runnable, wants.wanted_slots) == (3, 3)
 
 
+@pytest.mark.slow
 async def test_a_job_that_is_not_due_starts_by_time_alone(place: Place) -> None:
     worker = await place.worker()
     # Asked about before its time, also where the machine stands still for a while.
@@ -405,6 +409,7 @@ async def test_a_job_that_is_not_due_starts_by_time_alone(place: Place) -> None:
     assert row.timestamp() >= job.run_at.ToDatetime().replace(tzinfo=row.tzinfo).timestamp()
 
 
+@pytest.mark.slow
 async def test_a_job_that_failed_waits_for_its_backoff_and_a_snoozed_one_does_not(place: Place) -> None:
     worker = await place.worker()
     # Long enough to ask about it meanwhile.
@@ -506,6 +511,7 @@ async def test_a_job_whose_workers_all_drain_starts_with_another(place: Place) -
     await worker.succeed(running)
 
 
+@pytest.mark.slow
 async def test_a_job_that_lost_its_worker_twice_starts_when_the_other_such_job_ends(place: Place) -> None:
     first = await place.enqueue(hold=True)
     job = await place.enqueue(hold=True)
@@ -620,6 +626,7 @@ async def test_what_would_hold_it_next_is_told_too(place: Place) -> None:
 # ---- all servers, and workers without a stream
 
 
+@pytest.mark.slow
 async def test_a_worker_of_the_other_server_is_known_and_so_is_its_going(dsn: str) -> None:
     async with Place(dsn) as one, Place(dsn) as other:
         worker = await other.worker(slots=1)
@@ -653,6 +660,7 @@ async def test_a_server_that_is_silent_or_does_not_say_is_named(place: Place) ->
     assert [near.queue for near in answer.reasons[0].workers.nearest] == ["other"]
 
 
+@pytest.mark.slow
 async def test_the_load_is_written_with_a_heartbeat_only_when_it_changed(place: Place) -> None:
     async def load() -> Any:
         return await place.value("select load::text from server")
@@ -683,6 +691,7 @@ async def _later(read: Callable[[], Any], before: Any) -> bool:
     return bool(await read() > before)
 
 
+@pytest.mark.slow
 async def test_a_worker_that_makes_calls_counts_between_them(place: Place) -> None:
     hello = lease_pb2.Hello(
         worker="curl",

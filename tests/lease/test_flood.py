@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from jobqueue.v1 import lease_pb2
 from jobqueue_server.errors import SessionSilent
 from jobqueue_server.rpc.lease import MAX_HELD
@@ -13,6 +15,7 @@ from jobqueue_server.rpc.stream import MAX_UNSENT_FRAMES, MAX_UNSENT_RESULTS
 from .place import Place, eventually
 
 
+@pytest.mark.slow
 async def test_a_worker_that_does_not_read_is_not_read_either_and_its_stream_can_be_ended(place: Place):
     call = place.stub.Lease()
     await call.write(
@@ -61,6 +64,7 @@ async def test_a_worker_that_does_not_read_is_not_read_either_and_its_stream_can
     await asyncio.gather(flooding, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_a_drain_ends_when_the_last_lease_ran_out_of_time(place: Place):
     # Its heartbeats tell soon that the handler has ended.
     worker = await place.worker(ttl=10)

@@ -85,6 +85,7 @@ async def test_the_same_success_twice_in_one_frame_enqueues_once(place):
     assert await kinds(place) == {"work": 1, "next": 1}
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("new", "said"),
     [
@@ -160,6 +161,7 @@ async def test_a_follow_up_that_waits_for_a_key_holds_nobody_else_up(place):
     assert (await place.wait(one.id)).status == job_pb2.Job.SUCCEEDED
 
 
+@pytest.mark.slow
 async def test_a_chain_of_follow_ups_runs_to_its_end_each_once(place):
     worker = await place.worker(kinds=["work"], slots=20)
     await place.enqueue(payload=b"6")

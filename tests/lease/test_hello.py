@@ -91,6 +91,7 @@ async def test_of_streams_that_open_at_once_no_more_are_taken_than_there_may_be(
         assert {each.reason for each in refused} == {"TOO_MANY_STREAMS"}
 
 
+@pytest.mark.slow
 async def test_a_stream_that_says_nothing_is_ended_in_time(place, monkeypatch):
     monkeypatch.setattr(lease, "HELLO_WITHIN", 1.0)
     call = place.stub.Lease()

@@ -133,6 +133,7 @@ async def test_a_step_is_never_shorter_than_what_is_kept_of_its_time(place: Plac
     del lane_id
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("request_of", "field"),
     [

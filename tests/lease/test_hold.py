@@ -49,6 +49,7 @@ async def unswept(dsn: str) -> AsyncIterator[Place]:
 # ---- not started
 
 
+@pytest.mark.slow
 async def test_a_held_job_is_not_handed_off_and_not_claimed_and_others_pass_it(place: Place) -> None:
     worker = await place.worker(slots=5)
     job_id = await held(place)
@@ -61,6 +62,7 @@ async def test_a_held_job_is_not_handed_off_and_not_claimed_and_others_pass_it(p
     assert await is_held(place, job_id)
 
 
+@pytest.mark.slow
 async def test_a_held_job_survives_the_end_of_its_server(dsn: str) -> None:
     async with Place(dsn) as place:
         job_id = await held(place)
@@ -88,6 +90,7 @@ async def test_a_batch_holds_only_those_of_its_jobs_that_say_so(place: Place) ->
     assert {job.id for job in await worker.jobs(2)} == set(ids[:2])
 
 
+@pytest.mark.slow
 async def test_a_follow_up_is_held_too(place: Place) -> None:
     worker = await place.worker(kinds=["work", "next"], slots=5)
     await place.enqueue()
@@ -141,6 +144,7 @@ async def test_a_release_by_one_server_starts_the_job_with_the_other_at_once(dsn
         assert (await worker.job()).id == job_id
 
 
+@pytest.mark.slow
 async def test_a_released_job_still_waits_for_its_time(unswept: Place) -> None:
     worker = await unswept.worker(slots=2)
     job_id = await held(unswept, delay=4.0)

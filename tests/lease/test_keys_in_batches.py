@@ -144,6 +144,7 @@ async def refusal(call: Any) -> tuple[Any, ...]:
     return error.code(), error.details(), details(error)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("keys", "fields"),
     [
@@ -168,6 +169,7 @@ async def test_a_batch_is_refused_in_the_words_of_the_general_path(
     assert await place.value("select count(*) from job") == 3
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("key", ["full", "", "\0", "k" * 256], ids=["full", "none", "NUL", "long"])
 @pytest.mark.parametrize("idempotency_key", ["", "i"])
 async def test_a_single_job_is_refused_in_the_words_of_the_general_path(

@@ -44,6 +44,7 @@ async def test_the_leases_that_it_keeps_count_with_their_bytes(servers):
     assert session.bytes_held == 0
 
 
+@pytest.mark.slow
 async def test_a_revoked_handler_takes_up_its_slot_and_bytes_until_it_has_stopped(servers):
     first, second = servers
     worker = await first.worker(slots=5, bytes=1000)

@@ -64,6 +64,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         yield names
 
 
+@pytest.mark.slow
 async def test_it_has_what_waits_what_runs_who_works_and_what_happened_lately(place: Place) -> None:
     worker = await place.worker(queues={"mail": ["send"]}, slots=2)
     for _ in range(3):
@@ -91,6 +92,7 @@ async def test_it_has_what_waits_what_runs_who_works_and_what_happened_lately(pl
     assert found.warnings[0].remedy == "a worker that takes kind scale from the queue images"
 
 
+@pytest.mark.slow
 async def test_it_warns_of_paused_queues_full_workers_lost_workers_blocked_keys_and_silent_servers(
     place: Place,
 ) -> None:
@@ -125,6 +127,7 @@ async def test_it_warns_of_paused_queues_full_workers_lost_workers_blocked_keys_
     assert (paused.paused, paused.pause.reason) == (True, "the printer burns")
 
 
+@pytest.mark.slow
 async def test_a_long_transaction_is_told_of_with_its_age(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +140,7 @@ async def test_a_long_transaction_is_told_of_with_its_age(
     assert warning.since.ToDatetime() < found.read_at.ToDatetime()
 
 
+@pytest.mark.slow
 async def test_all_who_watch_share_one_reading_and_none_is_made_while_nobody_does(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +186,7 @@ async def test_watches_of_the_overview_count_with_those_of_jobs_and_end_with_the
         await stopping
 
 
+@pytest.mark.slow
 async def test_neither_the_overview_nor_statistics_count_jobs_and_idle_statistics_write_nothing(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,6 +194,7 @@ async def test_so_many_streams_and_no_more(place: Place) -> None:
     await eventually(free)
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize(
     ("metadata", "field", "words"),
     [

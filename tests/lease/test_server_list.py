@@ -37,6 +37,7 @@ async def test_a_server_lists_itself_with_its_version_and_its_workers(place: Pla
     assert server.started_at.ToDatetime() <= server.heard_at.ToDatetime()
 
 
+@pytest.mark.slow
 async def test_two_servers_list_each_other_with_the_workers_of_each(place: Place) -> None:
     async with Place(place.dsn) as other:
         await other.worker(slots=5)

@@ -160,6 +160,7 @@ async def test_a_cancel_is_told_once_on_a_stream_however_often_it_is_looked_for(
         assert (await worker.next("control")).HasField("cancel")
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_after_the_grace_the_server_decides_whichever_was_asked(servers):
     first, second = servers

@@ -33,6 +33,7 @@ async def test_a_worker_whose_session_was_reaped_behind_its_server_is_told_so(pl
     assert len(place.app.session.sessions) == 0
 
 
+@pytest.mark.slow
 async def test_a_session_that_nobody_watches_becomes_silent_and_its_jobs_go_on(place: Place):
     """As after a resume that committed while its worker died."""
     job = await place.enqueue()
@@ -83,6 +84,7 @@ async def test_the_audit_leaves_alone_what_a_session_holds_with_another_server(p
         assert await again.succeed(leased) == []
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_lease_that_was_never_handed_over_is_not_charged_when_its_session_is_lost(place: Place):
     """As after a claim whose answer was lost."""
@@ -122,6 +124,7 @@ async def test_a_stray_of_a_session_that_ended_long_ago_is_found_by_a_server_tha
     assert await place.status(job.id) == "QUEUED"
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_sessions_that_break_together_are_silenced_together(place: Place):
     """As when a proxy restarts: thousands of statements would keep the pool from everybody else."""
@@ -156,6 +159,7 @@ def statements_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "STATEMENT_TIMEOUT", timedelta(seconds=20))
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_session_whose_welcome_waits_for_a_slow_database_is_not_taken_for_silent(
     statements_take_long: None, place: Place

@@ -107,6 +107,7 @@ async def test_slots_are_free_again_after_an_end_and_a_release(heavy: Place) -> 
     assert seen == set(ids)
 
 
+@pytest.mark.slow
 async def test_a_revoked_job_takes_its_slots_until_its_handler_has_stopped(heavy: Place) -> None:
     await heavy.enqueue("heavy", timeout=1, max_attempts=1)
     worker = await heavy.worker(kinds=BOTH, slots=4)
@@ -272,6 +273,7 @@ async def test_only_one_worker_keeps_slots_for_one_heavy_job(heavy: Place) -> No
     assert await taken(two, 1) == ["light"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [None, Limits(max_running=5)], ids=["without", "with limits"])
 async def test_what_was_kept_for_a_job_that_is_gone_is_given_to_others(
     heavy: Place, limits: Limits | None
@@ -288,6 +290,7 @@ async def test_what_was_kept_for_a_job_that_is_gone_is_given_to_others(
     assert await taken(worker, 1) == ["light"]
 
 
+@pytest.mark.slow
 async def test_jobs_that_lost_their_workers_run_alone_with_the_slots_that_they_take(heavy: Place) -> None:
     ids = await heavy.batch(2, "heavy")
     await heavy.sql("update live_job set state = 4, losses = 2 where id = any($1::uuid[])", ids)
@@ -414,6 +417,7 @@ async def test_a_heavy_job_says_that_too_few_slots_are_free_at_each_worker(heavy
     assert answer.reasons[0].unblocked_by[0] == "the end of jobs there"
 
 
+@pytest.mark.slow
 async def test_other_servers_are_told_how_large_the_largest_worker_is(heavy: Place, dsn: str) -> None:
     for _ in range(3):
         await heavy.worker(kinds=BOTH, slots=2)
@@ -426,6 +430,7 @@ async def test_other_servers_are_told_how_large_the_largest_worker_is(heavy: Pla
         await eventually(told)
 
 
+@pytest.mark.slow
 async def test_the_slots_that_a_queue_wants_are_those_that_its_jobs_take(heavy: Place) -> None:
     await heavy.batch(2, "heavy")
     await heavy.batch(1, "light")

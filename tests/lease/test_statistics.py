@@ -37,6 +37,7 @@ async def test_a_job_that_is_handed_off_or_claimed_counts_where_it_is_stored_beg
     assert series.totals.HasField("run_p99")
 
 
+@pytest.mark.slow
 async def test_each_end_of_an_attempt_counts_as_what_it_is(place: Place) -> None:
     worker = await place.worker(slots=10, receipts=True)
     await place.enqueue(max_attempts=2, retry_policy=QUICK)
@@ -77,6 +78,7 @@ async def test_a_cancel_counts_once_whether_the_job_waits_or_runs_or_many_are_ca
     await counted(place, enqueued=5, started=1, cancelled=5)
 
 
+@pytest.mark.slow
 async def test_what_a_worker_took_with_it_counts_as_lost_and_what_it_never_saw_as_released(
     place: Place,
 ) -> None:
@@ -129,6 +131,7 @@ async def test_a_server_that_ends_writes_what_it_counted_until_then(place: Place
     assert sums == {name: 4 if name == "enqueued" else 0 for name in COUNTS}
 
 
+@pytest.mark.slow
 async def test_slices_begin_at_whole_ten_seconds_of_the_databases_clock(place: Place) -> None:
     async def look() -> bool:
         await place.enqueue()

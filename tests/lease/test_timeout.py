@@ -15,6 +15,7 @@ Verdict = lease_pb2.SettleResult.Verdict
 QUICK = job_pb2.RetryPolicy(min_backoff=Duration(nanos=1_000_000), max_backoff=Duration(nanos=20_000_000))
 
 
+@pytest.mark.slow
 async def test_an_attempt_that_runs_too_long_fails_at_its_deadline_and_its_lease_is_revoked(place):
     worker = await place.worker(slots=2, receipts=True)
     job = await place.enqueue(timeout=1, max_attempts=2, retry_policy=QUICK)
@@ -60,6 +61,7 @@ async def test_an_attempt_that_answers_in_time_is_not_timed_out(place):
     assert (Status.Name(done.status), done.failures) == ("SUCCEEDED", 0)
 
 
+@pytest.mark.slow
 async def test_the_earlier_of_run_timeout_and_cancel_grace_decides(dsn):
     from .place import Place
 

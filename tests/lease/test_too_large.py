@@ -54,6 +54,7 @@ APPLIED: dict[str, lease_pb2.Failure] = {
 }
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("success", INVALID.values(), ids=INVALID.keys())
 async def test_an_outcome_that_is_too_large_is_invalid_by_itself(
     place: Place, success: lease_pb2.Success

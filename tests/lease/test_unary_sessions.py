@@ -116,6 +116,7 @@ async def test_a_claim_waits_for_a_job_and_answers_at_once_when_it_comes(place, 
     assert time.monotonic() - started < PATIENCE / 2
 
 
+@pytest.mark.slow
 async def test_a_claim_without_a_job_answers_none_when_its_wait_is_over_or_its_callers_time(
     place, script, monkeypatch
 ):
@@ -258,6 +259,7 @@ async def test_a_cancel_is_told_by_every_heartbeat_until_it_is_answered(place, s
     assert (await place.get(job.id)).reason == "CANCELLED_BY_CALLER"
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_lease_that_was_taken_back_is_revoked_by_the_heartbeat_that_names_it(place, script):
     await place.enqueue(timeout=1, max_attempts=1)
@@ -269,6 +271,7 @@ async def test_a_lease_that_was_taken_back_is_revoked_by_the_heartbeat_that_name
     assert result.verdict == Verdict.STALE_LEASE
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_session_lives_by_its_calls_and_is_lost_without_them(place):
     script = await CallWorker(place.stub).open(ttl=5)
@@ -356,6 +359,7 @@ async def test_a_server_that_leaves_answers_the_claims_that_wait(dsn):
             await draining
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("method", "fields", "field"),
     [

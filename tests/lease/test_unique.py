@@ -203,6 +203,7 @@ async def test_a_name_stands_once_within_its_scope(place, scope, same_kind, same
         assert (answer.unique_action == U.KEPT) is kept, (kind, queue)
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("pointers", "payload", "kept"),
     [
@@ -389,6 +390,7 @@ async def test_a_follow_up_takes_its_name_before_its_job_ends(place):
 # ---- many at once
 
 
+@pytest.mark.slow
 async def test_of_a_hundred_names_from_eight_callers_never_two_wait(place):
     """On two servers, while workers take them: of a name at most one waits by an enqueue, at each look."""
     names = [f"user-{number}" for number in range(100)]
@@ -428,6 +430,7 @@ async def test_of_a_hundred_names_from_eight_callers_never_two_wait(place):
     working.cancel()
 
 
+@pytest.mark.slow
 async def test_a_kept_job_starts_after_the_call_that_it_answers(place):
     """What a caller wrote before its call is seen by the job: of 100 rounds none answers one that had started."""
     worker = await place.worker(slots=1)

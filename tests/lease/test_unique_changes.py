@@ -210,6 +210,7 @@ async def test_a_job_whose_longest_delay_is_over_starts_now(place):
     assert (await worker.job()).id == first.id
 
 
+@pytest.mark.slow
 async def test_a_job_that_was_moved_starts_then_and_not_before(place):
     # It starts only after it was moved, however long that takes.
     worker = await place.worker(slots=0)
@@ -221,6 +222,7 @@ async def test_a_job_that_was_moved_starts_then_and_not_before(place):
     assert (await place.get(first.id)).locked_at.ToDatetime() >= moved.run_at.ToDatetime()
 
 
+@pytest.mark.slow
 async def test_a_throttle_keeps_the_last_one_for_the_next_window(place):
     """DEBOUNCE with a delay that is the longest one: the start stays, and the last payload runs."""
     worker = await place.worker(slots=0)
@@ -348,6 +350,7 @@ async def test_a_follow_up_locks_the_job_that_it_replaces_before_its_own_ends(pl
 # ---- many at once
 
 
+@pytest.mark.slow
 async def test_a_worker_gets_the_last_payload_that_was_answered_as_replaced(place):
     """Claims race with enqueues: a worker never has the payload of before one that was answered as replaced."""
     worker = await place.worker(slots=3)

@@ -37,6 +37,7 @@ async def after(place: Place, what: str, job: job_pb2.NewJob) -> str:
     return job_id
 
 
+@pytest.mark.cases(5)
 @pytest.mark.parametrize("what", ["waits", "runs", "failed once", "succeeded", "cancelled", "retried"])
 @pytest.mark.parametrize("until", ["STARTS", "ENDS", "PERIOD"])
 async def test_who_is_said_to_hold_a_name_is_who_the_next_enqueue_finds(

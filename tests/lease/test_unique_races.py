@@ -89,6 +89,7 @@ async def never_stale(place: Place, until: Any, rounds: int) -> None:
     assert len(race.kept) > rounds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("until", [U.STARTS, U.ENDS])
 async def test_a_kept_job_has_not_let_go_before_the_call_that_it_answers(place: Place, until: Any) -> None:
     await never_stale(place, until, 40)

@@ -62,6 +62,7 @@ async def test_a_job_whose_name_another_one_holds_is_not_retried_and_told_which(
     assert await names(place) == {"user-7": 2}
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("since", ["nothing", "swept", "another one that ended"])
 @pytest.mark.parametrize("until", [U.STARTS, U.ENDS])
 async def test_a_retried_job_holds_its_name_whatever_became_of_the_name_since(
@@ -107,6 +108,7 @@ async def test_a_job_without_a_name_is_retried_and_one_that_has_not_ended_is_not
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
+@pytest.mark.slow
 async def test_of_retries_and_enqueues_at_once_one_gets_the_name(place: Place) -> None:
     async with Place(place.dsn) as other:
         for number in range(30):
@@ -150,6 +152,7 @@ async def test_a_retry_takes_the_name_before_it_locks_its_job(place: Place) -> N
     assert (await retrying).status == Status.QUEUED
 
 
+@pytest.mark.slow
 async def test_an_operation_retries_one_of_a_name_and_skips_whose_name_is_held(place: Place) -> None:
     three = [await cancelled(place, new("seven")) for _ in range(3)]
     held = await cancelled(place, new("eight"))

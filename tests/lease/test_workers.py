@@ -167,6 +167,7 @@ async def test_a_worker_that_shuts_down_is_shown_so_by_every_server_while_it_has
     assert await names(second) == []
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_drained_worker_finishes_what_it_holds_and_gets_no_more(place: Place) -> None:
     worker = await place.worker(slots=4)
@@ -267,6 +268,7 @@ async def test_jobs_that_only_a_drained_worker_takes_are_explained_so(place: Pla
     await eventually(look)
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_drained_worker_without_a_stream_claims_in_vain_and_settles_what_it_holds(
     servers: tuple[Place, Place],
@@ -284,6 +286,7 @@ async def test_a_drained_worker_without_a_stream_claims_in_vain_and_settles_what
     assert lease_pb2.SettleResult.Verdict.Name(result.verdict) == "APPLIED"
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_claim_that_waits_on_another_server_gets_nothing_after_a_drain(
     servers: tuple[Place, Place],
@@ -349,6 +352,7 @@ async def test_what_is_held_is_read_once_for_all_who_look_within_two_seconds(
     assert reads <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_a_server_that_does_not_know_drains_forbids_them(dsn: str) -> None:
     async with Place(dsn, level=DRAIN_LEVEL - 1), Place(dsn) as place:

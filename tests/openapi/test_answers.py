@@ -19,6 +19,7 @@ def checked(document: Document, call: Caller) -> Checked:
     return Checked(document, call)
 
 
+@pytest.mark.slow
 async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document: Document) -> None:
     made = await checked("EnqueueJob", JOB, {"Idempotency_Key": "k", "X_Request_Id": "r"})
     assert made.status == 201

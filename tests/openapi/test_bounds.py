@@ -604,6 +604,7 @@ async def sender(place: Place, call: Caller, document: Document) -> Sender:
     return Sender(document, call, opened.json["session_token"])
 
 
+@pytest.mark.slow
 async def test_what_the_document_says_of_a_request_is_what_the_server_takes(
     document: Document, sender: Sender
 ) -> None:

@@ -50,6 +50,7 @@ def test_each_operational_path_says_who_may_read_it(document: Document) -> None:
         assert "Retry-After" in said["responses"]["429"]["headers"]
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("path", PATHS)
 async def test_each_is_answered_as_it_is_told(
     house: House, rest: Caller, document: Document, path: str, monkeypatch: pytest.MonkeyPatch

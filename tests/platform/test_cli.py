@@ -78,6 +78,7 @@ def test_migrate_from_nothing_to_up_to_date(empty_dsn: str):
     assert "pending" not in status.stdout
 
 
+@pytest.mark.slow
 def test_migrate_on_the_embedded_database_that_serve_will_use(data_dir: Path):
     assert run("migrate", "up", "--data-dir", str(data_dir)).returncode == 0
     assert run("migrate", "up", JOBQUEUE_DATA_DIR=str(data_dir)).stdout == "up to date\n"

@@ -59,6 +59,7 @@ def told(dsn: str | None, code: int, **environment: str) -> dict[str, dict[str, 
     return {each["about"]: each for each in found}
 
 
+@pytest.mark.slow
 def test_a_sound_installation_has_nothing_wrong_and_nothing_is_written(
     cluster: Cluster, service: str
 ) -> None:
@@ -153,6 +154,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_found_and_named(cluster: Cluster, service: str, fault: str) -> None:
     about, grade, words, make, take_back = FAULTS[fault]

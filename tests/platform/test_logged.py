@@ -87,6 +87,7 @@ def test_that_comes_later(output):
 """
 
 
+@pytest.mark.slow
 def test_a_test_that_logs_what_is_not_listed_fails(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(_CONFTEST)
     (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\n")

@@ -51,6 +51,7 @@ def test_each_promise_of_the_readme_and_each_rule_of_the_lease_has_a_break() -> 
     assert {f"rule {number}" for number in range(1, 9)} <= set(re.findall(r"rule \d+", held))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "broken", "expects", "noticed"),
     [
@@ -112,6 +113,7 @@ def test_a_run_goes_on_where_it_ended_until_a_file_changes(
     assert mutants.Ledger(kept).before(replace(mutant, name="value")) is None
 
 
+@pytest.mark.slow
 def test_the_test_that_noticed_a_break_before_is_asked_first_and_then_all(tmp_path: Path) -> None:
     folder = tmp_path / "tests"
     folder.mkdir()

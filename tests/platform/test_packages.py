@@ -55,6 +55,7 @@ def within(wheel: Path, folder: str) -> set[str]:
         return {Path(name).name for name in archive.namelist() if name.startswith(folder)}
 
 
+@pytest.mark.slow
 def test_migrations_and_page_are_in_the_wheel_of_a_checkout_and_of_an_sdist(tmp_path: Path):
     ours = {path.name for path in (ROOT / "migrations").glob("*.sql")}
     assert migrations(build(ROOT / "server", tmp_path / "direct", "wheel")) == ours

@@ -17,12 +17,13 @@ ROOT = Path(__file__).parents[2]
 _CONFTEST = """
 from pathlib import Path
 import pytest
-from tests.parallel import Parallel, leave_out
+from tests.parallel import Parallel, leave_out, mark_further_cases
 
 def pytest_configure(config):
     config.pluginmanager.register(Parallel(config.option.markexpr), "parallel")
 
 def pytest_collection_modifyitems(config, items):
+    mark_further_cases(items)
     without = [item for item in items if "unbuilt" in item.name]
     if without:
         leave_out(config, items, without, f"NO TOOLCHAIN for {len(without)} tests")
@@ -67,15 +68,14 @@ def test_besides(runs): pass
 """
 
 
+_MARKERS = [f"{name}: x\n" for name in ("alone", "cases(n)", "fuzz", "language", "other_way", "slow")]
 _NOTHING_SKIPPED = "from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport\n"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "conftest.py").write_text(_CONFTEST)
-    (tmp_path / "pytest.ini").write_text(
-        f"[pytest]\npythonpath = {ROOT}\nmarkers =\n  alone: x\n  fuzz: x\n  language: x\n  slow: x\n"
-    )
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\nmarkers =\n  {'  '.join(_MARKERS)}")
     for name in ("first", "second", "third"):
         (tmp_path / f"test_{name}.py").write_text(_QUICK.replace("{name}", name))
     # The first by its name.
@@ -139,6 +139,46 @@ def test_what_markers_leave_out_is_said(folder: Path, workers: str):
     out = run(folder, "-n", workers, "-m", "not (slow or language)")
     assert "NOT run, by their markers (pyproject.toml says where they are): 1 language, 1 slow\n" in out
     assert "65 passed, 5 deselected, 1 warning" in out.splitlines()[-1], out
+
+
+def test_a_marker_that_is_asked_for_is_not_said_to_be_left_out(folder: Path):
+    (folder / "test_language.py").write_text(_LANGUAGE + "@pytest.mark.slow\ndef test_slow(): pass\n")
+    out = run(folder, "-n", "0", "-m", "not (fuzz) and (slow or language)")
+    assert "2 passed" in out.splitlines()[-1], out
+    assert "NOT run, by" not in out
+
+
+_CASES = """
+import pytest
+@pytest.mark.cases(4)
+@pytest.mark.parametrize("number", range(10))
+def test_cases(number): print(f"ran {number}.")
+@pytest.mark.cases(4)
+@pytest.mark.parametrize("number", range(3))
+def test_few(number): print(f"few {number}.")
+"""
+_IN_TWO_WAYS = """
+def pytest_generate_tests(metafunc):
+    other = pytest.param("other", marks=pytest.mark.other_way)
+    metafunc.fixturenames.append("way")
+    metafunc.parametrize("way", ("usual", other))
+"""
+
+
+def test_of_many_cases_some_of_all_kinds_are_quick_and_the_rest_are_all_the_others_in_all_ways(folder: Path):
+    for each in folder.glob("test_*.py"):
+        each.unlink()
+    (folder / "test_cases.py").write_text(_CASES)
+    quick = run(folder, "-n", "0", "-s", "-m", "not (slow or other_way)")
+    assert re.findall(r"ran (\d)", quick) == ["0", "3", "5", "8"]
+    assert re.findall(r"few (\d)", quick) == ["0", "1", "2"]
+    (folder / "conftest.py").write_text(_CONFTEST + _IN_TWO_WAYS)
+    (folder / "test_cases.py").write_text(_CASES.replace("(number):", "(number, way):"))
+    rest = run(folder, "-n", "0", "-v", "-m", "slow or other_way")
+    ran = re.findall(r"test_cases\[(\d)-(\w+)\] PASSED|test_cases\[(\w+)-(\d)\] PASSED", rest)
+    usual = {a or d for a, b, c, d in ran if "usual" in (b, c)}
+    other = {a or d for a, b, c, d in ran if "other" in (b, c)}
+    assert (usual, other) == (set("124679"), set("0123456789")), rest
 
 
 def test_only_tests_that_want_to_be_alone_are_run_too(folder: Path):

@@ -69,6 +69,7 @@ def run(folder: Path, *options: str) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
 
 
+@pytest.mark.slow
 def test_a_unit_test_that_opens_a_socket_or_starts_a_process_fails_and_other_files_are_not_imported(
     folder: Path,
 ):
@@ -78,6 +79,7 @@ def test_a_unit_test_that_opens_a_socket_or_starts_a_process_fails_and_other_fil
         assert f"is marked `unit`, and those do no {event}" in out
 
 
+@pytest.mark.slow
 def test_the_others_may(folder: Path):
     (folder / "test_other.py").unlink()
     out = run(folder, "-k", "not_marked or test_pure")

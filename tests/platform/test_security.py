@@ -232,6 +232,7 @@ def scraped(port: int, authorization: str | None) -> tuple[int, str]:
         return error.code, f"{error.headers['WWW-Authenticate']}: {error.read().decode()}"
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("shown", [None, "", TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer \xff"])
 def test_metrics_are_for_readers_that_show_the_token(guarded: int, shown: str | None):
     status, text = scraped(guarded, shown)

@@ -51,6 +51,7 @@ async def generally(place: Place, asked: tuple[Any, dict[str, Any]]) -> tuple[An
     return code, text, trailers, answer
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize("given", [in_metadata, in_message])
 @pytest.mark.parametrize("key", ["k", "order 4711", '"quoted \\ key"', "x" * 255])
 async def test_a_new_job_its_replay_and_another_request_are_answered_alike(
@@ -196,6 +197,7 @@ async def test_a_call_that_is_cancelled_in_line_leaves_its_key_to_the_next(
     assert place.app.intake.waiting.jobs == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["enqueue", "find_keys"])
 async def test_it_ends_within_its_time(
     fast: list[Any], place: Place, method: str, monkeypatch: pytest.MonkeyPatch

@@ -44,6 +44,7 @@ def series(metrics: Metrics, name: str) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_kinds_beyond_the_bound_are_counted_together_and_none_is_lost():
     metrics = Metrics()
     for number in range(MOST_LANES + 500):

@@ -82,6 +82,7 @@ def test_a_port_that_is_taken_is_said(metrics: Metrics, port: int) -> None:
         ScrapeEndpoint(metrics.pages()).start(f"127.0.0.1:{port}")
 
 
+@pytest.mark.slow
 def test_a_stopped_endpoint_frees_its_port(metrics: Metrics) -> None:
     endpoint = ScrapeEndpoint(metrics.pages())
     port = endpoint.start("127.0.0.1:0")

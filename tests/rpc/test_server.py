@@ -255,6 +255,7 @@ async def test_a_message_that_is_larger_still_is_refused_alike(served: Served) -
     await served.jobs.ListJobs(jobqueue_pb2.ListJobsRequest())
 
 
+@pytest.mark.slow
 async def test_frequent_pings_of_a_client_are_borne(served: Served) -> None:
     options = [
         ("grpc.keepalive_time_ms", 1000),

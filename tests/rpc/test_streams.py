@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import pytest
 
 from jobqueue.v1 import jobqueue_pb2, lease_pb2
 from jobqueue_server.chain import Call
@@ -87,6 +88,7 @@ async def test_a_fault_in_a_stream_tells_nothing_of_itself() -> None:
         assert "secret" not in str(answer)
 
 
+@pytest.mark.slow
 async def test_a_peer_that_goes_ends_the_stream_as_cancelled_and_not_as_a_fault() -> None:
     ended = asyncio.Event()
 

@@ -34,6 +34,7 @@ def job(payload: bytes, output: bytes | None = None) -> Job:
     )
 
 
+@pytest.mark.slow
 def test_a_payload_that_would_be_too_large_as_a_value_comes_as_text() -> None:
     zeros = b"[" + b"0," * (MAX_PAYLOAD_BYTES // 2 - 2) + b"0]"
     message = convert.job_message(job(zeros, zeros), job_pb2.PAYLOAD_FORMAT_VALUE)

@@ -100,6 +100,7 @@ async def test_a_tick_waits_for_a_job_that_has_run_since_before_a_backfill(place
     assert await place.value("select count(*) from live_job") == 1
 
 
+@pytest.mark.slow
 async def test_a_backfill_rests_while_its_namespace_is_disabled(place: Place) -> None:
     await create(place, when=spec(every=60), policy=policy(overlap=Allow))
     await pause(place)
@@ -126,6 +127,7 @@ async def test_a_backfill_rests_while_its_namespace_is_disabled(place: Place) ->
     assert (told.fired, told.skipped, await place.value("select count(*) from job")) == (100, 0, 100)
 
 
+@pytest.mark.slow
 async def test_ticks_of_a_schedule_come_in_time_beside_its_backfill_and_each_once(place: Place) -> None:
     """Each second, beside a backfill of the last hour that goes on meanwhile and has the last of these seconds too."""
     # Who is held up for seconds fires them late, and leaves none out.

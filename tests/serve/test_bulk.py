@@ -87,6 +87,7 @@ async def test_without_force_nothing_changes_and_the_answer_has_how_many_match(p
     assert not await place.sql("select from operation")
 
 
+@pytest.mark.slow
 async def test_a_retry_of_many_queues_each_and_workers_run_them(place: Place) -> None:
     ids = await fail(place, 12)
     worker = await place.worker(slots=20)
@@ -100,6 +101,7 @@ async def test_a_retry_of_many_queues_each_and_workers_run_them(place: Place) ->
     assert told.HasField("ended_at")
 
 
+@pytest.mark.slow
 async def test_jobs_that_are_retried_into_another_queue_run_there(place: Place) -> None:
     ids = await fail(place, 3)
     await place.pause((await place.get(ids[0])).queue)
@@ -150,6 +152,7 @@ async def test_a_cancel_of_many_ends_waiting_jobs_and_asks_workers(place: Place)
         assert await place.status(job_id) == "CANCELLED"
 
 
+@pytest.mark.slow
 async def test_a_delete_of_many_takes_ended_jobs_away(place: Place) -> None:
     ids = await fail(place, 3)
     kept = (await place.enqueue()).id
@@ -266,6 +269,7 @@ async def test_over_rest_an_operation_is_made_read_waited_for_cancelled_and_dele
             assert "OPERATION_NOT_FOUND" in await response.text()
 
 
+@pytest.mark.slow
 async def test_a_filter_that_no_index_serves_ends_and_others_go_on_meanwhile(place: Place) -> None:
     await fail(place, 900)
     operation = await retry(place, error_type="Never")
@@ -276,6 +280,7 @@ async def test_a_filter_that_no_index_serves_ends_and_others_go_on_meanwhile(pla
     assert (told.looked, told.changed) == (900, 0)
 
 
+@pytest.mark.slow
 async def test_an_operation_outlives_its_server_and_each_job_is_retried_once(
     dsn: str, processes: Callable[..., ServerProcess]
 ) -> None:
@@ -321,6 +326,7 @@ async def test_an_operation_outlives_its_server_and_each_job_is_retried_once(
         await caller.close()
 
 
+@pytest.mark.slow
 async def test_metrics_tell_of_operations_and_their_jobs(place: Place) -> None:
     await fail(place, 3)
     operation = await retry(place, everything=True)

@@ -137,6 +137,7 @@ async def test_a_job_that_waited_for_long_stands_at_the_end_of_its_new_line_and_
     assert (await worker.job()).id == late
 
 
+@pytest.mark.slow
 async def test_a_new_start_is_a_time_or_a_delay_and_may_be_spread(place: Place) -> None:
     ids = await place.batch(20)
     at = Timestamp()
@@ -169,6 +170,7 @@ async def test_a_job_that_waits_for_another_attempt_starts_at_once(place: Place)
     assert (await worker.job()).attempt == 2
 
 
+@pytest.mark.slow
 async def test_jobs_go_into_another_queue_and_run_there(place: Place) -> None:
     ids = await place.batch(3)
     error = await refused(update(place, queue="default", to_queue="spare"))
@@ -180,6 +182,7 @@ async def test_jobs_go_into_another_queue_and_run_there(place: Place) -> None:
     assert {(await place.get(job_id)).queue for job_id in ids} == {"spare"}
 
 
+@pytest.mark.slow
 async def test_more_attempts_are_given_and_never_fewer_than_are_spent(place: Place) -> None:
     worker = await place.worker()
     policy = job_pb2.RetryPolicy(min_backoff=span(0.001), max_backoff=span(0.01))
@@ -225,6 +228,7 @@ async def test_jobs_that_are_enqueued_later_are_not_changed_and_a_watch_tells_th
 # ---- keys, holds, order
 
 
+@pytest.mark.slow
 async def test_a_job_whose_place_before_its_key_is_taken_gives_it_back(place: Place) -> None:
     await set_policy(place, make=True, max_running=1)
     worker = await place.worker(queues={"mail": ["work"]}, slots=5)
@@ -241,6 +245,7 @@ async def test_a_job_whose_place_before_its_key_is_taken_gives_it_back(place: Pl
     await worker.no_job()
 
 
+@pytest.mark.slow
 async def test_the_token_of_a_job_in_line_goes_to_the_next_of_its_key(place: Place) -> None:
     await set_policy(place, make=True, max_running=1)
     first, second = [(await place.enqueue(queue="mail", key="ada")).id for _ in range(2)]
@@ -260,6 +265,7 @@ async def test_the_next_of_a_key_goes_on_at_once_and_no_sweep_is_waited_for(dsn:
         assert (await worker.job()).id == second
 
 
+@pytest.mark.slow
 async def test_a_job_that_goes_into_a_queue_with_limits_is_let_in_by_its_key(place: Place) -> None:
     await set_policy(place, make=True, max_running=1)
     ids = [(await place.enqueue(queue="free", key="ada")).id for _ in range(4)]
@@ -277,6 +283,7 @@ async def test_a_job_that_goes_into_a_queue_with_limits_is_let_in_by_its_key(pla
     assert sorted(found) == sorted(ids)
 
 
+@pytest.mark.slow
 async def test_a_job_that_leaves_a_queue_with_limits_gives_all_back(place: Place) -> None:
     await set_policy(place, make=True, max_running=1)
     await place.enqueue("rest", queue="free", hold=True)
@@ -298,6 +305,7 @@ async def test_a_new_priority_takes_no_place_of_a_key_away(place: Place) -> None
     assert await in_order(worker, 3) == [first, third, second]
 
 
+@pytest.mark.slow
 async def test_in_strict_order_what_an_enqueue_refuses_is_passed_over(place: Place) -> None:
     await set_policy(place, order=KEY_ORDER_STRICT, make=True)
     ids = [(await place.enqueue(queue="mail", key="ada")).id for _ in range(3)]
@@ -317,6 +325,7 @@ async def test_in_strict_order_what_an_enqueue_refuses_is_passed_over(place: Pla
     assert (await worker.job()).id == other
 
 
+@pytest.mark.slow
 async def test_a_job_that_is_held_by_hand_stays_held_and_starts_as_it_was_changed(place: Place) -> None:
     await place.enqueue("rest", queue="spare", hold=True)
     held = (await place.enqueue(hold=True)).id
@@ -328,6 +337,7 @@ async def test_a_job_that_is_held_by_hand_stays_held_and_starts_as_it_was_change
     assert (leased.id, leased.priority, leased.queue) == (held, 4, "spare")
 
 
+@pytest.mark.slow
 async def test_keys_enqueues_claims_and_updates_at_once_leave_counts_right(place: Place) -> None:
     await set_policy(place, make=True, max_running=2)
     await set_policy(place, make=True, name="other", max_running=1)
@@ -483,6 +493,7 @@ async def test_rest_names_what_is_to_change_and_a_changed_filter_is_a_conflict(d
 # ---- a queue is purged; servers die
 
 
+@pytest.mark.slow
 async def test_a_queue_is_purged_by_a_cancel_and_a_delete(place: Place) -> None:
     worker = await place.worker(queues={"mail": ["work"]}, slots=2)
     await set_policy(place, make=True, max_running=1)

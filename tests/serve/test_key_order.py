@@ -70,6 +70,7 @@ async def test_an_order_lets_one_job_of_a_key_run_and_tells_what_follows_a_failu
     assert taken_back.key_policy == KeyPolicy(max_running=1), "without an order a failure stops no key"
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     ("before", "mask", "change", "field"),
     [
@@ -114,6 +115,7 @@ async def test_a_job_that_asks_for_another_place_is_refused_with_each_field(orde
 # ---- the order
 
 
+@pytest.mark.slow
 async def test_two_producers_on_two_servers_hand_over_hand_keep_their_order(dsn: str) -> None:
     async with Place(dsn) as one, Place(dsn) as other:
         await update(one, order=KEY_ORDER_STRICT, make=True)
@@ -202,12 +204,14 @@ async def test_a_blocked_key_goes_on_by_a_retry_with_the_job_that_failed(ordered
     assert (await worker.job()).id == second
 
 
+@pytest.mark.slow
 async def test_a_blocked_key_goes_on_by_a_delete_with_the_next_one(ordered: Place) -> None:
     worker, first, second = await blocked(ordered)
     await ordered.stub.DeleteJob(jobqueue_pb2.DeleteJobRequest(id=first))
     assert (await worker.job()).id == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", [False, True])
 async def test_a_blocked_key_goes_on_by_its_verb_with_the_next_one(dsn: str, rest: bool) -> None:
     async with Place(dsn, http_addr="127.0.0.1:0") as place:
@@ -234,6 +238,7 @@ async def goes_on_by_its_verb(ordered: Place, *, rest: bool) -> None:
     assert reason_of(await refused(unblock(ordered, queue="never"))) == "QUEUE_NOT_FOUND"
 
 
+@pytest.mark.slow
 async def test_a_blocked_key_is_listed_with_its_job_also_once_none_waits(ordered: Place) -> None:
     async def listed(only: Only.ValueType) -> list[tuple[str, str, int]]:
         request = queue_admin_pb2.ListQueueKeysRequest(queue="mail", only=only)
@@ -253,12 +258,14 @@ async def test_a_blocked_key_is_listed_with_its_job_also_once_none_waits(ordered
     assert not (await ordered.admin.GetQueueKey(one)).queue_key.blocked_by
 
 
+@pytest.mark.slow
 async def test_a_policy_that_blocks_no_more_lets_blocked_keys_go_on(ordered: Place) -> None:
     worker, _, second = await blocked(ordered)
     await update(ordered, on_failure=ON_KEY_FAILURE_CONTINUE)
     assert (await worker.job()).id == second
 
 
+@pytest.mark.slow
 async def test_the_metric_counts_the_keys_that_are_blocked(ordered: Place) -> None:
     _, first, _ = await blocked(ordered)
 

@@ -119,6 +119,7 @@ async def test_the_catalog_knows_the_policy_when_the_answer_comes(mail: Place) -
     assert (new.keys, new.revision) == (lane.keys, 2)
 
 
+@pytest.mark.slow
 async def test_every_server_knows_the_policy_when_the_answer_comes(dsn: str) -> None:
     async with Place(dsn) as one, Place(dsn) as other:
         await other.enqueue(queue="mail")
@@ -167,6 +168,7 @@ async def test_an_etag_of_a_queue_that_was_never_used_makes_none(place: Place) -
 # ---- servers that do not know of it
 
 
+@pytest.mark.slow
 async def test_a_policy_is_refused_while_an_older_server_lives_and_changes_nothing(dsn: str) -> None:
     async with Place(dsn) as place:
         await place.enqueue(queue="mail")
@@ -221,6 +223,7 @@ async def test_under_load_a_policy_is_refused_until_the_last_older_server_has_le
             await place.until(job, "SUCCEEDED")
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     ("set_to", "taken_back", "level"),
     [
@@ -268,6 +271,7 @@ async def test_a_limit_of_the_queue_is_refused_while_an_older_server_lives_and_c
         assert await place.value("select min_level from requirement") == level
 
 
+@pytest.mark.slow
 async def test_what_an_older_server_knows_goes_on_beside_it_and_the_rest_is_refused_whole(dsn: str) -> None:
     async with Place(dsn) as place, Place(dsn, level=LIMITS_LEVEL - 1) as older:
         await update(older, max_running=1, make=True)

@@ -80,6 +80,7 @@ async def test_a_level_that_is_required_already_costs_no_statement(dsn: str):
         await levels.require(LEVEL, "counting")
 
 
+@pytest.mark.slow
 async def test_a_server_that_registers_anew_takes_what_the_database_requires_then(dsn: str):
     async with Place(dsn, level=NEWER) as newer:
         levels = newer.app.upkeep.levels
@@ -119,6 +120,7 @@ async def test_a_raise_that_failed_is_tried_again_by_the_next_caller(dsn: str):
         assert await required(newer) == NEWER
 
 
+@pytest.mark.slow
 async def test_a_requirement_is_heard_by_the_other_servers(dsn: str):
     async with Place(dsn, level=NEWER) as one, Place(dsn, level=NEWER) as other:
         await one.app.upkeep.levels.require(NEWER, "sorting")
@@ -185,6 +187,7 @@ async def test_the_requirement_is_raised_after_the_servers_that_are_registering_
             await using
 
 
+@pytest.mark.slow
 async def test_a_server_that_was_not_heard_for_a_minute_leaves_when_it_comes_back(
     dsn: str, processes: Callable[..., ServerProcess]
 ):
@@ -215,6 +218,7 @@ async def test_a_server_that_was_not_heard_for_a_minute_leaves_when_it_comes_bac
         assert (await worker.job()).id == job.id
 
 
+@pytest.mark.slow
 async def test_a_server_inside_another_program_drains_by_itself(dsn: str):
     async with Place(dsn, level=NEWER) as newer, Place(dsn) as older:
         worker = await older.worker(kinds=["count"])

@@ -126,6 +126,7 @@ async def test_over_rest_a_key_says_until_when_it_is_paused(dsn: str) -> None:
             assert datetime.fromisoformat((await answer.json())["paused_until"]) > datetime.now(UTC)
 
 
+@pytest.mark.slow
 async def test_a_pause_outlives_its_server(dsn: str) -> None:
     async with Place(dsn) as place:
         await limit(place, max_running=2)
@@ -139,6 +140,7 @@ async def test_a_pause_outlives_its_server(dsn: str) -> None:
         assert await place.value("select min(changed_at) from live_job") >= until
 
 
+@pytest.mark.slow
 async def test_where_the_server_that_paused_the_key_does_not_sweep_another_one_lets_it_go_on(
     dsn: str,
 ) -> None:
@@ -153,6 +155,7 @@ async def test_where_the_server_that_paused_the_key_does_not_sweep_another_one_l
         assert {job.id for job in await worker.jobs(2)} == {first, late.id}
 
 
+@pytest.mark.slow
 async def test_in_strict_order_the_job_goes_first_after_the_pause(mail: Place) -> None:
     await limit(mail, order=KEY_ORDER_STRICT)
     worker = await mail.worker(queues=MAIL, slots=20)
@@ -236,6 +239,7 @@ async def test_a_day_is_taken_and_no_time_at_all_pauses_nothing(mail: Place) -> 
     assert (await read(mail, "ada")).HasField("paused_until")
 
 
+@pytest.mark.slow
 async def test_while_an_older_server_runs_the_job_goes_back_alone(dsn: str) -> None:
     async with Place(dsn, level=PAUSE_LEVEL - 1), Place(dsn) as place:
         await limit(place, max_running=2)

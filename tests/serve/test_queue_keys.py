@@ -321,6 +321,7 @@ async def test_a_key_is_paused_by_no_server_while_an_older_one_lives(dsn: str) -
         assert (await update(place, "a", paused=True)).paused
 
 
+@pytest.mark.slow
 async def test_another_server_keeps_to_a_pause_from_its_commit_on(dsn: str) -> None:
     async with Place(dsn) as one, Place(dsn) as other:
         await limit(one, max_running=5)
@@ -332,6 +333,7 @@ async def test_another_server_keeps_to_a_pause_from_its_commit_on(dsn: str) -> N
         await worker.jobs(3)
 
 
+@pytest.mark.slow
 async def test_in_a_queue_without_limits_a_key_is_paused_for_jobs_that_come_after(dsn: str) -> None:
     async with Place(dsn) as one, Place(dsn) as other:
         await one.enqueue(queue="mail", key="ada")
@@ -360,6 +362,7 @@ async def test_a_retried_job_of_a_paused_key_waits_in_a_queue_without_limits(pla
     assert (await worker.job()).id == job.id
 
 
+@pytest.mark.slow
 async def test_jobs_of_a_paused_key_that_are_retried_together_wait_in_a_queue_without_limits(
     place: Place,
 ) -> None:
@@ -409,6 +412,7 @@ async def test_a_job_of_a_key_at_its_own_limit_says_what_would_raise_it(mail: Pl
 # ---- over REST
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("key", ["a", "a/b", "/", "//x/", "a:pause", "100%", "%2F", "ключ ?#&"])
 async def test_a_path_has_any_key_percent_encoded(dsn: str, key: str) -> None:
     async with Place(dsn, http_addr="127.0.0.1:0") as place, aiohttp.ClientSession() as session:

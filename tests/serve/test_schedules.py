@@ -241,6 +241,7 @@ async def test_a_preview_tells_the_ticks_and_what_a_change_of_clocks_means(place
 # ---- fired
 
 
+@pytest.mark.slow
 async def test_ticks_fire_at_their_time_and_say_which_tick_a_job_is_of(place: Place) -> None:
     worker = await place.worker(slots=10)
     # Who is held up for seconds fires them late, and leaves none out.
@@ -297,6 +298,7 @@ async def test_one_tick_waits_and_fires_at_once_when_the_job_ends(place: Place) 
     assert await outcomes(place) == ["FIRED", "REPLACED_IN_BUFFER", "FIRED"]
 
 
+@pytest.mark.slow
 async def test_a_tick_that_waits_fires_soon_where_another_server_ends_the_job(place: Place) -> None:
     await create(place)
     await run(place)
@@ -424,6 +426,7 @@ async def test_after_failures_in_a_row_a_schedule_is_paused_and_says_why(place: 
     assert (resumed.paused, resumed.failures_in_a_row, resumed.pause_note) == (False, 0, "")
 
 
+@pytest.mark.slow
 async def test_while_it_is_paused_nothing_fires_and_nothing_is_caught_up(place: Place) -> None:
     await create(place, when=spec(every=1), policy=policy(overlap=Allow, catch_up=SchedulePolicy.ALL))
     await fired(place, 1, or_more=True)
@@ -439,6 +442,7 @@ async def test_while_it_is_paused_nothing_fires_and_nothing_is_caught_up(place: 
     assert set(await outcomes(place)) == {"FIRED"}
 
 
+@pytest.mark.slow
 async def test_a_change_fires_nothing_and_catches_nothing_up(place: Place) -> None:
     await create(place)
     await place.sql(

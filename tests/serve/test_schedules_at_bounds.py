@@ -54,6 +54,7 @@ from schedule, generate_series(1, $2::int4) i where name = 's'
 # ---- how many, and how large
 
 
+@pytest.mark.slow
 async def test_a_namespace_has_a_hundred_thousand_schedules_and_no_more(place: Place) -> None:
     await create(place)
     await place.sql(_COPIES, 1, 99_998, True)
@@ -74,6 +75,7 @@ async def test_a_namespace_has_a_hundred_thousand_schedules_and_no_more(place: P
     assert (await create(place, "c")).name == "c"
 
 
+@pytest.mark.slow
 async def test_large_jobs_fire_in_several_transactions_none_twice_and_none_lost(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +141,7 @@ async def _backfilled(
     return told
 
 
+@pytest.mark.slow
 async def test_a_backfill_of_a_year_fires_each_tick_once_beside_a_change_and_a_pause(place: Place) -> None:
     """Each hour of 365 days. By hand, each minute of a year is 525,600 ticks: docs/decisions/0049-schedules.md."""
     await create(place, when=spec("0 * * * *"), policy=policy(overlap=Allow))
@@ -160,6 +163,7 @@ async def test_a_backfill_of_a_year_fires_each_tick_once_beside_a_change_and_a_p
 # ---- no room for their jobs
 
 
+@pytest.mark.slow
 async def test_a_tick_that_finds_its_queue_full_is_refused_and_the_next_one_fires_when_there_is_room(
     place: Place,
 ) -> None:
@@ -189,6 +193,7 @@ async def test_a_tick_that_finds_its_queue_full_is_refused_and_the_next_one_fire
     await eventually(has_room)
 
 
+@pytest.mark.slow
 async def test_while_a_job_takes_three_periods_one_tick_waits_and_it_is_the_newest(place: Place) -> None:
     worker = await place.worker(slots=5)
     await create(place, when=spec(every=1))
@@ -242,6 +247,7 @@ async def test_schedules_of_a_disabled_namespace_wait_for_it_and_hold_up_no_othe
 # ---- other time zones
 
 
+@pytest.mark.slow
 async def test_new_time_zones_move_ticks_that_are_not_near(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if Berlin had got the time of Tokyo."""
     monkeypatch.setattr(firer, "_RETIME_EVERY", 0.2)

@@ -120,6 +120,7 @@ async def ready(server: ServerProcess) -> None:
     await server.said("jobqueue-server is ready", timeout=6 * PATIENCE)
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_stopped_amid_a_fire_loses_it_to_another(dsn: str, processes: Make) -> None:
     """Its rows are locked until the database ends its transaction, 5 s later; then another server fires."""
     await many(dsn, 40, every=1)
@@ -169,6 +170,7 @@ async def fired(place: Caller, count: int, name: str = "s") -> bool:
     return (await get(place, name)).fired >= count
 
 
+@pytest.mark.slow
 async def test_servers_that_fire_at_once_fire_each_tick_once(dsn: str) -> None:
     async with Place(dsn) as here, Place(dsn) as there:
         await many(dsn, 500, every=3600)
@@ -189,6 +191,7 @@ async def test_servers_that_fire_at_once_fire_each_tick_once(dsn: str) -> None:
         assert await here.value("select count(*) from schedule_run where outcome = 1") == 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", ["next_at", "buffered_at"])
 async def test_a_tick_has_one_run_whatever_went_wrong_before(place: Place, again: str) -> None:
     """The second line of defence: without the lock and with `next_at` set back, the primary key holds.
@@ -245,6 +248,7 @@ def told(operation: lro_pb.Operation) -> schedule_pb2.BackfillMetadata:
     return found
 
 
+@pytest.mark.slow
 async def test_a_backfill_fires_each_tick_of_its_span_once(place: Place) -> None:
     await create(place, when=spec("*/5 * * * *"), policy=policy(keep_runs=10_000))
     await pause(place)
@@ -271,6 +275,7 @@ async def test_a_backfill_fires_each_tick_of_its_span_once(place: Place) -> None
     assert (await get(place)).fired == 2018
 
 
+@pytest.mark.slow
 async def test_a_backfill_goes_on_where_a_killed_server_left_it(
     dsn: str, place: Place, processes: Make
 ) -> None:

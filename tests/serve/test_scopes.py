@@ -790,6 +790,7 @@ async def test_a_thing_of_another_namespace_is_read_as_one_that_never_was(world:
         await is_answered_as_one_that_never_was(world, method)
 
 
+@pytest.mark.cases(12)
 @pytest.mark.any_engine
 @pytest.mark.parametrize(
     ("world", "method"),
@@ -847,6 +848,7 @@ async def test_the_same_key_in_two_namespaces_is_two_keys(world: World) -> None:
     assert len(set(found)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.any_engine
 async def test_the_same_names_in_two_namespaces_are_two_queues(world: World) -> None:
     ours = world.ours

@@ -56,6 +56,7 @@ async def fired(place: Place) -> int:
     return count
 
 
+@pytest.mark.slow
 async def test_nothing_is_handed_out_on_any_server_until_an_operator_resumes(dsn: str, caplog: Any) -> None:
     async with Place(dsn) as before:
         await create(before, "often", spec(every=3600), policy=policy(3600))
@@ -99,6 +100,7 @@ async def test_nothing_is_handed_out_on_any_server_until_an_operator_resumes(dsn
         assert await command(first, "resume") == "nothing stands\n"
 
 
+@pytest.mark.slow
 async def test_it_begins_once_for_each_restore_and_not_at_each_restart(dsn: str) -> None:
     async def stands(**settings: Any) -> bool:
         async with Place(dsn, **settings) as place:
@@ -121,6 +123,7 @@ async def test_it_begins_once_for_each_restore_and_not_at_each_restart(dsn: str)
         assert await stands(start="paused")
 
 
+@pytest.mark.slow
 async def test_a_server_that_does_not_know_of_it_does_not_run_beside_it(dsn: str) -> None:
     async with Place(dsn, level=STANDSTILL_LEVEL - 1) as older:
         with pytest.raises(ServersDiffer, match="JOBQUEUE_START=paused can be used once"):
@@ -147,6 +150,7 @@ async def _swept(place: Place) -> bool:
     return any(group.waiting(place.app.claim.lines) for group in place.app.claim.takers.groups)
 
 
+@pytest.mark.slow
 async def test_the_report_says_what_would_run_again_and_what_had_ended(dsn: str) -> None:
     async with Place(dsn) as place:
         worker = await place.worker(kinds=("work", "slow"))

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.any_engine
 _SUM = "select coalesce(sum(enqueued), 0)::int4 from lane_stat"
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_killed_loses_its_last_slice_at_most(
     dsn: str, processes: Callable[..., ServerProcess]
 ) -> None:

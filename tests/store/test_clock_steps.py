@@ -349,6 +349,7 @@ ROWS = {
 }
 
 
+@pytest.mark.cases(8)
 @pytest.mark.parametrize(("way", "hours"), [("forwards", 1), ("back", -1)])
 @pytest.mark.parametrize("name", SCENES)
 async def test_a_step_of_an_hour_costs_what_the_table_says(scene: Scene, name: str, way: str, hours: int):

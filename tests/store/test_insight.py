@@ -89,6 +89,7 @@ async def test_a_job_behind_many_is_explained_by_reading_few(dsn: str) -> None:
         await connection.close()
 
 
+@pytest.mark.slow
 async def test_what_waits_for_a_key_reads_few_wherever_the_job_stands(dsn: str) -> None:
     connection = await prepared_when_empty(dsn)
     try:
@@ -112,6 +113,7 @@ async def test_what_waits_for_a_key_reads_few_wherever_the_job_stands(dsn: str) 
         await connection.close()
 
 
+@pytest.mark.slow
 async def test_the_jobs_before_one_are_those_that_a_claim_would_take_first(dsn: str) -> None:
     connection = await prepared_when_empty(dsn)
     try:
@@ -155,6 +157,7 @@ async def test_demand_counts_each_sort_by_reading_few(dsn: str) -> None:
         await connection.close()
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("state", [1, 3, 4])
 @pytest.mark.parametrize("jobs", [0, 1, 100, 101])
 async def test_the_short_read_says_what_the_long_one_does_or_nothing(dsn: str, jobs: int, state: int) -> None:
@@ -211,6 +214,7 @@ async def test_reads_are_planned_once_and_not_each_time(dsn: str) -> None:
         await connection.close()
 
 
+@pytest.mark.slow
 async def test_demand_of_lanes_without_jobs_costs_a_few_looks_each(dsn: str) -> None:
     lanes = 500
     connection = await prepared_when_empty(dsn)

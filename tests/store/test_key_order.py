@@ -522,6 +522,7 @@ async def test_a_step_cancels_no_more_than_it_was_told_over_all_keys(key: Key) -
 # ---- at random
 
 
+@pytest.mark.slow
 async def test_at_random_no_job_starts_before_one_that_was_answered_before_it(
     s: Stored, module_dsn: str
 ) -> None:

@@ -275,6 +275,7 @@ async def test_with_claims_in_all_queues_and_ends_there_are_never_more_than_the_
     assert await s.sql.fetchval("select count(*) from finished_job") == 3 * each_has
 
 
+@pytest.mark.slow
 async def test_no_window_has_more_starts_than_the_rate_of_a_kind_says(s, lane):
     rate = Rate(400, SECOND, 8)
     await limit(s, rate=rate)

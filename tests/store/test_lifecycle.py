@@ -166,6 +166,7 @@ EXPECTED_TRIED = {
 }
 
 
+@pytest.mark.cases(108)
 @pytest.mark.parametrize("permanent", [False, True], ids=["retryable", "permanent"])
 @pytest.mark.parametrize("cancel", [False, True], ids=["", "cancel requested"])
 @pytest.mark.parametrize("past", PASTS, ids=str)

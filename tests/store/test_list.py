@@ -186,6 +186,7 @@ async def test_a_single_job_over_the_limit_is_a_page_of_its_own(dsn):
         assert await _all(s.reads, size=100, full=True) == (ids, 2)
 
 
+@pytest.mark.slow
 async def test_a_page_costs_what_it_holds_and_not_what_the_tables_hold(dsn):
     async with stored(dsn) as s:
         lane = await s.lane()
@@ -236,6 +237,7 @@ async def test_a_page_costs_what_it_holds_and_not_what_the_tables_hold(dsn):
         assert len(labelled.jobs) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [{"tenant": "none"}, {"tenant": "7"}])
 async def test_a_label_that_few_jobs_have_is_found_by_its_index_whatever_plan_is_kept(
     dsn, monkeypatch, wanted
@@ -276,6 +278,7 @@ async def test_a_label_that_few_jobs_have_is_found_by_its_index_whatever_plan_is
     assert max(read) < 1_000
 
 
+@pytest.mark.slow
 async def test_a_label_that_many_had_long_ago_is_found_without_passing_over_what_came_since(dsn, monkeypatch):
     """Nor are those passed over that lie between the few of today and the many of then."""
     read = []

@@ -518,6 +518,7 @@ async def test_who_waited_for_the_pause_of_another_server_lets_nobody_in(key: Ke
     assert await calling(key) == []
 
 
+@pytest.mark.slow
 async def test_workers_that_pause_the_same_keys_at_once_do_not_deadlock_and_no_token_is_lost(
     s: Stored, module_dsn: str
 ) -> None:

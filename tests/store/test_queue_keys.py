@@ -132,6 +132,7 @@ async def test_a_key_of_a_queue_with_a_rate_is_paused_too(ada: Said) -> None:
     assert (await ada.counts())[0] > 0
 
 
+@pytest.mark.slow
 async def test_a_crowd_whose_keys_are_paused_and_limited_meanwhile_keeps_to_it_and_leaves_none_behind(
     s: Stored, module_dsn: str
 ) -> None:

@@ -175,6 +175,7 @@ async def test_a_claim_that_waited_for_others_counts_from_when_its_turn_came(s, 
 # ---- every window
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(
     "rate",
     [
@@ -208,6 +209,7 @@ async def test_no_window_has_more_starts_than_the_rate_says_however_they_come(s,
     assert most_in(rate.period, starts) <= rate.most_started_in_a_period
 
 
+@pytest.mark.slow
 async def test_no_window_has_more_starts_than_the_rate_says_with_claims_from_all_sides(s):
     """Claims at once, as of several servers."""
     rate = Rate(400, SECOND, 8)

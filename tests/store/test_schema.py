@@ -276,6 +276,7 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         assert await s.sql.fetchval("select count(*) from jobs") == 5
 
 
+@pytest.mark.cases(3)
 @pytest.mark.parametrize(
     "sql",
     [

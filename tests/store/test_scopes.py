@@ -105,6 +105,7 @@ BY_ID: dict[str, Callable[[UUID, UUID], list[Any]]] = {
 }
 
 
+@pytest.mark.cases(4)
 @pytest.mark.parametrize("made_by", ["this server", "an older one"])
 @pytest.mark.parametrize("name", BY_ID)
 async def test_a_job_is_found_by_its_id_in_its_namespace_alone(s: Stored, name: str, made_by: str) -> None:

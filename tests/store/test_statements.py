@@ -117,6 +117,7 @@ def test_every_statement_is_used_and_every_name_is_a_statement():
     assert run <= set(names()), "names without a file"
 
 
+@pytest.mark.slow
 def test_each_statement_lies_in_the_room_that_runs_it():
     astray = [
         str(path.relative_to(STORE))

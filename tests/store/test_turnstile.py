@@ -33,6 +33,7 @@ async def deadlocks(s: Stored) -> int:
     return await s.sql.fetchval("select deadlocks from pg_stat_database where datname = current_database()")
 
 
+@pytest.mark.slow
 async def test_a_crowd_never_has_more_tokens_of_a_key_than_its_limit_and_leaves_none_behind(
     s: Stored, module_dsn: str
 ) -> None:
@@ -161,6 +162,7 @@ async def test_the_highest_priority_is_let_in_first_and_then_who_came_first(key:
 ENDINGS = [(event, permanent) for event in EXITS for permanent in (False, True)]
 
 
+@pytest.mark.cases(12)
 @pytest.mark.parametrize(("event", "permanent"), ENDINGS, ids=str)
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_each_end_of_an_attempt_gives_the_token_back(

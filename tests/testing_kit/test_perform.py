@@ -193,6 +193,7 @@ async def test_a_handler_is_told_to_stop_when_the_test_says_by_the_signal_of_its
     assert (await perform(looks, stop_at=timedelta(0), stop=Stop.SHUTDOWN)).outcome == "released"
 
 
+@pytest.mark.slow
 async def test_a_handler_that_does_not_end_is_told_and_leaves_no_task():
     ended = asyncio.Event()
 

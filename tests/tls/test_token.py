@@ -50,6 +50,7 @@ def test_the_command_sends_it(listener: tuple[Listener, str], way: str):
     assert "hunter2" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_worker_sends_it(listener: tuple[Listener, str]):
     listening, address = listener
     options = ["--server", address, "--simulate", "--metrics-bind-addr", "127.0.0.1:0"]

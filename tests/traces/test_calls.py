@@ -124,6 +124,7 @@ async def test_a_sampled_call_is_the_exemplar_of_its_bucket_where_metrics_are_re
     assert exemplars("") == []
 
 
+@pytest.mark.slow
 async def test_an_answer_for_a_key_that_was_used_names_the_job_that_there_is(place):
     request = rpc_pb.EnqueueJobRequest(job=job(idempotency_key="k"))
     first = await call(place, "EnqueueJob", request)

@@ -34,6 +34,7 @@ def the(span_kind, /, **attributes):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parent", ["", "parent"])
 async def test_a_trace_goes_from_a_caller_through_the_server_and_a_worker_to_the_jobs_that_follow(
     server: ServerProcess,
@@ -109,6 +110,7 @@ async def test_a_trace_goes_from_a_caller_through_the_server_and_a_worker_to_the
     assert len(collector.spans) == seen
 
 
+@pytest.mark.slow
 async def test_a_collector_that_is_away_holds_no_server_up(
     processes: list[Process], dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -121,6 +123,7 @@ async def test_a_collector_that_is_away_holds_no_server_up(
     assert await server.ended(20) == 0
 
 
+@pytest.mark.slow
 async def test_a_server_without_the_extra_says_what_to_install(
     processes: list[Process], dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

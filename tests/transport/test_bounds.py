@@ -27,6 +27,7 @@ async def test_a_connection_that_is_one_too_many_is_closed(serve: Serve) -> None
         writer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
 async def test_a_caller_that_does_not_greet_is_closed(serve: Serve, start: bytes) -> None:
     served = await serve(limits=Limits(greeting=1))

@@ -49,6 +49,7 @@ async def test_a_lost_connection_cancels_its_handlers(served: Served) -> None:
             assert await call.code() is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.slow
 async def test_a_caller_that_is_silent_is_asked_and_then_taken_for_gone(serve: Serve) -> None:
     # The one that is there is only as quick as the machine.
     served = await serve(keepalive=1, keepalive_timeout=4)
@@ -98,6 +99,7 @@ async def test_the_handler_knows_what_time_it_has(served: Served) -> None:
     assert (await served.begun()).time_remaining() is None
 
 
+@pytest.mark.slow
 async def test_a_streaming_call_ends_with_its_time(served: Served) -> None:
     # It has connected: its time is not spent on that.
     await served.unary("Echo")(b"")
@@ -160,6 +162,7 @@ async def test_a_stop_waits_for_what_a_handler_does_when_it_is_cancelled(serve: 
         await call.wait_for_connection()
 
 
+@pytest.mark.slow
 async def test_an_old_connection_is_replaced_and_what_is_under_way_on_it_goes_on(serve: Serve) -> None:
     served = await serve(max_connection_age=1.0)
     call = asyncio.ensure_future(served.unary("Wait")(b"under way"))

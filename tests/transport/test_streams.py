@@ -120,6 +120,7 @@ async def test_a_call_that_is_cancelled_is_not_taken_for_closed(served: Served, 
     assert closed == []
 
 
+@pytest.mark.slow
 async def test_a_caller_that_does_not_read_leaves_no_room_and_later_there_is_again(drive: Drive) -> None:
     sent = 0
     full, told = asyncio.Event(), asyncio.Event()

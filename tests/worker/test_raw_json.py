@@ -34,6 +34,7 @@ def test_a_member_is_cut_out_as_it_is_written(document, text):
     assert member_text(document, "body") == text
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text() | st.just("body"), VALUES), st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_what_is_cut_out_is_what_decoding_finds(document, indent, ascii_only):
     text = member_text(json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode(), "body")

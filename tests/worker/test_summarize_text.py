@@ -59,6 +59,7 @@ def test_a_sentence_longer_than_the_summary_is_cut_and_shows_it():
     assert summarize("one two three four five six", 3, "en").text == "one two three…"
 
 
+@pytest.mark.slow
 def test_the_same_text_gives_the_same_summary_in_every_process():
     code = (
         "import sys; from jobqueue_worker.handlers.summary import summarize;"
@@ -73,6 +74,7 @@ def test_the_same_text_gives_the_same_summary_in_every_process():
     assert outputs == {summarize(STORY, 30, "en").text.encode()}
 
 
+@pytest.mark.slow
 def test_a_megabyte_takes_seconds_and_not_minutes():
     # Different words all along: the worst case of a method that compares each with each.
     text = " ".join(f"Sentence {n} tells of thing{n % 9000} and item{n % 7000} again." for n in range(20_000))

@@ -196,6 +196,7 @@ def test_a_checkpoint_goes_before_the_release_at_the_end_of_the_grace(server, se
     over.set()
 
 
+@pytest.mark.slow
 def test_what_does_not_finish_within_the_grace_is_stopped_and_released(server, serve):
     worker = Worker(server.address, shutdown_grace=timedelta(seconds=0.2))
     deaf = threading.Event()
@@ -255,6 +256,7 @@ def test_a_drain_goes_on_over_a_broken_stream(server, serve):
     serving.join()
 
 
+@pytest.mark.slow
 def test_after_a_goodbye_no_session_is_opened_while_a_revoked_handler_runs_on(server, serve):
     release = threading.Event()
     worker = Worker(server.address)
@@ -275,6 +277,7 @@ def test_after_a_goodbye_no_session_is_opened_while_a_revoked_handler_runs_on(se
     serving.join()
 
 
+@pytest.mark.slow
 def test_a_goodbye_that_comes_with_the_last_answer_is_the_end(server, serve, monkeypatch):
     # A stream that lived for long is followed by the next without a pause: no time to see the Goodbye otherwise.
     monkeypatch.setattr("jobqueue.worker.link._GOOD_AFTER", 0)
@@ -298,6 +301,7 @@ def test_a_goodbye_that_comes_with_the_last_answer_is_the_end(server, serve, mon
     no_other_stream(server)
 
 
+@pytest.mark.slow
 def test_a_session_that_is_unknown_during_its_drain_is_not_opened_anew(server, serve):
     release = threading.Event()
     worker = Worker(server.address)
@@ -407,6 +411,7 @@ def test_a_signal_drains_and_the_process_exits_with_0(server, process, number):
     assert process.wait(WITHIN) == 0
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once(server, process):
     peer = server.stream()
     peer.welcome(interval=_INTERVAL)
@@ -418,6 +423,7 @@ def test_a_second_signal_ends_at_once(server, process):
     assert process.wait(WITHIN) == -signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_a_handler_that_blocks_its_loop_does_not_block_the_signal(server, process):
     peer = server.stream()
     peer.welcome(interval=_INTERVAL)

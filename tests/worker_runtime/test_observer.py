@@ -32,6 +32,7 @@ class Seen(Observer):
         return [each[1:] for each in self.calls if each[0] == name]
 
 
+@pytest.mark.slow
 def test_an_observer_is_told_of_attempts_and_of_the_session(server, serve):
     seen = Seen()
     worker = Worker(server.address, observer=seen)
@@ -69,6 +70,7 @@ def test_an_observer_is_told_of_attempts_and_of_the_session(server, serve):
     assert seen.of("session")[0][0].session == 7
 
 
+@pytest.mark.slow
 def test_a_slow_observer_delays_no_heartbeat_and_no_job(server, serve):
     release = threading.Event()
 

@@ -54,6 +54,7 @@ def test_a_process_that_dies_is_a_failure_of_its_attempt_and_the_worker_goes_on(
     assert peer.outcome().failure.error_type == "ProcessDied"
 
 
+@pytest.mark.slow
 def test_the_death_of_one_process_does_not_touch_its_neighbours(work):
     peer = work(handlers.die_or_answer)
     peer.deliver(job(1, "work", '"live"'), job(2, "work", '"die"'), job(3, "work", '"live"'))
@@ -68,6 +69,7 @@ def test_a_process_handler_sees_its_cancelling(work):
     assert peer.outcome().WhichOneof("outcome") == "cancellation"
 
 
+@pytest.mark.slow
 def test_a_process_handler_that_ignores_its_cancelling_is_terminated_before_the_grace_ends(work):
     peer = work(handlers.deaf)
     peer.deliver(job(1, "work"))
@@ -76,6 +78,7 @@ def test_a_process_handler_that_ignores_its_cancelling_is_terminated_before_the_
     assert peer.outcome().WhichOneof("outcome") == "cancellation"
 
 
+@pytest.mark.slow
 def test_heartbeats_go_on_while_processes_use_all_cores(work):
     peer = work(handlers.burn)
     peer.deliver(*(job(n, "work") for n in range(1, 5)))
@@ -101,6 +104,7 @@ def test_an_async_handler_is_refused_for_a_process():
         Worker("127.0.0.1:1").handler("work", run_in="process")(handle)
 
 
+@pytest.mark.slow
 def test_a_worker_that_would_run_again_in_its_processes_is_told_what_to_do(server, tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(

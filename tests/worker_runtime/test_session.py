@@ -163,6 +163,7 @@ def test_an_unknown_session_is_replaced_and_its_handlers_are_stopped(server, ser
     assert "settle" not in third.names()
 
 
+@pytest.mark.slow
 def test_a_revoked_lease_is_stopped_and_not_settled(server, serve, observer):
     worker = Worker(server.address, observer=observer)
     stopped = threading.Event()
@@ -189,6 +190,7 @@ def test_a_revoked_lease_is_stopped_and_not_settled(server, serve, observer):
     assert observer.wait(1) == [("forever", "error")]
 
 
+@pytest.mark.slow
 def test_an_outcome_that_was_not_committed_is_sent_again(server, serve, worker, observer):
     serve(worker)
     peer = server.stream()

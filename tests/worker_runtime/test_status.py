@@ -82,6 +82,7 @@ def code(address, path):
     return ask(address, path)[0].status
 
 
+@pytest.mark.slow
 def test_the_status_goes_from_starting_to_ended(server, serve, worker, hold):
     before = worker.status()
     assert (before.state, before.session, before.server, before.last_heard) == ("starting", 0, "", None)
@@ -162,6 +163,7 @@ def test_a_worker_whose_token_expires_is_refused_and_not_ready_and_lives(server,
     assert (code(address, "/readyz"), code(address, "/livez")) == (503, 200)
 
 
+@pytest.mark.slow
 def test_readyz_and_livez_answer_while_handlers_block_the_loop(server, serve, address):
     worker = Worker(server.address, health=address)
     release, begun = threading.Event(), threading.Event()
@@ -278,6 +280,7 @@ def test_reconnecting_is_ready_for_less_than_the_ttl(monkeypatch):
     assert book.ready
 
 
+@pytest.mark.slow
 def test_an_undeclared_kind_is_warned_of_once_for_each_set(server, serve, worker, caplog):
     def warnings():
         return [
@@ -321,6 +324,7 @@ def test_a_worker_may_be_made_paused(server, serve):
     peer.expect("capacity", where=lambda capacity: capacity.slots == 2)
 
 
+@pytest.mark.slow
 def test_frozen_time_stops_no_heartbeat(server, serve, worker, monkeypatch):
     """As freezegun does it: the functions of `time` are replaced, in their module and wherever they were imported."""
     real = {name: getattr(time, name) for name in ("monotonic", "time", "perf_counter")}

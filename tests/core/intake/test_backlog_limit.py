@@ -180,6 +180,7 @@ async def test_the_limit_holds_between_two_counts(place: Place) -> None:
     assert await place.value("select count(*) from job") == 10
 
 
+@pytest.mark.slow
 async def test_what_other_servers_store_is_known_by_the_next_count(place: Place, dsn: str) -> None:
     await limited(place, 10, 1)
     async with Place(dsn) as other:

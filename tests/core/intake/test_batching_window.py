@@ -26,6 +26,7 @@ async def test_an_insert_does_not_wait_where_the_server_has_time_to_spare(dsn, m
         await place.enqueue()
 
 
+@pytest.mark.slow
 async def test_an_insert_waits_for_more_calls_where_the_server_has_none(dsn, monkeypatch):
     monkeypatch.setattr(f"{LOAD}.cpu_underused", False)
     async with Place(dsn, tuning=replace(Tuning(), linger=1.0)) as place:

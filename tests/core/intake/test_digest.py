@@ -186,6 +186,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(_JSON, st.booleans())
 def test_every_value_is_taken_however_it_is_written(value, ascii_only):
     payload = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")

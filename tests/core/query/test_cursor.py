@@ -52,6 +52,7 @@ def cursors(draw: st.DrawFn) -> Cursor:
     return cursor
 
 
+@pytest.mark.slow
 @given(cursors())
 def test_a_token_says_all_that_the_cursor_knows(cursor: Cursor) -> None:
     assert cursor_of(cursor.token("jobs"), "jobs") == cursor
