@@ -29,7 +29,7 @@ async def test_one_queue_too_many_is_refused_over_grpc_and_http_and_known_ones_g
                 await stub.EnqueueJob(asked(f"q{number}"))
             with pytest.raises(grpc.aio.AioRpcError, match="has 6 pairs of queue and kind") as refused:
                 await stub.EnqueueJob(asked("more"))
-            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
             await stub.EnqueueJob(asked("q3"))
         request = urllib.request.Request(
             f"http://{server.http}/v1/jobs",
@@ -38,5 +38,5 @@ async def test_one_queue_too_many_is_refused_over_grpc_and_http_and_known_ones_g
         )
         with pytest.raises(urllib.error.HTTPError) as over_http:
             await asyncio.to_thread(urllib.request.urlopen, request, timeout=30)
-        assert over_http.value.code == 429
+        assert over_http.value.code == 409
         assert "QUEUES_FULL" in over_http.value.read().decode()

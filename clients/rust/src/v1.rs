@@ -5344,6 +5344,8 @@ pub mod job_queue_client {
         ///   request.
         /// - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
         ///   job. Nothing was stored.
+        /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+        ///   more. HTTP 409.
         /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
         /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
         ///   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
@@ -5388,6 +5390,8 @@ pub mod job_queue_client {
         ///   request.
         /// - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
         ///   job. Nothing was stored.
+        /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+        ///   more. HTTP 409.
         /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
         /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
         ///   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
@@ -6739,6 +6743,8 @@ pub mod queue_admin_client {
         ///   empty where it was never used. HTTP 409.
         /// - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
         ///   `max_running` above 1. The violation says which one. HTTP 409.
+        /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+        ///   more. HTTP 409.
         /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
         pub async fn update_queue(
             &mut self,
@@ -6900,6 +6906,7 @@ pub mod queue_admin_client {
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
         ///   names what can't be changed here; the violation says where.
+        /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
         /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
         ///   what `update_mask` does not name.
         pub async fn put_kind(
@@ -7823,6 +7830,8 @@ pub mod schedules_client {
         /// - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
         /// - ALREADY_EXISTS, SCHEDULE_EXISTS: a schedule has this name.
         /// - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
+        /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+        ///   more. HTTP 409.
         /// - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
         ///   to it.
         pub async fn create_schedule(
@@ -7922,6 +7931,8 @@ pub mod schedules_client {
         /// - ABORTED, ETAG_MISMATCH: the schedule was changed since its `etag` was read; metadata `etag` is the one that it has,
         ///   empty where there is no schedule. HTTP 409.
         /// - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
+        /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+        ///   more. HTTP 409.
         /// - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
         ///   to it.
         pub async fn update_schedule(

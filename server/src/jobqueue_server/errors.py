@@ -308,7 +308,7 @@ class QueuesFull(JobQueueError):
     runs the server for more. A pair is forgotten only days after its last job, so waiting does not help.
     """
 
-    reason, code = "QUEUES_FULL", "RESOURCE_EXHAUSTED"
+    reason, code, http_status = "QUEUES_FULL", "FAILED_PRECONDITION", 409
 
     @classmethod
     def of(cls, what: str, count: int, most: int, of_what: str = "pairs of queue and kind") -> QueuesFull:

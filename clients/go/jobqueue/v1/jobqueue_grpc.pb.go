@@ -85,6 +85,8 @@ type JobQueueClient interface {
 	//     request.
 	//   - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
 	//     job. Nothing was stored.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
 	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
 	//     how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
@@ -106,6 +108,8 @@ type JobQueueClient interface {
 	//     request.
 	//   - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
 	//     job. Nothing was stored.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
 	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
 	//     how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
@@ -494,6 +498,8 @@ type JobQueueServer interface {
 	//     request.
 	//   - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
 	//     job. Nothing was stored.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
 	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
 	//     how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
@@ -515,6 +521,8 @@ type JobQueueServer interface {
 	//     request.
 	//   - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
 	//     job. Nothing was stored.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
 	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
 	//     how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.

@@ -78,6 +78,8 @@ type QueueAdminClient interface {
 	//     empty where it was never used. HTTP 409.
 	//   - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
 	//     `max_running` above 1. The violation says which one. HTTP 409.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
 	UpdateQueue(ctx context.Context, in *UpdateQueueRequest, opts ...grpc.CallOption) (*UpdateQueueResponse, error)
 	// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
@@ -124,6 +126,7 @@ type QueueAdminClient interface {
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
 	//     names what can't be changed here; the violation says where.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
 	//     what `update_mask` does not name.
 	PutKind(ctx context.Context, in *PutKindRequest, opts ...grpc.CallOption) (*PutKindResponse, error)
@@ -299,6 +302,8 @@ type QueueAdminServer interface {
 	//     empty where it was never used. HTTP 409.
 	//   - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
 	//     `max_running` above 1. The violation says which one. HTTP 409.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
 	UpdateQueue(context.Context, *UpdateQueueRequest) (*UpdateQueueResponse, error)
 	// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
@@ -345,6 +350,7 @@ type QueueAdminServer interface {
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
 	//     names what can't be changed here; the violation says where.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
 	//     what `update_mask` does not name.
 	PutKind(context.Context, *PutKindRequest) (*PutKindResponse, error)

@@ -64,6 +64,8 @@ type SchedulesClient interface {
 	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
 	//   - ALREADY_EXISTS, SCHEDULE_EXISTS: a schedule has this name.
 	//   - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
 	//     to it.
 	CreateSchedule(ctx context.Context, in *CreateScheduleRequest, opts ...grpc.CallOption) (*CreateScheduleResponse, error)
@@ -94,6 +96,8 @@ type SchedulesClient interface {
 	//   - ABORTED, ETAG_MISMATCH: the schedule was changed since its `etag` was read; metadata `etag` is the one that it has,
 	//     empty where there is no schedule. HTTP 409.
 	//   - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
 	//     to it.
 	UpdateSchedule(ctx context.Context, in *UpdateScheduleRequest, opts ...grpc.CallOption) (*UpdateScheduleResponse, error)
@@ -306,6 +310,8 @@ type SchedulesServer interface {
 	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
 	//   - ALREADY_EXISTS, SCHEDULE_EXISTS: a schedule has this name.
 	//   - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
 	//     to it.
 	CreateSchedule(context.Context, *CreateScheduleRequest) (*CreateScheduleResponse, error)
@@ -336,6 +342,8 @@ type SchedulesServer interface {
 	//   - ABORTED, ETAG_MISMATCH: the schedule was changed since its `etag` was read; metadata `etag` is the one that it has,
 	//     empty where there is no schedule. HTTP 409.
 	//   - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
+	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+	//     more. HTTP 409.
 	//   - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
 	//     to it.
 	UpdateSchedule(context.Context, *UpdateScheduleRequest) (*UpdateScheduleResponse, error)

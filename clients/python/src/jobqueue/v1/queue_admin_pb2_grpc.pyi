@@ -79,6 +79,8 @@ class QueueAdminStub:
       empty where it was never used. HTTP 409.
     - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
       `max_running` above 1. The violation says which one. HTTP 409.
+    - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+      more. HTTP 409.
     - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
     """
     ListQueueKeys: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueueKeysRequest, _queue_admin_pb2.ListQueueKeysResponse]
@@ -130,6 +132,7 @@ class QueueAdminStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
       names what can't be changed here; the violation says where.
+    - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
     - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
       what `update_mask` does not name.
     """
@@ -192,6 +195,8 @@ class QueueAdminAsyncStub(QueueAdminStub):
       empty where it was never used. HTTP 409.
     - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
       `max_running` above 1. The violation says which one. HTTP 409.
+    - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+      more. HTTP 409.
     - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
     """
     ListQueueKeys: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueueKeysRequest, _queue_admin_pb2.ListQueueKeysResponse]  # type: ignore[assignment]
@@ -243,6 +248,7 @@ class QueueAdminAsyncStub(QueueAdminStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
       names what can't be changed here; the violation says where.
+    - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
     - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
       what `update_mask` does not name.
     """
@@ -332,6 +338,8 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
           empty where it was never used. HTTP 409.
         - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
           `max_running` above 1. The violation says which one. HTTP 409.
+        - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+          more. HTTP 409.
         - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
         """
 
@@ -413,6 +421,7 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
           names what can't be changed here; the violation says where.
+        - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
         - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
           what `update_mask` does not name.
         """

@@ -1438,6 +1438,8 @@ export const QueueAdmin: GenService<{
    *   empty where it was never used. HTTP 409.
    * - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
    *   `max_running` above 1. The violation says which one. HTTP 409.
+   * - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
+   *   more. HTTP 409.
    * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.UpdateQueue
@@ -1524,6 +1526,7 @@ export const QueueAdmin: GenService<{
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
    *   names what can't be changed here; the violation says where.
+   * - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
    * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
    *   what `update_mask` does not name.
    *
