@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -267,6 +267,25 @@ async def test_a_count_too_many_is_refused_and_those_of_another_principal_are_no
             task.cancel()
 
 
+async def test_lists_of_one_principal_that_go_on_leave_the_next_one_its_turn(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = town.app.query.reads
+    scan = reads._store.list
+    again: list[bool] = []
+
+    async def gives_up_once(*args: Any, **more: Any) -> Any:
+        again.append(more.get("again", False))
+        found = await scan(*args, **more)
+        return found if again[-1] else replace(found, gave_up=True)
+
+    monkeypatch.setattr(reads._store, "list", gives_up_once)
+    async with hogged(reads._long, town.greedy.owner):
+        for _ in range(3):
+            await read(town.modest.caller)
+    assert again == [False, True] * 3
+
+
 async def test_large_bodies_of_one_principal_leave_the_next_one_its_turn() -> None:
     bodies = LargeBodies()
     came: list[str] = []
@@ -306,7 +325,11 @@ async def test_the_job_of_one_principal_is_stored_before_all_of_another_ones_flo
     assert later >= 4000
 
 
+#: The others are in tests/serve/test_turns_of_principals.py.
 TESTED_APART = {
+    "lists that go on after their first scan",
+    "operations on many jobs",
+    "schedules that are due",
     "large bodies over HTTP",
     "streams without Hello",
     "Lease streams",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: How a place is shared.
-SHARE, TURNS, LINE = "share", "turns", "line"
+SHARE, TURNS, LINE, BY_DATABASE = "share", "turns", "line", "turns by the database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +14,9 @@ class Place:
 
     Attributes:
         name: For people.
-        made: Where it is made: the file below `jobqueue_server`, and the attribute.
+        made: Where it is made: the file below `jobqueue_server`, and the attribute, or the constant that bounds it.
         bound: How much there is.
-        how: SHARE, TURNS or LINE.
+        how: SHARE, TURNS, LINE or BY_DATABASE.
         full: What one meets that finds nothing left: a reason, or what it waits for.
     """
 
@@ -92,4 +92,25 @@ PLACES = (
         "TOO_MANY_CALLS",
     ),
     Place("statistics that are read", ("core/stats/history.py", "_turns"), "2 at a time", TURNS, "waits"),
+    Place(
+        "lists that go on after their first scan",
+        ("core/query/reads.py", "_long"),
+        "3 at a time",
+        TURNS,
+        "waits",
+    ),
+    Place(
+        "operations on many jobs",
+        ("core/bulk/runner.py", "MOST_AT_ONCE"),
+        "4 steps at a time on a server; an operation that rests takes none",
+        BY_DATABASE,
+        "waits",
+    ),
+    Place(
+        "schedules that are due",
+        ("core/schedule/firing.py", "MOST_TOGETHER"),
+        "200 a round; what fails is tried apart",
+        BY_DATABASE,
+        "waits",
+    ),
 )

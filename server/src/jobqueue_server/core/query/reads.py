@@ -10,6 +10,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from ...errors import FieldInvalid, JobNotFound, PageTokenInvalid
+from ...fair.owner import Owner
+from ...fair.turns import Turns
 from ...grants import Permission
 from ...model import DEFAULT_WAIT, MAX_PAGE_BYTES, MAX_WAIT, Job, JobFilter, Page
 from ...scope import Scope
@@ -22,8 +24,8 @@ from .waiters import Waiters
 #: For how long a list looks for jobs before it answers those that it has, where its caller waits for so long.
 LOOKS_FOR = timedelta(seconds=5)
 # Connections that all lists together may use after their first scan: the other calls need some too. They take turns, a
-# scan each.
-_LONG_AT_ONCE = 2
+# scan each, and a principal has two at most.
+_LONG_AT_ONCE = 3
 
 _ID_BYTES = 16
 # Of an id, below its time: the version, 12 bits, the variant, 62 bits.
@@ -39,7 +41,7 @@ class JobReads:
     def __init__(self, store: ReadStore, waiters: Waiters) -> None:
         self._store = store
         self._waiters = waiters
-        self._long = asyncio.Semaphore(_LONG_AT_ONCE)
+        self._long = Turns(_LONG_AT_ONCE)
 
     async def get(self, scope: Scope, job_id: UUID, *, full: bool = True) -> Job:
         """The job as it is now; `full` adds payload, output, headers and failed attempts.
@@ -103,7 +105,7 @@ class JobReads:
         """
         scan = await self._store.list(scope, wanted, size=size, before=before, full=full)
         while scan.gave_up and len(scan.jobs) < size:
-            if not await _taken_before(self._long, until):
+            if not await _taken_before(self._long, scope.owner, until):
                 break
             try:
                 more = await self._store.list(
@@ -116,7 +118,7 @@ class JobReads:
                     again=True,
                 )
             finally:
-                self._long.release()
+                self._long.give_back(scope.owner)
             carried = scan.size + more.size
             if scan.jobs and carried > MAX_PAGE_BYTES:
                 # Its first job alone is too large for what is left: it is the first one of the next page.
@@ -173,13 +175,13 @@ def _hidden(edge: UUID, jobs: Sequence[Job], before: UUID | None) -> UUID:
     return edge if before is not None and above >= before else above
 
 
-async def _taken_before(turns: asyncio.Semaphore, deadline: float) -> bool:
+async def _taken_before(turns: Turns, owner: Owner, deadline: float) -> bool:
     """Takes a turn. False: there was none before the deadline, a time of the running loop."""
     if asyncio.get_running_loop().time() >= deadline:
         return False
     try:
         async with asyncio.timeout_at(deadline):
-            await turns.acquire()
+            await turns.take(owner)
     except TimeoutError:
         return False
     return True
