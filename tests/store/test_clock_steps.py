@@ -30,7 +30,7 @@ from tests.conftest import Cluster, run_apart
 from .factories import keyed_row, lease, look, new_row, store_named
 from .past import RETENTION, WIDTH, ago, finished, id_at, partition_of
 from .stored import SCOPE, Stored
-from .test_bulk import OTHER, opened
+from .test_bulk import MINE, OTHER, opened
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "clocks.md"
 HOUR = timedelta(hours=1)
@@ -300,6 +300,16 @@ async def operation_heard_at(scene: Scene) -> Watched:
     return Watched(over, 10)
 
 
+async def operation_next_at(scene: Scene) -> Watched:
+    operation = await opened(scene.s)
+    await scene.s.operations.release(operation.id, MINE, timedelta(hours=2))
+
+    async def over() -> bool:
+        return bool(await scene.s.operations.claim(OTHER, 1))
+
+    return Watched(over, 7200)
+
+
 async def started_at(scene: Scene) -> Watched:
     assert await scene.retention.claim_sweep(55 * SECOND)
 
@@ -325,12 +335,13 @@ SCENES = {
     "api_key.expires_at": key_expires_at,
     "operation.ended_at": operation_ended_at,
     "operation.heard_at": operation_heard_at,
+    "operation.next_at": operation_next_at,
     "retention_sweep.started_at": started_at,
 }
 #: What comes by these does not wait until the clock is believed.
 BELIEVE_AT_ONCE = {
     "live_job.run_at", "idempotency_key.expires_at", "unique_hold.holds_until", "api_key.expires_at",
-    "operation.heard_at", "retention_sweep.started_at",
+    "operation.heard_at", "operation.next_at", "retention_sweep.started_at",
 }  # fmt: skip
 #: What the table says: by how many seconds it may be late at least and at most; early where that is negative.
 COSTS = {
