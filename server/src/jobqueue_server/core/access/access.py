@@ -7,7 +7,7 @@ import heapq
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -66,6 +66,18 @@ class _Known:
     text: str = field(default="", repr=False)
     used: bool = False
 
+    def shown(self) -> None:
+        """A caller has shown it."""
+        self.used = True
+
+    def noted(self) -> None:
+        """Its uses are noted: the next one is to be noted anew."""
+        self.used = False
+
+    def remember(self, text: str) -> None:
+        """It was shown by this text, which is good wherever its caller calls from."""
+        self.text = text
+
     def ended(self, now_ms: int) -> JobQueueError | None:
         """Why a key is not good any more."""
         if self.row.revoked:
@@ -104,6 +116,73 @@ class _Changes:
         self._heard = {at: what for at, what in self._heard.items() if known <= version < at}
 
 
+class _Uses:
+    """Which keys callers have shown, on the way into the database.
+
+    Args:
+        store: Where it is noted when a key was used last.
+        known: The keys that are known now, by id.
+    """
+
+    def __init__(self, store: AccessStore, known: Mapping[str, _Known]) -> None:
+        self._store = store
+        self._known = known
+        # Keys that were used since all were noted last; and those that were noted then or since.
+        self._used: set[str] = set()
+        self._noted: set[str] = set()
+
+    def add(self, known: _Known) -> None:
+        """A caller has shown this key, for the first time since its uses were noted."""
+        known.shown()
+        self._used.add(known.row.id)
+
+    async def note(self) -> None:
+        """Writes down which keys were used since the last time."""
+        used = frozenset(self._used)
+        if used:
+            await self._store.touch_keys(sorted(used))
+        self._used -= used
+        self._noted = set(used)
+        for key_id in used:
+            if (known := self._known.get(key_id)) is not None:
+                known.noted()
+
+    async def note_first(self) -> None:
+        """Writes down which keys are used that were not a while ago: without a statement where there are none."""
+        fresh = self._used - self._noted
+        if fresh:
+            await self._store.touch_keys(sorted(fresh))
+            self._noted |= fresh
+
+
+class _Buckets:
+    """How often principals may call. Each one's bucket is kept over changes of its keys, so that none of them fills it.
+
+    Args:
+        servers: How many servers there are, between which a rate is divided.
+    """
+
+    def __init__(self, servers: Callable[[], int]) -> None:
+        self._servers = servers
+        # By the principal.
+        self._made: dict[str, Bucket] = {}
+
+    def of(self, row: KeyRow) -> Bucket | None:
+        """That of a key's principal, by the limit that the key has now; None: it has none."""
+        if row.limit is None:
+            return None
+        principal = _KEY + row.lineage
+        kept = self._made.get(principal)
+        if kept is not None and (kept.rate, kept.burst) == (row.limit.rate, row.limit.burst):
+            return kept
+        made = self._made[principal] = Bucket(row.limit.rate, row.limit.burst, self._servers)
+        return made
+
+    def keep(self, scopes: Iterable[Scope]) -> None:
+        """Forgets those that none of these scopes has."""
+        self._made = {scope.principal: scope.bucket for scope in scopes if scope.bucket is not None}
+
+
 class _Kept:
     """What a server knows of callers, kept fresh from the database.
 
@@ -130,15 +209,14 @@ class _Kept:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._servers = servers
         self._identities = Identities(servers, () if tokens is None else tokens.issuers)
         self.others = Identified(self._identities, tokens, revoked, clock, self.check_namespace)
-        # By the principal. It is kept over changes, so that none of them fills it.
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets = _Buckets(servers)
         self._version = 0
         self._changes = _Changes()
         self._read_all_at = 0.0
         self._keys: dict[str, _Known] = {}
+        self._uses = _Uses(store, self._keys)
         # The meaning of each text of grants.
         self._meanings: dict[str, Grants] = {}
         self._namespaces: dict[int, NamespaceRow] = {}
@@ -146,9 +224,6 @@ class _Kept:
         self._remembered: dict[str, _Known] = {}
         # When keys end, soonest first, with their ids.
         self._ends: list[tuple[int, str]] = []
-        # Keys that were used since all were noted last; and those that were noted then or since.
-        self._used: set[str] = set()
-        self._noted: set[str] = set()
         self._on_change: list[Callable[[], object]] = []
         self._refreshing = asyncio.Lock()
         self._outdated = asyncio.Event()
@@ -213,27 +288,13 @@ class _Kept:
             else:
                 self._away = False
 
-    def _use(self, known: _Known) -> None:
-        known.used = True
-        self._used.add(known.row.id)
-
     async def note_used(self) -> None:
         """Writes down which keys were used since the last time."""
-        used = frozenset(self._used)
-        if used:
-            await self._store.touch_keys(sorted(used))
-        self._used -= used
-        self._noted = set(used)
-        for key_id in used:
-            if (known := self._keys.get(key_id)) is not None:
-                known.used = False
+        await self._uses.note()
 
     async def note_first_uses(self) -> None:
         """Writes down which keys are used that were not a while ago: without a statement where there are none."""
-        fresh = self._used - self._noted
-        if fresh:
-            await self._store.touch_keys(sorted(fresh))
-            self._noted |= fresh
+        await self._uses.note_first()
 
     async def _refresh(self, *, everything: bool) -> None:
         async with self._refreshing:
@@ -271,11 +332,7 @@ class _Kept:
             differs |= self._forget(key_id) is not None
         if changes is None:
             self._meanings = {known.row.grants: known.scope.grants for known in self._keys.values()}
-            self._buckets = {
-                known.scope.principal: known.scope.bucket
-                for known in self._keys.values()
-                if known.scope.bucket is not None
-            }
+            self._buckets.keep(known.scope for known in self._keys.values())
         if differs:
             self._tell_of_change()
 
@@ -298,7 +355,7 @@ class _Kept:
             _KEY + row.lineage,
             self._grants(row.grants, f"key {row.id}"),
             _KEY + row.id,
-            self._bucket(row) if row.limit is not None else None,
+            self._buckets.of(row),
         )
         ends_ms = None if row.expires_at is None else int(row.expires_at.timestamp() * 1000)
         if ends_ms is not None:
@@ -334,14 +391,6 @@ class _Kept:
         if grants is None:
             grants = self._meanings[text] = _meaning(text, of)
         return grants
-
-    def _bucket(self, row: KeyRow) -> Bucket:
-        assert row.limit is not None
-        kept = self._buckets.get(_KEY + row.lineage)
-        if kept is not None and (kept.rate, kept.burst) == (row.limit.rate, row.limit.burst):
-            return kept
-        made = self._buckets[_KEY + row.lineage] = Bucket(row.limit.rate, row.limit.burst, self._servers)
-        return made
 
     def _tell_of_ended(self) -> None:
         """Credentials end by the clock too: those who hold something by them hear of it."""
@@ -384,7 +433,7 @@ class Access(_Kept):
         if known is None or (known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms):
             return None
         if not known.used:
-            self._use(known)
+            self._uses.add(known)
         return known.scope
 
     def look(self, text: str, address: str) -> Scope:
@@ -409,9 +458,9 @@ class Access(_Kept):
             raise CredentialsInvalid(_INVALID)
         self.check_namespace(known.row.namespace)
         if not known.used:
-            self._use(known)
+            self._uses.add(known)
         if not known.networks:
-            known.text = text
+            known.remember(text)
             self._remembered[text] = known
         return known.scope
 

@@ -51,6 +51,18 @@ class _Remembered:
     window: int = MOST_CHANGED
     faults: int = 0
 
+    def did(self) -> None:
+        """A step was done, so that none has failed in a row."""
+        self.faults = 0
+
+    def failed(self) -> None:
+        """One more step has failed in a row."""
+        self.faults += 1
+
+    def looks(self, window: int) -> None:
+        """The next step looks so far."""
+        self.window = window
+
 
 class Runner:
     """Does the steps of operations, each time of whose turn it is.
@@ -168,7 +180,7 @@ class Runner:
             step = await self._step(operation, owner, pace)
             if step is None:
                 return
-            known.faults = 0
+            known.did()
             self._effects.tell(step)
             operation = step.operation
             if operation.state.ended:
@@ -183,12 +195,12 @@ class Runner:
                 return
             now = time.monotonic()
             pace.stepped(step.changed + step.skipped, began, now)
-            known.window = pace.window
+            known.looks(pace.window)
             rests = timedelta(seconds=pace.wait(now))
         except (DatabaseAway, DatabaseFull) as error:
             _log.warning("an operation waits", operation=name_of(operation.id), cause=str(error))
         except Exception:
-            known.faults += 1
+            known.failed()
             _log.exception("a step of an operation failed", operation=name_of(operation.id))
             if known.faults >= MOST_FAULTS:
                 await self._fail(operation, owner)

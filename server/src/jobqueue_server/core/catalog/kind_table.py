@@ -24,6 +24,10 @@ class _Known:
     schema: PayloadSchema | None
     broken: str | None = None
 
+    def take(self, row: KindRow) -> None:
+        """It was declared, or is not any more: what is said of it, and so its schema, is as it was."""
+        self.row = row
+
 
 class KindTable:
     """The kinds of all namespaces that may be enqueued.
@@ -47,7 +51,7 @@ class KindTable:
             if known is None or known.row.updated_at != row.updated_at:
                 known = _compiled(row)
             elif known.row.declared != row.declared:
-                known.row = row
+                known.take(row)
             self._kinds[row.id] = self._kind_at[row.namespace, row.kind.name] = known
 
     def _forget_kinds(self, ids: Iterable[int]) -> None:

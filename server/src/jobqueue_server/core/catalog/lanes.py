@@ -131,6 +131,20 @@ class Lane:
         self.backlog = backlog
         return news
 
+    def made_sure_of(self, at: datetime, hour: int) -> bool:
+        """A server made sure of it then. Whether it may be used therefore, in this hour of the database's clock."""
+        self.used_at = at
+        self.in_use = self.due_hour >= hour
+        return self.in_use
+
+    def fall_due(self) -> None:
+        """It may not be used until a server makes sure of it."""
+        self.in_use = False
+
+    def forget(self) -> None:
+        """It is no more."""
+        self.forgotten, self.in_use = True, False
+
 
 class LaneTable:
     """Nothing here that is done each second, or for each lane that changes, may take a step for every lane.
@@ -182,11 +196,8 @@ class LaneTable:
                 self.policies += lane.revision != row.revision
                 if lane.take(row, backlog):
                     changed.append(lane)
-            if lane.used_at != row.used_at:
-                lane.used_at = row.used_at
-                lane.in_use = lane.due_hour >= self._hour
-                if lane.in_use:
-                    self._due.setdefault(lane.due_hour, []).append(lane)
+            if lane.used_at != row.used_at and lane.made_sure_of(row.used_at, self._hour):
+                self._due.setdefault(lane.due_hour, []).append(lane)
             self._sum(lane, row.shortest_retention)
         self._summed()
         return changed
@@ -209,7 +220,7 @@ class LaneTable:
         """Forgets those of these that are known, and answers them."""
         forgotten = [lane for lane_id in ids if (lane := self._lanes.pop(lane_id, None)) is not None]
         for lane in forgotten:
-            lane.forgotten, lane.in_use = True, False
+            lane.forget()
             self._count[lane.namespace] -= 1
             place = lane.namespace, lane.queue, lane.kind
             # It may have been made anew since, with its queue.
@@ -268,7 +279,7 @@ class LaneTable:
                 left -= 1
                 # It may have been made sure of since, and stands in another hour then.
                 if lane.due_hour < hour:
-                    lane.in_use = False
+                    lane.fall_due()
             if not lanes:
                 del self._due[due]
 

@@ -81,7 +81,7 @@ class KeyedJobs:
             batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
             row = batch.rows[0]
             if place is not None:
-                row.key_digest = place
+                row.place_key(place)
             place = digest_of(row)
             pending, full = self._pending.get(place), batch.full_limit
             if pending is not None:
@@ -414,7 +414,7 @@ async def step_aside(store: IntakeStore, foreign: Mapping[NewRows, KeyHolder]) -
     )
     for digest in prolonged:
         row = by_digest[digest]
-        row.key_digest = lane_key_digest(namespace, row.new.queue, row.new.kind, _key_of(row)[1])
+        row.place_key(lane_key_digest(namespace, row.new.queue, row.new.kind, _key_of(row)[1]))
 
 
 def _key_of(row: NewRows) -> tuple[int, str]:

@@ -25,6 +25,17 @@ from .unique import UniqueJobs
 from .waiting import Waiting
 from .window import BatchingWindow
 
+#: Lines of jobs whose inserts differ, each of which shares its own: by what they store.
+_LINES = (
+    "enqueue",
+    "enqueue keyed",
+    "enqueue limited",
+    "enqueue keyed and limited",
+    "enqueue asking",
+    "enqueue keyed and asking",
+    "enqueue unique",
+)
+
 
 class IntakeRoom:
     """Its parts are its attributes."""
@@ -66,15 +77,7 @@ class IntakeRoom:
                 asks="asking" in name,
                 traces=traces,
             )
-            for name in (
-                "enqueue",
-                "enqueue keyed",
-                "enqueue limited",
-                "enqueue keyed and limited",
-                "enqueue asking",
-                "enqueue keyed and asking",
-                "enqueue unique",
-            )
+            for name in _LINES
         }
         plain, keyed, plain_limited, keyed_limited, asking, keyed_asking, unique = self._lines.values()
         of_keyed = Batchers(keyed, keyed_limited, keyed_asking)

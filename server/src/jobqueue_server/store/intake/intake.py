@@ -153,6 +153,10 @@ class NewRows:
         self.namespace, self.key_digest = namespace, key_digest
         self.request_digest, self.owner = request_digest, owner
 
+    def place_key(self, key_digest: bytes) -> None:
+        """Its idempotency key stands under this digest."""
+        self.key_digest = key_digest
+
     def of_name(self, name: Name) -> None:
         """The one job of the row is unique."""
         self.name = name

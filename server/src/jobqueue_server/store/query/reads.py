@@ -55,6 +55,105 @@ class Scan:
     size: int = 0
 
 
+class _Page:
+    """A page of a list, on the way from the index by which its jobs are found.
+
+    Args:
+        database: Where they are.
+        scope: Whose jobs.
+        wanted: Which of them.
+        ids: From this id, and below that one.
+        size: How many at most. One more is looked for, which tells whether there are more.
+        full: As in `ReadStore.get`.
+        most_bytes: What they may carry.
+        max_scanned: How many rows a statement may read.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        scope: Scope,
+        wanted: JobFilter,
+        ids: tuple[UUID, UUID],
+        *,
+        size: int,
+        full: bool,
+        most_bytes: int,
+        max_scanned: int,
+    ) -> None:
+        self._database = database
+        self._scope = scope
+        self._wanted = wanted
+        self._low, self._high = ids
+        self._size = size
+        self._full = full
+        self._most_bytes = most_bytes
+        self._max_scanned = max_scanned
+        self._statuses = sorted(wanted.statuses) or None
+        self._labels = json.dumps(dict(wanted.labels)) if wanted.labels else None
+        self._readable = scope.grants.readable()
+
+    async def read(self, *, again: bool) -> list[Record]:
+        """Its rows; `again` as in `ReadStore.list`."""
+        driver = driver_of(self._wanted)
+        if driver is Driver.IDS and self._labels is not None:
+            return await self._labelled(self._labels)
+        if driver is Driver.LIVE and not again:
+            return await self._live()
+        return await self._along(driver)
+
+    async def _labelled(self, labels: str) -> list[Record]:
+        labelled = Labelled(self._database, labels, self._low, self._high)
+        rows: list[Record] = []
+        # Most often all that have the labels fit: then a page wants no more of them.
+        for most in (min(self._size + 1, self._max_scanned), self._max_scanned):
+            ids = await labelled.find(most)
+            rows = await self._along(Driver.IDS, ids)
+            if rows[0]["matched"] > self._size or len(ids) < most:
+                break
+        return rows
+
+    async def _live(self) -> list[Record]:
+        rows = await self._along(Driver.LIVE, scanned=min(self._size * _ROWS_PER_JOB, self._max_scanned))
+        if rows[0]["edge"] is None:
+            return rows
+        found = await self._database.fetchrow(
+            "live_ids",
+            self._low,
+            self._high,
+            self._wanted.queue,
+            self._wanted.kind,
+            self._statuses,
+            self._max_scanned,
+            self._scope.namespace,
+            *self._readable,
+        )
+        assert found is not None  # it is one row
+        return rows if found["ids"] is None else await self._along(Driver.IDS, found["ids"])
+
+    async def _along(
+        self, driver: Driver, ids: Sequence[UUID] | None = None, scanned: int | None = None
+    ) -> list[Record]:
+        """What one statement reads of it along an index: so many rows at most; None: as many as any may read."""
+        return await self._database.fetch(
+            "list_jobs",
+            int(driver),
+            self._low,
+            self._high,
+            self._wanted.queue,
+            self._wanted.kind,
+            self._statuses,
+            self._labels,
+            self._size + 1,
+            self._max_scanned if scanned is None else scanned,
+            self._most_bytes,
+            self._full,
+            self._scope.namespace,
+            *self._readable,
+            ids,
+        )
+
+
 class ReadStore:
     """Reads jobs from the primary.
 
@@ -100,59 +199,17 @@ class ReadStore:
         """
         low, high = id_range(wanted.created_after, wanted.created_before)
         high = high if before is None else min(high, before)
-        driver = driver_of(wanted)
-        statuses = sorted(wanted.statuses) or None
-        labels = json.dumps(dict(wanted.labels)) if wanted.labels else None
-        readable = scope.grants.readable()
-
-        async def read(
-            driver: Driver, ids: Sequence[UUID] | None = None, scanned: int = self._max_scanned
-        ) -> list[Record]:
-            return await self._database.fetch(
-                "list_jobs",
-                int(driver),
-                low,
-                high,
-                wanted.queue,
-                wanted.kind,
-                statuses,
-                labels,
-                size + 1,
-                scanned,
-                most_bytes,
-                full,
-                scope.namespace,
-                *readable,
-                ids,
-            )
-
-        if driver is Driver.IDS and labels is not None:
-            labelled = Labelled(self._database, labels, low, high)
-            # Most often all that have the labels fit: then a page wants no more of them.
-            for most in (min(size + 1, self._max_scanned), self._max_scanned):
-                ids = await labelled.find(most)
-                rows = await read(Driver.IDS, ids)
-                if rows[0]["matched"] > size or len(ids) < most:
-                    break
-        elif driver is Driver.LIVE and not again:
-            rows = await read(driver, scanned=min(size * _ROWS_PER_JOB, self._max_scanned))
-            if rows[0]["edge"] is not None:
-                found = await self._database.fetchrow(
-                    "live_ids",
-                    low,
-                    high,
-                    wanted.queue,
-                    wanted.kind,
-                    statuses,
-                    self._max_scanned,
-                    scope.namespace,
-                    *readable,
-                )
-                assert found is not None  # it is one row
-                if found["ids"] is not None:
-                    rows = await read(Driver.IDS, found["ids"])
-        else:
-            rows = await read(driver)
+        page = _Page(
+            self._database,
+            scope,
+            wanted,
+            (low, high),
+            size=size,
+            full=full,
+            most_bytes=most_bytes,
+            max_scanned=self._max_scanned,
+        )
+        rows = await page.read(again=again)
         shown = [row for row in rows[:size] if row["id"] is not None]
         jobs = tuple(job_of(row) for row in shown)
         carried = int(shown[-1]["bytes"]) if shown else 0
