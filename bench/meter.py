@@ -107,9 +107,9 @@ def statement_name(query: str) -> str:
 
 
 def _bare(query: str) -> str:
-    """A statement as PostgreSQL counts it: without the comment before it, one mark for each literal or list."""
+    """A statement as PostgreSQL counts it: without the comment before it, one mark for each literal, null or list."""
     body = "\n".join(dropwhile(lambda line: line.startswith("--"), query.strip().splitlines()))
-    marked = re.sub(r"'[^']*'|\$\d+|\b\d+(?:\.\d+)?\b", "?", body.replace(" /*, ... */", ""))
+    marked = re.sub(r"'[^']*'|\$\d+|\b\d+(?:\.\d+)?\b|(?<=then )null\b", "?", body.replace(" /*, ... */", ""))
     return re.sub(r"\?(?:, \?)+", "?", marked)
 
 

@@ -63,7 +63,7 @@ COMMANDS = [
     ("audit", "list"),
     *[("jobs", name) for name in ("retry", "cancel", "delete", "update", "count")],
     *[("workers", name) for name in ("list", "show", "drain")],
-    *[("operations", name) for name in ("list", "get", "cancel", "wait")],
+    *[("operations", name) for name in ("list", "get", "cancel", "resume", "wait")],
 ]
 
 

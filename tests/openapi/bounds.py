@@ -49,7 +49,7 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
     ),
     limits.LIMITS["UpdateQueueKeyRequest.update_mask"]["pattern"]: (
         ["", "paused", "paused,maxRunning"],
-        ["max_running", "paused,", "limit"],
+        ["maxrunning", "paused,", "limit"],
     ),
     INT64["pattern"]: (["0", "-1", "9223372036854775807"], ["1.5", "a", ""]),
     limits.LIMITS["Capacity.bytes"]["pattern"]: (["0", "9223372036854775807"], ["-1", "1.5", "a"]),
@@ -63,16 +63,16 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
     ),
     limits.TIME_ZONE: (["", "Europe/Berlin", "Etc/GMT+7"], ["Europe Berlin", "Z\u00fcrich"]),
     limits.LIMITS["UpdateScheduleRequest.update_mask"]["pattern"]: (
-        ["", "spec", "labels,policy.catchUpWindow,job"],
-        ["policy.catch_up_window", "spec,", "paused", "spec.cron"],
+        ["", "spec", "labels,policy.catchUpWindow,job", "policy.catch_up_window"],
+        ["policy.catchupwindow", "spec,", "paused", "spec.cron"],
     ),
     limits.LIMITS["PutKindRequest.update_mask"]["pattern"]: (
-        ["", "outputSchema", "schema,version,limits.maxRunning"],
-        ["output_schema", "schema,", "name", "limits.rate.count"],
+        ["", "outputSchema", "output_schema", "schema,version,limits.maxRunning"],
+        ["outputschema", "schema,", "name", "limits.rate.count"],
     ),
     FIELD_MASK["pattern"]: (
-        ["", "keyPolicy", "keyPolicy.maxRunning,keyPolicy.rate"],
-        ["key_policy", "keyPolicy,", "keyPolicy maxRunning"],
+        ["", "keyPolicy", "key_policy", "keyPolicy.maxRunning,keyPolicy.rate"],
+        ["-key", "keyPolicy,", "keyPolicy maxRunning"],
     ),
 }
 #: Of names in maps.

@@ -21,7 +21,7 @@ DURATION: Schema = {
     "examples": ["30s", "1.5s"],
 }
 TIMESTAMP: Schema = {"type": "string", "format": "date-time"}
-_PATH = r"[a-z][a-zA-Z0-9]*(\.[a-z][a-zA-Z0-9]*)*"
+_PATH = r"[a-z][a-zA-Z0-9_]*(\.[a-z][a-zA-Z0-9_]*)*"
 FIELD_MASK: Schema = {
     "type": "string",
     "pattern": f"^({_PATH}(,{_PATH})*)?$",

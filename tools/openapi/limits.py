@@ -8,6 +8,7 @@ just within each of these and what is just beyond, and looks for fields without 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -121,9 +122,11 @@ def _written(span: timedelta) -> str:
     return f"{seconds}.{fraction.microseconds:06d}".rstrip("0").rstrip(".") + "s"
 
 
-def _in_json(path: str) -> str:
-    """A path of a FieldMask as JSON has it, as a pattern."""
-    return re.sub(r"_([a-z])", lambda found: found[1].upper(), path).replace(".", r"\.")
+def _mask(paths: Iterable[str]) -> str:
+    """The pattern of a FieldMask of some of these paths, in the spelling of JSON or in that of the .proto."""
+    spelt = {path: re.sub(r"_([a-z])", lambda found: found[1].upper(), path) for path in paths}
+    either = "|".join(dict.fromkeys((*spelt.values(), *spelt))).replace(".", r"\.")
+    return f"^(({either})(,({either}))*)?$"
 
 
 CRON_LINE = r"^(@(hourly|daily|weekly|monthly|yearly)|[^ \u0000]+( +[^ \u0000]+){4,5})$"
@@ -325,7 +328,7 @@ LIMITS: dict[str, Schema] = {
     "GetQueueKeyRequest.queue": NAME,
     "GetQueueKeyRequest.key": KEY,
     "UpdateQueueKeyRequest.update_mask": {
-        "pattern": r"^((maxRunning|paused)(,(maxRunning|paused))*)?$",
+        "pattern": _mask(["max_running", "paused"]),
         "examples": ["maxRunning,paused"],
     },
     "QueueKey.queue": NAME,
@@ -380,7 +383,7 @@ LIMITS: dict[str, Schema] = {
     "ListSchedulesRequest.queue": NAME_OR_EMPTY,
     "ListSchedulesRequest.labels": LABEL_FILTER,
     "UpdateScheduleRequest.update_mask": {
-        "pattern": "^(({paths})(,({paths}))*)?$".format(paths="|".join(map(_in_json, PATHS))),
+        "pattern": _mask(PATHS),
         "examples": ["spec,policy.keepRuns"],
     },
     "DeleteScheduleRequest.etag": {"maxLength": MAX_ETAG_CHARS, "pattern": _NO_NUL},
@@ -415,7 +418,7 @@ LIMITS: dict[str, Schema] = {
     "Kind.version": {"minimum": 0, "maximum": MAX_KIND_VERSION},
     "Kind.annotations": ANNOTATIONS,
     "PutKindRequest.update_mask": {
-        "pattern": "^(({paths})(,({paths}))*)?$".format(paths="|".join(map(_in_json, KIND_PATHS))),
+        "pattern": _mask(KIND_PATHS),
         "examples": ["schema,maxAttempts"],
     },
     "Grant.permissions": {"minItems": 1},

@@ -64,7 +64,8 @@ test("a client whose call was answered by HTTP/1 can be closed at once", async (
 
 test("a client and a worker that reach the HTTP port are told of the other one", async (t) => {
   const address = await proxy(t);
-  const hint = "; this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS";
+  const hint =
+    "; this may be the HTTP port (gRPC has another one, 50051 unless told otherwise), or one that speaks TLS";
   const client = new Client(address);
   t.after(() => client.close());
   await assert.rejects(client.enqueue("work", 1), { message: `Protocol error${hint}` });
