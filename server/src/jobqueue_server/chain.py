@@ -382,7 +382,8 @@ class Chain:
         if scope is None or self.draining or not self._calls.has_room(scope.owner):
             return None
         call.scope = scope
-        _takes(call, self._calls)
+        call.share = self._calls
+        self._calls.take(scope.owner)
         if call.deadline is None:
             call.deadline = time.monotonic() + UNARY_SECONDS
         return Begun(self, call)
@@ -439,7 +440,8 @@ class Chain:
     def _succeeded(self, call: Call, started: float) -> None:
         """What `_Watch` does at the end of a call that went well and has no task."""
         self.in_flight -= 1
-        _gives_back(call)
+        self._calls.give_back(call.scope.owner)
+        call.share = None
         self._handled(call, "OK", time.perf_counter() - started)
         if call.span is not None:
             call.span.ended("OK", "")
@@ -459,12 +461,8 @@ class Chain:
             raise TooManyCalls(
                 f"{share.full(owner, what)}; call again later", retry_after=timedelta(seconds=1)
             )
-        _takes(call, share)
-
-
-def _takes(call: Call, share: Share) -> None:
-    share.take(call.scope.owner)
-    call.share = share
+        share.take(owner)
+        call.share = share
 
 
 def _gives_back(call: Call) -> None:

@@ -40,6 +40,7 @@ class Scope:
         ends_ms: When the token or the certificate ends that was shown, in milliseconds since 1970; None for keys.
         certificate: The issuer and the serial number of the certificate that was shown; None for other credentials.
         source: Whence the call came, of calls that are audited. These alone have an instance of their own.
+        owner: Whose share is used of what principals share; None where the server asks for no credentials.
     """
 
     namespace: int
@@ -50,13 +51,11 @@ class Scope:
     ends_ms: int | None = field(default=None, compare=False)
     certificate: tuple[bytes, int] | None = field(default=None, compare=False)
     source: Source | None = field(default=None, compare=False)
+    owner: Owner = field(init=False, compare=False, repr=False)
 
-    @property
-    def owner(self) -> Owner:
-        """Whose share is used of what principals share; None where the server asks for no credentials."""
-        if not self.credential and self.grants is EVERYTHING:
-            return None
-        return self.namespace, self.principal
+    def __post_init__(self) -> None:
+        told_apart = self.credential or self.grants is not EVERYTHING
+        object.__setattr__(self, "owner", (self.namespace, self.principal) if told_apart else None)
 
     @property
     def maker(self) -> Maker:

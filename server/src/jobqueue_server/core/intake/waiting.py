@@ -27,10 +27,16 @@ class Waiting:
         most: How many jobs may wait.
         metrics: Hears of refusals.
         pace: How fast they are stored; tests have one with a clock of theirs.
+
+    Attributes:
+        has_room: Whether so many more jobs of a principal may wait.
+        enter: Counts jobs of a principal as waiting. `check` or `has_room` goes before.
+        leave: They wait no longer.
     """
 
     def __init__(self, most: int, metrics: Metrics, pace: Pace | None = None) -> None:
-        self._share = Share(most)
+        self._share = share = Share(most)
+        self.has_room, self.enter, self.leave = share.has_room, share.take, share.give_back
         self._most = most
         self._metrics = metrics
         self._pace = pace or Pace()
@@ -42,10 +48,6 @@ class Waiting:
     def jobs(self) -> int:
         """How many wait now."""
         return self._share.taken
-
-    def has_room(self, owner: Owner, jobs: int) -> bool:
-        """Whether so many more of a principal may wait."""
-        return self._share.has_room(owner, jobs)
 
     def is_half_full(self) -> bool:
         """Whether half as many wait as may. What is not urgent rests meanwhile."""
@@ -75,14 +77,6 @@ class Waiting:
         """The error for jobs of a key that is at its limit, counted as a refusal."""
         self._metrics.enqueue_refused(error.reason)
         return error
-
-    def enter(self, owner: Owner, jobs: int) -> None:
-        """Counts jobs as waiting. `check` or `has_room` goes before."""
-        self._share.take(owner, jobs)
-
-    def leave(self, owner: Owner, jobs: int) -> None:
-        """They wait no longer."""
-        self._share.give_back(owner, jobs)
 
     @contextmanager
     def held(self, owner: Owner, jobs: int) -> Iterator[None]:
