@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from . import ab, clients, document, languages, loads, results, table
+from . import ab, calls, clients, document, languages, loads, results, table
 from .checkout import ROOT, copied, whole
 from .errors import BenchError
 from .gates import GATES, Round, scenarios
@@ -188,6 +188,40 @@ def by_load(scale: _Factor = 1.0, publish: _Publish = False) -> None:
     asyncio.run(measure())
     if publish:
         _publish()
+
+
+@app.command("calls")
+def count_calls(
+    against: Annotated[
+        str | None, typer.Option(help="A git revision, or a folder with a checkout, to count beside it.")
+    ] = None,
+    walk: Annotated[
+        str | None, typer.Option(help="Of the table, such as `rest, plain`: which functions differ there.")
+    ] = None,
+    lock: Annotated[bool, typer.Option(help="Write the counts into bench/calls.lock.")] = False,
+) -> None:
+    """Counts the calls of functions of the server in one enqueue, and compares them with bench/calls.lock.
+
+    Ends with 1 where one differs by more than 3 %.
+    """
+
+    async def measure(source: str) -> dict[str, calls.Counts]:
+        with copied(source) as checkout:
+            async with shown(steps=len(calls.WALKS)) as (cluster, tell):
+                return await calls.count_all(cluster, tell, checkout)
+
+    if walk is not None:
+        _known([walk], map(calls.name_of, calls.WALKS), "walk")
+    found = asyncio.run(measure(str(ROOT)))
+    beside = None if against is None else asyncio.run(measure(against))
+    if lock:
+        calls.lock(found)
+    console.print(table.calls(found, beside))
+    if beside is not None and walk is not None:
+        console.print(table.functions(found[walk], beside[walk]))
+    for line in (differing := calls.differing(found)):
+        console.print(line, style="red", highlight=False)
+    raise typer.Exit(1 if differing else 0)
 
 
 @app.command("profile")

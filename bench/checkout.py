@@ -17,11 +17,14 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from .counting import COUNTS
 from .errors import BenchError
 
 ROOT = Path(__file__).parents[1]
 _SERVER, _CLIENT, _LOCK = "server/src", "clients/python/src", "deploy/server.lock"
 _PARTS = (_SERVER, _CLIENT, "migrations", _LOCK)
+# In front of it where calls are counted, from the bench of the working tree.
+_COUNT = "import sys; sys.path.append({root!r}); import bench.counting; bench.counting.begin()"
 # It says where its code comes from, since an editable install would be found as well.
 _LAUNCH = """
 import json, jobqueue.v1, jobqueue_server
@@ -41,6 +44,7 @@ class Checkout:
         commit: Of the source; None where it is no git checkout.
         changed: Whether the source had changes that are in no commit.
         engine: What its server serves gRPC by; None: by what is usual for it.
+        counts: A file that its server writes the calls of its functions to, on SIGUSR1. None: it counts none.
     """
 
     folder: Path
@@ -48,20 +52,24 @@ class Checkout:
     commit: str | None = None
     changed: bool = False
     engine: str | None = None
+    counts: Path | None = None
 
     @property
     def command(self) -> tuple[str, ...]:
         """What runs `jobqueue-server` with its code, given `environment`; arguments follow."""
         # -P: nothing is imported from the folder that it is started in.
-        return sys.executable, "-P", "-c", _LAUNCH
+        begin = "" if self.counts is None else _COUNT.format(root=str(ROOT))
+        return sys.executable, "-P", "-c", begin + _LAUNCH
 
     @property
     def environment(self) -> dict[str, str]:
         """What finds its code before that of the editable install, and says by what it serves gRPC."""
         engine = {} if self.engine is None else {"JOBQUEUE_GRPC_ENGINE": self.engine}
+        counts = {} if self.counts is None else {COUNTS: str(self.counts)}
         return {
             "PYTHONPATH": os.pathsep.join(str(self.folder / part) for part in (_SERVER, _CLIENT)),
             **engine,
+            **counts,
         }
 
     @property

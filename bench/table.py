@@ -7,10 +7,13 @@ from typing import Any
 
 from rich.table import Table
 
+from .calls import Counts, locked, total
 from .gates import GATES, JOBQUEUE, Found, PeerRun
 from .peers import PEERS
 from .turns import DECIDES
 
+# Of one enqueue; less is what the server does by itself meanwhile.
+_SEEN = 0.1
 _MARKS = {"goal": "[green]goal[/]", "must": "[yellow]must[/]", "no": "[red]no[/]"}
 _FIGURES = {
     "cpu_us": "CPU us",
@@ -105,6 +108,27 @@ def paired(gates: dict[str, Any]) -> Table:
                 cells += [f"{ratio['median']:.3f}", f"{ratio['min']:.3f}-{ratio['max']:.3f}"]
             place = name if number == 0 else " " * len(name)
             shown.add_row(f"{place} {_FIGURES[figure]}", *cells, verdict if number == 0 else "")
+    return shown
+
+
+def calls(found: dict[str, Counts], base: dict[str, Counts] | None) -> Table:
+    """One row for each walk: the calls of one enqueue."""
+    shown = Table("one enqueue", "calls", "in the lock", *(() if base is None else ("base", "calls / base")))
+    known = locked()
+    for name, counts in found.items():
+        now, before = total(counts), None if base is None else total(base[name])
+        beside = () if before is None else (str(before), f"{now / before:.3f}")
+        shown.add_row(name, str(now), str(known.get(name, "")), *beside)
+    return shown
+
+
+def functions(counts: Counts, base: Counts) -> Table:
+    """The functions that one enqueue calls more often, or less often, than the base's."""
+    shown = Table("function", "calls", "base", "more")
+    more = {name: counts.get(name, 0.0) - base.get(name, 0.0) for name in counts.keys() | base.keys()}
+    for name, by in sorted(more.items(), key=lambda each: (-each[1], each[0])):
+        if abs(by) >= _SEEN:
+            shown.add_row(name, f"{counts.get(name, 0.0):.2f}", f"{base.get(name, 0.0):.2f}", f"{by:+.2f}")
     return shown
 
 

@@ -14,6 +14,7 @@ from jobqueue_server.core.events.ends import Ended, Ends
 from jobqueue_server.core.events.key_calls import KeyCalls
 from jobqueue_server.core.operate.changes import JobChanges
 from jobqueue_server.core.query.reads import JobReads
+from jobqueue_server.core.query.shared_reads import SharedReads
 from jobqueue_server.core.query.waiters import Waiters
 from tests.store.stored import Stored, stored
 
@@ -58,7 +59,7 @@ async def service(dsn: str, look_every: timedelta = NEVER) -> AsyncIterator[Serv
         waiters = Waiters(s.reads, ends, look_every=look_every)
         ends.subscribe(told.ended.extend)
         others: Any = told
-        reads = JobReads(s.reads, waiters)
+        reads = JobReads(s.reads, SharedReads(s.reads), waiters)
         changes = JobChanges(s.changes, s.reads, others, others, ends, KeyCalls())
         looking = asyncio.create_task(waiters.run())
         try:

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.unit
 
 def drained(line: FairLine[str]) -> list[str]:
     found = []
-    while line:
-        found.append(line.peek())
-        assert line.pop() == found[-1]
+    while (unit := line.peek()) is not None:
+        found.append(unit)
+        assert line.pop() == unit
     return found
 
 
@@ -70,9 +70,9 @@ def test_jobs_that_come_one_by_one_are_as_many_as_those_that_come_at_once():
     for _ in range(5):
         line.append(1, (1, "key:modest"), "b")
     order = []
-    while line:
-        order.append(line.peek())
-        line.pop(order[-1])
+    while (jobs := line.peek()) is not None:
+        order.append(jobs)
+        line.pop(jobs)
     assert order == [1000, 1, 1, 1, 1, 1, 1000, 1000]
 
 

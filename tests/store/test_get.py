@@ -110,8 +110,8 @@ async def test_jobs_that_are_read_together_are_as_each_of_them_alone(dsn):
         failed = await s.queued()
         await s.end_attempt(running, attempt, session_id, Event.FAIL, after=timedelta(), message="m")
         ids = [waiting, running, failed, UUID(int=7)]
-        found = await s.reads.get_some(SCOPE.namespace, ids)
+        found = await s.reads.get_some(SCOPE.namespace, ids, full=True)
         assert found.keys() == set(ids[:3])
         for job_id in ids[:3]:
             assert found[job_id] == await s.reads.get(SCOPE, job_id)
-        assert await s.reads.get_some(SCOPE.namespace + 1, ids) == {}
+        assert await s.reads.get_some(SCOPE.namespace + 1, ids, full=True) == {}

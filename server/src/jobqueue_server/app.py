@@ -137,7 +137,7 @@ class App:
         self.lease = lease = LeaseRoom(stores, catalog, events, tuning, cancel_grace=cancel_grace)
         self.claim = claim = ClaimRoom(stores, upkeep, catalog, events, lease, metrics, tuning)
         self.limits = limits = LimitsRoom(stores, upkeep, catalog, events, claim, metrics, tuning)
-        self.intake = intake = IntakeRoom(stores, upkeep, catalog, events, claim, metrics, tuning,
+        self.intake = intake = IntakeRoom(stores, upkeep, catalog, events, claim, query, metrics, tuning,
                                           most_waiting=settings.enqueue_queue_limit, traces=self._traces)
         self.attempt = attempt = AttemptRoom(
             stores, upkeep, catalog, events, lease, claim, limits, intake, metrics, tuning

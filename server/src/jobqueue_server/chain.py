@@ -379,11 +379,10 @@ class Chain:
         The steps are the same as in `unary`. None if one of them must wait or refuses: the call then takes `unary`.
         """
         scope = self._access.verdict(call)
-        if scope is None or self.draining or not self._calls.has_room(scope.owner):
+        if scope is None or self.draining or not self._calls.try_take(scope.owner):
             return None
         call.scope = scope
         call.share = self._calls
-        self._calls.take(scope.owner)
         if call.deadline is None:
             call.deadline = time.monotonic() + UNARY_SECONDS
         return Begun(self, call)
@@ -456,12 +455,13 @@ class Chain:
         if share is None:
             return
         owner = call.scope.owner
-        if not finishing and not share.has_room(owner):
+        if finishing:
+            share.take(owner)
+        elif not share.try_take(owner):
             what = "waiting calls" if share is self._waits else "calls under way"
             raise TooManyCalls(
                 f"{share.full(owner, what)}; call again later", retry_after=timedelta(seconds=1)
             )
-        share.take(owner)
         call.share = share
 
 

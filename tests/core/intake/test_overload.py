@@ -69,7 +69,7 @@ def test_a_caller_that_floods_the_line_waits_behind_itself_only():
     first = [line.pop() for _ in range(6)]
     assert first == ["flood 0", "one 0", "two 0", "flood 1", "two 1", "flood 2"]
     assert line.peek() == "flood 3"
-    while line:
+    while line.peek() is not None:
         last = line.pop()
     assert last == "flood 99"
 

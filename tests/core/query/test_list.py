@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue_server.core.query.reads import JobReads
+from jobqueue_server.core.query.shared_reads import SharedReads
 from jobqueue_server.errors import FieldInvalid, PageTokenInvalid
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import MAX_PAGE_BYTES, JobFilter
@@ -21,7 +22,8 @@ AT_ONCE = timedelta()
 
 def _reads(it: Service, scanned: int) -> JobReads:
     """Lists of which a statement reads so many rows at most."""
-    return JobReads(ReadStore(it.store.database, max_scanned=scanned), it.waiters)
+    store = ReadStore(it.store.database, max_scanned=scanned)
+    return JobReads(store, SharedReads(store), it.waiters)
 
 
 async def test_a_list_pages_by_tokens_that_are_good_for_their_filter_alone(dsn):

@@ -57,6 +57,22 @@ async def test_what_another_server_settles_is_found_by_a_look(dsn):
             assert (await waits[1]).status == Status.SUCCEEDED
 
 
+async def test_waits_that_come_at_once_are_read_together(dsn, monkeypatch):
+    async with service(dsn) as it:
+        read: list[int] = []
+        some = it.store.reads.get_some
+
+        async def counted(namespace, ids, *, full):
+            read.append(len(ids))
+            return await some(namespace, ids, full=full)
+
+        monkeypatch.setattr(it.store.reads, "get_some", counted)
+        ids = [await it.store.succeeded(b"[1]") for _ in range(10)]
+        jobs = await asyncio.gather(*(it.reads.wait(SCOPE, job_id) for job_id in ids for _ in range(20)))
+        assert [job.id for job in jobs] == [job_id for job_id in ids for _ in range(20)]
+        assert read == [10]
+
+
 async def test_after_the_timeout_the_job_is_answered_as_it_is(dsn):
     async with service(dsn) as it:
         job_id = await it.store.queued()

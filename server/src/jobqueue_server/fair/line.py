@@ -24,9 +24,6 @@ class FairLine(Generic[T]):
         self._taken: dict[Owner, int] = {}
         self._now = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._lines)
-
     def append(self, unit: T, owner: Owner = None, caller: str | None = None) -> None:
         """Puts a unit at the end of a connection's own line.
 
@@ -47,13 +44,17 @@ class FairLine(Generic[T]):
         else:
             line.append(unit)
 
-    def peek(self) -> T:
-        """The unit whose turn it is."""
-        return next(iter(self._lines[self._next()].values()))[0]
+    def peek(self) -> T | None:
+        """The unit whose turn it is; None where there is none."""
+        lines = self._lines
+        if not lines:
+            return None
+        owner = self._next() if len(lines) > 1 else next(iter(lines))
+        return next(iter(lines[owner].values()))[0]
 
     def pop(self, cost: int = 1) -> T:
         """Takes that unit, which costs so much; the next one of its connection comes after one of each sibling."""
-        owner = self._next()
+        owner = self._next() if len(self._lines) > 1 else next(iter(self._lines))
         lines = self._lines[owner]
         caller, line = next(iter(lines.items()))
         unit = line.popleft()
@@ -68,5 +69,5 @@ class FairLine(Generic[T]):
         return unit
 
     def _next(self) -> Owner:
-        taken = self._taken
-        return min(taken, key=taken.__getitem__) if len(taken) > 1 else next(iter(taken))
+        """The principal whose turn it is, of several."""
+        return min(self._taken, key=self._taken.__getitem__)

@@ -48,6 +48,18 @@ class Share:
         held = of_namespace + self._principals.get(owner, 0) + 2 * before
         return not of_namespace or held < TIMES_FREE * (free - before)
 
+    def try_take(self, owner: Owner) -> bool:
+        """Takes a place, if this principal may have one now."""
+        if owner is None:
+            if self.taken >= self.places:
+                return False
+            self.taken += 1
+            return True
+        if not self.has_room(owner):
+            return False
+        self.take(owner)
+        return True
+
     def take(self, owner: Owner, places: int = 1) -> None:
         """Takes places. `has_room` goes before, or they are not refused."""
         self.taken += places

@@ -115,7 +115,7 @@ class Batcher:
             self._wake.clear()
             self._waiting.storing_begins()
             try:
-                while self._line:
+                while self._line.peek() is not None:
                     await self._window.wait()
                     batches = self._gather(min(await self._hand_off.admit(), self._most_jobs))
                     if batches:
@@ -127,8 +127,7 @@ class Batcher:
         """The next batches, within the bounds of one insert: so many jobs, or one batch."""
         batches: list[Batch] = []
         jobs = size = 0
-        while self._line:
-            batch = self._line.peek()
+        while (batch := self._line.peek()) is not None:
             if batches and (jobs + batch.jobs > most or size + batch.size > self._most_bytes):
                 break
             self._line.pop(batch.jobs)

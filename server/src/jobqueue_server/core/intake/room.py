@@ -12,11 +12,11 @@ from ...traces.calls import Traces
 from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
 from ..events.room import EventsRoom
+from ..query.room import QueryRoom
 from ..tuning import Tuning
 from ..upkeep.room import UpkeepRoom
 from .batcher import Batcher, Batchers
 from .enqueuer import Enqueuer
-from .holders import Holders
 from .intake import Intake
 from .keyed import KeyedBatches, KeyedJobs
 from .names import UniqueNames
@@ -47,6 +47,7 @@ class IntakeRoom:
         catalog: CatalogRoom,
         events: EventsRoom,
         claim: ClaimRoom,
+        query: QueryRoom,
         metrics: Metrics,
         tuning: Tuning,
         *,
@@ -84,7 +85,7 @@ class IntakeRoom:
         keyed_jobs = KeyedJobs(intake, of_keyed, store, stores.reads, waiting, tuning)
         self.keyed_batches = KeyedBatches(store, names, placement, waiting, metrics, tuning)
         unique_jobs = UniqueJobs(
-            intake, unique, keyed_jobs, self.keyed_batches, Holders(stores.reads), waiting, metrics
+            intake, unique, keyed_jobs, self.keyed_batches, query.shared_reads, waiting, metrics
         )
         self.enqueuer = Enqueuer(
             intake,

@@ -9,9 +9,9 @@ from ...grants import Permission
 from ...metrics import Metrics
 from ...model import Enqueued, Job, NewJob, NewJobs
 from ...scope import Scope
+from ..query.shared_reads import SharedReads
 from .batch import Batch
 from .batcher import Batcher
-from .holders import Holders
 from .intake import Intake
 from .keyed import KeyedBatches, KeyedJobs
 from .keyed_ticket import KeyedTicket
@@ -28,7 +28,7 @@ class UniqueJobs:
         batcher: Batcher,
         keyed_jobs: KeyedJobs,
         keyed_batches: KeyedBatches,
-        holders: Holders,
+        reads: SharedReads,
         waiting: Waiting,
         metrics: Metrics,
     ) -> None:
@@ -36,7 +36,7 @@ class UniqueJobs:
         self._batcher = batcher
         self._keyed_jobs = keyed_jobs
         self._keyed_batches = keyed_batches
-        self._holders = holders
+        self._reads = reads
         self._waiting = waiting
         self._metrics = metrics
 
@@ -89,7 +89,7 @@ class UniqueJobs:
 
     async def _read(self, scope: Scope, job_id: UUID) -> Job | None:
         """The job as it is now, for a principal that may read it: it may be of another queue or kind."""
-        job = await self._holders.get(scope, job_id)
+        job = await self._reads.get(scope, job_id)
         if job is None or not scope.grants.may(Permission.READ | Permission.PAYLOADS, job.queue, job.kind):
             return None
         return job

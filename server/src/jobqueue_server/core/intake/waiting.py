@@ -51,7 +51,7 @@ class Waiting:
 
     def is_half_full(self) -> bool:
         """Whether half as many wait as may. What is not urgent rests meanwhile."""
-        return self.jobs * 2 > self._most
+        return self._share.taken * 2 > self._most
 
     def check(self, owner: Owner, jobs: int) -> None:
         """Refuses jobs that there is no room for.
@@ -115,13 +115,14 @@ class Waiting:
             How near the server is to refusing jobs: 0 to 1. It is the greater of the part of the limit that waits, and
             the part of a second that the insert took.
         """
-        if self.jobs > jobs:
+        waiting = self._share.taken
+        if waiting > jobs:
             self._pace.left(jobs)
         else:
             # None waited for it: that says how fast they come.
             self._pace.begins()
         self._commit = min(seconds / _SLOW_COMMIT, 1.0)
-        return max(self.jobs / self._most, self._commit)
+        return max(waiting / self._most, self._commit)
 
     @property
     def pressure(self) -> float:
@@ -131,4 +132,4 @@ class Waiting:
             commit = max(self._commit, stalled / _SLOW_COMMIT)
         else:
             commit = self._commit if stalled < _FORGOTTEN_AFTER else 0.0
-        return min(max(self.jobs / self._most, commit), 1.0)
+        return min(max(self._share.taken / self._most, commit), 1.0)

@@ -19,6 +19,7 @@ from ...store.query.reads import ReadStore, Scan
 from .. import tokens
 from ..access.views import require_on_job, shown
 from ..pages import page_position, page_size, page_token
+from .shared_reads import SharedReads
 from .waiters import Waiters
 
 #: For how long a list looks for jobs before it answers those that it has, where its caller waits for so long.
@@ -38,8 +39,9 @@ class JobReads:
     Raises (every method): DatabaseAway, DatabaseFull.
     """
 
-    def __init__(self, store: ReadStore, waiters: Waiters) -> None:
+    def __init__(self, store: ReadStore, shared: SharedReads, waiters: Waiters) -> None:
         self._store = store
+        self._shared = shared
         self._waiters = waiters
         self._long = Turns(_LONG_AT_ONCE)
 
@@ -49,11 +51,7 @@ class JobReads:
         Raises:
             JobNotFound: There is none that the principal may read.
         """
-        job = await self._store.get(scope, job_id, full=full)
-        if job is None:
-            raise JobNotFound.of(job_id)
-        require_on_job(scope, Permission.READ, job, "read the job")
-        return shown(scope, job)
+        return _readable(scope, job_id, await self._store.get(scope, job_id, full=full))
 
     async def list(
         self,
@@ -145,14 +143,21 @@ class JobReads:
             raise FieldInvalid.of("timeout", "must be from 0 (the default, 30 s) to 60 s")
         deadline = asyncio.get_running_loop().time() + min(timeout or DEFAULT_WAIT, MAX_WAIT).total_seconds()
         with self._waiters.waiting_for(job_id) as ended:
-            job = await self.get(scope, job_id, full=full)
+            job = _readable(scope, job_id, await self._shared.get(scope, job_id, full=full))
             in_time = True
             # A job that ended may have been queued again before it was read: then it is waited for anew.
             while in_time and not job.status.terminal:
                 in_time = await _set_before(ended, deadline)
                 ended.clear()
-                job = await self.get(scope, job_id, full=full)
+                job = _readable(scope, job_id, await self._shared.get(scope, job_id, full=full))
             return job
+
+
+def _readable(scope: Scope, job_id: UUID, job: Job | None) -> Job:
+    if job is None:
+        raise JobNotFound.of(job_id)
+    require_on_job(scope, Permission.READ, job, "read the job")
+    return shown(scope, job)
 
 
 def _hidden(edge: UUID, jobs: Sequence[Job], before: UUID | None) -> UUID:

@@ -11,6 +11,7 @@ from ..catalog.room import CatalogRoom
 from ..events.room import EventsRoom
 from ..upkeep.room import UpkeepRoom
 from .reads import JobReads
+from .shared_reads import SharedReads
 from .waiters import Waiters
 from .watch import Watches
 from .watch_limit import WatchLimit
@@ -32,7 +33,8 @@ class QueryRoom:
     ) -> None:
         ends = events.ends
         self.waiters = Waiters(stores.reads, ends)
-        self.reads = JobReads(stores.reads, self.waiters)
+        self.shared_reads = SharedReads(stores.reads)
+        self.reads = JobReads(stores.reads, self.shared_reads, self.waiters)
         self.watch_limit = WatchLimit(most_watches)
         self.watches = Watches(
             stores.watch,

@@ -169,9 +169,9 @@ class ReadStore:
         row = await self._database.fetchrow("get_job", job_id, full, scope.namespace)
         return None if row is None else job_of(row)
 
-    async def get_some(self, namespace: int, ids: Collection[UUID]) -> Mapping[UUID, Job]:
-        """Those of these jobs that are there, as they are now, with all that belongs to them."""
-        rows = await self._database.fetch("get_jobs", list(ids), True, namespace)
+    async def get_some(self, namespace: int, ids: Collection[UUID], *, full: bool) -> Mapping[UUID, Job]:
+        """Those of these jobs that are there, as they are now. `full`: as in `get`."""
+        rows = await self._database.fetch("get_jobs", list(ids), full, namespace)
         return {row["id"]: job_of(row) for row in rows}
 
     async def list(

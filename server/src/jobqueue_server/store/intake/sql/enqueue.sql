@@ -48,13 +48,13 @@ run as materialized (
         array_agg(
             case
                 when (r.session_id, r.epoch) in (select id, epoch from present)
-                    and r.lane_id in (select id from in_use where not gated)
+                    and r.lane_id not in (select id from in_use where gated)
                     then r.session_id
                 else 0
             end order by r.number
         ) as holder,
         case
-            when bool_and(r.lane_id in (select id from in_use)) then array_agg(
+            when $4::int4[] <@ array(select id from in_use) then array_agg(
                 greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
                 order by r.number
             )

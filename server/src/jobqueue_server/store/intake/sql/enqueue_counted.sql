@@ -59,7 +59,7 @@ run as materialized (
             end order by r.number
         ) as holder,
         case
-            when bool_and(r.lane_id in (select id from in_use)) then array_agg(
+            when $4::int4[] <@ array(select id from in_use) then array_agg(
                 greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
                 order by r.number
             )
