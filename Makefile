@@ -161,15 +161,15 @@ contract: install ## The .proto files: style, no break against the baseline; stu
 	@$(BIN)/buf format proto --diff --exit-code
 	@$(BIN)/buf breaking proto --against proto/baseline.binpb
 	@$(BIN)/python -m tools.generate --check
-	@$(BIN)/python -m tools.fields --check
+	@$(BIN)/python -m tools.statements --check
 	@$(BIN)/python -m tools.openapi --check
 
 tools: install ## Install what makes and checks the OpenAPI documents, where Go and Node are; the rest goes without
 	@$(BIN)/python -m tools.openapi --install
 
-generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP bindings from proto/, the lists of columns in SQL from fields.py, .env.example, and the documents made from code
+generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP bindings from proto/, what statements in SQL have in common from fragments and fields.py, .env.example, and the documents made from code
 	@$(BIN)/python -m tools.generate
-	@$(BIN)/python -m tools.fields
+	@$(BIN)/python -m tools.statements
 	@$(BIN)/python -m tools.openapi
 	@$(BIN)/python -m tools.go_stubs
 	@$(BIN)/python -m tools.typescript_stubs

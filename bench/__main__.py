@@ -78,7 +78,8 @@ def against(
 
     Ends with 0 where no gate costs anything, else with 1.
     """
-    names = [name.upper() for name in gates or ab.NAMES]
+    by_name = {name.lower(): name for name in ab.NAMES}
+    names = [by_name.get(name.lower(), name) for name in gates or ab.NAMES]
     _known(names, ab.NAMES, "comparison of")
     try:
         with copied(base) as old, copied(str(ROOT)) as tree:

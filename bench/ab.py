@@ -31,6 +31,7 @@ _SCENARIOS: dict[str, tuple[Callable[[Scale], Scenario], float]] = {
     "G3": (scenarios.unary, 3.0),
     "G5": (scenarios.many_streams, 1.75),
     "G6": (scenarios.on_schedule, 0.4),
+    "labels": (scenarios.labelled, 0.8),
 }
 NAMES = tuple(_SCENARIOS)
 

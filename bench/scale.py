@@ -16,7 +16,7 @@ class Scale:
         soak_seconds: How long G11 goes on.
         large_backlog: The larger one of G12, and that of the gate `explain`, which has a tenth as many held back.
         idle_streams: Of G10.
-        pairs: Of the gates `auth`, `ui` and `bulk`: how often each of their scenarios is run.
+        pairs: Of the gates `auth`, `labels`, `ui` and `bulk`: how often each of their scenarios is run.
         known_keys: Of the gate `auth`, whose memory is measured.
         held_jobs: Of the gate `keys`: how many wait for their keys.
         limits_hold_seconds: Of the gate `totals`: how long its snapshots are held.
@@ -51,6 +51,7 @@ class Scale:
             "G11": ("soak_seconds",),
             "G12": ("large_backlog",),
             "auth": ("pairs",),
+            "labels": ("pairs",),
             "keys": ("held_jobs",),
             "totals": ("limits_hold_seconds",),
             "schedules": ("schedules",),

@@ -1,7 +1,4 @@
-"""Writes the lists of columns in the `.sql` files of the store that are made from `fields.py`.
-
-    python -m tools.fields          write them
-    python -m tools.fields --check  write nothing; fail if something would change
+"""The lists of columns in the `.sql` files of the store, which are made from `fields.py`; `statements.py` writes them.
 
 A list stands between a line `-- fields: LIST` and a line `-- end of fields`. A comma behind the name of the list puts
 one behind the list. `LISTS` says which there are.
@@ -9,9 +6,7 @@ one behind the list. `LISTS` says which there are.
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -161,27 +156,3 @@ def written(text: str) -> str:
         return found[0][:begin] + made(found["list"], found["comma"], found["indent"]) + found[0][end:]
 
     return MARKED.sub(renewed, text)
-
-
-def stale() -> dict[Path, str]:
-    """The statements that are not as they are to be, with what they are to be."""
-    texts = {path: path.read_text() for path in sorted(STORE.rglob("*.sql"))}
-    return {path: new for path, text in texts.items() if (new := written(text)) != text}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if something would change")
-    found = stale()
-    if not parser.parse_args().check:
-        for path, text in found.items():
-            path.write_text(text)
-    elif found:
-        names = ", ".join(path.name for path in found)
-        sys.exit(f"fields: not what server/src/jobqueue_server/fields.py makes: {names}: run `make generate`")
-
-
-if __name__ == "__main__":
-    main()

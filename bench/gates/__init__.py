@@ -12,7 +12,9 @@ from .handlers import HandlerCosts
 from .idle import IdleStreams
 from .keys import Keys, Raised
 from .kits import Kits
+from .labels import Labels
 from .latency import StartLatency
+from .locked_key import LockedKey
 from .mixed import Mixed
 from .others import Others
 from .outrun import Outrun
@@ -46,8 +48,10 @@ _ALL: tuple[Gate, ...] = (
     Mixed(),
     Overload(),
     Auth(),
+    Labels(),
     Keys(),
     Raised(),
+    LockedKey(),
     Totals(),
     UniqueNames(),
     Schedules(),

@@ -32,6 +32,12 @@ def rest(scale: Scale) -> Scenario:
     return Scenario(load, servers=CORES)
 
 
+def labelled(scale: Scale) -> Scenario:
+    """The same, where each job has a label."""
+    plain = rest(scale)
+    return replace(plain, load=replace(plain.load, label=True))
+
+
 def unary(scale: Scale) -> Scenario:
     """gRPC, one job a call."""
     return Scenario(Load(scale.jobs(40_000), "unary", in_flight=128))

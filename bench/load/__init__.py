@@ -21,6 +21,7 @@ from ..errors import BenchError
 T = TypeVar("T")
 
 KIND = "noop"
+LABEL = {"team": "red"}
 #: In an open loop calls gather when the server falls behind; beyond so many a producer would measure itself.
 MOST_UNDER_WAY = 20_000
 LoadProtocol = Literal["batch", "unary", "pipelined", "rest"]
@@ -51,6 +52,7 @@ class Load:
         keys: How many job keys the jobs have in turns, at `batch` with a library. 0: they have none.
         names: How many names the jobs have in turns, which are unique then, at `unary` with a library. 0: each job has
             its own. None: they are not unique.
+        label: Whether each job has a label.
     """
 
     jobs: int
@@ -70,6 +72,7 @@ class Load:
     traceparent: bool = False
     keys: int = 0
     names: int | None = None
+    label: bool = False
 
     @property
     def calls(self) -> int:
@@ -92,6 +95,8 @@ def new_job(load: Load, due: int) -> job_pb2.NewJob:
     job = job_pb2.NewJob(kind=load.kind, queue=load.queue, payload_json=payload(load, due))
     if load.delay:
         job.delay.FromTimedelta(timedelta(seconds=load.delay))
+    if load.label:
+        job.labels.update(LABEL)
     return job
 
 

@@ -6,6 +6,7 @@ so it is an epoll and bytes, and reads no more of an answer than its status and 
 
 from __future__ import annotations
 
+import json
 import select
 import socket
 import time
@@ -17,7 +18,7 @@ from ..errors import BenchError
 from ..latency import Latencies
 from ..processes import DONE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
-from . import Load, by_due, payload
+from . import LABEL, Load, by_due, payload
 
 
 def produce(mailbox: Mailbox, target: str, load: Load) -> None:
@@ -84,6 +85,8 @@ def _request(target: str, load: Load, due: int) -> bytes:
     more = b',"queue":"%s"' % load.queue.encode() if load.queue else b""
     if load.delay:
         more += b',"delay":"%gs"' % load.delay
+    if load.label:
+        more += b',"labels":%s' % json.dumps(LABEL, separators=(",", ":")).encode()
     body = b'{"kind":"%s"%s,"payload":%s}' % (load.kind.encode(), more, payload(load, due))
     head = f"POST /v1/jobs HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/json\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in bearer(load.key))

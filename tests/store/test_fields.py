@@ -13,6 +13,7 @@ from jobqueue_server.lifecycle import Hold
 from jobqueue_server.model import Job, JobFilter, NewJob, RetryPolicy
 from jobqueue_server.store.query.watch import Snapshot, WatchStore
 from tools import fields as lists
+from tools import statements
 
 from .stored import SCOPE, Stored
 
@@ -122,13 +123,9 @@ async def test_the_table_of_jobs_has_the_columns_that_are_declared(s: Stored) ->
 # ---- the lists of columns in the statements
 
 
-def test_the_lists_in_the_statements_are_what_the_fields_make() -> None:
-    assert not lists.stale()
-
-
 def test_every_list_that_can_be_made_stands_in_a_statement_and_every_mark_has_its_end() -> None:
     used: set[str] = set()
-    for path in lists.STORE.rglob("*.sql"):
+    for path in (*lists.STORE.rglob("*.sql"), *lists.STORE.rglob(f"*{statements.FRAME}")):
         text = path.read_text()
         found = list(lists.MARKED.finditer(text))
         assert len(found) == text.count("-- fields: ") == text.count("-- end of fields"), path.name
@@ -140,12 +137,14 @@ def test_a_list_that_a_hand_changed_is_found_and_written_anew(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     text = (lists.STORE / "claim/sql/bodies.sql").read_text()
-    (tmp_path / "bodies.sql").write_text(text.replace("labels::text as labels, ", ""))
-    monkeypatch.setattr(lists, "STORE", tmp_path)
-    assert lists.stale() == {tmp_path / "bodies.sql": text}
-    (tmp_path / "bodies.sql").write_text(text.replace("fields: delivered", "fields: sent"))
+    path = tmp_path / "sql" / "bodies.sql"
+    path.parent.mkdir()
+    path.write_text(text.replace("labels::text as labels, ", ""))
+    monkeypatch.setattr(statements, "STORE", tmp_path)
+    assert dict(statements.stale()) == {path: text}
+    path.write_text(text.replace("fields: delivered", "fields: sent"))
     with pytest.raises(ValueError, match="there is no list `sent`; there are: parameters, "):
-        lists.stale()
+        statements.stale()
 
 
 def test_a_new_column_goes_into_each_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,9 +157,12 @@ def test_a_new_column_goes_into_each_list(monkeypatch: pytest.MonkeyPatch) -> No
     )  # fmt: skip
     monkeypatch.setattr(lists, "FIELDS", (*FIELDS, colour))
     monkeypatch.setattr(lists, "COLUMNS", (*COLUMNS, *colour.columns))
-    texts = {path.stem: text for path, text in lists.stale().items()}
+    texts = {path.stem: text for path, text in statements.stale().items()}
     number = lists.FIRST_PARAMETER + len(COLUMNS)
     assert texts.keys() == {
+        # Fragments, then statements.
+        "body-as-seen",
+        "bytes-as-seen",
         "bodies",
         "enqueue",
         "enqueue_counted",

@@ -25,8 +25,8 @@ UNSCOPED = [
     for entry in tomllib.loads(LIST.read_text(encoding="utf-8"))["unscoped"]
     for name in entry["statements"]
 ]
-# What a comment calls a parameter that is one: `$3 int4: namespace`, `$1 namespace int4`, `$11 namespace int4[]`.
-_PARAMETER = re.compile(r"\$(\d+)(?: int4: namespace| namespace int4)\b")
+# What a comment calls a parameter that is one: `$3 int4: namespace`, `$1 namespace int4`, `$11 namespaces int4[]`.
+_PARAMETER = re.compile(r"\$(\d+)(?: int4: namespace| namespaces? int4)\b")
 
 
 def takes_namespace(text: str) -> bool:

@@ -9,7 +9,7 @@ Modules make the following from this list, once, when they are imported:
 - the fields that the leases of a template share (`terms_of`)
 - the fields that the jobs of a batch share (`rpc/fast/batch_decoder.py`)
 
-`tools/fields.py` writes the lists of columns in the `.sql` files.
+`tools/statements.py` writes the lists of columns in the `.sql` files.
 
 The order of the fields is the order of the columns, and of the arguments of an insert. A new field is the last.
 """

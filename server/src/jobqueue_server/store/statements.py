@@ -15,6 +15,9 @@ def _files() -> Mapping[str, Traversable]:
     for folder in (store, *store.iterdir()):
         sql = folder / "sql"
         for entry in sql.iterdir() if sql.is_dir() else ():
+            if not entry.name.endswith(".sql"):
+                # A frame, which statements are made of.
+                continue
             name = entry.name.removesuffix(".sql")
             assert name not in found, f"two statements are named {name}"
             found[name] = entry

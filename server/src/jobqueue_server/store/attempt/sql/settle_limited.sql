@@ -1,21 +1,25 @@
 -- settle: leased -> succeeded, of jobs that hold tokens of their keys, or may hold them
--- $1 id uuid[]  $2 attempt int4[]  $3 session_id int8[]  $4 output bytea[] (JSON text; null: none); empty: none has one
+-- $1 ids uuid[]  $2 attempts int4[]  $3 sessions int8[]  $4 outputs bytea[] (JSON text; null: none); empty: none has one
 -- As settle_with_output.sql, for any job. The statement that deletes a job gives its token back, so that no crash can keep it.
 -- Where no job waits, as far as is known: promote.sql also lets in, and costs twice as much. Who waits all the same is let in
 -- by the next statement; `calling` names the keys. All live rows lock before the first turnstile, and those in the order of their ids, by their primary key.
 with gone as (
+    -- use end-leases (more = , stile)
     delete from live_job
     where id = any($1::uuid[])
         and ((id, attempts, session_id) in (select * from unnest($1::uuid[], $2::int4[], $3::int8[]))) is true
     returning id, changed_at, session_id, attempts, failures, losses, stile
+    -- end of end-leases
 ),
 ended as (
+    -- use write-successes
     insert into finished_job (id, started_at, session_id, attempts, status, failures, losses, output)
     select g.id, g.changed_at, g.session_id, g.attempts, 3, g.failures, g.losses, o.output
     from gone g
     -- A job that was lost and came back may be told with both attempts.
     left join unnest(case when cardinality($4::bytea[]) > 0 then $1::uuid[] end, $2::int4[], $4::bytea[])
         as o (id, attempt, output) on o.id = g.id and o.attempt = g.attempts
+    -- end of write-successes
 ),
 freed as materialized (
     select array_agg(stile order by stile) as ids, array_agg(n order by stile) as n

@@ -1,13 +1,15 @@
 -- settle: leased -> succeeded, with an output
--- $1 id uuid[]  $2 attempt int4[]  $3 session_id int8[]  $4 output bytea[] (JSON text; null: none)
+-- $1 ids uuid[]  $2 attempts int4[]  $3 sessions int8[]  $4 outputs bytea[] (JSON text; null: none)
 -- As settle_succeeded.sql. They are two statements because outputs are rare and their join is not free. This too leaves
 -- what holds a token of its key to settle_limited.sql.
 with gone as (
+    -- use end-leases (only = and stile is null)
     delete from live_job
     where id = any($1::uuid[])
         and ((id, attempts, session_id) in (select * from unnest($1::uuid[], $2::int4[], $3::int8[]))) is true
         and stile is null
     returning id, changed_at, session_id, attempts, failures, losses
+    -- end of end-leases
 ),
 ended as (
     insert into finished_job (id, started_at, session_id, attempts, status, failures, losses, output)

@@ -47,6 +47,7 @@ locked as materialized (
 ),
 turned as (
     update turnstile t
+    -- use give-places-back (more = ,)
     set taken = t.taken - ((select taken from freed))[width_bucket(t.id, (select ids from freed))],
         waiting = t.waiting - ((select waiting from freed))[width_bucket(t.id, (select ids from freed))],
         calls_at = case
@@ -55,6 +56,7 @@ turned as (
                 then coalesce(t.calls_at, now())
             else t.calls_at
         end,
+    -- end of give-places-back
         blocked_by = case
             when t.blocked_by is null then (
                 select ((select head from freed))[width_bucket(t.id, (select ids from freed))]

@@ -1,7 +1,9 @@
 -- read: the principals that have operations which go on, or schedules which fire
 -- Those of schedules by leaps over the index, so that it takes as long as there are principals, and not schedules; few have a
 -- tick that waits. What an identity's principals showed is answered too: the claims of a token are not known any more.
-with recursive maker (namespace_id, principal) as (
+with recursive
+-- use makers-of-schedules
+maker (namespace_id, principal) as (
     (
         select s.namespace_id, s.principal from schedule s
         where s.paused_at is null and s.next_at is not null
@@ -16,6 +18,7 @@ with recursive maker (namespace_id, principal) as (
         order by s.namespace_id, s.principal limit 1
     ) n
 )
+-- end of makers-of-schedules
 select m.namespace_id, m.principal,
     case when m.principal like 'key:%' then '{}' else array(
         select distinct s.credential from schedule s

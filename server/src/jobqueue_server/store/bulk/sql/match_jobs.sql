@@ -2,11 +2,11 @@
 -- $1 int2: what drives the scan: 1 live_job, 2 finished_job (failed for good, cancelled), 3 finished_job, 4 the ids in $4
 -- $2, $3 uuid: ids above this one, below that one
 -- $4 uuid[]: ids, or null for any
--- $5 text: queue or null; $6 text: kind or null; $7 int2[]: statuses; $8 jsonb: labels, or null for any
+-- $5 queue text or null; $6 kind text or null; $7 statuses int2[]; $8 labels jsonb, or null for any
 -- $9 text[]: reasons, or null for any; $10 text: the type of the last error, or null for any
 -- $11, $12 timestamptz: ended at this time or later, before that one; null: whenever
--- $13 int4: jobs wanted, at most; $14 int4: candidates to read, at most; $15 int4: namespace
--- $16, $17 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be changed; null: all
+-- $13 int4: jobs wanted, at most; $14 int4: candidates to read, at most; $15 namespace int4
+-- $16 queues text[]  $17 kinds text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be changed; null: all
 -- $18, $19 text[]: the same, of jobs that may be read
 -- One row: the ids, how many candidates were looked at, the last of them, and whether there may be more behind it. Every
 -- filter reads $14 candidates at most, whether an index serves it or not. Of the branches of `candidate` one runs, the
@@ -49,6 +49,7 @@ with candidate as materialized (
     limit $14
 ),
 wanted_lane as materialized (
+    -- use wanted-lanes
     select l.id
     from lane l
     join queue q on q.id = l.queue_id
@@ -57,6 +58,7 @@ wanted_lane as materialized (
         and ($5::text is null or q.name = $5) and ($6::text is null or k.name = $6)
         and ($16::text[] is null
             or exists (select from unnest($16, $17::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))
+    -- end of wanted-lanes
         and ($18::text[] is null
             or exists (select from unnest($18, $19::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))
 ),

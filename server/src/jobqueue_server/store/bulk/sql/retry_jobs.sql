@@ -11,24 +11,26 @@ with ended as (
     returning f.id, f.attempts, f.started_at, f.finished_at, f.session_id, f.status, f.reason
 ),
 kept as (
+    -- use keep-last-attempt
     insert into attempt (job_id, attempt, started_at, ended_at, session_id, outcome, reason)
     select id, attempts, started_at, finished_at, session_id,
            case status when 3 then 9 when 6 then 2 else 1 end, reason
     from ended
     where attempts > 0 and started_at is not null
     on conflict (job_id, attempt) do nothing
+    -- end of keep-last-attempt
 ),
 begun_anew as (
     update job_progress p set checkpoint = null
     where p.job_id = any(array(select e.id from ended e where e.status = 3 or $7::bool)) and p.checkpoint is not null
 )
+-- use back-to-live
 insert into live_job (
     id, run_at, lane_id,
-    -- fields: columns of live_job,
     priority, max_attempts, timeout_ms,
-    -- end of fields
     state, hold, stile, attempts
 )
+-- end of back-to-live
 select
     b.id, greatest(coalesce($5::timestamptz, now() + $6::interval), now()) + random() * $4::interval, b.lane_id,
     -- fields: columns of live_job from b,

@@ -9,6 +9,7 @@ with left_behind as materialized (
     join queue q on q.id = n.queue_id
     where j.id = any($1::uuid[]) and j.id >= $2 and j.id <= $3 and j.key is not null and q.name <> $4
 ),
+-- use unblock (keys = array(select id from left_behind); jobs = $1)
 blocked as materialized (
     select t.id
     from turnstile t
@@ -19,3 +20,4 @@ blocked as materialized (
 update turnstile t set blocked_by = null, calls_at = case when t.waiting > 0 then now() end
 where t.id = any(array(select id from blocked))
 returning t.id
+-- end of unblock

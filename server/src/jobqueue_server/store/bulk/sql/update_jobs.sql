@@ -67,6 +67,7 @@ locked as materialized (
 ),
 turned as (
     update turnstile t
+    -- use give-places-back
     set taken = t.taken - ((select taken from freed))[width_bucket(t.id, (select ids from freed))],
         waiting = t.waiting - ((select waiting from freed))[width_bucket(t.id, (select ids from freed))],
         calls_at = case
@@ -75,6 +76,7 @@ turned as (
                 then coalesce(t.calls_at, now())
             else t.calls_at
         end
+    -- end of give-places-back
     where t.id = any(array(select id from locked))
     returning t.id, t.calls_at
 ),

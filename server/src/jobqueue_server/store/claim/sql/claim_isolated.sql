@@ -1,5 +1,6 @@
 -- claim: ready but isolated -> leased
--- $1 lane_id int4[]: the lanes, at every priority; $2 session_id int8[], $3 epoch int4[]: the slots, each session once.
+-- (made of claim_isolated.sql.in: change it there, and run make generate)
+-- $1 lanes int4[]: at every priority; $2 slots int8[]: the session of each, each session once; $3 epochs int4[]: theirs
 -- A job whose losses and unseen ends come to two is isolated, and goes to a session that holds no other such job (the
 -- caller sees to that): a job that kills its worker then takes no other such job with it. There are few, so no floor.
 with line as materialized (

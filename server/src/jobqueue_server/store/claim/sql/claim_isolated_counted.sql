@@ -1,7 +1,10 @@
 -- claim: ready but isolated -> leased, where a queue or a kind limits how many of its jobs run or start
--- $1 lane_id int4[]: the lanes, at every priority, all of the queue $2 int4; $3 session_id int8[], $4 epoch int4[]: the
--- slots, each session once; $5 int4: the kind of all lanes, as $9 of claim_counted.sql
--- As claim_isolated.sql, within what claim_counted.sql keeps to, and with an answer like its.
+-- (made of claim_isolated.sql.in: change it there, and run make generate)
+-- $1 lanes int4[]: at every priority, all of the queue $2 queue int4; $3 slots int8[]: the session of each, each session once
+-- $4 epochs int4[]: theirs; $5 kind int4: of all lanes, as in claim_counted.sql
+-- Within what claim_counted.sql keeps to, and with an answer like its.
+-- A job whose losses and unseen ends come to two is isolated, and goes to a session that holds no other such job (the
+-- caller sees to that): a job that kills its worker then takes no other such job with it. There are few, so no floor.
 with allowed as materialized (
     select room, at, by_kind, rated from starts_of($2::int4, $5::int4)
 ),

@@ -117,13 +117,16 @@ left join lateral (
     select u.job_id, u.until, case when u.holds_until > now() then u.holds_until end as holds_until
     from unique_hold u
     where u.digest = decode(own.unique_name ->> 'digest', 'hex')
-        and (
-            coalesce(u.holds_until > now(), false)
-            or exists (
-                select from live_job l
-                where l.id = u.job_id and (u.until = 2 or (u.until = 1 and l.state <> 2))
+        and
+            -- use name-is-held
+            (
+                coalesce(u.holds_until > now(), false)
+                or exists (
+                    select from live_job l
+                    where l.id = u.job_id and (u.until = 2 or (u.until = 1 and l.state <> 2))
+                )
             )
-        )
+            -- end of name-is-held
 ) n on true
 left join lateral (
     select a.outcome, a.reason, a.message from attempt a where a.job_id = (select $1::uuid) order by a.attempt desc limit 1

@@ -19,11 +19,13 @@ with own as materialized (
 holder as materialized (
     select h.id, h.lane_id, h.state, h.session_id, h.changed_at, h.run_at
     from own
+    -- use holders-of-key (key = own.stile; lane = l.lane_id,)
     cross join lateral (
         select l.id, l.lane_id, l.state, l.session_id, l.changed_at, l.run_at
         from live_job l where l.stile = own.stile and l.hold is null limit 1000
     ) h
     order by h.state = 2 desc, h.run_at, h.id
+    -- end of holders-of-key
     limit (select $2::int4)
 ),
 ahead as (
@@ -59,6 +61,7 @@ select
     ) as crowded,
     (select array_agg(h.id order by h.state = 2 desc, h.run_at, h.id) from holder h) as holders,
     (select array_agg(h.lane_id order by h.state = 2 desc, h.run_at, h.id) from holder h) as lanes,
+    -- use workers-of-holders
     (
         select array_agg(coalesce((select s.name from worker_session s where s.id = h.session_id), '')
             order by h.state = 2 desc, h.run_at, h.id)
@@ -69,4 +72,5 @@ select
             order by h.state = 2 desc, h.run_at, h.id)
         from holder h
     ) as since
+    -- end of workers-of-holders
 from own

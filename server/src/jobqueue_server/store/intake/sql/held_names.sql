@@ -13,12 +13,15 @@ cross join lateral (
     select u.job_id
     from unique_hold u
     where u.digest = n.digest
-        and (
-            coalesce(u.holds_until > now(), false)
-            or exists (
-                select from live_job l
-                where l.id = u.job_id and (u.until = 2 or (u.until = 1 and l.state <> 2))
+        and
+            -- use name-is-held
+            (
+                coalesce(u.holds_until > now(), false)
+                or exists (
+                    select from live_job l
+                    where l.id = u.job_id and (u.until = 2 or (u.until = 1 and l.state <> 2))
+                )
             )
-        )
+            -- end of name-is-held
     limit 1
 ) h

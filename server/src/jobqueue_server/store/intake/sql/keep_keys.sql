@@ -1,8 +1,8 @@
 -- keys: free -> standing for jobs that are there already
--- For each: $1 key digest bytea[]  $2 job_id uuid[]  $3 bytea[] (as $10 of enqueue.sql)  $4 namespace int4[]
--- $5 ttl of keys interval
--- Keys are written in the order of their digests, as in enqueue.sql.
+-- For each: $1 digests bytea[]  $2 ids uuid[]: the jobs  $3 requests bytea[] (as in enqueue.sql)  $4 namespaces int4[]
+-- $5 key_ttl interval
 with kept as (
+    -- use take-idempotency-keys
     insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, owner, expires_at)
     select
         k.namespace_id, k.digest, k.job_id, substring(k.request for 16), substring(k.request from 17), now() + $5::interval
@@ -13,5 +13,6 @@ with kept as (
             expires_at = excluded.expires_at
         where idempotency_key.expires_at <= now()
     returning job_id
+    -- end of take-idempotency-keys
 )
 select count(*)::int4 as kept from kept

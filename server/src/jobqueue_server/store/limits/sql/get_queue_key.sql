@@ -10,11 +10,13 @@ with named as materialized (
 holder as materialized (
     select h.id, h.state, h.session_id, h.changed_at, h.run_at
     from named n
+    -- use holders-of-key (key = n.id)
     cross join lateral (
-        select l.id, l.state, l.session_id, l.changed_at, l.run_at
+        select l.id,  l.state, l.session_id, l.changed_at, l.run_at
         from live_job l where l.stile = n.id and l.hold is null limit 1000
     ) h
     order by h.state = 2 desc, h.run_at, h.id
+    -- end of holders-of-key
     limit $4::int4
 )
 select
@@ -32,6 +34,7 @@ select
     case when t.paused_until > now() then t.paused_until end as paused_until,
     case when t.cancels_to is null then t.blocked_by end as blocked_by,
     (select array_agg(h.id order by h.state = 2 desc, h.run_at, h.id) from holder h) as holders,
+    -- use workers-of-holders
     (
         select array_agg(coalesce((select s.name from worker_session s where s.id = h.session_id), '')
             order by h.state = 2 desc, h.run_at, h.id)
@@ -42,6 +45,7 @@ select
             order by h.state = 2 desc, h.run_at, h.id)
         from holder h
     ) as since
+    -- end of workers-of-holders
 from named n
 left join turnstile t on t.id = n.id
 left join queue_key k on k.id = n.id

@@ -2,9 +2,9 @@
 -- $1 turnstiles int8[] that may let one in  $2 how many jobs at most int4
 -- $3 lane_id int4[], sorted: where nothing goes before who is let in; jobs of each may take so many of the offered slots:
 -- $4 after which slot int4[]  $5 how many int4[]; lanes that share slots have the same $4 and $5
--- $6 session_id int8[]: the offered slots; $7 session_id int8[], $8 epoch int4[]: each session once
+-- $6 slots int8[]: the sessions of the offered ones; $7 holders int8[], $8 epochs int4[]: each session once
 -- What is settled first, as by settle_with_output.sql, of any job; its keys may let one in, too:
--- $9 id uuid[]  $10 attempt int4[]  $11 session_id int8[]  $12 output bytea[] (JSON text; null: none); empty: none has one
+-- $9 ids uuid[]  $10 attempts int4[]  $11 sessions int8[]  $12 outputs bytea[] (JSON text; null: none); empty: none has one
 -- $13 how many jobs of a key may stand in line where keys take turns int4
 -- The statement that deletes a job gives its token back, so that no crash can keep it. All live rows lock before the first
 -- turnstile, and those in the order of their ids, by their primary key.
@@ -28,18 +28,22 @@
 -- the rows are not copied. date_part is a float8: extract is a numeric, which becomes one by way of its digits.
 -- No array has nulls: to find an element PostgreSQL would step through all before it.
 with gone as (
+    -- use end-leases (more = , stile)
     delete from live_job
     where id = any($9::uuid[])
         and ((id, attempts, session_id) in (select * from unnest($9::uuid[], $10::int4[], $11::int8[]))) is true
     returning id, changed_at, session_id, attempts, failures, losses, stile
+    -- end of end-leases
 ),
 ended as (
+    -- use write-successes
     insert into finished_job (id, started_at, session_id, attempts, status, failures, losses, output)
     select g.id, g.changed_at, g.session_id, g.attempts, 3, g.failures, g.losses, o.output
     from gone g
     -- A job that was lost and came back may be told with both attempts.
     left join unnest(case when cardinality($12::bytea[]) > 0 then $9::uuid[] end, $10::int4[], $12::bytea[])
         as o (id, attempt, output) on o.id = g.id and o.attempt = g.attempts
+    -- end of write-successes
 ),
 freed as materialized (
     select coalesce(array_agg(stile order by stile), '{}') as ids, array_agg(n order by stile) as n
@@ -136,10 +140,12 @@ next as materialized (
     ) l
 ),
 present as materialized (
+    -- use sessions-there (ids = :holders)
     select s.id
     from worker_session s
     where s.id = any($7::int8[]) and s.ended_at is null
         and (s.id, s.epoch) in (select * from unnest($7::int8[], $8::int4[]))
+    -- end of sessions-there
 ),
 given as materialized (
     select at, isolated, ahead, case when session_id in (select id from present) then session_id end as session_id

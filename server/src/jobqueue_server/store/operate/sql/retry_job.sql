@@ -1,7 +1,5 @@
 -- retry: succeeded, failed_permanent, cancelled -> queued, or held back by its key
 -- $1 uuid: the job, whose finished row this transaction has locked
--- Attempts go on counting, since they are the fence; failures and losses start again. What the finished row knew of the last
--- attempt is kept in `attempt`, unless it is there already or there was none (started_at is null: cancelled while waiting).
 -- No row: the body is gone, so there is nothing to run; the transaction is rolled back.
 with body as materialized (
     select id, lane_id,
@@ -23,12 +21,14 @@ ended as (
     returning f.id, f.attempts, f.started_at, f.finished_at, f.session_id, f.status, f.reason
 ),
 kept as (
+    -- use keep-last-attempt
     insert into attempt (job_id, attempt, started_at, ended_at, session_id, outcome, reason)
     select id, attempts, started_at, finished_at, session_id,
            case status when 3 then 9 when 6 then 2 else 1 end, reason
     from ended
     where attempts > 0 and started_at is not null
     on conflict (job_id, attempt) do nothing
+    -- end of keep-last-attempt
 ),
 -- One that was done starts from the beginning; one that failed goes on where it was.
 begun_anew as (
@@ -36,13 +36,13 @@ begun_anew as (
     from ended e
     where p.job_id = e.id and e.status = 3 and p.checkpoint is not null
 )
+-- use back-to-live
 insert into live_job (
     id, run_at, lane_id,
-    -- fields: columns of live_job,
     priority, max_attempts, timeout_ms,
-    -- end of fields
     state, hold, stile, attempts
 )
+-- end of back-to-live
 select
     b.id, now(), b.lane_id,
     -- fields: columns of live_job from b,

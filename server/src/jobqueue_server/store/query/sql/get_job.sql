@@ -1,13 +1,12 @@
 -- read: one job, as it is now
--- $1 uuid: the job; $2 bool: with payload, output, headers and failed attempts; $3 int4: namespace
+-- (made of get_job.sql.in: change it there, and run make generate)
+-- $1 id uuid: the job; $2 full bool: with payload, output, headers and failed attempts; $3 namespace int4
 -- One statement, one snapshot: a job is never seen between its live row and its end. Every look-up goes by the id, so that
 -- the partitions that can't hold it are left out. The payload is not even fetched where it is not asked for.
 -- failed_attempts: the newest 100 that were charged, less the oldest of them once their messages pass 1 MiB; newest last.
 select j.id, q.name as queue, k.name as kind, uuid_time(j.id) as created_at,
-       -- fields: shown in every view,
        j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
        j.idempotency_key, j.key, j.unique_name::text as unique_name,
-       -- end of fields
        case when f.id is not null then f.status
             when l.state = 2 then 2
             when l.failures + l.losses > 0 then 4
@@ -25,13 +24,15 @@ select j.id, q.name as queue, k.name as kind, uuid_time(j.id) as created_at,
            or f.reason is not distinct from 'CANCEL_GRACE_ENDED' as cancel_requested,
        f.finished_at, f.reason,
        p.fraction as progress_fraction, p.message as progress_message, p.updated_at as progress_at,
-       (select a.message from attempt a where a.job_id = $1 and a.message is not null order by a.attempt desc limit 1)
+       (
+           select a.message from attempt a
+           where a.job_id = $1
+               and a.message is not null order by a.attempt desc limit 1
+       )
            as last_error,
        case when $2 then j.payload end as payload,
        case when $2 then f.output end as output,
-       -- fields: shown in full, where $2,
        case when $2 then j.headers end as headers,
-       -- end of fields
        case when $2 then array(
            select row (t.attempt, t.reason, t.error_type, t.message, w.name, t.started_at, t.ended_at)
            from (
@@ -55,4 +56,5 @@ left join live_job l on l.id = j.id
 left join finished_job f on f.id = j.id
 left join worker_session s on s.id = l.session_id
 left join job_progress p on p.job_id = j.id
-where j.id = $1 and coalesce(lane.namespace_id = $3, q.namespace_id = $3) and (l.id is not null or f.id is not null)
+where j.id = $1
+    and coalesce(lane.namespace_id = $3, q.namespace_id = $3) and (l.id is not null or f.id is not null)

@@ -1,18 +1,16 @@
 -- read: a page of jobs, newest first
--- $1 int2: what drives the scan: 1 live_job, 2 finished_job (failed for good, cancelled), 3 the ids in $15, 4 job
--- $2, $3 uuid: ids from this one on (inclusive), up to that one (exclusive); a range of created_at is a range of ids
--- $4 text: queue or null; $5 text: kind or null; $6 int2[]: statuses, or null for any; $7 jsonb: labels, or null for any
--- $8 int4: rows wanted; $9 int4: candidates to read, at most; $10 int8: bytes of a page
--- $11 bool: with payload, output, headers and failed attempts; $12 int4: namespace
--- $13, $14 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
--- $15 uuid[]: ids of jobs that were found by labels (labelled_ids) or by their lines (live_ids); null: none
+-- $1 by int2: what drives the scan: 1 live_job, 2 finished_job (failed for good, cancelled), 3 the ids in $15, 4 job
+-- $2 low uuid  $3 high uuid: ids from this one on (inclusive), up to that one (exclusive); a range of created_at is a range of ids
+-- $4 queue text or null; $5 kind text or null; $6 statuses int2[], or null for any; $7 labels jsonb, or null for any
+-- $8 most int4: rows wanted; $9 reads int4: candidates to read, at most; $10 bytes int8: of a page
+-- $11 full bool: with payload, output, headers and failed attempts; $12 namespace int4
+-- $13 queues text[]  $14 kinds text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
+-- $15 ids uuid[]: of jobs that were found by labels (labelled_ids) or by their lines (live_ids); null: none
 -- Answers the rows that fit and, in `edge`, where the scan stopped if it gave up before it had $8 rows (null: it did not, or
 -- nothing is left). The first row may have no id: it carries only `edge`.
--- Of the branches of `candidate` one runs, the others end at their one-time filter. The laterals with a limit make nested
--- loops, which stop as soon as the page is full; `candidate` is inlined twice, so that `edge` costs nothing on a full page.
--- A page is cut by the bytes it would carry, measured without reading what it leaves out. The literals in the second branch
--- are the partial index's. `is true` keeps the check of the lane a filter, by a hash, where a join would end the loops.
+-- `candidate` is inlined twice, so that `edge` costs nothing on a full page.
 with candidate as not materialized (
+    -- use candidate-jobs
     select u.id
     from (
         (
@@ -47,8 +45,10 @@ with candidate as not materialized (
     ) u
     order by u.id desc
     limit $9
+    -- end of candidate-jobs
 ),
 wanted_lane as materialized (
+    -- use wanted-lanes (columns = l.id, q.name as queue, k.name as kind)
     select l.id, q.name as queue, k.name as kind
     from lane l
     join queue q on q.id = l.queue_id
@@ -57,9 +57,11 @@ wanted_lane as materialized (
         and ($4::text is null or q.name = $4) and ($5::text is null or k.name = $5)
         and ($13::text[] is null
             or exists (select from unnest($13, $14::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))
+    -- end of wanted-lanes
 ),
 page as materialized (
     select c.id, j.lane_id, s.status
+    -- use fitting-candidates
     from candidate c
     cross join lateral (select job.lane_id, job.labels from job where job.id = c.id limit 1) j
     cross join lateral (
@@ -74,6 +76,7 @@ page as materialized (
         and ($7::jsonb is null or j.labels @> $7::jsonb)
         and s.status is not null
         and ($6::int2[] is null or s.status = any($6::int2[]))
+    -- end of fitting-candidates
     order by c.id desc
     limit $8
 ),
@@ -84,6 +87,7 @@ edge as (
 ),
 found as materialized (
     select p.id, p.status, n.queue, n.kind, b.*, f.finished_at, f.reason,
+           -- use state-as-seen (asked = b.asked_run_at; worker = w.name)
            coalesce(f.attempts, l.attempts) as attempts,
            coalesce(f.failures, l.failures) as failures,
            coalesce(f.losses, l.losses) as losses,
@@ -95,26 +99,28 @@ found as materialized (
            l.cancel_requested_at is not null
                or f.reason is not distinct from 'CANCELLED_BY_CALLER'
                or f.reason is not distinct from 'CANCEL_GRACE_ENDED' as cancel_requested,
+           -- end of state-as-seen
            e.last_error, g.fraction as progress_fraction, g.message as progress_message, g.updated_at as progress_at,
            b.full_bytes + coalesce(f.output_bytes, 0) as body_bytes
     from page p
     join wanted_lane n on n.id = p.lane_id
+    -- use body-as-seen (of = p)
     cross join lateral (
-        select j.run_at as asked_run_at,
-               -- fields: shown in every view,
+        select
+               j.run_at as asked_run_at,
                j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
                j.idempotency_key, j.key, j.unique_name::text as unique_name,
-               -- end of fields
                octet_length(j.payload)
-               -- fields: bytes in full
                + coalesce(octet_length(j.headers), 0)
-               -- end of fields
                as full_bytes
         from job j where j.id = p.id limit 1
     ) b
+    -- end of body-as-seen
+    -- use look-ups-of-job (of = p)
     left join lateral (select * from live_job l where l.id = p.id limit 1) l on true
     left join lateral (
-        select f.finished_at, f.reason, f.attempts, f.failures, f.losses, octet_length(f.output) as output_bytes
+        select
+            f.finished_at, f.reason, f.attempts, f.failures, f.losses, octet_length(f.output) as output_bytes
         from finished_job f where f.id = p.id limit 1
     ) f on true
     left join lateral (select w.name from worker_session w where w.id = l.session_id limit 1) w on true
@@ -124,8 +130,10 @@ found as materialized (
         where a.job_id = p.id and a.message is not null
         order by a.attempt desc limit 1
     ) e on true
+    -- end of look-ups-of-job
 ),
 history as materialized (
+    -- use history-of-jobs
     select d.id,
            array_agg(
                row (t.attempt, t.reason, t.error_type, t.message, w.name, t.started_at, t.ended_at) order by t.attempt
@@ -145,18 +153,19 @@ history as materialized (
     left join worker_session w on w.id = t.session_id
     where $11 and t.bytes <= 1048576
     group by d.id
+    -- end of history-of-jobs
 ),
 fitting as materialized (
     select d.*, h.failed_attempts,
            row_number() over (order by d.id desc) as n,
            sum(
+               -- use bytes-as-seen (body = d.body_bytes)
                600
-               -- fields: bytes in every view
                + coalesce(octet_length(d.labels), 0) + coalesce(octet_length(d.idempotency_key), 0)
                + coalesce(octet_length(d.key), 0) + coalesce(octet_length(d.unique_name), 0)
-               -- end of fields
                + coalesce(octet_length(d.last_error), 0) + coalesce(octet_length(d.progress_message), 0)
                + case when $11 then d.body_bytes + coalesce(h.bytes, 0) else 0 end
+               -- end of bytes-as-seen
            ) over (order by d.id desc) as bytes
     from found d
     left join history h on h.id = d.id

@@ -4,9 +4,9 @@
 -- $7 timestamptz, $8 uuid: the last change told, when and of which job: goes on after it
 -- $9 timestamptz: tells changes before that time
 -- $10 uuid[]: these jobs, whenever they changed; null: all
--- $11 text: queue or null; $12 text: kind or null; $13 jsonb: labels or null; $14 int4: jobs wanted
--- $15 int4: namespace
--- $16, $17 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
+-- $11 queue text or null; $12 kind text or null; $13 jsonb: labels or null; $14 int4: jobs wanted
+-- $15 namespace int4
+-- $16 queues text[]  $17 kinds text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
 -- A change is a row that was written by a transaction which the first snapshot does not see and the second does. So one
 -- that committed late is found whenever it commits, and none is found twice. That is what pg_visible_in_snapshot computes,
 -- here in int8: a row has only the lower half of its transaction's number (xmin), and the only way from there to xid8 is by
@@ -35,6 +35,7 @@ own_lane as materialized (
         ))
 ),
 wanted_lane as materialized (
+    -- use wanted-lanes
     select l.id
     from lane l
     join queue q on q.id = l.queue_id
@@ -43,6 +44,7 @@ wanted_lane as materialized (
         and ($11::text is null or q.name = $11) and ($12::text is null or k.name = $12)
         and ($16::text[] is null
             or exists (select from unnest($16, $17::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))
+    -- end of wanted-lanes
 ),
 -- A step of its own, so that the planner knows nothing of them but their keys.
 named as materialized (

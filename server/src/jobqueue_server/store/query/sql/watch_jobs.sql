@@ -1,10 +1,9 @@
 -- watch: jobs that changed, as they are now
--- $1 uuid[]: the jobs, in order
+-- $1 ids uuid[]: the jobs, in order
 -- $2 int8, $3 int8, $4 int8[] and $5 int8, $6 int8, $7 int8[]: the two snapshots of watch_changes.sql
--- $8 int8: bytes of a page; $9 bool: with payload, output, headers and failed attempts
+-- $8 bytes int8: of a page; $9 full bool: with payload, output, headers and failed attempts
 -- Answers a row for each of the first jobs that fit into a page. One that has changed again since it was found has no kind:
 -- its new row is not seen by the second snapshot, and the next turn tells it.
--- A page is cut by the bytes it would carry, measured without reading what it leaves out.
 with fresh as materialized (
     select s.xmax + ((age('3'::xid)::int8 + 3 - s.xmax) & 4294967295) as next
     from (select pg_snapshot_xmax(pg_current_snapshot())::text::int8 as xmax) s
@@ -33,6 +32,7 @@ found as materialized (
            coalesce(
                f.status, case when l.state = 2 then 2 when l.failures + l.losses > 0 then 4 else 1 end
            )::int2 as status,
+           -- use state-as-seen (asked = b.asked_run_at; worker = w.name)
            coalesce(f.attempts, l.attempts) as attempts,
            coalesce(f.failures, l.failures) as failures,
            coalesce(f.losses, l.losses) as losses,
@@ -44,28 +44,32 @@ found as materialized (
            l.cancel_requested_at is not null
                or f.reason is not distinct from 'CANCELLED_BY_CALLER'
                or f.reason is not distinct from 'CANCEL_GRACE_ENDED' as cancel_requested,
+           -- end of state-as-seen
            e.last_error, g.fraction as progress_fraction, g.message as progress_message, g.updated_at as progress_at,
            b.full_bytes + coalesce(f.output_bytes, 0) as body_bytes
     from same s
+    -- use body-as-seen (of = s; more = j.id, j.lane_id,)
     cross join lateral (
-        select j.id, j.lane_id, j.run_at as asked_run_at,
-               -- fields: shown in every view,
+        select
+               j.id, j.lane_id,
+               j.run_at as asked_run_at,
                j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
                j.idempotency_key, j.key, j.unique_name::text as unique_name,
-               -- end of fields
                octet_length(j.payload)
-               -- fields: bytes in full
                + coalesce(octet_length(j.headers), 0)
-               -- end of fields
                as full_bytes
         from job j where j.id = s.id limit 1
     ) b
+    -- end of body-as-seen
     join lane on lane.id = b.lane_id
     join queue q on q.id = lane.queue_id
     join kind k on k.id = lane.kind_id
+    -- use look-ups-of-job (of = s; more = f.status,)
     left join lateral (select * from live_job l where l.id = s.id limit 1) l on true
     left join lateral (
-        select f.status, f.finished_at, f.reason, f.attempts, f.failures, f.losses, octet_length(f.output) as output_bytes
+        select
+            f.status,
+            f.finished_at, f.reason, f.attempts, f.failures, f.losses, octet_length(f.output) as output_bytes
         from finished_job f where f.id = s.id limit 1
     ) f on true
     left join lateral (select w.name from worker_session w where w.id = l.session_id limit 1) w on true
@@ -75,8 +79,10 @@ found as materialized (
         where a.job_id = s.id and a.message is not null
         order by a.attempt desc limit 1
     ) e on true
+    -- end of look-ups-of-job
 ),
 history as materialized (
+    -- use history-of-jobs
     select d.id,
            array_agg(
                row (t.attempt, t.reason, t.error_type, t.message, w.name, t.started_at, t.ended_at) order by t.attempt
@@ -96,17 +102,18 @@ history as materialized (
     left join worker_session w on w.id = t.session_id
     where $9 and t.bytes <= 1048576
     group by d.id
+    -- end of history-of-jobs
 ),
 weighed as materialized (
     select a.n, d.*, h.failed_attempts,
            sum(
+               -- use bytes-as-seen (body = coalesce(d.body_bytes, 0))
                600
-               -- fields: bytes in every view
                + coalesce(octet_length(d.labels), 0) + coalesce(octet_length(d.idempotency_key), 0)
                + coalesce(octet_length(d.key), 0) + coalesce(octet_length(d.unique_name), 0)
-               -- end of fields
                + coalesce(octet_length(d.last_error), 0) + coalesce(octet_length(d.progress_message), 0)
                + case when $9 then coalesce(d.body_bytes, 0) + coalesce(h.bytes, 0) else 0 end
+               -- end of bytes-as-seen
            ) over (order by a.n) as bytes
     from asked a
     left join found d on d.place = a.n

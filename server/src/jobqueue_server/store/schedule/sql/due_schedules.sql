@@ -14,6 +14,7 @@ with recursive first as materialized (
 many as materialized (
     select count(*) > $1::int4 as are from first
 ),
+-- use makers-of-schedules (only = and (select m.are from many m))
 maker (namespace_id, principal) as (
     (
         select s.namespace_id, s.principal from schedule s
@@ -28,7 +29,9 @@ maker (namespace_id, principal) as (
         where s.paused_at is null and s.next_at is not null and (s.namespace_id, s.principal) > (m.namespace_id, m.principal)
         order by s.namespace_id, s.principal limit 1
     ) n
-),
+)
+-- end of makers-of-schedules
+,
 waiting as materialized (
     select m.namespace_id, m.principal
     from maker m

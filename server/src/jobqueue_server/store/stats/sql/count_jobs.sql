@@ -1,11 +1,12 @@
 -- read: how many jobs of a stretch of ids fit, newest first
--- $1 int2: what drives the scan, as in list_jobs.sql; $2, $3 uuid: ids from this one on, up to that one (exclusive)
--- $4 text: queue or null; $5 text: kind or null; $6 int2[]: statuses, or null for any; $7 jsonb: labels, or null for any
--- $8 int4: jobs to look at, at most; $9 int4: namespace
--- $10, $11 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
--- $12 uuid[]: ids of jobs that were found by labels (labelled_ids); null: none
+-- $1 by int2: what drives the scan, as in list_jobs.sql; $2 low uuid  $3 high uuid: ids from this one on, up to that one (exclusive)
+-- $4 queue text or null; $5 kind text or null; $6 statuses int2[], or null for any; $7 labels jsonb, or null for any
+-- $8 reads int4: jobs to look at, at most; $9 namespace int4
+-- $10 queues text[]  $11 kinds text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
+-- $12 ids uuid[]: of jobs that were found by labels (labelled_ids); null: none
 -- edge: the id below which the next stretch begins; null: this was the last one.
 with candidate as materialized (
+    -- use candidate-jobs
     select u.id
     from (
         (
@@ -40,8 +41,10 @@ with candidate as materialized (
     ) u
     order by u.id desc
     limit $8
+    -- end of candidate-jobs
 ),
 wanted_lane as materialized (
+    -- use wanted-lanes
     select l.id
     from lane l
     join queue q on q.id = l.queue_id
@@ -50,9 +53,11 @@ wanted_lane as materialized (
         and ($4::text is null or q.name = $4) and ($5::text is null or k.name = $5)
         and ($10::text[] is null
             or exists (select from unnest($10, $11::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))
+    -- end of wanted-lanes
 ),
 fitting as (
     select
+    -- use fitting-candidates
     from candidate c
     cross join lateral (select job.lane_id, job.labels from job where job.id = c.id limit 1) j
     cross join lateral (
@@ -67,6 +72,7 @@ fitting as (
         and ($7::jsonb is null or j.labels @> $7::jsonb)
         and s.status is not null
         and ($6::int2[] is null or s.status = any($6::int2[]))
+    -- end of fitting-candidates
 )
 select (select count(*) from fitting)::int4 as jobs, now() as now,
        case when (select count(*) from candidate) >= $8 then (select c.id from candidate c order by c.id limit 1) end as edge
