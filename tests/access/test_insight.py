@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import grpc.aio
 import pytest
 
-from jobqueue.v1 import insight_pb2
+from jobqueue.v1 import insight_pb2, job_pb2, queue_admin_pb2
 from jobqueue_server.grants import Permission
 from jobqueue_server.rpc.keda import externalscaler_pb2
 from tests.lease import keda
@@ -117,3 +117,42 @@ async def test_a_pause_is_kept_with_the_principal_of_the_key(house: House) -> No
     pause = (await explain(house, job.id)).reasons[0].pause
     assert pause.by.startswith("key:")
     assert pause.reason == "the printer burns"
+
+
+async def test_a_job_that_holds_the_name_of_another_one_is_named_to_who_may_read_it(house: House) -> None:
+    unique = job_pb2.Unique(key="daily", scope=job_pb2.Unique.NAMESPACE, until=job_pb2.Unique.STARTS)
+    worker = await house.worker(queues={"images": ["scale"]}, slots=1)
+    mine = await house.enqueue("scale", queue="images", unique=unique)
+    await worker.job()
+    theirs = await house.enqueue("wire", queue="payroll", unique=unique)
+    assert theirs.id != mine.id, "the first one has let its name go, since it runs"
+    few = await house.caller(grant(READ, "images"))
+    everything, little = await explain(house, mine.id), await explain(few, mine.id)
+    assert everything.name.held_by == theirs.id
+    assert everything.name.message.startswith(f"job {theirs.id} has taken its name daily ")
+    assert little.name.held_by == ""
+    assert little.name.until == job_pb2.Unique.STARTS
+    assert little.name.message.startswith("another job has taken its name daily ")
+    assert theirs.id not in str(little)
+
+
+async def test_a_job_that_blocks_the_key_of_another_one_is_named_to_who_may_read_it(house: House) -> None:
+    policy = queue_admin_pb2.KeyPolicy(
+        order=queue_admin_pb2.KEY_ORDER_STRICT, on_failure=queue_admin_pb2.ON_KEY_FAILURE_HOLD
+    )
+    queue = queue_admin_pb2.Queue(name="images", key_policy=policy)
+    await house.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=queue, allow_missing=True))
+    theirs = await house.enqueue("secret", queue="images", key="k")
+    mine = await house.enqueue("scale", queue="images", key="k")
+    worker = await house.worker(queues={"images": ["secret"]}, slots=1)
+    await worker.fail(await worker.job(), permanent=True)
+    await house.until(theirs.id, "FAILED_PERMANENT")
+    few = await house.caller(grant(READ, "images", "scale"))
+    everything, little = await explain(house, mine.id), await explain(few, mine.id)
+    assert everything.reasons[0].code == little.reasons[0].code == insight_pb2.Reason.KEY_BLOCKED
+    assert everything.reasons[0].key.blocked_by == theirs.id
+    assert f"RetryJob {theirs.id}" in everything.reasons[0].unblocked_by
+    assert little.reasons[0].key.blocked_by == ""
+    assert list(little.reasons[0].unblocked_by) == ["UnblockQueueKey images k"]
+    assert "as another job failed or was cancelled" in little.reasons[0].message
+    assert theirs.id not in str(little)

@@ -3337,7 +3337,7 @@ pub struct NameDetail {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
     /// The id of the job that holds the name: this one, or another. While it does, other jobs of the name are not stored.
-    /// Empty: none does, and the next one is stored.
+    /// Empty: none does, and the next one is stored; or one that you may not read does, and `until` is set.
     #[prost(string, tag = "2")]
     pub held_by: ::prost::alloc::string::String,
     /// What ends the hold. Unset where no job holds the name.
@@ -3704,7 +3704,7 @@ pub struct KeyDetail {
     /// Who paused the key, without a reason. Unset: it is not paused, or by a worker.
     #[prost(message, optional, tag = "8")]
     pub pause: ::core::option::Option<PauseDetail>,
-    /// The job that failed or was cancelled, since when none of the key starts. Empty: none.
+    /// The job that failed or was cancelled, since when none of the key starts. Empty: none, or one that you may not read.
     #[prost(string, tag = "9")]
     pub blocked_by: ::prost::alloc::string::String,
 }

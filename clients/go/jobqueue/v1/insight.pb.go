@@ -342,7 +342,7 @@ type NameDetail struct {
 	// `Unique.key`. Empty: the payload makes the name.
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// The id of the job that holds the name: this one, or another. While it does, other jobs of the name are not stored.
-	// Empty: none does, and the next one is stored.
+	// Empty: none does, and the next one is stored; or one that you may not read does, and `until` is set.
 	HeldBy string `protobuf:"bytes,2,opt,name=held_by,json=heldBy,proto3" json:"held_by,omitempty"`
 	// What ends the hold. Unset where no job holds the name.
 	Until Unique_Until `protobuf:"varint,3,opt,name=until,proto3,enum=jobqueue.v1.Unique_Until" json:"until,omitempty"`
@@ -1279,7 +1279,7 @@ type KeyDetail struct {
 	NextAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
 	// Who paused the key, without a reason. Unset: it is not paused, or by a worker.
 	Pause *PauseDetail `protobuf:"bytes,8,opt,name=pause,proto3" json:"pause,omitempty"`
-	// The job that failed or was cancelled, since when none of the key starts. Empty: none.
+	// The job that failed or was cancelled, since when none of the key starts. Empty: none, or one that you may not read.
 	BlockedBy     string `protobuf:"bytes,9,opt,name=blocked_by,json=blockedBy,proto3" json:"blocked_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

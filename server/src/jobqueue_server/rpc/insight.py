@@ -133,7 +133,7 @@ def _reason(reason: Reason) -> insight_pb.Reason:
             for holder in key.holders:
                 shown = message.key.holders.add(job_id=str(holder.job_id), worker=holder.worker)
                 convert.set_moment(shown.since, holder.since)
-            if key.blocked_by is not None:
+            if key.blocked and key.blocked_by is not None:
                 message.key.blocked_by = str(key.blocked_by)
             if (next_at := key.paused_until or key.next_at) is not None:
                 convert.set_moment(message.key.next_at, next_at)

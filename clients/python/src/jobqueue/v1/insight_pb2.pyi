@@ -132,7 +132,7 @@ class NameDetail(_message.Message):
     """`Unique.key`. Empty: the payload makes the name."""
     held_by: _builtins.str
     """The id of the job that holds the name: this one, or another. While it does, other jobs of the name are not stored.
-    Empty: none does, and the next one is stored.
+    Empty: none does, and the next one is stored; or one that you may not read does, and `until` is set.
     """
     until: _job_pb2.Unique.Until.ValueType
     """What ends the hold. Unset where no job holds the name."""
@@ -706,7 +706,7 @@ class KeyDetail(_message.Message):
     capped: _builtins.bool
     """Whether the server stopped counting at its bound, so that there may be more."""
     blocked_by: _builtins.str
-    """The job that failed or was cancelled, since when none of the key starts. Empty: none."""
+    """The job that failed or was cancelled, since when none of the key starts. Empty: none, or one that you may not read."""
     @_builtins.property
     def holders(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyHolder]:
         """Of these, at most 20, those that run first. Those of kinds that the caller may not read are left out."""

@@ -120,8 +120,13 @@ class Explain:
             row["now"],
             workers.unknown,
             estimate,
-            name_of(row),
+            name_of(row, shows_holder=self._may_read(scope, row["name_lane"])),
         )
+
+    def _may_read(self, scope: Scope, lane_id: int | None) -> bool:
+        """Whether the caller may read jobs of this lane; of none, and of one that is not known yet, it may not."""
+        lane = None if lane_id is None else self._catalog.lane_by_id(lane_id)
+        return lane is not None and scope.grants.may(Permission.READ, lane.queue, lane.kind)
 
     async def _key(self, scope: Scope, job_id: UUID, kind: str, workers: AllWorkers) -> KeyOf | None:
         row = await self._store.explain_key(job_id, most_holders=MOST_HOLDERS, most=MOST_OF_KEY)
@@ -160,7 +165,8 @@ class Explain:
             None if row["paused_at"] is None else Pause(row["paused_at"], row["paused_by"] or "", ""),
             row["of_its_own"],
             row["strict"],
-            None if row["cancels"] else row["blocked_by"],
+            row["blocked_by"] is not None and not row["cancels"],
+            row["blocked_by"] if self._may_read(scope, row["blocking_lane"]) else None,
             row["fair"],
             row["paused_until"],
             row["crowded"],

@@ -24,8 +24,11 @@ class NameOf:
     message: str
 
 
-def name_of(row: Mapping[str, Any]) -> NameOf | None:
-    """The name of the job in a row of explain_job.sql; None: it is not unique."""
+def name_of(row: Mapping[str, Any], *, shows_holder: bool) -> NameOf | None:
+    """The name of the job in a row of explain_job.sql; None: it is not unique.
+
+    `shows_holder`: whether the caller may read the job that holds it; else that one is not named.
+    """
     if row["unique_name"] is None:
         return None
     key, holder, period = row["name_key"], row["name_holder"], row["name_period"]
@@ -41,8 +44,10 @@ def name_of(row: Mapping[str, Any]) -> NameOf | None:
     held = f"{name} {', and '.join(ends)}"
     if holder == row["id"]:
         message = f"it holds {held}; other jobs of the name are not stored meanwhile"
-    elif row["ended"] is not None:
-        message = f"job {holder} holds {held}; RetryJob refuses this one meanwhile only with respect_unique"
+        return NameOf(key, holder, until, period, message)
+    other = f"job {holder}" if shows_holder else "another job"
+    if row["ended"] is not None:
+        message = f"{other} holds {held}; RetryJob refuses this one meanwhile only with respect_unique"
     else:
-        message = f"job {holder} has taken {held}; this one goes on beside it"
-    return NameOf(key, holder, until, period, message)
+        message = f"{other} has taken {held}; this one goes on beside it"
+    return NameOf(key, holder if shows_holder else None, until, period, message)

@@ -117,7 +117,8 @@ class KeyOf:
     """What holds back a job whose queue limits its key. The fields are those of the contract.
 
     `of_its_own`: whether `max_running` is the key's own, and not its queue's.
-    `strict`: its jobs start in the order of their enqueues. `blocked_by`: the job that failed, since when none starts.
+    `strict`: its jobs start in the order of their enqueues. `blocked`: none starts since a job failed.
+    `blocked_by`: that job; None where the caller may not read it.
     `fair`: its queue's keys take turns. `paused_until`: until when a worker has paused it.
     `crowded`: as many of its jobs are in line as its rate lets in at once. `stuck`: one in line that no worker takes.
     """
@@ -132,6 +133,7 @@ class KeyOf:
     pause: Pause | None = None
     of_its_own: bool = False
     strict: bool = False
+    blocked: bool = False
     blocked_by: UUID | None = None
     fair: bool = False
     paused_until: datetime | None = None
@@ -315,17 +317,20 @@ def _key_stands(row: Mapping[str, Any], of: KeyOf) -> Iterator[Reason]:
     if of.paused_until is not None:
         message = f"its key {of.key} is paused until {_at(of.paused_until)}, as a worker said{before}"
         yield Reason(Code.KEY_PAUSED, message, ("time alone", of_key), of)
-    if of.blocked_by is not None:
-        failed = of.blocked_by
-        ways = (f"RetryJob {failed}", f"DeleteJob {failed}", f"UnblockQueueKey {row['queue']} {of.key}")
-        message = f"its key {of.key} is blocked, as job {failed} failed or was cancelled{_before(of)}"
+    if of.blocked:
+        ways: tuple[str, ...] = (f"UnblockQueueKey {row['queue']} {of.key}",)
+        failed = "another job"
+        if of.blocked_by is not None:
+            ways = (f"RetryJob {of.blocked_by}", f"DeleteJob {of.blocked_by}", *ways)
+            failed = f"job {of.blocked_by}"
+        message = f"its key {of.key} is blocked, as {failed} failed or was cancelled{_before(of)}"
         yield Reason(Code.KEY_BLOCKED, message, ways, of)
 
 
 def _key_lets_in(row: Mapping[str, Any], of: KeyOf) -> Iterator[Reason]:
     """Of a job that waits for its key."""
     policy, before = _policy(row, of), _before(of)
-    if of.blocked_by is not None:
+    if of.blocked:
         return
     if of.at_limit:
         yield _key_at_limit(row, of)

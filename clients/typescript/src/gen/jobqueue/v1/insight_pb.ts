@@ -141,7 +141,7 @@ export type NameDetail = Message<"jobqueue.v1.NameDetail"> & {
 
   /**
    * The id of the job that holds the name: this one, or another. While it does, other jobs of the name are not stored.
-   * Empty: none does, and the next one is stored.
+   * Empty: none does, and the next one is stored; or one that you may not read does, and `until` is set.
    *
    * @generated from field: string held_by = 2;
    */
@@ -906,7 +906,7 @@ export type KeyDetail = Message<"jobqueue.v1.KeyDetail"> & {
   pause?: PauseDetail;
 
   /**
-   * The job that failed or was cancelled, since when none of the key starts. Empty: none.
+   * The job that failed or was cancelled, since when none of the key starts. Empty: none, or one that you may not read.
    *
    * @generated from field: string blocked_by = 9;
    */

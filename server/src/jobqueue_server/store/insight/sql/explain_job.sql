@@ -110,11 +110,14 @@ counted_of_kind as (
 select own.*, s.name as worker, (select jobs from ahead) as ahead, now() as now,
        (select jobs from counted) as queue_counted, (select jobs from counted_of_kind) as kind_counted,
        t.outcome, t.reason as last_reason, left(t.message, 1000) as last_error,
-       own.unique_name ->> 'key' as name_key, n.job_id as name_holder, n.until as name_until, n.holds_until as name_period
+       own.unique_name ->> 'key' as name_key, n.job_id as name_holder, n.lane_id as name_lane,
+       n.until as name_until, n.holds_until as name_period
 from own
 left join worker_session s on s.id = own.session_id
 left join lateral (
-    select u.job_id, u.until, case when u.holds_until > now() then u.holds_until end as holds_until
+    select
+        u.job_id, u.until, case when u.holds_until > now() then u.holds_until end as holds_until,
+        (select h.lane_id from job h where h.id = u.job_id limit 1) as lane_id
     from unique_hold u
     where u.digest = decode(own.unique_name ->> 'digest', 'hex')
         and

@@ -5,6 +5,7 @@
 with own as materialized (
     select l.id, l.stile, l.priority, l.run_at, j.key, t.taken, t.calls_at, q.key_rate_count,
         k.max_running as own, k.paused_at, k.paused_by, q.key_order is not null as strict, t.blocked_by,
+        (select h.lane_id from job h where h.id = t.blocked_by limit 1) as blocking_lane,
         coalesce(case when q.key_order is null then k.max_running end, q.key_max_running) as max_running,
         case when t.paused_until > now() then t.paused_until end as paused_until,
         coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
@@ -49,7 +50,7 @@ ahead as (
 )
 select
     own.key, own.taken, own.max_running, own.own is not null as of_its_own, own.paused_at, own.paused_by,
-    own.key_rate_count is not null as rated, own.calls_at, own.strict, own.blocked_by, own.cancels, own.fair,
+    own.key_rate_count is not null as rated, own.calls_at, own.strict, own.blocked_by, own.blocking_lane, own.cancels, own.fair,
     own.paused_until,
     (select jobs from ahead) as ahead,
     -- promote.sql lets none in while as many of a key with a rate stand in line, and asks again and again.
