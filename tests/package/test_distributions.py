@@ -115,6 +115,7 @@ def test_migrations_and_stubs_are_in_the_wheels_that_need_them(distributions: Di
     assert migrations == {name for name in server if "/migrations/" in name}
     statements = {path.name for path in (ROOT / "server").rglob("sql/*.sql")}
     assert statements == {Path(name).name for name in server if "/sql/" in name}
+    assert not [name for name in server if "/fragments/" in name], "what statements are made of"
     for proto in (ROOT / "proto").rglob("*.proto"):
         assert f"jobqueue/v1/{proto.stem}_pb2.py" in client
         assert f"jobqueue/v1/{proto.stem}_pb2.pyi" in client
