@@ -211,7 +211,7 @@ async def fill(dsn: str, scale: Scale, names: Sequence[str] = tuple(SORTS)) -> d
                 given = (lane, count, padded(128), delay, sort.priority, hold, keys)
                 ends.append(await connection.fetchrow(_FILL, *given))
             found[name] = Filled(sort, lane, ends[0]["first"], ends[-1]["last"], jobs)
-        await connection.execute("vacuum (analyze) live_job, job, turnstile")
+        await connection.execute("vacuum (analyze) live_job, job, semaphore")
         await connection.execute("checkpoint")
     finally:
         await connection.close()

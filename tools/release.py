@@ -97,7 +97,7 @@ def steps(rehearsal: bool) -> tuple[Step, ...]:
         Step(
             "upgrade",
             "jobs live through an upgrade from the version before",
-            (*PYTEST, "tests/package/test_upgrade.py", "tests/e2e/test_upgrade.py", *given),
+            (*PYTEST, "tests/package/test_rolling_upgrade.py", "tests/e2e/test_upgrade.py", *given),
             needs=("git",),
         ),
         Step(

@@ -48,7 +48,7 @@ class Explained:
     name = "explain"
     title = "explain over 11 M jobs; demand of 1,000 queues"
     method = (
-        "10,000,000 jobs that wait in line and 1,000,000 that are held back, of 17 sorts, in lanes and turnstiles as "
+        "10,000,000 jobs that wait in line and 1,000,000 that are held back, of 17 sorts, in lanes and semaphores as "
         f"enqueues leave them, and a worker whose {_SLOTS:,} slots are taken. ExplainJob over gRPC, one call after "
         f"another, from call to answer: {_CALLS} of each sort, from its oldest, its newest and from anywhere; each of "
         "the answers must have the reason of its sort. Waiting, held: p99 of all calls of those in line, and of those "

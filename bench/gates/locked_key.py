@@ -39,8 +39,8 @@ def _limited(key: str) -> job_pb2.NewJob:
 _CASES: dict[str, tuple[Callable[[str], job_pb2.NewJob], str, int]] = {
     "batch, idempotency keys": (_idempotent, "select from idempotency_key for update", _JOBS),
     "one job, idempotency key": (_idempotent, "select from idempotency_key for update", 1),
-    "batch, limited keys": (_limited, "select from turnstile for update", _JOBS),
-    "one job, limited key": (_limited, "select from turnstile for update", 1),
+    "batch, limited keys": (_limited, "select from semaphore for update", _JOBS),
+    "one job, limited key": (_limited, "select from semaphore for update", 1),
 }
 
 

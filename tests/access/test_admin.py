@@ -14,8 +14,6 @@ from google.protobuf.json_format import MessageToDict
 from jobqueue.v1 import access_admin_pb2 as pb
 from jobqueue.v1 import access_pb2, queue_admin_pb2
 from jobqueue_server.core.access import keys
-from jobqueue_server.core.access.admin import NAMESPACES_LEVEL
-from jobqueue_server.core.upkeep.levels import LEVEL
 from jobqueue_server.grants import Permission
 from jobqueue_server.store.access.access import Limit
 from tests.http.conftest import Caller as RestCaller
@@ -479,17 +477,6 @@ async def test_a_namespace_that_is_not_there_is_not_found(house: House) -> None:
         house.access.EnableNamespace(pb.EnableNamespaceRequest(name="beta")),
     ):
         assert await refused_for(call) == "NAMESPACE_NOT_FOUND"
-
-
-async def test_no_namespace_is_made_while_an_older_server_runs(dsn: str) -> None:
-    async with House(dsn) as house:
-        async with Place(dsn, level=NAMESPACES_LEVEL - 1):
-            await house.access.CreateNamespace(pb.CreateNamespaceRequest(name="default"))
-            error = await refused(house.access.CreateNamespace(pb.CreateNamespaceRequest(name="beta")))
-            assert reason_of(error) == "SERVERS_DIFFER"
-            assert await house.value("select count(*) from namespace") == 1
-        await namespace(house, "beta")
-        assert await house.value("select min_level from requirement") == NAMESPACES_LEVEL <= LEVEL
 
 
 async def test_new_built_in_kinds_come_to_all_namespaces(dsn: str) -> None:

@@ -100,8 +100,8 @@ async def blocked_key(house: House) -> queue_admin_pb2.UnblockQueueKeyRequest:
         "update queue set key_max_running = 1, key_order = 1, key_on_failure = 2 where name = 'ordered'"
     )
     await house.sql(
-        "insert into turnstile (id, queue_id, taken, waiting, granted, blocked_by) "
-        "select stile_of(id, 'ada'), id, 0, 0, 0, '01a20e70-3333-7f3e-9d52-000000000001' "
+        "insert into semaphore (id, queue_id, taken, waiting, granted, blocked_by) "
+        "select semaphore_of(id, 'ada'), id, 0, 0, 0, '01a20e70-3333-7f3e-9d52-000000000001' "
         "from queue where name = 'ordered'"
     )
     return queue_admin_pb2.UnblockQueueKeyRequest(queue="ordered", key="ada")

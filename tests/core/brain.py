@@ -94,11 +94,11 @@ class Lanes:
 
 
 def lane(
-    number: int, queue: int = 1, kind: str = "", *, gated: bool = False, most: int | None = None
+    number: int, queue: int = 1, kind: str = "", *, closed: bool = False, most: int | None = None
 ) -> Lane:
     """A lane of the queue `q<queue>`, of which so many may run; its kind by its own number where none is given."""
     names = f"q{queue}", kind or f"k{number}"
-    return Lane(number, queue, number, *names, gated, SCOPE.namespace, max_running=most)
+    return Lane(number, queue, number, *names, closed, SCOPE.namespace, max_running=most)
 
 
 def session(

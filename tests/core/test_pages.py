@@ -36,13 +36,6 @@ def test_a_page_token_carries_ten_bits_of_the_cell_and_is_refused_with_those_of_
             page_position("jobs", base64.urlsafe_b64encode(other).decode())
 
 
-def test_a_page_token_from_before_the_cells_is_still_good():
-    # Of the version before migration 0012.
-    assert page_position("jobs of a", "AWRzHKonW294cG9zaXRpb24") == b"position"
-    with pytest.raises(PageTokenInvalid, match="another list or filter"):
-        page_position("jobs of b", "AWRzHKonW294cG9zaXRpb24")
-
-
 @pytest.mark.parametrize("token", ["x", "!!!!", "ä", "A" * 11, "A" * 40, "=", "\x00", " "])
 def test_a_token_that_we_did_not_give_is_refused(token):
     with pytest.raises(PageTokenInvalid):

@@ -113,5 +113,5 @@ async def test_every_job_of_a_fair_queue_ends_while_workers_and_a_server_are_kil
         bench.worker(addresses, "w4", queue="fair", slots=10, ttl=TTL)
         done = await ends(client, *ids, within=90)
         assert {job.status for job in done} == {Status.SUCCEEDED}
-        left = "select count(*) from turnstile where taken <> 0 or waiting <> 0"
+        left = "select count(*) from semaphore where taken <> 0 or waiting <> 0"
         assert await connection.fetchval(left) == 0

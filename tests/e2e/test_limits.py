@@ -34,16 +34,16 @@ pytestmark = pytest.mark.slow
 TTL = 5.0
 # Of workers some of which live on: long enough that none of these is taken for dead where the machine stands still.
 LONG_TTL = 10.0
-#: Turnstiles that do not count their live rows: $1 is the queue.
+#: Semaphores that do not count their live rows: $1 is the queue.
 DRIFTED = """
 with live as (
-    select l.stile, count(*) filter (where hold is null) as taken, count(*) filter (where hold = 1) as waiting
+    select l.semaphore_id, count(*) filter (where hold is null) as taken, count(*) filter (where hold = 1) as waiting
     from live_job l join lane n on n.id = l.lane_id join queue q on q.id = n.queue_id
-    where q.name = $1 and l.stile is not null group by l.stile
+    where q.name = $1 and l.semaphore_id is not null group by l.semaphore_id
 ),
-told as (select t.* from turnstile t join queue q on q.id = t.queue_id where q.name = $1)
-select coalesce(t.id, l.stile) as id, t.taken, t.waiting, l.taken as taken_there, l.waiting as waiting_there
-from told t full join live l on l.stile = t.id
+told as (select t.* from semaphore t join queue q on q.id = t.queue_id where q.name = $1)
+select coalesce(t.id, l.semaphore_id) as id, t.taken, t.waiting, l.taken as taken_there, l.waiting as waiting_there
+from told t full join live l on l.semaphore_id = t.id
 where coalesce(t.taken, 0) <> coalesce(l.taken, 0) or coalesce(t.waiting, 0) <> coalesce(l.waiting, 0)
 """
 
@@ -111,7 +111,7 @@ async def test_no_two_jobs_of_a_key_run_at_once_on_two_servers_while_workers_and
         assert {job.status for job in done} == {Status.SUCCEEDED}
         assert not overlaps(bench.journals.read(), key_of, killed, 1)
         assert (
-            await connection.fetchval("select count(*) from turnstile where taken <> 0 or waiting <> 0") == 0
+            await connection.fetchval("select count(*) from semaphore where taken <> 0 or waiting <> 0") == 0
         )
 
 
@@ -157,8 +157,8 @@ async def test_what_a_server_freed_before_it_died_is_let_in_by_another_ones_swee
         waits = await client.enqueue("count", queue=queue, key="one")
         # As a server does that dies before it can tell of it: the token comes back with the row.
         await connection.execute(
-            "with gone as (delete from live_job where id = $1 returning stile) "
-            "update turnstile t set taken = taken - 1, calls_at = now() from gone where t.id = gone.stile",
+            "with gone as (delete from live_job where id = $1 returning semaphore_id) "
+            "update semaphore t set taken = taken - 1, admit_at = now() from gone where t.id = gone.semaphore_id",
             job.id,
         )
         await bench.workers(address, "w", queue=queue)

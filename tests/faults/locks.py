@@ -11,8 +11,8 @@ from .stage import Stage
 
 # $1 digest of the key, $2 anything.
 _SAME_KEY = """
-insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
-values (1, $1, gen_random_uuid(), $2, now() + interval '1 day')
+insert into idempotency_key (namespace_id, key_digest, owner, job_id, request_digest, expires_at)
+values (1, $1, substring(sha256('anonymous') for 8), gen_random_uuid(), $2, now() + interval '1 day')
 """
 
 

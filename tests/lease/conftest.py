@@ -20,7 +20,7 @@ _TABLES = [
     "queue_running",
     "kind_rate",
     "kind_declaration",
-    "turnstile",
+    "semaphore",
     "job",
     "finished_job",
     "attempt",

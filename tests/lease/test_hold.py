@@ -9,9 +9,7 @@ import grpc.aio
 import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2
-from jobqueue_server.core.intake.intake import HOLD_LEVEL
 from jobqueue_server.core.tuning import Tuning
-from jobqueue_server.core.upkeep.levels import LEVEL
 
 from .hand_worker import PATIENCE, reason_of
 from .place import Caller, Place, eventually
@@ -164,52 +162,3 @@ async def test_a_job_that_was_held_fails_and_is_retried_as_any(place: Place) -> 
     assert (await place.until(job_id, "FAILED_PERMANENT")).attempts == 1
     assert not (await place.retry(job_id)).HasField("hold")
     assert (await worker.job()).id == job_id
-
-
-# ---- older servers
-
-
-async def test_no_job_is_held_while_an_older_server_runs(dsn: str) -> None:
-    async with Place(dsn) as place:
-        async with Place(dsn, level=HOLD_LEVEL - 1):
-            assert (await place.enqueue()).status == job_pb2.Job.QUEUED
-            jobs = [job_pb2.NewJob(kind="work", payload_json=b"1", hold=True)]
-            for call in (
-                place.enqueue(hold=True),
-                place.enqueue(hold=True, idempotency_key="k"),
-                place.stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs)),
-            ):
-                with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await call
-                assert reason_of(refused.value) == "SERVERS_DIFFER"
-            assert await place.value("select count(*) from job") == 1
-        await held(place)
-        assert await place.value("select min_level from requirement") == HOLD_LEVEL <= LEVEL
-
-
-async def test_a_follow_up_that_is_held_waits_until_no_older_server_runs(dsn: str) -> None:
-    new = job_pb2.NewJob(kind="next", payload_json=b"1", hold=True)
-    async with Place(dsn) as place:
-        worker = await place.worker(kinds=["work"])
-        await place.enqueue()
-        leased = await worker.job()
-        outcome = lease_pb2.Outcome(lease_id=leased.lease_id, success=lease_pb2.Success(follow_ups=[new]))
-        async with Place(dsn, level=HOLD_LEVEL - 1):
-            (result,) = await worker.settle(outcomes=[outcome])
-            assert result.verdict == Verdict.TRY_AGAIN
-            assert "can be used once all servers have level" in result.message
-        assert await worker.settle(outcomes=[outcome]) == []
-        assert await place.value("select count(*) from live_job where hold = 4") == 1
-
-
-async def test_jobs_that_are_not_held_ask_nothing_of_the_levels(place: Place) -> None:
-    await place.enqueue()
-    assert await place.value("select min_level from requirement") < HOLD_LEVEL
-
-
-async def test_once_a_level_is_required_a_held_job_costs_no_statement_more(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await held(place)
-    monkeypatch.setattr(place.app.upkeep.levels, "_store", None)
-    await held(place)

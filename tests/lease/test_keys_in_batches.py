@@ -81,7 +81,7 @@ async def test_a_batch_of_many_keys_is_one_run_and_each_job_has_its_key(
     (row,) = stored[way]
     assert not stored[other]
     assert row.keys == KEYS
-    assert (row.stiles is not None) == limited
+    assert (row.semaphore_ids is not None) == limited
     assert [(await place.get(job_id)).key for job_id in ids] == KEYS
     found = await place.value("select array_agg(key order by id) from job where id = any($1::uuid[])", ids)
     assert found == KEYS
@@ -112,8 +112,8 @@ async def test_of_one_run_each_job_waits_for_its_own_key(place: Place) -> None:
     key, none = job_pb2.Job.KEY, job_pb2.Job.HOLD_UNSPECIFIED
     assert held == [none, none, key, key, none, key]
     assert sorted([(await worker.job()).key for _ in range(3)]) == ["a", "b", "c"]
-    assert await place.value("select sum(taken) from turnstile") == 4
-    assert await place.value("select sum(waiting) from turnstile") == 3
+    assert await place.value("select sum(taken) from semaphore") == 4
+    assert await place.value("select sum(waiting) from semaphore") == 3
 
 
 # ---- errors are those of the general path

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 
 import grpc
 import pytest
@@ -136,18 +134,6 @@ async def test_the_token_of_a_lost_welcome_is_void_once_the_session_went_on_with
     with pytest.raises(StreamEnded) as raised:
         await place.worker(resume=lost.resume())
     assert raised.value.reason == "SESSION_UNKNOWN"
-
-
-@pytest.mark.any_engine
-async def test_a_token_from_before_the_cells_resumes_and_is_replaced(place):
-    """Of the version before migration 0012: the number of the session and the secret alone."""
-    worker = await place.worker(heartbeats=False)
-    former = secrets.token_urlsafe(32)
-    digest = hashlib.sha256(former.encode()).digest()
-    await place.sql("update worker_session set token_hash = $1, previous_token_hash = null", digest)
-    again = await place.worker(resume=worker.resume(token=f"{worker.welcome.session_id}.{former}"))
-    assert again.welcome.session_id == worker.welcome.session_id
-    assert again.welcome.session_token.split(".")[1] == "0"
 
 
 @pytest.mark.any_engine

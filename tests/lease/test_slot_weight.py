@@ -10,10 +10,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import insight_pb2, queue_admin_pb2
 from jobqueue.v1.queue_admin_pb2 import Kind, Limits, Queue
-from jobqueue_server.core.upkeep.levels import WEIGHT_LEVEL
-from tests.serve.test_key_policy import refused, update
+from tests.serve.test_key_policy import update
 
-from .hand_worker import PATIENCE, HandWorker, reason_of
+from .hand_worker import PATIENCE, HandWorker
 from .place import Place, eventually
 from .test_unary_sessions import CallWorker
 
@@ -447,23 +446,6 @@ async def test_the_slots_that_a_queue_wants_are_those_that_its_jobs_take(heavy: 
     demand = await eventually(one_runs)
     assert (demand.runnable, demand.running, demand.wanted_slots) == (2, 1, 7)
     assert demand.more_workers_would_help
-
-
-# ---- who does not know of weights
-
-
-async def test_a_weight_is_refused_while_an_older_server_lives_and_changes_nothing(dsn: str) -> None:
-    async with Place(dsn) as place:
-        async with Place(dsn, level=WEIGHT_LEVEL - 1):
-            asked = queue_admin_pb2.PutKindRequest(kind=Kind(name="heavy", slot_weight=3))
-            error = await refused(place.admin.PutKind(asked, timeout=PATIENCE))
-            assert reason_of(error) == "SERVERS_DIFFER"
-            found = await place.admin.ListKinds(queue_admin_pb2.ListKindsRequest(page_size=1000))
-            assert "heavy" not in {kind.name for kind in found.kinds}
-            # Without a weight a kind can be put, also by its number.
-            await weighs(place, 1)
-        assert (await weighs(place, 3)).slot_weight == 3
-        assert await place.value("select min_level from requirement") == WEIGHT_LEVEL
 
 
 async def test_a_put_without_a_weight_takes_it_back(heavy: Place) -> None:

@@ -15,13 +15,11 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from jobqueue_server.core.intake.digest import name_digest
-from jobqueue_server.core.intake.intake import UNIQUE_LEVEL
-from jobqueue_server.core.upkeep.levels import LEVEL
 from jobqueue_server.model import NewJob, Unique
 from jobqueue_server.store.claim.claims import ClaimStore
 from jobqueue_server.store.intake.intake import IntakeStore
 
-from .hand_worker import reason_of, span
+from .hand_worker import span
 from .place import Caller, Held, Place, Status, eventually
 
 pytestmark = pytest.mark.any_engine
@@ -354,7 +352,7 @@ async def test_a_stale_success_takes_no_name(place):
 
 
 async def test_a_follow_up_takes_its_name_before_its_job_ends(place):
-    """An enqueue locks names before the turnstiles that a settlement locks. The other way round they would deadlock."""
+    """An enqueue locks names before the semaphores that a settlement locks. The other way round they would deadlock."""
     policy = queue_admin_pb2.KeyPolicy(max_running=1)
     await place.admin.UpdateQueue(
         queue_admin_pb2.UpdateQueueRequest(
@@ -379,7 +377,7 @@ async def test_a_follow_up_takes_its_name_before_its_job_ends(place):
             await connection.execute("insert into unique_hold values ($1, gen_random_uuid(), 2)", digest)
             settling = asyncio.create_task(worker.settle(outcomes=[success(leased, new(kind="next"))]))
             await eventually(waits)
-            assert len(await connection.fetch("select id from turnstile for update nowait")) == 1
+            assert len(await connection.fetch("select id from semaphore for update nowait")) == 1
     finally:
         await connection.close()
     assert await settling == []
@@ -448,43 +446,3 @@ async def test_a_kept_job_starts_after_the_call_that_it_answers(place):
         while (rest := await place.sql("select count(*) from live_job"))[0][0]:
             await worker.succeed(await worker.job())
             assert rest
-
-
-# ---- older servers
-
-
-async def test_no_job_is_unique_while_an_older_server_runs(dsn: str) -> None:
-    """It would store another job of the name."""
-    async with Place(dsn) as place:
-        async with Place(dsn, level=UNIQUE_LEVEL - 1):
-            assert (await ask(place, new(unique=None))).job.id
-            for call in (
-                ask(place, new()),
-                ask(place, new(idempotency_key="k")),
-                ids(place, new("-", unique=None), new()),
-            ):
-                with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await call
-                assert reason_of(refused.value) == "SERVERS_DIFFER"
-            assert await jobs(place) == 1
-        assert (await ask(place, new())).job.id
-        assert await place.value("select min_level from requirement") == UNIQUE_LEVEL <= LEVEL
-
-
-async def test_a_follow_up_that_is_unique_waits_until_no_older_server_runs(dsn: str) -> None:
-    async with Place(dsn) as place:
-        worker = await place.worker(kinds=["work"])
-        await ask(place, new(unique=None))
-        leased = await worker.job()
-        success = lease_pb2.Success(follow_ups=[new(kind="next")])
-        outcome = lease_pb2.Outcome(lease_id=leased.lease_id, success=success)
-        async with Place(dsn, level=UNIQUE_LEVEL - 1):
-            (result,) = await worker.settle(outcomes=[outcome])
-            assert "can be used once all servers have level" in result.message
-        assert await worker.settle(outcomes=[outcome]) == []
-        assert await place.value("select count(*) from unique_hold") == 1
-
-
-async def test_jobs_that_are_not_unique_ask_nothing_of_the_levels(place: Place) -> None:
-    await ask(place, new(unique=None))
-    assert await place.value("select min_level from requirement") < UNIQUE_LEVEL

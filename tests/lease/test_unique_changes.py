@@ -319,7 +319,7 @@ async def test_a_follow_up_that_can_not_replace_leaves_its_job_running(place):
 
 
 async def test_a_follow_up_locks_the_job_that_it_replaces_before_its_own_ends(place):
-    """All lock live rows before the turnstiles of keys, which a settlement locks. Else they would deadlock."""
+    """All lock live rows before the semaphores of keys, which a settlement locks. Else they would deadlock."""
     await limited(place)
     waits, _ = await ask(place, new(1, kind="next"))
     worker = await place.worker(slots=1, queues={"limited": ["work"]})
@@ -340,7 +340,7 @@ async def test_a_follow_up_locks_the_job_that_it_replaces_before_its_own_ends(pl
                 )
 
             await eventually(blocked)
-            assert len(await connection.fetch("select id from turnstile for update nowait")) == 1
+            assert len(await connection.fetch("select id from semaphore for update nowait")) == 1
     finally:
         await connection.close()
     assert await settling == []

@@ -131,7 +131,7 @@ async def a_worker_that_does_not_read_gets_no_more_and_what_it_has_not_seen_goes
     assert {(job.id, job.attempt) for job in back} == {(job_id, 2) for job_id in first}
     for job_id in first:
         assert (await place.get(job_id)).losses == 0
-        assert await unseen_of(place, job_id) is None, "its session is not lost"
+        assert await unseen_of(place, job_id) == 0, "its session is not lost"
     revoke = (await deaf.next("control")).revoke
     assert (len(revoke.lease_ids), revoke.reason) == (4, "UNSEEN")
     # It was given nothing since, although its heartbeats no longer name what it had.

@@ -12,7 +12,6 @@ import pytest
 
 from jobqueue.v1 import insight_pb2, lease_pb2, worker_pb2
 from jobqueue_server.core.insight import worker_list
-from jobqueue_server.core.upkeep.levels import DRAIN_LEVEL
 
 from .hand_worker import PATIENCE, HandWorker, StreamEnded, reason_of, violations_of
 from .place import Caller, Place, eventually
@@ -350,17 +349,6 @@ async def test_what_is_held_is_read_once_for_all_who_look_within_two_seconds(
     for _ in range(10):
         await listed(place)
     assert reads <= 2
-
-
-@pytest.mark.slow
-@pytest.mark.any_engine
-async def test_a_server_that_does_not_know_drains_forbids_them(dsn: str) -> None:
-    async with Place(dsn, level=DRAIN_LEVEL - 1), Place(dsn) as place:
-        worker = await place.worker()
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await drain(place, number(worker))
-        assert reason_of(error.value) == "SERVERS_DIFFER"
-        assert not (await seen(place, number(worker))).HasField("drain")
 
 
 @pytest.mark.any_engine

@@ -12,7 +12,7 @@ import pytest
 from tests.parallel import leave_out
 
 from .environments import Environment, fresh
-from .history import before_the_break, lay_out, version_before
+from .history import lay_out, version_before
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
@@ -28,18 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the upgrades where there is no version before, and says so."""
-    wanted = {
-        "test_upgrade.py": ("before migration 0012", before_the_break),
-        "test_rolling_upgrade.py": ("of the version before", version_before),
-    }
-    for file, (which, commit) in wanted.items():
-        without = [
-            item for item in items if item.path.name == file and item.path.parent == Path(__file__).parent
-        ]
-        if without and commit() is None:
-            reason = f"git: the history {which} is NOT here (an archive, or a shallow clone)"
-            leave_out(config, items, without, f"{reason}; {len(without)} tests of the upgrade were NOT run")
+    """Leaves out the rolling upgrade where there is no version before, and says so."""
+    upgrade = Path(__file__).with_name("test_rolling_upgrade.py")
+    without = [item for item in items if item.path == upgrade]
+    if without and version_before() is None:
+        reason = "git: the history of the version before is NOT here (an archive, or a shallow clone)"
+        leave_out(config, items, without, f"{reason}; {len(without)} tests of the upgrade were NOT run")
 
 
 @dataclass(frozen=True)

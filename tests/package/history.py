@@ -12,12 +12,7 @@ from pathlib import Path
 #: Where the history is: a copy of the checkout has none of its own.
 ROOT = Path(os.environ.get("CHECKOUT_WITH_HISTORY") or Path(__file__).parents[2])
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
-
-
-@cache
-def before_the_break() -> str | None:
-    """The commit before the one that brought migration 0012; None where git or that part of the history is not here."""
-    return _before("migrations/0012_break_*.sql")
+BASELINE = "0001_baseline.sql"
 
 
 @cache
@@ -25,7 +20,8 @@ def version_before() -> str | None:
     """The version that is upgraded from; None where git or that part of the history is not here.
 
     That is what BEFORE names, else the newest tagged version before this commit. While there is none, it is the commit
-    before the newest migration: servers of it meet a schema that they do not know.
+    before the newest migration: servers of it meet a schema that they do not know. No migration leads to the baseline,
+    so while that is the only one, it is the commit that changed it last.
     """
     named = os.environ.get("BEFORE", "")
     if not (ROOT / ".git").exists():
@@ -36,18 +32,14 @@ def version_before() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         assert not named, f"BEFORE={named} is no revision here"
-    return _before(f"migrations/{max(MIGRATIONS.glob('[0-9]*.sql')).name}")
-
-
-def _before(migration: str) -> str | None:
-    """The commit before the one that brought a migration."""
-    if not (ROOT / ".git").exists():
-        return None
+    *_, newest = sorted(path.name for path in MIGRATIONS.glob("[0-9]*.sql"))
     try:
+        changed = _git("log", "--format=%H", "HEAD", "--", f"migrations/{newest}").split()
+        if newest == BASELINE:
+            return _commit(changed[0])
         # While the migration is not committed yet, it is the newest commit.
-        brought = _git("log", "--diff-filter=A", "--format=%H", "--reverse", "HEAD", "--", migration).split()
-        return _commit(f"{brought[0]}^" if brought else "HEAD")
-    except (OSError, subprocess.CalledProcessError):
+        return _commit(f"{changed[-1]}^" if changed else "HEAD")
+    except (OSError, IndexError, subprocess.CalledProcessError):
         return None
 
 

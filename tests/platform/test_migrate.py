@@ -129,6 +129,15 @@ async def test_the_server_knows_a_schema_that_it_does_not_know(empty_dsn: str, f
     await migrate.up(empty_dsn, folder=folder)
 
 
+async def test_a_database_from_before_the_baseline_is_refused_by_all_and_stays_as_it_is(empty_dsn: str, folder: Path):
+    await migrate.up(empty_dsn, folder=folder)
+    await run(empty_dsn, "update schema_migration set name = 'spine' where version = 1")
+    for work in (migrate.up, migrate.plan, migrate.verify):
+        with pytest.raises(SchemaUnknown, match=r"from before 0.1.0.*make a new database"):
+            await work(empty_dsn)
+    assert await run(empty_dsn, "select count(*) from schema_migration") == 2
+
+
 async def test_an_older_server_runs_beside_a_schema_that_grew(empty_dsn: str, folder: Path):
     grown = folder / "0003_more.sql"
     grown.write_text("create table more (n int);")

@@ -19,7 +19,6 @@ from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT
 from jobqueue_server.core.bulk.operations import differs
 from jobqueue_server.core.bulk.preview import Preview, Previews
 from jobqueue_server.core.tuning import Tuning
-from jobqueue_server.core.upkeep.levels import UPDATE_LEVEL
 from tests.lease.hand_worker import PATIENCE, HandWorker, reason_of, span, violations_of
 from tests.lease.place import Caller, Place, eventually
 
@@ -67,11 +66,12 @@ async def counts_are_those_of_the_rows(place: Place) -> None:
     wrong = await place.sql(
         """
         select t.id, t.taken, t.waiting, r.taken as held, r.waiting as waits
-        from turnstile t
+        from semaphore t
         full join (
-            select stile, count(*) filter (where hold is null) as taken, count(*) filter (where hold = 1) as waiting
-            from live_job where stile is not null and coalesce(hold, 1) = 1 group by stile
-        ) r on r.stile = t.id
+            select
+                semaphore_id, count(*) filter (where hold is null) as taken, count(*) filter (where hold = 1) as waiting
+            from live_job where semaphore_id is not null and coalesce(hold, 1) = 1 group by semaphore_id
+        ) r on r.semaphore_id = t.id
         where (coalesce(t.taken, 0), coalesce(t.waiting, 0)) <> (coalesce(r.taken, 0), coalesce(r.waiting, 0))
         """
     )
@@ -293,7 +293,7 @@ async def test_a_job_that_leaves_a_queue_with_limits_gives_all_back(place: Place
     assert (await updated(place, queue="mail", to_queue="free")).changed == 3
     await worker.jobs(3)
     await counts_are_those_of_the_rows(place)
-    assert await place.value("select coalesce(sum(taken + waiting), 0) from turnstile") == 0
+    assert await place.value("select coalesce(sum(taken + waiting), 0) from semaphore") == 0
 
 
 async def test_a_new_priority_takes_no_place_of_a_key_away(place: Place) -> None:
@@ -403,14 +403,6 @@ async def test_wrong_fields_are_named(place: Place) -> None:
         error = await refused(update(place, **{"queue": "default", **asked}))
         assert set(violations_of(error)) == fields, asked
     assert reason_of(await refused(update(place, priority=1))) == "FILTER_EMPTY"
-
-
-async def test_a_server_that_does_not_know_such_operations_forbids_them(dsn: str) -> None:
-    async with Place(dsn, level=UPDATE_LEVEL - 1), Place(dsn) as place:
-        await place.enqueue()
-        error = await refused(update(place, everything=True, priority=1))
-        assert reason_of(error) == "SERVERS_DIFFER"
-        assert metadata(await update(place, everything=True, priority=1, force=False)).estimate == 1
 
 
 @pytest.mark.parametrize("verb", ["Retry", "Cancel", "Delete", "Update"])

@@ -13,15 +13,13 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
-from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT, KeyPolicy, Kind, Limits, Queue, Rate, Retention
-from jobqueue_server.core.catalog import catalog, queues
-from jobqueue_server.core.catalog.queues import KEY_POLICY_LEVEL
-from jobqueue_server.core.upkeep.levels import LIMITS_LEVEL, RETENTION_LEVEL
+from jobqueue.v1.queue_admin_pb2 import KeyPolicy, Queue, Rate
+from jobqueue_server.core.catalog import catalog
 from jobqueue_server.model import DEFAULT_NAMESPACE, NewJob, NewJobs
 from jobqueue_server.model import KeyPolicy as Policy
 from jobqueue_server.model import Rate as Starts
 from jobqueue_server.scope import Scope
-from tests.lease.hand_worker import PATIENCE, HandWorker, reason_of
+from tests.lease.hand_worker import PATIENCE, reason_of
 from tests.lease.place import Caller, Place, eventually
 from tests.store.factories import until_waiting_for_a_lock
 from tests.store.past import connected
@@ -165,166 +163,6 @@ async def test_an_etag_of_a_queue_that_was_never_used_makes_none(place: Place) -
     assert await place.value("select count(*) from queue where name = 'mail'") == 0
 
 
-# ---- servers that do not know of it
-
-
-@pytest.mark.slow
-async def test_a_policy_is_refused_while_an_older_server_lives_and_changes_nothing(dsn: str) -> None:
-    async with Place(dsn) as place:
-        await place.enqueue(queue="mail")
-        async with Place(dsn, level=KEY_POLICY_LEVEL - 1):
-            error = await refused(update(place, max_running=1))
-            assert reason_of(error) == "SERVERS_DIFFER"
-            queue = await read(place)
-            assert not queue.HasField("key_policy")
-            # A policy that limits nothing asks for no level.
-            assert (await update(place, "key_policy")).etag == queue.etag
-        # It has signed off.
-        assert (await update(place, max_running=1)).key_policy.max_running == 1
-        assert await place.value("select min_level from requirement") == KEY_POLICY_LEVEL
-
-
-async def test_under_load_a_policy_is_refused_until_the_last_older_server_has_left_and_holds_from_then_on(
-    dsn: str,
-) -> None:
-    stored: list[str] = []
-
-    async def load(of: Place, end: asyncio.Event) -> None:
-        while not end.is_set():
-            stored.append((await of.enqueue(queue="mail", key="ada")).id)
-
-    async def until_stored(many: int) -> None:
-        wanted = len(stored) + many
-        await eventually(lambda: asyncio.sleep(0, len(stored) >= wanted))
-
-    async with Place(dsn) as place:
-        leaves, ends = asyncio.Event(), asyncio.Event()
-        async with Place(dsn, level=KEY_POLICY_LEVEL - 1) as older:
-            loads = [asyncio.create_task(load(older, leaves)), asyncio.create_task(load(place, ends))]
-            await until_stored(20)
-            assert reason_of(await refused(update(place, max_running=1))) == "SERVERS_DIFFER"
-            await until_stored(20)
-            leaves.set()
-            await loads[0]
-        assert (await update(place, max_running=1)).key_policy.max_running == 1
-        before = await place.value("select count(*) from live_job")
-        await until_stored(20)
-        ends.set()
-        await loads[1]
-        # Those of before stand in line, uncounted; of the others one does.
-        assert (
-            await place.value("select count(*) from live_job where hold is null and stile is not null") == 1
-        )
-        assert await place.value("select count(*) from live_job where hold is null") <= before + 1
-        worker = await place.worker(queues={"mail": ["work"]}, slots=20)
-        for _ in stored:
-            await worker.succeed(await worker.job())
-        for job in stored:
-            await place.until(job, "SUCCEEDED")
-
-
-@pytest.mark.cases(3)
-@pytest.mark.parametrize(
-    ("set_to", "taken_back", "level"),
-    [
-        ({"limits": Limits(max_running=3)}, "limits", LIMITS_LEVEL),
-        ({"limits": Limits(rate=Rate(count=3, period=MINUTE))}, "limits.rate", LIMITS_LEVEL),
-        ({"key_policy": KeyPolicy(order=KEY_ORDER_STRICT)}, "key_policy", LIMITS_LEVEL),
-        ({"key_policy": KeyPolicy(fair=True)}, "key_policy", LIMITS_LEVEL),
-        ({"max_waiting": 3}, "max_waiting", KEY_POLICY_LEVEL),
-        ({"max_waiting": 3, "limits": Limits(max_running=3)}, "limits", LIMITS_LEVEL),
-        ({"retention": Retention(succeeded=HOUR)}, "retention", RETENTION_LEVEL),
-        ({"retention": Retention(failed_permanent=HOUR)}, "retention.failed_permanent", RETENTION_LEVEL),
-        ({"max_waiting": 3, "retention": Retention(cancelled=HOUR)}, "retention", RETENTION_LEVEL),
-    ],
-    ids=[
-        "max_running",
-        "rate",
-        "strict order",
-        "turns",
-        "max_waiting",
-        "two of two levels",
-        "kept successes",
-        "kept failures",
-        "kept cancellations and a limit",
-    ],
-)
-async def test_a_limit_of_the_queue_is_refused_while_an_older_server_lives_and_changes_nothing(
-    dsn: str, monkeypatch: pytest.MonkeyPatch, set_to: dict[str, Any], taken_back: str, level: int
-) -> None:
-    # Each change would wait until the other server knows it.
-    monkeypatch.setattr(queues, "KNOWN_WITHIN", timedelta())
-    async with Place(dsn) as place:
-        await place.enqueue(queue="mail")
-        asked = queue_admin_pb2.UpdateQueueRequest(queue=Queue(name="mail", **set_to))
-        async with Place(dsn, level=level - 1):
-            error = await refused(place.admin.UpdateQueue(asked, timeout=PATIENCE))
-            assert reason_of(error) == "SERVERS_DIFFER"
-            queue = await read(place)
-            assert not any(queue.HasField(field) for field in ("limits", "key_policy", "retention"))
-            assert queue.max_waiting == 0
-            assert await place.value("select min_level from requirement") < KEY_POLICY_LEVEL
-            # A policy that limits nothing asks for no level.
-            assert (await update(place, taken_back)).etag == queue.etag
-        # It has signed off.
-        await place.admin.UpdateQueue(asked, timeout=PATIENCE)
-        assert await place.value("select min_level from requirement") == level
-
-
-@pytest.mark.slow
-async def test_what_an_older_server_knows_goes_on_beside_it_and_the_rest_is_refused_whole(dsn: str) -> None:
-    async with Place(dsn) as place, Place(dsn, level=LIMITS_LEVEL - 1) as older:
-        await update(older, max_running=1, make=True)
-        before = await read(place)
-        for beyond in (
-            {"key_policy": KeyPolicy(order=KEY_ORDER_STRICT, max_waiting=7)},
-            {"key_policy": KeyPolicy(max_waiting=7), "limits": Limits(max_running=3)},
-            {"key_policy": KeyPolicy(max_waiting=7), "limits": Limits(rate=Rate(count=3, period=MINUTE))},
-        ):
-            asked = queue_admin_pb2.UpdateQueueRequest(queue=Queue(name="mail", **beyond))
-            error = await refused(place.admin.UpdateQueue(asked, timeout=PATIENCE))
-            assert reason_of(error) == "SERVERS_DIFFER"
-            assert older.app.name in str(error.details())
-            assert await read(place) == before
-        # One job of the key at a time, whichever server takes it, leases it and hears of its end.
-        both = [await each.worker(queues={"mail": ["work"]}, slots=5) for each in (place, older)]
-        ids = [(await each.enqueue(queue="mail", key="a")).id for each in (place, older) * 3]
-
-        async def who_has_one() -> HandWorker | None:
-            return next((worker for worker in both if worker.has_job), None)
-
-        while ids:
-            worker = await eventually(who_has_one)
-            assert await place.value("select count(*) from live_job where state = 2") == 1
-            job = await worker.job()
-            await worker.succeed(job)
-            ids.remove(job.id)
-
-
-@pytest.mark.parametrize(
-    "limits",
-    [Limits(max_running=3), Limits(rate=Rate(count=3, period=MINUTE))],
-    ids=["max_running", "rate"],
-)
-async def test_limits_of_a_kind_are_refused_while_an_older_server_lives_and_change_nothing(
-    dsn: str, limits: Limits
-) -> None:
-    async with Place(dsn) as place:
-        asked = queue_admin_pb2.PutKindRequest(kind=Kind(name="narrow", limits=limits))
-        async with Place(dsn, level=LIMITS_LEVEL - 1):
-            error = await refused(place.admin.PutKind(asked, timeout=PATIENCE))
-            assert reason_of(error) == "SERVERS_DIFFER"
-            found = await place.admin.ListKinds(queue_admin_pb2.ListKindsRequest(page_size=1000))
-            assert "narrow" not in {kind.name for kind in found.kinds}
-            # Without limits a kind can be put.
-            await place.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=Kind(name="narrow")))
-        # It has signed off.
-        assert (
-            await place.admin.PutKind(asked, timeout=PATIENCE)
-        ).kind.limits.max_running == limits.max_running
-        assert await place.value("select min_level from requirement") == LIMITS_LEVEL
-
-
 # ---- jobs without a key
 
 
@@ -403,9 +241,9 @@ LIMIT = "update queue set key_max_running = 1, revision = revision + 1 where nam
 
 
 async def _asks(place: Place) -> list[bool]:
-    """Of each job, in their order: whether it is one of a turnstile."""
-    rows = await place.sql("select stile from live_job order by id")
-    return [row["stile"] is not None for row in rows]
+    """Of each job, in their order: whether it is one of a semaphore."""
+    rows = await place.sql("select semaphore_id from live_job order by id")
+    return [row["semaphore_id"] is not None for row in rows]
 
 
 @pytest.mark.parametrize("own_key", ["", "i"], ids=["plain", "with an idempotency key"])

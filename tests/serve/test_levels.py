@@ -179,7 +179,7 @@ async def test_a_server_that_registers_while_the_requirement_is_raised_is_refuse
 
 async def test_the_requirement_is_raised_after_the_servers_that_are_registering_are_seen(dsn: str):
     async with Place(dsn, level=NEWER) as newer, held(dsn) as registering:
-        await registering.fetch(statement("register_server"), "late", LEVEL, None)
+        await registering.fetch(statement("register_server"), "late", LEVEL, "")
         using = asyncio.create_task(newer.app.upkeep.levels.require(NEWER, "sorting"))
         await waits(newer, "-- server: the level that is required -> the same")
         await registering.execute("commit")

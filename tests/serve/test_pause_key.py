@@ -11,7 +11,6 @@ import pytest
 from jobqueue.v1 import insight_pb2, lease_pb2
 from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT, ListQueueKeysRequest
 from jobqueue_server.core.tuning import Tuning
-from jobqueue_server.core.upkeep.levels import PAUSE_LEVEL
 from jobqueue_server.store.attempt.attempts import AttemptStore
 from tests.lease.hand_worker import HandWorker, span
 from tests.lease.place import Place, Status
@@ -73,7 +72,7 @@ async def test_the_whole_key_waits_while_other_keys_run_and_goes_on_by_itself(ma
     await worker.succeed(leased)
     # As if the hour were nearly over.
     until = await mail.value(
-        "update turnstile set paused_until = now() + interval '0.5 s', calls_at = now() + interval '0.5 s' "
+        "update semaphore set paused_until = now() + interval '0.5 s', admit_at = now() + interval '0.5 s' "
         "where paused_until is not null returning paused_until"
     )
     jobs = await worker.jobs(2)
@@ -133,7 +132,7 @@ async def test_a_pause_outlives_its_server(dsn: str) -> None:
         worker = await place.worker(queues=MAIL, slots=20)
         first = await paused(worker, place, 5.0)
         late = await waits(place, "ada")
-        until = await place.value("select paused_until from turnstile")
+        until = await place.value("select paused_until from semaphore")
     async with Place(dsn) as place:
         worker = await place.worker(queues=MAIL, slots=20)
         assert {job.id for job in await worker.jobs(2)} == {first, late.id}
@@ -163,7 +162,7 @@ async def test_in_strict_order_the_job_goes_first_after_the_pause(mail: Place) -
     leased = await worker.job()
     behind = await waits(mail, "ada")
     result = await too_many(worker, leased, 4.0)
-    until = await mail.value("select paused_until from turnstile")
+    until = await mail.value("select paused_until from semaphore")
     assert result.run_at.ToDatetime(UTC) == until
     again = await worker.job()
     assert again.id == job.id
@@ -199,7 +198,6 @@ async def test_of_a_job_whose_key_nothing_limits_nothing_is_paused(place: Place)
     assert (result.verdict, Status.Name(result.status)) == (Verdict.APPLIED, "RETRYING")
     late = await place.enqueue(queue="mail", key="ada")
     assert {each.id for each in await worker.jobs(2)} == {job.id, late.id}
-    assert await place.value("select min_level from requirement") < PAUSE_LEVEL, "so older servers may run"
 
 
 async def test_a_job_without_a_key_goes_back_alone(mail: Place) -> None:
@@ -237,18 +235,6 @@ async def test_a_day_is_taken_and_no_time_at_all_pauses_nothing(mail: Place) -> 
     assert not (await read(mail, "ada")).HasField("paused_until")
     await too_many(worker, await worker.job(), 86_400)
     assert (await read(mail, "ada")).HasField("paused_until")
-
-
-@pytest.mark.slow
-async def test_while_an_older_server_runs_the_job_goes_back_alone(dsn: str) -> None:
-    async with Place(dsn, level=PAUSE_LEVEL - 1), Place(dsn) as place:
-        await limit(place, max_running=2)
-        worker = await place.worker(queues=MAIL, slots=20)
-        job = await waits(place, "ada")
-        result = await too_many(worker, await worker.job(), 3600)
-        assert result.verdict == Verdict.APPLIED
-        assert (await worker.job()).id == job.id
-        assert await place.value("select min_level from requirement") < PAUSE_LEVEL
 
 
 async def test_a_queue_that_nobody_pauses_runs_the_statements_that_it_ran_before(

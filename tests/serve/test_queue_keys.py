@@ -14,7 +14,6 @@ from yarl import URL
 
 from jobqueue.v1 import bulk_pb2, insight_pb2, queue_admin_pb2
 from jobqueue.v1.queue_admin_pb2 import ListQueueKeysRequest, QueueKey
-from jobqueue_server.core.upkeep.levels import LIMITS_LEVEL
 from tests.lease.hand_worker import PATIENCE, reason_of, span
 from tests.lease.place import Caller, Place, eventually
 
@@ -307,18 +306,6 @@ async def test_a_resume_lets_in_all_that_waits_without_another_job_or_an_end(mai
         return (await read(mail, "ada")).taken == 1500
 
     await eventually(let_in)
-
-
-async def test_a_key_is_paused_by_no_server_while_an_older_one_lives(dsn: str) -> None:
-    async with Place(dsn) as place:
-        await limit(place, max_running=1)
-        before = await read(place, "a")
-        async with Place(dsn, level=LIMITS_LEVEL - 1):
-            for said in ({"paused": True}, {"max_running": 3}):
-                error = await refused(update(place, "a", **said))
-                assert reason_of(error) == "SERVERS_DIFFER"
-            assert await read(place, "a") == before
-        assert (await update(place, "a", paused=True)).paused
 
 
 @pytest.mark.slow

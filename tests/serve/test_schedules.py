@@ -587,10 +587,6 @@ async def test_a_run_says_whether_it_came_by_time_by_hand_or_of_a_backfill(place
     causes = [each.cause for each in reversed(await runs(place))]
     assert [ScheduleRun.Cause.Name(each) for each in causes] == ["BY_TIME", "BY_HAND", "BY_BACKFILL"]
     assert (await get(place)).last_run.cause == ScheduleRun.BY_BACKFILL
-    # As a server wrote them that knew no causes.
-    await place.sql("update schedule_run set cause = null")
-    causes = [each.cause for each in reversed(await runs(place))]
-    assert causes == [ScheduleRun.BY_TIME, ScheduleRun.CAUSE_UNSPECIFIED, ScheduleRun.CAUSE_UNSPECIFIED]
 
 
 async def test_a_run_that_is_asked_for_again_is_the_same_run(place: Place) -> None:

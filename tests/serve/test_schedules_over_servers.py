@@ -16,7 +16,6 @@ from google.longrunning import operations_pb2 as lro_pb
 
 from jobqueue.v1 import schedule_pb2
 from jobqueue.v1.schedule_pb2 import SchedulePolicy
-from jobqueue_server.core.upkeep.levels import BACKFILL_LEVEL
 from jobqueue_server.store.schedule.fires import FireStore
 from tests.lease.hand_worker import PATIENCE, reason_of, span
 from tests.lease.place import Caller, Place, eventually
@@ -26,13 +25,11 @@ from .schedules import (
     create,
     due_now,
     get,
-    minutely,
     moment,
     outcomes,
     pause,
     policy,
     resume,
-    run,
     runs,
     spec,
 )
@@ -320,17 +317,6 @@ async def test_a_backfill_can_be_bounded_and_asked_for_again(place: Place) -> No
     with pytest.raises(Exception) as error:
         await backfill(place, end - timedelta(hours=2), end, max_ticks=7, request_id="r")
     assert reason_of(error.value) == "REQUEST_ID_REUSED"  # type: ignore[arg-type]
-
-
-async def test_no_backfill_is_made_while_a_server_runs_that_does_not_know_it(dsn: str, place: Place) -> None:
-    await create(place, when=minutely())
-    end = await place.value("select date_trunc('hour', now())")
-    async with Place(dsn, level=BACKFILL_LEVEL - 1):
-        with pytest.raises(Exception) as error:
-            await backfill(place, end - timedelta(hours=1), end)
-        assert reason_of(error.value) == "SERVERS_DIFFER"  # type: ignore[arg-type]
-        # An older server does not know schedules; the others fire them.
-        assert Outcome.Name((await run(place)).outcome) == "FIRED"
 
 
 async def test_a_backfill_of_a_schedule_that_is_deleted_ends(place: Place) -> None:

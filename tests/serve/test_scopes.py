@@ -127,12 +127,8 @@ class World:
         }
 
 
-#: Whether a lane says itself which namespace it is of, or only its queue does.
-LANES = ("as this server makes lanes", "as an older one makes them")
-
-
-@pytest.fixture(params=LANES)
-async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> AsyncIterator[World]:
+@pytest.fixture
+async def world(dsn: str, monkeypatch: Any) -> AsyncIterator[World]:
     async with Place(dsn, kinds="declared") as place:
         monkeypatch.setattr(place.app.chain, "_access", ByUserAgent())
         await place.sql("insert into namespace (id, name) values (2, 'theirs')")
@@ -149,9 +145,6 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
         assert (await worker.job()).id == running.id
         await us.cancel(ended.id)
         waiting = await us.enqueue(**job, idempotency_key=ours.key)
-        if request.param == LANES[1]:
-            await place.sql("update lane set namespace_id = null")
-            await place.app.catalog.catalog.refresh()
         api_key = (await us.access.CreateKey(new_key())).key.id
         nobodys = bulk_pb2.JobFilter(queue="q-empty")
         made = await us.bulk.RetryJobs(bulk_pb2.RetryJobsRequest(filter=nobodys, force=True))
@@ -768,14 +761,6 @@ ALIKE = {
 ENQUEUES = {"EnqueueJob", "BatchEnqueueJobs"}
 
 
-#: What looks at jobs goes by their lanes; nothing else does.
-OF_JOBS = {
-    method.name
-    for file, service in ((jobqueue_pb2, "JobQueue"), (insight_pb2, "Insight"), (bulk_pb2, "Bulk"))
-    for method in file.DESCRIPTOR.services_by_name[service].methods
-}
-
-
 #: What only reads, so that one world is enough for all of it.
 READS = {
     name
@@ -792,16 +777,7 @@ async def test_a_thing_of_another_namespace_is_read_as_one_that_never_was(world:
 
 @pytest.mark.cases(12)
 @pytest.mark.any_engine
-@pytest.mark.parametrize(
-    ("world", "method"),
-    [
-        (lanes, method)
-        for lanes in LANES
-        for method in sorted(CASES.keys() - ENQUEUES - READS)
-        if lanes == LANES[0] or method in OF_JOBS
-    ],
-    indirect=["world"],
-)
+@pytest.mark.parametrize("method", sorted(CASES.keys() - ENQUEUES - READS))
 async def test_a_thing_of_another_namespace_is_answered_as_one_that_never_was(
     world: World, method: str
 ) -> None:

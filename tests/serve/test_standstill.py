@@ -12,9 +12,6 @@ import pytest
 
 from jobqueue.v1 import insight_pb2, overview_pb2
 from jobqueue_server.core.tuning import Tuning
-from jobqueue_server.core.upkeep.levels import STANDSTILL_LEVEL
-from jobqueue_server.errors import ServersDiffer
-from jobqueue_server.store.upkeep.levels import LevelTooLow
 from tests.conftest import of_server
 from tests.lease.hand_worker import PATIENCE, span
 from tests.lease.place import Place, eventually
@@ -121,17 +118,6 @@ async def test_it_begins_once_for_each_restore_and_not_at_each_restart(dsn: str)
         await place.sql("delete from standstill")
         await place.sql("insert into standstill table dumped")
         assert await stands(start="paused")
-
-
-@pytest.mark.slow
-async def test_a_server_that_does_not_know_of_it_does_not_run_beside_it(dsn: str) -> None:
-    async with Place(dsn, level=STANDSTILL_LEVEL - 1) as older:
-        with pytest.raises(ServersDiffer, match="JOBQUEUE_START=paused can be used once"):
-            await Place(dsn, start="paused").start()
-        assert await older.value("select since is null from standstill")
-    async with Place(dsn, start="paused"):
-        with pytest.raises(LevelTooLow):
-            await Place(dsn, level=STANDSTILL_LEVEL - 1).start()
 
 
 async def test_an_enqueue_does_not_wait_for_claims_that_are_not_made(dsn: str) -> None:

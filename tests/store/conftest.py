@@ -12,7 +12,7 @@ from .stored import Stored, stored
 
 EVERYTHING = (
     "operation", "queue_key", "queue_rate", "queue_running", "kind_rate", "kind_declaration",
-    "turnstile", "job", "live_job", "finished_job", "attempt",
+    "semaphore", "job", "live_job", "finished_job", "attempt",
     "job_progress", "idempotency_key", "unique_hold", "worker_session",
     "server", "lane", "queue", "kind",
 )  # fmt: skip

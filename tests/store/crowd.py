@@ -17,19 +17,19 @@ from jobqueue_server.errors import JobNotFound, JobNotTerminal, JobTerminal
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.limits.queue_keys import QueueKeyStore
-from jobqueue_server.store.limits.turnstiles import LetIn, Slots, TurnstileStore, turnstile_of
+from jobqueue_server.store.limits.semaphores import LetIn, SemaphoreStore, Slots, semaphore_of
 
 from .factories import look, new_row
 from .stored import SCOPE, Stored
 
-#: Turnstiles that do not count their live rows, and keys with more tokens out than the limit ($1).
+#: Semaphores that do not count their live rows, and keys with more tokens out than the limit ($1).
 BROKEN = """
 with live as (
-    select stile, count(*) filter (where hold is null) as taken, count(*) filter (where hold = 1) as waiting
-    from live_job where stile is not null group by stile
+    select semaphore_id, count(*) filter (where hold is null) as taken, count(*) filter (where hold = 1) as waiting
+    from live_job where semaphore_id is not null group by semaphore_id
 )
-select coalesce(t.id, l.stile) as id, t.taken, t.waiting, l.taken as taken_there, l.waiting as waiting_there
-from turnstile t full join live l on l.stile = t.id
+select coalesce(t.id, l.semaphore_id) as id, t.taken, t.waiting, l.taken as taken_there, l.waiting as waiting_there
+from semaphore t full join live l on l.semaphore_id = t.id
 where coalesce(t.taken, 0) <> coalesce(l.taken, 0) or coalesce(t.waiting, 0) <> coalesce(l.waiting, 0)
     or coalesce(l.taken, 0) > $1
 """
@@ -66,15 +66,15 @@ class Crowd:
         return random.choice(self.stores)
 
     @property
-    def turnstiles(self) -> TurnstileStore:
+    def semaphores(self) -> SemaphoreStore:
         """Those of any of them."""
-        return TurnstileStore(self.s.database)
+        return SemaphoreStore(self.s.database)
 
     def _did(self, what: str, jobs: int = 1) -> None:
         self.done[what] = self.done.get(what, 0) + jobs
 
-    def _called(self, stiles: Any) -> None:
-        self.calls.update(stile for stile in stiles or () if random.randrange(100) >= self.forgets)
+    def _called(self, semaphore_ids: Any) -> None:
+        self.calls.update(semaphore_id for semaphore_id in semaphore_ids or () if random.randrange(100) >= self.forgets)
 
     async def enqueue(self) -> None:
         rows = []
@@ -89,7 +89,7 @@ class Crowd:
             if random.random() < 0.95:
                 # Mostly the jobs of a call have different keys.
                 keys = [f"key-{random.randrange(self.keys)}" for _ in row.ids]
-                row.of_keys(keys, [turnstile_of(self.lane.queue_id, key) for key in keys])
+                row.of_keys(keys, [semaphore_of(self.lane.queue_id, key) for key in keys])
             rows.append(row)
         number, epoch = self.session
         if random.random() < 0.5:
@@ -138,7 +138,7 @@ class Crowd:
         rows = await self.s.attempts.end_attempt(
             [AttemptEnd(*lease, event=random.choice(ENDS), after=self._after()) for lease in some]
         )
-        self._called(row["stile"] for row in rows if row["stile"] is not None)
+        self._called(row["semaphore_id"] for row in rows if row["semaphore_id"] is not None)
         self._did("gone back", len(rows))
 
     async def pause(self) -> None:
@@ -153,7 +153,7 @@ class Crowd:
             ],
             random.choice([1, 1000]),
         )
-        self._called(row["stile"] for row in rows if row["stile"] is not None)
+        self._called(row["semaphore_id"] for row in rows if row["semaphore_id"] is not None)
         self._did("paused", len(rows))
 
     @staticmethod
@@ -176,7 +176,7 @@ class Crowd:
         calls = set(random.sample(sorted(self.calls), min(len(self.calls), random.randint(1, 60))))
         self.calls -= calls
         if calls:
-            self._let_in(await self.turnstiles.promote(list(calls), random.choice([7, 1000]), self._slots()))
+            self._let_in(await self.semaphores.promote(list(calls), random.choice([7, 1000]), self._slots()))
 
     def _slots(self) -> Slots:
         number, epoch = self.session
@@ -190,17 +190,17 @@ class Crowd:
         self._did("let into leases", len(let_in.leased))
 
     async def ripen(self) -> None:
-        moved, calling = await self.turnstiles.ripen(random.choice([3, 1000]))
+        moved, calling = await self.semaphores.ripen(random.choice([3, 1000]))
         self._called(calling)
         self._did("ripened", moved)
 
     async def sweep(self) -> None:
-        calling, *_ = await self.turnstiles.calling(1000)
+        calling, *_ = await self.semaphores.calling(1000)
         self.calls.update(calling)
         self._did("swept", len(calling))
 
     async def audit(self) -> None:
-        walked = await self.turnstiles.audit_keys(-(2**63), 1000, 10_000)
+        walked = await self.semaphores.audit_keys(-(2**63), 1000, 10_000)
         assert not walked.drifted
         self._did("unused", walked.gone)
 
@@ -231,7 +231,7 @@ class Crowd:
             await getattr(self, act)()
 
     async def look(self, dsn: str, until: float) -> None:
-        """Looks every 50 ms whether the turnstiles count what is there."""
+        """Looks every 50 ms whether the semaphores count what is there."""
         connection = await asyncpg.connect(dsn)
         loop = asyncio.get_running_loop()
         try:

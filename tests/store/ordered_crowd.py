@@ -14,7 +14,7 @@ from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.errors import JobNotFound, JobNotTerminal, JobTerminal
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.attempt.attempts import AttemptEnd
-from jobqueue_server.store.limits.turnstiles import TurnstileStore, turnstile_of
+from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
 
 from .crowd import BROKEN
 from .factories import look, new_row
@@ -41,7 +41,7 @@ class OrderedCrowd:
     Attributes:
         stores: Over one database, each with connections of its own.
         until: The time of the loop at which it stops.
-        answered: By turnstile: the jobs in the order in which their enqueues were answered.
+        answered: By semaphore: the jobs in the order in which their enqueues were answered.
         started: Likewise, those that started, in that order.
         cancelled: Those that a cancel ended.
     """
@@ -53,13 +53,13 @@ class OrderedCrowd:
     answered: dict[int, list[UUID]] = field(default_factory=dict)
     started: dict[int, list[UUID]] = field(default_factory=dict)
     cancelled: set[UUID] = field(default_factory=set)
-    _stile_of: dict[UUID, int] = field(default_factory=dict)
+    _semaphore_of: dict[UUID, int] = field(default_factory=dict)
     _turn: dict[int, asyncio.Lock] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for number in range(_KEYS):
-            stile = turnstile_of(self.lane.queue_id, f"key-{number}")
-            self.answered[stile], self.started[stile], self._turn[stile] = [], [], asyncio.Lock()
+            semaphore_id = semaphore_of(self.lane.queue_id, f"key-{number}")
+            self.answered[semaphore_id], self.started[semaphore_id], self._turn[semaphore_id] = [], [], asyncio.Lock()
 
     @property
     def _goes_on(self) -> bool:
@@ -68,29 +68,29 @@ class OrderedCrowd:
     async def produce(self, number: int) -> None:
         """Producers of a key take turns: each waits for the answer of the one before, which another server gave."""
         while self._goes_on:
-            store, stile = self.stores[number % len(self.stores)], random.choice(list(self.answered))
-            async with self._turn[stile]:
+            store, semaphore_id = self.stores[number % len(self.stores)], random.choice(list(self.answered))
+            async with self._turn[semaphore_id]:
                 row = new_row(store, self.lane, payloads=[b"{}"] * random.randint(1, 3))
-                row.of_keys(["key"] * len(row.ids), [stile] * len(row.ids))
-                self._stile_of.update(dict.fromkeys(row.ids, stile))
+                row.of_keys(["key"] * len(row.ids), [semaphore_id] * len(row.ids))
+                self._semaphore_of.update(dict.fromkeys(row.ids, semaphore_id))
                 await store.intake.enqueue_limited([row])
-                self.answered[stile] += row.ids
+                self.answered[semaphore_id] += row.ids
 
     async def work(self, store: Stored, *, drain: bool = False) -> None:
         """Runs what is let in. With `drain`: until nothing is left, and without failures."""
         number, epoch = self.session
-        turnstiles = TurnstileStore(store.database)
+        semaphores = SemaphoreStore(store.database)
         while self._goes_on or drain:
             rows = await store.claims.claim([look(self.lane, 20)], [number] * 20, {number: epoch})
             rows += await store.claims.claim_isolated([self.lane.id], {number: epoch})
             for row in rows:
-                started = self.started[self._stile_of[row["id"]]]
+                started = self.started[self._semaphore_of[row["id"]]]
                 if row["id"] not in started:
                     started.append(row["id"])
                 await self._end(store, (row["id"], row["attempts"], number), failing=not drain)
-            await turnstiles.ripen(100)
-            calling = (await turnstiles.calling(100)).stiles
-            await turnstiles.promote(list(calling), 100)
+            await semaphores.ripen(100)
+            calling = (await semaphores.calling(100)).semaphore_ids
+            await semaphores.promote(list(calling), 100)
             if drain and not rows and not calling:
                 await self._unblock(store)
                 if not await store.sql.fetchval("select count(*) from live_job"):
@@ -109,14 +109,14 @@ class OrderedCrowd:
 
     async def _unblock(self, store: Stored) -> None:
         """Retries some of the jobs that block their keys, and passes over the others."""
-        rows = await store.sql.fetch("select id, blocked_by from turnstile where blocked_by is not null")
+        rows = await store.sql.fetch("select id, blocked_by from semaphore where blocked_by is not null")
         for row in rows:
             if random.random() < 0.5:
                 with suppress(JobNotTerminal, JobNotFound):
                     await store.changes.retry(SCOPE, row["blocked_by"])
             else:
                 await store.sql.execute(
-                    "update turnstile set blocked_by = null, calls_at = now() where id = $1 and blocked_by = $2",
+                    "update semaphore set blocked_by = null, admit_at = now() where id = $1 and blocked_by = $2",
                     row["id"],
                     row["blocked_by"],
                 )

@@ -16,7 +16,6 @@ import asyncpg
 
 from jobqueue_server.core.catalog.catalog import Catalog, Lane
 from jobqueue_server.core.catalog.queues import QueueService
-from jobqueue_server.core.upkeep.levels import Levels
 from jobqueue_server.fields import milliseconds
 from jobqueue_server.ids import IdMint
 from jobqueue_server.lifecycle import Event
@@ -35,7 +34,6 @@ from jobqueue_server.store.operate.changes import ChangeStore
 from jobqueue_server.store.query.reads import ReadStore
 from jobqueue_server.store.session.sessions import SessionStore, Told
 from jobqueue_server.store.upkeep.clock import Expected
-from jobqueue_server.store.upkeep.levels import LevelStore
 
 GRACE = timedelta(seconds=30)
 #: Whose everything is, where a test says nothing else.
@@ -63,9 +61,8 @@ class Stored:
         self.database = database
         self.sql = connection
         self.catalog_store = CatalogStore(database)
-        self.levels = Levels(LevelStore(database))
-        self.catalog = Catalog(self.catalog_store, self.levels, open_kinds=False)
-        self.queues = QueueService(self.catalog, self.catalog_store, self.levels)
+        self.catalog = Catalog(self.catalog_store, open_kinds=False)
+        self.queues = QueueService(self.catalog, self.catalog_store)
         self.expected: Expected = right
         self.intake = IntakeStore(database, key_ttl=timedelta(days=1))
         self.claims = ClaimStore(database)

@@ -330,7 +330,7 @@ async def test_a_retry_into_another_queue_moves_each_job_and_leaves_the_rest_of_
     assert done.changed == 3
     rows = await s.sql.fetch(
         """
-        select l.id, q.name as queue, k.name as kind, n.gated, n.id = j.lane_id as same
+        select l.id, q.name as queue, k.name as kind, n.closed, n.id = j.lane_id as same
         from live_job l join lane n on n.id = l.lane_id join job j on j.id = l.id
         join queue q on q.id = n.queue_id join kind k on k.id = n.kind_id order by l.id
         """
@@ -357,8 +357,8 @@ async def test_a_retry_into_a_queue_that_limits_how_many_run_brings_no_kind_that
     await s.catalog_store.set_key_policy(SCOPE, "spare", {}, own={"max_running": 1}, make=True)
     failed = await s.failed()
     assert (await step(s, await opened(s, ids=(failed,), to_queue="spare"))).changed == 1
-    gated = "select n.gated from live_job l join lane n on n.id = l.lane_id where l.id = $1"
-    assert await s.sql.fetchval(gated, failed) is True
+    closed = "select n.closed from live_job l join lane n on n.id = l.lane_id where l.id = $1"
+    assert await s.sql.fetchval(closed, failed) is True
 
 
 async def test_a_retry_into_another_queue_keeps_to_its_limits_by_key_and_not_to_those_left(s: Stored) -> None:
@@ -370,8 +370,8 @@ async def test_a_retry_into_another_queue_keeps_to_its_limits_by_key_and_not_to_
     (held,) = (await step(s, await opened(s, ids=(into,), to_queue="spare"))).retried
     (free,) = (await step(s, await opened(s, ids=(out,), to_queue="mail"))).retried
     assert (held.held, free.held) == (True, False)
-    stiles = await s.sql.fetch("select id, stile is null as free from live_job")
-    assert {row["id"]: row["free"] for row in stiles} == {into: False, out: True}
+    semaphore_ids = await s.sql.fetch("select id, semaphore_id is null as free from live_job")
+    assert {row["id"]: row["free"] for row in semaphore_ids} == {into: False, out: True}
 
 
 async def test_a_retry_that_resets_forgets_the_checkpoints_of_its_jobs_alone(s: Stored) -> None:

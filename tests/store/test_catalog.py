@@ -26,7 +26,7 @@ async def test_the_four_built_in_kinds_are_declared_at_start_and_an_operators_ch
         assert ({kind.name for kind in kinds}, token) == (BUILT_IN, "")
         assert all(kind.schema for kind in kinds)
         await s.catalog.put_kind(SCOPE, Kind("send_email", '{"type":"object"}'))
-        again = Catalog(s.catalog_store, s.levels, open_kinds=False)
+        again = Catalog(s.catalog_store, open_kinds=False)
         await again.load()
         kind = again.kind(SCOPE, "send_email")
         assert kind is not None
@@ -63,7 +63,7 @@ async def test_kinds_and_queues_come_in_pages_by_name(dsn):
 async def test_a_lane_is_made_once_however_many_ask_and_on_however_many_servers(dsn):
     async with stored(dsn) as s:
         await s.catalog.put_kind(SCOPE, Kind("hello"))
-        other = Catalog(CatalogStore(s.database), s.levels, open_kinds=False)
+        other = Catalog(CatalogStore(s.database), open_kinds=False)
         await other.load()
         lanes = await asyncio.gather(
             *(c.lane(SCOPE, "q", "hello") for _ in range(20) for c in (s.catalog, other))
@@ -84,7 +84,7 @@ async def test_an_undeclared_kind_is_unknown_unless_kinds_are_open(dsn):
             await s.catalog.lane(SCOPE, "default", "send_mail", "jobs[3].kind")
         assert caught.value.violations[0].field == "jobs[3].kind"
         assert await s.sql.fetchval("select count(*) from queue") == 0
-        opened = Catalog(s.catalog_store, s.levels, open_kinds=True)
+        opened = Catalog(s.catalog_store, open_kinds=True)
         await opened.load()
         lane = await opened.lane(SCOPE, "default", "anything")
         opened.check_payload(lane, b"{}")
@@ -102,7 +102,7 @@ async def test_an_undeclared_kind_is_unknown_unless_kinds_are_open(dsn):
 
 async def test_a_kind_declared_on_another_server_is_known_at_its_first_use(dsn):
     async with stored(dsn) as s:
-        other = Catalog(s.catalog_store, s.levels, open_kinds=False)
+        other = Catalog(s.catalog_store, open_kinds=False)
         await other.load()
         await other.put_kind(SCOPE, Kind("fresh", '{"type":"object"}'))
         assert (await s.catalog.lane(SCOPE, "default", "fresh")).kind == "fresh"
@@ -111,7 +111,7 @@ async def test_a_kind_declared_on_another_server_is_known_at_its_first_use(dsn):
 
 async def test_a_schema_changed_on_another_server_is_taken_over_by_a_refresh(dsn):
     async with stored(dsn) as s:
-        other = Catalog(s.catalog_store, s.levels, open_kinds=False)
+        other = Catalog(s.catalog_store, open_kinds=False)
         await other.load()
         lane = await s.lane(kind="fresh")
         for number in range(3):
@@ -124,18 +124,18 @@ async def test_pausing_gates_the_lanes_and_those_born_later_and_tells_the_listen
     async with stored(dsn) as s:
         lane, elsewhere = await s.lane("q"), await s.lane("other")
         told = []
-        s.catalog.on_change.append(lambda _: told.append(lane.gated))
+        s.catalog.on_change.append(lambda _: told.append(lane.closed))
         service = s.queues
         assert (await service.pause_queue(SCOPE, "q")).paused
-        assert (lane.gated, elsewhere.gated, told) == (True, False, [True])
+        assert (lane.closed, elsewhere.closed, told) == (True, False, [True])
         paused_at = await s.sql.fetchval("select paused_at from queue where name = 'q'")
         assert (await service.pause_queue(SCOPE, "q")).paused
         assert await s.sql.fetchval("select paused_at from queue where name = 'q'") == paused_at
         assert told == [True]
         born = await s.lane("q", "second")
-        assert born.gated
+        assert born.closed
         assert not (await service.resume_queue(SCOPE, "q")).paused
-        assert (lane.gated, born.gated) == (False, False)
+        assert (lane.closed, born.closed) == (False, False)
         assert not (await service.resume_queue(SCOPE, "q")).paused
         for call in (service.get_queue, service.pause_queue, service.resume_queue):
             with pytest.raises(QueueNotFound):
@@ -154,7 +154,7 @@ async def test_no_lane_is_born_open_in_a_queue_that_is_being_paused(dsn):
                 s.catalog_store.set_queue_paused(SCOPE, "q", paused=True),
                 s.catalog_store.intern_lane(SCOPE, "q", name, make_kind=False),
             )
-            assert await s.sql.fetchval("select bool_and(gated) from lane")
+            assert await s.sql.fetchval("select bool_and(closed) from lane")
             await s.catalog_store.set_queue_paused(SCOPE, "q", paused=False)
 
 

@@ -280,14 +280,14 @@ async def test_other_lanes_and_priorities_are_left_alone(s):
 
 async def test_a_gated_lane_is_skipped_and_its_neighbours_are_not(s):
     session = await s.session()
-    gated, free = await s.lane("gated"), await s.lane("free")
-    await enqueue(s, gated, 3)
+    closed, free = await s.lane("closed"), await s.lane("free")
+    await enqueue(s, closed, 3)
     await enqueue(s, free, 3)
-    await s.sql.execute("update lane set gated = true where id = $1", gated.id)
-    rows = await claim(s, [look(gated), look(free, queue=1)], 10, session)
+    await s.sql.execute("update lane set closed = true where id = $1", closed.id)
+    rows = await claim(s, [look(closed), look(free, queue=1)], 10, session)
     assert {row["lane_id"] for row in rows} == {free.id}
-    await s.sql.execute("update lane set gated = false")
-    assert len(await claim(s, [look(gated)], 10, session)) == 3
+    await s.sql.execute("update lane set closed = false")
+    assert len(await claim(s, [look(closed)], 10, session)) == 3
 
 
 async def resumed(s, name="worker"):
@@ -380,7 +380,7 @@ async def test_jobs_that_wait_apart_go_by_priority_and_not_before_their_time(s):
 async def test_a_gated_lane_keeps_what_waits_apart(s):
     lane, session = await s.lane(), await s.session()
     await lost(s, lane)
-    await s.sql.execute("update lane set gated = true")
+    await s.sql.execute("update lane set closed = true")
     assert await s.claims.claim_isolated([lane.id], dict([session])) == []
 
 

@@ -88,7 +88,7 @@ async def test_dead_rows_are_told_of_the_tables_that_change_often(dsn):
             await asyncio.sleep(0.1)
         dead = await store.dead_rows()
         assert dead["live_job"] >= 20
-        assert {"turnstile", "idempotency_key", "unique_hold", "worker_session", "lane_stat"} <= dead.keys()
+        assert {"semaphore", "idempotency_key", "unique_hold", "worker_session", "lane_stat"} <= dead.keys()
 
 
 async def test_partitions_are_counted_by_their_time(dsn):

@@ -10,7 +10,7 @@ from jobqueue_server.fields import COLUMNS
 from jobqueue_server.store.database import HOT_SETTINGS
 
 from .test_plans import Prepared, connected
-from .test_turnstile_plans import new_ids
+from .test_semaphore_plans import new_ids
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,8 @@ _WORLD = """
 alter table live_job set (autovacuum_enabled = off);
 insert into queue (namespace_id, name, max_running) values (1, 'few', 1000), (1, 'other', null);
 insert into kind (namespace_id, name, max_running) values (1, 'kind', 1000);
-insert into lane (queue_id, kind_id, gated) select id, (select max(id) from kind), max_running is not null from queue;
+insert into lane (namespace_id, queue_id, kind_id, closed)
+select 1, id, (select max(id) from kind), max_running is not null from queue;
 insert into server (name) values ('server');
 insert into worker_session (server_id, name, ttl, token_hash)
 values (1, 'worker', '30 s', decode(repeat('00', 32), 'hex'));
@@ -32,15 +33,15 @@ _FILL = f"""
 insert into live_job (id, run_at, lane_id, priority, max_attempts, state, attempts, session_id, counted, changed_at)
 select gen_random_uuid(), now() - interval '1 hour', n.id, 0, 3, case when i <= {COUNTED} then 2 else 1 end,
     case when i <= {COUNTED} then 1 else 0 end, case when i <= {COUNTED} then 1 end, i <= {COUNTED}, clock_timestamp()
-from lane n, generate_series(1, 50000) i where n.gated;
+from lane n, generate_series(1, 50000) i where n.closed;
 insert into live_job (id, run_at, lane_id, priority, max_attempts, state, attempts, session_id)
 select gen_random_uuid(), now() - interval '1 hour', n.id, 0, 3, 2, 1, 1 from lane n, generate_series(1, 100000) i
-where not n.gated;
+where not n.closed;
 """
 
 
 async def arguments(connection: Any, name: str) -> list[Any]:
-    lane, queue, kind = await connection.fetchrow("select id, queue_id, kind_id from lane where gated")
+    lane, queue, kind = await connection.fetchrow("select id, queue_id, kind_id from lane where closed")
     floor = await connection.fetchval("select now() - interval '2 hours'")
     if name == "claim_counted":
         return [[lane], [0], [SLOTS], [floor], queue, [1] * SLOTS, [1], [1], kind]
@@ -79,7 +80,7 @@ async def test_claims_that_count_read_what_runs_in_their_queue_and_what_they_tak
 _ENDED = """
 insert into live_job (id, run_at, lane_id, priority, max_attempts, state, attempts, session_id, counted, changed_at)
 select gen_random_uuid(), now(), n.id, 0, 3, 2, 1, 1, true, clock_timestamp()
-from lane n, generate_series(1, 100000) i where n.gated;
+from lane n, generate_series(1, 100000) i where n.closed;
 delete from live_job where id not in (select id from live_job order by changed_at desc limit 1);
 analyze live_job;
 """
@@ -120,8 +121,8 @@ async def test_under_a_snapshot_a_count_leaves_out_what_ended_before_the_oldest_
 
 _KINDS = """
 insert into kind (namespace_id, name) select 1, 'kind ' || i from generate_series(1, 3000) i;
-insert into lane (queue_id, kind_id, gated)
-select q.id, k.id, q.max_running is not null
+insert into lane (namespace_id, queue_id, kind_id, closed)
+select 1, q.id, k.id, q.max_running is not null
 from queue q join kind k on k.id % 100 = q.id % 2 where k.name <> 'kind';
 """
 
@@ -132,7 +133,7 @@ async def test_an_insert_that_asks_its_queue_reads_what_runs_there_alone(cluster
         cluster.execute(_WORLD, name)
         async with connected(cluster.dsn_of(name), HOT_SETTINGS) as connection:
             cluster.execute("update kind set max_running = null", name)
-            lane, queue = await connection.fetchrow("select id, queue_id from lane where gated")
+            lane, queue = await connection.fetchrow("select id, queue_id from lane where closed")
             none: list[None] = []
             new = new_ids(SLOTS)
             numbers = list(range(1, SLOTS + 1))

@@ -206,7 +206,7 @@ async def test_a_slot_of_a_session_that_never_was_is_refused(s):
 
 async def test_a_gate_keeps_a_hand_off_out(s):
     lane, session = await s.lane(), await s.session()
-    await s.sql.execute("update lane set gated = true where id = $1", lane.id)
+    await s.sql.execute("update lane set closed = true where id = $1", lane.id)
     await assert_waits(s, *await hand_off(s, lane, session))
 
 

@@ -9,16 +9,16 @@ import pytest
 
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.attempt.attempts import AttemptEnd
-from jobqueue_server.store.limits.turnstiles import TurnstileStore, turnstile_of
+from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
 
 from .factories import new_row
 from .stored import SCOPE, Stored
-from .test_turnstile import Key
+from .test_semaphore import Key
 
 
 @pytest.fixture
 async def key(s: Stored) -> Key:
-    made = Key(s, await s.lane(), await s.session(), TurnstileStore(s.database))
+    made = Key(s, await s.lane(), await s.session(), SemaphoreStore(s.database))
     await made.policy(key_fair=True)
     return made
 
@@ -29,11 +29,11 @@ async def in_line(key: Key) -> list[UUID]:
 
 
 async def take_turn(key: Key, in_line: int) -> int:
-    return (await key.turnstiles.promote([key.stile], 1000, in_line=in_line)).jobs
+    return (await key.semaphores.promote([key.semaphore_id], 1000, in_line=in_line)).jobs
 
 
-async def calls_at(key: Key) -> Any:
-    return await key.s.sql.fetchval("select calls_at from turnstile where id = $1", key.stile)
+async def admit_at(key: Key) -> Any:
+    return await key.s.sql.fetchval("select admit_at from semaphore where id = $1", key.semaphore_id)
 
 
 async def test_of_many_jobs_that_come_at_once_one_stands_in_line(key: Key) -> None:
@@ -47,7 +47,7 @@ async def test_of_many_jobs_that_come_at_once_one_stands_in_line(key: Key) -> No
 
 async def test_a_first_job_of_a_key_calls_nothing(key: Key) -> None:
     await key.enqueue()
-    assert await calls_at(key) is None
+    assert await admit_at(key) is None
     assert await key.counts() == (1, 0)
 
 
@@ -55,12 +55,12 @@ async def test_the_first_that_waits_calls_and_those_behind_it_do_not(key: Key) -
     await key.lease()
     row = key.row()
     stored = await key.s.intake.enqueue_limited([row])
-    assert list(stored.calling) == [key.stile]
+    assert list(stored.calling) == [key.semaphore_id]
     assert await take_turn(key, 1) == 1
     stored = await key.s.intake.enqueue_limited([key.row()])
-    assert list(stored.calling) == [key.stile]
+    assert list(stored.calling) == [key.semaphore_id]
     assert await take_turn(key, 1) == 0, "its one place is taken"
-    assert await calls_at(key) is None
+    assert await admit_at(key) is None
     stored = await key.s.intake.enqueue_limited([key.row()])
     assert list(stored.calling) == []
 
@@ -89,7 +89,7 @@ async def test_jobs_that_run_take_no_place_in_line(key: Key) -> None:
 async def test_who_is_let_in_stands_at_the_end_of_the_line(key: Key) -> None:
     await key.enqueue(5)
     other = new_row(key.s, key.lane, key="other")
-    other.of_keys(["other"], [turnstile_of(key.lane.queue_id, "other")])
+    other.of_keys(["other"], [semaphore_of(key.lane.queue_id, "other")])
     await key.s.intake.enqueue_limited([other])
     first = (await in_line(key))[0]
     await key.s.claim(first, key.session)
@@ -114,8 +114,8 @@ async def test_a_limit_that_is_smaller_rules(key: Key) -> None:
 
 async def test_a_limit_of_its_own_gives_a_key_no_more_places(key: Key) -> None:
     await key.s.sql.execute(
-        "insert into turnstile (id, queue_id, taken, waiting, granted, own_limit) values ($1, $2, 0, 0, 0, 7)",
-        key.stile, key.lane.queue_id,
+        "insert into semaphore (id, queue_id, taken, waiting, granted, own_limit) values ($1, $2, 0, 0, 0, 7)",
+        key.semaphore_id, key.lane.queue_id,
     )  # fmt: skip
     await key.enqueue(9)
     assert await key.counts() == (1, 8)
@@ -124,8 +124,8 @@ async def test_a_limit_of_its_own_gives_a_key_no_more_places(key: Key) -> None:
 
 async def test_a_paused_key_has_no_turn(key: Key) -> None:
     await key.s.sql.execute(
-        "insert into turnstile (id, queue_id, taken, waiting, granted, own_limit) values ($1, $2, 0, 0, 0, 0)",
-        key.stile, key.lane.queue_id,
+        "insert into semaphore (id, queue_id, taken, waiting, granted, own_limit) values ($1, $2, 0, 0, 0, 0)",
+        key.semaphore_id, key.lane.queue_id,
     )  # fmt: skip
     await key.enqueue(9)
     assert await take_turn(key, 50) == 0
@@ -142,8 +142,8 @@ async def test_who_waits_where_the_queue_is_fair_no_longer_is_let_in(key: Key) -
     await key.enqueue(9)
     assert await take_turn(key, 1) == 0
     await key.policy(key_fair=None)
-    walked = await key.turnstiles.call_keys(-(2**63), 100)
-    assert list(walked.calling) == [key.stile]
+    walked = await key.semaphores.call_keys(-(2**63), 100)
+    assert list(walked.calling) == [key.semaphore_id]
     assert await take_turn(key, 1) == 8
 
 
@@ -152,8 +152,8 @@ async def test_whatever_ends_a_lease_lets_the_key_call(key: Key, event: Event) -
     job_id, attempt, session_id = await key.lease()
     await key.enqueue(2)
     await key.s.attempts.end_attempt([AttemptEnd(job_id, attempt, session_id, event)])
-    calling, _, _ = await key.turnstiles.calling(10)
-    assert list(calling) == [key.stile]
+    calling, _, _ = await key.semaphores.calling(10)
+    assert list(calling) == [key.semaphore_id]
     assert (await key.promote()).jobs == 1
 
 

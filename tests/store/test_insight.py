@@ -20,7 +20,7 @@ WAITING = 60_000
 _FILL = """
 insert into queue (namespace_id, name) values (1, 'q');
 insert into kind (namespace_id, name) select 1, 'k' || i from generate_series(1, 2) i;
-insert into lane (queue_id, kind_id) select 1, i from generate_series(1, 2) i;
+insert into lane (namespace_id, queue_id, kind_id) select 1, 1, i from generate_series(1, 2) i;
 with fresh as (
     select i, (left(uuid_at(now())::text, 15) || '000-8000-' || lpad(to_hex(i), 12, '0'))::uuid as id
     from generate_series(1, {jobs}) i
@@ -95,9 +95,9 @@ async def test_what_waits_for_a_key_reads_few_wherever_the_job_stands(dsn: str) 
     try:
         await connection.execute(f"prepare k (uuid, int4, int4) as {statement('explain_key')}")
         await connection.execute(
-            "insert into turnstile (id, queue_id, taken, waiting, granted) values (7, 1, 1, 1, 1);"
-            " update live_job set hold = 1, stile = 7, priority = case when lane_id = 1 then 0 else 5 end"
-            " where state = 3; update live_job set stile = 7"
+            "insert into semaphore (id, queue_id, taken, waiting, granted) values (7, 1, 1, 1, 1);"
+            " update live_job set hold = 1, semaphore_id = 7, priority = case when lane_id = 1 then 0 else 5 end"
+            " where state = 3; update live_job set semaphore_id = 7"
             " where id = (select id from live_job where state = 1 limit 1)"
         )
         waiting = await connection.fetch(
@@ -166,7 +166,7 @@ async def test_the_short_read_says_what_the_long_one_does_or_nothing(dsn: str, j
         await connection.execute(f"prepare f (int4[]) as {statement('queue_demand_few')}")
         lane = await connection.fetchval(
             "with k as (insert into kind (namespace_id, name) values (1, 'few') returning id)"
-            " insert into lane (queue_id, kind_id) select 1, id from k returning id"
+            " insert into lane (namespace_id, queue_id, kind_id) select 1, 1, id from k returning id"
         )
         # Some of them are due later.
         await connection.execute(
@@ -221,7 +221,7 @@ async def test_demand_of_lanes_without_jobs_costs_a_few_looks_each(dsn: str) -> 
     try:
         await connection.execute(
             f"insert into kind (namespace_id, name) select 1, 'idle' || i from generate_series(1, {lanes}) i;"
-            " insert into lane (queue_id, kind_id) select 1, id from kind where name like 'idle%'"
+            " insert into lane (namespace_id, queue_id, kind_id) select 1, 1, id from kind where name like 'idle%'"
         )
         idle = await connection.fetchval("select array_agg(id) from lane where id > 2")
         assert len(idle) == lanes
@@ -238,7 +238,7 @@ async def test_demand_finds_the_jobs_of_each_priority(dsn: str) -> None:
             "delete from live_job; insert into kind (namespace_id, name) values (1, 'k3')"
         )
         await connection.execute(
-            "insert into lane (queue_id, kind_id) select 1, id from kind where name = 'k3'"
+            "insert into lane (namespace_id, queue_id, kind_id) select 1, 1, id from kind where name = 'k3'"
         )
         for state in (1, 4):
             await connection.execute(

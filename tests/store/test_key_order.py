@@ -13,13 +13,13 @@ import pytest
 from jobqueue_server.lifecycle import EXITS, Event, Hold, State, Status
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.bulk.requests import Verb
-from jobqueue_server.store.limits.turnstiles import TurnstileStore, turnstile_of
+from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
 
 from .factories import new_row, pass_deadline, until_waiting_for_a_lock
 from .ordered_crowd import GOES_ON, OrderedCrowd
 from .stored import SCOPE, Stored, stored
 from .test_bulk import opened, step
-from .test_turnstile import Key
+from .test_semaphore import Key
 
 SECONDS = float(os.environ.get("CROWD_SECONDS", "3"))
 HOLD, CANCEL_REST = 2, 3
@@ -27,13 +27,13 @@ HOLD, CANCEL_REST = 2, 3
 
 @pytest.fixture
 async def key(s: Stored) -> Key:
-    made = Key(s, await s.lane(), await s.session(), TurnstileStore(s.database))
+    made = Key(s, await s.lane(), await s.session(), SemaphoreStore(s.database))
     await made.policy(key_max_running=1, key_order=1)
     return made
 
 
 async def blocked_by(key: Key) -> UUID | None:
-    found: UUID | None = await key.s.sql.fetchval("select blocked_by from turnstile where id = $1", key.stile)
+    found: UUID | None = await key.s.sql.fetchval("select blocked_by from semaphore where id = $1", key.semaphore_id)
     return found
 
 
@@ -56,7 +56,7 @@ async def run_all(key: Key) -> list[UUID]:
     """Runs what is there, one after the other, in the order in which they start."""
     started: list[UUID] = []
     while True:
-        await key.turnstiles.ripen(100)
+        await key.semaphores.ripen(100)
         await key.promote()
         [*ready] = [job_id for job_id, hold in (await key.holds()).items() if hold is None]
         if not ready:
@@ -79,7 +79,7 @@ async def test_jobs_of_a_key_start_in_the_order_in_which_they_were_stored(key: K
 async def test_a_clock_that_was_set_back_changes_no_order(key: Key) -> None:
     order = await key.enqueue(3)
     await key.s.sql.execute("update live_job set run_at = run_at + interval '1 hour' where hold = 1")
-    await key.s.sql.execute("update turnstile set last_at = last_at + interval '1 hour'")
+    await key.s.sql.execute("update semaphore set last_at = last_at + interval '1 hour'")
     order += await key.enqueue(2)
     assert await run_all(key) == order
 
@@ -89,19 +89,19 @@ async def test_who_has_the_lock_first_goes_first_whoever_asked_first(key: Key) -
     async with stored(key.s.database._connector.dsn) as others:
         blocker = key.s.sql.transaction()
         await blocker.start()
-        await key.s.sql.execute("select from turnstile for update")
+        await key.s.sql.execute("select from semaphore for update")
         # Its time is that of its statement, which begins before that of the next one.
         early = key.row()
         waits = asyncio.create_task(others.intake.enqueue_limited([early]))
         await until_waiting_for_a_lock(key.s.sql, 1)
         late = new_row(key.s, key.lane, key="one")
         await key.s.sql.execute(
-            "insert into live_job (id, run_at, lane_id, priority, max_attempts, state, hold, stile, attempts)"
+            "insert into live_job (id, run_at, lane_id, priority, max_attempts, state, hold, semaphore_id, attempts)"
             " values ($1, clock_timestamp() + interval '1 second', $2, 0, 3, 3, 1, $3, 0)",
-            late.id, key.lane.id, key.stile,
+            late.id, key.lane.id, key.semaphore_id,
         )  # fmt: skip
         await key.s.sql.execute(
-            "update turnstile set waiting = waiting + 1, last_at = clock_timestamp() + interval '1 second'"
+            "update semaphore set waiting = waiting + 1, last_at = clock_timestamp() + interval '1 second'"
         )
         await blocker.commit()
         await waits
@@ -117,10 +117,10 @@ async def test_none_overtakes_the_first_one_while_that_is_locked(key: Key) -> No
     await cancel.start()
     await key.s.sql.execute("select from live_job where id = $1 for update", head)
     async with stored(key.s.database._connector.dsn) as others:
-        let_in = await TurnstileStore(others.database).promote([key.stile], 1000)
+        let_in = await SemaphoreStore(others.database).promote([key.semaphore_id], 1000)
     await cancel.rollback()
     assert not let_in.lines
-    assert list(let_in.again) == [key.stile]
+    assert list(let_in.again) == [key.semaphore_id]
     await key.promote()
     assert await key.holds() == {head: None, second: Hold.KEY}
 
@@ -133,7 +133,7 @@ async def test_a_job_that_goes_on_keeps_its_token_and_its_place(key: Key, event:
     [row] = await key.s.attempts.end_attempt(
         [AttemptEnd(first, attempt, session_id, event, after=timedelta(seconds=9))]
     )
-    assert row["stile"] is None, "no key may let one in"
+    assert row["semaphore_id"] is None, "no key may let one in"
     await key.promote()
     assert await key.holds() == {first: None, second: Hold.KEY}
     assert await key.counts() == (1, 1)
@@ -152,13 +152,13 @@ async def test_a_job_that_lost_its_worker_twice_waits_alone_with_its_token(key: 
 
 async def test_a_key_with_a_limit_of_its_own_is_in_order_too(key: Key) -> None:
     order = await key.enqueue(2)
-    await key.s.sql.execute("update turnstile set own_limit = 5")
+    await key.s.sql.execute("update semaphore set own_limit = 5")
     order += await key.enqueue(2)
-    await key.turnstiles.call_keys(-(2**63), 100)
+    await key.semaphores.call_keys(-(2**63), 100)
     await key.promote()
     assert await key.counts() == (1, 3)
     assert await run_all(key) == order
-    await key.s.sql.execute("update turnstile set own_limit = 0")
+    await key.s.sql.execute("update semaphore set own_limit = 0")
     [late] = await key.enqueue()
     assert await key.holds() == {late: Hold.KEY}, "it is paused"
 
@@ -169,7 +169,7 @@ async def test_a_queue_without_an_order_takes_tokens_back_as_before(key: Key) ->
     await end(key, first, after=timedelta(hours=1))
     await key.promote()
     assert await key.holds() == {first: Hold.TIME, second: None}
-    assert await key.s.sql.fetchval("select last_at from turnstile") is None
+    assert await key.s.sql.fetchval("select last_at from semaphore") is None
 
 
 # ---- failures
@@ -179,7 +179,7 @@ async def test_a_queue_without_an_order_takes_tokens_back_as_before(key: Key) ->
 async def test_without_more_the_next_one_goes_after_a_failure(key: Key, event: Event) -> None:
     first, second = await key.enqueue(2)
     row = await end(key, first, event, permanent=True)
-    assert row["stile"] == key.stile
+    assert row["semaphore_id"] == key.semaphore_id
     await key.promote()
     assert await key.holds() == {second: None}
 
@@ -229,12 +229,12 @@ async def test_hold_blocks_the_key_of_a_job_that(key: Key, way: str) -> None:
     third = await key.enqueue()
     row = key.row()
     await key.s.intake.enqueue_limited([row], later=True)
-    await key.turnstiles.ripen(10)
-    await key.turnstiles.call_keys(-(2**63), 100)
-    await key.turnstiles.audit_keys(-(2**63), 100, 100)
+    await key.semaphores.ripen(10)
+    await key.semaphores.call_keys(-(2**63), 100)
+    await key.semaphores.audit_keys(-(2**63), 100, 100)
     await key.promote()
     assert await key.holds() == {second: Hold.KEY, third[0]: Hold.KEY, row.id: Hold.KEY}
-    assert not (await key.turnstiles.calling(10)).stiles
+    assert not (await key.semaphores.calling(10)).semaphore_ids
 
 
 async def test_a_cancel_of_one_that_waits_blocks_nothing(key: Key) -> None:
@@ -250,7 +250,7 @@ async def test_a_blocked_key_without_jobs_is_not_forgotten_and_keeps_who_comes(k
     await key.policy(key_on_failure=HOLD)
     [first] = await key.enqueue()
     await fail(key, first)
-    assert (await key.turnstiles.audit_keys(-(2**63), 100, 100)).gone == 0
+    assert (await key.semaphores.audit_keys(-(2**63), 100, 100)).gone == 0
     [late] = await key.enqueue()
     assert await key.holds() == {late: Hold.KEY}
 
@@ -274,19 +274,19 @@ async def test_a_retry_of_the_job_that_blocks_its_key_lets_it_go_on_with_that_jo
 @pytest.mark.parametrize("many", [False, True])
 async def test_a_retry_while_an_operator_pauses_the_key_waits_before_all_others(key: Key, many: bool) -> None:
     first, second = await block(key, "fails")
-    await key.s.sql.execute("update turnstile set own_limit = 0 where id = $1", key.stile)
+    await key.s.sql.execute("update semaphore set own_limit = 0 where id = $1", key.semaphore_id)
     if many:
         retried = await step(key.s, await opened(key.s, everything=True))
         assert [each.held for each in retried.retried] == [True]
     else:
         assert (await key.s.changes.retry(SCOPE, first)).held
-    await key.turnstiles.ripen(10)
+    await key.semaphores.ripen(10)
     await key.promote()
     assert await key.holds() == {first: Hold.KEY, second: Hold.KEY}
     assert await key.counts() == (0, 2)
     assert await blocked_by(key) is None
     await key.s.sql.execute(
-        "update turnstile set own_limit = null, calls_at = now() where id = $1", key.stile
+        "update semaphore set own_limit = null, admit_at = now() where id = $1", key.semaphore_id
     )
     assert await run_all(key) == [first, second]
 
@@ -318,7 +318,7 @@ MINUTE = timedelta(minutes=1)
 
 
 async def used_up(key: Key) -> Any:
-    return await key.s.sql.fetchval("select tat from turnstile where id = $1", key.stile)
+    return await key.s.sql.fetchval("select tat from semaphore where id = $1", key.semaphore_id)
 
 
 @pytest.mark.parametrize("event", GOES_ON, ids=str)
@@ -364,11 +364,11 @@ async def test_a_retry_of_the_job_that_blocks_its_key_counts_at_the_rate(key: Ke
     assert await used_up(key) == before + MINUTE
 
 
-async def test_without_a_rate_a_job_that_goes_on_locks_no_turnstile(key: Key) -> None:
+async def test_without_a_rate_a_job_that_goes_on_locks_no_semaphore(key: Key) -> None:
     [first] = await key.enqueue()
-    version = await key.s.sql.fetchval("select xmin::text from turnstile where id = $1", key.stile)
+    version = await key.s.sql.fetchval("select xmin::text from semaphore where id = $1", key.semaphore_id)
     await end(key, first, Event.RELEASE)
-    assert await key.s.sql.fetchval("select xmin::text from turnstile where id = $1", key.stile) == version
+    assert await key.s.sql.fetchval("select xmin::text from semaphore where id = $1", key.semaphore_id) == version
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -378,7 +378,7 @@ async def test_a_delete_of_the_job_that_blocks_its_key_lets_the_next_one_go(key:
         await step(key.s, await opened(key.s, Verb.DELETE, statuses=frozenset({Status.FAILED_PERMANENT})))
     else:
         await key.s.changes.delete(SCOPE, first)
-    assert list((await key.turnstiles.calling(10)).stiles) == [key.stile]
+    assert list((await key.semaphores.calling(10)).semaphore_ids) == [key.semaphore_id]
     assert await run_all(key) == [second]
 
 
@@ -398,7 +398,7 @@ async def test_retries_and_deletes_of_other_jobs_leave_a_key_blocked(key: Key) -
     await key.promote()
     await fail(key, first)
     assert (await key.s.changes.retry(SCOPE, done)).held
-    await key.turnstiles.ripen(10)
+    await key.semaphores.ripen(10)
     await key.promote()
     assert await blocked_by(key) == first
     await key.s.changes.cancel(SCOPE, done)
@@ -411,7 +411,7 @@ async def test_retries_and_deletes_of_other_jobs_leave_a_key_blocked(key: Key) -
 async def test_a_queue_that_blocks_no_more_lets_its_keys_go_on(key: Key, policy: dict[str, None]) -> None:
     _, second = await block(key, "fails")
     await key.policy(**policy)
-    assert list((await key.turnstiles.call_keys(-(2**63), 100)).calling) == [key.stile]
+    assert list((await key.semaphores.call_keys(-(2**63), 100)).calling) == [key.semaphore_id]
     await key.promote()
     assert await key.holds() == {second: None}
 
@@ -432,17 +432,17 @@ async def test_the_rest_is_cancelled_in_steps_and_who_comes_later_starts_anew(ke
     late = await key.enqueue(2)
     await key.promote()
     assert await key.counts() == (0, 7), "no job starts before the rest is cancelled"
-    assert (await key.turnstiles.calling(10)).cancels
-    done = await key.turnstiles.cancel_rest(3)
+    assert (await key.semaphores.calling(10)).cancels
+    done = await key.semaphores.cancel_rest(3)
     assert {job_id for job_id, _ in done.jobs} == set(rest[:3])
     assert (done.more, list(done.calling)) == (True, [])
-    done = await key.turnstiles.cancel_rest(100)
+    done = await key.semaphores.cancel_rest(100)
     assert {job_id for job_id, _ in done.jobs} == set(rest[3:])
-    assert (done.more, list(done.calling)) == (False, [key.stile])
+    assert (done.more, list(done.calling)) == (False, [key.semaphore_id])
     rows = await key.s.sql.fetch("select status, reason from finished_job where id = any($1)", rest)
     assert {tuple(row) for row in rows} == {(Status.CANCELLED, "KEY_CANCELLED")}
     assert await run_all(key) == late
-    assert not (await key.turnstiles.calling(10)).cancels
+    assert not (await key.semaphores.calling(10)).cancels
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -451,11 +451,11 @@ async def test_one_that_was_released_before_the_failure_is_of_the_rest(key: Key,
     [first] = await key.enqueue()
     [released] = await key.enqueue(hold=Hold.HAND)
     await key.s.changes.release(SCOPE, released)
-    await key.turnstiles.ripen(10)
+    await key.semaphores.ripen(10)
     assert await key.counts() == (1, 1)
     await stop(key, first, way)
     [late] = await key.enqueue()
-    rest = await key.turnstiles.cancel_rest(100)
+    rest = await key.semaphores.cancel_rest(100)
     assert [job_id for job_id, _ in rest.jobs] == [released]
     assert await key.holds() == {late: Hold.KEY}
 
@@ -464,18 +464,18 @@ async def test_one_that_waited_for_the_failure_comes_after_it(key: Key) -> None:
     await key.policy(key_on_failure=CANCEL_REST)
     first, second = await key.enqueue(2)
     async with stored(key.s.database._connector.dsn) as others, key.s.sql.transaction():
-        await key.s.sql.execute("select from turnstile where id = $1 for update", key.stile)
+        await key.s.sql.execute("select from semaphore where id = $1 for update", key.semaphore_id)
         # It began before the failure.
         late = key.row()
         waits = asyncio.create_task(others.intake.enqueue_limited([late]))
         await until_waiting_for_a_lock(key.s.sql)
         await key.s.sql.execute(
-            "update turnstile set taken = 0, blocked_by = $2, cancels_to = clock_timestamp() where id = $1",
-            key.stile, first,
+            "update semaphore set taken = 0, blocked_by = $2, cancels_to = clock_timestamp() where id = $1",
+            key.semaphore_id, first,
         )  # fmt: skip
         await key.s.sql.execute("delete from live_job where id = $1", first)
     await waits
-    rest = await key.turnstiles.cancel_rest(100)
+    rest = await key.semaphores.cancel_rest(100)
     assert [job_id for job_id, _ in rest.jobs] == [second]
 
 
@@ -497,10 +497,10 @@ async def test_one_that_a_cancel_has_is_left_to_it(key: Key) -> None:
     await cancel.start()
     await key.s.sql.execute("select from live_job where id = $1 for update", second)
     async with stored(key.s.database._connector.dsn) as others:
-        done = await TurnstileStore(others.database).cancel_rest(100)
+        done = await SemaphoreStore(others.database).cancel_rest(100)
     await cancel.rollback()
     assert ([job_id for job_id, _ in done.jobs], done.more) == ([third], True)
-    done = await key.turnstiles.cancel_rest(100)
+    done = await key.semaphores.cancel_rest(100)
     assert ([job_id for job_id, _ in done.jobs], done.more) == ([second], False)
 
 
@@ -508,13 +508,13 @@ async def test_a_step_cancels_no_more_than_it_was_told_over_all_keys(key: Key) -
     await key.policy(key_on_failure=CANCEL_REST)
     first = await key.enqueue(4)
     row = new_row(key.s, key.lane, payloads=[b"{}"] * 4, key="two")
-    row.of_keys(["two"] * 4, [turnstile_of(key.lane.queue_id, "two")] * 4)
+    row.of_keys(["two"] * 4, [semaphore_of(key.lane.queue_id, "two")] * 4)
     await key.s.intake.enqueue_limited([row])
     for job_id in (first[0], row.ids[0]):
         await fail(key, job_id)
     sizes = []
-    while (await key.turnstiles.calling(10)).cancels:
-        sizes.append(len((await key.turnstiles.cancel_rest(4)).jobs))
+    while (await key.semaphores.calling(10)).cancels:
+        sizes.append(len((await key.semaphores.cancel_rest(4)).jobs))
     assert sizes == [4, 2]
     assert await key.counts() == (0, 0)
 
@@ -544,8 +544,8 @@ async def test_at_random_no_job_starts_before_one_that_was_answered_before_it(
             await crowd.work(s, drain=True)
     assert await s.sql.fetchval(deadlocks) == before
     assert sum(len(jobs) for jobs in crowd.started.values()) > 50
-    for stile, answered in crowd.answered.items():
-        started = crowd.started[stile]
+    for semaphore_id, answered in crowd.answered.items():
+        started = crowd.started[semaphore_id]
         assert started == [job_id for job_id in answered if job_id in set(started)]
         assert set(answered) - set(started) <= crowd.cancelled
 

@@ -6,11 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from jobqueue_server.core.catalog.catalog import Catalog
-from jobqueue_server.core.upkeep.levels import MASK_LEVEL
-from jobqueue_server.errors import ServersDiffer
 from jobqueue_server.model import Kind, Rate, RetryPolicy
 
 from .stored import SCOPE, stored
@@ -102,7 +98,7 @@ async def test_a_program_of_an_older_version_undoes_nothing(dsn):
 
 async def test_of_programs_that_declare_at_once_the_newest_version_stays(dsn):
     async with stored(dsn) as s:
-        others = [Catalog(s.catalog_store, s.levels, open_kinds=False) for _ in range(2)]
+        others = [Catalog(s.catalog_store, open_kinds=False) for _ in range(2)]
         for round in range(5):
             name = f"mail-{round}"
             puts = [
@@ -129,20 +125,9 @@ async def test_what_no_server_acts_by_is_not_read_again_by_them(dsn):
         assert (await whole(s)).output_schema == MINE.output_schema
 
 
-async def test_a_mask_wants_servers_that_know_it_and_a_whole_kind_does_not(dsn):
-    async with stored(dsn) as s:
-        await s.sessions.register_server("older", MASK_LEVEL - 1)
-        await s.catalog.put_kind(SCOPE, MINE)
-        with pytest.raises(ServersDiffer, match="older"):
-            await s.catalog.put_kind(SCOPE, Kind("mail"), ("max_attempts",))
-        with pytest.raises(ServersDiffer, match="older"):
-            await s.catalog.put_kind(SCOPE, MINE, only_newer=True)
-        assert await whole(s) == MINE
-
-
 async def test_a_kind_that_was_only_seen_is_declared_by_its_first_put(dsn):
     async with stored(dsn) as s:
-        opened = Catalog(s.catalog_store, s.levels, open_kinds=True)
+        opened = Catalog(s.catalog_store, open_kinds=True)
         await opened.load()
         await opened.lane(SCOPE, "default", "mail")
         assert await s.catalog.put_kind(SCOPE, Kind("mail"), ()) == (Kind("mail"), True)

@@ -10,7 +10,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from jobqueue_server.errors import ServersDiffer
 from jobqueue_server.model import Kind, Rate
 from jobqueue_server.scope import Scope
 from jobqueue_server.store.claim.claims import Allowed
@@ -73,7 +72,7 @@ async def test_a_kind_counts_over_all_its_queues(s, lane, elsewhere):
 
 async def test_other_kinds_of_its_queue_do_not_count(s, lane):
     session, other = await s.session(), await s.lane(kind="other")
-    assert (other.gated, other.counted) == (False, False)
+    assert (other.closed, other.counted) == (False, False)
     await enqueue(s, other, 9)
     assert len(await s.claims.claim([look(other)], [session[0]] * 9, dict([session]))) == 9
     assert (await claim(s, lane, 9, session))[0].room == 3
@@ -84,7 +83,7 @@ async def test_a_kind_of_the_same_name_in_another_namespace_does_not_count(s, la
     session = await s.session()
     await s.catalog.put_kind(OTHER, Kind("hello"))
     other = await s.catalog.lane(OTHER, "default", "hello")
-    assert not other.gated
+    assert not other.closed
     await enqueue(s, lane, 3)
     await claim(s, lane, 3, session)
     await s.catalog_store.put_kind(OTHER, Kind("hello", max_running=3))
@@ -136,24 +135,24 @@ async def test_a_claim_that_asks_the_queue_alone_leases_nothing_of_such_a_kind(s
 async def test_gates_follow_both_the_queue_and_the_kind(s, lane, elsewhere):
     born = await s.lane("born")
     assert all(
-        (each.gated, each.paused, each.counted) == (True, False, True) for each in (lane, elsewhere, born)
+        (each.closed, each.paused, each.counted) == (True, False, True) for each in (lane, elsewhere, born)
     )
     await s.queues.pause_queue(SCOPE, "default")
-    assert (lane.gated, lane.paused, lane.counted) == (True, True, False)
+    assert (lane.closed, lane.paused, lane.counted) == (True, True, False)
     await s.queues.resume_queue(SCOPE, "default")
-    assert (lane.gated, lane.counted) == (True, True)
+    assert (lane.closed, lane.counted) == (True, True)
     await limit_queue(s, 9)
     await limit_queue(s, None)
-    assert lane.gated, "the kind has its limit still"
+    assert lane.closed, "the kind has its limit still"
     await limit_queue(s, 9, "elsewhere")
     await limit(s)
-    assert [each.gated for each in (lane, elsewhere, born)] == [False, True, False]
+    assert [each.closed for each in (lane, elsewhere, born)] == [False, True, False]
     await limit_queue(s, None, "elsewhere")
-    assert not elsewhere.gated
+    assert not elsewhere.closed
 
 
 async def test_a_pause_and_limits_that_come_at_once_leave_no_gate_open(s, module_dsn):
-    """The queue's limit is taken back while the kind gets one: whichever is first, the lane stays gated."""
+    """The queue's limit is taken back while the kind gets one: whichever is first, the lane stays closed."""
     lane = await s.lane()
     other = await asyncpg.connect(module_dsn)
     try:
@@ -168,19 +167,9 @@ async def test_a_pause_and_limits_that_come_at_once_leave_no_gate_open(s, module
                     while not await s.sql.fetchval("select count(*) from pg_locks where not granted"):
                         await asyncio.sleep(0.01)
             await asyncio.wait_for(asyncio.gather(*both), 20)
-            assert await s.sql.fetchval("select gated from lane where id = $1", lane.id)
+            assert await s.sql.fetchval("select closed from lane where id = $1", lane.id)
     finally:
         await other.close()
-
-
-async def test_limits_of_a_kind_are_refused_beside_an_older_server(s):
-    await s.lane()
-    await s.sql.execute("insert into server (name, level) values ('older', 1)")
-    await s.sql.execute("update requirement set min_level = 0")
-    with pytest.raises(ServersDiffer, match="`limits` of a kind"):
-        await s.catalog.put_kind(SCOPE, Kind("hello", max_running=3))
-    assert await s.sql.fetchval("select max_running from kind where name = 'hello'") is None
-    await s.catalog.put_kind(SCOPE, Kind("hello"))
 
 
 # ---- rates

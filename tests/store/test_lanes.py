@@ -16,12 +16,12 @@ import pytest
 from jobqueue_server.core.catalog.catalog import Catalog, Lane
 from jobqueue_server.core.catalog.depths import Depths
 from jobqueue_server.core.upkeep.forgetting import Forgetting
-from jobqueue_server.core.upkeep.levels import LEVEL
 from jobqueue_server.core.upkeep.retention import Retention
 from jobqueue_server.errors import DatabaseAway, QueuesFull
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import Kind, NewJob, Rate
 from jobqueue_server.store.catalog.catalog import CatalogStore
+from jobqueue_server.store.limits.queue_keys import QueueKeyStore
 from jobqueue_server.store.statements import statement
 from jobqueue_server.store.upkeep.forgetting import ForgettingStore
 from jobqueue_server.store.upkeep.retention import RetentionStore
@@ -69,7 +69,7 @@ async def many(s: Stored, lanes: int) -> None:
 async def reader(s: Stored, **more: Any) -> tuple[Catalog, Counting]:
     """Another server's catalog, which has read everything."""
     store = Counting(s.catalog_store)
-    catalog = Catalog(store, s.levels, open_kinds=False, **more)
+    catalog = Catalog(store, open_kinds=False, **more)
     await catalog.load()
     store.asked.clear()
     store.rows.clear()
@@ -123,7 +123,7 @@ async def test_only_the_lanes_that_changed_are_read_and_told(s: Stored) -> None:
     await s.queues.pause_queue(SCOPE, "q")
     await catalog.refresh()
     assert store.rows == [lane.id]
-    assert [(each.queue, each.gated, each.paused) for each in told] == [("q", True, True)]
+    assert [(each.queue, each.closed, each.paused) for each in told] == [("q", True, True)]
     born = await s.lane("born")
     await catalog.refresh()
     assert store.rows == [lane.id, born.id]
@@ -140,7 +140,7 @@ async def test_only_the_lanes_that_changed_are_read_and_told(s: Stored) -> None:
     assert len(store.rows) == 2 + 1_503
     at = catalog.lane_at(SCOPE.namespace, "other", "hello")
     assert at is not None
-    assert (at.id, at.gated, at.kind_rate) == (other.id, True, Rate(7, timedelta(seconds=1)))
+    assert (at.id, at.closed, at.kind_rate) == (other.id, True, Rate(7, timedelta(seconds=1)))
 
 
 async def test_what_is_said_of_a_key_is_learnt(s: Stored) -> None:
@@ -148,16 +148,10 @@ async def test_what_is_said_of_a_key_is_learnt(s: Stored) -> None:
     catalog, _ = await reader(s)
     at = catalog.lane_by_id(lane.id)
     assert at is not None
-    for change, said in (
-        (
-            "insert into queue_key (id, queue_id, name, max_running) values (stile_of($1, 'k'), $1, 'k', 1)",
-            True,
-        ),
-        ("delete from queue_key where queue_id = $1", False),
-    ):
-        await s.sql.execute(change, lane.queue_id)
+    for limit, said in ((1, True), (None, False)):
+        await QueueKeyStore(s.database).set(SCOPE, "q", "k", {"max_running": limit}, revision=None, most=10)
         await catalog.refresh()
-        assert (at.says_of_keys, catalog.limits) == (said, said)
+        assert (at.limits, catalog.limits) == (said, said)
 
 
 async def test_a_change_that_commits_late_is_read_though_later_ones_were_read_before(
@@ -171,7 +165,7 @@ async def test_a_change_that_commits_late_is_read_though_later_ones_were_read_be
         change = other.transaction()
         await change.start()
         await other.execute("update queue set paused_at = now() where id = $1", held.queue_id)
-        await other.execute("update lane set gated = true where id = $1", held.id)
+        await other.execute("update lane set closed = true where id = $1", held.id)
         for _ in range(2):
             await s.queues.pause_queue(SCOPE, "later")
             await s.queues.resume_queue(SCOPE, "later")
@@ -199,7 +193,7 @@ async def test_a_server_of_before_that_changes_a_queue_is_heard(s: Stored) -> No
         "update queue set max_waiting = 5, revision = revision + 1 where id = $1", lane.queue_id
     )
     await s.sql.execute(
-        "insert into lane (queue_id, kind_id, gated, namespace_id) select queue_id, k.id, false, 1 from lane, kind k "
+        "insert into lane (queue_id, kind_id, closed, namespace_id) select queue_id, k.id, false, 1 from lane, kind k "
         "where lane.id = $1 and k.name = 'send_email' on conflict (queue_id, kind_id) do nothing",
         lane.id,
     )
@@ -250,7 +244,7 @@ async def test_depths_cost_no_step_for_a_lane_without_jobs(s: Stored) -> None:
             return await super().waiting_depths(lane_ids, per_lane=per_lane)
 
     store = Asked(s.database)
-    catalog = Catalog(store, s.levels, open_kinds=False)
+    catalog = Catalog(store, open_kinds=False)
     await catalog.load()
     read = await Depths(catalog, store).read()
     assert {(lane.queue, status, jobs) for lane, status, jobs, *_ in read.waiting} == {
@@ -306,7 +300,7 @@ async def test_what_one_namespace_has_is_no_bound_of_another(s: Stored) -> None:
 async def test_declarations_have_the_same_bound(s: Stored) -> None:
     await many(s, 3)
     catalog, store = await reader(s, most_lanes=3)
-    queues = type(s.queues)(catalog, store, s.levels)
+    queues = type(s.queues)(catalog, store)
     await queues.update_queue(SCOPE, "many-1", {}, own={"max_waiting": 7}, make=True)
     with pytest.raises(QueuesFull, match="has 3 queues"):
         await queues.update_queue(SCOPE, "more", {}, own={"max_waiting": 7}, make=True)
@@ -347,11 +341,8 @@ class Past:
         )
         return job
 
-    async def ready(self, **older: Any) -> None:
+    async def ready(self) -> None:
         await self.partitions.ensure_partitions(WIDTH, behind=50, ahead=1)
-        await self.s.sql.execute(
-            "update retention_sweep set older_heard_at = $1", ago(**(older or {"days": 30}))
-        )
 
     async def sweep(self) -> None:
         retention = Retention(
@@ -410,28 +401,13 @@ async def test_a_kind_that_was_only_seen_is_forgotten_and_a_declared_one_is_not(
     await s.sql.execute(
         "insert into kind (namespace_id, name, updated_at) values (1, 'seen', $1)", ago(days=20)
     )
-    opened = Catalog(s.catalog_store, s.levels, open_kinds=True)
+    opened = Catalog(s.catalog_store, open_kinds=True)
     await opened.load()
     assert opened.kind(SCOPE, "seen") is not None
     await past.sweep()
     await opened.refresh()
     assert opened.kind(SCOPE, "seen") is None
     assert opened.kind(SCOPE, "hello") is not None
-
-
-async def test_while_an_older_server_is_heard_nothing_is_forgotten_and_what_it_stored_counts(
-    s: Stored, past: Past
-) -> None:
-    """It makes sure of nothing: a job of yesterday may be in a lane of last year."""
-    await past.lane("junk", 20)
-    await s.sql.execute("insert into server (name, level) values ('older', $1)", LEVEL - 1)
-    await past.sweep()
-    await s.sql.execute("delete from server")
-    await past.sweep()
-    assert await past.left() == {"junk"}
-    await past.ready()
-    await past.sweep()
-    assert await past.left() == set()
 
 
 async def test_a_lane_that_is_forgotten_is_made_anew_by_the_next_enqueue(s: Stored, past: Past) -> None:

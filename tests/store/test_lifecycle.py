@@ -198,7 +198,7 @@ async def test_a_running_job_leaves_as_the_table_says(s, event, past, cancel, pe
         assert row["finished_at"] >= now
     else:
         unseen = past.unseen + (charges == "unseen")
-        assert row["unseen"] == (unseen or None)
+        assert row["unseen"] == unseen
         isolated = row["losses"] + unseen >= ISOLATED_FROM
         assert row["state"] == (State.READY_ISOLATED if isolated else State.READY)
         assert (row["session_id"], row["deadline"], row["cancel_requested_at"]) == (None, None, None)

@@ -13,13 +13,13 @@ from jobqueue_server.lifecycle import Event, Hold
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.bulk.requests import Verb
 from jobqueue_server.store.limits.queue_keys import Kept, QueueKeyStore
-from jobqueue_server.store.limits.turnstiles import TurnstileStore, turnstile_of
+from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
 
 from .crowd import Crowd
 from .factories import new_row, until_waiting_for_a_lock
 from .stored import SCOPE, Stored, stored
 from .test_bulk import opened, step
-from .test_turnstile import ACTS, SECONDS, Key, deadlocks
+from .test_semaphore import ACTS, SECONDS, Key, deadlocks
 
 MINUTE = timedelta(minutes=1)
 
@@ -27,7 +27,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 async def key(s: Stored) -> Key:
     """A key of which three jobs may run at once."""
-    made = Key(s, await s.lane(), await s.session(), TurnstileStore(s.database))
+    made = Key(s, await s.lane(), await s.session(), SemaphoreStore(s.database))
     await made.policy(key_max_running=3)
     return made
 
@@ -41,7 +41,7 @@ async def pause(key: Key, lease: tuple[UUID, int, int], pause: timedelta = MINUT
 
 async def paused_until(key: Key) -> datetime | None:
     found: datetime | None = await key.s.sql.fetchval(
-        "select paused_until from turnstile where id = $1", key.stile
+        "select paused_until from semaphore where id = $1", key.semaphore_id
     )
     return found
 
@@ -49,7 +49,7 @@ async def paused_until(key: Key) -> datetime | None:
 async def lasts(key: Key) -> timedelta:
     """How long from now on the key is paused."""
     left: timedelta = await key.s.sql.fetchval(
-        "select paused_until - now() from turnstile where id = $1", key.stile
+        "select paused_until - now() from semaphore where id = $1", key.semaphore_id
     )
     return left
 
@@ -57,13 +57,13 @@ async def lasts(key: Key) -> timedelta:
 async def pass_time(key: Key, by: timedelta = MINUTE) -> None:
     """As if so much time had passed, for the key."""
     await key.s.sql.execute(
-        "update turnstile set paused_until = paused_until - $1::interval, calls_at = calls_at - $1::interval",
+        "update semaphore set paused_until = paused_until - $1::interval, admit_at = admit_at - $1::interval",
         by,
     )
 
 
 async def calling(key: Key) -> list[int]:
-    return list((await key.turnstiles.calling(10)).stiles)
+    return list((await key.semaphores.calling(10)).semaphore_ids)
 
 
 async def ready(key: Key) -> set[UUID]:
@@ -79,8 +79,8 @@ async def say(key: Key, **changes: Any) -> Any:
 
 async def walk(key: Key) -> list[int]:
     """A walk through all keys ends the pauses that are over before their time: the keys that call after it."""
-    walked = await key.turnstiles.call_keys(-(2**63), 100)
-    ended, _ = await key.turnstiles.end_pauses(walked.over)
+    walked = await key.semaphores.call_keys(-(2**63), 100)
+    ended, _ = await key.semaphores.end_pauses(walked.over)
     return [*walked.calling, *ended]
 
 
@@ -92,7 +92,7 @@ async def test_jobs_of_the_key_that_come_meanwhile_wait_and_those_of_another_key
     late = await key.enqueue(2)
     assert {job_id for job_id, hold in (await key.holds()).items() if hold == Hold.KEY} == set(late)
     other = new_row(key.s, key.lane, key="another")
-    other.of_keys(["another"], [key.stile + 1])
+    other.of_keys(["another"], [key.semaphore_id + 1])
     await key.s.intake.enqueue_limited([other])
     assert await ready(key) == {other.id}
 
@@ -101,11 +101,11 @@ async def test_the_job_itself_waits_for_the_key_though_it_is_due(key: Key) -> No
     lease = await key.lease()
     row = await pause(key, lease)
     assert row["run_at"] <= row["at"], "its own wait is what its worker said"
-    await key.turnstiles.ripen(10)
+    await key.semaphores.ripen(10)
     await key.promote()
     assert await key.holds() == {lease[0]: Hold.KEY}
     await pass_time(key)
-    assert await calling(key) == [key.stile]
+    assert await calling(key) == [key.semaphore_id]
     await key.promote()
     assert await ready(key) == {lease[0]}
 
@@ -152,7 +152,7 @@ async def test_jobs_of_the_key_that_run_go_on_and_let_none_in_when_they_end(key:
     assert await key.counts() == (0, 2)
     assert not await calling(key)
     await pass_time(key)
-    assert await calling(key) == [key.stile]
+    assert await calling(key) == [key.semaphore_id]
 
 
 @pytest.mark.parametrize("event", [Event.FAIL, Event.RELEASE, Event.LOST, Event.SNOOZE])
@@ -160,12 +160,12 @@ async def test_ends_of_other_attempts_leave_the_time_as_it_is(key: Key, event: E
     one, other = await key.lease(), await key.lease()
     await key.enqueue(3)
     await pause(key, one)
-    before = await key.s.sql.fetchrow("select paused_until, calls_at from turnstile")
+    before = await key.s.sql.fetchrow("select paused_until, admit_at from semaphore")
     await key.s.attempts.end_attempt([AttemptEnd(*other, event, after=timedelta())])
-    await key.turnstiles.ripen(10)
+    await key.semaphores.ripen(10)
     await key.promote()
-    assert await key.s.sql.fetchrow("select paused_until, calls_at from turnstile") == before
-    assert before["calls_at"] == before["paused_until"]
+    assert await key.s.sql.fetchrow("select paused_until, admit_at from semaphore") == before
+    assert before["admit_at"] == before["paused_until"]
     assert not await ready(key)
 
 
@@ -202,7 +202,7 @@ async def test_all_keys_of_a_statement_share_how_many_leave_their_lines(key: Key
     lease = await key.lease()
     await key.enqueue(2)
     other = new_row(key.s, key.lane, payloads=[b"{}"] * 2, key="another")
-    other.of_keys(["another"] * 2, [turnstile_of(key.lane.queue_id, "another")] * 2)
+    other.of_keys(["another"] * 2, [semaphore_of(key.lane.queue_id, "another")] * 2)
     await key.s.intake.enqueue_limited([other])
     leased = (other.ids[0], *await key.s.claim(other.ids[0], key.session))
     ends = [AttemptEnd(*each, Event.FAIL, after=timedelta()) for each in (lease, leased)]
@@ -210,12 +210,12 @@ async def test_all_keys_of_a_statement_share_how_many_leave_their_lines(key: Key
     assert len(await ready(key)) == 1, "three stood in line"
 
 
-async def test_the_turnstile_that_has_the_token_is_locked_in_its_order_also_without_limits(key: Key) -> None:
+async def test_the_semaphore_that_has_the_token_is_locked_in_its_order_also_without_limits(key: Key) -> None:
     job_id, attempt, session_id = await key.lease()
     await key.policy(key_max_running=None)
     async with key.s.database.transaction() as transaction:
         assert not await transaction.fetch("pause_keys", [job_id], [attempt], [session_id], [1000])
-        assert not await key.s.sql.fetch("select from turnstile for update skip locked")
+        assert not await key.s.sql.fetch("select from semaphore for update skip locked")
     assert await paused_until(key) is None
 
 
@@ -247,7 +247,7 @@ async def test_a_limit_that_is_raised_and_a_walk_over_all_keys_let_none_in(key: 
     await pause(key, await key.lease())
     await key.enqueue(2)
     await key.policy(key_max_running=9)
-    assert not (await key.turnstiles.call_keys(-(2**63), 100)).calling
+    assert not (await key.semaphores.call_keys(-(2**63), 100)).calling
     await key.promote()
     assert not await ready(key)
     await say(key, max_running=20)
@@ -260,9 +260,9 @@ async def test_a_queue_that_limits_keys_no_longer_lets_in_what_waits(key: Key) -
     await pause(key, await key.lease())
     late = await key.enqueue(2)
     await key.policy(key_max_running=None)
-    assert (await key.turnstiles.call_keys(-(2**63), 100)).over == [key.stile]
+    assert (await key.semaphores.call_keys(-(2**63), 100)).over == [key.semaphore_id]
     # Also before the walk has come to it.
-    await key.s.sql.execute("update turnstile set calls_at = now()")
+    await key.s.sql.execute("update semaphore set admit_at = now()")
     await key.promote()
     assert await ready(key) == set(late)
 
@@ -283,7 +283,7 @@ async def test_a_pause_that_a_clock_set_back_makes_longer_than_24_hours_ends(key
     late = await key.enqueue(2)
     assert await walk(key) == []
     await pass_time(key, -MINUTE)
-    assert await walk(key) == [key.stile]
+    assert await walk(key) == [key.semaphore_id]
     await key.promote()
     assert await ready(key) == set(late)
 
@@ -318,15 +318,15 @@ async def test_keys_that_take_turns_take_none_while_paused(key: Key) -> None:
     await key.policy(key_max_running=None, key_fair=True)
     lease = await key.lease()
     await key.enqueue(3)
-    await key.turnstiles.promote([key.stile], 1000, in_line=2)
+    await key.semaphores.promote([key.semaphore_id], 1000, in_line=2)
     assert len(await ready(key)) == 2
     await pause(key, lease)
-    await key.turnstiles.promote([key.stile], 1000, in_line=2)
+    await key.semaphores.promote([key.semaphore_id], 1000, in_line=2)
     await key.enqueue()
     assert not await ready(key)
     assert await key.counts() == (0, 4)
     await pass_time(key)
-    assert (await key.turnstiles.promote([key.stile], 1000, in_line=2)).jobs == 2
+    assert (await key.semaphores.promote([key.semaphore_id], 1000, in_line=2)).jobs == 2
 
 
 async def test_in_strict_order_the_job_keeps_its_place_and_starts_after_the_pause(key: Key) -> None:
@@ -375,7 +375,7 @@ async def test_an_unblocked_key_stays_paused(key: Key) -> None:
 
 
 def _unblock(key: Key) -> tuple[str, int]:
-    return "update turnstile set blocked_by = null, calls_at = now() where id = $1", key.stile
+    return "update semaphore set blocked_by = null, admit_at = now() where id = $1", key.semaphore_id
 
 
 async def test_a_cancel_of_all_that_wait_leaves_the_pause(key: Key) -> None:
@@ -386,25 +386,25 @@ async def test_a_cancel_of_all_that_wait_leaves_the_pause(key: Key) -> None:
     [late] = await key.enqueue()
     assert (await key.holds())[late] == Hold.KEY
     await pass_time(key)
-    assert await calling(key) == [key.stile], "who came after the cancel calls too"
+    assert await calling(key) == [key.semaphore_id], "who came after the cancel calls too"
 
 
 async def test_the_audit_does_not_forget_a_paused_key_without_jobs_and_finds_no_drift(key: Key) -> None:
     lease = await key.lease()
     await pause(key, lease, permanent=True)
-    walked = await key.turnstiles.audit_keys(-(2**63), 100, 100)
+    walked = await key.semaphores.audit_keys(-(2**63), 100, 100)
     assert (walked.gone, walked.drifted) == (0, ())
     [late] = await key.enqueue()
     assert (await key.holds())[late] == Hold.KEY
     await key.s.changes.cancel(SCOPE, late)
     await pass_time(key)
-    assert (await key.turnstiles.audit_keys(-(2**63), 100, 100)).gone == 1
+    assert (await key.semaphores.audit_keys(-(2**63), 100, 100)).gone == 1
 
 
 async def test_a_key_that_is_counted_anew_stays_paused(key: Key) -> None:
     await pause(key, await key.lease())
     await key.enqueue(2)
-    await key.turnstiles.recount(key.stile)
+    await key.semaphores.recount(key.semaphore_id)
     await key.promote()
     assert not await ready(key)
 
@@ -415,7 +415,7 @@ async def test_a_key_that_is_counted_anew_stays_paused(key: Key) -> None:
 async def test_a_resume_ends_it_though_no_operator_paused_the_key(key: Key) -> None:
     await pause(key, await key.lease())
     late = await key.enqueue(2)
-    assert (await say(key, paused=False)).calling == key.stile
+    assert (await say(key, paused=False)).calling == key.semaphore_id
     await key.promote()
     assert await ready(key) == set(late)
 
@@ -458,7 +458,7 @@ async def test_a_resume_of_a_key_at_its_limit_leaves_it_calling(key: Key) -> Non
     await key.promote()
     assert not await ready(key), "a job of it runs"
     await key.s.attempts.end_attempt([AttemptEnd(*other, Event.SNOOZE, after=timedelta(hours=1))])
-    assert await calling(key) == [key.stile]
+    assert await calling(key) == [key.semaphore_id]
     await key.promote()
     assert await ready(key) == {late}
 
@@ -500,10 +500,10 @@ async def test_who_waited_for_the_pause_of_another_server_lets_nobody_in(key: Ke
         [gone, _, waiting] = await key.enqueue(3)
         assert (await key.holds())[waiting] == Hold.KEY
         await key.s.changes.cancel(SCOPE, gone)
-        assert await calling(key) == [key.stile]
+        assert await calling(key) == [key.semaphore_id]
     blocker = key.s.sql.transaction()
     await blocker.start()
-    await key.s.sql.execute("select from turnstile for update")
+    await key.s.sql.execute("select from semaphore for update")
     async with stored(key.s.database._connector.dsn) as others:
         end = AttemptEnd(*lease, Event.FAIL, after=timedelta())
         pauses = asyncio.create_task(others.attempts.end_and_pause([(end, MINUTE)], 1000))
@@ -538,5 +538,5 @@ async def test_workers_that_pause_the_same_keys_at_once_do_not_deadlock_and_no_t
         await s.sql.execute("select pg_sleep(0.2)")
         await crowd.sweep()
         await crowd.drain()
-    assert await s.sql.fetchval("select count(*) from turnstile where taken <> 0 or waiting <> 0") == 0
+    assert await s.sql.fetchval("select count(*) from semaphore where taken <> 0 or waiting <> 0") == 0
     assert await deadlocks(s) == before

@@ -61,7 +61,7 @@ _WORLD = """
 alter table live_job set (autovacuum_enabled = off);
 insert into queue (namespace_id, name) values (1, 'default');
 insert into kind (namespace_id, name) select 1, 'kind-' || i from generate_series(1, 3) i;
-insert into lane (queue_id, kind_id) select 1, i from generate_series(1, 3) i;
+insert into lane (namespace_id, queue_id, kind_id) select 1, 1, i from generate_series(1, 3) i;
 insert into server (name) values ('server');
 insert into worker_session (server_id, name, ttl, token_hash)
 select 1, 'worker-' || i, '30 s', decode(repeat('00', 32), 'hex') from generate_series(1, 20) i;
@@ -229,8 +229,8 @@ WHERE_IT_LIES = "Tid Scan"
 GOES_BY = {
     "claim": (claim, {"live_job_ready", WHERE_IT_LIES}, 3 * BATCH),
     "peek": (peek, {"live_job_ready"}, 2 * BATCH),
-    "claim_isolated": (claim_isolated, {"live_job_ready_alone", WHERE_IT_LIES}, 0),
-    "peek_isolated": (peek_isolated, {"live_job_ready_alone"}, 0),
+    "claim_isolated": (claim_isolated, {"live_job_ready_isolated", WHERE_IT_LIES}, 0),
+    "peek_isolated": (peek_isolated, {"live_job_ready_isolated"}, 0),
     "named_jobs": (named_jobs, set(), 0),
     "settle_succeeded": (settle, {"live_job_pkey"}, BATCH),
     "settle_with_output": (settle_with_output, {"live_job_pkey"}, BATCH),

@@ -1,4 +1,4 @@
-"""What is said of single keys, in the statements: exact under the turnstile's lock, and never forgotten."""
+"""What is said of single keys, in the statements: exact under the semaphore's lock, and never forgotten."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.store.limits.queue_keys import KeySet, QueueKeyStore
-from jobqueue_server.store.limits.turnstiles import TurnstileStore, turnstile_of
+from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
 
 from .crowd import BROKEN, Crowd
 from .factories import new_row, until_waiting_for_a_lock
 from .stored import SCOPE, Stored, stored
-from .test_turnstile import ACTS, SECONDS, deadlocks
+from .test_semaphore import ACTS, SECONDS, deadlocks
 
 
 class Said:
@@ -22,8 +22,8 @@ class Said:
 
     def __init__(self, s: Stored, lane: Lane) -> None:
         self.s, self.lane = s, lane
-        self.stile = turnstile_of(lane.queue_id, "ada")
-        self.turnstiles = TurnstileStore(s.database)
+        self.semaphore_id = semaphore_of(lane.queue_id, "ada")
+        self.semaphores = SemaphoreStore(s.database)
 
     async def say(self, **changes: Any) -> KeySet:
         store = QueueKeyStore(self.s.database)
@@ -33,12 +33,12 @@ class Said:
 
     async def enqueue(self, count: int) -> None:
         row = new_row(self.s, self.lane, payloads=[b"{}"] * count)
-        row.of_keys(["ada"] * count, [self.stile] * count)
+        row.of_keys(["ada"] * count, [self.semaphore_id] * count)
         await self.s.intake.enqueue_limited([row])
 
     async def counts(self) -> tuple[int, int]:
         assert not await self.s.sql.fetch(BROKEN, 1_000_000)
-        row = await self.s.sql.fetchrow("select taken, waiting from turnstile where id = $1", self.stile)
+        row = await self.s.sql.fetchrow("select taken, waiting from semaphore where id = $1", self.semaphore_id)
         return (0, 0) if row is None else (row["taken"], row["waiting"])
 
 
@@ -52,14 +52,14 @@ async def ada(s: Stored) -> Said:
 async def test_a_promote_that_waited_for_a_pause_lets_nobody_in(ada: Said) -> None:
     await ada.enqueue(5)
     await ada.s.sql.execute("delete from live_job where hold is null")
-    await ada.s.sql.execute("update turnstile set taken = 0, calls_at = now()")
+    await ada.s.sql.execute("update semaphore set taken = 0, admit_at = now()")
     blocker = ada.s.sql.transaction()
     await blocker.start()
-    await ada.s.sql.execute("select from turnstile for update")
+    await ada.s.sql.execute("select from semaphore for update")
     async with stored(ada.s.database._connector.dsn) as other:
         pause = asyncio.create_task(Said(other, ada.lane).say(paused=True))
         await until_waiting_for_a_lock(ada.s.sql, 1)
-        promote = asyncio.create_task(ada.turnstiles.promote([ada.stile], 1000))
+        promote = asyncio.create_task(ada.semaphores.promote([ada.semaphore_id], 1000))
         await until_waiting_for_a_lock(ada.s.sql, 2)
         await blocker.commit()
         await pause
@@ -71,7 +71,7 @@ async def test_an_enqueue_that_waited_for_a_limit_keeps_to_it(ada: Said) -> None
     await ada.enqueue(1)
     blocker = ada.s.sql.transaction()
     await blocker.start()
-    await ada.s.sql.execute("select from turnstile for update")
+    await ada.s.sql.execute("select from semaphore for update")
     async with stored(ada.s.database._connector.dsn) as other:
         said = asyncio.create_task(Said(other, ada.lane).say(max_running=2))
         await until_waiting_for_a_lock(ada.s.sql, 1)
@@ -86,11 +86,11 @@ async def test_an_enqueue_that_waited_for_a_limit_keeps_to_it(ada: Said) -> None
 async def test_a_resume_is_found_by_a_sweep_when_its_server_dies_after_the_commit(ada: Said) -> None:
     await ada.say(paused=True)
     await ada.enqueue(5)
-    assert await ada.turnstiles.calling(10) == ((), None, False)
-    assert (await ada.say(paused=False)).calling == ada.stile
+    assert await ada.semaphores.calling(10) == ((), None, False)
+    assert (await ada.say(paused=False)).calling == ada.semaphore_id
     # No server was told.
-    assert await ada.turnstiles.calling(10) == ([ada.stile], None, False)
-    await ada.turnstiles.promote([ada.stile], 1000)
+    assert await ada.semaphores.calling(10) == ([ada.semaphore_id], None, False)
+    await ada.semaphores.promote([ada.semaphore_id], 1000)
     assert await ada.counts() == (3, 2)
 
 
@@ -98,26 +98,26 @@ async def test_a_pause_and_a_lowered_limit_call_nobody(ada: Said) -> None:
     await ada.enqueue(5)
     assert (await ada.say(paused=True)).calling is None
     assert (await ada.say(max_running=2, paused=False)).calling is None
-    assert (await ada.say(max_running=4)).calling == ada.stile
+    assert (await ada.say(max_running=4)).calling == ada.semaphore_id
 
 
-async def test_the_turnstile_of_a_key_of_which_something_is_said_is_kept_without_jobs(ada: Said) -> None:
+async def test_the_semaphore_of_a_key_of_which_something_is_said_is_kept_without_jobs(ada: Said) -> None:
     await ada.say(max_running=1)
-    assert (await ada.turnstiles.audit_keys(-(2**63), 10, 10)).gone == 0
+    assert (await ada.semaphores.audit_keys(-(2**63), 10, 10)).gone == 0
     await ada.enqueue(2)
     assert await ada.counts() == (1, 1)
     await ada.s.sql.execute("delete from live_job")
-    await ada.s.sql.execute("update turnstile set taken = 0, waiting = 0")
+    await ada.s.sql.execute("update semaphore set taken = 0, waiting = 0")
     await ada.say(max_running=None)
-    assert (await ada.turnstiles.audit_keys(-(2**63), 10, 10)).gone == 1
+    assert (await ada.semaphores.audit_keys(-(2**63), 10, 10)).gone == 1
 
 
 async def test_the_walk_after_a_change_of_a_queue_calls_no_paused_key(ada: Said) -> None:
     await ada.say(paused=True)
     await ada.enqueue(5)
-    assert not (await ada.turnstiles.call_keys(-(2**63), 10)).calling
-    await ada.s.sql.execute("update turnstile set own_limit = 1")
-    assert (await ada.turnstiles.call_keys(-(2**63), 10)).calling == [ada.stile]
+    assert not (await ada.semaphores.call_keys(-(2**63), 10)).calling
+    await ada.s.sql.execute("update semaphore set own_limit = 1")
+    assert (await ada.semaphores.call_keys(-(2**63), 10)).calling == [ada.semaphore_id]
 
 
 async def test_a_key_of_a_queue_with_a_rate_is_paused_too(ada: Said) -> None:
@@ -126,9 +126,9 @@ async def test_a_key_of_a_queue_with_a_rate_is_paused_too(ada: Said) -> None:
     )
     await ada.say(paused=True)
     await ada.enqueue(2)
-    assert not (await ada.turnstiles.promote([ada.stile], 1000)).lines
+    assert not (await ada.semaphores.promote([ada.semaphore_id], 1000)).lines
     await ada.say(paused=False)
-    assert (await ada.turnstiles.promote([ada.stile], 1000)).lines
+    assert (await ada.semaphores.promote([ada.semaphore_id], 1000)).lines
     assert (await ada.counts())[0] > 0
 
 
@@ -150,5 +150,5 @@ async def test_a_crowd_whose_keys_are_paused_and_limited_meanwhile_keeps_to_it_a
         assert crowd.done["said"] > 20
         await crowd.say_nothing()
         await crowd.drain()
-    assert await s.sql.fetchval("select count(*) from turnstile where taken <> 0 or waiting <> 0") == 0
+    assert await s.sql.fetchval("select count(*) from semaphore where taken <> 0 or waiting <> 0") == 0
     assert await deadlocks(s) == before

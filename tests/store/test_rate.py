@@ -145,13 +145,13 @@ async def test_statements_that_do_not_ask_lease_nothing_of_such_a_queue(s, lane)
 
 async def test_a_lane_that_is_born_or_resumed_in_such_a_queue_is_kept_from_them_too(s, lane):
     born = await s.lane(kind="born")
-    assert (born.gated, born.paused, born.counted) == (True, False, True)
+    assert (born.closed, born.paused, born.counted) == (True, False, True)
     await s.queues.pause_queue(SCOPE, "default")
-    assert (born.gated, born.paused, born.counted) == (True, True, False)
+    assert (born.closed, born.paused, born.counted) == (True, True, False)
     await s.queues.resume_queue(SCOPE, "default")
-    assert (born.gated, born.paused, born.counted) == (True, False, True)
+    assert (born.closed, born.paused, born.counted) == (True, False, True)
     await limit(s, None)
-    assert (born.gated, lane.gated, lane.counted) == (False, False, False)
+    assert (born.closed, lane.closed, lane.counted) == (False, False, False)
 
 
 async def test_a_claim_that_waited_for_others_counts_from_when_its_turn_came(s, lane, module_dsn):

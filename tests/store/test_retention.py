@@ -52,7 +52,7 @@ async def test_expired_keys_go_and_others_stay(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
         store = RetentionStore(database, retention=RETENTION, expected=right, batch=10)
         await connection.execute(
-            "insert into idempotency_key select 1, decode(md5(n::text), 'hex'), gen_random_uuid(), '', "
+            "insert into idempotency_key select 1, decode(md5(n::text), 'hex'), '', gen_random_uuid(), '', "
             "now() + case when n <= 25 then interval '-1 s' else interval '1 hour' end from generate_series(1, 30) n"
         )
         assert [swept async for swept in store.sweep_keys()] == [10, 10, 5]

@@ -119,8 +119,8 @@ async def written(s: Stored, *advanced: Advanced, ago: int = 1) -> None:
         )
         for number in (1, 2):
             await s.sql.execute(
-                "insert into schedule_run (schedule_id, tick, nth, number, outcome, job_id, decided_at) "
-                "values ($1, $2, 0, $3, 1, $4, $2)",
+                "insert into schedule_run (schedule_id, tick, nth, number, cause, outcome, job_id, decided_at) "
+                "values ($1, $2, 0, $3, 1, 1, $4, $2)",
                 each.schedule.id,
                 TICK - timedelta(minutes=ago + 2 - number),
                 number,

@@ -36,8 +36,8 @@ async def refused(s: Stored, constraint: str, sql: str, *args: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "constraint"),
     [
-        ("state = 0", "a state is ready, leased, held back or ready but alone"),
-        ("state = 5", "a state is ready, leased, held back or ready but alone"),
+        ("state = 0", "a state is ready, leased, held back or ready but isolated"),
+        ("state = 5", "a state is ready, leased, held back or ready but isolated"),
         ("state = 2", "a leased job names its session and no other job does"),
         ("session_id = 1", "a leased job names its session and no other job does"),
         ("attempts = -1", "counters are never negative"),
@@ -102,7 +102,7 @@ async def test_names_and_lanes_are_there_once(s):
     await refused(
         s,
         "a queue has one lane for each kind",
-        "insert into lane (queue_id, kind_id) select queue_id, kind_id from lane where id = $1",
+        "insert into lane (namespace_id, queue_id, kind_id) select 1, queue_id, kind_id from lane where id = $1",
         lane.id,
     )
 
@@ -170,13 +170,15 @@ async def test_each_index_of_the_table_that_churns_serves_a_path_and_there_are_n
     assert found == {
         "live_job_pkey": "(id)",
         "live_job_ready": "(lane_id, priority, run_at, id) WHERE (state = 1)",
-        "live_job_ready_alone": "(lane_id, priority, run_at, id) WHERE (state = 4)",
+        "live_job_ready_isolated": "(lane_id, priority, run_at, id) WHERE (state = 4)",
         "live_job_held": "(session_id) WHERE (state = 2)",
         "live_job_due": "(deadline) WHERE (deadline IS NOT NULL)",
         "live_job_cancelling": "(session_id) WHERE (cancel_requested_at IS NOT NULL)",
         "live_job_held_back": "(lane_id, run_at, id) WHERE (state = 3)",
-        "live_job_with_token": "(stile) WITH (deduplicate_items=off) WHERE ((stile IS NOT NULL) AND (hold IS NULL))",
-        "live_job_waits_for_key": "(stile, priority DESC, run_at, id) WHERE (hold = 1)",
+        "live_job_with_permit": (
+            "(semaphore_id) WITH (deduplicate_items=off) WHERE ((semaphore_id IS NOT NULL) AND (hold IS NULL))"
+        ),
+        "live_job_waits_for_permit": "(semaphore_id, priority DESC, run_at, id) WHERE (hold = 1)",
         "live_job_ripens": "(run_at) WHERE ((state = 3) AND (hold = 2))",
         "live_job_counted_by_start": f"(lane_id, changed_at) WHERE {counted}",
     }
@@ -205,7 +207,7 @@ async def test_a_job_stands_in_the_indexes_of_its_state_alone(s, state):
         State.READY: {"live_job_ready"},
         State.LEASED: {"live_job_held"},
         State.HELD_BACK: {"live_job_held_back"},
-        State.READY_ISOLATED: {"live_job_ready_alone"},
+        State.READY_ISOLATED: {"live_job_ready_isolated"},
     }[state]
     assert stands_in == {"live_job_pkey"} | own
 

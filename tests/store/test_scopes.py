@@ -106,12 +106,9 @@ BY_ID: dict[str, Callable[[UUID, UUID], list[Any]]] = {
 
 
 @pytest.mark.cases(4)
-@pytest.mark.parametrize("made_by", ["this server", "an older one"])
 @pytest.mark.parametrize("name", BY_ID)
-async def test_a_job_is_found_by_its_id_in_its_namespace_alone(s: Stored, name: str, made_by: str) -> None:
+async def test_a_job_is_found_by_its_id_in_its_namespace_alone(s: Stored, name: str) -> None:
     waiting, ended = await s.queued(), await s.succeeded()
-    if made_by == "an older one":
-        await s.sql.execute("update lane set namespace_id = null")
     arguments = BY_ID[name](waiting, ended)
 
     async def found(namespace: int) -> list[Any]:

@@ -44,7 +44,7 @@ alter table live_job set (autovacuum_enabled = off);
 select ensure_partitions('6 hours', 28, 2);
 insert into queue (namespace_id, name) select 1, 'queue-' || i from generate_series(1, 5) i;
 insert into kind (namespace_id, name) values (1, 'work');
-insert into lane (queue_id, kind_id) select q.id, k.id from queue q, kind k where k.name = 'work';
+insert into lane (namespace_id, queue_id, kind_id) select 1, q.id, k.id from queue q, kind k where k.name = 'work';
 create function an_id(moment timestamptz, i int8) returns uuid language sql immutable as $$
     select (left(uuid_at(moment)::text, 15) || '000-8000-' || lpad(to_hex(i), 12, '0'))::uuid
 $$;

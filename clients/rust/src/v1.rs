@@ -908,7 +908,6 @@ pub mod access_admin_client {
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
         /// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would mix the namespaces up.
         pub async fn create_namespace(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateNamespaceRequest>,
@@ -2501,7 +2500,6 @@ pub mod bulk_client {
         /// - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
         /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         ///   operation.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations.
         /// - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
         ///   how many. HTTP 409.
         /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
@@ -4167,7 +4165,6 @@ pub mod insight_client {
         /// - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
         /// - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
         /// - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same.
         pub async fn drain_worker(
             &mut self,
             request: impl tonic::IntoRequest<super::DrainWorkerRequest>,
@@ -5346,7 +5343,6 @@ pub mod job_queue_client {
         ///   job. Nothing was stored.
         /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
         ///   more. HTTP 409.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
         /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
         ///   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
         /// - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
@@ -5392,7 +5388,6 @@ pub mod job_queue_client {
         ///   job. Nothing was stored.
         /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
         ///   more. HTTP 409.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
         /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
         ///   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
         /// - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
@@ -6745,7 +6740,6 @@ pub mod queue_admin_client {
         ///   `max_running` above 1. The violation says which one. HTTP 409.
         /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
         ///   more. HTTP 409.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
         pub async fn update_queue(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateQueueRequest>,
@@ -6842,7 +6836,6 @@ pub mod queue_admin_client {
         /// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         /// - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
         /// - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
         pub async fn update_queue_key(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateQueueKeyRequest>,
@@ -6907,8 +6900,6 @@ pub mod queue_admin_client {
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
         ///   names what can't be changed here; the violation says where.
         /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
-        ///   what `update_mask` does not name.
         pub async fn put_kind(
             &mut self,
             request: impl tonic::IntoRequest<super::PutKindRequest>,
@@ -7832,8 +7823,6 @@ pub mod schedules_client {
         /// - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
         /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
         ///   more. HTTP 409.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-        ///   to it.
         pub async fn create_schedule(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateScheduleRequest>,
@@ -7933,8 +7922,6 @@ pub mod schedules_client {
         /// - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
         /// - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
         ///   more. HTTP 409.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-        ///   to it.
         pub async fn update_schedule(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateScheduleRequest>,
@@ -8090,7 +8077,6 @@ pub mod schedules_client {
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
         /// - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which does not know this operation.
         /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         ///   operation.
         /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.

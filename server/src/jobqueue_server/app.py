@@ -125,7 +125,7 @@ class App:
 
         # The core, room by room.
         self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
-        self.catalog = catalog = CatalogRoom(stores, upkeep, kinds=settings.kinds, most=settings.max_queues)
+        self.catalog = catalog = CatalogRoom(stores, kinds=settings.kinds, most=settings.max_queues)
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
         self.access = access = AccessRoom(
             stores, upkeep, events.server.count, events.peers, metrics, tuning, issuers=read_issuers(settings),
@@ -136,11 +136,11 @@ class App:
         self.stats = stats = StatsRoom(stores, upkeep, catalog, events, metrics)
         self.lease = lease = LeaseRoom(stores, catalog, events, tuning, cancel_grace=cancel_grace)
         self.claim = claim = ClaimRoom(stores, upkeep, catalog, events, lease, metrics, tuning)
-        self.limits = limits = LimitsRoom(stores, upkeep, catalog, events, claim, metrics, tuning)
+        self.limits = limits = LimitsRoom(stores, catalog, events, claim, metrics, tuning)
         self.intake = intake = IntakeRoom(stores, upkeep, catalog, events, claim, query, metrics, tuning,
                                           most_waiting=settings.enqueue_queue_limit, traces=self._traces)
         self.attempt = attempt = AttemptRoom(
-            stores, upkeep, catalog, events, lease, claim, limits, intake, metrics, tuning
+            stores, catalog, events, lease, claim, limits, intake, metrics, tuning
         )
         self.session = session = SessionRoom(
             stores, upkeep, access, catalog, events, lease, claim, attempt, metrics, tuning,
@@ -149,7 +149,7 @@ class App:
         )
         self.insight = insight = InsightRoom(stores, upkeep, catalog, events, query, stats, session)
         self.schedule = schedule = ScheduleRoom(stores, upkeep, access, events, intake, metrics)
-        bulk = BulkRoom(stores, access, catalog, events, claim, intake, session, schedule, upkeep, metrics)
+        bulk = BulkRoom(stores, access, catalog, events, claim, intake, session, schedule, metrics)
         # The transports, over one chain.
         self.chain = chain = chain_of(settings, access, metrics, self._traces)
         services = services_of(

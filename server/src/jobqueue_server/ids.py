@@ -8,8 +8,8 @@ The bits of an id, from the highest one on (RFC 9562, section 5.7):
      2  the variant
     62  rand_b: the rest of the counter
 
-A cell is one database and its servers; there is one so far, number 0. In ids from before the cut-over that migration
-0012 stored (`cell_bits.since`) these ten bits are random, and mean nothing. Nothing reads them yet.
+A cell is one database and its servers; there is one so far, number 0. Nothing reads
+them yet.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from jobqueue_server.core.attempt.commits import Commits
 from jobqueue_server.core.claim.offers import Offer
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.store.attempt.attempts import Settled
-from jobqueue_server.store.limits.turnstiles import LetIn
+from jobqueue_server.store.limits.semaphores import LetIn
 
 pytestmark = pytest.mark.unit
 
@@ -48,7 +48,7 @@ async def test_a_settlement_lets_in_while_the_one_before_found_that_some_wait():
     )
     some: Any = room
     catalog: Any = SimpleNamespace(fair=False)
-    commits = Commits(some, NOT_USED, catalog, NOT_USED, some, NOT_USED, NOT_USED, Metrics(), MOST)
+    commits = Commits(some, NOT_USED, catalog, NOT_USED, some, NOT_USED, Metrics(), MOST)
     for _ in range(6):
         await commits._settle_and_let_in([], [])
     assert room.most == [0, 0, MOST, MOST, MOST, 0]
@@ -58,7 +58,7 @@ async def test_a_settlement_lets_in_while_the_one_before_found_that_some_wait():
 async def test_where_keys_take_turns_each_settlement_looks_and_calls_no_key():
     some: Any = (room := Room(LetIn(), LetIn(), LetIn()))
     catalog: Any = SimpleNamespace(fair=True)
-    commits = Commits(some, NOT_USED, catalog, NOT_USED, some, NOT_USED, NOT_USED, Metrics(), MOST)
+    commits = Commits(some, NOT_USED, catalog, NOT_USED, some, NOT_USED, Metrics(), MOST)
     leases = {
         fair: [(NOT_USED, SimpleNamespace(template=SimpleNamespace(lane=SimpleNamespace(fair=fair))))]
         for fair in (False, True)

@@ -24,7 +24,7 @@ from ..brain import NOON, Brain, lane, session
 
 pytestmark = pytest.mark.unit
 
-PLAIN, LIMITED = lane(1), replace(lane(2), says_of_keys=True)
+PLAIN, LIMITED = lane(1), replace(lane(2), limits=True)
 
 
 class Commits:

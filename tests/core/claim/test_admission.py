@@ -143,20 +143,20 @@ def test_while_a_few_are_claimed_the_slots_that_the_claim_can_not_use_are_kept()
     assert made.reserve(ONE, 10) == {1: 3}
 
 
-@pytest.mark.parametrize("why", ["nobody takes it", "gated", "paused"])
+@pytest.mark.parametrize("why", ["nobody takes it", "closed", "paused"])
 def test_no_slot_is_kept_where(why: str):
-    gated = lane(1, gated=why == "gated")
-    made = Brain(gated)
+    closed = lane(1, closed=why == "closed")
+    made = Brain(closed)
     if why != "nobody takes it":
-        made.attach(session(1, 10, gated))
+        made.attach(session(1, 10, closed))
     if why == "paused":
         made.activity.pause()
-    assert made.reserve(gated, 10) == {}
+    assert made.reserve(closed, 10) == {}
 
 
 @pytest.mark.parametrize("asks", [True, False])
 def test_where_a_queue_limits_what_runs_slots_are_kept_for_an_insert_that_asks_it(asks: bool):
-    counted = lane(1, gated=True, most=5)
+    counted = lane(1, closed=True, most=5)
     made = Brain(counted)
     made.attach(session(1, 10, counted))
     assert made.reserve(counted, 10, asks=asks) == ({1: 10} if asks else {})
@@ -164,7 +164,7 @@ def test_where_a_queue_limits_what_runs_slots_are_kept_for_an_insert_that_asks_i
 
 @pytest.mark.parametrize("why", ["the queue is full", "the kind has limits", "the queue is paused"])
 async def test_an_insert_that_would_ask_keeps_no_slot_where(why: str):
-    counted = lane(1, gated=True, most=5)
+    counted = lane(1, closed=True, most=5)
     made = Brain(counted)
     made.attach(session(1, 10, counted))
     if why == "the kind has limits":
@@ -178,7 +178,7 @@ async def test_an_insert_that_would_ask_keeps_no_slot_where(why: str):
 
 
 def test_what_waits_in_a_queue_with_a_limit_goes_before_new_jobs():
-    counted = lane(1, gated=True, most=5)
+    counted = lane(1, closed=True, most=5)
     made = Brain(counted)
     made.attach(session(1, 2 * MOST, counted))
     made.lines.seen(1, 0)

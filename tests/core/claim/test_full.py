@@ -20,7 +20,7 @@ JOB = UUID(int=1)
 
 def counted(number: int, queue: int = 1, *, most: int = 1):
     """A lane of a queue that lets so many jobs run."""
-    return lane(number, queue, gated=True, most=most)
+    return lane(number, queue, closed=True, most=most)
 
 
 class Looking:
@@ -158,10 +158,10 @@ class OfAKind:
     """A session with room for a kind with a limit in two queues, one of which has a limit and another kind too."""
 
     def __init__(self) -> None:
-        self.one, self.other = lane(1, 1, "k"), lane(2, 2, "k", gated=True)
+        self.one, self.other = lane(1, 1, "k"), lane(2, 2, "k", closed=True)
         self.plain = counted(3, 1, most=9)
         for each in (self.one, self.other):
-            each.gated, each.kind_id, each.kind_max_running = True, 7, 2
+            each.closed, each.kind_id, each.kind_max_running = True, 7, 2
         self.one.max_running = 9
         self.brain = Brain(self.one, self.other, self.plain)
         self.brain.attach(session(1, 10, self.one, self.other, self.plain))

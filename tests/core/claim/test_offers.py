@@ -26,7 +26,7 @@ LIMIT = KeyPolicy(max_running=1)
 
 def ending(jobs: int, of: Any = ONE, worker: Any = None, policy: KeyPolicy = LIMIT) -> list[Any]:
     """Leases of a worker that end; None: of one that takes no more jobs."""
-    lane = replace(of, keys=policy)
+    lane = replace(of, keys=policy, limits=True)
     template = LeaseTemplate(lane, 1, 0, NOON)
     worker = worker or session(99, 0, of)
     return [(worker, Lease(number, uuid4(), template)) for number in range(jobs)]

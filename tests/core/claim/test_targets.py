@@ -128,9 +128,9 @@ def test_a_kind_without_a_free_slot_does_not_stand_in_the_way_of_lower_prioritie
 
 
 def test_a_gated_lane_is_not_looked_at():
-    gated, open_ = lane(1, gated=True), lane(2)
-    looking = Looking(gated, open_)
-    looking.ready(gated, 0)
+    closed, open_ = lane(1, closed=True), lane(2)
+    looking = Looking(closed, open_)
+    looking.ready(closed, 0)
     assert not looking.group.waiting(looking.lines)
     looking.ready(open_, 0)
     assert looking.targets(10) == [(2, 0, 10)]

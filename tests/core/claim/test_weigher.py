@@ -138,7 +138,7 @@ async def test_lines_in_which_nothing_waits_are_looked_at_no_more():
     assert group.waiting(brain.lines)
 
 
-LIMITED = replace(heavy_lane(3, 2), gated=True, kind_max_running=9)
+LIMITED = replace(heavy_lane(3, 2), closed=True, kind_max_running=9)
 
 
 async def test_what_keeps_slots_for_one_keeps_them_for_no_other():

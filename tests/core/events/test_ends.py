@@ -26,7 +26,7 @@ SOON = NOON + timedelta(seconds=5)
 def row(event: Event, status: Status, *, waits: bool, lane_id: int = 1) -> dict[str, Any]:
     """As `end_attempt.sql` answers it."""
     return {
-        "id": uuid4(), "lane_id": lane_id, "priority": 3, "isolated": False, "stile": None,
+        "id": uuid4(), "lane_id": lane_id, "priority": 3, "isolated": False, "semaphore_id": None,
         "run_at": SOON if waits else None,
         "event": event, "status": status, "at": NOON, "started_at": NOON - timedelta(seconds=2),
     }  # fmt: skip

@@ -48,7 +48,7 @@ async def locked(place: Place, dsn: str, key: str) -> AsyncIterator[None]:
     try:
         async with connection.transaction():
             # The only one that there is.
-            assert len(await connection.fetch("select from turnstile for update")) == 1
+            assert len(await connection.fetch("select from semaphore for update")) == 1
             yield
     finally:
         await connection.close()
@@ -87,8 +87,8 @@ async def test_a_follow_up_that_waits_for_a_locked_idempotency_key_keeps_no_othe
             async with connection.transaction():
                 # Another server is just storing this key.
                 await connection.execute(
-                    "insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at) "
-                    "values (1, $1, gen_random_uuid(), '', now())",
+                    "insert into idempotency_key (namespace_id, key_digest, owner, job_id, request_digest, expires_at) "
+                    "values (1, $1, '', gen_random_uuid(), '', now())",
                     key_digest(1, "k"),
                 )
                 slow = asyncio.create_task(slow_worker.settle(outcomes=[outcome(first, "k")]))

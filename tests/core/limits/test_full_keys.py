@@ -31,7 +31,7 @@ class Database:
 
     async def enqueue_limited(self, rows: Sequence[NewRows]) -> Stored:
         self.inserts += 1
-        wanted = sum((row.stiles or []).count(FULL) for row in rows)
+        wanted = sum((row.semaphore_ids or []).count(FULL) for row in rows)
         if wanted > self.room:
             raise BacklogOfKeys(frozenset({FULL}))
         self.room -= wanted
@@ -58,9 +58,9 @@ class Rest:
         return nullcontext()
 
 
-def batch(stile: int, jobs: int = 1) -> Batch:
-    row = NewRows([uuid4() for _ in range(jobs)], [b"{}"] * jobs, 1, NewJob("work", b"{}", key=f"k{stile}"))
-    row.of_keys([f"k{stile}"] * jobs, [stile] * jobs)
+def batch(semaphore_id: int, jobs: int = 1) -> Batch:
+    row = NewRows([uuid4() for _ in range(jobs)], [b"{}"] * jobs, 1, NewJob("work", b"{}", key=f"k{semaphore_id}"))
+    row.of_keys([f"k{semaphore_id}"] * jobs, [semaphore_id] * jobs)
     lane: Any = None
     return Batch.of([row], [lane], "jobs[]")
 

@@ -13,28 +13,24 @@ from jobqueue_server.core.limits.promoter import Promoter
 from jobqueue_server.core.limits.turns import Turns
 from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.metrics import Metrics
-from jobqueue_server.store.limits.turnstiles import TurnstileStore, turnstile_of
+from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
 from tests.core.brain import Brain
 from tests.store.factories import new_row
 from tests.store.stored import Stored, stored
 
 
 class Told:
-    """Lines that note where a job became ready, ends that note what was told, and levels that allow all or nothing."""
+    """Lines that note where a job became ready, and ends that note what was told."""
 
     def __init__(self) -> None:
         self.ready_in: list[tuple[int, int]] = []
         self.ended: list[Any] = []
-        self.used = True
 
     def ready(self, lane_id: int, priority: int, *, isolated: bool = False) -> None:
         self.ready_in.append((lane_id, priority))
 
     def tell(self, ended: Any) -> None:
         self.ended += ended
-
-    def allows(self, level: int) -> bool:
-        return self.used
 
 
 @pytest.fixture
@@ -48,24 +44,24 @@ async def at_limit(s: Stored, count: int, keys: int = 1) -> list[int]:
     lane = await s.lane()
     await s.sql.execute("update queue set key_max_running = 1, revision = revision + 1")
     await s.catalog.refresh()
-    stiles = [turnstile_of(lane.queue_id, f"k{number}") for number in range(keys)]
-    for stile in stiles:
+    semaphore_ids = [semaphore_of(lane.queue_id, f"k{number}") for number in range(keys)]
+    for semaphore_id in semaphore_ids:
         row = new_row(s, lane, payloads=[b"{}"] * count, key="k")
-        row.of_keys(["k"] * count, [stile] * count)
+        row.of_keys(["k"] * count, [semaphore_id] * count)
         await s.intake.enqueue_limited([row])
-    return stiles
+    return semaphore_ids
 
 
 async def freed(s: Stored) -> None:
     """As a server does that dies before it tells of it."""
     await s.sql.execute("delete from live_job where hold is null")
-    await s.sql.execute("update turnstile set taken = 0, calls_at = now()")
+    await s.sql.execute("update semaphore set taken = 0, admit_at = now()")
 
 
 def promoter(s: Stored, told: Any, calls: KeyCalls, **tuning: Any) -> Promoter:
     turns = Turns(Brain().takers, Tuning(**tuning))
     return Promoter(
-        TurnstileStore(s.database), s.catalog, calls, told, turns, told, told, Metrics(), Tuning(**tuning)
+        SemaphoreStore(s.database), s.catalog, calls, told, turns, told, Metrics(), Tuning(**tuning)
     )
 
 
@@ -82,23 +78,24 @@ async def test_a_sweep_lets_in_what_nobody_told_of_and_tells_the_line(s: Stored)
     assert told.ready_in == [((await s.lane()).id, 0)]
 
 
-async def test_before_the_first_limit_nothing_is_swept_and_what_is_told_is_done(s: Stored) -> None:
-    stiles = await at_limit(s, 2)
+async def test_what_is_left_where_no_queue_limits_its_keys_is_swept_once_a_second(s: Stored) -> None:
+    await at_limit(s, 2)
+    await s.sql.execute("update queue set key_max_running = null, revision = revision + 1")
+    await s.catalog.refresh()
+    assert not s.catalog.limits
     await freed(s)
-    told, calls = Told(), KeyCalls()
-    told.used = False
-    quiet = promoter(s, told, calls)
-    await quiet.turn()
-    assert await waiting(s) == 1
-    calls.may_let_in(stiles)
+    quiet = promoter(s, Told(), KeyCalls(), keys_sweep_every=0.0)
     await quiet.turn()
     assert await waiting(s) == 0
+    before = quiet._sweep_at
+    await quiet.turn()
+    assert quiet._sweep_at == before, "the next sweep is not due yet"
 
 
 async def test_more_than_a_statement_takes_is_let_in_by_the_next_ones(s: Stored) -> None:
     await at_limit(s, 4, keys=5)
     await s.sql.execute("update queue set key_max_running = null")
-    await s.sql.execute("update turnstile set calls_at = now()")
+    await s.sql.execute("update semaphore set admit_at = now()")
     small = promoter(s, Told(), KeyCalls(), keys_let_in=4, keys_called=2)
     # Each sweep reads two keys, and the next one follows at once.
     for _ in range(3):
@@ -107,19 +104,19 @@ async def test_more_than_a_statement_takes_is_let_in_by_the_next_ones(s: Stored)
 
 
 async def test_a_time_that_has_come_is_followed_in_the_same_turn(s: Stored) -> None:
-    [stile] = await at_limit(s, 1)
+    [semaphore_id] = await at_limit(s, 1)
     await s.sql.execute("update live_job set state = 3, hold = 2")
-    await s.sql.execute("update turnstile set taken = 0")
+    await s.sql.execute("update semaphore set taken = 0")
     calls = KeyCalls()
     calls.ripe()
     await promoter(s, Told(), calls).turn()
-    assert await s.sql.fetchval("select taken from turnstile where id = $1", stile) == 1
+    assert await s.sql.fetchval("select taken from semaphore where id = $1", semaphore_id) == 1
 
 
 async def test_sweeps_cancel_the_rest_of_a_key_in_steps_and_tell_of_each(s: Stored) -> None:
-    [stile] = await at_limit(s, 6)
+    [semaphore_id] = await at_limit(s, 6)
     await s.sql.execute(
-        "update turnstile set blocked_by = gen_random_uuid(), cancels_to = now() + interval '1 second'"
+        "update semaphore set blocked_by = gen_random_uuid(), cancels_to = now() + interval '1 second'"
     )
     await freed(s)
     told = Told()
@@ -129,55 +126,47 @@ async def test_sweeps_cancel_the_rest_of_a_key_in_steps_and_tell_of_each(s: Stor
     assert await waiting(s) == 0
     assert [len(each.job_ids) for each in told.ended] == [2, 2, 1]
     assert {each.kind for each in told.ended} == {"hello"}
-    assert await s.sql.fetchval("select blocked_by from turnstile where id = $1", stile) is None
+    assert await s.sql.fetchval("select blocked_by from semaphore where id = $1", semaphore_id) is None
 
 
 async def test_a_change_of_a_limit_is_followed_once_in_steps(s: Stored) -> None:
-    stiles = await at_limit(s, 2, keys=5)
-    calls, told = KeyCalls(), Told()
-    levels: Any = told
-    keeper = Keeper(
-        TurnstileStore(s.database), s.catalog, calls, levels, levels, Metrics(), Tuning(keys_called=2)
-    )
+    semaphore_ids = await at_limit(s, 2, keys=5)
+    calls, told = KeyCalls(), cast(Any, Told())
+    keeper = Keeper(SemaphoreStore(s.database), s.catalog, calls, told, Metrics(), Tuning(keys_called=2))
     await keeper.follow()
     assert calls.take(100) == []
     await s.sql.execute("update queue set key_max_running = 2, revision = revision + 1")
     await s.catalog.refresh()
     await keeper.follow()
-    assert sorted(calls.take(100)) == sorted(stiles)
+    assert sorted(calls.take(100)) == sorted(semaphore_ids)
     await keeper.follow()
     assert calls.take(100) == []
 
 
 async def test_the_audit_mends_and_counts_what_drifted_and_goes_round(s: Stored) -> None:
     await at_limit(s, 2, keys=5)
-    metrics, levels = Metrics(), Told()
-    some: Any = levels
-    keeper = Keeper(
-        TurnstileStore(s.database), s.catalog, KeyCalls(), some, some, metrics, Tuning(keys_audited=2)
-    )
-    await s.sql.execute("update turnstile set taken = 7")
+    metrics, some = Metrics(), cast(Any, Told())
+    keeper = Keeper(SemaphoreStore(s.database), s.catalog, KeyCalls(), some, metrics, Tuning(keys_audited=2))
+    await s.sql.execute("update semaphore set taken = 7")
     for _ in range(4):
         await keeper.audit()
-    assert await s.sql.fetchval("select count(*) from turnstile where taken = 1 and waiting = 1") == 5
+    assert await s.sql.fetchval("select count(*) from semaphore where taken = 1 and waiting = 1") == 5
     text = metrics.exposition("")[0].decode()
     assert 'jobqueue_gate_drift_total{queue="default"} 5.0' in text
     assert 'jobqueue_queue_keys{queue="default",state="at_limit"} 5.0' in text
     # From the beginning again.
-    await s.sql.execute("update turnstile set waiting = 9")
+    await s.sql.execute("update semaphore set waiting = 9")
     for _ in range(4):
         await keeper.audit()
-    assert await s.sql.fetchval("select count(*) from turnstile where waiting = 1") == 5
+    assert await s.sql.fetchval("select count(*) from semaphore where waiting = 1") == 5
 
 
 async def test_how_many_keys_there_are_is_told_once_all_were_looked_at_and_what_their_jobs_wait_for(
     s: Stored,
 ) -> None:
-    stiles = await at_limit(s, 2, keys=5)
+    semaphore_ids = await at_limit(s, 2, keys=5)
     metrics, some = Metrics(), cast(Any, Told())
-    keeper = Keeper(
-        TurnstileStore(s.database), s.catalog, KeyCalls(), some, some, metrics, Tuning(keys_audited=2)
-    )
+    keeper = Keeper(SemaphoreStore(s.database), s.catalog, KeyCalls(), some, metrics, Tuning(keys_audited=2))
 
     async def told(steps: int) -> dict[str, float]:
         for _ in range(steps):
@@ -194,14 +183,14 @@ async def test_how_many_keys_there_are_is_told_once_all_were_looked_at_and_what_
     states = (
         "blocked_by = gen_random_uuid(), cancels_to = now() + interval '1 hour'",
         "paused_until = now() + interval '1 hour'",
-        "calls_at = now() + interval '1 hour'",
+        "admit_at = now() + interval '1 hour'",
         "waiting = 0",
     )
-    for stile, state in zip(stiles, states, strict=False):
-        await s.sql.execute(f"update turnstile set {state} where id = $1", stile)
-    await s.sql.execute("delete from live_job where stile = $1 and hold is not null", stiles[3])
+    for semaphore_id, state in zip(semaphore_ids, states, strict=False):
+        await s.sql.execute(f"update semaphore set {state} where id = $1", semaphore_id)
+    await s.sql.execute("delete from live_job where semaphore_id = $1 and hold is not null", semaphore_ids[3])
     one_each = dict.fromkeys(("blocked", "paused", "rate", "open", "at_limit"), 1.0)
     assert await told(4) == {**one_each, "tokens": 5}
-    await s.sql.execute("delete from turnstile")
+    await s.sql.execute("delete from semaphore")
     await s.sql.execute("delete from live_job")
     assert await told(1) == {}

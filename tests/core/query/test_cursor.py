@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,6 @@ from jobqueue_server.core.query.cursor import (
     Cursor,
     cursor_of,
     history_of,
-    is_history,
 )
 from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.scope import Scope
@@ -82,26 +80,6 @@ def test_a_token_that_was_cut_or_changed_is_refused_or_is_a_cursor_of_sane_numbe
     for snapshot in (read.told, read.target or read.told):
         assert 0 <= snapshot.xmin <= snapshot.xmax < 1 << 62
         assert list(snapshot.under_way) == sorted(snapshot.under_way)
-
-
-def test_a_token_from_before_the_cells_goes_on() -> None:
-    """Of the version before migration 0012: in the midst of a turn, and between two."""
-    between = "AUoaGrw6SWGP-9g82CShDtPA5KPcyp-UA8CEPegHCgoCAgM"
-    amid = "AUoaGrw6SWGP-9g82CShDtPA5KPcyp-UA8CEPegHCgoCAgPA7Z3dyp-UA_IHCgoAwOSj3MqflAMBog5wIiJ_Pp1SAAAAAAAE"
-    since = NOW - timedelta(seconds=1)
-    for token in (between, amid):
-        cursor = cursor_of(token, "jobs")
-        assert (cursor.told, cursor.at, cursor.since) == (
-            Snapshot(1000, 1010, (1002, 1005), 1010),
-            NOW,
-            since,
-        )
-        assert is_history(cursor.history, "here")
-        assert not is_history(cursor.history, "elsewhere")
-        assert cursor_of(cursor.token("jobs"), "jobs") == cursor, "and is given anew as one of today"
-        with pytest.raises(FieldInvalid, match="a watch of other jobs"):
-            cursor_of(token, "others")
-    assert cursor.last.job_id == UUID("01a20e70-2222-7f3e-9d52-000000000004")
 
 
 def test_a_token_of_another_cell_is_refused() -> None:

@@ -22,12 +22,12 @@ LIMITS = (5, 50, 1)
 KEYS = tuple(f"key-{number}" for number in range(10))
 MOST_WAITING = 20
 LET_IN = (
-    "select stile, count(*) as jobs from live_job where stile is not null and hold is null group by stile"
+    "select semaphore_id as id, count(*) jobs from live_job where semaphore_id is not null and hold is null group by 1"
 )
 # A job that comes back waits for its key whatever waits there.
 WAIT = """
 select coalesce(max(jobs), 0) from (
-    select count(*) as jobs from live_job where hold = 1 and attempts = 0 group by stile
+    select count(*) as jobs from live_job where hold = 1 and attempts = 0 group by semaphore_id
 ) w
 """
 
@@ -77,7 +77,7 @@ async def limit_changes(stage: Stage) -> None:
     await stage.over(within=100)
     stage.figure("times that a key was above its limit, or a count wrong", above, 0, "")
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
-    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from semaphore")
     stage.figure("tokens out at the end", out, 0, "")
 
 
@@ -102,11 +102,11 @@ async def _looks(stage: Stage, limit: int) -> int:
     within: set[int] = set()
     wrong = 0
     for look in range(20):
-        now = {row["stile"]: row["jobs"] for row in await connection.fetch(LET_IN)}
-        most = {stile: limit if stile in within else max(limit, before.get(stile, 0)) for stile in now}
-        wrong += sum(look > 0 and jobs > most[stile] for stile, jobs in now.items())
+        now = {row["id"]: row["jobs"] for row in await connection.fetch(LET_IN)}
+        most = {each: limit if each in within else max(limit, before.get(each, 0)) for each in now}
+        wrong += sum(look > 0 and jobs > most[each] for each, jobs in now.items())
         wrong += await connection.fetchval(DRIFTED)
-        within |= {stile for stile, jobs in now.items() if jobs <= limit}
+        within |= {each for each, jobs in now.items() if jobs <= limit}
         before = now
         await asyncio.sleep(0.025)
     connection.terminate()
@@ -160,7 +160,7 @@ async def key_backlog(stage: Stage) -> None:
     assert refused, "no call was refused"
     assert most == MOST_WAITING, "no key was ever full"
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
-    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from semaphore")
     stage.figure("tokens out at the end", out, 0, "")
 
 

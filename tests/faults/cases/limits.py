@@ -31,10 +31,10 @@ select coalesce(max(starts), 0) from (
 """
 DRIFTED = """
 with live as (
-    select stile, count(*) filter (where hold is null) as taken, count(*) filter (where hold = 1) as waiting
-    from live_job where stile is not null group by stile
+    select semaphore_id, count(*) filter (where hold is null) as taken, count(*) filter (where hold = 1) as waiting
+    from live_job where semaphore_id is not null group by semaphore_id
 )
-select count(*) from turnstile t full join live l on l.stile = t.id
+select count(*) from semaphore t full join live l on l.semaphore_id = t.id
 where coalesce(t.taken, 0) <> coalesce(l.taken, 0) or coalesce(t.waiting, 0) <> coalesce(l.waiting, 0)
 """
 
@@ -132,7 +132,7 @@ async def limits(stage: Stage) -> None:
     most = attempts_at_once(stage, key_of, died)
     stage.figure("attempts of a key at once", most, 1, "")
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
-    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from semaphore")
     stage.figure("tokens out at the end", out, 0, "")
 
 
@@ -181,7 +181,7 @@ async def limits_large(stage: Stage) -> None:
     stage.figure("jobs", len(key_of), None, "")
     stage.figure("attempts of a key at once", most, 1, "")
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
-    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from semaphore")
     stage.figure("tokens out at the end", out, 0, "")
 
 
@@ -208,7 +208,7 @@ async def key_rates(stage: Stage) -> None:
     # What two periods would allow has not gathered in the line.
     await asyncio.sleep(2 * PERIOD)
     in_line = await stage.value(
-        "select coalesce(max(n), 0) from (select count(*) as n from live_job where hold is null group by stile) l"
+        "select coalesce(max(n), 0) from (select count(*) n from live_job where hold is null group by semaphore_id) l"
     )
     stage.figure("jobs of a key in line without workers", in_line, 1, "")
     names = ["w0", "w1", "w2"]
@@ -262,5 +262,5 @@ async def lost_tokens(stage: Stage) -> None:
     stage.figure("keys that lost their worker", rounds * len(keys), None, "")
     stage.figure("until the next job of a key", longest, TTL + 2)
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
-    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from semaphore")
     stage.figure("tokens out at the end", out, 0, "")

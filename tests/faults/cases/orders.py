@@ -25,7 +25,7 @@ from .limits import DRIFTED, TTL, attempts_at_once, lose
 KINDS = ("work", "flaky", "work", "breaks", "work", "snoozing")
 # Not those whose rest is being cancelled.
 BLOCKED = """
-select blocked_by::text as id, key from turnstile join job on job.id = blocked_by where cancels_to is null
+select blocked_by::text as id, key from semaphore join job on job.id = blocked_by where cancels_to is null
 """
 
 FAILED = "select id::text, extract(epoch from finished_at)::float8 as at from finished_job where status = $1"
@@ -151,7 +151,7 @@ async def in_order(
     else:
         assert not cancelled
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
-    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from semaphore")
     stage.figure("tokens out at the end", out, 0, "")
 
 

@@ -66,5 +66,5 @@ async def one_large(stage: Stage, jobs: int, within: float) -> None:
         workers += await stage.workers([names[-1]], addresses[0], slots=20, ttl=TTL)
     await stage.over(within=within)
     stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
-    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from semaphore")
     stage.figure("tokens out at the end", out, 0, "")

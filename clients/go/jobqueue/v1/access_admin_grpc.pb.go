@@ -100,7 +100,6 @@ type AccessAdminClient interface {
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
 	// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
-	// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would mix the namespaces up.
 	CreateNamespace(ctx context.Context, in *CreateNamespaceRequest, opts ...grpc.CallOption) (*CreateNamespaceResponse, error)
 	// Lists the namespaces, ordered by name: for administrators of `default` all, for others their own.
 	//
@@ -375,7 +374,6 @@ type AccessAdminServer interface {
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
 	// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
-	// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would mix the namespaces up.
 	CreateNamespace(context.Context, *CreateNamespaceRequest) (*CreateNamespaceResponse, error)
 	// Lists the namespaces, ordered by name: for administrators of `default` all, for others their own.
 	//

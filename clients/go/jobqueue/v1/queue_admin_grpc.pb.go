@@ -80,7 +80,6 @@ type QueueAdminClient interface {
 	//     `max_running` above 1. The violation says which one. HTTP 409.
 	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
 	//     more. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
 	UpdateQueue(ctx context.Context, in *UpdateQueueRequest, opts ...grpc.CallOption) (*UpdateQueueResponse, error)
 	// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
 	// or run, those that a failed job blocks, and those of which UpdateQueueKey said something. It reads a bounded number of them.
@@ -108,7 +107,6 @@ type QueueAdminClient interface {
 	//   - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	//   - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
 	//   - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
 	UpdateQueueKey(ctx context.Context, in *UpdateQueueKeyRequest, opts ...grpc.CallOption) (*UpdateQueueKeyResponse, error)
 	// Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
 	// (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
@@ -127,8 +125,6 @@ type QueueAdminClient interface {
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
 	//     names what can't be changed here; the violation says where.
 	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
-	//     what `update_mask` does not name.
 	PutKind(ctx context.Context, in *PutKindRequest, opts ...grpc.CallOption) (*PutKindResponse, error)
 	// Lists the kinds, ordered by name.
 	//
@@ -304,7 +300,6 @@ type QueueAdminServer interface {
 	//     `max_running` above 1. The violation says which one. HTTP 409.
 	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
 	//     more. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
 	UpdateQueue(context.Context, *UpdateQueueRequest) (*UpdateQueueResponse, error)
 	// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
 	// or run, those that a failed job blocks, and those of which UpdateQueueKey said something. It reads a bounded number of them.
@@ -332,7 +327,6 @@ type QueueAdminServer interface {
 	//   - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	//   - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
 	//   - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
 	UpdateQueueKey(context.Context, *UpdateQueueKeyRequest) (*UpdateQueueKeyResponse, error)
 	// Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
 	// (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
@@ -351,8 +345,6 @@ type QueueAdminServer interface {
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
 	//     names what can't be changed here; the violation says where.
 	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
-	//     what `update_mask` does not name.
 	PutKind(context.Context, *PutKindRequest) (*PutKindResponse, error)
 	// Lists the kinds, ordered by name.
 	//

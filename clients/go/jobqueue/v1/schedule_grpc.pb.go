@@ -66,8 +66,6 @@ type SchedulesClient interface {
 	//   - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
 	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
 	//     more. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-	//     to it.
 	CreateSchedule(ctx context.Context, in *CreateScheduleRequest, opts ...grpc.CallOption) (*CreateScheduleResponse, error)
 	// Reads one schedule.
 	//
@@ -98,8 +96,6 @@ type SchedulesClient interface {
 	//   - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
 	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
 	//     more. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-	//     to it.
 	UpdateSchedule(ctx context.Context, in *UpdateScheduleRequest, opts ...grpc.CallOption) (*UpdateScheduleResponse, error)
 	// Deletes a schedule and its runs. Its jobs stay. A tick that waited for the end of a job is dropped.
 	//
@@ -140,7 +136,6 @@ type SchedulesClient interface {
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
 	//   - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which does not know this operation.
 	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
 	//     operation.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
@@ -312,8 +307,6 @@ type SchedulesServer interface {
 	//   - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
 	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
 	//     more. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-	//     to it.
 	CreateSchedule(context.Context, *CreateScheduleRequest) (*CreateScheduleResponse, error)
 	// Reads one schedule.
 	//
@@ -344,8 +337,6 @@ type SchedulesServer interface {
 	//   - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
 	//   - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
 	//     more. HTTP 409.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-	//     to it.
 	UpdateSchedule(context.Context, *UpdateScheduleRequest) (*UpdateScheduleResponse, error)
 	// Deletes a schedule and its runs. Its jobs stay. A tick that waited for the end of a job is dropped.
 	//
@@ -386,7 +377,6 @@ type SchedulesServer interface {
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
 	//   - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
-	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which does not know this operation.
 	//   - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
 	//     operation.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.

@@ -164,9 +164,9 @@ async def migrations_of(connection: Reached) -> dict[int, str]:
 
 async def mark_of(connection: Reached) -> Any:
     """What a cell and its copy alone have in common: when the schema was made. None: there is none."""
-    if await connection.fetchval("select to_regclass('cell_bits') is null"):
+    if await connection.fetchval("select to_regclass('origin') is null"):
         return None
-    return await connection.fetchval("select since from cell_bits")
+    return await connection.fetchval("select made_at from origin")
 
 
 async def counts_of(connection: Reached, tables: Sequence[Table], *, within_ms: int) -> dict[str, int]:

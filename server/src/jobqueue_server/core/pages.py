@@ -34,7 +34,7 @@ def page_position(text: str, token: str) -> bytes | None:
     if not token:
         return None
     try:
-        said, former = tokens.decode(token)
+        said = tokens.decode(token)
     except ValueError:
         raise PageTokenInvalid(
             "page_token: not a token that this server gave; start again without it"
@@ -42,7 +42,7 @@ def page_position(text: str, token: str) -> bytes | None:
     digest, position = said[: tokens.DIGEST_BYTES], said[tokens.DIGEST_BYTES :]
     if not position:
         raise PageTokenInvalid("page_token: not a token that this server gave; start again without it")
-    if digest != tokens.digest(text, former=former):
+    if digest != tokens.digest(text):
         raise PageTokenInvalid(
             "page_token: belongs to another list or filter; keep all other fields as they were"
         )

@@ -39,6 +39,8 @@ class Tuning:
     #: How often every server looks for keys that may let one in, and for jobs whose time has come: what a crash left
     #: waits no longer.
     keys_sweep_every: float = 0.25
+    #: The same where no queue limits its keys, so that only jobs from before are found.
+    keys_sweep_unlimited: float = 1.0
     #: How many keys, and how many jobs, one promote lets in: each takes its turn.
     keys_called: int = 1000
     keys_let_in: int = 1000
@@ -47,7 +49,7 @@ class Tuning:
     keyed_settlement_lines: int = 2
     #: A job that was locked by a cancel is let in so much later.
     keys_again_after: float = 0.02
-    #: How often how many turnstiles are compared with what they count, and how many rows are counted for each.
+    #: How often how many semaphores are compared with what they count, and how many rows are counted for each.
     keys_audit_every: float = 2.0
     keys_audited: int = 500
     keys_rows_counted: int = 1000

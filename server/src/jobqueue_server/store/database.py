@@ -63,11 +63,11 @@ DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, async
 
 
 class BacklogRefused(Exception):
-    """A statement was ended by `refuse_backlog` (migration 0023). `stiles` has the turnstiles whose keys are full."""
+    """A statement was ended by `refuse_backlog` of the schema. `semaphore_ids` has those whose keys are full."""
 
-    def __init__(self, stiles: list[int]) -> None:
+    def __init__(self, semaphore_ids: list[int]) -> None:
         super().__init__("the backlog of a key is full")
-        self.stiles = stiles
+        self.semaphore_ids = semaphore_ids
 
 
 class scrubbed:
@@ -85,7 +85,7 @@ class scrubbed:
             raise DatabaseAway("the database does not answer") from error
         if isinstance(error, asyncpg.PostgresError) and error.sqlstate == _BACKLOG:
             raise BacklogRefused(
-                [int(stile) for stile in str(error.detail).strip("{}").split(",")]
+                [int(semaphore_id) for semaphore_id in str(error.detail).strip("{}").split(",")]
             ) from error
         if isinstance(error, asyncpg.PostgresError) and error.sqlstate == _FORGOTTEN:
             # The catalog finds out within a second: this server stood still for hours, or the clock was set forward.

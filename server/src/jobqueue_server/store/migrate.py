@@ -5,8 +5,7 @@ not at all. A file whose first line is `-- no-transaction` holds one statement t
 concurrently`); it must do no harm when it runs again, since its row is written afterwards.
 
 The version before runs with the new schema while servers are replaced one by one: a migration only adds. What an older
-server would break is not used before all servers know it (core/upkeep/levels.py). Migration 0012 is called a break,
-because servers from before levels do not start on a database that has a migration of such a name.
+server would break is not used before all servers know it (core/upkeep/levels.py).
 
 Who migrates owns everything. Where the service has a role of its own, `up` gives that role what it needs and no more.
 """
@@ -36,6 +35,8 @@ log = logs.get(__name__)
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _MARKER = "-- no-transaction"
+# What the first migration was called before there was one baseline.
+_BEFORE_THE_BASELINE = "spine"
 
 # One run at a time in a database. The number is arbitrary, and must never change.
 _ADVISORY_LOCK = 7_203_114_581
@@ -305,6 +306,11 @@ async def _recorded(connection: Any) -> Sequence[Any]:
 
 def _pending(migrations: Sequence[Migration], recorded: Sequence[Any]) -> list[Migration]:
     """The files that are not in the database, once it is sure that all others are the same."""
+    if recorded and recorded[0]["name"] == _BEFORE_THE_BASELINE:
+        raise SchemaUnknown(
+            "this database has the schema of a version from before 0.1.0, which was not released, and no migration "
+            "leads on from it (docs/upgrades.md): make a new database, and run `jobqueue-server migrate up` on it"
+        )
     for row, number in zip(recorded, range(1, len(recorded) + 1), strict=True):
         if row["version"] != number:
             raise SchemaUnknown(

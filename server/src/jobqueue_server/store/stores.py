@@ -24,7 +24,7 @@ from .insight.insight import InsightStore
 from .insight.workers import WorkerStore
 from .intake.intake import IntakeStore
 from .limits.queue_keys import QueueKeyStore
-from .limits.turnstiles import TurnstileStore
+from .limits.semaphores import SemaphoreStore
 from .operate.changes import ChangeStore
 from .query.reads import ReadStore
 from .query.watch import WatchStore
@@ -86,7 +86,7 @@ class Stores:
         self.audit = AuditStore(database)
         self.intake = IntakeStore(database, key_ttl=key_ttl)
         self.claims = ClaimStore(database)
-        self.turnstiles = TurnstileStore(database)
+        self.semaphores = SemaphoreStore(database)
         self.queue_keys = QueueKeyStore(database)
         self.insight = InsightStore(database)
         self.workers = WorkerStore(database)

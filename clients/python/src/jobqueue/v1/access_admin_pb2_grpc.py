@@ -205,7 +205,6 @@ class AccessAdminServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
         - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would mix the namespaces up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

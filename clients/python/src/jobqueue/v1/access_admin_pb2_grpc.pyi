@@ -100,7 +100,6 @@ class AccessAdminStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
     - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would mix the namespaces up.
     """
     ListNamespaces: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.ListNamespacesRequest, _access_admin_pb2.ListNamespacesResponse]
     """Lists the namespaces, ordered by name: for administrators of `default` all, for others their own.
@@ -240,7 +239,6 @@ class AccessAdminAsyncStub(AccessAdminStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
     - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would mix the namespaces up.
     """
     ListNamespaces: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.ListNamespacesRequest, _access_admin_pb2.ListNamespacesResponse]  # type: ignore[assignment]
     """Lists the namespaces, ordered by name: for administrators of `default` all, for others their own.
@@ -419,7 +417,6 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
         - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would mix the namespaces up.
         """
 
     @_abc_1.abstractmethod

@@ -118,7 +118,6 @@ class InsightStub:
     - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
     - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
     - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same.
     """
 
 @_typing.type_check_only
@@ -208,7 +207,6 @@ class InsightAsyncStub(InsightStub):
     - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
     - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
     - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same.
     """
 
 class InsightServicer(metaclass=_abc_1.ABCMeta):
@@ -355,7 +353,6 @@ class InsightServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
         - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
         - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same.
         """
 
 def add_InsightServicer_to_server(servicer: InsightServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

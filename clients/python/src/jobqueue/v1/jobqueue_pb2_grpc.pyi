@@ -80,7 +80,6 @@ class JobQueueStub:
       job. Nothing was stored.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
       how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
     - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
@@ -104,7 +103,6 @@ class JobQueueStub:
       job. Nothing was stored.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
       how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
     - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
@@ -328,7 +326,6 @@ class JobQueueAsyncStub(JobQueueStub):
       job. Nothing was stored.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
       how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
     - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
@@ -352,7 +349,6 @@ class JobQueueAsyncStub(JobQueueStub):
       job. Nothing was stored.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
       how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
     - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
@@ -579,7 +575,6 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
           job. Nothing was stored.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
           more. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
           how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
         - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
@@ -609,7 +604,6 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
           job. Nothing was stored.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
           more. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
           how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
         - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,

@@ -162,7 +162,6 @@ class QueueAdminServicer(object):
         `max_running` above 1. The violation says which one. HTTP 409.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
         more. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,7 +204,6 @@ class QueueAdminServicer(object):
         - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
         - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -234,8 +232,6 @@ class QueueAdminServicer(object):
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
         names what can't be changed here; the violation says where.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
-        what `update_mask` does not name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

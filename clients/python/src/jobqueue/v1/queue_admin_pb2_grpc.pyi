@@ -81,7 +81,6 @@ class QueueAdminStub:
       `max_running` above 1. The violation says which one. HTTP 409.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
     """
     ListQueueKeys: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueueKeysRequest, _queue_admin_pb2.ListQueueKeysResponse]
     """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
@@ -112,7 +111,6 @@ class QueueAdminStub:
     - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
     - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
     """
     UnblockQueueKey: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.UnblockQueueKeyRequest, _queue_admin_pb2.UnblockQueueKeyResponse]
     """Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
@@ -133,8 +131,6 @@ class QueueAdminStub:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
       names what can't be changed here; the violation says where.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
-      what `update_mask` does not name.
     """
     ListKinds: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ListKindsRequest, _queue_admin_pb2.ListKindsResponse]
     """Lists the kinds, ordered by name.
@@ -197,7 +193,6 @@ class QueueAdminAsyncStub(QueueAdminStub):
       `max_running` above 1. The violation says which one. HTTP 409.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
     """
     ListQueueKeys: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueueKeysRequest, _queue_admin_pb2.ListQueueKeysResponse]  # type: ignore[assignment]
     """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
@@ -228,7 +223,6 @@ class QueueAdminAsyncStub(QueueAdminStub):
     - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
     - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
     """
     UnblockQueueKey: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.UnblockQueueKeyRequest, _queue_admin_pb2.UnblockQueueKeyResponse]  # type: ignore[assignment]
     """Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
@@ -249,8 +243,6 @@ class QueueAdminAsyncStub(QueueAdminStub):
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
       names what can't be changed here; the violation says where.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
-      what `update_mask` does not name.
     """
     ListKinds: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ListKindsRequest, _queue_admin_pb2.ListKindsResponse]  # type: ignore[assignment]
     """Lists the kinds, ordered by name.
@@ -340,7 +332,6 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
           `max_running` above 1. The violation says which one. HTTP 409.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
           more. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
         """
 
     @_abc_1.abstractmethod
@@ -389,7 +380,6 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
         - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
         """
 
     @_abc_1.abstractmethod
@@ -422,8 +412,6 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
           names what can't be changed here; the violation says where.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
-          what `update_mask` does not name.
         """
 
     @_abc_1.abstractmethod

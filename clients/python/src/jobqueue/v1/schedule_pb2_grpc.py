@@ -140,8 +140,6 @@ class SchedulesServicer(object):
         - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
         more. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-        to it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,8 +185,6 @@ class SchedulesServicer(object):
         - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
         more. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-        to it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -254,7 +250,6 @@ class SchedulesServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
         - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which does not know this operation.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
         operation.
         - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.

@@ -63,8 +63,6 @@ class SchedulesStub:
     - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-      to it.
     """
     GetSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_pb2.GetScheduleRequest, _schedule_pb2.GetScheduleResponse]
     """Reads one schedule.
@@ -98,8 +96,6 @@ class SchedulesStub:
     - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-      to it.
     """
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_pb2.DeleteScheduleRequest, _schedule_pb2.DeleteScheduleResponse]
     """Deletes a schedule and its runs. Its jobs stay. A tick that waited for the end of a job is dropped.
@@ -145,7 +141,6 @@ class SchedulesStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
     - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which does not know this operation.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
       operation.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
@@ -201,8 +196,6 @@ class SchedulesAsyncStub(SchedulesStub):
     - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-      to it.
     """
     GetSchedule: _aio.UnaryUnaryMultiCallable[_schedule_pb2.GetScheduleRequest, _schedule_pb2.GetScheduleResponse]  # type: ignore[assignment]
     """Reads one schedule.
@@ -236,8 +229,6 @@ class SchedulesAsyncStub(SchedulesStub):
     - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
     - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
       more. HTTP 409.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-      to it.
     """
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedule_pb2.DeleteScheduleRequest, _schedule_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
     """Deletes a schedule and its runs. Its jobs stay. A tick that waited for the end of a job is dropped.
@@ -283,7 +274,6 @@ class SchedulesAsyncStub(SchedulesStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
     - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which does not know this operation.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
       operation.
     - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
@@ -342,8 +332,6 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
         - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
           more. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-          to it.
         """
 
     @_abc_1.abstractmethod
@@ -395,8 +383,6 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
         - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
         - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
           more. HTTP 409.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-          to it.
         """
 
     @_abc_1.abstractmethod
@@ -472,7 +458,6 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
         - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which does not know this operation.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
           operation.
         - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.

@@ -16,13 +16,10 @@ from .. import tokens
 from ..names import page_name
 from ..pages import page_position, page_size, page_token
 from ..upkeep.clock import Clock
-from ..upkeep.levels import Levels
 from . import keys
 from .access import Access
 from .checks import not_allowed
 
-#: Since when servers keep namespaces apart everywhere.
-NAMESPACES_LEVEL = 2
 _is_key_id = re.compile(r"[0-9a-hjkmnp-tv-z]{10}").fullmatch
 
 
@@ -58,13 +55,12 @@ class AccessAdmin:
     """
 
     def __init__(
-        self, store: AccessStore, catalog: CatalogStore, access: Access, clock: Clock, levels: Levels
+        self, store: AccessStore, catalog: CatalogStore, access: Access, clock: Clock
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._access = access
         self._clock = clock
-        self._levels = levels
 
     def caller(self, scope: Scope) -> Caller:
         """Who makes a call of this scope."""
@@ -198,11 +194,8 @@ class AccessAdmin:
 
         Raises:
             NotAllowed: The caller is not of the namespace `default`.
-            ServersDiffer: An older server runs, which would mix the namespaces up.
         """
         check_of_default(scope, "make namespaces")
-        if name != DEFAULT_NAMESPACE_NAME:
-            await self._levels.require(NAMESPACES_LEVEL, "a namespace beside `default`")
         namespace = await self._store.create_namespace(scope, name)
         await self._catalog.declare_builtin_kinds(namespace.id)
         await self.changed()

@@ -33,7 +33,7 @@ class AccessRoom:
 
     Args:
         stores: The database.
-        upkeep: Has the clock by which keys end, and knows whether older servers run.
+        upkeep: Has the clock by which keys end.
         servers: How many servers there are, between which rates are divided.
         others: Told of what this server changes, and heard of what they do.
         counts: The metrics of refused calls.
@@ -66,7 +66,7 @@ class AccessRoom:
             self.tokens = Tokens(issuers)
         self.access = Access(stores.access, upkeep.clock, servers, self.tokens, revoked)
         self.principals = Principals(self.access, used=used)
-        self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.clock, upkeep.levels)
+        self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.clock)
         names = [issuer.name for issuer in issuers]
         self.identities = IdentityAdmin(stores.access, self.admin, self.access, names)
         self.audit_log = AuditLog(stores.audit, self.admin)

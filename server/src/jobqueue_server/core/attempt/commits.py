@@ -20,8 +20,7 @@ from ..lease.attempt_ends import AttemptEnds
 from ..lease.lease import Lease
 from ..lease.session import Session
 from ..limits.promoter import Promoter
-from ..upkeep.levels import Levels
-from .key_pauses import KeyPauses, chunks
+from .key_pauses import chunks, may_pause
 from .outcome import Answer, PendingOutcome, Succeeded, SuccessBatch
 
 _log = logging.getLogger(__name__)
@@ -42,7 +41,6 @@ class Commits:
         ends: Ends,
         offers: Offers,
         promoter: Promoter,
-        levels: Levels,
         metrics: Metrics,
         most_let_in: int,
     ) -> None:
@@ -52,7 +50,6 @@ class Commits:
         self._ends = ends
         self._offers = offers
         self._promoter = promoter
-        self._key_pauses = KeyPauses(levels)
         self._most_let_in = most_let_in
         self._metrics = metrics
         self.some_wait = False
@@ -72,8 +69,8 @@ class Commits:
                 stale += await self._succeed_batches(some, settle)
         pausing: list[PendingOutcome] = []
         if any(item.outcome.pause_key is not None for item in others):
-            pausing = [item for item in others if self._key_pauses.may_be_of(item)]
-            others = [item for item in others if not self._key_pauses.may_be_of(item)]
+            pausing = [item for item in others if may_pause(item)]
+            others = [item for item in others if not may_pause(item)]
         for single, commit in (
             (succeeded, self._succeed),
             (others, self._leave),
@@ -230,9 +227,6 @@ class Commits:
         return self._left(items, await self._attempts.end([_end(item) for item in items]))
 
     async def _leave_and_pause(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
-        """While an older server runs, which would let jobs in all the same, the jobs go back alone."""
-        if not await self._key_pauses.are_kept():
-            return await self._leave(items)
         pauses = [(_end(item), item.outcome.pause_key or timedelta()) for item in items]
         stale = self._left(items, await self._attempts.end_and_pause(pauses, self._most_let_in))
         gone = {item.job_id for item in stale}

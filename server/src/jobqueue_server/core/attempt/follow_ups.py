@@ -163,7 +163,7 @@ class FollowUps:
         for _ in range(self._tuning.key_tries):
             try:
                 async with self._store.transaction() as session:
-                    # Names lock before the turnstiles that a settlement locks, as in an enqueue.
+                    # Names lock before the semaphores that a settlement locks, as in an enqueue.
                     taken = await self._keyed_batches.take_names(
                         scope, session, settlements[0][1], items[0].job_id
                     )
@@ -176,7 +176,7 @@ class FollowUps:
                         _PATH,
                     )
                     # Those with keys are of one settlement. What their queues limit asks for its key afterwards: this
-                    # transaction has locked turnstiles already.
+                    # transaction has locked semaphores already.
                     how = (
                         await self._keyed_batches.store_within(
                             scope, session, stored, later=True, taken=taken

@@ -13,7 +13,6 @@ from ..intake.room import IntakeRoom
 from ..lease.room import LeaseRoom
 from ..limits.room import LimitsRoom
 from ..tuning import Tuning
-from ..upkeep.room import UpkeepRoom
 from .commits import Commits
 from .follow_ups import FollowUps
 from .settlement_line import SettlementLine
@@ -26,7 +25,6 @@ class AttemptRoom:
     def __init__(
         self,
         stores: Stores,
-        upkeep: UpkeepRoom,
         catalog: CatalogRoom,
         events: EventsRoom,
         lease: LeaseRoom,
@@ -44,7 +42,6 @@ class AttemptRoom:
             ends,
             claim.offers,
             limits.promoter,
-            upkeep.levels,
             metrics,
             tuning.keys_let_in,
         )

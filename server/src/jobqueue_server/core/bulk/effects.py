@@ -49,7 +49,7 @@ class Effects:
         if any(each.hold is Hold.TIME for each in step.updated):
             self._key_calls.ripe()
         calling = [each.calling for each in step.cancelled] + [each.calling for each in step.updated]
-        self._key_calls.may_let_in(stile for stile in calling if stile is not None)
+        self._key_calls.may_let_in(semaphore_id for semaphore_id in calling if semaphore_id is not None)
         ended: defaultdict[int, list[UUID]] = defaultdict(list)
         for each in step.cancelled:
             if each.session_id is not None:

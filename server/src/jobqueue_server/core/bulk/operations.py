@@ -28,7 +28,6 @@ from .. import tokens
 from ..access.checks import not_allowed
 from ..pages import page_position, page_size, page_token
 from ..schedule.runs import ScheduleRuns
-from ..upkeep.levels import BACKFILL_LEVEL, UPDATE_LEVEL, Levels
 from .preview import Preview, Previews
 
 #: What an operation needs of its principal's permissions.
@@ -44,7 +43,6 @@ class Operations:
         store: Where they are.
         catalog: Where queues are.
         previews: Counts what matches.
-        levels: Which servers run.
         backfills: Knows who may fire the ticks of schedules.
         mint: Makes ids, of the same line as those of jobs: what is enqueued here later has a greater one.
         wake: Called when there is something to do for a server.
@@ -57,7 +55,6 @@ class Operations:
         store: OperationStore,
         catalog: CatalogStore,
         previews: Previews,
-        levels: Levels,
         backfills: ScheduleRuns,
         mint: IdMint,
         wake: Callable[[], None],
@@ -65,7 +62,6 @@ class Operations:
         self._store = store
         self._catalog = catalog
         self._previews = previews
-        self._levels = levels
         self._backfills = backfills
         self._mint = mint
         self._wake = wake
@@ -97,16 +93,11 @@ class Operations:
             FilterEmpty: No condition is set.
             QueueNotFound, NotAllowed: The jobs can't go into the queue that is asked for.
             FilterChanged: Not about as many jobs match as expected.
-            ServersDiffer: It is a backfill or an update, and an older server runs.
             RequestIdReused: The id belongs to another request.
             TooManyOperations: So many of the namespace are not done yet.
         """
         if request.backfill is None:
             _check(request.selection)
-        else:
-            await self._levels.require(BACKFILL_LEVEL, "BackfillSchedule")
-        if verb is Verb.UPDATE:
-            await self._levels.require(UPDATE_LEVEL, "UpdateJobs")
         await self._check_queue(scope, request.to_queue)
         if expected is not None:
             await self._check_expected(scope, verb, request, request_id, expected)

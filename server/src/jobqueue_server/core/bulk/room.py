@@ -13,7 +13,6 @@ from ..events.room import EventsRoom
 from ..intake.room import IntakeRoom
 from ..schedule.room import ScheduleRoom
 from ..session.room import SessionRoom
-from ..upkeep.room import UpkeepRoom
 from .effects import Effects
 from .operations import Operations
 from .preview import Previews
@@ -34,7 +33,6 @@ class BulkRoom:
         intake: IntakeRoom,
         session: SessionRoom,
         schedule: ScheduleRoom,
-        upkeep: UpkeepRoom,
         metrics: Metrics,
     ) -> None:
         effects = Effects(
@@ -58,7 +56,6 @@ class BulkRoom:
             stores.operations,
             stores.catalog,
             previews,
-            upkeep.levels,
             schedule.runs,
             intake.mint,
             runner.wake,

@@ -19,7 +19,6 @@ from .. import tokens
 from ..access.checks import not_allowed
 from ..names import page_name
 from ..pages import page_size, page_token
-from ..upkeep.levels import LIMITS_LEVEL, MASK_LEVEL, WEIGHT_LEVEL, Levels
 from .kind_table import KindTable
 from .kinds import check_kind
 from .lanes import Lane as Lane
@@ -50,7 +49,6 @@ class Catalog(LaneTable, KindTable):
 
     Args:
         store: What is stored of them.
-        levels: Of the servers.
         open_kinds: Whether kinds need not be declared.
         most_lanes: How many lanes a namespace may have.
 
@@ -61,12 +59,11 @@ class Catalog(LaneTable, KindTable):
     """
 
     def __init__(
-        self, store: CatalogStore, levels: Levels, *, open_kinds: bool, most_lanes: int = MOST_LANES
+        self, store: CatalogStore, *, open_kinds: bool, most_lanes: int = MOST_LANES
     ) -> None:
         LaneTable.__init__(self, WaitingLimits(store))
         KindTable.__init__(self, open_kinds=open_kinds)
         self._store = store
-        self._levels = levels
         self.most_lanes = most_lanes
         # Up to where changes were read; None: all is to be read.
         self._snapshot: str | None = None
@@ -228,20 +225,12 @@ class Catalog(LaneTable, KindTable):
 
         Raises:
             FieldInvalid: The name, a schema or a bound breaks its rule.
-            ServersDiffer: An older server runs, which would not keep to its limits or its weight, or would replace what
-                the mask does not name.
             NotAllowed: The principal may not declare it: that takes OPERATE on the kind in all queues.
             QueuesFull: The namespace has as many kinds as it may have queues.
         """
         check_kind(kind)
         if not scope.grants.may_kind(Permission.OPERATE, kind.name):
             raise not_allowed("OPERATE", "declare the kind", queue="*", kind=kind.name)
-        if fields is not None or only_newer:
-            await self._levels.require(MASK_LEVEL, "`update_mask` and `only_newer` of a kind")
-        if kind.max_running is not None or kind.rate is not None:
-            await self._levels.require(LIMITS_LEVEL, "`limits` of a kind")
-        if kind.slot_weight > 1:
-            await self._levels.require(WEIGHT_LEVEL, "`slot_weight` of a kind")
         if self.kind(scope, kind.name) is None and (count := len(self.named(scope))) >= self.most_lanes:
             raise QueuesFull.of(f"the kind {kind.name!r}", count, self.most_lanes, "kinds")
         put = await self._store.put_kind(scope, kind, fields, only_newer=only_newer)

@@ -31,7 +31,7 @@ class Lane:
     kind_id: int
     queue: str
     kind: str
-    gated: bool
+    closed: bool
     namespace: int
     namespace_name: str = DEFAULT_NAMESPACE_NAME
     #: What its queue allows of the jobs of one key, and the revision of the queue that says so. None: nothing is said.
@@ -39,8 +39,8 @@ class Lane:
     revision: int = 1
     #: How many jobs may wait in its queue. None: any number.
     backlog: WaitingLimit | None = None
-    #: Whether something is said of single keys of its queue.
-    says_of_keys: bool = False
+    #: Whether its jobs may have to wait for their key.
+    limits: bool = False
     paused: bool = False
     #: How many jobs of its queue may run. None: any number.
     max_running: int | None = None
@@ -66,13 +66,13 @@ class Lane:
             row.kind_id,
             row.queue,
             row.kind,
-            row.gated,
+            row.closed,
             row.namespace,
             row.namespace_name,
             row.keys,
             row.revision,
             backlog,
-            row.says_of_keys,
+            row.limits_keys,
             row.paused,
             row.max_running,
             row.rate,
@@ -80,11 +80,6 @@ class Lane:
             row.kind_rate,
             row.weight,
         )
-
-    @property
-    def limits(self) -> bool:
-        """Whether its jobs may have to wait for their key."""
-        return (self.keys is not None and self.keys.limits) or self.says_of_keys
 
     @property
     def fair(self) -> bool:
@@ -100,7 +95,7 @@ class Lane:
     @property
     def asks_queue(self) -> bool:
         """Whether its queue limits how many of its jobs run or start, and its kind does not: an enqueue may ask it."""
-        return self.gated and self.counted and not self.kind_limited
+        return self.closed and self.counted and not self.kind_limited
 
     @property
     def kind_limited(self) -> bool:
@@ -114,15 +109,15 @@ class Lane:
 
     def take(self, row: LaneRow, backlog: WaitingLimit | None) -> bool:
         """What may change of its queue, as stored now. Whether that is news."""
-        known = self.gated, self.paused, self.revision, self.says_of_keys, self.kind_limited, self.weight
-        self.gated, self.paused, self.says_of_keys = row.gated, row.paused, row.says_of_keys
+        known = self.closed, self.paused, self.revision, self.limits, self.kind_limited, self.weight
+        self.closed, self.paused, self.limits = row.closed, row.paused, row.limits_keys
         self.max_running, self.rate = row.max_running, row.rate
         self.kind_max_running, self.kind_rate, self.weight = row.kind_max_running, row.kind_rate, row.weight
         news = known != (
-            row.gated,
+            row.closed,
             row.paused,
             row.revision,
-            row.says_of_keys,
+            row.limits_keys,
             self.kind_limited,
             row.weight,
         )

@@ -19,32 +19,20 @@ from ...errors import (
 )
 from ...grants import Permission
 from ...lifecycle import Hold, Status
-from ...model import NO_KEY_POLICY, Depth, HoldDepth, Queue
+from ...model import Depth, HoldDepth, Queue
 from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore, LaneDepth, PolicyConflict, QueueRow, RevisionDiffers
 from .. import tokens
 from ..access.checks import not_allowed
 from ..names import is_name, page_name
 from ..pages import page_size, page_token
-from ..upkeep.levels import LIMITS_LEVEL, RETENTION_LEVEL, Levels
 from .catalog import Catalog
 from .depths import lane_depths
 from .etags import etag_of, revision_of
 
-#: Since this level servers keep to what queues allow of the jobs of one key.
-KEY_POLICY_LEVEL = 4
 #: A server that lives reads the catalog again within this time after a commit.
 KNOWN_WITHIN = timedelta(seconds=2)
 
-# Since which level servers keep to it, and how the contract names it.
-_OWN = {
-    "max_waiting": (KEY_POLICY_LEVEL, "max_waiting"),
-    "max_running": (LIMITS_LEVEL, "limits.max_running"),
-    "rate": (LIMITS_LEVEL, "limits.rate"),
-    "retention_succeeded": (RETENTION_LEVEL, "retention.succeeded"),
-    "retention_failed_permanent": (RETENTION_LEVEL, "retention.failed_permanent"),
-    "retention_cancelled": (RETENTION_LEVEL, "retention.cancelled"),
-}
 _STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
 
 
@@ -54,10 +42,9 @@ class QueueService:
     Raises (every method): DatabaseAway.
     """
 
-    def __init__(self, catalog: Catalog, store: CatalogStore, levels: Levels) -> None:
+    def __init__(self, catalog: Catalog, store: CatalogStore) -> None:
         self._catalog = catalog
         self._store = store
-        self._levels = levels
 
     async def list_queues(self, scope: Scope, asked_size: int, token: str) -> tuple[list[Queue], str]:
         """A page of queues by name, and the token of the next one ("" after the last).
@@ -136,10 +123,10 @@ class QueueService:
             EtagMismatch: The queue has another etag, or was never used.
             KeyPolicyConflict: Parts of the policy would contradict each other.
             QueuesFull: It would be made, and its namespace has as many as it may.
-            ServersDiffer: An older server runs, which would not keep to this.
         """
         self._require_operate(scope, name, "change the queue", "queue.name")
-        await self._require_possible(scope, name, changes, own or {}, make=make)
+        if make:
+            await self._require_room(scope, name)
         try:
             found = await self._store.set_key_policy(
                 scope, name, changes, own=own, revision=revision_of(etag), make=make
@@ -189,29 +176,6 @@ class QueueService:
                 metadata={"queue": queue, "key": key},
             )
         return blocked_by, waiting
-
-    async def _require_possible(
-        self, scope: Scope, name: str, changes: Mapping[str, Any], own: Mapping[str, Any], *, make: bool
-    ) -> None:
-        await self._require_level(changes, own)
-        if make:
-            await self._require_room(scope, name)
-
-    async def _require_level(self, changes: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        needs = []
-        if replace(NO_KEY_POLICY, **changes) != NO_KEY_POLICY:
-            needs.append((KEY_POLICY_LEVEL, "`key_policy` of a queue"))
-        if changes.get("strict"):
-            needs.append((LIMITS_LEVEL, "`key_policy.order` of a queue"))
-        if changes.get("fair"):
-            needs.append((LIMITS_LEVEL, "`key_policy.fair` of a queue"))
-        for limit, value in own.items():
-            if value:
-                level, path = _OWN[limit]
-                needs.append((level, f"`{path}` of a queue"))
-        if needs:
-            # The highest alone: a change that is refused for one has not raised the requirement for another.
-            await self._levels.require(*max(needs))
 
     async def _require_room(self, scope: Scope, name: str) -> None:
         most = self._catalog.most_lanes

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from ...store.stores import Stores
-from ..upkeep.room import UpkeepRoom
 from .catalog import Catalog
 from .depths import Depths
 from .queues import QueueService
@@ -15,12 +14,12 @@ from .undeclared import Undeclared
 class CatalogRoom:
     """Its parts are its attributes."""
 
-    def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, kinds: str, most: int) -> None:
+    def __init__(self, stores: Stores, *, kinds: str, most: int) -> None:
         open_kinds = kinds == "open"
-        self.catalog = Catalog(stores.catalog, upkeep.levels, open_kinds=open_kinds, most_lanes=most)
+        self.catalog = Catalog(stores.catalog, open_kinds=open_kinds, most_lanes=most)
         self.undeclared = Undeclared(self.catalog, stores.undeclared, open_kinds=open_kinds)
         self.depths = Depths(self.catalog, stores.catalog)
-        self.queues = QueueService(self.catalog, stores.catalog, upkeep.levels)
+        self.queues = QueueService(self.catalog, stores.catalog)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

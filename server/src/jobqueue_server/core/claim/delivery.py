@@ -13,7 +13,7 @@ from ...metrics import Metrics
 from ...store.attempt.attempts import AttemptEnd
 from ...store.claim.claims import ClaimStore
 from ...store.database import Record
-from ...store.limits.turnstiles import Leased
+from ...store.limits.semaphores import Leased
 from ..catalog.catalog import Catalog, Lane
 from ..events.flows import Flows
 from ..events.key_calls import KeyCalls

@@ -94,14 +94,14 @@ class HandOff:
         # What takes several slots is claimed: there it is compared with what waits.
         if not groups or lane.weight > 1 or self._activity.paused:
             return reserved
-        if lane.gated and not (asks and lane.asks_queue and not self._full.holds(lane)):
+        if lane.closed and not (asks and lane.asks_queue and not self._full.holds(lane)):
             return reserved
         before = self._before(lane, priority)
         if before:
             if any(line.saturated or line.lane.weight > 1 for line in before):
                 return reserved
             # Nor does it know here what their claim leaves of what the queue allows.
-            if lane.gated and not self._activity.claims:
+            if lane.closed and not self._activity.claims:
                 return reserved
             # A few jobs wait, as when another server tells of some: new jobs need not wait for their claim. A claim
             # that is under way has its slots already.
@@ -138,6 +138,6 @@ class HandOff:
             and line.priority >= priority
             and self._takers.of_lane(line.lane.id)
             and (
-                not line.lane.gated or (lane.gated and line.lane.counted and not self._full.holds(line.lane))
+                not line.lane.closed or (lane.closed and line.lane.counted and not self._full.holds(line.lane))
             )
         ]

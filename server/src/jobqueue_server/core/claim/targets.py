@@ -74,7 +74,7 @@ class Group(Pool):
         self._own = {lane.id for lanes in self.queues for lane in lanes}
         heavy = ([lane for lane in lanes if lane.weight > 1] for lanes in self.queues)
         self._heavy = [lanes for lanes in heavy if lanes]
-        asking = ([lane for lane in lanes if lane.gated] for lanes in self.queues)
+        asking = ([lane for lane in lanes if lane.closed] for lanes in self.queues)
         self._asking = [_claimed_together(lanes) for lanes in asking if lanes]
         self._kinds = {
             each[0][0].queue_id: frozenset(lane.kind for lanes in each for lane in lanes)
@@ -127,7 +127,7 @@ class Group(Pool):
         return bool(self._asking)
 
     def kinds_beside(self, lane: Lane) -> frozenset[str]:
-        """The kinds of its gated lanes in the queue of this one."""
+        """The kinds of its closed lanes in the queue of this one."""
         return self._kinds.get(lane.queue_id, frozenset([lane.kind]))
 
     def asked(self) -> None:
@@ -140,7 +140,7 @@ class Group(Pool):
             return []
         found: dict[int, list[Lane]] = defaultdict(list)
         for lane in self.lanes:
-            if lane.id in lines.isolated and not lane.gated:
+            if lane.id in lines.isolated and not lane.closed:
                 found[lane.weight].append(lane)
         return list(found.values())
 
@@ -170,7 +170,7 @@ class Group(Pool):
 
     @staticmethod
     def _ready(lanes: list[Lane], lines: Lines, counted: bool = False) -> list[Line]:
-        own = {lane.id for lane in lanes if (lane.counted if counted else not lane.gated)}
+        own = {lane.id for lane in lanes if (lane.counted if counted else not lane.closed)}
         return [line for line in lines.of_queue(lanes[0].queue_id) if line.ready and line.lane.id in own]
 
     def targets(

@@ -16,14 +16,14 @@ class KeyCalls:
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
-        self._stiles: set[int] = set()
+        self._semaphores: set[int] = set()
         self._ripe = False
         self._started: defaultdict[int, list[str]] = defaultdict(list)
 
-    def may_let_in(self, stiles: Iterable[int]) -> None:
+    def may_let_in(self, semaphore_ids: Iterable[int]) -> None:
         """These keys may have room for one that waits. It is committed."""
-        self._stiles.update(stiles)
-        if self._stiles:
+        self._semaphores.update(semaphore_ids)
+        if self._semaphores:
             self.wake.set()
 
     def ripe(self) -> None:
@@ -43,10 +43,10 @@ class KeyCalls:
 
     def take(self, most: int) -> list[int]:
         """Some of the keys, which count as heard."""
-        if len(self._stiles) <= most:
-            taken, self._stiles = list(self._stiles), set()
+        if len(self._semaphores) <= most:
+            taken, self._semaphores = list(self._semaphores), set()
         else:
-            taken = [self._stiles.pop() for _ in range(most)]
+            taken = [self._semaphores.pop() for _ in range(most)]
         return taken
 
     def take_ripe(self) -> bool:

@@ -156,7 +156,7 @@ class Explain:
             tuple(holder for holder, _ in holders),
             row["ahead"],
             row["ahead"] >= MOST_OF_KEY,
-            row["calls_at"]
+            row["admit_at"]
             if row["rated"]
             and not row["crowded"]
             and row["paused_at"] is None

@@ -50,7 +50,7 @@ class InsightRoom:
         self.overviews = Overviews(snapshots, query.watch_limit)
         self.scaling = Scaling(self.demands)
         self.workers = WorkerList(
-            stores.workers, catalog.catalog, session.sessions, session.drains, upkeep.levels
+            stores.workers, catalog.catalog, session.sessions, session.drains
         )
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -22,7 +22,6 @@ from ..catalog.catalog import Catalog
 from ..pages import page_position, page_size, page_token
 from ..session.drains import Drains
 from ..session.registry import Sessions
-from ..upkeep.levels import DRAIN_LEVEL, Levels
 
 #: For how many seconds what all of them hold is kept, and how many jobs are counted.
 KEPT_FOR = 2.0
@@ -100,19 +99,17 @@ class WorkerList:
         catalog: Knows lanes.
         sessions: Those of this server, whose slots are known as they are now.
         drains: Tells the server that has the stream.
-        levels: Which servers run.
 
     Raises (every method): DatabaseAway.
     """
 
     def __init__(
-        self, store: WorkerStore, catalog: Catalog, sessions: Sessions, drains: Drains, levels: Levels
+        self, store: WorkerStore, catalog: Catalog, sessions: Sessions, drains: Drains
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._sessions = sessions
         self._drains = drains
-        self._levels = levels
         self._held: Cached[Held] = Cached(KEPT_FOR)
 
     async def list(
@@ -166,13 +163,11 @@ class WorkerList:
         Raises:
             WorkerNotFound: Its session has ended, or it takes nothing that the principal may read.
             NotAllowed: The principal has no OPERATE on something that it takes.
-            ServersDiffer: An older server runs, which would give it jobs all the same.
         """
         row = await self._store.get(scope, session_id)
         if row is None:
             raise WorkerNotFound.of(session_id)
         _check_operates(scope, _pairs(row))
-        await self._levels.require(DRAIN_LEVEL, "DrainWorker")
         if not await self._store.drain(scope, session_id, reason):
             raise WorkerNotFound.of(session_id)
         self._drains.drain(session_id)
@@ -232,7 +227,7 @@ class WorkerList:
 
 
 def _pairs(row: Record) -> list[tuple[str, str]]:
-    """What a worker takes, in the order of names; nothing of one that a server of before this version opened."""
+    """What a worker takes, in the order of names."""
     return (
         []
         if row["takes"] is None

@@ -17,7 +17,7 @@ from ...fields import FIELDS, answer_key
 from ...lifecycle import Status
 from ...model import DEFAULT_MAX_ATTEMPTS, FirstJob, Job
 from ...store.intake.intake import Conflict, NewRows, Stored
-from ...store.limits.turnstiles import turnstile_of
+from ...store.limits.semaphores import semaphore_of
 from ..catalog.catalog import Lane
 from ..catalog.waiting_limits import WaitingLimit
 from .waiting import Waiting
@@ -85,7 +85,7 @@ class Batch:
             jobs = len(payloads)
             batch = cls(rows, lanes, path, jobs, len(payloads[0]) if jobs == 1 else sum(map(len, payloads)))
             if row.keys is not None:
-                batch.has_keys, batch.limited = True, row.stiles is not None
+                batch.has_keys, batch.limited = True, row.semaphore_ids is not None
             if row.name is not None:
                 batch.unique_key = row.name.unique.key
         else:
@@ -93,7 +93,7 @@ class Batch:
             batch = cls(rows, lanes, path, jobs, sum(sum(map(len, row.payloads)) for row in rows))
             if any(row.keys is not None for row in rows):
                 batch.has_keys = True
-                batch.limited = any(row.stiles is not None for row in rows)
+                batch.limited = any(row.semaphore_ids is not None for row in rows)
         if backlogs:
             batch.backlogs = backlogs
         if owner is not None:
@@ -116,12 +116,12 @@ class Batch:
             and isinstance(self.done.exception(), KeyBacklogFull)
         )
 
-    def jobs_of(self, stiles: Collection[int]) -> Counter[int]:
+    def jobs_of(self, semaphore_ids: Collection[int]) -> Counter[int]:
         """How many of the jobs are of each of these keys."""
         counts = Counter[int]()
         for row in self.rows:
-            if row.stiles is not None:
-                counts.update(stile for stile in row.stiles if stile in stiles)
+            if row.semaphore_ids is not None:
+                counts.update(semaphore_id for semaphore_id in row.semaphore_ids if semaphore_id in semaphore_ids)
         return counts
 
     @property
@@ -224,10 +224,10 @@ class Batch:
                 limit.leaves(jobs)
 
     def limit(self) -> None:
-        """Gives jobs the turnstiles of their keys whose queues limit keys since their rows were made."""
+        """Gives jobs the semaphores of their keys whose queues limit keys since their rows were made."""
         for row, lane in zip(self.rows, self.lanes, strict=True):
-            if row.keys is not None and row.stiles is None and lane.limits:
-                row.of_keys(row.keys, [turnstile_of(lane.queue_id, key) for key in row.keys])
+            if row.keys is not None and row.semaphore_ids is None and lane.limits:
+                row.of_keys(row.keys, [semaphore_of(lane.queue_id, key) for key in row.keys])
                 self.limited = True
 
     def take(self) -> bool:
@@ -269,13 +269,13 @@ class Batch:
             self.done.exception()
 
 
-def backlog_full(batch: Batch, stiles: Collection[int]) -> KeyBacklogFull:
+def backlog_full(batch: Batch, semaphore_ids: Collection[int]) -> KeyBacklogFull:
     """What a caller is told whose jobs would pass what their queue lets wait for these keys."""
     violations, first, keys = [], 0, set()
     description = "as many jobs as its queue allows wait for this key; try again once some have started"
     for row in batch.rows:
-        for index, (stile, key) in enumerate(zip(row.stiles or (), row.keys or (), strict=True), first):
-            if stile in stiles:
+        for index, (semaphore_id, key) in enumerate(zip(row.semaphore_ids or (), row.keys or (), strict=True), first):
+            if semaphore_id in semaphore_ids:
                 keys.add(key)
                 violations.append(FieldViolation(f"{batch.place(index)}.key", description))
         first += len(row.ids)

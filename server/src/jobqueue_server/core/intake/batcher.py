@@ -245,14 +245,14 @@ class Batcher:
     async def _failed(self, batches: list[Batch], error: Exception) -> None:
         """What PostgreSQL refuses harms its own batch only. Any other error is the answer to all of them."""
         if isinstance(error, BacklogOfKeys) and len(batches) > 1:
-            await self._insert_apart(batches, error.stiles)
+            await self._insert_apart(batches, error.semaphore_ids)
             return
         if isinstance(error, DataError) and len(batches) > 1:
             for batch in batches:
                 await self._insert([batch])
             return
         if isinstance(error, BacklogOfKeys):
-            error = self._waiting.refused(backlog_full(batches[0], error.stiles))
+            error = self._waiting.refused(backlog_full(batches[0], error.semaphore_ids))
         if not isinstance(error, JobQueueError):
             _log.error("an insert of %d calls failed", len(batches), exc_info=error)
         for batch in batches:
@@ -273,13 +273,12 @@ class Batcher:
             wants = wanted[batch]
             if not wants:
                 continue
-            if too_many := [stile for stile, jobs in wants.items() if jobs >= refused.get(stile, jobs + 1)]:
+            if too_many := [key for key, jobs in wants.items() if jobs >= refused.get(key, jobs + 1)]:
                 batch.fail(self._waiting.refused(backlog_full(batch, too_many)))
                 continue
             await self._insert([batch])
             if batch.backlog_full and len(wants) == 1:
-                ((stile, jobs),) = wants.items()
-                refused[stile] = jobs
+                refused.update(wants)
 
 
 class Batchers:

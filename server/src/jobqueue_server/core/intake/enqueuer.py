@@ -40,7 +40,6 @@ class Enqueuer:
             NotAllowed: Its principal may not enqueue it.
             RateLimited: Its principal enqueues more often than it may.
             PayloadInvalid, KindUnknown: It does not fit.
-            ServersDiffer: It is to be held back or unique, and an older server runs.
             IdempotencyKeyReused: Its key stands for another request.
             Duplicate: Another job holds its name, and it asked to be refused then.
             QueueFull: Too many wait to be stored.

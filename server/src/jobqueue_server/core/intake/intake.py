@@ -12,28 +12,21 @@ from ...ids import IdMint
 from ...model import NewJob, NewJobs
 from ...scope import Scope
 from ...store.intake.intake import Name, NewRows
-from ...store.limits.turnstiles import turnstile_of
+from ...store.limits.semaphores import semaphore_of
 from ..access.checks import require, require_name
 from ..catalog.catalog import Catalog, Lane
 from ..catalog.waiting_limits import WaitingLimit
-from ..upkeep.levels import Levels
 from .batch import Batch, place
 from .digest import key_digest, name_digest, owner_digest, request_digest
 from .waiting import Waiting
-
-#: Since this level servers know of jobs that are held back.
-HOLD_LEVEL = 3
-#: Since this level servers know of unique jobs.
-UNIQUE_LEVEL = 6
 
 
 class Intake:
     """Makes the rows of each new job, whichever way its request came."""
 
-    def __init__(self, catalog: Catalog, mint: IdMint, levels: Levels) -> None:
+    def __init__(self, catalog: Catalog, mint: IdMint) -> None:
         self._catalog = catalog
         self._mint = mint
-        self._levels = levels
         self._last_headers: tuple[Mapping[str, str], bytes] = ({}, b"")
 
     def rows(self, scope: Scope, requests: Sequence[NewJobs], path: str) -> Batch | None:
@@ -56,9 +49,7 @@ class Intake:
         first = 0
         for some in requests:
             lane = catalog.known_lane(scope, some.new.queue, some.new.kind)
-            if lane is None or (some.new.hold is not None and not self._levels.allows(HOLD_LEVEL)):
-                return None
-            if some.new.unique is not None and not self._levels.allows(UNIQUE_LEVEL):
+            if lane is None:
                 return None
             if not unbounded and not scope.grants.may(Permission.ENQUEUE, lane.queue, lane.kind):
                 require(scope, Permission.ENQUEUE, lane.queue, lane.kind, f"enqueue {place(path, first)}")
@@ -82,7 +73,7 @@ class Intake:
     async def rows_in_new_lanes(
         self, scope: Scope, requests: Sequence[NewJobs], path: str, room: Waiting | None = None
     ) -> Batch:
-        """As `rows`, and makes the lanes that are not known yet. The first with `hold` or `unique` raises the level.
+        """As `rows`, and makes the lanes that are not known yet.
 
         Args:
             scope: As in `rows`.
@@ -94,7 +85,6 @@ class Intake:
         Raises:
             NotAllowed: Its principal may not enqueue one of them.
             PayloadInvalid, KindUnknown: A job does not fit.
-            ServersDiffer: One is to be held back or unique, and an older server runs.
             QueueFull: There is no room.
         """
         while (batch := self.rows(scope, requests, path)) is None:
@@ -111,12 +101,8 @@ class Intake:
             # A lane is made for principals that may use it.
             require(scope, Permission.ENQUEUE, some.new.queue, some.new.kind, f"enqueue {place(path, first)}")
             await self._catalog.lane(scope, some.new.queue, some.new.kind, f"{place(path, first)}.kind")
-            if some.new.hold is not None:
-                await self._levels.require(HOLD_LEVEL, "`hold` of a job")
             if some.new.unique is not None:
-                at = place(path, first)
-                require_name(scope, some.new.unique.scope, some.new.queue, some.new.kind, at)
-                await self._levels.require(UNIQUE_LEVEL, "`unique` of a job")
+                require_name(scope, some.new.unique.scope, some.new.queue, some.new.kind, place(path, first))
             first += len(some.payloads)
 
     def _row(self, scope: Scope, jobs: NewJobs, lane: Lane) -> NewRows:
@@ -139,8 +125,8 @@ class Intake:
         if new.unique is not None:
             row.of_name(Name(name_digest(scope.namespace, new, new.unique), new.unique))
         if jobs.keys is not None:
-            stiles = [turnstile_of(lane.queue_id, key) for key in jobs.keys] if lane.limits else None
-            row.of_keys(jobs.keys, stiles)
+            semaphore_ids = [semaphore_of(lane.queue_id, key) for key in jobs.keys] if lane.limits else None
+            row.of_keys(jobs.keys, semaphore_ids)
         return row
 
     def _encode_headers(self, headers: Mapping[str, str]) -> bytes:

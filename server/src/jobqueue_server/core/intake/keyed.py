@@ -71,7 +71,6 @@ class KeyedJobs:
 
         Raises:
             PayloadInvalid, KindUnknown: It does not fit.
-            ServersDiffer: It is to be held back or unique, and an older server runs.
             IdempotencyKeyReused: Its key stands for another request.
             QueueFull: Too many wait to be stored.
             QueueBacklogFull: Too many wait in its queue, and its key stands for no job.
@@ -222,7 +221,7 @@ class KeyedBatches:
                 await self.again(vanished)
                 continue
             except BacklogOfKeys as error:
-                raise self._waiting.refused(backlog_full(batch, error.stiles)) from error
+                raise self._waiting.refused(backlog_full(batch, error.semaphore_ids)) from error
             pressure = self._waiting.stored(batch.jobs, loop.time() - started)
             self._placement.announce(batch, how)
             replays, conflicts = how.replays, how.conflicts
@@ -331,7 +330,7 @@ class KeyedBatches:
         kept: frozenset[UUID] = frozenset()
         calling: Sequence[int] = ()
         if batch.limited:
-            # In one statement: two of a transaction would lock turnstiles in any order.
+            # In one statement: two of a transaction would lock semaphores in any order.
             stored = await self._store.enqueue_limited(batch.rows, session, later=later)
             kept, calling, plain = stored.kept, stored.calling, []
         elif keyed:
@@ -393,7 +392,7 @@ def is_foreign(winner: KeyHolder, row: NewRows) -> bool:
     """
     return (
         winner.request_digest != row.request_digest
-        and winner.owner not in (b"", row.owner)
+        and winner.owner != row.owner
         and row.key_digest == key_digest(*_key_of(row))
     )
 

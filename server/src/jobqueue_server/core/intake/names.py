@@ -123,7 +123,7 @@ class UniqueNames:
     Names lock in the order of their digests, before all else that a transaction locks and waits for. Of jobs with the
     same name in one transaction the first one counts. None of them is handed off, so the first one still waits when
     the others are answered. Jobs that are to be changed lock after names, in the order of their ids, and before
-    idempotency keys and turnstiles.
+    idempotency keys and semaphores.
     """
 
     def __init__(self, store: IntakeStore) -> None:
@@ -217,7 +217,7 @@ class UniqueNames:
         left = [row for row in taken.rows if row.id not in conflicts]
         kept: frozenset[UUID] = frozenset()
         calling: Sequence[int] = ()
-        if any(row.stiles is not None for row in left):
+        if any(row.semaphore_ids is not None for row in left):
             stored = await self._store.enqueue_limited(left, session, later=later)
             if stored.lost_keys.intersection(row.id for row in left if row.key_digest is not None):
                 raise KeyVanished

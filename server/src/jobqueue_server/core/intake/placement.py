@@ -85,14 +85,14 @@ class Placement:
             new = row.new
             # No calls here: each would cost a single enqueue 0.3 us.
             if new.delay is None and new.run_at is None and new.hold is None:
-                if row.stiles is not None and _waits_for_rate(lane):
+                if row.semaphore_ids is not None and _waits_for_rate(lane):
                     continue
                 wanted[lane, new.priority].append(row)
         for (lane, priority), some in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
             sizes = [len(payload) for row in some for payload in row.payloads]
             slots = self._hand_off.reserve(lane, priority, sizes, asks=asks)
             kept.append(slots)
-            if lane.gated and slots.count:
+            if lane.closed and slots.count:
                 asked.add(lane.queue_id)
             takers = iter(some)
             row, room = next(takers), len(some[0].ids)
@@ -194,7 +194,7 @@ class Placement:
             if row.id in how.replays or row.id in how.conflicts:
                 continue
             counts[lane] += len(row.ids)
-            if (how.later and row.stiles is not None) or _all_kept(row, how.kept):
+            if (how.later and row.semaphore_ids is not None) or _all_kept(row, how.kept):
                 continue
             if row.new.run_at is None and row.new.delay is None and row.new.hold is None:
                 ready.add((lane.id, row.new.priority))
@@ -218,7 +218,7 @@ class Placement:
         new, lines = row.new, self._hand_off.lines
         if new.hold is not None:
             return
-        if row.stiles is not None and (new.run_at is not None or new.delay is not None):
+        if row.semaphore_ids is not None and (new.run_at is not None or new.delay is not None):
             # It asks for its key at its time, which the sweep of the keys finds.
             return
         if new.run_at is not None:

@@ -47,7 +47,6 @@ class UniqueJobs:
             Duplicate: Another job holds the name, and this one asked to be refused then.
             FieldInvalid: Another job holds the name, and can't be changed by this one.
             PayloadInvalid, KindUnknown: It does not fit.
-            ServersDiffer: An older server runs.
             IdempotencyKeyReused: Its key stands for another request.
             QueueFull, QueueBacklogFull: Too many wait.
             DatabaseAway: It may have been stored or not.

@@ -74,7 +74,7 @@ class AttemptEnds:
         """Attempts have left RUNNING by `end_attempt.sql`: tells where their jobs wait now, or that they have ended."""
         if rows:
             self._ends.tell([self._told(row) for row in rows])
-            freed = [row["stile"] for row in rows if row["stile"] is not None]
+            freed = [row["semaphore_id"] for row in rows if row["semaphore_id"] is not None]
             if freed:
                 self._key_calls.may_let_in(freed)
                 # Those whose run_at is ahead are found by the sweep, at their time.
@@ -85,7 +85,7 @@ class AttemptEnds:
         waits = (
             None
             if run_at is None
-            else Waits(row["lane_id"], row["priority"], row["isolated"], run_at, row["stile"] is not None)
+            else Waits(row["lane_id"], row["priority"], row["isolated"], run_at, row["semaphore_id"] is not None)
         )
         lane = self._catalog.lane_by_id(row["lane_id"])
         event, outcome = Event(row["event"]), _OUTCOMES[row["status"]]

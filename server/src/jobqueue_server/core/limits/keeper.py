@@ -1,4 +1,4 @@
-"""Walks through all turnstiles: after a change of a limit, and all the time to see that they count what is there."""
+"""Walks through all semaphores: after a change of a limit, and all the time to see that they count what is there."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import logging
 
 from ...errors import JobQueueError
 from ...metrics import Metrics
-from ...store.limits.turnstiles import TurnstileStore, Walked
+from ...store.limits.semaphores import SemaphoreStore, Walked
 from ..catalog.catalog import Catalog
-from ..catalog.queues import KEY_POLICY_LEVEL
 from ..claim.lines import Lines
 from ..events.key_calls import KeyCalls
 from ..tuning import Tuning
-from ..upkeep.levels import Levels
 
 _log = logging.getLogger(__name__)
 
-#: Before every turnstile.
+#: Before every semaphore.
 BEGINNING = -(2**63)
 
 
@@ -29,11 +27,10 @@ class Keeper:
 
     def __init__(
         self,
-        store: TurnstileStore,
+        store: SemaphoreStore,
         catalog: Catalog,
         key_calls: KeyCalls,
         lines: Lines,
-        levels: Levels,
         metrics: Metrics,
         tuning: Tuning,
     ) -> None:
@@ -41,7 +38,6 @@ class Keeper:
         self._catalog = catalog
         self._key_calls = key_calls
         self._lines = lines
-        self._levels = levels
         self._metrics = metrics
         self._tuning = tuning
         self._changed = asyncio.Event()
@@ -56,9 +52,8 @@ class Keeper:
         """Walks until cancelled. While the database is away it waits."""
         while True:
             try:
-                if self._levels.allows(KEY_POLICY_LEVEL):
-                    await self.follow()
-                    await self.audit()
+                await self.follow()
+                await self.audit()
             except JobQueueError as error:
                 _log.debug("the audit of keys waits: %s", error)
             try:
@@ -94,7 +89,7 @@ class Keeper:
         return walked
 
     async def audit(self) -> None:
-        """A step of the audit: some turnstiles are compared, those of keys without jobs forgotten.
+        """A step of the audit: some semaphores are compared, those of keys without jobs forgotten.
 
         What has drifted is counted anew. It never should: each statement that moves a token changes the count.
 
@@ -112,14 +107,14 @@ class Keeper:
             self._counts[each.queue_id, each.state] = keys + each.keys, tokens + each.tokens
         if walked.last is None:
             self._tell()
-        for stile, queue_id in walked.drifted:
+        for semaphore_id, queue_id in walked.drifted:
             queue = self._queue(queue_id) or ""
             _log.error(
-                "the turnstile %d of queue %s did not count what is there; it is counted anew", stile, queue
+                "the semaphore %d of queue %s did not count what is there; it is counted anew", semaphore_id, queue
             )
             self._metrics.drifted(queue)
-            await self._store.recount(stile)
-            self._key_calls.may_let_in([stile])
+            await self._store.recount(semaphore_id)
+            self._key_calls.may_let_in([semaphore_id])
 
     def _queue(self, queue_id: int) -> str | None:
         lane = self._catalog.lane_of_queue(queue_id)

@@ -12,14 +12,12 @@ from uuid import UUID
 
 from ...errors import JobQueueError
 from ...metrics import Metrics
-from ...store.limits.turnstiles import LetIn, TurnstileStore, turnstile_of
+from ...store.limits.semaphores import LetIn, SemaphoreStore, semaphore_of
 from ..catalog.catalog import Catalog
-from ..catalog.queues import KEY_POLICY_LEVEL
 from ..claim.lines import Lines
 from ..events.ends import Ended, Ends
 from ..events.key_calls import KeyCalls
 from ..tuning import Tuning
-from ..upkeep.levels import Levels
 from .turns import Turns
 
 _log = logging.getLogger(__name__)
@@ -33,13 +31,12 @@ class Promoter:
 
     def __init__(
         self,
-        store: TurnstileStore,
+        store: SemaphoreStore,
         catalog: Catalog,
         key_calls: KeyCalls,
         lines: Lines,
         turns: Turns,
         ends: Ends,
-        levels: Levels,
         metrics: Metrics,
         tuning: Tuning,
     ) -> None:
@@ -49,7 +46,6 @@ class Promoter:
         self._lines = lines
         self._turns = turns
         self._ends = ends
-        self._levels = levels
         self._metrics = metrics
         self._tuning = tuning
         self._sweep_at = 0.0
@@ -84,9 +80,9 @@ class Promoter:
         self._key_calls.wake.clear()
         swept = loop.time() >= self._sweep_at
         if swept:
-            self._sweep_at = loop.time() + self._tuning.keys_sweep_every
-            # Until a queue limits its keys for the first time there is nothing to find, and nothing is read.
-            swept = self._levels.allows(KEY_POLICY_LEVEL)
+            # Where no queue limits its keys, only jobs from before are found.
+            limits, tuning = self._catalog.limits, self._tuning
+            self._sweep_at = loop.time() + (tuning.keys_sweep_every if limits else tuning.keys_sweep_unlimited)
         if self._key_calls.take_ripe() or swept:
             await self._ripen()
         if swept:
@@ -96,8 +92,8 @@ class Promoter:
                 await self._cancel_rest()
             # There may be more than were read.
             self._at(timedelta() if len(calling) == self._tuning.keys_called else next_call)
-        while stiles := self._key_calls.take(self._tuning.keys_called):
-            await self._promote(stiles)
+        while semaphore_ids := self._key_calls.take(self._tuning.keys_called):
+            await self._promote(semaphore_ids)
         for queue_id, keys in self._key_calls.take_started().items():
             await self._take_turns(queue_id, keys)
 
@@ -127,14 +123,14 @@ class Promoter:
     async def _take_turns(self, queue_id: int, keys: Sequence[str]) -> None:
         """Jobs of these keys have started: the next ones of each stand in line."""
         places = self._turns.places(queue_id, keys)
-        stiles = sorted({turnstile_of(queue_id, key) for key in keys})
-        for first in range(0, len(stiles), self._tuning.keys_called):
-            await self._promote(stiles[first : first + self._tuning.keys_called], places)
+        semaphore_ids = sorted({semaphore_of(queue_id, key) for key in keys})
+        for first in range(0, len(semaphore_ids), self._tuning.keys_called):
+            await self._promote(semaphore_ids[first : first + self._tuning.keys_called], places)
 
-    async def _promote(self, stiles: Sequence[int], in_line: int = 1) -> None:
+    async def _promote(self, semaphore_ids: Sequence[int], in_line: int = 1) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        let_in = await self._store.promote(stiles, self._tuning.keys_let_in, in_line=in_line)
+        let_in = await self._store.promote(semaphore_ids, self._tuning.keys_let_in, in_line=in_line)
         self._metrics.observe_batch("promote", loop.time() - started, let_in.jobs)
         if let_in.again and not let_in.jobs:
             # A cancel has locked these jobs, or they no longer exist.

@@ -21,7 +21,6 @@ from ..catalog.etags import etag_of, revision_of
 from ..claim.lines import Lines
 from ..events.key_calls import KeyCalls
 from ..pages import page_position, page_size, page_token
-from ..upkeep.levels import LIMITS_LEVEL, Levels
 
 #: Of so many keys of a queue something may be said.
 MOST_SAID_OF = 10_000
@@ -54,14 +53,12 @@ class QueueKeyService:
         catalog: Catalog,
         key_calls: KeyCalls,
         lines: Lines,
-        levels: Levels,
     ) -> None:
         self._store = store
         self._catalog_store = catalog_store
         self._catalog = catalog
         self._key_calls = key_calls
         self._lines = lines
-        self._levels = levels
         self.most_said_of = MOST_SAID_OF
         self.most_looked = MOST_LOOKED
         self.most_named = MOST_NAMED
@@ -90,8 +87,8 @@ class QueueKeyService:
         rows, capped = await self._store.page(scope, queue, which)
         following = ""
         if len(rows) > size:
-            last, stile = rows[size - 1]
-            said = f"{last.waiting} {stile}" if by_waiting else last.key
+            last, semaphore_id = rows[size - 1]
+            said = f"{last.waiting} {semaphore_id}" if by_waiting else last.key
             following = page_token(text, said.encode())
         return [key for key, _ in rows[:size]], following, capped
 
@@ -110,7 +107,7 @@ class QueueKeyService:
     ) -> QueueKey:
         """Gives the key a limit of its own, or pauses it, as a whole or not at all.
 
-        Who lets jobs in reads it under the lock of the key's turnstile, so it holds from the commit on. Only in a queue
+        Who lets jobs in reads it under the lock of the key's semaphore, so it holds from the commit on. Only in a queue
         that limited none of its jobs the answer waits until every server that lives knows that it does.
 
         Args:
@@ -125,12 +122,9 @@ class QueueKeyService:
             NotAllowed: The principal may read some of its jobs, and not do this.
             EtagMismatch: The key has another etag.
             QueueKeysFull: Something is said of MOST_SAID_OF other keys of the queue.
-            ServersDiffer: An older server runs, which would not keep to it.
         """
         field = "queue_key.queue"
         self._require(scope, Permission.OPERATE, queue, "change a key of the queue", field)
-        if any(changes.values()):
-            await self._levels.require(LIMITS_LEVEL, "a key of a queue")
         try:
             done = await self._store.set(
                 scope, queue, key, changes, revision=revision_of(etag), most=self.most_said_of
@@ -181,9 +175,9 @@ def _after(position: bytes | None) -> tuple[int, int] | None:
     if position is None:
         return None
     try:
-        waiting, stile = map(int, position.split())
+        waiting, semaphore_id = map(int, position.split())
     except ValueError:
         raise PageTokenInvalid(
             "page_token: not a token that this server gave; start again without it"
         ) from None
-    return waiting, stile
+    return waiting, semaphore_id

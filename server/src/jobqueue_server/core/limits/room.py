@@ -10,7 +10,6 @@ from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
 from ..events.room import EventsRoom
 from ..tuning import Tuning
-from ..upkeep.room import UpkeepRoom
 from .keeper import Keeper
 from .promoter import Promoter
 from .queue_keys import QueueKeyService
@@ -23,14 +22,13 @@ class LimitsRoom:
     def __init__(
         self,
         stores: Stores,
-        upkeep: UpkeepRoom,
         catalog: CatalogRoom,
         events: EventsRoom,
         claim: ClaimRoom,
         metrics: Metrics,
         tuning: Tuning,
     ) -> None:
-        store, levels, key_calls = stores.turnstiles, upkeep.levels, events.key_calls
+        store, key_calls = stores.semaphores, events.key_calls
         self.promoter = Promoter(
             store,
             catalog.catalog,
@@ -38,14 +36,13 @@ class LimitsRoom:
             claim.lines,
             Turns(claim.takers, tuning),
             events.ends,
-            levels,
             metrics,
             tuning,
         )
         self.queue_keys = QueueKeyService(
-            stores.queue_keys, stores.catalog, catalog.catalog, key_calls, claim.lines, levels
+            stores.queue_keys, stores.catalog, catalog.catalog, key_calls, claim.lines
         )
-        self.keeper = Keeper(store, catalog.catalog, key_calls, claim.lines, levels, metrics, tuning)
+        self.keeper = Keeper(store, catalog.catalog, key_calls, claim.lines, metrics, tuning)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

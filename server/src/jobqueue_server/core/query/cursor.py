@@ -96,11 +96,6 @@ def history_of(text: str) -> bytes:
     return tokens.digest(text)
 
 
-def is_history(history: bytes, text: str) -> bool:
-    """Whether a token named this database, also one from before migration 0012."""
-    return history in (tokens.digest(text), tokens.digest(text, former=True))
-
-
 def cursor_of(token: str, text: str) -> Cursor:
     """Reads a token.
 
@@ -108,12 +103,11 @@ def cursor_of(token: str, text: str) -> Cursor:
         FieldInvalid: It is not one of ours, or belongs to other filters.
     """
     try:
-        raw, former = tokens.decode(token)
-        cursor, digest = _read(raw)
+        cursor, digest = _read(tokens.decode(token))
     except (ValueError, OverflowError, StopIteration):
         words = "is not a token that WatchJobs gave; leave it out to watch from now on"
         raise FieldInvalid.of("resume_token", words) from None
-    if digest != tokens.digest(text, former=former):
+    if digest != tokens.digest(text):
         words = "belongs to a watch of other jobs; keep ids, queue, kind and labels as they were"
         raise FieldInvalid.of("resume_token", words)
     return cursor

@@ -16,7 +16,7 @@ from ...scope import Scope
 from ...store.query.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStore
 from ..access.views import shown
 from ..upkeep.clock import Clock
-from .cursor import Cursor, history_of, is_history
+from .cursor import Cursor, history_of
 
 # The next search sees what other servers did; an end that this server committed wakes the watch.
 LOOK_EVERY = timedelta(milliseconds=500)
@@ -229,7 +229,7 @@ class Watching:
         if cursor.told == NOTHING and not cursor.history:
             return
         seen = max(cursor.told.xmax, cursor.target.xmax if cursor.target else 0)
-        if not is_history(cursor.history, found.history) or seen > found.snapshot.xmax:
+        if cursor.history != history_of(found.history) or seen > found.snapshot.xmax:
             raise WatchTokenExpired(f"resume_token: it is from another database than this one; {_EXPIRED}")
         if cursor.told != NOTHING and found.snapshot.xmax - cursor.told.xmin >= MOST_TRANSACTIONS:
             raise WatchTokenExpired(f"resume_token: too much has changed since it was given; {_EXPIRED}")

@@ -116,7 +116,6 @@ class JobMaker:
         Raises:
             NotAllowed: The principal may not enqueue it.
             FieldInvalid, PayloadInvalid, KindUnknown: It does not fit.
-            ServersDiffer: It is to be held back or unique, and an older server runs.
         """
         await self._intake.rows_in_new_lanes(scope, [NewJobs.of(job)], path)
 

@@ -18,8 +18,7 @@ def digest(secret: str) -> bytes:
 def new_token() -> str:
     """What a token has after the session's number: the cell, a point, and a secret.
 
-    It is kept as the digest of all of it. Tokens from before migration 0012 have only the secret; they are good
-    for as long as their sessions.
+    It is kept as the digest of all of it.
     """
     return f"{CELL}.{secrets.token_urlsafe(32)}"
 

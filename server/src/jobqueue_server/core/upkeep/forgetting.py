@@ -27,8 +27,7 @@ class Forgetting:
     """Forgets a lane once no job of its can be left, and then its queue and its kind if nothing was ever said of them.
 
     Every job of a lane has an id of before `used_at` and a day, so it is in a partition of before then. Partitions
-    within the retention are all younger, and the others are read through. While a server is heard that stores jobs in
-    lanes without making sure of them, nothing is forgotten.
+    within the retention are all younger, and the others are read through.
 
     Args:
         store: The statements.
@@ -57,12 +56,9 @@ class Forgetting:
         self._again_at = time.monotonic() + self._every
         expired = [each for each in partitions if each.ended_at <= each.read_at - retention]
         within = [each for each in partitions if each not in expired]
-        older_heard = await self._store.older_heard()
         if not within:
             return
         since = _begin(within[0]) - _USED_FOR
-        if older_heard >= since:
-            return
         lanes = 0
         if await self._store.idle_lanes(since):
             if sum(each.bytes for each in expired) > _MOST_BYTES:

@@ -11,36 +11,8 @@ from ...store.upkeep.levels import LevelStore, LevelTooLow
 
 _log = logging.getLogger(__name__)
 
-# One more in each version that writes what servers of before would break. 1: SHA-256 digests and cell bits.
-# 2: namespaces beside `default`. 3: jobs that are held back. 4: what queues allow of the jobs of one key.
-# 5: strict order, what queues and kinds allow of all their jobs, what is said of one key. 6: unique jobs.
-# 7: jobs that take several slots of a worker; backfills of schedules, operations that servers of before would not know.
-# 8: workers that are drained; changes of jobs that wait, operations that servers of before would not know.
-# 9: a standstill, in which nothing is handed out.
-# 10: how long queues keep jobs that ended.
-# 11: changes of what is named of a kind, which servers of before would take for the whole of it.
-# 12: pauses of keys by workers, during which servers of before would let jobs in.
-# 13: lanes that are forgotten, which servers of before would go on using. Nothing requires it: while an older one is
-# heard, no lane is forgotten (store/upkeep/forgetting.py).
-LEVEL = 13
-#: Since this level servers keep to what is named at 5.
-LIMITS_LEVEL = 5
-#: Since this level servers count how many slots a job takes.
-WEIGHT_LEVEL = 7
-#: Since this level servers know of backfills.
-BACKFILL_LEVEL = 7
-#: Since this level servers give no jobs to workers that are drained.
-DRAIN_LEVEL = 8
-#: Since this level servers know of changes of jobs that wait.
-UPDATE_LEVEL = 8
-#: Since this level servers hand out nothing in a standstill.
-STANDSTILL_LEVEL = 9
-#: Since this level servers keep jobs that ended as long as their queue says.
-RETENTION_LEVEL = 10
-#: Since this level servers leave of a kind what a mask does not name.
-MASK_LEVEL = 11
-#: Since this level servers let none of a key in that a worker has paused.
-PAUSE_LEVEL = 12
+#: One more in each version that writes what servers of before would break. The list of them is in docs/upgrades.md.
+LEVEL = 1
 
 
 class Levels:

@@ -23,7 +23,7 @@ class UpkeepRoom:
     def __init__(self, stores: Stores, expected: ExpectedClocks, *, level: int, retention: timedelta) -> None:
         self.clock = Clock(stores.clock)
         self.levels = Levels(stores.levels, level)
-        self.standstill = Standstill(stores.standstill, self.levels)
+        self.standstill = Standstill(stores.standstill)
         forgetting = Forgetting(stores.forgetting)
         self.retention = Retention(stores.retention, retention=retention, forgetting=forgetting)
         self.audit_partitions = AuditPartitions(stores.audit_partitions)
@@ -36,7 +36,6 @@ class UpkeepRoom:
         """Before anything is written but the server's row: partitions, and whether it stands.
 
         Raises:
-            ServersDiffer: With `paused`, while an older server runs.
             LocksBusy, DatabaseAway, DatabaseFull: Partitions can't be made.
         """
         await self.standstill.start(paused=paused, by=by)

@@ -11,7 +11,6 @@ from datetime import datetime
 
 from ... import logs
 from ...store.upkeep.standstill import StandstillStore
-from .levels import STANDSTILL_LEVEL, Levels
 
 _log = logs.get(__name__)
 
@@ -24,12 +23,10 @@ class Standstill:
 
     Args:
         store: The statements.
-        levels: A server that does not know of it would hand out.
     """
 
-    def __init__(self, store: StandstillStore, levels: Levels) -> None:
+    def __init__(self, store: StandstillStore) -> None:
         self._store = store
-        self._levels = levels
         self._since: datetime | None = None
         self._listeners: list[Callable[[bool], None]] = []
 
@@ -46,12 +43,10 @@ class Standstill:
         """Before anything is handed out: reads it, and with `paused` begins it.
 
         Raises:
-            ServersDiffer: It is to begin, and an older server was heard within the last minute.
             DatabaseAway: It can't be read.
         """
         row = await self._store.read_standstill()
         if paused and row["since"] is None:
-            await self._levels.require(STANDSTILL_LEVEL, "JOBQUEUE_START=paused")
             if not await self._store.begin_standstill(by):
                 _log.warning(
                     "JOBQUEUE_START=paused has no effect, since an operator has resumed: take it away",

@@ -18,7 +18,7 @@ from ...lifecycle import Event
 from ...model import DEFAULT_RETRY_POLICY, RetryPolicy
 from ...scope import Scope
 from ..database import Database, Record, Session
-from ..limits.turnstiles import NO_SLOTS, LetIn, Slots
+from ..limits.semaphores import NO_SLOTS, LetIn, Slots
 from ..upkeep.clock import Expected
 
 

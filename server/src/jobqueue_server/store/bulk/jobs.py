@@ -292,10 +292,10 @@ async def _delete(session: Session, operation: Operation, ids: Sequence[UUID]) -
     if not locked:
         return ()
     rows = await session.fetch("delete_jobs", locked, locked[0], locked[-1])
-    blocking = [row for row in rows if row["stile"] is not None]
+    blocking = [row for row in rows if row["semaphore_id"] is not None]
     if blocking:
-        stiles = sorted({row["stile"] for row in blocking})
-        await session.fetch("unblock_deleted", stiles, [row["id"] for row in blocking])
+        semaphore_ids = sorted({row["semaphore_id"] for row in blocking})
+        await session.fetch("unblock_deleted", semaphore_ids, [row["id"] for row in blocking])
     return [row["id"] for row in rows]
 
 

@@ -33,14 +33,14 @@ class LaneRow:
     kind_id: int
     queue: str
     kind: str
-    gated: bool
+    closed: bool
     paused: bool
     namespace: int
     namespace_name: str
     keys: KeyPolicy | None
     revision: int
     max_waiting: int | None
-    says_of_keys: bool
+    limits_keys: bool
     max_running: int | None
     rate: Rate | None
     kind_max_running: int | None
@@ -159,14 +159,14 @@ class CatalogStore:
                 row["kind_id"],
                 row["queue"],
                 row["kind"],
-                row["gated"],
+                row["closed"],
                 row["paused"],
                 row["namespace_id"],
                 row["namespace"],
                 _key_policy(row),
                 row["revision"],
                 row["max_waiting"],
-                row["says_of_keys"],
+                row["limits_keys"],
                 row["max_running"],
                 rate_of(row),
                 row["kind_max_running"],

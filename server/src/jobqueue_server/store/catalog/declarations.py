@@ -58,7 +58,7 @@ async def put(
             return before, False
         if _hot(after) != _hot(before) or not row["declared"]:
             await _put(transaction, scope, after)
-            await transaction.fetch("gate_lanes_of_kind", row["id"])
+            await transaction.fetch("close_lanes_of_kind", row["id"])
         if _apart(after) != _apart(before):
             annotations = json.dumps(dict(after.annotations)) if after.annotations else None
             await transaction.fetch(

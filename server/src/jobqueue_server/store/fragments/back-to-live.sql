@@ -5,5 +5,5 @@ insert into live_job (
     -- fields: columns of live_job,
     priority, max_attempts, timeout_ms,
     -- end of fields
-    state, hold, stile, attempts
+    state, hold, semaphore_id, attempts
 )

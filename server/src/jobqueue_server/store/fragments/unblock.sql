@@ -2,11 +2,11 @@
 -- blanks: keys; jobs
 blocked as materialized (
     select t.id
-    from turnstile t
+    from semaphore t
     where t.id = any({keys}) and t.blocked_by = any({jobs}::uuid[]) and t.cancels_to is null
     order by t.id
     for update
 )
-update turnstile t set blocked_by = null, calls_at = case when t.waiting > 0 then now() end
+update semaphore t set blocked_by = null, admit_at = case when t.waiting > 0 then now() end
 where t.id = any(array(select id from blocked))
 returning t.id

@@ -73,7 +73,7 @@ class KeyHolder(NamedTuple):
     Attributes:
         job_id: The job.
         request_digest: Of the request.
-        owner: Of the principal that made it; empty where that is not known.
+        owner: Of the principal that made it.
     """
 
     job_id: UUID
@@ -122,8 +122,8 @@ class NewRows:
     `new` has what they share; its payload and key are those of the first job. `slots` are the slots that a hand-off
     reserved: each session takes so many of the jobs, in their order. The jobs beyond them go to the backlog. A job with
     an idempotency key has rows of its own; `namespace` is the key's, and `owner` stands for its principal. `keys` has
-    the key of each job; None: they have none. `stiles` has the turnstile of each key; None: nothing limits the jobs.
-    `name` is the name that the one job of the row wants to hold.
+    the key of each job; None: they have none. `semaphore_ids` has the semaphore of each key; None: nothing limits the
+    jobs. `name` is the name that the one job of the row wants to hold.
     """
 
     ids: list[UUID]
@@ -140,7 +140,7 @@ class NewRows:
     namespace: int | None = None
     owner: bytes = b""
     keys: list[str] | None = None
-    stiles: list[int] | None = None
+    semaphore_ids: list[int] | None = None
     name: Name | None = None
 
     @property
@@ -161,9 +161,9 @@ class NewRows:
         """The one job of the row is unique."""
         self.name = name
 
-    def of_keys(self, keys: list[str], stiles: list[int] | None) -> None:
-        """Each of the jobs has a key, and the turnstile of its key where the queue limits keys."""
-        self.keys, self.stiles = keys, stiles
+    def of_keys(self, keys: list[str], semaphore_ids: list[int] | None) -> None:
+        """Each of the jobs has a key, and the semaphore of its key where the queue limits keys."""
+        self.keys, self.semaphore_ids = keys, semaphore_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +190,11 @@ class Stored:
 
 
 class BacklogOfKeys(Exception):
-    """Keys have as many waiting jobs as their queues allow, so nothing was stored. `stiles` has their turnstiles."""
+    """Keys have as many waiting jobs as their queues allow, so nothing was stored. `semaphore_ids` has theirs."""
 
-    def __init__(self, stiles: frozenset[int]) -> None:
+    def __init__(self, semaphore_ids: frozenset[int]) -> None:
         super().__init__("the backlog of a key is full")
-        self.stiles = stiles
+        self.semaphore_ids = semaphore_ids
 
 
 #: The arguments of enqueue.sql before those of idempotency keys; enqueue_named.sql has those of names there.
@@ -338,7 +338,7 @@ def _arguments(
 
 def _key_holders(records: Sequence[Record]) -> dict[bytes, KeyHolder]:
     return {
-        record["key_digest"]: KeyHolder(record["job_id"], record["request_digest"], record["owner"] or b"")
+        record["key_digest"]: KeyHolder(record["job_id"], record["request_digest"], record["owner"])
         for record in records
     }
 
@@ -379,7 +379,7 @@ class IntakeStore:
         """As `enqueue`, where queues limit how many of their jobs run or start.
 
         Args:
-            rows: What is to be stored. No job has a turnstile.
+            rows: What is to be stored. No job has a semaphore.
             queues: Those that are asked how many of their jobs may start, sorted. Of the jobs with a slot no more are
                 leased; the others are among `refused`. The queues stay locked until the commit.
         """
@@ -392,7 +392,7 @@ class IntakeStore:
     async def enqueue_named(self, rows: Sequence[NewRows]) -> tuple[Stored, frozenset[UUID]]:
         """Stores the jobs whose names no job holds, by one statement: what it did, and the jobs that it left.
 
-        Each row has one job that wants a name, and has no idempotency key and no turnstile. Of jobs with one name the
+        Each row has one job that wants a name, and has no idempotency key and no semaphore. Of jobs with one name the
         first one counts. A name may be free although its job is left: where another enqueue wrote it a moment ago.
         """
         ids, runs, arguments = _arguments(rows, False, self._key_ttl)
@@ -410,13 +410,13 @@ class IntakeStore:
     async def enqueue_limited(
         self, rows: Sequence[NewRows], session: Session | None = None, *, later: bool = False
     ) -> Stored:
-        """As `enqueue`, of jobs some of which have a turnstile; and of rows with and without idempotency keys.
+        """As `enqueue`, of jobs some of which have a semaphore; and of rows with and without idempotency keys.
 
         Args:
             rows: What is to be stored.
-            session: The transaction, if it has one. Turnstiles stay locked until its end, so no later statement of it
-                may ask for turnstiles or idempotency keys.
-            later: Turnstiles are not asked now, but by `TurnstileStore.ripen` once this is committed.
+            session: The transaction, if it has one. Semaphores stay locked until its end, so no later statement of it
+                may ask for semaphores or idempotency keys.
+            later: Semaphores are not asked now, but by `SemaphoreStore.ripen` once this is committed.
 
         Raises:
             BacklogOfKeys: A key has as many waiting jobs as its queue allows. Nothing is stored.
@@ -425,17 +425,17 @@ class IntakeStore:
         ids, runs, arguments = _arguments(rows, keyed, self._key_ttl)
         holds = [
             Hold.TIME
-            if run.stiles is not None and run.new.hold is None and (later or _starts_later(run.new))
+            if run.semaphore_ids is not None and run.new.hold is None and (later or _starts_later(run.new))
             else run.new.hold
             for run in runs
         ]
-        stiles = _each(rows, [row.stiles for row in rows])
+        semaphore_ids = _each(rows, [row.semaphore_ids for row in rows])
         try:
             record = await self._run(
-                "enqueue_limited", session, *arguments, _column(holds), *_columns_of(rows, runs), stiles
+                "enqueue_limited", session, *arguments, _column(holds), *_columns_of(rows, runs), semaphore_ids
             )
         except BacklogRefused as error:
-            raise BacklogOfKeys(frozenset(error.stiles)) from error
+            raise BacklogOfKeys(frozenset(error.semaphore_ids)) from error
         return _stored(record, ids, keyed, limited=True)
 
     async def _run(self, name: str, session: Session | None, *arguments: object) -> Record:

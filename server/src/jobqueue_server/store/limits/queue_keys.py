@@ -10,7 +10,7 @@ from ...model import KeyHolder, QueueKey
 from ...scope import Scope
 from ..access.audit import audited
 from ..database import Database, Record
-from .turnstiles import Due, end_pauses, turnstile_of
+from .semaphores import Due, end_pauses, semaphore_of
 
 
 class KeyRevisionDiffers(Exception):
@@ -30,7 +30,7 @@ class KeySet:
     """What a change did.
 
     Attributes:
-        calling: The turnstile of the key, if it may let one in now; else None.
+        calling: The semaphore of the key, if it may let one in now; else None.
         first: Whether the queue limited none of its jobs before.
         due: Jobs in line that were put off as long as a worker had paused the key, which has ended: where each waits.
     """
@@ -48,7 +48,7 @@ class Kept:
         only: 0: all, 1: at their limit, 2: paused, 3: those that jobs wait for, 4: those that a failed job blocks.
         looked: How many keys to look at.
         kept: Of these, how many to keep: those that most jobs wait for.
-        after: (waiting, turnstile) of the last key of the page before; None: from the beginning.
+        after: (waiting, semaphore) of the last key of the page before; None: from the beginning.
         after_name: Only names after this one, by name; None: in the order of the kept.
         rows: How many to answer at most.
     """
@@ -79,7 +79,7 @@ class QueueKeyStore:
         return _key(queue, row, tuple(KeyHolder(*each) for each in holders))
 
     async def page(self, scope: Scope, queue: str, which: Kept) -> tuple[list[tuple[QueueKey, int]], bool]:
-        """Keys, each with its turnstile, and whether there may be more than were looked at or kept."""
+        """Keys, each with its semaphore, and whether there may be more than were looked at or kept."""
         rows = await self._database.fetch(
             "list_queue_keys",
             scope.namespace,
@@ -131,9 +131,9 @@ class QueueKeyStore:
             calling: int | None = None
             due: Sequence[Due] = ()
             if changes.get("paused") is False and row["paused_until"] is not None:
-                stile = turnstile_of(locked["id"], key)
-                calls, due = await end_pauses(transaction, [stile])
-                calling = stile if calls else None
+                semaphore_id = semaphore_of(locked["id"], key)
+                calls, due = await end_pauses(transaction, [semaphore_id])
+                calling = semaphore_id if calls else None
             if after != before:
                 if row["revision"] is None and row["said_of"] >= most:
                     raise KeysFull

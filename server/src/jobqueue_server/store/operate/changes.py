@@ -49,7 +49,7 @@ class Cancelled:
 class Retried:
     """What a retry did: the lane and the priority where the job waits now. `job` is as the retry left it.
 
-    `held`: it is in no line, until `TurnstileStore.ripen` sends it to its key.
+    `held`: it is in no line, until `SemaphoreStore.ripen` sends it to its key.
     """
 
     lane_id: int
@@ -175,8 +175,8 @@ class ChangeStore:
         async with audited(self._database) as transaction:
             await _lock_finished(scope, transaction, job_id)
             row = await transaction.fetchrow("delete_job", job_id)
-            if row is not None and row["stile"] is not None:
-                await transaction.fetch("unblock_deleted", [row["stile"]], [job_id])
+            if row is not None and row["semaphore_id"] is not None:
+                await transaction.fetch("unblock_deleted", [row["semaphore_id"]], [job_id])
             details = None if row is None else {"queue": row["queue"], "kind": row["kind"]}
             await transaction.tell(scope, "DeleteJob", f"job:{job_id}", details=details)
 

@@ -249,7 +249,7 @@ def schedule_of(row: Record) -> Schedule:
             row["run_ticks"],
             row["run_decided_at"],
             row["run_number"],
-            _cause(row["run_cause"], row["run_nth"]),
+            Cause(row["run_cause"]),
         )
     paused = row["paused_at"] is not None
     return Schedule(
@@ -291,15 +291,8 @@ def run_of(row: Record) -> Run:
         row["ticks"],
         row["decided_at"],
         row["number"],
-        _cause(row["cause"], row["nth"]),
+        Cause(row["cause"]),
     )
-
-
-def _cause(written: int | None, nth: int) -> Cause:
-    """What a run came from. Older servers wrote none: there the first of a tick is of the schedule itself."""
-    if written is None:
-        return Cause.UNSPECIFIED if nth else Cause.BY_TIME
-    return Cause(written)
 
 
 def _object(name: str) -> str:

@@ -173,7 +173,7 @@ class Schedule:
         created_at: When it was made.
         updated_at: When a caller changed it last.
         last_run: What was decided last.
-        principal: Who made it, gave it its job, or took it over; empty: a server of before made it.
+        principal: Who made it, gave it its job, or took it over.
         credential: What that showed, if it matters (`Maker`).
     """
 

@@ -50,7 +50,7 @@ class SessionStore:
         """The settings of this database, as `name = value`, with which an acknowledged job may be lost."""
         return await undurable(self._database)
 
-    async def register_server(self, name: str, level: int, version: str | None = None) -> Record:
+    async def register_server(self, name: str, level: int, version: str = "") -> Record:
         """A row for this process: its id, when (at), and whether an amnesty was granted.
 
         `version` is that of its program.

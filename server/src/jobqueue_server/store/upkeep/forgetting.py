@@ -11,9 +11,6 @@ import asyncpg
 from ..database import Database
 from .clock import Expected
 
-#: Since this level servers make sure of a lane before they use it.
-SURE_LEVEL = 13
-
 
 class ForgettingStore:
     """What is asked of PostgreSQL to forget them.
@@ -27,13 +24,6 @@ class ForgettingStore:
         self._database = database
         self._expected = expected
         self._batch = batch
-
-    async def older_heard(self) -> datetime:
-        """When a server was last heard that puts jobs into lanes of which no server has made sure."""
-        row = await self._database.fetchrow("hear_older", SURE_LEVEL)
-        assert row is not None
-        at: datetime = row["at"]
-        return at
 
     async def idle_lanes(self, since: datetime, after: int = 0) -> list[int]:
         """A batch of lanes that no server made sure of since then, of queues of which nothing is said, by number."""

@@ -29,12 +29,12 @@ held as materialized (
 charged as materialized (
     select
         h.id, h.lane_id, h.priority, h.attempts, h.session_id, h.changed_at, h.cancel_requested_at, h.max_attempts,
-        h.backoff_ms, h.stile,
+        h.backoff_ms, h.semaphore_id,
         coalesce(q.strict, false) as strict, case when q.strict then q.every end as every, q.burst,
         t.event, coalesce(t.permanent, false) as permanent, t.error_type, t.message, t.stack,
         h.failures + case when t.event in (1, 8) then 1 else 0 end as failures,
         h.losses + case when t.event = 7 then 1 else 0 end as losses,
-        case when t.event = 12 then coalesce(h.unseen, 0) + 1 else h.unseen end as unseen,
+        case when t.event = 12 then h.unseen + 1 else h.unseen end as unseen,
         t.after_ms + case
             when t.event = 1 then floor(random() * (least(t.after_ms / 10, 34560000000 - t.after_ms) + 1))::int8
             else 0
@@ -56,7 +56,7 @@ charged as materialized (
             q.key_order is not null as strict,
             q.key_rate_period_ms * interval '1 millisecond' / q.key_rate_count as every,
             coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst
-        from queue q where q.id = lane.queue_id and h.stile is not null
+        from queue q where q.id = lane.queue_id and h.semaphore_id is not null
     ) q on true
     where t.event not in (8, 10)
         or (
@@ -75,7 +75,7 @@ verdict as materialized (
             when failures + losses > 0 then 4
             else 1
         end as status,
-        losses + coalesce(unseen, 0) >= 2 as isolated,
+        losses + unseen >= 2 as isolated,
         greatest(
             now() + coalesce(after_ms, drawn_ms, 0) * interval '1 millisecond', t.paused_until, t.tat - (burst - 1) * every
         ) as next_run_at,
@@ -83,13 +83,13 @@ verdict as materialized (
     from charged c
     left join lateral (
         select t.paused_until, case when t.tat is not null then least(t.tat, now() + c.burst * c.every) end as tat
-        from turnstile t where t.id = c.stile and c.strict
+        from semaphore t where t.id = c.semaphore_id and c.strict
     ) t on true
 ),
 back as (
     update live_job l
-    set state = case when v.stile is not null and not v.strict then 3 when v.isolated then 4 else 1 end,
-        hold = case when v.stile is not null and not v.strict then 2 end,
+    set state = case when v.semaphore_id is not null and not v.strict then 3 when v.isolated then 4 else 1 end,
+        hold = case when v.semaphore_id is not null and not v.strict then 2 end,
         session_id = null,
         deadline = null,
         changed_at = now(),
@@ -131,29 +131,29 @@ tried as (
 ),
 freed as materialized (
     select
-        array_agg(stile order by stile) as ids,
-        array_agg(n order by stile) as n,
+        array_agg(semaphore_id order by semaphore_id) as ids,
+        array_agg(n order by semaphore_id) as n,
         bool_or(failed is not null) as any_failed,
-        array_agg(failed order by stile) as failed,
-        array_agg(coalesce(tat, '-infinity') order by stile) as tat
+        array_agg(failed order by semaphore_id) as failed,
+        array_agg(coalesce(tat, '-infinity') order by semaphore_id) as tat
     from (
         select
-            stile,
+            semaphore_id,
             (count(*) filter (where not keeps))::int4 as n,
             (array_agg(id order by id) filter (where strict and not keeps))[1] as failed,
             max(greatest(tat, next_run_at) + every) filter (where keeps) as tat
-        from (select v.*, strict and status in (1, 4) as keeps from verdict v where stile is not null) v
+        from (select v.*, strict and status in (1, 4) as keeps from verdict v where semaphore_id is not null) v
         where not keeps or every is not null
-        group by stile
+        group by semaphore_id
     ) s
 ),
 turned as (
-    update turnstile t
+    update semaphore t
     set taken = t.taken - ((select n from freed))[width_bucket(t.id, (select ids from freed))],
         tat = nullif(greatest(t.tat, ((select tat from freed))[width_bucket(t.id, (select ids from freed))]), '-infinity'),
-        calls_at = case
-            when ((select n from freed))[width_bucket(t.id, (select ids from freed))] = 0 then t.calls_at
-            when t.waiting > 0 then coalesce(t.calls_at, now())
+        admit_at = case
+            when ((select n from freed))[width_bucket(t.id, (select ids from freed))] = 0 then t.admit_at
+            when t.waiting > 0 then coalesce(t.admit_at, now())
         end,
         blocked_by = case
             when t.blocked_by is null and (select any_failed from freed) then (
@@ -178,5 +178,5 @@ select
     id, attempts, session_id, event, lane_id, priority, status, failures, losses, isolated,
     changed_at as started_at, now() as at,
     case when status in (1, 4) then next_run_at end as run_at,
-    case when not (strict and status in (1, 4)) then stile end as stile
+    case when not (strict and status in (1, 4)) then semaphore_id end as semaphore_id
 from verdict

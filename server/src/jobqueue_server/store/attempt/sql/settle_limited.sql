@@ -2,13 +2,13 @@
 -- $1 ids uuid[]  $2 attempts int4[]  $3 sessions int8[]  $4 outputs bytea[] (JSON text; null: none); empty: none has one
 -- As settle_with_output.sql, for any job. The statement that deletes a job gives its token back, so that no crash can keep it.
 -- Where no job waits, as far as is known: promote.sql also lets in, and costs twice as much. Who waits all the same is let in
--- by the next statement; `calling` names the keys. All live rows lock before the first turnstile, and those in the order of their ids, by their primary key.
+-- by the next statement; `calling` names the keys. All live rows lock before the first semaphore, and those in the order of their ids, by their primary key.
 with gone as (
-    -- use end-leases (more = , stile)
+    -- use end-leases (more = , semaphore_id)
     delete from live_job
     where id = any($1::uuid[])
         and ((id, attempts, session_id) in (select * from unnest($1::uuid[], $2::int4[], $3::int8[]))) is true
-    returning id, changed_at, session_id, attempts, failures, losses, stile
+    returning id, changed_at, session_id, attempts, failures, losses, semaphore_id
     -- end of end-leases
 ),
 ended as (
@@ -22,18 +22,18 @@ ended as (
     -- end of write-successes
 ),
 freed as materialized (
-    select array_agg(stile order by stile) as ids, array_agg(n order by stile) as n
-    from (select stile, count(*)::int4 as n from gone where stile is not null group by stile) s
+    select array_agg(semaphore_id order by semaphore_id) as ids, array_agg(n order by semaphore_id) as n
+    from (select semaphore_id, count(*)::int4 as n from gone where semaphore_id is not null group by semaphore_id) s
 ),
 turned as (
-    update turnstile t
+    update semaphore t
     set taken = t.taken - ((select n from freed))[width_bucket(t.id, (select ids from freed))],
-        calls_at = case when t.waiting > 0 then coalesce(t.calls_at, now()) end
+        admit_at = case when t.waiting > 0 then coalesce(t.admit_at, now()) end
     where t.id = any((select ids from freed)::int8[])
-    returning t.id, t.calls_at
+    returning t.id, t.admit_at
 )
 select
     now() as at,
     case when count(*) < cardinality($1::uuid[]) then coalesce(array_agg(id), '{}') end as settled,
-    (select array_agg(id) from turned where calls_at <= now()) as calling
+    (select array_agg(id) from turned where admit_at <= now()) as calling
 from gone

@@ -14,7 +14,7 @@ with gone as (
             select l.id, ($3::int4[])[width_bucket(l.number, $2::int8[])], ($4::int8[])[width_bucket(l.number, $2::int8[])]
             from unnest($1::uuid[]) with ordinality as l (id, number)
         )) is true
-        and stile is null
+        and semaphore_id is null
     returning id, changed_at, session_id, attempts, failures, losses
 ),
 ended as (

@@ -3,11 +3,11 @@
 -- As settle_succeeded.sql. They are two statements because outputs are rare and their join is not free. This too leaves
 -- what holds a token of its key to settle_limited.sql.
 with gone as (
-    -- use end-leases (only = and stile is null)
+    -- use end-leases (only = and semaphore_id is null)
     delete from live_job
     where id = any($1::uuid[])
         and ((id, attempts, session_id) in (select * from unnest($1::uuid[], $2::int4[], $3::int8[]))) is true
-        and stile is null
+        and semaphore_id is null
     returning id, changed_at, session_id, attempts, failures, losses
     -- end of end-leases
 ),

@@ -5,7 +5,7 @@
 -- another one, is not answered. Tokens of keys go back and keys are blocked as there; `calling` is a job's key, if another may
 -- be let in now.
 with held as materialized (
-    select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at, hold, stile
+    select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at, hold, semaphore_id
     from live_job l
     where id = any($1::uuid[])
         and (case when l.state = 2 then 2 when l.failures + l.losses > 0 then 4 else 1 end)::int2 = any($4::int2[])
@@ -26,35 +26,35 @@ asked as (
 ),
 freed as materialized (
     select
-        array_agg(stile order by stile) as ids,
-        array_agg(taken order by stile) as taken,
-        array_agg(waiting order by stile) as waiting,
-        array_agg(head order by stile) as head
+        array_agg(semaphore_id order by semaphore_id) as ids,
+        array_agg(taken order by semaphore_id) as taken,
+        array_agg(waiting order by semaphore_id) as waiting,
+        array_agg(head order by semaphore_id) as head
     from (
         select
-            stile,
+            semaphore_id,
             (count(*) filter (where hold is null))::int4 as taken,
             (count(*) filter (where hold = 1))::int4 as waiting,
             (array_agg(id order by id) filter (where hold is null))[1] as head
         from held
-        where stile is not null and state <> 2 and coalesce(hold, 1) = 1
-        group by stile
+        where semaphore_id is not null and state <> 2 and coalesce(hold, 1) = 1
+        group by semaphore_id
     ) each
 ),
 -- In the order of their ids, as each other statement, whatever scan the update takes.
 locked as materialized (
-    select t.id from turnstile t where t.id = any((select ids from freed)::int8[]) order by t.id for update
+    select t.id from semaphore t where t.id = any((select ids from freed)::int8[]) order by t.id for update
 ),
 turned as (
-    update turnstile t
+    update semaphore t
     -- use give-places-back (more = ,)
     set taken = t.taken - ((select taken from freed))[width_bucket(t.id, (select ids from freed))],
         waiting = t.waiting - ((select waiting from freed))[width_bucket(t.id, (select ids from freed))],
-        calls_at = case
+        admit_at = case
             when t.waiting <= ((select waiting from freed))[width_bucket(t.id, (select ids from freed))] then null
             when ((select taken from freed))[width_bucket(t.id, (select ids from freed))] > 0
-                then coalesce(t.calls_at, now())
-            else t.calls_at
+                then coalesce(t.admit_at, now())
+            else t.admit_at
         end,
     -- end of give-places-back
         blocked_by = case
@@ -84,10 +84,10 @@ turned as (
             else t.cancels_to
         end
     where t.id = any(array(select id from locked))
-    returning t.id, t.calls_at
+    returning t.id, t.admit_at
 )
 select
     id, lane_id, state = 2 as pending, session_id, attempts,
-    case when stile in (select t.id from turned t where t.calls_at <= now()) then stile end as calling
+    case when semaphore_id in (select t.id from turned t where t.admit_at <= now()) then semaphore_id end as calling
 from held
 order by id

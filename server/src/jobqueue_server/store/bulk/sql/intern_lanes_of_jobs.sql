@@ -1,9 +1,9 @@
--- lane: made by the first operation that brings a kind into a queue, gated as intern_lane has it; or made sure of
+-- lane: made by the first operation that brings a kind into a queue, closed as intern_lane has it; or made sure of
 -- $1 uuid[]: the jobs; $2, $3 uuid: the smallest of them, the greatest
 -- $4 int4: namespace; $5 text: the queue
 -- As intern_lane, for the kinds of these jobs. Where no lane is missing or was long not made sure of, the queue is not locked.
-insert into lane (queue_id, kind_id, gated, namespace_id)
-select q.id, k.id, gates(q, k), q.namespace_id
+insert into lane (queue_id, kind_id, closed, namespace_id)
+select q.id, k.id, closes(q, k), q.namespace_id
 from queue q
 join kind k on k.namespace_id = q.namespace_id
 where q.namespace_id = $4 and q.name = $5

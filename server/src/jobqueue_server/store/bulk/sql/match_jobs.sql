@@ -54,7 +54,7 @@ wanted_lane as materialized (
     from lane l
     join queue q on q.id = l.queue_id
     join kind k on k.id = l.kind_id
-    where coalesce(l.namespace_id = $15, q.namespace_id = $15)
+    where l.namespace_id = $15
         and ($5::text is null or q.name = $5) and ($6::text is null or k.name = $6)
         and ($16::text[] is null
             or exists (select from unnest($16, $17::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))

@@ -28,7 +28,7 @@ begun_anew as (
 insert into live_job (
     id, run_at, lane_id,
     priority, max_attempts, timeout_ms,
-    state, hold, stile, attempts
+    state, hold, semaphore_id, attempts
 )
 -- end of back-to-live
 select
@@ -36,17 +36,14 @@ select
     -- fields: columns of live_job from b,
     b.priority, b.max_attempts, b.timeout_ms,
     -- end of fields
-    case when k.stile is null then 1 else 3 end, case when k.stile is not null then 2 end, k.stile, e.attempts
+    case when k.semaphore_id is null then 1 else 3 end, case when k.semaphore_id is not null then 2 end, k.semaphore_id, e.attempts
 from ended e
 cross join lateral (select job.* from job where job.id = e.id limit 1) b
 cross join lateral (
     select (
-        select stile_of(q.id, b.key) from lane n join queue q on q.id = n.queue_id
+        select semaphore_of(q.id, b.key) from lane n join queue q on q.id = n.queue_id
         where n.id = b.lane_id
-            and (
-                q.key_max_running is not null or q.key_rate_count is not null or q.key_fair
-                or exists (select from queue_key o where o.queue_id = q.id)
-            )
-    ) as stile
+            and q.limits_keys
+    ) as semaphore_id
 ) k
 returning id, lane_id, priority, run_at, state = 3 as held

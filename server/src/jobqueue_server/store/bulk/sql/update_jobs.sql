@@ -9,11 +9,11 @@
 -- What has a new priority or lane goes to the end of its line: a claim starts at the floor of a line, and would pass it over for
 -- a minute. run_at is never stored in the past. As in change_jobs.sql a claim whose snapshot is older can't take such a job.
 -- A job that goes into another queue or gets another start gives the token of its key back, or its place before it, as in
--- cancel_jobs.sql, and waits for its time and then for its key: ripen.sql is the one way to the turnstile. One that an operator
+-- cancel_jobs.sql, and waits for its time and then for its key: ripen.sql is the one way to the semaphore. One that an operator
 -- holds by hand has neither, and stays held. `calling` is a key of which another job may be let in now.
--- Locks: live rows in the order of their ids, then turnstiles.
+-- Locks: live rows in the order of their ids, then semaphores.
 with held as materialized (
-    select l.id, l.lane_id, l.hold, l.stile
+    select l.id, l.lane_id, l.hold, l.semaphore_id
     from live_job l
     where l.id = any($1::uuid[]) and l.state <> 2
         and (case when l.failures + l.losses > 0 then 4 else 1 end)::int2 = any($4::int2[])
@@ -22,15 +22,12 @@ with held as materialized (
 ),
 plan as materialized (
     select
-        h.id, h.hold, h.stile, p.lane_id, p.moves,
+        h.id, h.hold, h.semaphore_id, p.lane_id, p.moves,
         case when p.moves then (
-            select stile_of(q.id, b.key) from queue q
+            select semaphore_of(q.id, b.key) from queue q
             where q.id = p.queue_id
-                and (
-                    q.key_max_running is not null or q.key_rate_count is not null or q.key_fair
-                    or exists (select from queue_key k where k.queue_id = q.id)
-                )
-        ) else h.stile end as new_stile
+                and q.limits_keys
+        ) else h.semaphore_id end as new_semaphore_id
     from held h
     cross join lateral (select job.key from job where job.id = h.id limit 1) b
     cross join lateral (
@@ -48,44 +45,44 @@ plan as materialized (
 ),
 freed as materialized (
     select
-        array_agg(stile order by stile) as ids,
-        array_agg(taken order by stile) as taken,
-        array_agg(waiting order by stile) as waiting
+        array_agg(semaphore_id order by semaphore_id) as ids,
+        array_agg(taken order by semaphore_id) as taken,
+        array_agg(waiting order by semaphore_id) as waiting
     from (
         select
-            stile,
+            semaphore_id,
             (count(*) filter (where hold is null))::int4 as taken,
             (count(*) filter (where hold = 1))::int4 as waiting
         from plan
-        where stile is not null and coalesce(hold, 1) = 1 and (moves or $7)
-        group by stile
+        where semaphore_id is not null and coalesce(hold, 1) = 1 and (moves or $7)
+        group by semaphore_id
     ) each
 ),
 -- In the order of their ids, as each other statement, whatever scan the update takes.
 locked as materialized (
-    select t.id from turnstile t where t.id = any((select ids from freed)::int8[]) order by t.id for update
+    select t.id from semaphore t where t.id = any((select ids from freed)::int8[]) order by t.id for update
 ),
 turned as (
-    update turnstile t
+    update semaphore t
     -- use give-places-back
     set taken = t.taken - ((select taken from freed))[width_bucket(t.id, (select ids from freed))],
         waiting = t.waiting - ((select waiting from freed))[width_bucket(t.id, (select ids from freed))],
-        calls_at = case
+        admit_at = case
             when t.waiting <= ((select waiting from freed))[width_bucket(t.id, (select ids from freed))] then null
             when ((select taken from freed))[width_bucket(t.id, (select ids from freed))] > 0
-                then coalesce(t.calls_at, now())
-            else t.calls_at
+                then coalesce(t.admit_at, now())
+            else t.admit_at
         end
     -- end of give-places-back
     where t.id = any(array(select id from locked))
-    returning t.id, t.calls_at
+    returning t.id, t.admit_at
 ),
 changed as (
     update live_job l
     set lane_id = p.lane_id,
-        stile = p.new_stile,
+        semaphore_id = p.new_semaphore_id,
         hold = n.hold,
-        state = case when n.hold is not null then 3 when l.losses + coalesce(l.unseen, 0) >= 2 then 4 else 1 end,
+        state = case when n.hold is not null then 3 when l.losses + l.unseen >= 2 then 4 else 1 end,
         priority = coalesce($5, l.priority),
         max_attempts = case when $6::int2 is not null then greatest($6, l.failures + 1) else l.max_attempts end,
         run_at = case
@@ -98,13 +95,13 @@ changed as (
     cross join lateral (
         select case
             when p.hold = 4 then 4
-            when p.new_stile is null then null
+            when p.new_semaphore_id is null then null
             when p.moves or $7 then 2
             else p.hold
         end::int2 as hold
     ) n
     where l.id = p.id and l.id = any($1::uuid[])
-    returning l.id, l.lane_id, l.priority, l.run_at, l.max_attempts, l.state, l.hold, p.stile
+    returning l.id, l.lane_id, l.priority, l.run_at, l.max_attempts, l.state, l.hold, p.semaphore_id
 ),
 body as (
     update job j
@@ -117,6 +114,6 @@ body as (
 )
 select
     c.id, c.lane_id, c.priority, c.run_at, c.state = 4 as isolated, c.hold,
-    case when c.stile in (select t.id from turned t where t.calls_at <= now()) then c.stile end as calling
+    case when c.semaphore_id in (select t.id from turned t where t.admit_at <= now()) then c.semaphore_id end as calling
 from changed c
 order by c.id

@@ -2,7 +2,7 @@
 -- $1 int4: namespace; $2 text: name; $3 text: schema or null; $4, $5 int4: bounds of the backoff in ms, or both null;
 -- $6 int2: max_attempts or null; $7 int4: timeout in ms or null; $8 int4: jobs that run at once, $9 int4: starts in a period,
 -- $10 int4: the period, in ms, $11 int4: starts at once; null: no limit; $12 int2: slots that a job takes, null: 1
--- Who calls this has locked the row (lock_kind.sql), and sets the gates of its lanes in the same transaction (gate_lanes_of_kind.sql).
+-- Who calls this has locked the row (lock_kind.sql), and sets the gates of its lanes in the same transaction (close_lanes_of_kind.sql).
 -- updated_at is the version of the row, by which servers drop what they compiled: it must move even when two writes share
 -- one reading of the clock.
 insert into kind (

@@ -17,6 +17,6 @@ with changed as (
     where id = $1
     returning queue
 )
-update lane set gated = gates(changed.queue, k)
+update lane set closed = closes(changed.queue, k)
 from changed, kind k
-where lane.queue_id = $1 and k.id = lane.kind_id and lane.gated <> gates(changed.queue, k)
+where lane.queue_id = $1 and k.id = lane.kind_id and lane.closed <> closes(changed.queue, k)

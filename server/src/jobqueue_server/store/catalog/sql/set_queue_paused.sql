@@ -9,12 +9,12 @@ with q as (
         pause_reason = case when $2 then $4::text end
     where id = $1 and (paused_at is not null) <> $2
 )
-update lane set gated = as_of.gated
+update lane set closed = as_of.closed
 from (
-    select n.id, $2 or q.max_running is not null or q.rate_count is not null or is_limited(k) as gated
+    select n.id, $2 or q.max_running is not null or q.rate_count is not null or is_limited(k) as closed
     from lane n
     join queue q on q.id = n.queue_id
     join kind k on k.id = n.kind_id
     where n.queue_id = $1
 ) as_of
-where lane.id = as_of.id and lane.gated <> as_of.gated
+where lane.id = as_of.id and lane.closed <> as_of.closed

@@ -1,6 +1,6 @@
 -- read: the lanes in which a job waits, by number
 -- $1 int4: those after this one; $2 int4: so many at most
--- Ready, ready but alone, and held back. It goes from lane to lane in each of the three partial indexes, so a lane in which no
+-- Ready, ready but isolated, and held back. It goes from lane to lane in each of the three partial indexes, so a lane in which no
 -- job waits costs nothing, and a job in a lane that was found neither. The states are literals, since a parameter would bar the
 -- partial indexes.
 with recursive ready (lane_id) as (

@@ -9,7 +9,7 @@ with want as materialized (
     select w.*
     from unnest($1::int4[], $2::int2[], $3::int4[], $4::timestamptz[], $5::int4[], $9::int4[])
         as w (lane_id, priority, take, floor, queue, most)
-    where w.lane_id not in (select id from lane where id = any($1::int4[]) and gated)
+    where w.lane_id not in (select id from lane where id = any($1::int4[]) and closed)
 ),
 line as materialized (
     select ready.id, ready.at, ready.run_at, ready.priority, q.queue

@@ -15,7 +15,7 @@ with line as materialized (
         limit cardinality($2::int8[])
         for update skip locked
     ) ready
-    where w.lane_id not in (select id from lane where id = any($1::int4[]) and gated)
+    where w.lane_id not in (select id from lane where id = any($1::int4[]) and closed)
 ),
 dealt as materialized (
     select at, row_number() over (order by priority desc, run_at, id) as slot

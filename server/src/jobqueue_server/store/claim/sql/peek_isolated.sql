@@ -1,5 +1,5 @@
 -- read: the size of the isolated job that a claim would take now
--- $1 lane_id int4[], none of them gated
+-- $1 lane_id int4[], none of them closed
 -- For a session that bounds the bytes it holds. In the order of claim_isolated.sql.
 with head as materialized (
     select ready.id, ready.run_at, p.priority

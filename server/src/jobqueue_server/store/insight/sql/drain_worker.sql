@@ -5,5 +5,5 @@ update worker_session
 set drain_at = coalesce(drain_at, now()),
     drained_by = case when drain_at is null then $3::text else drained_by end,
     drain_reason = case when drain_at is null then $4::text else drain_reason end
-where id = $1::int8 and ended_at is null and coalesce(namespace_id, 1) = $2
+where id = $1::int8 and ended_at is null and namespace_id = $2
 returning id

@@ -29,7 +29,7 @@ with own as materialized (
     left join queue_rate r on r.queue_id = q.id
     left join kind_rate o on o.kind_id = k.id
     where j.id = (select $1::uuid) and (l.id is not null or f.id is not null)
-        and coalesce(lane.namespace_id = (select $2::int4), q.namespace_id = (select $2::int4))
+        and lane.namespace_id = (select $2::int4)
 ),
 beside as materialized (
     select lane.id

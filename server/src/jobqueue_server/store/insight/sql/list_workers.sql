@@ -8,13 +8,13 @@
 with candidate as materialized (
     (
         select s.id from worker_session s
-        where $2::int8 is null and s.ended_at is null and coalesce(s.namespace_id, 1) = $1
+        where $2::int8 is null and s.ended_at is null and s.namespace_id = $1
         limit 20000
     )
     union all
     (
         select s.id from worker_session s
-        where s.id = $2 and s.ended_at is null and coalesce(s.namespace_id, 1) = $1
+        where s.id = $2 and s.ended_at is null and s.namespace_id = $1
     )
 ),
 seen as materialized (

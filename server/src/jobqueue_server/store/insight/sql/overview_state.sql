@@ -4,7 +4,7 @@
 -- snapshot_age: of the oldest snapshot that a client's transaction holds, as far as this role may see it, or a prepared one;
 -- rows that are deleted meanwhile can't be cleaned up.
 with silent as materialized (
-    select coalesce(s.namespace_id, 1) as namespace_id, count(*)::int4 as sessions
+    select s.namespace_id, count(*)::int4 as sessions
     from (
         select w.namespace_id from worker_session w
         where w.ended_at is null and w.silent_since is not null and w.greeting is null

@@ -9,7 +9,7 @@ join lane n on n.id = l.lane_id
 join queue q on q.id = n.queue_id
 join kind k on k.id = n.kind_id
 where l.state = 2 and l.session_id = $1::int8
-    and coalesce(n.namespace_id = $2, q.namespace_id = $2)
+    and n.namespace_id = $2
     and (
         $4::text[] is null
         or exists (select from unnest($4, $5::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind)

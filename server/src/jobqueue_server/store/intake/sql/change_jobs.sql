@@ -20,13 +20,13 @@ changed as (
     update live_job l
     set changed_at = now(),
         run_at = case
-            when a.fields & 4 <> 0 and (l.stile is null or l.hold in (2, 4)) then greatest(
+            when a.fields & 4 <> 0 and (l.semaphore_id is null or l.hold in (2, 4)) then greatest(
                 now(), least(coalesce(a.run_at, now() + a.delay, now()), uuid_time(l.id) + a.most)
             )
             else l.run_at
         end,
         priority = case
-            when a.fields & 8 <> 0 and (l.stile is null or l.hold in (2, 4)) then a.priority else l.priority
+            when a.fields & 8 <> 0 and (l.semaphore_id is null or l.hold in (2, 4)) then a.priority else l.priority
         end,
         max_attempts = case
             when a.fields & 64 <> 0 then greatest(coalesce(a.max_attempts, 3), l.failures + 1) else l.max_attempts

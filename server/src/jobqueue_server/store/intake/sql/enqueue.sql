@@ -38,14 +38,14 @@ present as materialized (
     select s.id, s.epoch from worker_session s where s.id = any($5::int8[]) and s.ended_at is null
 ),
 in_use as materialized (
-    select id, gated from lane where id = any($4::int4[]) and used_at > now() - interval '1 day'
+    select id, closed from lane where id = any($4::int4[]) and used_at > now() - interval '1 day'
 ),
 run as materialized (
     select
         array_agg(
             case
                 when (r.session_id, r.epoch) in (select id, epoch from present)
-                    and r.lane_id not in (select id from in_use where gated)
+                    and r.lane_id not in (select id from in_use where closed)
                     then r.session_id
                 else 0
             end order by r.number

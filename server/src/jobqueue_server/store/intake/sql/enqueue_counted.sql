@@ -45,7 +45,7 @@ present as materialized (
 counted as materialized (
     select n.id, n.queue_id
     -- First the lanes of the jobs: the planner would go through all lanes and all kinds.
-    from (select id, queue_id, kind_id from lane where id = any($4::int4[]) and gated offset 0) n
+    from (select id, queue_id, kind_id from lane where id = any($4::int4[]) and closed offset 0) n
     where not (select is_limited(k) from kind k where k.id = n.kind_id) and n.queue_id = any(
         $24::int4[]
     )
@@ -54,7 +54,7 @@ in_use as materialized (
     select id from lane where id = any($4::int4[]) and used_at > now() - interval '1 day'
 ),
 gate as materialized (
-    select id from lane where id = any($4::int4[]) and gated and id not in (select id from counted)
+    select id from lane where id = any($4::int4[]) and closed and id not in (select id from counted)
 ),
 run as materialized (
     select

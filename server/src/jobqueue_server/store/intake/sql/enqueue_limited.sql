@@ -14,8 +14,8 @@
 -- and each key stands once:
 -- $9 digests bytea[]: of the keys  $10 requests bytea[]: the digest of the request, 16 bytes, and of its principal
 -- $11 namespaces int4[]  $12 key_ttl interval
--- For each job too, turnstile.id; null: nothing limits the job.
--- $24 stile int8[]
+-- For each job too, semaphore.id; null: nothing limits the job.
+-- $24 semaphore_id int8[]
 -- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
 -- A hand-off holds only while its session is still in its epoch and its lane has no gate, in this very snapshot;
 -- else the job waits in the backlog, and its id is among `refused`. run_at is never stored in the past, so that
@@ -23,10 +23,10 @@
 -- A lane that no server made sure of for a day may be forgotten meanwhile: refuse_lanes ends the statement.
 -- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 -- A job whose key belongs to another job is not stored, and not among `stored`; find_keys.sql then reads that other job.
--- A job with a stile and no hold asks for a token. Those that get none wait for their key, and are among `kept`. Where
+-- A job with a semaphore_id and no hold asks for a token. Those that get none wait for their key, and are among `kept`. Where
 -- others wait already, none gets one: a key's jobs go in turn. Nor does one where the queue has a rate, which promote.sql
--- looks after. A job with a stile and a hold asks when it is let go.
--- Turnstiles lock in the order of their ids, after the idempotency keys; nothing else here waits for a lock.
+-- looks after. A job with a semaphore_id and a hold asks when it is let go.
+-- Semaphores lock in the order of their ids, after the idempotency keys; nothing else here waits for a lock.
 -- `granted` brings the limit to a row that is there, and the answer back. A key of which something is said has a row, which
 -- has its own limit. Jobs wait behind a row that was written if, and only if, a job of this statement does: only then are
 -- its jobs counted through (`waits`). In strict order the limit is 1.
@@ -51,14 +51,14 @@ present as materialized (
     select s.id, s.epoch from worker_session s where s.id = any($5::int8[]) and s.ended_at is null
 ),
 in_use as materialized (
-    select id, gated from lane where id = any($4::int4[]) and used_at > now() - interval '1 day'
+    select id, closed from lane where id = any($4::int4[]) and used_at > now() - interval '1 day'
 ),
 run as materialized (
     select
         array_agg(
             case
                 when (r.session_id, r.epoch) in (select id, epoch from present)
-                    and r.lane_id not in (select id from in_use where gated)
+                    and r.lane_id not in (select id from in_use where closed)
                     then r.session_id
                 else 0
             end order by r.number
@@ -78,10 +78,10 @@ came as materialized (
         a.id,
         a.payload,
         a.key,
-        a.stile,
+        a.semaphore_id,
         a.number,
         width_bucket(a.number, $3::int8[]) as run,
-        case when ($13::int2[])[width_bucket(a.number, $3::int8[])] is null then a.stile end as asks
+        case when ($13::int2[])[width_bucket(a.number, $3::int8[])] is null then a.semaphore_id end as asks
     from unnest(
         $1::uuid[], $2::bytea[],
         $22::text[],
@@ -90,7 +90,7 @@ came as materialized (
     ) with ordinality as a (
         id, payload,
         key,
-        stile, digest, number
+        semaphore_id, digest, number
     )
     where cardinality($9::bytea[]) = 0 or a.digest is null or a.id in (select job_id from keyed)
 ),
@@ -105,7 +105,7 @@ policy as materialized (
                 else coalesce(q.key_max_running, 2147483647)
             end order by n.id
         ) as most,
-        array_agg(case when q.key_rate_count is not null or q.key_fair then now() end order by n.id) as calls_at,
+        array_agg(case when q.key_rate_count is not null or q.key_fair then now() end order by n.id) as admit_at,
         array_agg(q.key_order is not null order by n.id) as ordered,
         array_agg(q.id) filter (where q.key_fair) as fair
     from lane n
@@ -113,10 +113,10 @@ policy as materialized (
     where n.id = any($4::int4[])
 ),
 asked as (
-    insert into turnstile (id, queue_id, taken, waiting, granted, calls_at, last_at)
+    insert into semaphore (id, queue_id, taken, waiting, granted, admit_at, last_at)
     select
         c.id, ((select queues from policy))[c.place], least(c.jobs, c.most), c.jobs - least(c.jobs, c.most), c.most,
-        case when c.jobs > c.most then ((select calls_at from policy))[c.place] end,
+        case when c.jobs > c.most then ((select admit_at from policy))[c.place] end,
         case when ((select ordered from policy))[c.place] then now() end
     from (
         select c.id, c.jobs, c.place, ((select most from policy))[c.place] as most
@@ -129,47 +129,47 @@ asked as (
     order by c.id
     on conflict (id) do update set
         granted = case
-            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null
-                or turnstile.paused_until > now()
+            when semaphore.waiting > 0 or excluded.granted = 0 or semaphore.blocked_by is not null
+                or semaphore.paused_until > now()
                 then 0
             else greatest(
                 least(
-                    coalesce(turnstile.own_limit, excluded.granted) - turnstile.taken,
+                    coalesce(semaphore.own_limit, excluded.granted) - semaphore.taken,
                     case
                         when excluded.last_at is not null or excluded.queue_id = any((select fair from policy)::int4[])
-                            then 1 - turnstile.taken
+                            then 1 - semaphore.taken
                     end,
                     excluded.taken + excluded.waiting
                 ),
                 0
             )
         end,
-        taken = turnstile.taken + case
-            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null
-                or turnstile.paused_until > now()
+        taken = semaphore.taken + case
+            when semaphore.waiting > 0 or excluded.granted = 0 or semaphore.blocked_by is not null
+                or semaphore.paused_until > now()
                 then 0
             else greatest(
                 least(
-                    coalesce(turnstile.own_limit, excluded.granted) - turnstile.taken,
+                    coalesce(semaphore.own_limit, excluded.granted) - semaphore.taken,
                     case
                         when excluded.last_at is not null or excluded.queue_id = any((select fair from policy)::int4[])
-                            then 1 - turnstile.taken
+                            then 1 - semaphore.taken
                     end,
                     excluded.taken + excluded.waiting
                 ),
                 0
             )
         end,
-        waiting = turnstile.waiting + excluded.taken + excluded.waiting - case
-            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null
-                or turnstile.paused_until > now()
+        waiting = semaphore.waiting + excluded.taken + excluded.waiting - case
+            when semaphore.waiting > 0 or excluded.granted = 0 or semaphore.blocked_by is not null
+                or semaphore.paused_until > now()
                 then 0
             else greatest(
                 least(
-                    coalesce(turnstile.own_limit, excluded.granted) - turnstile.taken,
+                    coalesce(semaphore.own_limit, excluded.granted) - semaphore.taken,
                     case
                         when excluded.last_at is not null or excluded.queue_id = any((select fair from policy)::int4[])
-                            then 1 - turnstile.taken
+                            then 1 - semaphore.taken
                     end,
                     excluded.taken + excluded.waiting
                 ),
@@ -177,19 +177,19 @@ asked as (
             )
         end,
         -- Also where the limit was raised, and the key does not call yet. A key that a worker has paused calls after that.
-        calls_at = coalesce(
-            turnstile.calls_at,
-            case when turnstile.paused_until > now() then turnstile.paused_until end,
-            excluded.calls_at,
+        admit_at = coalesce(
+            semaphore.admit_at,
+            case when semaphore.paused_until > now() then semaphore.paused_until end,
+            excluded.admit_at,
             case
-                when turnstile.waiting > 0 and turnstile.taken < coalesce(turnstile.own_limit, excluded.granted)
-                    and turnstile.blocked_by is null
+                when semaphore.waiting > 0 and semaphore.taken < coalesce(semaphore.own_limit, excluded.granted)
+                    and semaphore.blocked_by is null
                     then now()
             end,
             -- Nothing waited. Where a job of the key has a worker, its turn may be now.
             case
-                when turnstile.waiting = 0 and turnstile.taken + excluded.taken + excluded.waiting > 1
-                    and turnstile.blocked_by is null and excluded.queue_id = any((select fair from policy)::int4[])
+                when semaphore.waiting = 0 and semaphore.taken + excluded.taken + excluded.waiting > 1
+                    and semaphore.blocked_by is null and excluded.queue_id = any((select fair from policy)::int4[])
                     then now()
             end
         ),
@@ -197,16 +197,16 @@ asked as (
             when excluded.last_at is not null
                 then greatest(
                     excluded.last_at,
-                    turnstile.last_at + interval '1 microsecond',
-                    turnstile.cancels_to + interval '1 microsecond'
+                    semaphore.last_at + interval '1 microsecond',
+                    semaphore.cancels_to + interval '1 microsecond'
                 )
         end
     returning
         id, granted, waiting, last_at,
         case
-            when waiting > 0 then waiting > (select q.key_max_waiting from queue q where q.id = turnstile.queue_id)
+            when waiting > 0 then waiting > (select q.key_max_waiting from queue q where q.id = semaphore.queue_id)
         end as passes,
-        calls_at <= now() as calls
+        admit_at <= now() as calls
 ),
 let_in as materialized (
     select
@@ -236,7 +236,7 @@ placed as materialized (
         id,
         payload,
         key,
-        stile,
+        semaphore_id,
         run,
         case
             when waits and (select ordered from let_in) then greatest(
@@ -268,12 +268,12 @@ live as (
     insert into live_job (
         id, run_at, lane_id,
         priority, max_attempts, timeout_ms,
-        state, hold, stile, attempts, session_id, deadline
+        state, hold, semaphore_id, attempts, session_id, deadline
     )
     select
         id, starts_at, ($4::int4[])[run],
         coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run],
-        case when holder is not null then 2 when hold is null then 1 else 3 end, hold, stile,
+        case when holder is not null then 2 when hold is null then 1 else 3 end, hold, semaphore_id,
         case when holder is null then 0 else 1 end, holder,
         case when holder is not null then now() + interval '1 millisecond' *
             ($16::int4[])[run]

@@ -2,7 +2,7 @@
 -- $1 int4: namespace; $2 text: queue; $3 text: the key; $4 int4: how many of these jobs at most
 -- Bounded reads of indexes. No row: there is no such queue. A key has no row in either table if nothing is known of it.
 with named as materialized (
-    select stile_of(q.id, $3::text) as id, q.key_max_running, q.key_rate_count,
+    select semaphore_of(q.id, $3::text) as id, q.key_max_running, q.key_rate_count,
         coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst
     from queue q
     where q.namespace_id = $1 and q.name = $2
@@ -13,7 +13,7 @@ holder as materialized (
     -- use holders-of-key (key = n.id)
     cross join lateral (
         select l.id,  l.state, l.session_id, l.changed_at, l.run_at
-        from live_job l where l.stile = n.id and l.hold is null limit 1000
+        from live_job l where l.semaphore_id = n.id and l.hold is null limit 1000
     ) h
     order by h.state = 2 desc, h.run_at, h.id
     -- end of holders-of-key
@@ -27,9 +27,9 @@ select
     case
         when n.key_rate_count is not null and k.paused_at is null and n.burst > (
             select count(*)
-            from (select from live_job l where l.stile = n.id and l.hold is null and l.state in (1, 4) limit n.burst) line
+            from (select from live_job l where l.semaphore_id = n.id and l.hold is null and l.state in (1, 4) limit n.burst) line
         )
-            then t.calls_at
+            then t.admit_at
     end as next_start_at,
     case when t.paused_until > now() then t.paused_until end as paused_until,
     case when t.cancels_to is null then t.blocked_by end as blocked_by,
@@ -47,5 +47,5 @@ select
     ) as since
     -- end of workers-of-holders
 from named n
-left join turnstile t on t.id = n.id
+left join semaphore t on t.id = n.id
 left join queue_key k on k.id = n.id

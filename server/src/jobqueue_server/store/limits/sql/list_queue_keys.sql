@@ -4,8 +4,8 @@
 -- $4 int4: how many keys of all queues to look at; $5 int4: of the queue's, how many to keep, those that most jobs wait for
 -- $6 int4, $7 int8: where the kept begin: (waiting, id) of the last of the page before; null: at the beginning
 -- $8 text: only names after this one; null: the page is in the order of the kept, else by name; $9 int4: rows at most
--- It reads all turnstiles: an index by queue would have to be written with each start of a job that waited.
--- A turnstile has no name: that of a key of which something is said stands in queue_key, that of others in their live jobs,
+-- It reads all semaphores: an index by queue would have to be written with each start of a job that waited.
+-- A semaphore has no name: that of a key of which something is said stands in queue_key, that of others in their live jobs,
 -- or in the job that blocks it.
 -- A key whose worker has just paused it has jobs that wait for their time alone: it is named if one of these is among the
 -- first 10,000, which are read only where there is such a key.
@@ -15,14 +15,14 @@ with found as materialized (
     select
         l.id, l.taken, l.waiting, k.name, k.max_running, k.paused_at, k.paused_by, k.revision,
         coalesce(k.max_running, q.key_max_running) as allowed,
-        case when q.key_rate_count is not null and k.paused_at is null then l.calls_at end as calls_at,
+        case when q.key_rate_count is not null and k.paused_at is null then l.admit_at end as admit_at,
         coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
         case when l.paused_until > now() then l.paused_until end as paused_until, l.blocked_by
     from (
         select
-            t.id, t.queue_id, t.taken, t.waiting, t.calls_at, t.paused_until,
+            t.id, t.queue_id, t.taken, t.waiting, t.admit_at, t.paused_until,
             case when t.cancels_to is null then t.blocked_by end as blocked_by
-        from turnstile t
+        from semaphore t
         limit $4::int4
     ) l
     join queue q on q.id = l.queue_id
@@ -47,32 +47,32 @@ kept as materialized (
     limit $5::int4
 ),
 ripening as materialized (
-    select distinct on (l.stile) l.stile, l.id
+    select distinct on (l.semaphore_id) l.semaphore_id, l.id
     from (
-        select l.stile, l.id
+        select l.semaphore_id, l.id
         from live_job l
         where l.state = 3 and l.hold = 2
             and (select bool_or(k.name is null and k.taken = 0 and k.waiting = 0) from kept k)
         order by l.run_at
         limit 10000
     ) l
-    where l.stile is not null
-    order by l.stile
+    where l.semaphore_id is not null
+    order by l.semaphore_id
 ),
 page as (
     select *
     from (
         select
-            t.id, t.taken, t.waiting, t.max_running, t.paused_at, t.paused_by, t.revision, t.allowed, t.calls_at, t.burst,
+            t.id, t.taken, t.waiting, t.max_running, t.paused_at, t.paused_by, t.revision, t.allowed, t.admit_at, t.burst,
             t.paused_until, t.blocked_by,
             coalesce(
                 t.name,
                 (
                     select j.key
                     from (
-                        (select l.id from live_job l where l.stile = t.id and l.hold is null limit 1)
+                        (select l.id from live_job l where l.semaphore_id = t.id and l.hold is null limit 1)
                         union all
-                        (select l.id from live_job l where l.stile = t.id and l.hold = 1 limit 1)
+                        (select l.id from live_job l where l.semaphore_id = t.id and l.hold = 1 limit 1)
                     ) l
                     join job j on j.id = l.id
                     limit 1
@@ -80,7 +80,7 @@ page as (
                 (select j.key from job j where j.id = coalesce(r.id, t.blocked_by))
             ) as name
         from kept t
-        left join ripening r on r.stile = t.id
+        left join ripening r on r.semaphore_id = t.id
     ) named
     where name is not null and ($8::text is null or name > $8 collate "C")
     order by case when $8::text is null then waiting end desc, case when $8::text is null then id end, name collate "C"
@@ -92,11 +92,11 @@ select
     case
         when p.taken < p.burst or p.burst > (
             select count(*)
-            from (select from live_job l where l.stile = p.id and l.hold is null and l.state in (1, 4) limit p.burst) line
+            from (select from live_job l where l.semaphore_id = p.id and l.hold is null and l.state in (1, 4) limit p.burst) line
         )
-            then p.calls_at
+            then p.admit_at
     end as next_start_at,
-    exists (select from turnstile offset $4::int4) or ($8 is not null and (select count(*) from found) > $5) as capped
+    exists (select from semaphore offset $4::int4) or ($8 is not null and (select count(*) from found) > $5) as capped
 from (values (true)) as one
 left join page p on true
 order by case when $8::text is null then waiting end desc, case when $8::text is null then id end, name collate "C"

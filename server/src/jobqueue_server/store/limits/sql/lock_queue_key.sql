@@ -4,6 +4,6 @@
 select
     k.max_running, k.paused_at is not null as paused, k.revision, t.paused_until,
     (select count(*)::int4 from (select from queue_key o where o.queue_id = $1::int4 limit $3::int4) o) as said_of
-from (values (stile_of($1::int4, $2::text))) as named (id)
+from (values (semaphore_of($1::int4, $2::text))) as named (id)
 left join queue_key k on k.id = named.id
-left join turnstile t on t.id = named.id and t.paused_until > now()
+left join semaphore t on t.id = named.id and t.paused_until > now()

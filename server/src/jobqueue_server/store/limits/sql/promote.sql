@@ -1,5 +1,5 @@
 -- settle, promote: leased -> succeeded; held back by its key -> queued, retrying, leased; as many as there are tokens for
--- $1 turnstiles int8[] that may let one in  $2 how many jobs at most int4
+-- $1 semaphores int8[] that may let one in  $2 how many jobs at most int4
 -- $3 lane_id int4[], sorted: where nothing goes before who is let in; jobs of each may take so many of the offered slots:
 -- $4 after which slot int4[]  $5 how many int4[]; lanes that share slots have the same $4 and $5
 -- $6 slots int8[]: the sessions of the offered ones; $7 holders int8[], $8 epochs int4[]: each session once
@@ -7,12 +7,12 @@
 -- $9 ids uuid[]  $10 attempts int4[]  $11 sessions int8[]  $12 outputs bytea[] (JSON text; null: none); empty: none has one
 -- $13 how many jobs of a key may stand in line where keys take turns int4
 -- The statement that deletes a job gives its token back, so that no crash can keep it. All live rows lock before the first
--- turnstile, and those in the order of their ids, by their primary key.
--- The limit and the rate are those that the queue has now, so a change of them needs no change of turnstiles. What is said of
--- one key stands in its turnstile (own_limit; 0: it is paused), so it is what it was when the lock was taken.
--- Under the turnstile's lock no other statement counts its tokens. Live rows are taken with `skip locked` only: who cancels one has
--- its lock and waits for the turnstile. What was missed so, or committed after this snapshot while it waited for the lock,
--- is counted in `waiting` and not found: its key goes on calling (calls_at), and the next statement has it: `again`.
+-- semaphore, and those in the order of their ids, by their primary key.
+-- The limit and the rate are those that the queue has now, so a change of them needs no change of semaphores. What is said of
+-- one key stands in its semaphore (own_limit; 0: it is paused), so it is what it was when the lock was taken.
+-- Under the semaphore's lock no other statement counts its tokens. Live rows are taken with `skip locked` only: who cancels one has
+-- its lock and waits for the semaphore. What was missed so, or committed after this snapshot while it waited for the lock,
+-- is counted in `waiting` and not found: its key goes on calling (admit_at), and the next statement has it: `again`.
 -- Who is let in takes a slot, the highest priority first, or stands at the end of its line (run_at = now()), so the keys take
 -- turns. As in a claim a paused lane, an isolated job and a session that is no longer in its epoch take no part in slots.
 -- A rate (GCRA) lets jobs in as time goes on: `tat` is the time up to which it is used up. Without workers a line would
@@ -28,11 +28,11 @@
 -- the rows are not copied. date_part is a float8: extract is a numeric, which becomes one by way of its digits.
 -- No array has nulls: to find an element PostgreSQL would step through all before it.
 with gone as (
-    -- use end-leases (more = , stile)
+    -- use end-leases (more = , semaphore_id)
     delete from live_job
     where id = any($9::uuid[])
         and ((id, attempts, session_id) in (select * from unnest($9::uuid[], $10::int4[], $11::int8[]))) is true
-    returning id, changed_at, session_id, attempts, failures, losses, stile
+    returning id, changed_at, session_id, attempts, failures, losses, semaphore_id
     -- end of end-leases
 ),
 ended as (
@@ -46,12 +46,12 @@ ended as (
     -- end of write-successes
 ),
 freed as materialized (
-    select coalesce(array_agg(stile order by stile), '{}') as ids, array_agg(n order by stile) as n
-    from (select stile, count(*)::int4 as n from gone where stile is not null group by stile) s
+    select coalesce(array_agg(semaphore_id order by semaphore_id), '{}') as ids, array_agg(n order by semaphore_id) as n
+    from (select semaphore_id, count(*)::int4 as n from gone where semaphore_id is not null group by semaphore_id) s
 ),
 called as materialized (
     select
-        t.id, t.taken, t.waiting, t.calls_at, q.key_order is not null as strict,
+        t.id, t.taken, t.waiting, t.admit_at, q.key_order is not null as strict,
         case
             when t.blocked_by is not null then 0
             when q.key_order is not null then least(t.own_limit, 1)
@@ -64,15 +64,12 @@ called as materialized (
         coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
         case when q.key_fair then $13::int4 end as turn,
         case
-            when t.paused_until > now() and (
-                q.key_max_running is not null or q.key_rate_count is not null or q.key_fair
-                or exists (select from queue_key k where k.queue_id = q.id)
-            )
+            when t.paused_until > now() and q.limits_keys
                 then t.paused_until
         end as paused_until
-    from turnstile t
+    from semaphore t
     join queue q on q.id = t.queue_id
-    where t.id = any($1::int8[] || (select ids from freed)) and (t.calls_at <= now() or cardinality($9::uuid[]) > 0 or (q.key_fair and t.waiting > 0))
+    where t.id = any($1::int8[] || (select ids from freed)) and (t.admit_at <= now() or cardinality($9::uuid[]) > 0 or (q.key_fair and t.waiting > 0))
     order by t.id
     for update of t
 ),
@@ -84,16 +81,16 @@ counted as (
 ),
 timed as (
     select
-        c.id, c.waiting, c.strict, c.freed, c.every, c.burst, c.turn, c.calls_at, c.paused_until, n.now,
+        c.id, c.waiting, c.strict, c.freed, c.every, c.burst, c.turn, c.admit_at, c.paused_until, n.now,
         c.most - c.taken + c.freed as room,
-        coalesce(c.calls_at <= now(), c.freed > 0 or c.turn is not null) as calls,
+        coalesce(c.admit_at <= now(), c.freed > 0 or c.turn is not null) as calls,
         greatest(least(coalesce(c.tat, n.now), n.now + c.burst * c.every), n.now) as tat,
         -- One that is further ahead is from before the rate was raised, or the clock set back. It is forgotten here.
         case when c.tat is not null then least(c.tat, c.locked_at + c.burst * c.every) end as before,
         -- The bound of a rate is held also by two statements at once: the function sees what the other has let in.
         case when c.every is not null then c.most_in_line - jobs_in_line(c.id, c.most_in_line) when c.most_in_line is not null then (
             select c.most_in_line - count(*)
-            from (select from live_job l where l.stile = c.id and l.hold is null and l.state in (1, 4) limit c.most_in_line) l
+            from (select from live_job l where l.semaphore_id = c.id and l.hold is null and l.state in (1, 4) limit c.most_in_line) l
         ) end as places
     from (select c.*, least(case when every is not null then burst end, turn) as most_in_line from counted c) c
     cross join (select date_part('epoch', now()) * 1000000 as now) n
@@ -115,7 +112,7 @@ share as materialized (
         greatest(least(o.may, $2::int4 - (sum(o.may) over (order by o.id) - o.may)), 0)::int4 as take,
         case when o.strict then (
             select h.id from live_job h
-            where h.stile = o.id and h.hold = 1
+            where h.semaphore_id = o.id and h.hold = 1
             order by h.priority desc, h.run_at, h.id
             limit 1
         ) end as head,
@@ -126,14 +123,14 @@ next as materialized (
     select
         l.at, l.isolated, l.priority, s.ahead,
         case when not l.isolated and ($3::int4[])[l.place] = l.lane_id
-            and l.lane_id not in (select id from lane where id = any($3::int4[]) and gated) then l.place end as place
+            and l.lane_id not in (select id from lane where id = any($3::int4[]) and closed) then l.place end as place
     from share s
     cross join lateral (
         select
-            l.ctid as at, l.priority, l.lane_id, l.losses + coalesce(l.unseen, 0) >= 2 as isolated,
+            l.ctid as at, l.priority, l.lane_id, l.losses + l.unseen >= 2 as isolated,
             width_bucket(l.lane_id, $3::int4[]) as place
         from live_job l
-        where l.stile = s.id and l.hold = 1 and (s.head is null or l.id = s.head)
+        where l.semaphore_id = s.id and l.hold = 1 and (s.head is null or l.id = s.head)
         order by l.priority desc, l.run_at, l.id
         limit s.take
         for update skip locked
@@ -169,11 +166,11 @@ moved as (
         deadline = case when s.session_id is not null then now() + l.timeout_ms * interval '1 millisecond' end
     from given s
     where l.ctid = s.at
-    returning l.stile, l.id, l.lane_id, l.priority, l.state, l.attempts, l.session_id, l.failures
+    returning l.semaphore_id, l.id, l.lane_id, l.priority, l.state, l.attempts, l.session_id, l.failures
 ),
 got as materialized (
-    select array_agg(stile order by stile) as ids, array_agg(n order by stile) as n
-    from (select stile, count(*)::int4 as n from moved group by stile) m
+    select array_agg(semaphore_id order by semaphore_id) as ids, array_agg(n order by semaphore_id) as n
+    from (select semaphore_id, count(*)::int4 as n from moved group by semaphore_id) m
 ),
 let_in as (
     select
@@ -189,14 +186,14 @@ turning as materialized (
         case
             when waiting <= got then null
             when paused_until is not null then paused_until
-            when not calls then calls_at
+            when not calls then admit_at
             when got < take or take < may then now()
             when room <= got or every is null then null
             -- Its places in line are taken. The longer no job of it starts, the later it asks again, 5 s at most.
             when got = 0 and places <= 0
                 then now() + least(greatest(now - before, every, 20000), 5000000) * interval '1 microsecond'
             else now() + greatest(tat + (got + 1 - burst) * every - now, 0) * interval '1 microsecond'
-        end as calls_at
+        end as admit_at
     from let_in
 ),
 done as materialized (
@@ -205,16 +202,16 @@ done as materialized (
         array_agg(got order by id) as got,
         array_agg(freed order by id) as freed,
         array_agg(coalesce(to_timestamp(tat / 1000000), 'infinity') order by id) as tat,
-        array_agg(coalesce(calls_at, 'infinity') order by id) as calls_at
+        array_agg(coalesce(admit_at, 'infinity') order by id) as admit_at
     from turning
 ),
 turned as (
-    update turnstile t
+    update semaphore t
     set taken = t.taken + ((select got from done))[width_bucket(t.id, (select ids from done))]
             - ((select freed from done))[width_bucket(t.id, (select ids from done))],
         waiting = t.waiting - ((select got from done))[width_bucket(t.id, (select ids from done))],
         tat = nullif(((select tat from done))[width_bucket(t.id, (select ids from done))], 'infinity'),
-        calls_at = nullif(((select calls_at from done))[width_bucket(t.id, (select ids from done))], 'infinity')
+        admit_at = nullif(((select admit_at from done))[width_bucket(t.id, (select ids from done))], 'infinity')
     where t.id = any((select ids from done)::int8[])
 ),
 lines as (
@@ -232,8 +229,8 @@ select
     (select array_agg(priority) from lines) as priorities,
     (select array_agg(isolated) from lines) as isolated,
     (select array_agg(jobs) from lines) as jobs,
-    (select array_agg(id) from turning where calls_at <= now()) as again,
-    (select min(calls_at) from turning where calls_at > now()) as next_call,
+    (select array_agg(id) from turning where admit_at <= now()) as again,
+    (select min(admit_at) from turning where admit_at > now()) as next_call,
     now() as now,
     case
         when (select count(*) from gone) < cardinality($9::uuid[]) then (select coalesce(array_agg(id), '{}') from gone)

@@ -8,13 +8,10 @@
 -- another may be let in now. In strict order the key of one that held its token may be blocked, by what its queue says.
 -- The first request sets the grace; a repeat changes nothing. The run timeout stays if it comes earlier.
 with held as materialized (
-    select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at, hold, stile
+    select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at, hold, semaphore_id
     from live_job l
     where id = $1
-        and (
-            select coalesce(n.namespace_id = $4, (select q.namespace_id = $4 from queue q where q.id = n.queue_id))
-            from lane n where n.id = l.lane_id
-        )
+        and (select n.namespace_id = $4 from lane n where n.id = l.lane_id)
     for update of l
 ),
 gone as (
@@ -31,13 +28,13 @@ asked as (
     where l.id = h.id and h.state = 2 and h.cancel_requested_at is null
 ),
 turned as (
-    update turnstile t
+    update semaphore t
     set taken = t.taken - (select count(*)::int4 from held where hold is null),
         waiting = t.waiting - (select count(*)::int4 from held where hold = 1),
-        calls_at = case
+        admit_at = case
             when t.waiting <= (select count(*) from held where hold = 1) then null
-            when exists (select from held where hold is null) then coalesce(t.calls_at, now())
-            else t.calls_at
+            when exists (select from held where hold is null) then coalesce(t.admit_at, now())
+            else t.admit_at
         end,
         blocked_by = case
             when t.blocked_by is null and exists (select from held where hold is null) then (
@@ -53,10 +50,10 @@ turned as (
             )
             else t.cancels_to
         end
-    where t.id = (select stile from held where state <> 2 and coalesce(hold, 1) = 1)
-    returning t.id, t.calls_at
+    where t.id = (select semaphore_id from held where state <> 2 and coalesce(hold, 1) = 1)
+    returning t.id, t.admit_at
 )
 select
     state = 2 as pending, session_id, attempts, lane_id,
-    (select id from turned where calls_at <= now()) as calling
+    (select id from turned where admit_at <= now()) as calling
 from held

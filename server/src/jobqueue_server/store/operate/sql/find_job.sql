@@ -6,4 +6,4 @@ join lane n on n.id = j.lane_id
 join queue q on q.id = n.queue_id
 left join finished_job f on f.id = j.id
 left join live_job l on l.id = j.id
-where j.id = $1 and coalesce(n.namespace_id = $2, q.namespace_id = $2) and (f.id is not null or l.id is not null)
+where j.id = $1 and n.namespace_id = $2 and (f.id is not null or l.id is not null)

@@ -6,7 +6,7 @@ select f.status
 from finished_job f
 where f.id = $1
     and (
-        select coalesce(n.namespace_id = $2, q.namespace_id = $2)
+        select n.namespace_id = $2
         from job j
         join lane n on n.id = j.lane_id
         join queue q on q.id = n.queue_id

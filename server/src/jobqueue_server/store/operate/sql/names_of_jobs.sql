@@ -8,5 +8,5 @@ join lane n on n.id = j.lane_id
 join queue q on q.id = n.queue_id
 join kind k on k.id = n.kind_id
 where j.id = any($1::uuid[]) and j.id >= $2 and j.id <= $3 and j.unique_name is not null
-    and coalesce(n.namespace_id = $4, q.namespace_id = $4)
+    and n.namespace_id = $4
 order by j.id

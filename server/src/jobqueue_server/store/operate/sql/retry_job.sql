@@ -4,13 +4,10 @@
 with body as materialized (
     select id, lane_id,
         (
-            select stile_of(q.id, job.key) from lane n join queue q on q.id = n.queue_id
+            select semaphore_of(q.id, job.key) from lane n join queue q on q.id = n.queue_id
             where n.id = job.lane_id
-                and (
-                    q.key_max_running is not null or q.key_rate_count is not null or q.key_fair
-                    or exists (select from queue_key k where k.queue_id = q.id)
-                )
-        ) as stile,
+                and q.limits_keys
+        ) as semaphore_id,
         -- fields: columns of live_job
         priority, max_attempts, timeout_ms
         -- end of fields
@@ -40,7 +37,7 @@ begun_anew as (
 insert into live_job (
     id, run_at, lane_id,
     priority, max_attempts, timeout_ms,
-    state, hold, stile, attempts
+    state, hold, semaphore_id, attempts
 )
 -- end of back-to-live
 select
@@ -48,7 +45,7 @@ select
     -- fields: columns of live_job from b,
     b.priority, b.max_attempts, b.timeout_ms,
     -- end of fields
-    case when b.stile is null then 1 else 3 end, case when b.stile is not null then 2 end, b.stile, e.attempts
+    case when b.semaphore_id is null then 1 else 3 end, case when b.semaphore_id is not null then 2 end, b.semaphore_id, e.attempts
 from ended e
 join body b on b.id = e.id
 returning lane_id, priority, state = 3 as held

@@ -1,15 +1,15 @@
 -- delete: keys that are blocked by jobs that this transaction has deleted -> calling
--- $1 turnstiles int8[]  $2 the deleted jobs uuid[]
+-- $1 semaphores int8[]  $2 the deleted jobs uuid[]
 with
 -- use unblock (keys = $1::int8[]; jobs = $2)
 blocked as materialized (
     select t.id
-    from turnstile t
+    from semaphore t
     where t.id = any($1::int8[]) and t.blocked_by = any($2::uuid[]) and t.cancels_to is null
     order by t.id
     for update
 )
-update turnstile t set blocked_by = null, calls_at = case when t.waiting > 0 then now() end
+update semaphore t set blocked_by = null, admit_at = case when t.waiting > 0 then now() end
 where t.id = any(array(select id from blocked))
 returning t.id
 -- end of unblock

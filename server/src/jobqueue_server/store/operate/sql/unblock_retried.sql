@@ -4,7 +4,7 @@
 -- start (GCRA, as in promote.sql). Where an operator has paused the key, the job waits for it before all others. Where jobs of
 -- before its order hold tokens still, it waits for its key.
 with back as materialized (
-    select l.id, l.stile, l.run_at from live_job l where l.id = any($1::uuid[]) and l.hold = 2 and l.stile is not null
+    select l.id, l.semaphore_id, l.run_at from live_job l where l.id = any($1::uuid[]) and l.hold = 2 and l.semaphore_id is not null
 ),
 blocked as materialized (
     select
@@ -12,10 +12,10 @@ blocked as materialized (
         q.key_rate_period_ms * interval '1 millisecond' / q.key_rate_count as every,
         coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
         case when t.paused_until > now() then t.paused_until end as paused_until, t.tat
-    from turnstile t
+    from semaphore t
     join queue q on q.id = t.queue_id
-    where t.id = any(array(select stile from back order by stile))
-        and (t.id, t.blocked_by) in (select stile, id from back)
+    where t.id = any(array(select semaphore_id from back order by semaphore_id))
+        and (t.id, t.blocked_by) in (select semaphore_id, id from back)
         and t.cancels_to is null
     order by t.id
     for update of t
@@ -34,12 +34,12 @@ given as materialized (
     ) b
 ),
 turned as (
-    update turnstile t
+    update semaphore t
     set blocked_by = null,
         taken = t.taken + case when g.free then 1 else 0 end,
         waiting = t.waiting + case when g.paused then 1 else 0 end,
         tat = case when g.free and g.every is not null then greatest(g.tat, g.run_at) + g.every else t.tat end,
-        calls_at = null
+        admit_at = null
     from given g
     where t.id = g.id and t.id = any(array(select id from given))
 ),
@@ -49,7 +49,7 @@ moved as (
         hold = case when g.paused then 1 end,
         run_at = case
             when g.paused then coalesce(
-                (select min(w.run_at) from live_job w where w.stile = g.id and w.hold = 1), l.run_at
+                (select min(w.run_at) from live_job w where w.semaphore_id = g.id and w.hold = 1), l.run_at
             ) - interval '1 microsecond'
             else g.run_at
         end

@@ -62,6 +62,6 @@ left join finished_job f on f.id = j.id
 left join worker_session s on s.id = l.session_id
 left join job_progress p on p.job_id = j.id
 where j.id = a.id
-    and coalesce(lane.namespace_id = $3, q.namespace_id = $3) and (l.id is not null or f.id is not null)
+    and lane.namespace_id = $3 and (l.id is not null or f.id is not null)
 limit 1
 ) t

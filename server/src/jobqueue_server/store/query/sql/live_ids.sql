@@ -11,7 +11,7 @@ with wanted_lane as materialized (
     from lane l
     join queue q on q.id = l.queue_id
     join kind k on k.id = l.kind_id
-    where coalesce(l.namespace_id = $7, q.namespace_id = $7)
+    where l.namespace_id = $7
         and ($3::text is null or q.name = $3) and ($4::text is null or k.name = $4)
         and ($8::text[] is null
             or exists (select from unnest($8, $9::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))

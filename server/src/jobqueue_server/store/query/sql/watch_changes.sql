@@ -26,7 +26,7 @@ with fresh as materialized (
 own_lane as materialized (
     select l.id
     from lane l
-    where coalesce(l.namespace_id = $15, (select q.namespace_id = $15 from queue q where q.id = l.queue_id))
+    where l.namespace_id = $15
         and ($16::text[] is null or exists (
             select
             from unnest($16, $17::text[]) g (queue, kind)
@@ -40,7 +40,7 @@ wanted_lane as materialized (
     from lane l
     join queue q on q.id = l.queue_id
     join kind k on k.id = l.kind_id
-    where coalesce(l.namespace_id = $15, q.namespace_id = $15)
+    where l.namespace_id = $15
         and ($11::text is null or q.name = $11) and ($12::text is null or k.name = $12)
         and ($16::text[] is null
             or exists (select from unnest($16, $17::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))

@@ -4,7 +4,4 @@
 select j.id, j.lane_id, octet_length(j.payload) as size
 from job j
 where j.id = any($1::uuid[]) and j.id between $2::uuid and $3::uuid
-    and (
-        select coalesce(n.namespace_id = $4, (select q.namespace_id = $4 from queue q where q.id = n.queue_id))
-        from lane n where n.id = j.lane_id
-    )
+    and (select n.namespace_id = $4 from lane n where n.id = j.lane_id)

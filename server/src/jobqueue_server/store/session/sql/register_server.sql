@@ -1,5 +1,5 @@
 -- server: - -> alive, with an amnesty where no server was heard for 10 s
--- $1 name text  $2 level int2  $3 version text, or null
+-- $1 name text  $2 level int2  $3 version text
 -- First it reads the heartbeats, as server_heartbeat.sql does: after a time without any server, workers still run their jobs
 -- and come back with them.
 -- A server whose level is too low gets no row: its id is null. The requirement is held until the commit, so that it is not

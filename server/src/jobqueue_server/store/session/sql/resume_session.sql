@@ -9,5 +9,5 @@ set epoch = epoch + 1, previous_token_hash = $2::bytea, token_hash = $3::bytea, 
     namespace_id = $5::int4, principal = $6::text, credential = $7::text,
     client = $8::text, address = $9::text, takes = $10::text::jsonb
 where id = $1::int8 and ended_at is null and $2::bytea in (token_hash, previous_token_hash)
-  and coalesce(namespace_id, 1) = $5::int4 and coalesce(principal, 'anonymous') in ('anonymous', $6::text)
+  and namespace_id = $5::int4 and principal in ('anonymous', $6::text)
 returning id, epoch, name, ttl, drain_at is not null as drains

@@ -7,6 +7,6 @@ update worker_session
 set silent_since = case when silent_since is not null then now() end, previous_token_hash = null,
     credential = $5::text
 where id = $1::int8 and token_hash = $2::bytea and ended_at is null
-  and coalesce(namespace_id, 1) = $3::int4 and coalesce(principal, 'anonymous') in ('anonymous', $4::text)
+  and namespace_id = $3::int4 and principal in ('anonymous', $4::text)
 returning id, epoch, name, ttl, greeting::text as greeting, silent_since is null as streams,
     drain_at is not null as drains

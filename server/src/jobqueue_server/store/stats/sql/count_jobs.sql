@@ -49,7 +49,7 @@ wanted_lane as materialized (
     from lane l
     join queue q on q.id = l.queue_id
     join kind k on k.id = l.kind_id
-    where coalesce(l.namespace_id = $9, q.namespace_id = $9)
+    where l.namespace_id = $9
         and ($4::text is null or q.name = $4) and ($5::text is null or k.name = $5)
         and ($10::text[] is null
             or exists (select from unnest($10, $11::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))

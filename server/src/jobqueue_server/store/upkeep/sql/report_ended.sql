@@ -11,7 +11,7 @@ join job j on j.id = f.id
 join lane a on a.id = j.lane_id
 join queue q on q.id = a.queue_id
 join kind k on k.id = a.kind_id
-join namespace n on n.id = coalesce(a.namespace_id, q.namespace_id)
+join namespace n on n.id = a.namespace_id
 where f.finished_at >= $1::timestamptz
 group by n.name, q.name, k.name
 order by n.name, q.name, k.name

@@ -14,6 +14,6 @@ from live_job l
 join lane a on a.id = l.lane_id
 join queue q on q.id = a.queue_id
 join kind k on k.id = a.kind_id
-join namespace n on n.id = coalesce(a.namespace_id, q.namespace_id)
+join namespace n on n.id = a.namespace_id
 group by n.name, q.name, k.name
 order by n.name, q.name, k.name

@@ -1,4 +1,4 @@
-"""Turnstiles: how many jobs of a key were let in, how many wait, and who is let in next."""
+"""Semaphores: how many jobs of a key were let in, how many wait, and who is let in next."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _first_int8 = Struct(">q").unpack_from
 
 
 @lru_cache(maxsize=4096)
-def turnstile_of(queue_id: int, key: str) -> int:
-    """The number of the turnstile of a key (`turnstile.id`), known before the database is asked.
+def semaphore_of(queue_id: int, key: str) -> int:
+    """The number of the semaphore of a key (`semaphore.id`), known before the database is asked.
 
-    In SQL: `stile_of(queue_id, key)`. Those of late are remembered: most jobs have the keys of few.
+    In SQL: `semaphore_of(queue_id, key)`. Those of late are remembered: most jobs have the keys of few.
     """
     number: int = _first_int8(sha256(f"{queue_id}:{key}".encode("utf-8", "surrogatepass")).digest())[0]
     return number
@@ -101,14 +101,14 @@ class KeysCounted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """What a step through all turnstiles did.
+    """What a step through all semaphores did.
 
     Attributes:
         looked: How many it looked at.
         last: The last of them; None where there was none.
         calling: The keys that may let one in now.
         gone: How many keys had no jobs and are forgotten.
-        drifted: Turnstiles that do not count what is there, each with its queue.
+        drifted: Semaphores that do not count what is there, each with its queue.
         over: The keys whose pause by a worker is to end now, before its time.
         counted: How many keys with jobs there were.
     """
@@ -135,12 +135,12 @@ class Calling(NamedTuple):
     """What a sweep found.
 
     Attributes:
-        stiles: Keys that may let one in now.
+        semaphore_ids: Keys that may let one in now.
         next_call: How long until the next one may; None: each waits for an end.
         cancels: Whether jobs are to be cancelled, since one of their key failed.
     """
 
-    stiles: Sequence[int]
+    semaphore_ids: Sequence[int]
     next_call: timedelta | None
     cancels: bool
 
@@ -160,7 +160,7 @@ class Rest:
     more: bool
 
 
-class TurnstileStore:
+class SemaphoreStore:
     """Lets jobs in that their keys hold back.
 
     Raises (every method): DatabaseAway, with which nothing is known of what happened, and DatabaseFull.
@@ -170,14 +170,14 @@ class TurnstileStore:
         self._database = database
 
     async def promote(
-        self, stiles: Sequence[int], most: int, slots: Slots = NO_SLOTS, *, in_line: int = 1
+        self, semaphore_ids: Sequence[int], most: int, slots: Slots = NO_SLOTS, *, in_line: int = 1
     ) -> LetIn:
         """Lets in the jobs that their keys have tokens for, `most` at once.
 
         `in_line`: how many jobs of one key may stand in line where keys take turns.
         """
         row = await self._database.fetchrow(
-            "promote", sorted(stiles), most, *slots.columns, (), (), (), (), in_line, hot=True
+            "promote", sorted(semaphore_ids), most, *slots.columns, (), (), (), (), in_line, hot=True
         )
         assert row is not None
         return LetIn.of(row)
@@ -190,7 +190,7 @@ class TurnstileStore:
         return Rest(jobs, row["calling"] or (), row["more"])
 
     async def ripen(self, most: int) -> tuple[int, Sequence[int]]:
-        """Sends jobs whose run_at has come to their turnstiles: how many, and the keys that may let one in now."""
+        """Sends jobs whose run_at has come to their semaphores: how many, and the keys that may let one in now."""
         row = await self._database.fetchrow("ripen", most, hot=True)
         assert row is not None
         return row["moved"], row["calling"] or ()
@@ -207,13 +207,13 @@ class TurnstileStore:
         assert row is not None
         return Walked(row["looked"], row["last"], calling=row["calling"] or (), over=row["over"] or ())
 
-    async def end_pauses(self, stiles: Sequence[int]) -> tuple[Sequence[int], Sequence[Due]]:
+    async def end_pauses(self, semaphore_ids: Sequence[int]) -> tuple[Sequence[int], Sequence[Due]]:
         """Ends the pauses of these keys by workers: the keys that may let one in now, and the jobs that are due now."""
         async with self._database.transaction(hot=True) as session:
-            return await end_pauses(session, stiles)
+            return await end_pauses(session, semaphore_ids)
 
     async def audit_keys(self, after: int, most: int, most_rows: int) -> Walked:
-        """Compares turnstiles with the live rows that they count, and forgets those of keys without jobs."""
+        """Compares semaphores with the live rows that they count, and forgets those of keys without jobs."""
         row = await self._database.fetchrow("audit_keys", after, most, most_rows, hot=True)
         assert row is not None
         drifted: Sequence[tuple[int, int]] = ()
@@ -222,17 +222,17 @@ class TurnstileStore:
         counted = [KeysCounted(*each) for each in row["counted"] or ()]
         return Walked(row["looked"], row["last"], gone=row["gone"], drifted=drifted, counted=counted)
 
-    async def recount(self, stile: int) -> None:
-        """Counts the live rows of a turnstile anew, under its lock."""
+    async def recount(self, semaphore_id: int) -> None:
+        """Counts the live rows of a semaphore anew, under its lock."""
         async with self._database.transaction(hot=True) as session:
-            await session.fetchrow("lock_turnstiles", [stile])
-            await session.fetch("recount_turnstile", stile)
+            await session.fetchrow("lock_semaphores", [semaphore_id])
+            await session.fetch("recount_semaphore", semaphore_id)
 
 
-async def end_pauses(session: Session, stiles: Sequence[int]) -> tuple[Sequence[int], Sequence[Due]]:
-    """As `TurnstileStore.end_pauses`, within a transaction that holds no lock of a turnstile yet."""
-    await session.fetch("lock_turnstiles", stiles)
-    row = await session.fetchrow("end_pauses", stiles)
+async def end_pauses(session: Session, semaphore_ids: Sequence[int]) -> tuple[Sequence[int], Sequence[Due]]:
+    """As `SemaphoreStore.end_pauses`, within a transaction that holds no lock of a semaphore yet."""
+    await session.fetch("lock_semaphores", semaphore_ids)
+    row = await session.fetchrow("end_pauses", semaphore_ids)
     assert row is not None
     columns = (row[name] or () for name in ("lanes", "priorities", "run_at", "isolated"))
     return row["calling"] or (), [Due(*each) for each in zip(*columns, strict=True)]

@@ -1,4 +1,4 @@
-"""Turnstiles: never more jobs of a key than its limit, none forgotten, whatever many connections do at once."""
+"""Semaphores: never more jobs of a key than its limit, none forgotten, whatever many connections do at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobqueue_server.lifecycle import EXITS, Event, Hold, State, Status
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.bulk.requests import Verb
 from jobqueue_server.store.intake.intake import BacklogOfKeys, NewRows
-from jobqueue_server.store.limits.turnstiles import NO_SLOTS, LetIn, Slots, TurnstileStore, turnstile_of
+from jobqueue_server.store.limits.semaphores import NO_SLOTS, LetIn, SemaphoreStore, Slots, semaphore_of
 
 from .crowd import BROKEN, Crowd
 from .factories import Slot, keyed_row, new_row, pass_deadline, until_waiting_for_a_lock
@@ -50,7 +50,7 @@ async def test_a_crowd_never_has_more_tokens_of_a_key_than_its_limit_and_leaves_
             group.create_task(crowd.look(module_dsn, until))
         assert crowd.looks > 10
         await crowd.drain()
-    assert await s.sql.fetchval("select count(*) from turnstile where taken <> 0 or waiting <> 0") == 0
+    assert await s.sql.fetchval("select count(*) from semaphore where taken <> 0 or waiting <> 0") == 0
     assert await deadlocks(s) == before
 
 
@@ -64,11 +64,11 @@ class Key:
     s: Stored
     lane: Lane
     session: tuple[int, int]
-    turnstiles: TurnstileStore
+    semaphores: SemaphoreStore
 
     @property
-    def stile(self) -> int:
-        return turnstile_of(self.lane.queue_id, "one")
+    def semaphore_id(self) -> int:
+        return semaphore_of(self.lane.queue_id, "one")
 
     async def policy(self, **columns: int | None) -> None:
         names = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, 2))
@@ -78,7 +78,7 @@ class Key:
 
     def row(self, count: int = 1, **fields: Any) -> NewRows:
         row = new_row(self.s, self.lane, payloads=[b"{}"] * count, key="one", **fields)
-        row.of_keys(["one"] * count, [self.stile] * count)
+        row.of_keys(["one"] * count, [self.semaphore_id] * count)
         return row
 
     async def enqueue(self, count: int = 1, **fields: Any) -> list[UUID]:
@@ -89,11 +89,11 @@ class Key:
     async def counts(self) -> tuple[int, int]:
         """(taken, waiting), which are those of the live rows."""
         assert not await self.s.sql.fetch(BROKEN, 1_000_000)
-        row = await self.s.sql.fetchrow("select taken, waiting from turnstile where id = $1", self.stile)
+        row = await self.s.sql.fetchrow("select taken, waiting from semaphore where id = $1", self.semaphore_id)
         return (0, 0) if row is None else (row["taken"], row["waiting"])
 
     async def promote(self, most: int = 1000, slots: Slots = NO_SLOTS) -> LetIn:
-        return await self.turnstiles.promote([self.stile], most, slots)
+        return await self.semaphores.promote([self.semaphore_id], most, slots)
 
     def slots(self, count: int, *more: Lane) -> Slots:
         """So many slots of its session, for its lane and more lanes."""
@@ -113,15 +113,15 @@ class Key:
 
 @pytest.fixture
 async def key(s: Stored) -> Key:
-    made = Key(s, await s.lane(), await s.session(), TurnstileStore(s.database))
+    made = Key(s, await s.lane(), await s.session(), SemaphoreStore(s.database))
     await made.policy(key_max_running=1)
     return made
 
 
-async def test_a_turnstile_has_the_same_number_in_python_and_in_sql(s: Stored) -> None:
+async def test_a_semaphore_has_the_same_number_in_python_and_in_sql(s: Stored) -> None:
     for queue_id, name in ((1, "one"), (2**31 - 1, "ключ ключа"), (7, "x" * 255)):
-        found = await s.sql.fetchval("select stile_of($1, $2)", queue_id, name)
-        assert found == turnstile_of(queue_id, name)
+        found = await s.sql.fetchval("select semaphore_of($1, $2)", queue_id, name)
+        assert found == semaphore_of(queue_id, name)
 
 
 async def test_a_key_below_its_limit_is_handed_off_and_one_at_its_limit_waits(key: Key) -> None:
@@ -177,12 +177,12 @@ async def test_each_end_of_an_attempt_gives_the_token_back(
     if event is Event.SUCCEED:
         done = await key.s.attempts.settle_with_output([(job_id, attempt, session_id, None)])
         assert done.ids is None
-        assert list(done.let_in.again) == [key.stile]
+        assert list(done.let_in.again) == [key.semaphore_id]
     else:
         await pass_deadline(key.s.sql, job_id)
         end = AttemptEnd(job_id, attempt, session_id, event, permanent=permanent, after=timedelta(seconds=9))
         [row] = await key.s.attempts.end_attempt([end])
-        assert row["stile"] == key.stile
+        assert row["semaphore_id"] == key.semaphore_id
     assert await key.counts() == (0, 1)
     left = (await key.holds()).get(job_id, "ended")
     assert left in ("ended", Hold.TIME)
@@ -203,7 +203,7 @@ async def test_a_cancel_takes_a_waiting_job_out_of_the_counts(key: Key, way: str
     cancelled = await key.s.changes.cancel(SCOPE, job_id)
     taken, waiting = await key.counts()
     assert (taken, waiting) == {"line": (0, 2), "key": (1, 1), "time": (1, 1), "hand": (1, 1)}[way]
-    assert list(cancelled.calling) == ([key.stile] if way == "line" else [])
+    assert list(cancelled.calling) == ([key.semaphore_id] if way == "line" else [])
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])
@@ -221,8 +221,8 @@ async def test_operations_on_many_jobs_give_tokens_back_and_send_retries_to_thei
         # The first gives a token back, for which the others wait until there is none of them.
         steps = [await step(s, cancel, most=1) for _ in range(4)]
         assert [[each.calling for each in done.cancelled] for done in steps] == [
-            [key.stile],
-            [key.stile],
+            [key.semaphore_id],
+            [key.semaphore_id],
             [None],
             [None],
         ]
@@ -236,7 +236,7 @@ async def test_operations_on_many_jobs_give_tokens_back_and_send_retries_to_thei
     retried = await step(s, await opened(s, everything=True))
     assert [each.held for each in retried.retried] == [True] * 4
     assert await key.counts() == (1, 0)
-    await key.turnstiles.ripen(100)
+    await key.semaphores.ripen(100)
     await key.promote()
     assert await key.counts() == (2, 3)
 
@@ -267,7 +267,7 @@ async def test_who_comes_back_or_later_goes_by_its_time_to_its_key(key: Key, way
         job_id = row.id
     assert (await key.holds())[job_id] == Hold.TIME
     assert await key.counts() == (0, 0)
-    assert await key.turnstiles.ripen(10) == (1, [key.stile])
+    assert await key.semaphores.ripen(10) == (1, [key.semaphore_id])
     assert (await key.holds())[job_id] == Hold.KEY
     assert await key.counts() == (0, 1)
     await key.promote()
@@ -277,20 +277,20 @@ async def test_who_comes_back_or_later_goes_by_its_time_to_its_key(key: Key, way
 
 async def test_one_whose_time_has_not_come_stays(key: Key) -> None:
     await key.enqueue(delay=timedelta(hours=1))
-    assert await key.turnstiles.ripen(10) == (0, ())
+    assert await key.semaphores.ripen(10) == (0, ())
 
 
 async def test_two_promotes_at_once_let_in_no_more_than_the_limit(key: Key) -> None:
     await key.enqueue(6)
     await key.s.sql.execute("delete from live_job where hold is null")
-    await key.s.sql.execute("update turnstile set taken = 0, calls_at = now()")
+    await key.s.sql.execute("update semaphore set taken = 0, admit_at = now()")
     blocker = key.s.sql.transaction()
     await blocker.start()
-    await key.s.sql.execute("select from turnstile for update")
+    await key.s.sql.execute("select from semaphore for update")
     async with stored(key.s.database._connector.dsn) as others:
         both = [
-            asyncio.create_task(store.promote([key.stile], 1000))
-            for store in (key.turnstiles, TurnstileStore(others.database))
+            asyncio.create_task(store.promote([key.semaphore_id], 1000))
+            for store in (key.semaphores, SemaphoreStore(others.database))
         ]
         await until_waiting_for_a_lock(key.s.sql, 2)
         await blocker.commit()
@@ -305,7 +305,7 @@ async def test_what_commits_after_the_snapshot_of_a_promote_is_called_again(key:
     await blocker.start()
     # One ends and another comes while a promote waits for the lock: its snapshot has neither.
     await key.s.sql.execute(
-        "update turnstile set taken = 1, waiting = 1, calls_at = now() - interval '1 second'"
+        "update semaphore set taken = 1, waiting = 1, admit_at = now() - interval '1 second'"
     )
     promoting = asyncio.create_task(key.promote())
     await asyncio.sleep(0.2)
@@ -314,14 +314,14 @@ async def test_what_commits_after_the_snapshot_of_a_promote_is_called_again(key:
     late = new_row(key.s, key.lane)
     await key.s.intake.enqueue([late])
     await key.s.sql.execute(
-        "update live_job set stile = $1, state = 3, hold = 1 where id = $2", key.stile, late.id
+        "update live_job set semaphore_id = $1, state = 3, hold = 1 where id = $2", key.semaphore_id, late.id
     )
     await blocker.commit()
     let_in = await promoting
     if not let_in.lines:
         # Its predicate was not true of what it saw, so it is not called: the sweep does it.
-        calling, *_ = await key.turnstiles.calling(10)
-        assert list(calling) == [key.stile]
+        calling, *_ = await key.semaphores.calling(10)
+        assert list(calling) == [key.semaphore_id]
         await key.promote()
     assert await key.counts() == (2, 0)
 
@@ -332,7 +332,7 @@ async def test_what_commits_after_the_snapshot_of_a_promote_is_called_again(key:
 async def free_tokens(key: Key) -> None:
     """What was let in is gone, and its tokens are back."""
     await key.s.sql.execute("delete from live_job where hold is null")
-    await key.s.sql.execute("update turnstile set taken = 0, calls_at = now()")
+    await key.s.sql.execute("update semaphore set taken = 0, admit_at = now()")
 
 
 async def states(key: Key) -> dict[UUID, State]:
@@ -378,7 +378,7 @@ async def test_a_lane_takes_of_its_own_slots_alone(key: Key) -> None:
     await key.enqueue(9)
     for lane in (key.lane, others, strange):
         row = new_row(key.s, lane, payloads=[b"{}"] * 3)
-        row.of_keys(["one"] * 3, [key.stile] * 3)
+        row.of_keys(["one"] * 3, [key.semaphore_id] * 3)
         await key.s.intake.enqueue_limited([row])
     await free_tokens(key)
     number = key.session[0]
@@ -401,7 +401,7 @@ async def test_who_may_not_take_a_slot_stands_in_line(key: Key, why: str) -> Non
     if why == "isolated":
         await key.s.sql.execute("update live_job set losses = 2")
     elif why == "paused":
-        await key.s.sql.execute("update lane set gated = true where id = $1", key.lane.id)
+        await key.s.sql.execute("update lane set closed = true where id = $1", key.lane.id)
     elif why == "another epoch":
         slots = Slots(slots.lanes, slots.sessions, {key.session[0]: key.session[1] + 1})
     elif why == "session ended":
@@ -419,7 +419,7 @@ async def test_a_job_that_failed_before_is_leased_as_its_next_attempt(key: Key) 
     job_id, attempt, session_id = await key.lease()
     end = AttemptEnd(job_id, attempt, session_id, Event.FAIL, after=timedelta())
     await key.s.attempts.end_attempt([end])
-    await key.turnstiles.ripen(10)
+    await key.semaphores.ripen(10)
     let_in = await key.promote(slots=key.slots(1))
     [(leased, *_, attempt, session_id, failures, _)] = let_in.leased
     assert (leased, attempt, failures) == (job_id, 2, 1)
@@ -438,7 +438,7 @@ async def test_a_settlement_lets_in_who_waits_for_its_tokens(key: Key) -> None:
     assert await key.counts() == (3, 3)
     # No more than it may: the others are called.
     done = await key.s.attempts.settle_limited([leases[2], (leased, attempt, session_id, None)], 1)
-    assert (done.let_in.jobs, list(done.let_in.again)) == (1, [key.stile])
+    assert (done.let_in.jobs, list(done.let_in.again)) == (1, [key.semaphore_id])
     assert await key.counts() == (2, 2)
     rows = await key.s.sql.fetch("select id, output from finished_job where output is not null")
     assert {row["id"] for row in rows} == set(jobs[:3])
@@ -463,7 +463,7 @@ async def test_a_settlement_lets_in_no_more_than_the_rate_and_the_limit_allow(ke
     )
     assert (done.let_in.jobs, list(done.let_in.again)) == (0, [])
     assert await key.counts() == (0, 3)
-    _, next_call, _ = await key.turnstiles.calling(10)
+    _, next_call, _ = await key.semaphores.calling(10)
     assert next_call is not None
     assert timedelta() < next_call <= timedelta(seconds=1)
 
@@ -480,7 +480,7 @@ async def test_who_comes_while_a_settlement_waits_for_the_lock_is_called_again(k
             await until_waiting_for_a_lock(key.s.sql)
         done = await settling
     # The snapshot of the settlement has not the late one.
-    assert (done.ids, done.let_in.jobs, list(done.let_in.again)) == (None, 0, [key.stile])
+    assert (done.ids, done.let_in.jobs, list(done.let_in.again)) == (None, 0, [key.semaphore_id])
     assert [each[0] for each in (await key.promote(slots=key.slots(1))).leased] == [late.id]
 
 
@@ -492,7 +492,7 @@ async def test_a_backlog_is_never_longer_than_the_queue_allows_and_a_refused_cal
     other = new_row(key.s, key.lane)
     with pytest.raises(BacklogOfKeys) as refused:
         await key.s.intake.enqueue_limited([other, key.row()])
-    assert refused.value.stiles == {key.stile}
+    assert refused.value.semaphore_ids == {key.semaphore_id}
     assert await key.counts() == (1, 2)
     assert await key.s.sql.fetchval("select count(*) from job where id = $1", other.id) == 0
     with pytest.raises(BacklogOfKeys):
@@ -522,11 +522,11 @@ async def test_a_rate_lets_in_its_burst_and_then_one_after_the_other(key: Key) -
     assert let_in.next_call is not None
     assert timedelta(milliseconds=50) < let_in.next_call <= timedelta(milliseconds=100)
     # Workers are away, and so much time goes by that the rate alone would allow all of them.
-    await key.s.sql.execute("update turnstile set calls_at = now(), tat = now() - interval '1 hour'")
+    await key.s.sql.execute("update semaphore set admit_at = now(), tat = now() - interval '1 hour'")
     await key.promote()
     assert await key.counts() == (3, 7), "no more than a burst waits in line"
     await key.s.sql.execute("delete from live_job where hold is null")
-    await key.s.sql.execute("update turnstile set taken = 0, calls_at = now()")
+    await key.s.sql.execute("update semaphore set taken = 0, admit_at = now()")
     await key.promote()
     assert await key.counts() == (3, 4), "after a long time it is a burst, and not an hour's worth"
 
@@ -534,7 +534,7 @@ async def test_a_rate_lets_in_its_burst_and_then_one_after_the_other(key: Key) -
 async def test_a_clock_that_was_set_back_makes_a_rate_wait_for_one_job_alone(key: Key) -> None:
     await key.policy(key_max_running=None, key_rate_count=10, key_rate_period_ms=1000, key_rate_burst=1)
     await key.enqueue(2)
-    await key.s.sql.execute("update turnstile set calls_at = now(), tat = now() + interval '1 hour'")
+    await key.s.sql.execute("update semaphore set admit_at = now(), tat = now() + interval '1 hour'")
     let_in = await key.promote()
     assert let_in.next_call is not None
     assert let_in.next_call <= timedelta(milliseconds=100)
@@ -550,7 +550,7 @@ async def test_a_rate_that_is_raised_is_what_the_next_job_waits_for(key: Key) ->
     attempt, session_id = await key.s.claim(first, key.session)
     await key.s.attempts.settle_succeeded([([first], attempt, session_id)])
     await key.policy(key_rate_count=10, key_rate_period_ms=1000)
-    await key.turnstiles.call_keys(-(2**63), 100)
+    await key.semaphores.call_keys(-(2**63), 100)
     let_in = await key.promote()
     assert await key.counts() == (0, 1)
     assert let_in.next_call is not None
@@ -562,46 +562,46 @@ async def test_a_rate_that_is_raised_is_what_the_next_job_waits_for(key: Key) ->
 async def test_what_another_has_used_of_a_rate_meanwhile_is_not_given_back(key: Key) -> None:
     await key.policy(key_max_running=None, key_rate_count=1, key_rate_period_ms=1000, key_rate_burst=1)
     await key.enqueue(2)
-    used = "update turnstile set tat = clock_timestamp() + interval '1 second' where id = $1 returning tat"
+    used = "update semaphore set tat = clock_timestamp() + interval '1 second' where id = $1 returning tat"
     async with key.s.sql.transaction():
-        await key.s.sql.execute("select from turnstile where id = $1 for update", key.stile)
+        await key.s.sql.execute("select from semaphore where id = $1 for update", key.semaphore_id)
         late = asyncio.create_task(key.promote())
         await until_waiting_for_a_lock(key.s.sql)
         # It waits, and its now() stays.
         await asyncio.sleep(0.2)
-        tat = await key.s.sql.fetchval(used, key.stile)
+        tat = await key.s.sql.fetchval(used, key.semaphore_id)
     await late
-    assert await key.s.sql.fetchval("select tat from turnstile where id = $1", key.stile) == tat
+    assert await key.s.sql.fetchval("select tat from semaphore where id = $1", key.semaphore_id) == tat
 
 
 async def test_no_more_than_a_burst_stands_in_line_when_two_let_in_at_once(key: Key) -> None:
     await key.policy(key_max_running=None, key_rate_count=1000, key_rate_period_ms=1000, key_rate_burst=3)
     ids = await key.enqueue(6)
     async with key.s.sql.transaction():
-        await key.s.sql.execute("select from turnstile where id = $1 for update", key.stile)
+        await key.s.sql.execute("select from semaphore where id = $1 for update", key.semaphore_id)
         late = asyncio.create_task(key.promote())
         await until_waiting_for_a_lock(key.s.sql)
         await key.s.sql.execute("update live_job set hold = null, state = 1 where id = any($1)", ids[:2])
-        await key.s.sql.execute("update turnstile set taken = 2, waiting = 4 where id = $1", key.stile)
+        await key.s.sql.execute("update semaphore set taken = 2, waiting = 4 where id = $1", key.semaphore_id)
     await late
     assert await key.counts() == (3, 3)
 
 
 async def test_what_drifted_is_found_and_counted_anew(key: Key) -> None:
     await key.enqueue(3)
-    await key.s.sql.execute("update turnstile set taken = 7, waiting = 9")
-    walked = await key.turnstiles.audit_keys(-(2**63), 100, 100)
-    assert walked.drifted == ((key.stile, key.lane.queue_id),)
-    await key.turnstiles.recount(key.stile)
+    await key.s.sql.execute("update semaphore set taken = 7, waiting = 9")
+    walked = await key.semaphores.audit_keys(-(2**63), 100, 100)
+    assert walked.drifted == ((key.semaphore_id, key.lane.queue_id),)
+    await key.semaphores.recount(key.semaphore_id)
     assert await key.counts() == (1, 2)
-    assert not (await key.turnstiles.audit_keys(-(2**63), 100, 100)).drifted
+    assert not (await key.semaphores.audit_keys(-(2**63), 100, 100)).drifted
 
 
 async def test_a_key_without_jobs_is_forgotten_and_one_with_jobs_is_not(key: Key) -> None:
     job_id, attempt, session_id = await key.lease()
-    assert (await key.turnstiles.audit_keys(-(2**63), 100, 100)).gone == 0
+    assert (await key.semaphores.audit_keys(-(2**63), 100, 100)).gone == 0
     await key.s.attempts.settle_succeeded([([job_id], attempt, session_id)])
-    assert (await key.turnstiles.audit_keys(-(2**63), 100, 100)).gone == 1
+    assert (await key.semaphores.audit_keys(-(2**63), 100, 100)).gone == 1
     await key.enqueue()
     assert await key.counts() == (1, 0)
 
@@ -613,7 +613,7 @@ async def test_one_that_was_held_before_the_first_limit_asks_for_its_key_when_it
     await key.policy(key_max_running=1)
     await key.enqueue()
     assert (await key.s.changes.release(SCOPE, held.id)).held
-    await key.turnstiles.ripen(10)
+    await key.semaphores.ripen(10)
     await key.promote()
     assert await key.counts() == (1, 1)
     assert (await key.holds())[held.id] == Hold.KEY
@@ -621,10 +621,10 @@ async def test_one_that_was_held_before_the_first_limit_asks_for_its_key_when_it
 
 async def test_a_raised_limit_makes_keys_call_and_one_without_limit_lets_all_in(key: Key) -> None:
     await key.enqueue(5)
-    assert not (await key.turnstiles.call_keys(-(2**63), 100)).calling
+    assert not (await key.semaphores.call_keys(-(2**63), 100)).calling
     for limit, counts in ((3, (3, 2)), (2, (3, 2)), (None, (5, 0))):
         await key.policy(key_max_running=limit)
-        await key.turnstiles.call_keys(-(2**63), 100)
+        await key.semaphores.call_keys(-(2**63), 100)
         await key.promote()
         assert await key.counts() == counts
 
@@ -632,19 +632,19 @@ async def test_a_raised_limit_makes_keys_call_and_one_without_limit_lets_all_in(
 async def test_a_promote_lets_in_no_more_than_it_was_told_and_asks_to_be_called_again(key: Key) -> None:
     await key.enqueue(8)
     await key.policy(key_max_running=None)
-    await key.turnstiles.call_keys(-(2**63), 100)
+    await key.semaphores.call_keys(-(2**63), 100)
     let_in = await key.promote(3)
     assert await key.counts() == (4, 4)
-    assert list(let_in.again) == [key.stile]
+    assert list(let_in.again) == [key.semaphore_id]
 
 
 async def test_a_statement_with_and_without_idempotency_keys_counts_what_is_stored_alone(key: Key) -> None:
     await key.policy(key_max_running=2)
     first = keyed_row(key.s, key.lane, "a")
-    first.of_keys(["one"], [key.stile])
+    first.of_keys(["one"], [key.semaphore_id])
     await key.s.intake.enqueue_limited([first])
     again = keyed_row(key.s, key.lane, "a")
-    again.of_keys(["one"], [key.stile])
+    again.of_keys(["one"], [key.semaphore_id])
     stored = await key.s.intake.enqueue_limited([again, key.row(2)])
     assert stored.lost_keys == {again.id}
     assert len(stored.kept) == 1

@@ -20,10 +20,10 @@ CALLED = 500
 
 _WORLD = """
 alter table live_job set (autovacuum_enabled = off);
-alter table turnstile set (autovacuum_enabled = off);
+alter table semaphore set (autovacuum_enabled = off);
 insert into queue (namespace_id, name, key_max_running, key_max_waiting) values (1, 'limited', 1, 1000);
 insert into kind (namespace_id, name) values (1, 'kind');
-insert into lane (queue_id, kind_id) values (1, (select max(id) from kind));
+insert into lane (namespace_id, queue_id, kind_id) values (1, 1, (select max(id) from kind));
 insert into server (name) values ('server');
 insert into worker_session (server_id, name, ttl, token_hash)
 values (1, 'worker', '30 s', decode(repeat('00', 32), 'hex'));
@@ -31,9 +31,9 @@ analyze;
 """
 # Of each key one runs and two wait; of every tenth one more waits for its time.
 _FILL = f"""
-insert into turnstile (id, queue_id, taken, waiting, granted, calls_at)
+insert into semaphore (id, queue_id, taken, waiting, granted, admit_at)
 select i::int8 * 1000003, 1, 1, 2, 0, case when i % 100 = 0 then now() end from generate_series(1, {KEYS}) i;
-insert into live_job (id, run_at, lane_id, priority, max_attempts, state, hold, stile, attempts, session_id)
+insert into live_job (id, run_at, lane_id, priority, max_attempts, state, hold, semaphore_id, attempts, session_id)
 select (left(uuid_at(now())::text, 15) || substr(gen_random_uuid()::text, 16))::uuid,
     now() - interval '1 minute', (select max(id) from lane), 0, 3,
     case n when 1 then 2 else 3 end, case n when 1 then null when 4 then 2 else 1 end, i::int8 * 1000003,
@@ -43,7 +43,7 @@ from generate_series(1, {KEYS}) i, generate_series(1, 4) n where n < 4 or i % 10
 # The queue keeps a strict order, and of every thousandth key what waits is to be cancelled.
 _ORDERED = f"""
 update queue set key_order = 1, key_on_failure = 3;
-update turnstile set taken = 0, blocked_by = gen_random_uuid(), cancels_to = now() where id in (
+update semaphore set taken = 0, blocked_by = gen_random_uuid(), cancels_to = now() where id in (
     select i::int8 * 1000003 from generate_series(1000, {KEYS}, 1000) i);
 """
 
@@ -99,7 +99,7 @@ async def arguments(connection: Any, name: str) -> list[Any]:
         case "hold_line":
             return [_keys(), 1000]
         case "end_pauses":
-            paused = "update turnstile set paused_until = now() + interval '1 hour' where id = any($1)"
+            paused = "update semaphore set paused_until = now() + interval '1 hour' where id = any($1)"
             await connection.execute(paused, _keys())
             return [_keys()]
         case "get_queue_key":
@@ -114,7 +114,7 @@ async def arguments(connection: Any, name: str) -> list[Any]:
     raise AssertionError(name)
 
 
-#: Statement: how many rows of `turnstile` and of `live_job` one of its nodes may look at.
+#: Statement: how many rows of `semaphore` and of `live_job` one of its nodes may look at.
 LOOKS_AT = {
     "promote": (CALLED, 2 * CALLED),
     "ripen": (CALLED, CALLED),
@@ -167,11 +167,11 @@ async def test_statements_of_limits_that_were_prepared_on_empty_tables_hold_with
                 plan = await Prepared(
                     connection, each.split()[0], await arguments(connection, each)
                 ).explain()
-                scans = plan.on("turnstile", "live_job")
+                scans = plan.on("semaphore", "live_job")
                 assert not [
                     node for node in scans if node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")
                 ], each
-                assert looked_at(plan, "turnstile") <= keys, each
+                assert looked_at(plan, "semaphore") <= keys, each
                 assert looked_at(plan, "live_job") <= jobs, each
                 # A key of which nothing is said costs those that let jobs in no look-up.
                 read = [node for node in plan.on("queue_key") if node["Actual Loops"]]
@@ -184,7 +184,7 @@ async def test_statements_of_limits_that_were_prepared_on_empty_tables_hold_with
     "name",
     ["promote", "promote of settled", "settle_limited", "enqueue_limited", "unblock_deleted", "hold_line"],
 )
-async def test_turnstiles_are_locked_by_their_primary_key_in_its_order(
+async def test_semaphores_are_locked_by_their_primary_key_in_its_order(
     cluster: Any, template: str, name: str
 ) -> None:
     database = cluster.create(template)
@@ -194,16 +194,16 @@ async def test_turnstiles_are_locked_by_their_primary_key_in_its_order(
             prepared = Prepared(connection, name.split()[0], await arguments(connection, name))
             await prepared.prepare()
             plan = await prepared.explain()
-            scans = plan.on("turnstile")
+            scans = plan.on("semaphore")
             assert name == "enqueue_limited" or scans
             for node in scans:
-                assert (node["Node Type"], node.get("Index Name")) == ("Index Scan", "turnstile_pkey")
+                assert (node["Node Type"], node.get("Index Name")) == ("Index Scan", "semaphore_pkey")
     finally:
         cluster.drop(database)
 
 
 @pytest.mark.parametrize("order", ["name", "waiting"])
-async def test_a_list_of_100_000_keys_reads_each_turnstile_once_and_names_no_more_than_it_keeps(
+async def test_a_list_of_100_000_keys_reads_each_semaphore_once_and_names_no_more_than_it_keeps(
     cluster: Any, template: str, order: str
 ) -> None:
     database = cluster.create(template)
@@ -216,9 +216,9 @@ async def test_a_list_of_100_000_keys_reads_each_turnstile_once_and_names_no_mor
             listing = Prepared(connection, "list_queue_keys", which)
             await listing.prepare()
             plan = await listing.explain()
-            assert looked_at(plan, "turnstile") <= KEYS
+            assert looked_at(plan, "semaphore") <= KEYS
             assert looked_at(plan, "live_job") <= 2 * kept
             bounded = Prepared(connection, "list_queue_keys", [*which[:3], 1000, *which[4:]])
-            assert looked_at(await bounded.explain(), "turnstile") <= 1001
+            assert looked_at(await bounded.explain(), "semaphore") <= 1001
     finally:
         cluster.drop(database)

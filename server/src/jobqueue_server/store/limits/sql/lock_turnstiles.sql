@@ -1,4 +1,0 @@
--- audit: turnstiles, about to be counted anew, or to be paused no longer
--- $1 turnstiles int8[]
--- Tokens move under this lock alone, so that the next statement's snapshot has them all.
-select id from turnstile where id = any($1::int8[]) order by id for update
