@@ -129,7 +129,9 @@ async def test_the_server_knows_a_schema_that_it_does_not_know(empty_dsn: str, f
     await migrate.up(empty_dsn, folder=folder)
 
 
-async def test_a_database_from_before_the_baseline_is_refused_by_all_and_stays_as_it_is(empty_dsn: str, folder: Path):
+async def test_a_database_from_before_the_baseline_is_refused_by_all_and_stays_as_it_is(
+    empty_dsn: str, folder: Path
+):
     await migrate.up(empty_dsn, folder=folder)
     await run(empty_dsn, "update schema_migration set name = 'spine' where version = 1")
     for work in (migrate.up, migrate.plan, migrate.verify):

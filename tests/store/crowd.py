@@ -74,7 +74,9 @@ class Crowd:
         self.done[what] = self.done.get(what, 0) + jobs
 
     def _called(self, semaphore_ids: Any) -> None:
-        self.calls.update(semaphore_id for semaphore_id in semaphore_ids or () if random.randrange(100) >= self.forgets)
+        self.calls.update(
+            semaphore_id for semaphore_id in semaphore_ids or () if random.randrange(100) >= self.forgets
+        )
 
     async def enqueue(self) -> None:
         rows = []

@@ -59,7 +59,11 @@ class OrderedCrowd:
     def __post_init__(self) -> None:
         for number in range(_KEYS):
             semaphore_id = semaphore_of(self.lane.queue_id, f"key-{number}")
-            self.answered[semaphore_id], self.started[semaphore_id], self._turn[semaphore_id] = [], [], asyncio.Lock()
+            self.answered[semaphore_id], self.started[semaphore_id], self._turn[semaphore_id] = (
+                [],
+                [],
+                asyncio.Lock(),
+            )
 
     @property
     def _goes_on(self) -> bool:

@@ -62,7 +62,9 @@ async def lane(connection: Any, kind: str = "send_email", /, **kept: timedelta) 
         kind,
     )
     found: int = await connection.fetchval(
-        "insert into lane (namespace_id, queue_id, kind_id) values (1, $1, $2) returning id", queue_id, kind_id
+        "insert into lane (namespace_id, queue_id, kind_id) values (1, $1, $2) returning id",
+        queue_id,
+        kind_id,
     )
     return found
 

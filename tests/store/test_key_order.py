@@ -33,7 +33,9 @@ async def key(s: Stored) -> Key:
 
 
 async def blocked_by(key: Key) -> UUID | None:
-    found: UUID | None = await key.s.sql.fetchval("select blocked_by from semaphore where id = $1", key.semaphore_id)
+    found: UUID | None = await key.s.sql.fetchval(
+        "select blocked_by from semaphore where id = $1", key.semaphore_id
+    )
     return found
 
 
@@ -368,7 +370,10 @@ async def test_without_a_rate_a_job_that_goes_on_locks_no_semaphore(key: Key) ->
     [first] = await key.enqueue()
     version = await key.s.sql.fetchval("select xmin::text from semaphore where id = $1", key.semaphore_id)
     await end(key, first, Event.RELEASE)
-    assert await key.s.sql.fetchval("select xmin::text from semaphore where id = $1", key.semaphore_id) == version
+    assert (
+        await key.s.sql.fetchval("select xmin::text from semaphore where id = $1", key.semaphore_id)
+        == version
+    )
 
 
 @pytest.mark.parametrize("many", [False, True])

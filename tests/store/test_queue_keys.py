@@ -38,7 +38,9 @@ class Said:
 
     async def counts(self) -> tuple[int, int]:
         assert not await self.s.sql.fetch(BROKEN, 1_000_000)
-        row = await self.s.sql.fetchrow("select taken, waiting from semaphore where id = $1", self.semaphore_id)
+        row = await self.s.sql.fetchrow(
+            "select taken, waiting from semaphore where id = $1", self.semaphore_id
+        )
         return (0, 0) if row is None else (row["taken"], row["waiting"])
 
 

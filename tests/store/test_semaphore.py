@@ -89,7 +89,9 @@ class Key:
     async def counts(self) -> tuple[int, int]:
         """(taken, waiting), which are those of the live rows."""
         assert not await self.s.sql.fetch(BROKEN, 1_000_000)
-        row = await self.s.sql.fetchrow("select taken, waiting from semaphore where id = $1", self.semaphore_id)
+        row = await self.s.sql.fetchrow(
+            "select taken, waiting from semaphore where id = $1", self.semaphore_id
+        )
         return (0, 0) if row is None else (row["taken"], row["waiting"])
 
     async def promote(self, most: int = 1000, slots: Slots = NO_SLOTS) -> LetIn:

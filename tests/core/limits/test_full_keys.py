@@ -59,7 +59,9 @@ class Rest:
 
 
 def batch(semaphore_id: int, jobs: int = 1) -> Batch:
-    row = NewRows([uuid4() for _ in range(jobs)], [b"{}"] * jobs, 1, NewJob("work", b"{}", key=f"k{semaphore_id}"))
+    row = NewRows(
+        [uuid4() for _ in range(jobs)], [b"{}"] * jobs, 1, NewJob("work", b"{}", key=f"k{semaphore_id}")
+    )
     row.of_keys([f"k{semaphore_id}"] * jobs, [semaphore_id] * jobs)
     lane: Any = None
     return Batch.of([row], [lane], "jobs[]")

@@ -54,9 +54,7 @@ class AccessAdmin:
     Raises (every method): DatabaseAway, DatabaseFull.
     """
 
-    def __init__(
-        self, store: AccessStore, catalog: CatalogStore, access: Access, clock: Clock
-    ) -> None:
+    def __init__(self, store: AccessStore, catalog: CatalogStore, access: Access, clock: Clock) -> None:
         self._store = store
         self._catalog = catalog
         self._access = access

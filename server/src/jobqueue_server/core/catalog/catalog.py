@@ -58,9 +58,7 @@ class Catalog(LaneTable, KindTable):
         on_change: Called with the lanes that were added or forgotten, or whose gate or policy of keys changed.
     """
 
-    def __init__(
-        self, store: CatalogStore, *, open_kinds: bool, most_lanes: int = MOST_LANES
-    ) -> None:
+    def __init__(self, store: CatalogStore, *, open_kinds: bool, most_lanes: int = MOST_LANES) -> None:
         LaneTable.__init__(self, WaitingLimits(store))
         KindTable.__init__(self, open_kinds=open_kinds)
         self._store = store

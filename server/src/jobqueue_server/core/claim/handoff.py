@@ -138,6 +138,7 @@ class HandOff:
             and line.priority >= priority
             and self._takers.of_lane(line.lane.id)
             and (
-                not line.lane.closed or (lane.closed and line.lane.counted and not self._full.holds(line.lane))
+                not line.lane.closed
+                or (lane.closed and line.lane.counted and not self._full.holds(line.lane))
             )
         ]

@@ -49,9 +49,7 @@ class InsightRoom:
         )
         self.overviews = Overviews(snapshots, query.watch_limit)
         self.scaling = Scaling(self.demands)
-        self.workers = WorkerList(
-            stores.workers, catalog.catalog, session.sessions, session.drains
-        )
+        self.workers = WorkerList(stores.workers, catalog.catalog, session.sessions, session.drains)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

@@ -103,9 +103,7 @@ class WorkerList:
     Raises (every method): DatabaseAway.
     """
 
-    def __init__(
-        self, store: WorkerStore, catalog: Catalog, sessions: Sessions, drains: Drains
-    ) -> None:
+    def __init__(self, store: WorkerStore, catalog: Catalog, sessions: Sessions, drains: Drains) -> None:
         self._store = store
         self._catalog = catalog
         self._sessions = sessions

@@ -121,7 +121,9 @@ class Batch:
         counts = Counter[int]()
         for row in self.rows:
             if row.semaphore_ids is not None:
-                counts.update(semaphore_id for semaphore_id in row.semaphore_ids if semaphore_id in semaphore_ids)
+                counts.update(
+                    semaphore_id for semaphore_id in row.semaphore_ids if semaphore_id in semaphore_ids
+                )
         return counts
 
     @property
@@ -274,7 +276,9 @@ def backlog_full(batch: Batch, semaphore_ids: Collection[int]) -> KeyBacklogFull
     violations, first, keys = [], 0, set()
     description = "as many jobs as its queue allows wait for this key; try again once some have started"
     for row in batch.rows:
-        for index, (semaphore_id, key) in enumerate(zip(row.semaphore_ids or (), row.keys or (), strict=True), first):
+        for index, (semaphore_id, key) in enumerate(
+            zip(row.semaphore_ids or (), row.keys or (), strict=True), first
+        ):
             if semaphore_id in semaphore_ids:
                 keys.add(key)
                 violations.append(FieldViolation(f"{batch.place(index)}.key", description))

@@ -85,7 +85,9 @@ class AttemptEnds:
         waits = (
             None
             if run_at is None
-            else Waits(row["lane_id"], row["priority"], row["isolated"], run_at, row["semaphore_id"] is not None)
+            else Waits(
+                row["lane_id"], row["priority"], row["isolated"], run_at, row["semaphore_id"] is not None
+            )
         )
         lane = self._catalog.lane_by_id(row["lane_id"])
         event, outcome = Event(row["event"]), _OUTCOMES[row["status"]]

@@ -110,7 +110,9 @@ class Keeper:
         for semaphore_id, queue_id in walked.drifted:
             queue = self._queue(queue_id) or ""
             _log.error(
-                "the semaphore %d of queue %s did not count what is there; it is counted anew", semaphore_id, queue
+                "the semaphore %d of queue %s did not count what is there; it is counted anew",
+                semaphore_id,
+                queue,
             )
             self._metrics.drifted(queue)
             await self._store.recount(semaphore_id)

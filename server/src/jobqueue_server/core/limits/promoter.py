@@ -82,7 +82,9 @@ class Promoter:
         if swept:
             # Where no queue limits its keys, only jobs from before are found.
             limits, tuning = self._catalog.limits, self._tuning
-            self._sweep_at = loop.time() + (tuning.keys_sweep_every if limits else tuning.keys_sweep_unlimited)
+            self._sweep_at = loop.time() + (
+                tuning.keys_sweep_every if limits else tuning.keys_sweep_unlimited
+            )
         if self._key_calls.take_ripe() or swept:
             await self._ripen()
         if swept:

@@ -432,7 +432,12 @@ class IntakeStore:
         semaphore_ids = _each(rows, [row.semaphore_ids for row in rows])
         try:
             record = await self._run(
-                "enqueue_limited", session, *arguments, _column(holds), *_columns_of(rows, runs), semaphore_ids
+                "enqueue_limited",
+                session,
+                *arguments,
+                _column(holds),
+                *_columns_of(rows, runs),
+                semaphore_ids,
             )
         except BacklogRefused as error:
             raise BacklogOfKeys(frozenset(error.semaphore_ids)) from error
