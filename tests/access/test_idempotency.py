@@ -199,15 +199,6 @@ async def test_the_key_of_another_principal_stands_as_long_as_the_one_beside_it(
     assert (await ways.by(way, pay, new("pay")))[0] == mine
 
 
-async def test_a_key_of_an_older_server_is_anybodys(house: House, ways: Ways) -> None:
-    """It says not whose it is: the same request is answered, another one refused, as before."""
-    one, other = [(await house.key(grant(ENQUEUE))).text for _ in range(2)]
-    first, _ = await ways.grpc(one, new("pay"))
-    await house.sql("update idempotency_key set owner = null")
-    assert (await ways.grpc(other, new("pay")))[0] == first
-    assert (await ways.grpc(other, new("junk")))[0] == "IDEMPOTENCY_KEY_REUSED"
-
-
 async def test_keys_from_before_keys_were_asked_for_are_still_found(dsn: str) -> None:
     async with Place(dsn) as place:
         first = await place.enqueue(queue="pay", idempotency_key=KEY)
