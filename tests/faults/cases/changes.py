@@ -21,7 +21,10 @@ TTL = 5.0
 LIMITS = (5, 50, 1)
 KEYS = tuple(f"key-{number}" for number in range(10))
 MOST_WAITING = 20
-LET_IN = "select semaphore_id as id, count(*) jobs from live_job where semaphore_id is not null and hold is null group by 1"
+LET_IN = """
+select semaphore_id as id, count(*) as jobs from live_job
+where semaphore_id is not null and hold is null group by semaphore_id
+"""
 # A job that comes back waits for its key whatever waits there.
 WAIT = """
 select coalesce(max(jobs), 0) from (
