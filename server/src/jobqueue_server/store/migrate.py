@@ -309,7 +309,8 @@ def _pending(migrations: Sequence[Migration], recorded: Sequence[Any]) -> list[M
     if recorded and recorded[0]["name"] == _BEFORE_THE_BASELINE:
         raise SchemaUnknown(
             "this database has the schema of a version from before 0.1.0, which was not released, and no migration "
-            "leads on from it (docs/upgrades.md): make a new database, and run `jobqueue-server migrate up` on it"
+            "leads on from it (docs/upgrades.md): make a new database and run `jobqueue-server migrate up` on it, or, "
+            "with the embedded PostgreSQL, name another folder by --data-dir"
         )
     for row, number in zip(recorded, range(1, len(recorded) + 1), strict=True):
         if row["version"] != number:
