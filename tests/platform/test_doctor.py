@@ -135,7 +135,7 @@ FAULTS = {
                   "alter role {role} nosuperuser"),
     "level": ("level", "broken", "requires servers of level 999", "update requirement set min_level = 999",
               "update requirement set min_level = 1"),
-    "schema": ("schema", "broken", "is older than this server",
+    "schema": ("schema", "broken", "has no schema of JobQueue yet",
                "create table kept as table schema_migration; delete from schema_migration",
                "insert into schema_migration select * from kept on conflict do nothing; drop table kept"),
     "newer schema": ("schema", "note", "it can run with that",
