@@ -1421,7 +1421,6 @@ export const AccessAdmin: GenService<{
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
    * - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would mix the namespaces up.
    *
    * @generated from rpc jobqueue.v1.AccessAdmin.CreateNamespace
    */

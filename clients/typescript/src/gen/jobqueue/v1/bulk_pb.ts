@@ -906,7 +906,6 @@ export const Bulk: GenService<{
    * - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
    * - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
    *   operation.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which does not know such operations.
    * - FAILED_PRECONDITION, FILTER_CHANGED: more than a tenth more or fewer jobs match than `expected`; metadata `estimate` says
    *   how many. HTTP 409.
    * - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.

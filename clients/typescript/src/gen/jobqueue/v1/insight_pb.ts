@@ -1281,7 +1281,6 @@ export const Insight: GenService<{
    * - INVALID_ARGUMENT, FIELD_INVALID: session_id is not a number of a session, or the reason is too long.
    * - NOT_FOUND, WORKER_NOT_FOUND: no open session has this number, or the caller may read nothing that it takes.
    * - PERMISSION_DENIED, NOT_ALLOWED: the caller has no OPERATE on one of the queues and kinds that the worker takes.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: a server of an older version runs, which would give it jobs all the same.
    *
    * @generated from rpc jobqueue.v1.Insight.DrainWorker
    */

@@ -731,7 +731,6 @@ export const JobQueue: GenService<{
    *   job. Nothing was stored.
    * - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
    *   more. HTTP 409.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
    * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
    *   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
    * - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
@@ -762,7 +761,6 @@ export const JobQueue: GenService<{
    *   job. Nothing was stored.
    * - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
    *   more. HTTP 409.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
    * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
    *   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
    * - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,

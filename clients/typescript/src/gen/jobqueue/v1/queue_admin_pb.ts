@@ -1440,7 +1440,6 @@ export const QueueAdmin: GenService<{
    *   `max_running` above 1. The violation says which one. HTTP 409.
    * - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
    *   more. HTTP 409.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.UpdateQueue
    */
@@ -1492,7 +1491,6 @@ export const QueueAdmin: GenService<{
    * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
    * - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
    * - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.UpdateQueueKey
    */
@@ -1527,8 +1525,6 @@ export const QueueAdmin: GenService<{
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, a schema is not a JSON Schema, or update_mask
    *   names what can't be changed here; the violation says where.
    * - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many kinds as it may have pairs of queue and kind. HTTP 409.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`, or would replace
-   *   what `update_mask` does not name.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.PutKind
    */

@@ -1518,8 +1518,6 @@ export const Schedules: GenService<{
    * - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
    * - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
    *   more. HTTP 409.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-   *   to it.
    *
    * @generated from rpc jobqueue.v1.Schedules.CreateSchedule
    */
@@ -1574,8 +1572,6 @@ export const Schedules: GenService<{
    * - FAILED_PRECONDITION, SCHEDULES_FULL: the namespace has 100,000 schedules. HTTP 409.
    * - FAILED_PRECONDITION, QUEUES_FULL: the namespace has as many pairs of queue and kind as it may, and this would be one
    *   more. HTTP 409.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: the job has `hold` or `unique`, and an older server runs, which would not keep
-   *   to it.
    *
    * @generated from rpc jobqueue.v1.Schedules.UpdateSchedule
    */
@@ -1656,7 +1652,6 @@ export const Schedules: GenService<{
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as an `end_at` in the future.
    * - NOT_FOUND, SCHEDULE_NOT_FOUND: no schedule has this name.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which does not know this operation.
    * - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
    *   operation.
    * - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
