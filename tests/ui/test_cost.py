@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 SHARE = 0.10
 #: Each page has read all that it reads again and again.
 SECONDS = 10.0
+#: Jobs a second from which on the server counts as busy, also beside other tests.
+BUSY = 200
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +50,17 @@ def busy(cluster: Cluster, template: str) -> Iterator[Server]:
     cluster.drop(database)
 
 
+def succeeded(server: Server) -> float:
+    """Successes a second that the overview tells: those of its last whole slices, so of a while ago."""
+    return server.call("GET", "/v1/overview")["flow"].get("succeeded", 0)
+
+
 @pytest.mark.parametrize("place", ["", "jobs"])
 def test_a_tab_takes_little_of_a_core_while_a_thousand_jobs_a_second_pass(
     busy: Server, open_tab: Callable[..., Tab], record_property: Callable[..., None], place: str
 ):
+    while succeeded(busy) < BUSY:
+        time.sleep(0.2)
     tab = open_tab(busy)
     tab.go()
     expect(tab.row("quick")).to_be_visible(timeout=30_000)
@@ -72,8 +81,8 @@ def test_a_tab_takes_little_of_a_core_while_a_thousand_jobs_a_second_pass(
     time.sleep(SECONDS)
     after = spent()
     share = (after["TaskDuration"] - before["TaskDuration"]) / (after["Timestamp"] - before["Timestamp"])
-    rate = busy.call("GET", "/v1/overview")["flow"].get("succeeded", 0)
+    rate = succeeded(busy)
     record_property("share", share)
     print(f"{place or 'overview'}: {share:.1%} of a core at {rate:.0f} jobs a second")
-    assert rate > 50, "nothing much passed"
+    assert rate >= BUSY, "little passed"
     assert share < SHARE
