@@ -42,7 +42,7 @@ async def test_a_batch_that_is_handed_off_costs_two_statements_two_commits_and_f
     counted = costs["statements"]
     assert counted["enqueue"] == BATCHES
     # The producer does not wait for settlements: now and then two of them share a statement.
-    assert counted["settle_succeeded"] <= 1.1 * BATCHES
+    assert counted["end_plain"] <= 1.1 * BATCHES
     assert counted.get("claim", 0) == 0, "what is handed off is not claimed"
     # The call and its answer, the delivery, the settlement and its answer.
     assert costs["messages_per_job"] <= 0.055
@@ -58,7 +58,7 @@ async def test_a_backlog_is_claimed_and_settled_by_the_thousand(bench):
     counted, filled = costs["statements"], costs["filling"]
     assert filled["statements"]["enqueue"] == BATCHES
     # The slots of one stream are filled by chunks of up to half of them, while settlements free others.
-    for name in ("claim", "bodies", "settle_succeeded"):
+    for name in ("claim", "bodies", "end_plain"):
         assert 1 <= counted[name] <= 25, name
     # A delivery, a settlement and its answer for each chunk.
     assert costs["messages_per_job"] <= 0.02
@@ -73,7 +73,7 @@ async def test_a_job_alone_costs_two_statements_and_five_messages(bench):
     costs = await bench(Scenario(Load(jobs, "unary", in_flight=1), Workers(streams=1)))
 
     assert costs["statements"]["enqueue"] == jobs
-    assert costs["statements"]["settle_succeeded"] <= jobs
+    assert costs["statements"]["end_plain"] <= jobs
     assert costs["messages_per_job"] <= 5.1
     assert costs["commits_per_job"] <= 2.2
 
@@ -84,5 +84,5 @@ async def test_calls_that_come_at_once_share_an_insert_and_a_settlement(bench):
 
     # How many share one depends on how fast the machine is. Measured: 0.1 to 0.3 of each.
     assert costs["statements"]["enqueue"] <= 0.5 * jobs
-    assert costs["statements"]["settle_succeeded"] <= 0.5 * jobs
+    assert costs["statements"]["end_plain"] <= 0.5 * jobs
     assert costs["messages_per_job"] <= 4

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from jobqueue_server.core.bulk.changes import JobChanges
+from jobqueue_server.core.bulk.effects import Effects
 from jobqueue_server.core.events.ends import Ended, Ends
 from jobqueue_server.core.events.key_calls import KeyCalls
-from jobqueue_server.core.operate.changes import JobChanges
 from jobqueue_server.core.query.reads import JobReads
 from jobqueue_server.core.query.shared_reads import SharedReads
 from jobqueue_server.core.query.waiters import Waiters
@@ -23,7 +25,7 @@ NEVER = timedelta(hours=1)
 
 @dataclass
 class Told:
-    """What workers, lines and those who wait were told."""
+    """What workers, lines and those who wait were told; a catalog whose jobs are all of one kind."""
 
     cancels: list[tuple[UUID, int, int, str]] = field(default_factory=list)
     made_ready: list[tuple[int, int]] = field(default_factory=list)
@@ -32,8 +34,11 @@ class Told:
     def cancel(self, *what: Any) -> None:
         self.cancels.append(what)
 
-    def ready(self, *what: Any) -> None:
-        self.made_ready.append(what)
+    def due_at(self, lane_id: int, priority: int, run_at: datetime) -> None:
+        self.made_ready.append((lane_id, priority))
+
+    def lane_by_id(self, lane_id: int) -> Any:
+        return SimpleNamespace(kind="hello")
 
     @property
     def finished(self) -> list[tuple[str, str]]:
@@ -60,7 +65,8 @@ async def service(dsn: str, look_every: timedelta = NEVER) -> AsyncIterator[Serv
         ends.subscribe(told.ended.extend)
         others: Any = told
         reads = JobReads(s.reads, SharedReads(s.reads), waiters)
-        changes = JobChanges(s.changes, s.reads, others, others, ends, KeyCalls())
+        effects = Effects(others, others, others, ends, KeyCalls())
+        changes = JobChanges(s.changes, s.reads, effects)
         looking = asyncio.create_task(waiters.run())
         try:
             yield Service(s, reads, changes, waiters, ends, told)

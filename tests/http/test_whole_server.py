@@ -97,7 +97,7 @@ async def test_readiness_is_refused_on_its_port_until_the_drain_has_ended(
     worker = await place.worker()
     job = await place.enqueue()
     leased = await worker.job()
-    held = Held(monkeypatch, AttemptStore, "settle_succeeded")
+    held = Held(monkeypatch, AttemptStore, "end_plain")
     settling = asyncio.create_task(worker.succeed(leased))
     await held.one_waits()
     leaving = asyncio.create_task(place.app.stop())

@@ -124,14 +124,15 @@ class Crowd:
         some = self._some(random.randint(1, 120))
         if not some:
             return
-        if random.random() < 0.5:
-            settled = await self.s.attempts.settle_succeeded(
-                [([id], attempt, of) for id, attempt, of in some]
-            )
-        else:
-            settled = await self.s.attempts.settle_limited(
-                [(*lease, None) for lease in some], random.choice([0, 7, 1000]), self._slots()
-            )
+        with_outputs = [(*lease, None) for lease in some]
+        match random.randint(1, 3):
+            case 1:
+                settled = await self.s.attempts.end_plain([([id], attempt, of) for id, attempt, of in some])
+            case 2:
+                settled = await self.s.attempts.end_succeeded(with_outputs)
+            case _:
+                most = random.choice([7, 1000])
+                settled = await self.s.attempts.end_and_admit(with_outputs, most, self._slots())
         self._let_in(settled.let_in)
         self._did("settled", len(some))
 
@@ -165,7 +166,8 @@ class Crowd:
     async def cancel(self) -> None:
         for job_id in random.sample(self.jobs, min(len(self.jobs), 5)):
             with suppress(JobTerminal, JobNotFound):
-                self._called((await self.s.changes.cancel(SCOPE, job_id)).calling)
+                calling = (await self.s.changes.cancel(SCOPE, job_id))[1].calling
+                self._called([] if calling is None else [calling])
                 self._did("cancelled")
 
     async def retry(self) -> None:
@@ -174,11 +176,11 @@ class Crowd:
                 await self.s.changes.retry(SCOPE, job_id)
                 self._did("retried")
 
-    async def promote(self) -> None:
+    async def admit(self) -> None:
         calls = set(random.sample(sorted(self.calls), min(len(self.calls), random.randint(1, 60))))
         self.calls -= calls
         if calls:
-            self._let_in(await self.semaphores.promote(list(calls), random.choice([7, 1000]), self._slots()))
+            self._let_in(await self.semaphores.admit(list(calls), random.choice([7, 1000]), self._slots()))
 
     def _slots(self) -> Slots:
         number, epoch = self.session
@@ -257,7 +259,7 @@ class Crowd:
             while self.leases:
                 await self.settle()
             while self.calls:
-                await self.promote()
+                await self.admit()
             await self.ripen()
 
 

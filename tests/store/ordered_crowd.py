@@ -94,7 +94,7 @@ class OrderedCrowd:
                 await self._end(store, (row["id"], row["attempts"], number), failing=not drain)
             await semaphores.ripen(100)
             calling = (await semaphores.calling(100)).semaphore_ids
-            await semaphores.promote(list(calling), 100)
+            await semaphores.admit(list(calling), 100)
             if drain and not rows and not calling:
                 await self._unblock(store)
                 if not await store.sql.fetchval("select count(*) from live_job"):
@@ -104,7 +104,7 @@ class OrderedCrowd:
     async def _end(self, store: Stored, lease: tuple[Any, int, int], *, failing: bool) -> None:
         how = random.random()
         if how < 0.6 or not failing:
-            await store.attempts.settle_limited([(*lease, None)], 100)
+            await store.attempts.end_and_admit([(*lease, None)], 100)
             return
         event = (
             Event.FAIL if how > 0.95 else random.choice([each for each in GOES_ON if each != Event.TIMEOUT])
@@ -131,7 +131,7 @@ class OrderedCrowd:
             last = [job_id for jobs in self.answered.values() for job_id in jobs[-5:]]
             for job_id in random.sample(last, min(3, len(last))):
                 with suppress(JobTerminal, JobNotFound):
-                    if not (await store.changes.cancel(SCOPE, job_id)).pending:
+                    if not (await store.changes.cancel(SCOPE, job_id))[1].pending:
                         self.cancelled.add(job_id)
             await self._unblock(store)
             await asyncio.sleep(0.02)

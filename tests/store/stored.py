@@ -22,6 +22,7 @@ from jobqueue_server.lifecycle import Event
 from jobqueue_server.model import DEFAULT_NAMESPACE, Kind, NewJob
 from jobqueue_server.scope import Scope
 from jobqueue_server.store.attempt.attempts import AttemptEnd, AttemptStore
+from jobqueue_server.store.bulk.changes import ChangeStore
 from jobqueue_server.store.bulk.jobs import BulkStore
 from jobqueue_server.store.bulk.operations import OperationStore
 from jobqueue_server.store.catalog.catalog import CatalogStore
@@ -30,7 +31,6 @@ from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database
 from jobqueue_server.store.intake.intake import IntakeStore, NewRows
 from jobqueue_server.store.lineage import Lineage
-from jobqueue_server.store.operate.changes import ChangeStore
 from jobqueue_server.store.query.reads import ReadStore
 from jobqueue_server.store.session.sessions import SessionStore, Told
 from jobqueue_server.store.upkeep.clock import Expected
@@ -125,7 +125,7 @@ class Stored:
 
     async def succeed(self, job_id: UUID, attempt: int, session_id: int, output: bytes | None = None) -> bool:
         """Settles the lease as succeeded; whether it matched."""
-        settled = await self.attempts.settle_with_output([(job_id, attempt, session_id, output)])
+        settled = await self.attempts.end_succeeded([(job_id, attempt, session_id, output)])
         return settled.ids is None
 
     async def end_attempt(

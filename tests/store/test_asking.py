@@ -61,7 +61,7 @@ async def test_what_was_leased_so_counts_for_claims_and_an_end_lets_the_next_one
     await enqueue(s, lane, 5)
     room, claimed = await test_counted.claim(s, lane, 9, session)
     assert (room, len(claimed)) == (1, 1)
-    await s.attempts.settle_succeeded([([row.ids[0]], 1, session[0])])
+    await s.attempts.end_plain([([row.ids[0]], 1, session[0])])
     other = jobs(s, lane, session, 2)
     assert (await hand_off(s, [other], lane)).refused == frozenset(other.ids[1:])
 
@@ -182,7 +182,7 @@ async def test_with_inserts_claims_and_ends_from_all_sides_there_are_never_more_
         started.extend(ids)
         for job_id in random.sample(list(ids), len(ids)):
             await asyncio.sleep(random.random() / 1000)
-            await s.attempts.settle_succeeded([([job_id], attempts, session[0])])
+            await s.attempts.end_plain([([job_id], attempts, session[0])])
 
     async def producer() -> None:
         nonlocal made

@@ -17,11 +17,11 @@ async def test_a_waiting_job_is_cancelled_at_once(dsn, status):
     async with stored(dsn) as s:
         hold = Hold.HAND if status == "held back" else None
         job_id = await (s.retrying() if status == "retrying" else s.queued(hold=hold))
-        answer = await s.changes.cancel(SCOPE, job_id)
+        found, answer = await s.changes.cancel(SCOPE, job_id)
         assert not answer.pending
         job = await s.reads.get(SCOPE, job_id)
         assert job is not None
-        assert job == answer.job
+        assert job == found
         assert (job.status, job.reason, job.cancel_requested) == (
             Status.CANCELLED,
             "CANCELLED_BY_CALLER",
@@ -34,11 +34,11 @@ async def test_a_waiting_job_is_cancelled_at_once(dsn, status):
 async def test_a_running_job_is_asked_to_stop_and_a_repeat_changes_nothing(dsn):
     async with stored(dsn) as s:
         job_id, attempt, session_id = await s.running()
-        answer = await s.changes.cancel(SCOPE, job_id)
+        found, answer = await s.changes.cancel(SCOPE, job_id)
         assert (answer.pending, answer.session_id, answer.attempt) == (True, session_id, attempt)
         first = await s.sql.fetchrow("select deadline, cancel_requested_at from live_job")
         assert first["deadline"] - first["cancel_requested_at"] == GRACE
-        assert await s.changes.cancel(SCOPE, job_id) == answer
+        assert await s.changes.cancel(SCOPE, job_id) == (found, answer)
         assert await s.sql.fetchrow("select deadline, cancel_requested_at from live_job") == first
         job = await s.reads.get(SCOPE, job_id)
         assert job is not None
@@ -79,7 +79,7 @@ async def test_a_cancel_that_waits_for_a_claim_finds_the_job_running(dsn):
         cancelling = asyncio.create_task(s.changes.cancel(SCOPE, job_id))
         await _blocked(s)
         await claim.commit()
-        answer = await cancelling
+        _, answer = await cancelling
         assert (answer.pending, answer.session_id, answer.attempt) == (True, session_id, 1)
         assert await s.sql.fetchval("select count(*) from finished_job") == 0
         assert await s.sql.fetchval("select cancel_requested_at is not null from live_job")
@@ -94,7 +94,7 @@ async def test_a_cancel_that_waits_for_a_release_ends_the_job(dsn):
         cancelling = asyncio.create_task(s.changes.cancel(SCOPE, job_id))
         await _blocked(s)
         await release.commit()
-        assert not (await cancelling).pending
+        assert not (await cancelling)[1].pending
         job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert job.status == Status.CANCELLED
@@ -133,7 +133,7 @@ async def test_of_claims_settlements_and_cancels_that_race_each_job_ends_once(ds
 
         async def cancel(job_id):
             try:
-                return await s.changes.cancel(SCOPE, job_id)
+                return (await s.changes.cancel(SCOPE, job_id))[1]
             except JobTerminal:
                 return None
 

@@ -144,7 +144,7 @@ async def test_every_end_of_a_lease_lets_the_next_one_start(s, lane, event):
     lease = (row["id"], row["attempts"], session[0])
     assert row["id"] == first
     if event is Event.SUCCEED:
-        await s.attempts.settle_succeeded([([first], *lease[1:])])
+        await s.attempts.end_plain([([first], *lease[1:])])
     else:
         await s.sql.execute("update live_job set deadline = now() - interval '1 second' where id = $1", first)
         assert len(await s.attempts.end_attempt([AttemptEnd(*lease, event)])) == 1
@@ -157,7 +157,7 @@ async def test_every_end_of_a_lease_lets_the_next_one_start(s, lane, event):
 
 
 async def settle(s: Any, rows: list[Any], session: tuple[int, int]) -> None:
-    await s.attempts.settle_succeeded([([row["id"]], row["attempts"], session[0]) for row in rows])
+    await s.attempts.end_plain([([row["id"]], row["attempts"], session[0]) for row in rows])
 
 
 async def begin(s: Any, ids: list[UUID], ago: timedelta) -> None:
@@ -240,7 +240,7 @@ async def test_with_claims_and_ends_from_all_sides_there_are_never_more_than_the
             random.shuffle(rows)
             for row in rows:
                 await asyncio.sleep(random.random() / 1000)
-                await s.attempts.settle_succeeded([([row["id"]], row["attempts"], session[0])])
+                await s.attempts.end_plain([([row["id"]], row["attempts"], session[0])])
             if not rows:
                 await asyncio.sleep(0.001)
 

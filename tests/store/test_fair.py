@@ -29,7 +29,7 @@ async def in_line(key: Key) -> list[UUID]:
 
 
 async def take_turn(key: Key, in_line: int) -> int:
-    return (await key.semaphores.promote([key.semaphore_id], 1000, in_line=in_line)).jobs
+    return (await key.semaphores.admit([key.semaphore_id], 1000, in_line=in_line)).jobs
 
 
 async def admit_at(key: Key) -> Any:
@@ -100,7 +100,7 @@ async def test_who_is_let_in_stands_at_the_end_of_the_line(key: Key) -> None:
 async def test_an_end_lets_one_stand_in_line_where_none_does(key: Key) -> None:
     job_id, attempt, session_id = await key.lease()
     await key.enqueue(5)
-    done = await key.s.attempts.settle_limited([(job_id, attempt, session_id, None)], 1000)
+    done = await key.s.attempts.end_and_admit([(job_id, attempt, session_id, None)], 1000)
     assert done.let_in.jobs == 1
     assert await key.counts() == (1, 4)
 
@@ -154,11 +154,11 @@ async def test_whatever_ends_a_lease_lets_the_key_call(key: Key, event: Event) -
     await key.s.attempts.end_attempt([AttemptEnd(job_id, attempt, session_id, event)])
     calling, _, _ = await key.semaphores.calling(10)
     assert list(calling) == [key.semaphore_id]
-    assert (await key.promote()).jobs == 1
+    assert (await key.admit()).jobs == 1
 
 
 async def test_a_job_that_is_retried_waits_for_the_turn_of_its_key(key: Key) -> None:
     job_id, attempt, session_id = await key.lease()
     await key.s.attempts.end_attempt([AttemptEnd(job_id, attempt, session_id, Event.FAIL, permanent=True)])
     await key.enqueue(3)
-    assert (await key.s.changes.retry(SCOPE, job_id)).held
+    assert (await key.s.changes.retry(SCOPE, job_id))[1].held

@@ -107,22 +107,22 @@ async def test_a_state_without_its_hold_and_a_hold_without_its_state_are_refused
 async def test_a_released_job_is_at_the_end_of_its_line(s: Stored) -> None:
     job_id = await held(s)
     other = await s.queued()
-    released = await s.changes.release(SCOPE, job_id)
+    job, released = await s.changes.release(SCOPE, job_id)
     row = await live(s, job_id)
     assert (row["state"], row["hold"]) == (State.READY, None)
     assert row["run_at"] == row["changed_at"] == released.run_at > (await live(s, other))["run_at"]
     assert (released.lane_id, released.priority, released.isolated) == ((await s.lane()).id, 0, False)
-    assert (released.job.status, released.job.hold) == (Status.QUEUED, None)
-    assert released.job == await s.reads.get(SCOPE, job_id)
+    assert (job.status, job.hold) == (Status.QUEUED, None)
+    assert job == await s.reads.get(SCOPE, job_id)
     assert await claimable(s) == {other, job_id}
 
 
 async def test_a_released_job_that_was_lost_twice_is_isolated(s: Stored) -> None:
     job_id = await held(s)
     await lost_twice(s, job_id)
-    released = await s.changes.release(SCOPE, job_id)
+    job, released = await s.changes.release(SCOPE, job_id)
     assert released.isolated
-    assert released.job.status == Status.RETRYING
+    assert job.status == Status.RETRYING
     assert (await live(s, job_id))["state"] == State.READY_ISOLATED
 
 
@@ -131,11 +131,11 @@ async def test_a_held_job_waits_for_the_later_of_its_time_and_its_release(s: Sto
     asked = datetime.now(UTC) + HOUR if when == "run_at" else HOUR
     later = await held(s, **{when: asked})
     before = (await live(s, later))["run_at"]
-    released = await s.changes.release(SCOPE, later)
-    assert released.run_at == released.job.run_at == before > datetime.now(UTC) + timedelta(minutes=59)
+    job, released = await s.changes.release(SCOPE, later)
+    assert released.run_at == job.run_at == before > datetime.now(UTC) + timedelta(minutes=59)
     assert await claimable(s) == set()
     past = await held(s, **{when: timedelta() if when == "delay" else LONG_AGO})
-    released = await s.changes.release(SCOPE, past)
+    job, released = await s.changes.release(SCOPE, past)
     assert released.run_at == (await live(s, past))["changed_at"]
 
 
@@ -176,11 +176,11 @@ async def test_a_job_that_is_not_there_or_another_namespaces_is_not_found(s: Sto
 
 async def test_a_cancelled_held_job_can_be_released_no_longer_and_a_retry_does_not_hold_it(s: Stored) -> None:
     job_id = await held(s)
-    cancelled = await s.changes.cancel(SCOPE, job_id)
-    assert (cancelled.pending, cancelled.job.status, cancelled.job.hold) == (False, Status.CANCELLED, None)
+    job, cancelled = await s.changes.cancel(SCOPE, job_id)
+    assert (cancelled.pending, job.status, job.hold) == (False, Status.CANCELLED, None)
     with pytest.raises(JobNotHeld):
         await s.changes.release(SCOPE, job_id)
-    assert (await s.changes.retry(SCOPE, job_id)).job.hold is None
+    assert (await s.changes.retry(SCOPE, job_id))[0].hold is None
     assert await claimable(s) == {job_id}
 
 
@@ -192,7 +192,7 @@ async def test_of_a_release_and_a_cancel_at_once_both_are_answered_and_one_end_c
     assert not isinstance(cancelled, BaseException)
     if not isinstance(released, JobNotHeld):
         assert not isinstance(released, BaseException)
-        assert released.job.status == Status.QUEUED
+        assert released[0].status == Status.QUEUED
     assert await s.sql.fetchval("select count(*) from live_job") == 0
 
 

@@ -51,7 +51,7 @@ async def fail(key: Key, job_id: UUID) -> Any:
 
 async def succeed(key: Key, job_id: UUID) -> None:
     attempt, session_id = await key.s.claim(job_id, key.session)
-    await key.s.attempts.settle_succeeded([([job_id], attempt, session_id)])
+    await key.s.attempts.end_plain([([job_id], attempt, session_id)])
 
 
 async def run_all(key: Key) -> list[UUID]:
@@ -59,7 +59,7 @@ async def run_all(key: Key) -> list[UUID]:
     started: list[UUID] = []
     while True:
         await key.semaphores.ripen(100)
-        await key.promote()
+        await key.admit()
         [*ready] = [job_id for job_id, hold in (await key.holds()).items() if hold is None]
         if not ready:
             return started
@@ -119,11 +119,11 @@ async def test_none_overtakes_the_first_one_while_that_is_locked(key: Key) -> No
     await cancel.start()
     await key.s.sql.execute("select from live_job where id = $1 for update", head)
     async with stored(key.s.database._connector.dsn) as others:
-        let_in = await SemaphoreStore(others.database).promote([key.semaphore_id], 1000)
+        let_in = await SemaphoreStore(others.database).admit([key.semaphore_id], 1000)
     await cancel.rollback()
     assert not let_in.lines
     assert list(let_in.again) == [key.semaphore_id]
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {head: None, second: Hold.KEY}
 
 
@@ -136,7 +136,7 @@ async def test_a_job_that_goes_on_keeps_its_token_and_its_place(key: Key, event:
         [AttemptEnd(first, attempt, session_id, event, after=timedelta(seconds=9))]
     )
     assert row["semaphore_id"] is None, "no key may let one in"
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {first: None, second: Hold.KEY}
     assert await key.counts() == (1, 1)
     state = await key.s.sql.fetchval("select state from live_job where id = $1", first)
@@ -148,7 +148,7 @@ async def test_a_job_that_lost_its_worker_twice_waits_alone_with_its_token(key: 
     for _ in range(2):
         await end(key, first, Event.LOST)
     assert await key.s.sql.fetchval("select state from live_job where id = $1", first) == State.READY_ISOLATED
-    await key.promote()
+    await key.admit()
     assert (await key.holds())[second] == Hold.KEY
 
 
@@ -157,7 +157,7 @@ async def test_a_key_with_a_limit_of_its_own_is_in_order_too(key: Key) -> None:
     await key.s.sql.execute("update semaphore set own_limit = 5")
     order += await key.enqueue(2)
     await key.semaphores.call_keys(-(2**63), 100)
-    await key.promote()
+    await key.admit()
     assert await key.counts() == (1, 3)
     assert await run_all(key) == order
     await key.s.sql.execute("update semaphore set own_limit = 0")
@@ -169,7 +169,7 @@ async def test_a_queue_without_an_order_takes_tokens_back_as_before(key: Key) ->
     await key.policy(key_order=None)
     first, second = await key.enqueue(2)
     await end(key, first, after=timedelta(hours=1))
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {first: Hold.TIME, second: None}
     assert await key.s.sql.fetchval("select last_at from semaphore") is None
 
@@ -182,7 +182,7 @@ async def test_without_more_the_next_one_goes_after_a_failure(key: Key, event: E
     first, second = await key.enqueue(2)
     row = await end(key, first, event, permanent=True)
     assert row["semaphore_id"] == key.semaphore_id
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {second: None}
 
 
@@ -191,7 +191,7 @@ async def block(key: Key, way: str) -> tuple[UUID, UUID]:
     await key.policy(key_on_failure=HOLD)
     first, second = await key.enqueue(2)
     await stop(key, first, way)
-    await key.promote()
+    await key.admit()
     assert await blocked_by(key) == first
     assert await key.holds() == {second: Hold.KEY}
     assert await key.counts() == (0, 1)
@@ -234,7 +234,7 @@ async def test_hold_blocks_the_key_of_a_job_that(key: Key, way: str) -> None:
     await key.semaphores.ripen(10)
     await key.semaphores.call_keys(-(2**63), 100)
     await key.semaphores.audit_keys(-(2**63), 100, 100)
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {second: Hold.KEY, third[0]: Hold.KEY, row.id: Hold.KEY}
     assert not (await key.semaphores.calling(10)).semaphore_ids
 
@@ -266,7 +266,7 @@ async def test_a_retry_of_the_job_that_blocks_its_key_lets_it_go_on_with_that_jo
         retried = await step(key.s, await opened(key.s, everything=True))
         assert [each.held for each in retried.retried] == [False]
     else:
-        assert not (await key.s.changes.retry(SCOPE, first)).held
+        assert not (await key.s.changes.retry(SCOPE, first))[1].held
     assert await blocked_by(key) is None
     assert await key.holds() == {first: None, second: Hold.KEY}
     assert await key.counts() == (1, 1)
@@ -281,9 +281,9 @@ async def test_a_retry_while_an_operator_pauses_the_key_waits_before_all_others(
         retried = await step(key.s, await opened(key.s, everything=True))
         assert [each.held for each in retried.retried] == [True]
     else:
-        assert (await key.s.changes.retry(SCOPE, first)).held
+        assert (await key.s.changes.retry(SCOPE, first))[1].held
     await key.semaphores.ripen(10)
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {first: Hold.KEY, second: Hold.KEY}
     assert await key.counts() == (0, 2)
     assert await blocked_by(key) is None
@@ -298,7 +298,7 @@ async def test_a_retry_into_another_queue_lets_the_key_go_on_here(key: Key) -> N
     first, second = await block(key, "fails")
     await step(key.s, await opened(key.s, to_queue="elsewhere", everything=True))
     assert await blocked_by(key) is None
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {first: None, second: None}
     moved = await key.s.reads.get(SCOPE, first)
     assert moved is not None
@@ -329,7 +329,7 @@ async def test_the_next_start_of_a_job_that_goes_on_counts_at_the_rate_and_waits
 ) -> None:
     await key.policy(**RATE)
     [first] = await key.enqueue()
-    await key.promote()
+    await key.admit()
     before = await used_up(key)
     [run_at] = [await key.s.sql.fetchval("select run_at from live_job where id = $1", first)]
     assert before - run_at == MINUTE
@@ -348,7 +348,7 @@ async def test_the_next_start_of_a_job_that_goes_on_counts_at_the_rate_and_waits
 async def test_a_rate_that_is_raised_holds_for_a_job_that_goes_on(key: Key) -> None:
     await key.policy(**{**RATE, "key_rate_period_ms": 3_600_000})
     [first] = await key.enqueue()
-    await key.promote()
+    await key.admit()
     await key.policy(**RATE)
     ended = await end(key, first, Event.RELEASE)
     assert ended["run_at"] - ended["at"] <= MINUTE
@@ -358,7 +358,7 @@ async def test_a_retry_of_the_job_that_blocks_its_key_counts_at_the_rate(key: Ke
     await key.policy(**RATE)
     await key.policy(key_on_failure=HOLD)
     [first] = await key.enqueue()
-    await key.promote()
+    await key.admit()
     before = await used_up(key)
     await fail(key, first)
     await key.s.changes.retry(SCOPE, first)
@@ -400,15 +400,15 @@ async def test_retries_and_deletes_of_other_jobs_leave_a_key_blocked(key: Key) -
     await key.policy(key_on_failure=HOLD)
     [done, first, second] = await key.enqueue(3)
     await succeed(key, done)
-    await key.promote()
+    await key.admit()
     await fail(key, first)
-    assert (await key.s.changes.retry(SCOPE, done)).held
+    assert (await key.s.changes.retry(SCOPE, done))[1].held
     await key.semaphores.ripen(10)
-    await key.promote()
+    await key.admit()
     assert await blocked_by(key) == first
     await key.s.changes.cancel(SCOPE, done)
     await key.s.changes.delete(SCOPE, done)
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {second: Hold.KEY}
 
 
@@ -417,7 +417,7 @@ async def test_a_queue_that_blocks_no_more_lets_its_keys_go_on(key: Key, policy:
     _, second = await block(key, "fails")
     await key.policy(**policy)
     assert list((await key.semaphores.call_keys(-(2**63), 100)).calling) == [key.semaphore_id]
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {second: None}
 
 
@@ -435,7 +435,7 @@ async def test_the_rest_is_cancelled_in_steps_and_who_comes_later_starts_anew(ke
     else:
         await step(key.s, await opened(key.s, Verb.CANCEL, statuses=frozenset({Status.QUEUED})), most=1)
     late = await key.enqueue(2)
-    await key.promote()
+    await key.admit()
     assert await key.counts() == (0, 7), "no job starts before the rest is cancelled"
     assert (await key.semaphores.calling(10)).cancels
     done = await key.semaphores.cancel_rest(3)

@@ -240,7 +240,7 @@ async def test_with_claims_in_all_queues_and_ends_there_are_never_more_than_the_
             random.shuffle(rows)
             for row in rows:
                 await asyncio.sleep(random.random() / 1000)
-                await s.attempts.settle_succeeded([([row["id"]], row["attempts"], session[0])])
+                await s.attempts.end_plain([([row["id"]], row["attempts"], session[0])])
             if not rows:
                 await asyncio.sleep(0.001)
 

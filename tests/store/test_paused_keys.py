@@ -102,11 +102,11 @@ async def test_the_job_itself_waits_for_the_key_though_it_is_due(key: Key) -> No
     row = await pause(key, lease)
     assert row["run_at"] <= row["at"], "its own wait is what its worker said"
     await key.semaphores.ripen(10)
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {lease[0]: Hold.KEY}
     await pass_time(key)
     assert await calling(key) == [key.semaphore_id]
-    await key.promote()
+    await key.admit()
     assert await ready(key) == {lease[0]}
 
 
@@ -122,7 +122,7 @@ async def test_who_stands_in_line_waits_again_at_the_place_that_it_had(key: Key)
     assert await key.counts() == (0, 4)
     await key.policy(key_max_running=1)
     await pass_time(key)
-    assert (await key.promote()).jobs == 1
+    assert (await key.admit()).jobs == 1
     assert first in await ready(key), "before those that never stood in line"
     assert not {third, fourth} & await ready(key)
 
@@ -146,7 +146,7 @@ async def test_jobs_of_the_key_that_run_go_on_and_let_none_in_when_they_end(key:
     one, other = await key.lease(), await key.lease()
     await pause(key, one)
     await key.enqueue(2)
-    done = await key.s.attempts.settle_limited([(*other, None)], 1000, key.slots(5))
+    done = await key.s.attempts.end_and_admit([(*other, None)], 1000, key.slots(5))
     assert done.ids is None, "it is settled"
     assert not done.let_in.jobs
     assert await key.counts() == (0, 2)
@@ -163,7 +163,7 @@ async def test_ends_of_other_attempts_leave_the_time_as_it_is(key: Key, event: E
     before = await key.s.sql.fetchrow("select paused_until, admit_at from semaphore")
     await key.s.attempts.end_attempt([AttemptEnd(*other, event, after=timedelta())])
     await key.semaphores.ripen(10)
-    await key.promote()
+    await key.admit()
     assert await key.s.sql.fetchrow("select paused_until, admit_at from semaphore") == before
     assert before["admit_at"] == before["paused_until"]
     assert not await ready(key)
@@ -248,10 +248,10 @@ async def test_a_limit_that_is_raised_and_a_walk_over_all_keys_let_none_in(key: 
     await key.enqueue(2)
     await key.policy(key_max_running=9)
     assert not (await key.semaphores.call_keys(-(2**63), 100)).calling
-    await key.promote()
+    await key.admit()
     assert not await ready(key)
     await say(key, max_running=20)
-    await key.promote()
+    await key.admit()
     assert not await ready(key)
     assert await lasts(key) > timedelta()
 
@@ -263,7 +263,7 @@ async def test_a_queue_that_limits_keys_no_longer_lets_in_what_waits(key: Key) -
     assert (await key.semaphores.call_keys(-(2**63), 100)).over == [key.semaphore_id]
     # Also before the walk has come to it.
     await key.s.sql.execute("update semaphore set admit_at = now()")
-    await key.promote()
+    await key.admit()
     assert await ready(key) == set(late)
 
 
@@ -284,7 +284,7 @@ async def test_a_pause_that_a_clock_set_back_makes_longer_than_24_hours_ends(key
     assert await walk(key) == []
     await pass_time(key, -MINUTE)
     assert await walk(key) == [key.semaphore_id]
-    await key.promote()
+    await key.admit()
     assert await ready(key) == set(late)
 
 
@@ -295,22 +295,22 @@ async def test_a_queue_of_which_another_key_is_limited_keeps_the_pause(key: Key)
     store = QueueKeyStore(key.s.database)
     await store.set(SCOPE, key.lane.queue, "another", {"max_running": 1}, revision=None, most=9)
     assert not await walk(key)
-    await key.promote()
+    await key.admit()
     assert not await ready(key)
 
 
 async def test_a_rate_goes_on_after_the_pause_where_it_was(key: Key) -> None:
     await key.policy(key_max_running=None, key_rate_count=1000, key_rate_period_ms=1000, key_rate_burst=2)
     await key.enqueue()
-    await key.promote()
+    await key.admit()
     [first] = await ready(key)
     attempt, session_id = await key.s.claim(first, key.session)
     await pause(key, (first, attempt, session_id))
     late = await key.enqueue(3)
-    await key.promote()
+    await key.admit()
     assert not await ready(key)
     await pass_time(key)
-    await key.promote()
+    await key.admit()
     assert await ready(key) == set(late[:2])
 
 
@@ -318,15 +318,15 @@ async def test_keys_that_take_turns_take_none_while_paused(key: Key) -> None:
     await key.policy(key_max_running=None, key_fair=True)
     lease = await key.lease()
     await key.enqueue(3)
-    await key.semaphores.promote([key.semaphore_id], 1000, in_line=2)
+    await key.semaphores.admit([key.semaphore_id], 1000, in_line=2)
     assert len(await ready(key)) == 2
     await pause(key, lease)
-    await key.semaphores.promote([key.semaphore_id], 1000, in_line=2)
+    await key.semaphores.admit([key.semaphore_id], 1000, in_line=2)
     await key.enqueue()
     assert not await ready(key)
     assert await key.counts() == (0, 4)
     await pass_time(key)
-    assert (await key.semaphores.promote([key.semaphore_id], 1000, in_line=2)).jobs == 2
+    assert (await key.semaphores.admit([key.semaphore_id], 1000, in_line=2)).jobs == 2
 
 
 async def test_in_strict_order_the_job_keeps_its_place_and_starts_after_the_pause(key: Key) -> None:
@@ -337,7 +337,7 @@ async def test_in_strict_order_the_job_keeps_its_place_and_starts_after_the_paus
     until = await paused_until(key)
     assert row["run_at"] == until
     assert await key.s.sql.fetchval("select run_at from live_job where id = $1", lease[0]) == until
-    await key.promote()
+    await key.admit()
     assert not await ready(key)
     assert await key.counts() == (1, 2), "it holds the token"
 
@@ -368,10 +368,10 @@ async def test_an_unblocked_key_stays_paused(key: Key) -> None:
     await key.enqueue(1)
     await pause(key, lease, permanent=True)
     await key.s.sql.fetch(*_unblock(key))
-    await key.promote()
+    await key.admit()
     assert not await ready(key)
     await pass_time(key)
-    assert (await key.promote()).jobs == 1
+    assert (await key.admit()).jobs == 1
 
 
 def _unblock(key: Key) -> tuple[str, int]:
@@ -405,7 +405,7 @@ async def test_a_key_that_is_counted_anew_stays_paused(key: Key) -> None:
     await pause(key, await key.lease())
     await key.enqueue(2)
     await key.semaphores.recount(key.semaphore_id)
-    await key.promote()
+    await key.admit()
     assert not await ready(key)
 
 
@@ -416,7 +416,7 @@ async def test_a_resume_ends_it_though_no_operator_paused_the_key(key: Key) -> N
     await pause(key, await key.lease())
     late = await key.enqueue(2)
     assert (await say(key, paused=False)).calling == key.semaphore_id
-    await key.promote()
+    await key.admit()
     assert await ready(key) == set(late)
 
 
@@ -455,11 +455,11 @@ async def test_a_resume_of_a_key_at_its_limit_leaves_it_calling(key: Key) -> Non
     await pause(key, one, timedelta(hours=24))
     [late] = await key.enqueue(1)
     await say(key, max_running=1, paused=False)
-    await key.promote()
+    await key.admit()
     assert not await ready(key), "a job of it runs"
     await key.s.attempts.end_attempt([AttemptEnd(*other, Event.SNOOZE, after=timedelta(hours=1))])
     assert await calling(key) == [key.semaphore_id]
-    await key.promote()
+    await key.admit()
     assert await ready(key) == {late}
 
 
@@ -476,10 +476,10 @@ async def test_a_key_that_an_operator_paused_too_waits_for_both(key: Key) -> Non
     await key.enqueue(1)
     await say(key, paused=True)
     await pass_time(key)
-    await key.promote()
+    await key.admit()
     assert not await ready(key)
     await say(key, paused=False)
-    assert (await key.promote()).jobs == 1
+    assert (await key.admit()).jobs == 1
 
 
 @pytest.mark.parametrize("only", [0, 2])
@@ -493,10 +493,10 @@ async def test_a_list_has_a_key_whose_only_job_has_paused_it(key: Key, only: int
 # ---- at once
 
 
-@pytest.mark.parametrize("act", ["promote", "enqueue"])
+@pytest.mark.parametrize("act", ["admit", "enqueue"])
 async def test_who_waited_for_the_pause_of_another_server_lets_nobody_in(key: Key, act: str) -> None:
     lease = await key.lease()
-    if act == "promote":
+    if act == "admit":
         [gone, _, waiting] = await key.enqueue(3)
         assert (await key.holds())[waiting] == Hold.KEY
         await key.s.changes.cancel(SCOPE, gone)
@@ -508,13 +508,13 @@ async def test_who_waited_for_the_pause_of_another_server_lets_nobody_in(key: Ke
         end = AttemptEnd(*lease, Event.FAIL, after=timedelta())
         pauses = asyncio.create_task(others.attempts.end_and_pause([(end, MINUTE)], 1000))
         await until_waiting_for_a_lock(key.s.sql, 1)
-        later = asyncio.create_task(key.promote() if act == "promote" else key.enqueue())
+        later = asyncio.create_task(key.admit() if act == "admit" else key.enqueue())
         await until_waiting_for_a_lock(key.s.sql, 2)
         await blocker.commit()
         await pauses
         await later
     assert not await ready(key)
-    assert await key.counts() == (0, 2 if act == "promote" else 1)
+    assert await key.counts() == (0, 2 if act == "admit" else 1)
     assert await calling(key) == []
 
 

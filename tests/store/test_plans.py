@@ -162,7 +162,7 @@ async def settle(connection: Any) -> list[Any]:
     return [ids, list(range(1, len(ids) + 1)), attempts, sessions]
 
 
-async def settle_with_output(connection: Any) -> list[Any]:
+async def end_succeeded(connection: Any) -> list[Any]:
     return [*await leases(connection), [b"{}"] * BATCH]
 
 
@@ -232,8 +232,8 @@ GOES_BY = {
     "claim_isolated": (claim_isolated, {"live_job_ready_isolated", WHERE_IT_LIES}, 0),
     "peek_isolated": (peek_isolated, {"live_job_ready_isolated"}, 0),
     "named_jobs": (named_jobs, set(), 0),
-    "settle_succeeded": (settle, {"live_job_pkey"}, BATCH),
-    "settle_with_output": (settle_with_output, {"live_job_pkey"}, BATCH),
+    "end_plain": (settle, {"live_job_pkey"}, BATCH),
+    "end_succeeded": (end_succeeded, {"live_job_pkey"}, BATCH),
     # Read for the lock; then by key for the update or the delete, each of them over its own part.
     "end_attempt": (end_attempt, {"live_job_pkey"}, 3 * BATCH),
     "settled_before": (settled_before, {"live_job_pkey"}, BATCH),
@@ -244,7 +244,7 @@ GOES_BY = {
     "heads": (heads, {"live_job_ready"}, 9),
     "bodies": (bodies, set(), 0),
 }
-LOCKS_BY_ID = {"settle_succeeded", "settle_with_output", "end_attempt"}
+LOCKS_BY_ID = {"end_plain", "end_succeeded", "end_attempt"}
 
 
 def literal(value: Any) -> str:
@@ -395,7 +395,7 @@ async def test_the_arguments_of_these_tests_find_what_they_should(cluster, datab
         await transaction.start()
         rows = await connection.fetch(statement(name), *await GOES_BY[name][0](connection))
         await transaction.rollback()
-    if name.startswith("settle_"):
+    if name in ("end_plain", "end_succeeded"):
         assert rows[0]["settled"] is None, "all of them"
     else:
         some = {"held": 2 * LEASED // SESSIONS, "stray": 0, "due": DUE, "cancelling": CANCELLING, "heads": 9}
@@ -457,7 +457,7 @@ async def test_settlements_hold_their_plan_when_an_analyze_found_the_table_all_b
     )
     try:
         async with connected(cluster.dsn_of(name), HOT_SETTINGS | {"plan_cache_mode": mode}) as connection:
-            for settle in ("settle_succeeded", "settle_with_output"):
+            for settle in ("end_plain", "end_succeeded"):
                 prepared = Prepared(connection, settle, await GOES_BY[settle][0](connection))
                 await prepared.prepare()
                 plan = await prepared.explain()
@@ -568,11 +568,11 @@ async def test_with_the_settings_of_a_plain_connection_the_plan_does_not_hold(cl
     cluster.execute(fill(1, 20) + "; analyze live_job, job", name)
     try:
         async with connected(cluster.dsn_of(name), {"plan_cache_mode": "force_generic_plan"}) as connection:
-            prepared = Prepared(connection, "settle_succeeded", await settle(connection))
+            prepared = Prepared(connection, "end_plain", await settle(connection))
             await prepared.prepare()
             await prepared.run(1)
             cluster.execute(fill(21, 50_000), name)
             with pytest.raises(AssertionError):
-                assert_holds("settle_succeeded", await prepared.explain(), "without settings")
+                assert_holds("end_plain", await prepared.explain(), "without settings")
     finally:
         cluster.drop(name)

@@ -51,7 +51,7 @@ async def ada(s: Stored) -> Said:
     return Said(s, lane)
 
 
-async def test_a_promote_that_waited_for_a_pause_lets_nobody_in(ada: Said) -> None:
+async def test_an_admission_that_waited_for_a_pause_lets_nobody_in(ada: Said) -> None:
     await ada.enqueue(5)
     await ada.s.sql.execute("delete from live_job where hold is null")
     await ada.s.sql.execute("update semaphore set taken = 0, admit_at = now()")
@@ -61,11 +61,11 @@ async def test_a_promote_that_waited_for_a_pause_lets_nobody_in(ada: Said) -> No
     async with stored(ada.s.database._connector.dsn) as other:
         pause = asyncio.create_task(Said(other, ada.lane).say(paused=True))
         await until_waiting_for_a_lock(ada.s.sql, 1)
-        promote = asyncio.create_task(ada.semaphores.promote([ada.semaphore_id], 1000))
+        admit = asyncio.create_task(ada.semaphores.admit([ada.semaphore_id], 1000))
         await until_waiting_for_a_lock(ada.s.sql, 2)
         await blocker.commit()
         await pause
-        assert not (await promote).lines
+        assert not (await admit).lines
     assert await ada.counts() == (0, 2)
 
 
@@ -92,7 +92,7 @@ async def test_a_resume_is_found_by_a_sweep_when_its_server_dies_after_the_commi
     assert (await ada.say(paused=False)).calling == ada.semaphore_id
     # No server was told.
     assert await ada.semaphores.calling(10) == ([ada.semaphore_id], None, False)
-    await ada.semaphores.promote([ada.semaphore_id], 1000)
+    await ada.semaphores.admit([ada.semaphore_id], 1000)
     assert await ada.counts() == (3, 2)
 
 
@@ -128,9 +128,9 @@ async def test_a_key_of_a_queue_with_a_rate_is_paused_too(ada: Said) -> None:
     )
     await ada.say(paused=True)
     await ada.enqueue(2)
-    assert not (await ada.semaphores.promote([ada.semaphore_id], 1000)).lines
+    assert not (await ada.semaphores.admit([ada.semaphore_id], 1000)).lines
     await ada.say(paused=False)
-    assert (await ada.semaphores.promote([ada.semaphore_id], 1000)).lines
+    assert (await ada.semaphores.admit([ada.semaphore_id], 1000)).lines
     assert (await ada.counts())[0] > 0
 
 

@@ -101,7 +101,7 @@ async def test_both_limits_hold(s, lane):
     await limit(s, Rate(4, HOUR, 3), max_running=2)
     _, rows = await claim(s, lane, 9, session)
     assert len(rows) == 2
-    await s.attempts.settle_succeeded([([row["id"]], row["attempts"], session[0]) for row in rows])
+    await s.attempts.end_plain([([row["id"]], row["attempts"], session[0]) for row in rows])
     allowed, rows = await claim(s, lane, 9, session)
     assert (allowed.room, len(rows)) == (1, 1), "the rate had one more"
 

@@ -17,11 +17,11 @@ async def test_an_ended_job_is_queued_again_with_its_attempts(dsn, ending):
         before = await s.reads.get(SCOPE, job_id)
         assert before is not None
         lane = await s.lane()
-        retried = await s.changes.retry(SCOPE, job_id)
+        again, retried = await s.changes.retry(SCOPE, job_id)
         assert (retried.lane_id, retried.priority) == (lane.id, 2)
         job = await s.reads.get(SCOPE, job_id)
         assert job is not None
-        assert job == retried.job
+        assert job == again
         assert (job.status, job.failures, job.losses, job.max_attempts) == (Status.QUEUED, 0, 0, 4)
         assert job.attempts == before.attempts
         assert (job.finished_at, job.output, job.reason) == (None, None, None)

@@ -95,11 +95,11 @@ def test_what_counts_as_taking_the_namespace(text: str, takes: bool) -> None:
 
 #: Of statements that find jobs by id: the arguments before the namespace, of a job that waits and one that ended.
 BY_ID: dict[str, Callable[[UUID, UUID], list[Any]]] = {
-    "cancel_job": lambda waiting, ended: [waiting, timedelta(seconds=30), None],
+    "cancel": lambda waiting, ended: [[waiting], timedelta(seconds=30), None, [1, 2, 4]],
     "find_job": lambda waiting, ended: [ended],
     "get_job": lambda waiting, ended: [waiting, True],
     "get_jobs": lambda waiting, ended: [[waiting, ended], True],
-    "lock_finished_job": lambda waiting, ended: [ended],
+    "lock_finished_jobs": lambda waiting, ended: [[ended], ended, ended, [3, 5, 6]],
     "named_jobs": lambda waiting, ended: [[waiting, ended], waiting, ended],
     "settled_before": lambda waiting, ended: [[waiting, ended], [1, 1]],
 }
@@ -119,5 +119,5 @@ async def test_a_job_is_found_by_its_id_in_its_namespace_alone(s: Stored, name: 
         await transaction.rollback()
         return rows
 
-    assert len(await found(SCOPE.namespace)) == (2 if isinstance(arguments[0], list) else 1)
+    assert len(await found(SCOPE.namespace)) == (len(arguments[0]) if isinstance(arguments[0], list) else 1)
     assert await found(SCOPE.namespace + 1) == []

@@ -25,7 +25,7 @@ from .test_bulk import opened, step
 
 SECONDS = float(os.environ.get("CROWD_SECONDS", "5"))
 ACTS = {
-    "enqueue": 6, "claim": 8, "settle": 10, "end": 2, "cancel": 1, "retry": 1, "promote": 12, "ripen": 3, "audit": 1,
+    "enqueue": 6, "claim": 8, "settle": 10, "end": 2, "cancel": 1, "retry": 1, "admit": 12, "ripen": 3, "audit": 1,
 }  # fmt: skip
 
 
@@ -94,8 +94,8 @@ class Key:
         )
         return (0, 0) if row is None else (row["taken"], row["waiting"])
 
-    async def promote(self, most: int = 1000, slots: Slots = NO_SLOTS) -> LetIn:
-        return await self.semaphores.promote([self.semaphore_id], most, slots)
+    async def admit(self, most: int = 1000, slots: Slots = NO_SLOTS) -> LetIn:
+        return await self.semaphores.admit([self.semaphore_id], most, slots)
 
     def slots(self, count: int, *more: Lane) -> Slots:
         """So many slots of its session, for its lane and more lanes."""
@@ -139,11 +139,11 @@ async def test_who_comes_while_others_wait_goes_behind_them(key: Key) -> None:
     await key.policy(key_max_running=2)
     first, second, third = await key.enqueue(3)
     attempt, session_id = await key.s.claim(first, key.session)
-    await key.s.attempts.settle_succeeded([([first], attempt, session_id)])
+    await key.s.attempts.end_plain([([first], attempt, session_id)])
     # There is a token, and it is the third one's.
     [late] = await key.enqueue()
     assert (await key.holds())[late] == Hold.KEY
-    await key.promote()
+    await key.admit()
     assert await key.holds() == {second: None, third: None, late: Hold.KEY}
 
 
@@ -155,8 +155,8 @@ async def test_the_highest_priority_is_let_in_first_and_then_who_came_first(key:
     order = [first]
     for _ in range(5):
         attempt, session_id = await key.s.claim(order[-1], key.session)
-        await key.s.attempts.settle_succeeded([([order[-1]], attempt, session_id)])
-        await key.promote()
+        await key.s.attempts.end_plain([([order[-1]], attempt, session_id)])
+        await key.admit()
         order += [job_id for job_id, hold in (await key.holds()).items() if hold is None]
     assert order == [first, *high, *plain, *low]
 
@@ -177,7 +177,7 @@ async def test_each_end_of_an_attempt_gives_the_token_back(
         await key.s.changes.cancel(SCOPE, job_id)
         assert await key.counts() == (1, 1)
     if event is Event.SUCCEED:
-        done = await key.s.attempts.settle_with_output([(job_id, attempt, session_id, None)])
+        done = await key.s.attempts.end_succeeded([(job_id, attempt, session_id, None)])
         assert done.ids is None
         assert list(done.let_in.again) == [key.semaphore_id]
     else:
@@ -191,7 +191,7 @@ async def test_each_end_of_an_attempt_gives_the_token_back(
     if event is not Event.SUCCEED:
         assert (left == Hold.TIME) == (row["run_at"] is not None)
     # The one that waited is let in by that call alone.
-    await key.promote()
+    await key.admit()
     assert await key.counts() == (1, 0)
 
 
@@ -202,10 +202,10 @@ async def test_a_cancel_takes_a_waiting_job_out_of_the_counts(key: Key, way: str
     first = await key.enqueue(**fields)
     others = await key.enqueue(2)
     job_id = others[-1] if way == "key" else first[0]
-    cancelled = await key.s.changes.cancel(SCOPE, job_id)
+    _, cancelled = await key.s.changes.cancel(SCOPE, job_id)
     taken, waiting = await key.counts()
     assert (taken, waiting) == {"line": (0, 2), "key": (1, 1), "time": (1, 1), "hand": (1, 1)}[way]
-    assert list(cancelled.calling) == ([key.semaphore_id] if way == "line" else [])
+    assert cancelled.calling == (key.semaphore_id if way == "line" else None)
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])
@@ -239,14 +239,14 @@ async def test_operations_on_many_jobs_give_tokens_back_and_send_retries_to_thei
     assert [each.held for each in retried.retried] == [True] * 4
     assert await key.counts() == (1, 0)
     await key.semaphores.ripen(100)
-    await key.promote()
+    await key.admit()
     assert await key.counts() == (2, 3)
 
 
 async def test_a_stale_settlement_gives_nothing_back(key: Key) -> None:
     job_id, attempt, session_id = await key.lease()
     for bad in ((job_id, attempt + 1, session_id), (job_id, attempt, session_id + 1)):
-        assert (await key.s.attempts.settle_succeeded([([bad[0]], *bad[1:])])).ids == frozenset()
+        assert (await key.s.attempts.end_plain([([bad[0]], *bad[1:])])).ids == frozenset()
         assert not await key.s.attempts.end_attempt([AttemptEnd(*bad, Event.FAIL)])
     assert await key.counts() == (1, 0)
 
@@ -255,11 +255,11 @@ async def test_a_stale_settlement_gives_nothing_back(key: Key) -> None:
 async def test_who_comes_back_or_later_goes_by_its_time_to_its_key(key: Key, way: str) -> None:
     if way == "retry":
         job_id, attempt, session_id = await key.lease()
-        await key.s.attempts.settle_succeeded([([job_id], attempt, session_id)])
-        assert (await key.s.changes.retry(SCOPE, job_id)).held
+        await key.s.attempts.end_plain([([job_id], attempt, session_id)])
+        assert (await key.s.changes.retry(SCOPE, job_id))[1].held
     elif way == "release":
         [job_id] = await key.enqueue(hold=Hold.HAND)
-        assert (await key.s.changes.release(SCOPE, job_id)).held
+        assert (await key.s.changes.release(SCOPE, job_id))[1].held
     elif way == "delay":
         [job_id] = await key.enqueue(delay=timedelta(milliseconds=1))
         await asyncio.sleep(0.01)
@@ -272,7 +272,7 @@ async def test_who_comes_back_or_later_goes_by_its_time_to_its_key(key: Key, way
     assert await key.semaphores.ripen(10) == (1, [key.semaphore_id])
     assert (await key.holds())[job_id] == Hold.KEY
     assert await key.counts() == (0, 1)
-    await key.promote()
+    await key.admit()
     assert (await key.holds())[job_id] is None
     assert await key.counts() == (1, 0)
 
@@ -291,7 +291,7 @@ async def test_two_promotes_at_once_let_in_no_more_than_the_limit(key: Key) -> N
     await key.s.sql.execute("select from semaphore for update")
     async with stored(key.s.database._connector.dsn) as others:
         both = [
-            asyncio.create_task(store.promote([key.semaphore_id], 1000))
+            asyncio.create_task(store.admit([key.semaphore_id], 1000))
             for store in (key.semaphores, SemaphoreStore(others.database))
         ]
         await until_waiting_for_a_lock(key.s.sql, 2)
@@ -309,7 +309,7 @@ async def test_what_commits_after_the_snapshot_of_a_promote_is_called_again(key:
     await key.s.sql.execute(
         "update semaphore set taken = 1, waiting = 1, admit_at = now() - interval '1 second'"
     )
-    promoting = asyncio.create_task(key.promote())
+    promoting = asyncio.create_task(key.admit())
     await asyncio.sleep(0.2)
     [gone] = await key.s.sql.fetch("select id from live_job limit 1")
     await key.s.sql.execute("delete from live_job where id = $1", gone["id"])
@@ -324,7 +324,7 @@ async def test_what_commits_after_the_snapshot_of_a_promote_is_called_again(key:
         # Its predicate was not true of what it saw, so it is not called: the sweep does it.
         calling, *_ = await key.semaphores.calling(10)
         assert list(calling) == [key.semaphore_id]
-        await key.promote()
+        await key.admit()
     assert await key.counts() == (2, 0)
 
 
@@ -344,7 +344,7 @@ async def states(key: Key) -> dict[UUID, State]:
 async def test_who_is_let_in_takes_a_slot_as_by_a_claim(key: Key) -> None:
     _, job_id = await key.enqueue(2, timeout=timedelta(minutes=1))
     await free_tokens(key)
-    let_in = await key.promote(slots=key.slots(5))
+    let_in = await key.admit(slots=key.slots(5))
     assert not let_in.lines
     [(leased, lane_id, priority, run_at, attempt, session_id, failures, at)] = let_in.leased
     assert (leased, lane_id, priority, attempt, session_id, failures) == (
@@ -356,7 +356,7 @@ async def test_who_is_let_in_takes_a_slot_as_by_a_claim(key: Key) -> None:
     assert (row["changed_at"], row["deadline"]) == (at, at + timedelta(minutes=1))
     assert await key.counts() == (1, 0)
     # The lease is one as any other.
-    assert (await key.s.attempts.settle_succeeded([([job_id], attempt, session_id)])).ids is None
+    assert (await key.s.attempts.end_plain([([job_id], attempt, session_id)])).ids is None
     assert await key.counts() == (0, 0)
 
 
@@ -367,7 +367,7 @@ async def test_where_slots_are_few_the_highest_priority_takes_them_and_the_other
     await key.enqueue(4)
     jobs = {priority: (await key.enqueue(priority=priority))[0] for priority in (1, 3, 2, 0)}
     await free_tokens(key)
-    let_in = await key.promote(slots=key.slots(2))
+    let_in = await key.admit(slots=key.slots(2))
     assert {each[0] for each in let_in.leased} == {jobs[3], jobs[2]}
     assert sorted(let_in.lines) == [(key.lane.id, 0, False, 1), (key.lane.id, 1, False, 1)]
     assert await key.counts() == (4, 0)
@@ -387,7 +387,7 @@ async def test_a_lane_takes_of_its_own_slots_alone(key: Key) -> None:
     slots = Slots(
         {key.lane.id: (0, 2), others.id: (2, 1)}, [number, number, second[0]], dict([key.session, second])
     )
-    let_in = await key.promote(slots=slots)
+    let_in = await key.admit(slots=slots)
     taken = sorted((each[1], each[5]) for each in let_in.leased)
     assert taken == sorted([(key.lane.id, number), (key.lane.id, number), (others.id, second[0])])
     assert sorted(let_in.lines) == sorted(
@@ -410,7 +410,7 @@ async def test_who_may_not_take_a_slot_stands_in_line(key: Key, why: str) -> Non
         await key.s.sql.execute("update worker_session set ended_at = now()")
     else:
         slots = Slots({(await key.s.lane("default", "other")).id: (0, 1)}, slots.sessions, slots.epochs)
-    let_in = await key.promote(slots=slots)
+    let_in = await key.admit(slots=slots)
     assert not let_in.leased
     assert let_in.lines == ((key.lane.id, 0, why == "isolated", 1),)
     assert set((await states(key)).values()) == {State.READY_ISOLATED if why == "isolated" else State.READY}
@@ -422,24 +422,24 @@ async def test_a_job_that_failed_before_is_leased_as_its_next_attempt(key: Key) 
     end = AttemptEnd(job_id, attempt, session_id, Event.FAIL, after=timedelta())
     await key.s.attempts.end_attempt([end])
     await key.semaphores.ripen(10)
-    let_in = await key.promote(slots=key.slots(1))
+    let_in = await key.admit(slots=key.slots(1))
     [(leased, *_, attempt, session_id, failures, _)] = let_in.leased
     assert (leased, attempt, failures) == (job_id, 2, 1)
-    assert (await key.s.attempts.settle_succeeded([([job_id], attempt, session_id)])).ids is None
+    assert (await key.s.attempts.end_plain([([job_id], attempt, session_id)])).ids is None
 
 
 async def test_a_settlement_lets_in_who_waits_for_its_tokens(key: Key) -> None:
     await key.policy(key_max_running=3)
     jobs = await key.enqueue(8)
     leases = [(job_id, *await key.s.claim(job_id, key.session), b"{}") for job_id in jobs[:3]]
-    done = await key.s.attempts.settle_limited(leases[:2], 1000, key.slots(1))
+    done = await key.s.attempts.end_and_admit(leases[:2], 1000, key.slots(1))
     assert (done.ids, list(done.let_in.again), done.let_in.jobs) == (None, [], 2)
     [(leased, _, _, _, attempt, session_id, _, at)] = done.let_in.leased
     assert (leased in jobs[3:5], attempt, session_id, at) == (True, 1, key.session[0], done.at)
     assert done.let_in.lines == ((key.lane.id, 0, False, 1),)
     assert await key.counts() == (3, 3)
     # No more than it may: the others are called.
-    done = await key.s.attempts.settle_limited([leases[2], (leased, attempt, session_id, None)], 1)
+    done = await key.s.attempts.end_and_admit([leases[2], (leased, attempt, session_id, None)], 1)
     assert (done.let_in.jobs, list(done.let_in.again)) == (1, [key.semaphore_id])
     assert await key.counts() == (2, 2)
     rows = await key.s.sql.fetch("select id, output from finished_job where output is not null")
@@ -450,7 +450,7 @@ async def test_a_settlement_that_is_stale_lets_nobody_in(key: Key) -> None:
     job_id, attempt, session_id = await key.lease()
     await key.enqueue()
     for bad in ((job_id, attempt + 1, session_id), (job_id, attempt, session_id + 1)):
-        done = await key.s.attempts.settle_limited([(*bad, None)], 1000, key.slots(5))
+        done = await key.s.attempts.end_and_admit([(*bad, None)], 1000, key.slots(5))
         assert (done.ids, done.let_in.jobs, list(done.let_in.again)) == (frozenset(), 0, [])
     assert await key.counts() == (1, 1)
 
@@ -458,9 +458,9 @@ async def test_a_settlement_that_is_stale_lets_nobody_in(key: Key) -> None:
 async def test_a_settlement_lets_in_no_more_than_the_rate_and_the_limit_allow(key: Key) -> None:
     await key.policy(key_max_running=2, key_rate_count=10, key_rate_period_ms=10_000, key_rate_burst=1)
     await key.enqueue(4)
-    await key.promote()
+    await key.admit()
     [first] = [job_id for job_id, hold in (await key.holds()).items() if hold is None]
-    done = await key.s.attempts.settle_limited(
+    done = await key.s.attempts.end_and_admit(
         [(first, *await key.s.claim(first, key.session), None)], 1000, key.slots(5)
     )
     assert (done.let_in.jobs, list(done.let_in.again)) == (0, [])
@@ -477,13 +477,13 @@ async def test_who_comes_while_a_settlement_waits_for_the_lock_is_called_again(k
             late = key.row()
             await others.intake.enqueue_limited([late], coming)
             settling = asyncio.create_task(
-                key.s.attempts.settle_limited([(job_id, attempt, session_id, None)], 1000, key.slots(5))
+                key.s.attempts.end_and_admit([(job_id, attempt, session_id, None)], 1000, key.slots(5))
             )
             await until_waiting_for_a_lock(key.s.sql)
         done = await settling
     # The snapshot of the settlement has not the late one.
     assert (done.ids, done.let_in.jobs, list(done.let_in.again)) == (None, 0, [key.semaphore_id])
-    assert [each[0] for each in (await key.promote(slots=key.slots(1))).leased] == [late.id]
+    assert [each[0] for each in (await key.admit(slots=key.slots(1))).leased] == [late.id]
 
 
 async def test_a_backlog_is_never_longer_than_the_queue_allows_and_a_refused_call_stores_nothing(
@@ -519,17 +519,17 @@ async def test_a_rate_lets_in_its_burst_and_then_one_after_the_other(key: Key) -
     )
     await key.enqueue(10)
     assert await key.counts() == (0, 10), "no job passes the rate with its enqueue"
-    let_in = await key.promote()
+    let_in = await key.admit()
     assert await key.counts() == (3, 7)
     assert let_in.next_call is not None
     assert timedelta(milliseconds=50) < let_in.next_call <= timedelta(milliseconds=100)
     # Workers are away, and so much time goes by that the rate alone would allow all of them.
     await key.s.sql.execute("update semaphore set admit_at = now(), tat = now() - interval '1 hour'")
-    await key.promote()
+    await key.admit()
     assert await key.counts() == (3, 7), "no more than a burst waits in line"
     await key.s.sql.execute("delete from live_job where hold is null")
     await key.s.sql.execute("update semaphore set taken = 0, admit_at = now()")
-    await key.promote()
+    await key.admit()
     assert await key.counts() == (3, 4), "after a long time it is a burst, and not an hour's worth"
 
 
@@ -537,27 +537,27 @@ async def test_a_clock_that_was_set_back_makes_a_rate_wait_for_one_job_alone(key
     await key.policy(key_max_running=None, key_rate_count=10, key_rate_period_ms=1000, key_rate_burst=1)
     await key.enqueue(2)
     await key.s.sql.execute("update semaphore set admit_at = now(), tat = now() + interval '1 hour'")
-    let_in = await key.promote()
+    let_in = await key.admit()
     assert let_in.next_call is not None
     assert let_in.next_call <= timedelta(milliseconds=100)
     await asyncio.sleep(let_in.next_call.total_seconds() + 0.001)
-    await key.promote()
+    await key.admit()
     assert await key.counts() == (1, 1)
 
 
 async def test_a_rate_that_is_raised_is_what_the_next_job_waits_for(key: Key) -> None:
     await key.policy(key_max_running=None, key_rate_count=1, key_rate_period_ms=3_600_000, key_rate_burst=1)
     [first, _] = await key.enqueue(2)
-    await key.promote()
+    await key.admit()
     attempt, session_id = await key.s.claim(first, key.session)
-    await key.s.attempts.settle_succeeded([([first], attempt, session_id)])
+    await key.s.attempts.end_plain([([first], attempt, session_id)])
     await key.policy(key_rate_count=10, key_rate_period_ms=1000)
     await key.semaphores.call_keys(-(2**63), 100)
-    let_in = await key.promote()
+    let_in = await key.admit()
     assert await key.counts() == (0, 1)
     assert let_in.next_call is not None
     await asyncio.sleep(let_in.next_call.total_seconds() + 0.001)
-    await key.promote()
+    await key.admit()
     assert await key.counts() == (1, 0)
 
 
@@ -567,7 +567,7 @@ async def test_what_another_has_used_of_a_rate_meanwhile_is_not_given_back(key: 
     used = "update semaphore set tat = clock_timestamp() + interval '1 second' where id = $1 returning tat"
     async with key.s.sql.transaction():
         await key.s.sql.execute("select from semaphore where id = $1 for update", key.semaphore_id)
-        late = asyncio.create_task(key.promote())
+        late = asyncio.create_task(key.admit())
         await until_waiting_for_a_lock(key.s.sql)
         # It waits, and its now() stays.
         await asyncio.sleep(0.2)
@@ -581,7 +581,7 @@ async def test_no_more_than_a_burst_stands_in_line_when_two_let_in_at_once(key: 
     ids = await key.enqueue(6)
     async with key.s.sql.transaction():
         await key.s.sql.execute("select from semaphore where id = $1 for update", key.semaphore_id)
-        late = asyncio.create_task(key.promote())
+        late = asyncio.create_task(key.admit())
         await until_waiting_for_a_lock(key.s.sql)
         await key.s.sql.execute("update live_job set hold = null, state = 1 where id = any($1)", ids[:2])
         await key.s.sql.execute("update semaphore set taken = 2, waiting = 4 where id = $1", key.semaphore_id)
@@ -602,7 +602,7 @@ async def test_what_drifted_is_found_and_counted_anew(key: Key) -> None:
 async def test_a_key_without_jobs_is_forgotten_and_one_with_jobs_is_not(key: Key) -> None:
     job_id, attempt, session_id = await key.lease()
     assert (await key.semaphores.audit_keys(-(2**63), 100, 100)).gone == 0
-    await key.s.attempts.settle_succeeded([([job_id], attempt, session_id)])
+    await key.s.attempts.end_plain([([job_id], attempt, session_id)])
     assert (await key.semaphores.audit_keys(-(2**63), 100, 100)).gone == 1
     await key.enqueue()
     assert await key.counts() == (1, 0)
@@ -614,9 +614,9 @@ async def test_one_that_was_held_before_the_first_limit_asks_for_its_key_when_it
     await key.s.intake.enqueue([held])
     await key.policy(key_max_running=1)
     await key.enqueue()
-    assert (await key.s.changes.release(SCOPE, held.id)).held
+    assert (await key.s.changes.release(SCOPE, held.id))[1].held
     await key.semaphores.ripen(10)
-    await key.promote()
+    await key.admit()
     assert await key.counts() == (1, 1)
     assert (await key.holds())[held.id] == Hold.KEY
 
@@ -627,7 +627,7 @@ async def test_a_raised_limit_makes_keys_call_and_one_without_limit_lets_all_in(
     for limit, counts in ((3, (3, 2)), (2, (3, 2)), (None, (5, 0))):
         await key.policy(key_max_running=limit)
         await key.semaphores.call_keys(-(2**63), 100)
-        await key.promote()
+        await key.admit()
         assert await key.counts() == counts
 
 
@@ -635,7 +635,7 @@ async def test_a_promote_lets_in_no_more_than_it_was_told_and_asks_to_be_called_
     await key.enqueue(8)
     await key.policy(key_max_running=None)
     await key.semaphores.call_keys(-(2**63), 100)
-    let_in = await key.promote(3)
+    let_in = await key.admit(3)
     assert await key.counts() == (4, 4)
     assert list(let_in.again) == [key.semaphore_id]
 

@@ -66,10 +66,10 @@ def _keys() -> list[int]:
 async def arguments(connection: Any, name: str) -> list[Any]:
     ids = await _running(connection)
     match name:
-        case "promote":
+        case "admit":
             lane = await connection.fetchval("select max(id) from lane")
             slots = [lane], [0], [CALLED], [1] * CALLED, [1], [1]
-            return [_keys(), 1000, *slots, [], [], [], [], 1]
+            return [_keys(), 1000, *slots, 1]
         case "ripen":
             return [CALLED]
         case "calling":
@@ -78,12 +78,12 @@ async def arguments(connection: Any, name: str) -> list[Any]:
             return [-(2**63), CALLED]
         case "audit_keys":
             return [-(2**63), CALLED, 1000]
-        case "settle_limited":
+        case "end_succeeded":
             return [ids, [1] * len(ids), [1] * len(ids), []]
-        case "promote of settled":
+        case "end_and_admit":
             lane = await connection.fetchval("select max(id) from lane")
             slots = [lane], [0], [CALLED], [1] * CALLED, [1], [1]
-            return [[], 1000, *slots, ids, [1] * len(ids), [1] * len(ids), [], 1]
+            return [ids, [1] * len(ids), [1] * len(ids), [], 1000, *slots]
         case "enqueue_limited":
             lane = await connection.fetchval("select max(id) from lane")
             new = new_ids(CALLED)
@@ -116,13 +116,13 @@ async def arguments(connection: Any, name: str) -> list[Any]:
 
 #: Statement: how many rows of `semaphore` and of `live_job` one of its nodes may look at.
 LOOKS_AT = {
-    "promote": (CALLED, 2 * CALLED),
+    "admit": (CALLED, 2 * CALLED),
     "ripen": (CALLED, CALLED),
     "calling": (KEYS // 100, 0),
     "call_keys": (CALLED, 0),
     "audit_keys": (CALLED, 3 * CALLED),
-    "settle_limited": (CALLED, CALLED),
-    "promote of settled": (CALLED, 2 * CALLED),
+    "end_succeeded": (CALLED, CALLED),
+    "end_and_admit": (CALLED, 2 * CALLED),
     "enqueue_limited": (CALLED, 0),
     "pause_keys": (0, CALLED),
     "hold_line": (CALLED, CALLED),
@@ -182,7 +182,7 @@ async def test_statements_of_limits_that_were_prepared_on_empty_tables_hold_with
 
 @pytest.mark.parametrize(
     "name",
-    ["promote", "promote of settled", "settle_limited", "enqueue_limited", "unblock_deleted", "hold_line"],
+    ["admit", "end_and_admit", "end_succeeded", "enqueue_limited", "unblock_deleted", "hold_line"],
 )
 async def test_semaphores_are_locked_by_their_primary_key_in_its_order(
     cluster: Any, template: str, name: str

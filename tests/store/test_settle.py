@@ -17,7 +17,7 @@ from jobqueue_server.store.attempt.attempts import AttemptEnd, Report
 from .factories import enqueue, everything, lease, look, until_waiting_for_a_lock
 from .stored import SCOPE
 
-WAYS = ["settle_succeeded", "settle_with_output", "end_attempt", "settle_limited"]
+WAYS = ["end_plain", "end_succeeded", "end_attempt", "end_and_admit"]
 
 
 def failures(leases: list[tuple[UUID, int, int]]) -> list[AttemptEnd]:
@@ -26,11 +26,13 @@ def failures(leases: list[tuple[UUID, int, int]]) -> list[AttemptEnd]:
 
 async def succeed(s, way, leases):
     """Settles successes in this order, those of one session and attempt that follow each other as a run."""
-    if way != "settle_succeeded":
-        outputs = [(*triple, b'{"n":1}') for triple in leases]
-        return await getattr(s.attempts, way)(outputs)
+    outputs = [(*triple, b'{"n":1}') for triple in leases]
+    if way == "end_and_admit":
+        return await s.attempts.end_and_admit(outputs, 1000)
+    if way == "end_succeeded":
+        return await s.attempts.end_succeeded(outputs)
     runs = groupby(leases, key=itemgetter(1, 2))
-    return await s.attempts.settle_succeeded([([triple[0] for triple in run], *key) for key, run in runs])
+    return await s.attempts.end_plain([([triple[0] for triple in run], *key) for key, run in runs])
 
 
 async def settle(s, way, leases):
@@ -127,9 +129,7 @@ async def test_the_same_settlement_again_changes_nothing(s):
 async def test_of_two_settlements_at_once_one_counts(s):
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 200, session)
-    succeeded, failed = await asyncio.gather(
-        settle(s, "settle_succeeded", leases), settle(s, "end_attempt", leases)
-    )
+    succeeded, failed = await asyncio.gather(settle(s, "end_plain", leases), settle(s, "end_attempt", leases))
     assert succeeded | failed == {triple[0] for triple in leases}
     assert not succeeded & failed
     assert await s.sql.fetchval("select count(*) from finished_job") == len(succeeded)
@@ -167,7 +167,7 @@ async def test_outputs_go_to_their_own_jobs(s):
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 5, session)
     outputs = [b"0", None, b'"two"', None, b'{"four":4}']
-    await s.attempts.settle_with_output(
+    await s.attempts.end_succeeded(
         [(*triple, output) for triple, output in zip(leases, outputs, strict=True)]
     )
     stored = await s.sql.fetch("select output, status from finished_job order by id")
@@ -176,7 +176,7 @@ async def test_outputs_go_to_their_own_jobs(s):
 
 async def test_a_claim_does_not_bring_back_what_was_settled(s):
     lane, session = await s.lane(), await s.session()
-    await settle(s, "settle_succeeded", await lease(s, lane, 3, session))
+    await settle(s, "end_plain", await lease(s, lane, 3, session))
     assert await s.claims.claim([look(lane)], [session[0]] * 3, dict([session])) == []
 
 

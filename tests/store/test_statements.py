@@ -12,6 +12,7 @@ import pytest
 
 import jobqueue_server
 from jobqueue_server.store.statements import names, statement
+from tools.statements import FRAME, forms_of
 
 SERVER = Path(jobqueue_server.__file__).parent
 STORE = SERVER / "store"
@@ -119,9 +120,15 @@ def test_every_statement_is_used_and_every_name_is_a_statement():
 
 @pytest.mark.slow
 def test_each_statement_lies_in_the_room_that_runs_it():
+    """The forms of a frame lie together, in the room that runs the first of them."""
+    beside = {
+        frame.with_name(f"{name}.sql")
+        for frame in STORE.rglob(f"*{FRAME}")
+        for name in forms_of(frame.read_text(), frame.name)[1:]
+    }
     astray = [
         str(path.relative_to(STORE))
-        for path in STORE.rglob("sql/*.sql")
+        for path in set(STORE.rglob("sql/*.sql")) - beside
         if path.stem
         not in {text for module in path.parent.parent.glob("*.py") for text in texts(source(module))}
     ]

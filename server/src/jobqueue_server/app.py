@@ -23,7 +23,6 @@ from .core.insight.room import InsightRoom
 from .core.intake.room import IntakeRoom
 from .core.lease.room import LeaseRoom
 from .core.limits.room import LimitsRoom
-from .core.operate.room import OperateRoom
 from .core.query.room import QueryRoom
 from .core.schedule.room import ScheduleRoom
 from .core.session.room import SessionRoom
@@ -154,7 +153,7 @@ class App:
         self.chain = chain = chain_of(settings, access, metrics, self._traces)
         services = services_of(
             settings, upkeep, access, catalog, query, lease, limits, intake, attempt, session,
-            OperateRoom(stores, events, claim, session), insight, stats, schedule, bulk, server_name=self.name,
+            insight, stats, schedule, bulk, server_name=self.name,
         )
         self.transports = Transports(settings, chain, services, metrics, events.database, upkeep.standstill,
                                      self._tls, reuse_port=self._reuse_port)

@@ -100,7 +100,7 @@ class Exit:
 
 _WAITING = frozenset({Status.QUEUED, Status.RETRYING})
 
-#: Every event that can end an attempt. `settle_succeeded.sql` and `end_attempt.sql` make exactly these transitions.
+#: Every event that can end an attempt. `end_plain.sql` and `end_attempt.sql` make exactly these transitions.
 EXITS: dict[Event, Exit] = {
     Event.SUCCEED: Exit(frozenset({Status.SUCCEEDED}), with_cancel=Status.SUCCEEDED),
     Event.FAIL: Exit(frozenset({Status.RETRYING, Status.FAILED_PERMANENT}), "failures"),

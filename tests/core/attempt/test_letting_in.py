@@ -36,7 +36,10 @@ class Room:
         yield offer
         self.taken.append(offer.leased)
 
-    async def settle_limited(self, settling: Any, most: int = 0, slots: Any = None) -> Settled:
+    async def end_succeeded(self, settling: Any) -> Settled:
+        return await self.end_and_admit(settling, 0, None)
+
+    async def end_and_admit(self, settling: Any, most: int, slots: Any) -> Settled:
         self.most.append(most)
         return Settled(datetime.now(UTC), None, self.finds.pop(0))
 

@@ -11,8 +11,8 @@ from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 from jobqueue.v1 import stats_pb2 as stats_pb
 
 from ..chain import Call
+from ..core.bulk.changes import JobChanges
 from ..core.intake.enqueuer import Enqueuer
-from ..core.operate.changes import JobChanges
 from ..core.query.reads import LOOKS_FOR, JobReads
 from ..core.upkeep.clock import Clock
 from ..errors import FieldInvalid

@@ -22,7 +22,6 @@ from ..core.insight.room import InsightRoom
 from ..core.intake.room import IntakeRoom
 from ..core.lease.room import LeaseRoom
 from ..core.limits.room import LimitsRoom
-from ..core.operate.room import OperateRoom
 from ..core.query.room import QueryRoom
 from ..core.schedule.room import ScheduleRoom
 from ..core.session.room import SessionRoom
@@ -64,7 +63,6 @@ def services_of(
     intake: IntakeRoom,
     attempt: AttemptRoom,
     session: SessionRoom,
-    operate: OperateRoom,
     insight: InsightRoom,
     stats: StatsRoom,
     schedule: ScheduleRoom,
@@ -75,7 +73,7 @@ def services_of(
     """What both transports serve: the servicers convert, call these rooms, and render."""
     clock = upkeep.clock
     job_queue = ServicerUnion(
-        JobQueueServicer(intake.enqueuer, query.reads, operate.changes, clock),
+        JobQueueServicer(intake.enqueuer, query.reads, bulk.changes, clock),
         WatchServicer(query.watches),
         *_of_workers(settings, catalog, lease, attempt, session, upkeep, server_name),
         *([FastPathServicer(intake.enqueuer)] if settings.fast_path == "on" else []),

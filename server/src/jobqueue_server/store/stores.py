@@ -11,6 +11,7 @@ from . import migrate, pooler
 from .access.access import AccessStore
 from .access.audit import AuditStore
 from .attempt.attempts import AttemptStore
+from .bulk.changes import ChangeStore
 from .bulk.jobs import BulkStore
 from .bulk.operations import OperationStore
 from .catalog.catalog import CatalogStore
@@ -25,7 +26,6 @@ from .insight.workers import WorkerStore
 from .intake.intake import IntakeStore
 from .limits.queue_keys import QueueKeyStore
 from .limits.semaphores import SemaphoreStore
-from .operate.changes import ChangeStore
 from .query.reads import ReadStore
 from .query.watch import WatchStore
 from .schedule.fires import FireStore

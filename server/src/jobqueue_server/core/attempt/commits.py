@@ -94,7 +94,7 @@ class Commits:
                     attempt, ids = lease.template.attempt, list[UUID]()
                     runs.append((ids, attempt, batch.session.id))
                 ids.append(lease.job_id)
-        return await self._store.settle_succeeded(runs)
+        return await self._store.end_plain(runs)
 
     async def _settle_limited(self, batches: Sequence[SuccessBatch]) -> Settled:
         return await self._settle_and_let_in(
@@ -116,10 +116,10 @@ class Commits:
         turns = self._catalog.fair and any(lease.template.lane.fair for _, lease in leases)
         if self.some_wait or turns:
             with self._offers.offer(leases) as offer:
-                done = await self._store.settle_limited(settling, self._most_let_in, offer.slots)
+                done = await self._store.end_and_admit(settling, self._most_let_in, offer.slots)
                 offer.taken(done.let_in.leased)
         else:
-            done = await self._store.settle_limited(settling)
+            done = await self._store.end_succeeded(settling)
         self.some_wait = bool(done.let_in.jobs or done.let_in.again)
         return done
 
@@ -201,7 +201,7 @@ class Commits:
         leases = [(item.session, item.lease) for item in items if item.lease is not None]
         if self._catalog.limits and _limited(lease for _, lease in leases):
             return self.succeeded(items, await self._settle_and_let_in(leases, settling))
-        return self.succeeded(items, await self._store.settle_with_output(settling))
+        return self.succeeded(items, await self._store.end_succeeded(settling))
 
     def succeeded(self, items: list[PendingOutcome], done: Settled) -> list[PendingOutcome]:
         """Successes are committed: answers those that were settled, and returns the others."""

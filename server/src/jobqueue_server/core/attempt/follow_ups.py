@@ -167,7 +167,7 @@ class FollowUps:
                     taken = await self._keyed_batches.take_names(
                         scope, session, settlements[0][1], items[0].job_id
                     )
-                    done = await self._store.settle_with_output([item.succeeding for item in items], session)
+                    done = await self._store.end_succeeded([item.succeeding for item in items], session)
                     settled = done.ids
                     if taken is not None and settled is not None and items[0].job_id not in settled:
                         raise _NotSettled(done)

@@ -1,1 +1,1 @@
-"""Changes many jobs at once: operations, their steps, and which server works on them."""
+"""What callers do to jobs that are there: one of them, or many by operations, and which server works on these."""

@@ -1,4 +1,4 @@
-"""The parts that change many jobs at once, put together."""
+"""The parts that change jobs for callers, one or many at once, put together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..events.room import EventsRoom
 from ..intake.room import IntakeRoom
 from ..schedule.room import ScheduleRoom
 from ..session.room import SessionRoom
+from .changes import JobChanges
 from .effects import Effects
 from .operations import Operations
 from .preview import Previews
@@ -35,9 +36,8 @@ class BulkRoom:
         schedule: ScheduleRoom,
         metrics: Metrics,
     ) -> None:
-        effects = Effects(
-            catalog.catalog, claim.lines, session.cancels, events.ends, events.key_calls, metrics
-        )
+        effects = Effects(catalog.catalog, claim.lines, session.cancels, events.ends, events.key_calls)
+        self.changes = JobChanges(stores.changes, stores.reads, effects)
         previews = Previews(stores.bulk)
         self.runner = runner = Runner(
             stores.operations,

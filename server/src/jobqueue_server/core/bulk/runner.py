@@ -181,7 +181,7 @@ class Runner:
             if step is None:
                 return
             known.did()
-            self._effects.tell(step)
+            self._tell(step)
             operation = step.operation
             if operation.state.ended:
                 self._remembered.pop(operation.id, None)
@@ -206,6 +206,16 @@ class Runner:
                 await self._fail(operation, owner)
                 return
         await self._give_back(operation, owner, rests)
+
+    def _tell(self, step: Step) -> None:
+        """It is committed."""
+        operation = step.operation
+        self._effects.retried(step.retried)
+        self._effects.updated(step.updated)
+        self._effects.cancelled(step.cancelled, operation.request.reason)
+        self._effects.deleted(step.deleted)
+        self._metrics.bulk_jobs(operation.verb.label, "changed", step.changed)
+        self._metrics.bulk_jobs(operation.verb.label, "skipped", step.skipped)
 
     async def _give_back(self, operation: Operation, owner: int, rests: timedelta) -> None:
         try:

@@ -132,7 +132,7 @@ class Promoter:
     async def _promote(self, semaphore_ids: Sequence[int], in_line: int = 1) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        let_in = await self._store.promote(semaphore_ids, self._tuning.keys_let_in, in_line=in_line)
+        let_in = await self._store.admit(semaphore_ids, self._tuning.keys_let_in, in_line=in_line)
         self._metrics.observe_batch("promote", loop.time() - started, let_in.jobs)
         if let_in.again and not let_in.jobs:
             # A cancel has locked these jobs, or they no longer exist.

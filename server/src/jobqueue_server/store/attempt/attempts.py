@@ -77,7 +77,7 @@ class AttemptStore:
         """A transaction for the end of an attempt that enqueues jobs."""
         return self._database.transaction(hot=True)
 
-    async def settle_succeeded(self, leases: Sequence[tuple[Sequence[UUID], int, int]]) -> Settled:
+    async def end_plain(self, leases: Sequence[tuple[Sequence[UUID], int, int]]) -> Settled:
         """Ends leases as succeeded, without outputs.
 
         Args:
@@ -89,66 +89,44 @@ class AttemptStore:
             firsts.append(len(ids) + 1)
             ids += some
         _, attempts, sessions = zip(*leases, strict=True)
-        record = await self._database.fetchrow("settle_succeeded", ids, firsts, attempts, sessions, hot=True)
+        record = await self._database.fetchrow("end_plain", ids, firsts, attempts, sessions, hot=True)
         assert record is not None
         if record["settled"] is None:
             return Settled(record["at"], None)
-        return await self._settle_the_rest(
-            record, [(id, attempt, of, None) for some, attempt, of in leases for id in some], None
-        )
-
-    async def settle_with_output(self, leases: Sequence[Settling], session: Session | None = None) -> Settled:
-        """Ends leases as succeeded; with `session`, inside its transaction. Each as (id, attempt, session, output)."""
-        columns = zip(*leases, strict=True)
-        if session is not None:
-            record = await session.fetchrow("settle_with_output", *columns)
-        else:
-            record = await self._database.fetchrow("settle_with_output", *columns, hot=True)
-        assert record is not None
-        if record["settled"] is None:
-            return Settled(record["at"], None)
-        return await self._settle_the_rest(record, leases, session)
-
-    async def _settle_the_rest(
-        self, record: Record, leases: Sequence[Settling], session: Session | None
-    ) -> Settled:
-        """What the plain statements left: jobs that hold tokens, and leases that are over."""
+        # It left jobs that hold permits, and leases that are over.
         done = frozenset(record["settled"])
-        rest = await self.settle_limited([lease for lease in leases if lease[0] not in done], session=session)
+        rest = await self.end_succeeded(
+            [(id, attempt, of, None) for some, attempt, of in leases for id in some if id not in done]
+        )
         return rest if rest.ids is None else rest._replace(ids=done | rest.ids)
 
-    async def settle_limited(
-        self,
-        leases: Sequence[Settling],
-        most: int = 0,
-        slots: Slots = NO_SLOTS,
-        *,
-        session: Session | None = None,
-    ) -> Settled:
-        """As `settle_with_output`, of jobs that hold tokens of their keys, or may hold them.
+    async def end_succeeded(self, leases: Sequence[Settling], session: Session | None = None) -> Settled:
+        """Ends leases as succeeded, of any job, without a look at who waits for its key. `again`: keys others wait for.
 
         Args:
             leases: Each as (id, attempt, session, output).
-            most: How many that wait for these tokens are let in by the same statement; the others are named in `again`.
-                0: none is, at half the cost.
-            slots: Which they may take.
             session: The transaction, if it has one.
         """
-        ids, attempts, sessions, outputs = zip(*leases, strict=True)
-        outputs = outputs if any(each is not None for each in outputs) else ()
-        name = "promote" if most else "settle_limited"
-        before = ((), most, *slots.columns) if most else ()
-        # Where keys take turns, an end lets one job of the key stand in line; starts let in more.
-        arguments = (*before, ids, attempts, sessions, outputs, *((1,) if most else ()))
         if session is not None:
-            record = await session.fetchrow(name, *arguments)
+            record = await session.fetchrow("end_succeeded", *_columns(leases))
         else:
-            record = await self._database.fetchrow(name, *arguments, hot=True)
+            record = await self._database.fetchrow("end_succeeded", *_columns(leases), hot=True)
         assert record is not None
-        settled = None if record["settled"] is None else frozenset(record["settled"])
-        if most:
-            return Settled(record["now"], settled, LetIn.of(record))
-        return Settled(record["at"], settled, LetIn(again=record["calling"] or ()))
+        return Settled(record["at"], _ids(record), LetIn(again=record["calling"] or ()))
+
+    async def end_and_admit(self, leases: Sequence[Settling], most: int, slots: Slots = NO_SLOTS) -> Settled:
+        """As `end_succeeded`, at twice the cost: jobs that wait for the permits are admitted by the same statement.
+
+        Args:
+            leases: Each as (id, attempt, session, output).
+            most: How many are admitted; the others are named in `again`.
+            slots: Which they may take.
+        """
+        record = await self._database.fetchrow(
+            "end_and_admit", *_columns(leases), most, *slots.columns, hot=True
+        )
+        assert record is not None
+        return Settled(record["now"], _ids(record), LetIn.of(record))
 
     async def end_attempt(self, ends: Sequence[AttemptEnd], session: Session | None = None) -> list[Record]:
         """Takes leases out of RUNNING, otherwise than by success. Answers a row for each that matched its fence."""
@@ -212,3 +190,13 @@ class AttemptStore:
             checkpoints if any(each is not None for each in checkpoints) else [],
             hot=True,
         )
+
+
+def _columns(leases: Sequence[Settling]) -> tuple[Sequence[object], ...]:
+    """As the statements that end successes want them."""
+    ids, attempts, sessions, outputs = zip(*leases, strict=True)
+    return ids, attempts, sessions, outputs if any(each is not None for each in outputs) else ()
+
+
+def _ids(record: Record) -> frozenset[UUID] | None:
+    return None if record["settled"] is None else frozenset(record["settled"])

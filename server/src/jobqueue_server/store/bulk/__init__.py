@@ -1,1 +1,1 @@
-"""Changes of many jobs: operations, and the statements of their steps."""
+"""Changes of jobs for callers: of one, and of many by operations and the statements of their steps."""

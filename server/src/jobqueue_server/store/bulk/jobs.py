@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import IntEnum
 from uuid import UUID
 
 from ...grants import Grants, Permission
 from ...lifecycle import TERMINAL, Status
 from ..database import Database, Record, Session
-from ..operate.names import take_again
 from ..query.reads import id_range
-from . import operations
+from . import operations, verbs
+from .names import take_again
 from .operations import Operation, State
 from .requests import Selection, Verb
 from .updates import Updated, update
+from .verbs import Cancelled, Retried
 
 FIRST_ID = UUID(int=0)
 _FAILED_OR_CANCELLED = frozenset({Status.FAILED_PERMANENT, Status.CANCELLED})
@@ -47,32 +48,6 @@ class Match:
     looked: int
     position: UUID | None
     more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """Where a job waits after its retry. Held: it is in no line, until its time comes and its key lets it in."""
-
-    lane_id: int
-    priority: int
-    run_at: datetime
-    held: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """What a cancel did to a job.
-
-    Pending: the job runs, and the session that holds its lease must be told. `calling` is its key, where another of its
-    jobs may be let in now.
-    """
-
-    job_id: UUID
-    lane_id: int
-    pending: bool
-    session_id: int | None
-    attempt: int
-    calling: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +192,16 @@ class BulkStore:
                 case Verb.RETRY:
                     return _Done(retried=await _retry(session, operation, ids))
                 case Verb.CANCEL:
-                    return _Done(cancelled=await self._cancel(session, operation, ids))
+                    return _Done(
+                        cancelled=await verbs.cancel(
+                            session,
+                            operation.namespace,
+                            ids,
+                            _statuses(operation.verb, operation.request.selection),
+                            grace=self._cancel_grace,
+                            reason=operation.request.reason,
+                        )
+                    )
                 case Verb.DELETE:
                     return _Done(deleted=await _delete(session, operation, ids))
                 case Verb.UPDATE:
@@ -225,23 +209,6 @@ class BulkStore:
                     statuses = _statuses(operation.verb, request.selection)
                     return _Done(updated=await update(session, operation.namespace, request, ids, statuses))
         return _Done()
-
-    async def _cancel(
-        self, session: Session, operation: Operation, ids: Sequence[UUID]
-    ) -> Sequence[Cancelled]:
-        rows = await session.fetch(
-            "cancel_jobs",
-            ids,
-            self._cancel_grace,
-            operation.request.reason or None,
-            _statuses(operation.verb, operation.request.selection),
-        )
-        return [
-            Cancelled(
-                row["id"], row["lane_id"], row["pending"], row["session_id"], row["attempts"], row["calling"]
-            )
-            for row in rows
-        ]
 
 
 async def _retry(session: Session, operation: Operation, ids: Sequence[UUID]) -> Sequence[Retried]:
@@ -254,29 +221,14 @@ async def _retry(session: Session, operation: Operation, ids: Sequence[UUID]) ->
         return ()
     if request.to_queue is not None:
         await _move(session, operation.namespace, request.to_queue, locked)
-    rows = await session.fetch(
-        "retry_jobs",
+    return await verbs.retry(
+        session,
         locked,
-        locked[0],
-        locked[-1],
-        request.spread,
-        request.run_at,
-        request.delay,
-        request.reset_checkpoint,
+        run_at=request.run_at,
+        delay=request.delay,
+        spread=request.spread,
+        reset_checkpoint=request.reset_checkpoint,
     )
-    held = [row["id"] for row in rows if row["held"]]
-    # Jobs that block their keys have their tokens back at once, and wait for the end of a pause of these keys.
-    freed = await session.fetch("unblock_retried", held) if held else ()
-    back: dict[UUID, datetime] = {row["id"]: row["run_at"] for row in freed}
-    return [
-        Retried(
-            row["lane_id"],
-            row["priority"],
-            back.get(row["id"], row["run_at"]),
-            row["held"] and row["id"] not in back,
-        )
-        for row in rows
-    ]
 
 
 async def _move(session: Session, namespace: int, queue: str, ids: Sequence[UUID]) -> None:
@@ -291,19 +243,13 @@ async def _delete(session: Session, operation: Operation, ids: Sequence[UUID]) -
     locked = await _locked(session, operation, ids)
     if not locked:
         return ()
-    rows = await session.fetch("delete_jobs", locked, locked[0], locked[-1])
-    blocking = [row for row in rows if row["semaphore_id"] is not None]
-    if blocking:
-        semaphore_ids = sorted({row["semaphore_id"] for row in blocking})
-        await session.fetch("unblock_deleted", semaphore_ids, [row["id"] for row in blocking])
-    return [row["id"] for row in rows]
+    return [each.job_id for each in await verbs.delete(session, locked)]
 
 
 async def _locked(session: Session, operation: Operation, ids: Sequence[UUID]) -> list[UUID]:
     """Those of the jobs that are still as they were found, in the order of ids."""
     statuses = _statuses(operation.verb, operation.request.selection)
-    rows = await session.fetch("lock_finished_jobs", ids, ids[0], ids[-1], statuses)
-    return [row["id"] for row in rows]
+    return await verbs.lock_finished(session, operation.namespace, ids, statuses)
 
 
 def _statuses(verb: Verb, selection: Selection) -> list[int]:

@@ -47,7 +47,7 @@ class Slots:
 
     @property
     def columns(self) -> tuple[Sequence[int], ...]:
-        """As promote.sql wants them."""
+        """As admit.sql wants them."""
         lanes = sorted(self.lanes)
         after, counts = [self.lanes[lane][0] for lane in lanes], [self.lanes[lane][1] for lane in lanes]
         return lanes, after, counts, self.sessions, list(self.epochs), list(self.epochs.values())
@@ -58,7 +58,7 @@ NO_SLOTS = Slots()
 
 @dataclass(frozen=True, slots=True)
 class LetIn:
-    """What a promote did, or a settlement that let jobs in.
+    """Whom a statement admitted: admit, end_and_admit.
 
     Attributes:
         lines: Where jobs wait in line now: (lane, priority, isolated, how many).
@@ -74,7 +74,7 @@ class LetIn:
 
     @classmethod
     def of(cls, row: Record) -> LetIn:
-        """From what promote.sql answers."""
+        """From what admit.sql answers, and end_and_admit.sql."""
         lines: Sequence[tuple[int, int, bool, int]] = ()
         if row["lanes"] is not None:
             lines = tuple(zip(row["lanes"], row["priorities"], row["isolated"], row["jobs"], strict=True))
@@ -169,15 +169,15 @@ class SemaphoreStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def promote(
+    async def admit(
         self, semaphore_ids: Sequence[int], most: int, slots: Slots = NO_SLOTS, *, in_line: int = 1
     ) -> LetIn:
-        """Lets in the jobs that their keys have tokens for, `most` at once.
+        """Admits the jobs that their keys have permits for, `most` at once.
 
         `in_line`: how many jobs of one key may stand in line where keys take turns.
         """
         row = await self._database.fetchrow(
-            "promote", sorted(semaphore_ids), most, *slots.columns, (), (), (), (), in_line, hot=True
+            "admit", sorted(semaphore_ids), most, *slots.columns, in_line, hot=True
         )
         assert row is not None
         return LetIn.of(row)

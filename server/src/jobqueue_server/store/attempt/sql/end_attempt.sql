@@ -9,7 +9,7 @@
 -- A job whose losses and unseen ends come to two waits isolated (state 4; ISOLATED_FROM in lifecycle.py).
 -- A job with a token of its key gives it back. If it goes on, it is held back until its run_at, then by its key. But in strict
 -- order it keeps the token and waits in its line, as long as a worker has paused the key at least; and where it fails for good, its key may be blocked, by what its queue says.
--- Its next start counts at the key's rate (GCRA, as in promote.sql), and waits for it.
+-- Its next start counts at the key's rate (GCRA, as in admit.sql), and waits for it.
 with told as materialized (
     select *
     from unnest(
@@ -132,14 +132,14 @@ tried as (
 freed as materialized (
     select
         array_agg(semaphore_id order by semaphore_id) as ids,
-        array_agg(n order by semaphore_id) as n,
+        array_agg(taken order by semaphore_id) as taken,
         bool_or(failed is not null) as any_failed,
         array_agg(failed order by semaphore_id) as failed,
         array_agg(coalesce(tat, '-infinity') order by semaphore_id) as tat
     from (
         select
             semaphore_id,
-            (count(*) filter (where not keeps))::int4 as n,
+            (count(*) filter (where not keeps))::int4 as taken,
             (array_agg(id order by id) filter (where strict and not keeps))[1] as failed,
             max(greatest(tat, next_run_at) + every) filter (where keeps) as tat
         from (select v.*, strict and status in (1, 4) as keeps from verdict v where semaphore_id is not null) v
@@ -149,12 +149,18 @@ freed as materialized (
 ),
 turned as (
     update semaphore t
-    set taken = t.taken - ((select n from freed))[width_bucket(t.id, (select ids from freed))],
-        tat = nullif(greatest(t.tat, ((select tat from freed))[width_bucket(t.id, (select ids from freed))]), '-infinity'),
+    -- use give-back (more = ,)
+    set taken = t.taken - ((select taken from freed))[width_bucket(t.id, (select ids from freed))],
+        waiting = t.waiting - 0,
         admit_at = case
-            when ((select n from freed))[width_bucket(t.id, (select ids from freed))] = 0 then t.admit_at
-            when t.waiting > 0 then coalesce(t.admit_at, now())
+            when t.waiting <= 0 then null
+            when ((select taken from freed))[width_bucket(t.id, (select ids from freed))] > 0
+                then coalesce(t.admit_at, now())
+            else t.admit_at
         end,
+    -- end of give-back
+        tat = nullif(greatest(t.tat, ((select tat from freed))[width_bucket(t.id, (select ids from freed))]), '-infinity'),
+        -- use block-key
         blocked_by = case
             when t.blocked_by is null and (select any_failed from freed) then (
                 select ((select failed from freed))[width_bucket(t.id, (select ids from freed))]
@@ -172,6 +178,7 @@ turned as (
             )
             else t.cancels_to
         end
+        -- end of block-key
     where t.id = any((select ids from freed)::int8[])
 )
 select

@@ -8,8 +8,8 @@
 -- get another priority or start there: an enqueue refuses both.
 -- What has a new priority or lane goes to the end of its line: a claim starts at the floor of a line, and would pass it over for
 -- a minute. run_at is never stored in the past. As in change_jobs.sql a claim whose snapshot is older can't take such a job.
--- A job that goes into another queue or gets another start gives the token of its key back, or its place before it, as in
--- cancel_jobs.sql, and waits for its time and then for its key: ripen.sql is the one way to the semaphore. One that an operator
+-- A job that goes into another queue or gets another start gives the permit of its key back, or its place before it, as in
+-- cancel.sql, and waits for its time and then for its key: ripen.sql is the one way to the semaphore. One that an operator
 -- holds by hand has neither, and stays held. `calling` is a key of which another job may be let in now.
 -- Locks: live rows in the order of their ids, then semaphores.
 with held as materialized (
@@ -43,28 +43,32 @@ plan as materialized (
     where (b.key is null or ($5::int2 is null and not $7::bool)
         or (select q.key_order is null from queue q where q.id = p.queue_id))
 ),
+-- use places-of (jobs = plan; leave = (moves or $7))
 freed as materialized (
     select
         array_agg(semaphore_id order by semaphore_id) as ids,
         array_agg(taken order by semaphore_id) as taken,
-        array_agg(waiting order by semaphore_id) as waiting
+        array_agg(waiting order by semaphore_id) as waiting,
+        bool_or(failed is not null) as any_failed,
+        array_agg(failed order by semaphore_id) as failed
     from (
         select
             semaphore_id,
             (count(*) filter (where hold is null))::int4 as taken,
-            (count(*) filter (where hold = 1))::int4 as waiting
+            (count(*) filter (where hold = 1))::int4 as waiting,
+            (array_agg(id order by id) filter (where hold is null))[1] as failed
         from plan
         where semaphore_id is not null and coalesce(hold, 1) = 1 and (moves or $7)
         group by semaphore_id
     ) each
 ),
--- In the order of their ids, as each other statement, whatever scan the update takes.
 locked as materialized (
     select t.id from semaphore t where t.id = any((select ids from freed)::int8[]) order by t.id for update
 ),
+-- end of places-of
 turned as (
     update semaphore t
-    -- use give-places-back
+    -- use give-back (places = ((select waiting from freed))[width_bucket(t.id, (select ids from freed))])
     set taken = t.taken - ((select taken from freed))[width_bucket(t.id, (select ids from freed))],
         waiting = t.waiting - ((select waiting from freed))[width_bucket(t.id, (select ids from freed))],
         admit_at = case
@@ -73,7 +77,7 @@ turned as (
                 then coalesce(t.admit_at, now())
             else t.admit_at
         end
-    -- end of give-places-back
+    -- end of give-back
     where t.id = any(array(select id from locked))
     returning t.id, t.admit_at
 ),

@@ -53,7 +53,7 @@ select
     own.key_rate_count is not null as rated, own.admit_at, own.strict, own.blocked_by, own.blocking_lane, own.cancels, own.fair,
     own.paused_until,
     (select jobs from ahead) as ahead,
-    -- promote.sql lets none in while as many of a key with a rate stand in line, and asks again and again.
+    -- admit.sql lets none in while as many of a key with a rate stand in line, and asks again and again.
     own.key_rate_count is not null and own.burst <= (
         select count(*)
         from (

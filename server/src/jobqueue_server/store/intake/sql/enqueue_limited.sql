@@ -24,13 +24,13 @@
 -- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 -- A job whose key belongs to another job is not stored, and not among `stored`; find_keys.sql then reads that other job.
 -- A job with a semaphore_id and no hold asks for a token. Those that get none wait for their key, and are among `kept`. Where
--- others wait already, none gets one: a key's jobs go in turn. Nor does one where the queue has a rate, which promote.sql
+-- others wait already, none gets one: a key's jobs go in turn. Nor does one where the queue has a rate, which admit.sql
 -- looks after. A job with a semaphore_id and a hold asks when it is let go.
 -- Semaphores lock in the order of their ids, after the idempotency keys; nothing else here waits for a lock.
 -- `granted` brings the limit to a row that is there, and the answer back. A key of which something is said has a row, which
 -- has its own limit. Jobs wait behind a row that was written if, and only if, a job of this statement does: only then are
 -- its jobs counted through (`waits`). In strict order the limit is 1.
--- Where keys take turns, one that has no job in line and none that runs gets one token; who is let in next is up to promote.sql.
+-- Where keys take turns, one that has no job in line and none that runs gets one token; who is let in next is up to admit.sql.
 -- In strict order a job that waits gets a run_at after that of all that came before, under the lock: of two enqueues the one
 -- that is answered first goes first, whatever the clock does. Those of one insert are in the order of their ids. Of a blocked
 -- key none is let in, nor of one that a worker has paused (paused_until).

@@ -1,7 +1,7 @@
 -- cancel: held back by their key -> cancelled, of keys whose job failed (CANCEL_REST)
 -- $1 how many jobs at most int4
 -- Who came after the failure has a later run_at than `cancels_to`, and stays. Once none is left that came before, the key goes
--- on. Semaphores first, then live rows with `skip locked` only, as in promote.sql: one that a cancel has is there the next time.
+-- on. Semaphores first, then live rows with `skip locked` only, as in admit.sql: one that a cancel has is there the next time.
 with called as materialized (
     select t.id, t.cancels_to, t.waiting
     from semaphore t

@@ -23,7 +23,7 @@ select
     $3::text as name, k.max_running, k.paused_at, k.paused_by, k.revision,
     coalesce(k.max_running, n.key_max_running) as allowed,
     coalesce(t.taken, 0) as taken, coalesce(t.waiting, 0) as waiting,
-    -- While as many stand in line as the rate lets in at once, promote.sql asks again and again: that is no time to tell.
+    -- While as many stand in line as the rate lets in at once, admit.sql asks again and again: that is no time to tell.
     case
         when n.key_rate_count is not null and k.paused_at is null and n.burst > (
             select count(*)

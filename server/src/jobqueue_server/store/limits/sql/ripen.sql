@@ -1,7 +1,7 @@
 -- ripen: held back until its run_at -> held back by its key, once that time has come
 -- $1 how many jobs at most int4
 -- The one way to the semaphore but the enqueue of a job that may start at once: retries, releases, jobs with a delay, and
--- those of a transaction that has more to do. promote.sql lets them in.
+-- those of a transaction that has more to do. admit.sql lets them in.
 with ripe as materialized (
     select l.ctid as at
     from live_job l

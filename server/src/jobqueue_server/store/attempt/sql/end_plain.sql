@@ -1,4 +1,4 @@
--- settle: leased -> succeeded
+-- end: leased -> succeeded, of jobs without a permit and without an output
 -- $1 id uuid[]; jobs that follow each other and have the same attempt and session are a run:
 -- $2 number of its first job, from 1, int8[]  $3 attempt int4[]  $4 session_id int8[]
 -- The triple is the fence: two separate `= any` would accept swapped pairs. `is true` keeps it a filter, by a hash: as a
@@ -6,7 +6,7 @@
 -- 200 ms instead of 4 until the next ANALYZE. No predicate on the state, which would make
 -- the planner take the partial index of held rows; a row with this session is leased, by its constraint. Rows lock in
 -- the order of ids (an index scan on the primary key), so that two settlements never deadlock.
--- What holds a token of its key is left to settle_limited.sql, whatever the caller knows of limits.
+-- What holds a permit of its key is left to end_succeeded.sql, whatever the caller knows of limits.
 with gone as (
     delete from live_job
     where id = any($1::uuid[])

@@ -1,49 +1,42 @@
--- settle, promote: leased -> succeeded; held back by its key -> queued, retrying, leased; as many as there are tokens for
--- $1 semaphores int8[] that may let one in  $2 how many jobs at most int4
--- $3 lane_id int4[], sorted: where nothing goes before who is let in; jobs of each may take so many of the offered slots:
--- $4 after which slot int4[]  $5 how many int4[]; lanes that share slots have the same $4 and $5
--- $6 slots int8[]: the sessions of the offered ones; $7 holders int8[], $8 epochs int4[]: each session once
--- What is settled first, as by settle_with_output.sql, of any job; its keys may let one in, too:
--- $9 ids uuid[]  $10 attempts int4[]  $11 sessions int8[]  $12 outputs bytea[] (JSON text; null: none); empty: none has one
--- $13 how many jobs of a key may stand in line where keys take turns int4
--- The statement that deletes a job gives its token back, so that no crash can keep it. All live rows lock before the first
--- semaphore, and those in the order of their ids, by their primary key.
+-- end, admit: leased -> succeeded; held back by its key -> queued, retrying, leased; as many as permits came back
+-- (made of admit.sql.in: change it there, and run make generate)
+-- $1 ids uuid[] $2 attempts int4[] $3 sessions int8[] $4 outputs bytea[]: JSON text, null: none; empty: none has one
+-- $5 most int4: how many jobs to admit, at most; $6 lanes int4[] $7 after int4[] $8 counts int4[] $9 slots int8[]
+-- $10 holders int8[] $11 epochs int4[]: as in admit.sql
+-- As end_succeeded.sql and then admit.sql for the keys of these jobs, with one write of each semaphore instead of two. Where keys
+-- take turns, an end admits one of its key at most. All live rows lock before the first semaphore.
 -- The limit and the rate are those that the queue has now, so a change of them needs no change of semaphores. What is said of
 -- one key stands in its semaphore (own_limit; 0: it is paused), so it is what it was when the lock was taken.
--- Under the semaphore's lock no other statement counts its tokens. Live rows are taken with `skip locked` only: who cancels one has
--- its lock and waits for the semaphore. What was missed so, or committed after this snapshot while it waited for the lock,
+-- Under the semaphore's lock no other statement counts its permits. Live rows are taken with `skip locked` only: who cancels one
+-- has its lock and waits for the semaphore. What was missed so, or committed after this snapshot while it waited for the lock,
 -- is counted in `waiting` and not found: its key goes on calling (admit_at), and the next statement has it: `again`.
--- Who is let in takes a slot, the highest priority first, or stands at the end of its line (run_at = now()), so the keys take
+-- Who is admitted takes a slot, the highest priority first, or stands at the end of its line (run_at = now()), so the keys take
 -- turns. As in a claim a paused lane, an isolated job and a session that is no longer in its epoch take no part in slots.
--- A rate (GCRA) lets jobs in as time goes on: `tat` is the time up to which it is used up. Without workers a line would
+-- A rate (GCRA) admits jobs as time goes on: `tat` is the time up to which it is used up. Without workers a line would
 -- gather what an hour allows, to start it at once; so a key with a rate has no more than its burst in line.
--- Where keys take turns, a key has $13 jobs in line at most, and is asked for more once one of these has started. What stands
+-- Where keys take turns, a key has a bound of jobs in line, and is asked for more once one of these has started. What stands
 -- in line is looked at here, as for a rate: so no claim has to count it, and nothing can drift. Those of one key stand together,
 -- the keys in an order that is drawn each time (`ahead`): else a claim would always cut off the same ones.
--- In strict order none overtakes the first one that waits: where that one is locked, none is let in. Nor is one of a key that
+-- In strict order none overtakes the first one that waits: where that one is locked, none is admitted. Nor is one of a key that
 -- is blocked, which calls in vain.
--- A key that a worker has paused (paused_until) lets none in before that time, at which it calls, while its queue limits keys.
+-- A key that a worker has paused (paused_until) admits none before that time, at which it calls, while its queue limits keys.
 -- Values go by arrays and width_bucket: a join of two lists of this statement is planned for ten rows, and takes ms for 500.
 -- Each `offset 0` keeps the planner from computing a step's values once for each of their uses, as `materialized` does, and
 -- the rows are not copied. date_part is a float8: extract is a numeric, which becomes one by way of its digits.
 -- No array has nulls: to find an element PostgreSQL would step through all before it.
 with gone as (
-    -- use end-leases (more = , semaphore_id)
     delete from live_job
-    where id = any($9::uuid[])
-        and ((id, attempts, session_id) in (select * from unnest($9::uuid[], $10::int4[], $11::int8[]))) is true
+    where id = any($1::uuid[])
+        and ((id, attempts, session_id) in (select * from unnest($1::uuid[], $2::int4[], $3::int8[]))) is true
     returning id, changed_at, session_id, attempts, failures, losses, semaphore_id
-    -- end of end-leases
 ),
 ended as (
-    -- use write-successes
     insert into finished_job (id, started_at, session_id, attempts, status, failures, losses, output)
     select g.id, g.changed_at, g.session_id, g.attempts, 3, g.failures, g.losses, o.output
     from gone g
     -- A job that was lost and came back may be told with both attempts.
-    left join unnest(case when cardinality($12::bytea[]) > 0 then $9::uuid[] end, $10::int4[], $12::bytea[])
+    left join unnest(case when cardinality($4::bytea[]) > 0 then $1::uuid[] end, $2::int4[], $4::bytea[])
         as o (id, attempt, output) on o.id = g.id and o.attempt = g.attempts
-    -- end of write-successes
 ),
 freed as materialized (
     select coalesce(array_agg(semaphore_id order by semaphore_id), '{}') as ids, array_agg(n order by semaphore_id) as n
@@ -62,28 +55,25 @@ called as materialized (
         q.key_rate_period_ms * 1000::float8 / q.key_rate_count as every,
         date_part('epoch', t.tat) * 1000000 as tat,
         coalesce(nullif(q.key_rate_burst, 0), greatest(ceil(q.key_rate_count * 50.0 / q.key_rate_period_ms), 1)::int4) as burst,
-        case when q.key_fair then $13::int4 end as turn,
-        case
-            when t.paused_until > now() and q.limits_keys
-                then t.paused_until
-        end as paused_until
+        case when q.key_fair then 1 end as turn,
+        case when t.paused_until > now() and q.limits_keys then t.paused_until end as paused_until
     from semaphore t
     join queue q on q.id = t.queue_id
-    where t.id = any($1::int8[] || (select ids from freed)) and (t.admit_at <= now() or cardinality($9::uuid[]) > 0 or (q.key_fair and t.waiting > 0))
+    where t.id = any((select ids from freed)::int8[])
     order by t.id
     for update of t
 ),
 counted as (
     -- When the row is locked: what another statement has used up while this one waited for it is no more than a burst after it.
-    select c.*, date_part('epoch', clock_timestamp()) * 1000000 as locked_at, coalesce(case when ((select ids from freed))[place] = id then ((select n from freed))[place] end, 0) as freed
+    select c.*, date_part('epoch', clock_timestamp()) * 1000000 as locked_at, ((select n from freed))[place] as freed
     from called c
     offset 0
 ),
 timed as (
     select
-        c.id, c.waiting, c.strict, c.freed, c.every, c.burst, c.turn, c.admit_at, c.paused_until, n.now,
-        c.most - c.taken + c.freed as room,
-        coalesce(c.admit_at <= now(), c.freed > 0 or c.turn is not null) as calls,
+        c.id, c.waiting, c.strict, c.every, c.burst, c.turn, c.admit_at, c.paused_until, n.now,
+        c.freed, c.most - c.taken + c.freed as room,
+        coalesce(c.admit_at <= now(), true) as calls,
         greatest(least(coalesce(c.tat, n.now), n.now + c.burst * c.every), n.now) as tat,
         -- One that is further ahead is from before the rate was raised, or the clock set back. It is forgotten here.
         case when c.tat is not null then least(c.tat, c.locked_at + c.burst * c.every) end as before,
@@ -109,7 +99,7 @@ open as (
 share as materialized (
     select
         o.*,
-        greatest(least(o.may, $2::int4 - (sum(o.may) over (order by o.id) - o.may)), 0)::int4 as take,
+        greatest(least(o.may, $5::int4 - (sum(o.may) over (order by o.id) - o.may)), 0)::int4 as take,
         case when o.strict then (
             select h.id from live_job h
             where h.semaphore_id = o.id and h.hold = 1
@@ -122,13 +112,13 @@ share as materialized (
 next as materialized (
     select
         l.at, l.isolated, l.priority, s.ahead,
-        case when not l.isolated and ($3::int4[])[l.place] = l.lane_id
-            and l.lane_id not in (select id from lane where id = any($3::int4[]) and closed) then l.place end as place
+        case when not l.isolated and ($6::int4[])[l.place] = l.lane_id
+            and l.lane_id not in (select id from lane where id = any($6::int4[]) and closed) then l.place end as place
     from share s
     cross join lateral (
         select
             l.ctid as at, l.priority, l.lane_id, l.losses + l.unseen >= 2 as isolated,
-            width_bucket(l.lane_id, $3::int4[]) as place
+            width_bucket(l.lane_id, $6::int4[]) as place
         from live_job l
         where l.semaphore_id = s.id and l.hold = 1 and (s.head is null or l.id = s.head)
         order by l.priority desc, l.run_at, l.id
@@ -137,21 +127,19 @@ next as materialized (
     ) l
 ),
 present as materialized (
-    -- use sessions-there (ids = :holders)
     select s.id
     from worker_session s
-    where s.id = any($7::int8[]) and s.ended_at is null
-        and (s.id, s.epoch) in (select * from unnest($7::int8[], $8::int4[]))
-    -- end of sessions-there
+    where s.id = any($10::int8[]) and s.ended_at is null
+        and (s.id, s.epoch) in (select * from unnest($10::int8[], $11::int4[]))
 ),
 given as materialized (
     select at, isolated, ahead, case when session_id in (select id from present) then session_id end as session_id
     from (
         select
             at, isolated, ahead,
-            case when slot <= ($5::int4[])[place] then ($6::int8[])[($4::int4[])[place] + slot] end as session_id
+            case when slot <= ($8::int4[])[place] then ($9::int8[])[($7::int4[])[place] + slot] end as session_id
         from (
-            select n.*, row_number() over (partition by ($4::int4[])[place] order by priority desc) as slot from next n
+            select n.*, row_number() over (partition by ($7::int4[])[place] order by priority desc) as slot from next n
         ) n
     ) n
 ),
@@ -172,7 +160,7 @@ got as materialized (
     select array_agg(semaphore_id order by semaphore_id) as ids, array_agg(n order by semaphore_id) as n
     from (select semaphore_id, count(*)::int4 as n from moved group by semaphore_id) m
 ),
-let_in as (
+admitted as (
     select
         s.*,
         coalesce(case when ((select ids from got))[place] = id then ((select n from got))[place] end, 0) as got
@@ -194,7 +182,7 @@ turning as materialized (
                 then now() + least(greatest(now - before, every, 20000), 5000000) * interval '1 microsecond'
             else now() + greatest(tat + (got + 1 - burst) * every - now, 0) * interval '1 microsecond'
         end as admit_at
-    from let_in
+    from admitted
 ),
 done as materialized (
     select
@@ -233,7 +221,7 @@ select
     (select min(admit_at) from turning where admit_at > now()) as next_call,
     now() as now,
     case
-        when (select count(*) from gone) < cardinality($9::uuid[]) then (select coalesce(array_agg(id), '{}') from gone)
+        when (select count(*) from gone) < cardinality($1::uuid[]) then (select coalesce(array_agg(id), '{}') from gone)
     end as settled,
     l.ids as leased, l.lanes as leased_lanes, l.priorities as leased_priorities, l.attempts as leased_attempts,
     l.sessions as leased_sessions, l.failures as leased_failures

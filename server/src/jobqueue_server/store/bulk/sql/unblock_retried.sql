@@ -1,7 +1,7 @@
 -- retry: jobs that block their key -> in line at once, before those that wait for it
 -- $1 uuid[]: jobs that this transaction has queued again, and that are held back until they ask for their key
 -- So a key goes on with the job that stopped it, after the time for which a worker has paused it, and once its rate lets it
--- start (GCRA, as in promote.sql). Where an operator has paused the key, the job waits for it before all others. Where jobs of
+-- start (GCRA, as in admit.sql). Where an operator has paused the key, the job waits for it before all others. Where jobs of
 -- before its order hold tokens still, it waits for its key.
 with back as materialized (
     select l.id, l.semaphore_id, l.run_at from live_job l where l.id = any($1::uuid[]) and l.hold = 2 and l.semaphore_id is not null

@@ -1,14 +1,18 @@
--- cancel: many jobs, queued, retrying -> cancelled; running -> running with cancel_requested
+-- cancel: queued, retrying -> cancelled; running -> running with cancel_requested
 -- $1 uuid[]: the jobs; $2 interval: how long a worker may take to answer, before the server decides; $3 text: why, or null
--- $4 int2[]: the statuses that may change
--- As cancel_job, for many, whose rows are locked in the order of ids. A job that has ended, or whose status has become
--- another one, is not answered. Tokens of keys go back and keys are blocked as there; `calling` is a job's key, if another may
--- be let in now.
+-- $4 int2[]: the statuses that may change; $5 int4: namespace
+-- A job that is not answered is not live, or its status is another one.
+-- The lock waits for a claim or a settlement that is under way and then sees what they made of the row; so a job that is
+-- claimed at this moment is asked to stop, and one that ends at this moment stays as it is.
+-- One that holds a permit of its key gives it back, and one that waits for a permit waits no longer; `calling` is its key, if
+-- another may be admitted now. In strict order the key of one that held its permit may be blocked, by what its queue says.
+-- The first request sets the grace; a repeat changes nothing. The run timeout stays if it comes earlier.
 with held as materialized (
     select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at, hold, semaphore_id
     from live_job l
     where id = any($1::uuid[])
         and (case when l.state = 2 then 2 when l.failures + l.losses > 0 then 4 else 1 end)::int2 = any($4::int2[])
+        and (select n.namespace_id = $5 from lane n where n.id = l.lane_id)
     order by l.id
     for update of l
 ),
@@ -24,30 +28,32 @@ asked as (
     set cancel_requested_at = now(), deadline = least(l.deadline, now() + $2), cancel_reason = $3::text
     where l.id = any(array(select h.id from held h where h.state = 2 and h.cancel_requested_at is null))
 ),
+-- use places-of (jobs = held; leave = state <> 2)
 freed as materialized (
     select
         array_agg(semaphore_id order by semaphore_id) as ids,
         array_agg(taken order by semaphore_id) as taken,
         array_agg(waiting order by semaphore_id) as waiting,
-        array_agg(head order by semaphore_id) as head
+        bool_or(failed is not null) as any_failed,
+        array_agg(failed order by semaphore_id) as failed
     from (
         select
             semaphore_id,
             (count(*) filter (where hold is null))::int4 as taken,
             (count(*) filter (where hold = 1))::int4 as waiting,
-            (array_agg(id order by id) filter (where hold is null))[1] as head
+            (array_agg(id order by id) filter (where hold is null))[1] as failed
         from held
-        where semaphore_id is not null and state <> 2 and coalesce(hold, 1) = 1
+        where semaphore_id is not null and coalesce(hold, 1) = 1 and state <> 2
         group by semaphore_id
     ) each
 ),
--- In the order of their ids, as each other statement, whatever scan the update takes.
 locked as materialized (
     select t.id from semaphore t where t.id = any((select ids from freed)::int8[]) order by t.id for update
 ),
+-- end of places-of
 turned as (
     update semaphore t
-    -- use give-places-back (more = ,)
+    -- use give-back (places = ((select waiting from freed))[width_bucket(t.id, (select ids from freed))]; more = ,)
     set taken = t.taken - ((select taken from freed))[width_bucket(t.id, (select ids from freed))],
         waiting = t.waiting - ((select waiting from freed))[width_bucket(t.id, (select ids from freed))],
         admit_at = case
@@ -56,33 +62,26 @@ turned as (
                 then coalesce(t.admit_at, now())
             else t.admit_at
         end,
-    -- end of give-places-back
+    -- end of give-back
+        -- use block-key (places = ((select waiting from freed))[width_bucket(t.id, (select ids from freed))])
         blocked_by = case
-            when t.blocked_by is null then (
-                select ((select head from freed))[width_bucket(t.id, (select ids from freed))]
+            when t.blocked_by is null and (select any_failed from freed) then (
+                select ((select failed from freed))[width_bucket(t.id, (select ids from freed))]
                 from queue q
-                where q.id = t.queue_id
-                    and (
-                        q.key_on_failure = 2
-                        or (
-                            q.key_on_failure = 3
-                            and t.waiting > ((select waiting from freed))[width_bucket(t.id, (select ids from freed))]
-                        )
-                    )
+                where q.id = t.queue_id and (q.key_on_failure = 2 or (q.key_on_failure = 3 and t.waiting > ((select waiting from freed))[width_bucket(t.id, (select ids from freed))]))
             )
             else t.blocked_by
         end,
         cancels_to = case
-            when t.blocked_by is null
-                and t.waiting > ((select waiting from freed))[width_bucket(t.id, (select ids from freed))]
-                then (
-                    select greatest(t.last_at, clock_timestamp())
-                    from queue q
-                    where q.id = t.queue_id and q.key_on_failure = 3
-                        and ((select head from freed))[width_bucket(t.id, (select ids from freed))] is not null
-                )
+            when t.blocked_by is null and t.waiting > ((select waiting from freed))[width_bucket(t.id, (select ids from freed))] and (select any_failed from freed) then (
+                select greatest(t.last_at, clock_timestamp())
+                from queue q
+                where q.id = t.queue_id and q.key_on_failure = 3
+                    and ((select failed from freed))[width_bucket(t.id, (select ids from freed))] is not null
+            )
             else t.cancels_to
         end
+        -- end of block-key
     where t.id = any(array(select id from locked))
     returning t.id, t.admit_at
 )

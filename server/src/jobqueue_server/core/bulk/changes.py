@@ -8,36 +8,22 @@ from ...errors import JobNotFound
 from ...grants import Permission
 from ...model import Job
 from ...scope import Scope
-from ...store.operate.changes import ChangeStore
+from ...store.bulk.changes import ChangeStore
 from ...store.query.reads import ReadStore
 from ..access.views import require_on_job, shown
-from ..claim.lines import Lines
-from ..events.ends import Ended, Ends
-from ..events.key_calls import KeyCalls
-from ..session.cancels import Cancels
+from .effects import Effects
 
 
 class JobChanges:
-    """Changes jobs for callers, and tells the rooms below that wait for such changes.
+    """Changes jobs for callers.
 
     Raises (every method): DatabaseAway, after which nothing is known of what the change did; DatabaseFull.
     """
 
-    def __init__(
-        self,
-        store: ChangeStore,
-        reads: ReadStore,
-        cancels: Cancels,
-        lines: Lines,
-        ends: Ends,
-        key_calls: KeyCalls,
-    ) -> None:
+    def __init__(self, store: ChangeStore, reads: ReadStore, effects: Effects) -> None:
         self._store = store
         self._reads = reads
-        self._cancels = cancels
-        self._lines = lines
-        self._ends = ends
-        self._key_calls = key_calls
+        self._effects = effects
 
     async def cancel(self, scope: Scope, job_id: UUID, reason: str = "") -> tuple[Job, bool]:
         """Cancels a waiting job at once; asks a running one to stop, which is pending until its worker answers.
@@ -50,13 +36,9 @@ class JobChanges:
             NotAllowed: The principal may read it, and not do this.
         """
         await self._require(scope, Permission.OPERATE | Permission.ENQUEUE, job_id, "cancel the job")
-        cancelled = await self._store.cancel(scope, job_id, reason)
-        self._key_calls.may_let_in(cancelled.calling)
-        if cancelled.session_id is not None:
-            self._cancels.cancel(job_id, cancelled.session_id, cancelled.attempt, reason)
-        if not cancelled.pending:
-            self._ends.tell([Ended((job_id,), cancelled.job.kind, "cancelled", lane_id=cancelled.lane_id)])
-        return shown(scope, cancelled.job), cancelled.pending
+        job, cancelled = await self._store.cancel(scope, job_id, reason)
+        self._effects.cancelled([cancelled], reason)
+        return shown(scope, job), cancelled.pending
 
     async def retry(self, scope: Scope, job_id: UUID, *, respect_unique: bool = False) -> Job:
         """Queues an ended job again, with its history and attempts, and its failures and losses forgotten.
@@ -76,12 +58,9 @@ class JobChanges:
                 beyond what it operates.
         """
         await self._require(scope, Permission.OPERATE, job_id, "retry the job")
-        retried = await self._store.retry(scope, job_id, respect_unique=respect_unique)
-        if retried.held:
-            self._key_calls.ripe()
-        else:
-            self._lines.ready(retried.lane_id, retried.priority)
-        return shown(scope, retried.job)
+        job, retried = await self._store.retry(scope, job_id, respect_unique=respect_unique)
+        self._effects.retried([retried])
+        return shown(scope, job)
 
     async def release(self, scope: Scope, job_id: UUID) -> Job:
         """Puts a job that is held back by hand at the end of its line, where it waits for its run_at and a worker.
@@ -94,14 +73,9 @@ class JobChanges:
             NotAllowed: The principal may read it, and not do this.
         """
         await self._require(scope, Permission.OPERATE, job_id, "release the job")
-        released = await self._store.release(scope, job_id)
-        if released.held:
-            self._key_calls.ripe()
-        else:
-            self._lines.due_at(
-                released.lane_id, released.priority, released.run_at, isolated=released.isolated
-            )
-        return shown(scope, released.job)
+        job, released = await self._store.release(scope, job_id)
+        self._effects.released(released)
+        return shown(scope, job)
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history. A replay of its key answers only its id.
@@ -113,8 +87,7 @@ class JobChanges:
         """
         await self._require(scope, Permission.OPERATE, job_id, "delete the job")
         await self._store.delete(scope, job_id)
-        # Who waits for it learns that it is gone.
-        self._ends.tell([Ended((job_id,))])
+        self._effects.deleted([job_id])
 
     async def _require(self, scope: Scope, any_of: Permission, job_id: UUID, doing: str) -> None:
         """A job stays in its queue and of its kind, so what is allowed now is so when the job is changed."""

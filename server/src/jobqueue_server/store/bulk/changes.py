@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,60 +16,34 @@ from ...errors import (
     JobTerminal,
     NotAllowed,
 )
-from ...lifecycle import Status
+from ...lifecycle import TERMINAL, Status
 from ...model import Job
 from ...scope import Scope
 from ..access.audit import audited
 from ..database import Database, Session
 from ..query.reads import job_of
+from . import verbs
 from .names import take_again
+from .verbs import Cancelled, Retried
 
 # A job may move between its live row and its end while we read. Then we read it again. Each turn of that needs a
 # settlement and a retry of the same job in between.
 _TURNS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """What a cancel did. Pending: the job runs, and the session that holds its lease must be told.
-
-    `job` is as the cancel left it. `calling` has its key, where another of its jobs may be let in now.
-    """
-
-    pending: bool
-    session_id: int | None
-    attempt: int
-    job: Job
-    lane_id: int
-    calling: Sequence[int] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """What a retry did: the lane and the priority where the job waits now. `job` is as the retry left it.
-
-    `held`: it is in no line, until `SemaphoreStore.ripen` sends it to its key.
-    """
-
-    lane_id: int
-    priority: int
-    held: bool
-    job: Job
+_LIVE = sorted(set(Status) - TERMINAL)
+_ENDED = sorted(TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What a release did: where the job waits now, and from when on it may start. `job` is as the release left it.
-
-    `held` is as in `Retried`.
-    """
+    """Where a job waits after its release by hand, and from when on it may start. Held: as in `Retried`."""
 
     lane_id: int
     priority: int
     held: bool
     isolated: bool
     run_at: datetime
-    job: Job
 
 
 class ChangeStore:
@@ -85,7 +58,7 @@ class ChangeStore:
         self._database = database
         self._cancel_grace = cancel_grace
 
-    async def cancel(self, scope: Scope, job_id: UUID, reason: str = "") -> Cancelled:
+    async def cancel(self, scope: Scope, job_id: UUID, reason: str = "") -> tuple[Job, Cancelled]:
         """Ends a waiting job as cancelled, or asks a running one to stop. Asking again changes nothing.
 
         Raises:
@@ -93,22 +66,19 @@ class ChangeStore:
         """
         for _ in range(_TURNS):
             async with audited(self._database) as transaction:
-                row = await transaction.fetchrow(
-                    "cancel_job", job_id, self._cancel_grace, reason or None, scope.namespace
+                done = await verbs.cancel(
+                    transaction, scope.namespace, [job_id], _LIVE, grace=self._cancel_grace, reason=reason
                 )
-                if row is not None:
+                if done:
                     job = await _changed(scope, transaction, job_id)
                     await transaction.tell(
                         scope,
                         "CancelJob",
                         f"job:{job_id}",
                         reason=reason,
-                        details={**_of(job), "running": "yes" if row["pending"] else None},
+                        details={**_of(job), "running": "yes" if done[0].pending else None},
                     )
-                    calling = () if row["calling"] is None else (row["calling"],)
-                    return Cancelled(
-                        row["pending"], row["session_id"], row["attempts"], job, row["lane_id"], calling
-                    )
+                    return job, done[0]
                 status = await _terminal_status(scope, transaction, job_id)
             if status is not None:
                 raise JobTerminal(
@@ -117,7 +87,7 @@ class ChangeStore:
                 )
         raise _restless(job_id)
 
-    async def retry(self, scope: Scope, job_id: UUID, *, respect_unique: bool = False) -> Retried:
+    async def retry(self, scope: Scope, job_id: UUID, *, respect_unique: bool = False) -> tuple[Job, Retried]:
         """Queues an ended job again.
 
         Raises:
@@ -134,16 +104,14 @@ class ChangeStore:
             await _lock_finished(scope, transaction, job_id)
             if job_id in refused:
                 raise _name_refused(refused[job_id])
-            row = await transaction.fetchrow("retry_job", job_id)
-            if row is None:
+            done = await verbs.retry(transaction, [job_id])
+            if not done:
                 raise JobNotFound.of(job_id)
-            # The job that blocks its key has its token back at once.
-            held = row["held"] and not await transaction.fetch("unblock_retried", [job_id])
             job = await _changed(scope, transaction, job_id)
             await transaction.tell(scope, "RetryJob", f"job:{job_id}", details=_of(job))
-            return Retried(row["lane_id"], row["priority"], held, job)
+            return job, done[0]
 
-    async def release(self, scope: Scope, job_id: UUID) -> Released:
+    async def release(self, scope: Scope, job_id: UUID) -> tuple[Job, Released]:
         """Puts a job that is held back by hand at the end of its line.
 
         Raises:
@@ -160,11 +128,9 @@ class ChangeStore:
                     f"job is {status} and not held back: it was released before, or enqueued without `hold`",
                     metadata={"job_id": str(job_id), "status": status},
                 )
-            released = await _changed(scope, transaction, job_id)
-            await transaction.tell(scope, "ReleaseJob", f"job:{job_id}", details=_of(released))
-            return Released(
-                row["lane_id"], row["priority"], row["held"], row["isolated"], row["run_at"], released
-            )
+            job = await _changed(scope, transaction, job_id)
+            await transaction.tell(scope, "ReleaseJob", f"job:{job_id}", details=_of(job))
+            return job, Released(row["lane_id"], row["priority"], row["held"], row["isolated"], row["run_at"])
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history.
@@ -174,10 +140,8 @@ class ChangeStore:
         """
         async with audited(self._database) as transaction:
             await _lock_finished(scope, transaction, job_id)
-            row = await transaction.fetchrow("delete_job", job_id)
-            if row is not None and row["semaphore_id"] is not None:
-                await transaction.fetch("unblock_deleted", [row["semaphore_id"]], [job_id])
-            details = None if row is None else {"queue": row["queue"], "kind": row["kind"]}
+            done = await verbs.delete(transaction, [job_id])
+            details = {"queue": done[0].queue, "kind": done[0].kind} if done else None
             await transaction.tell(scope, "DeleteJob", f"job:{job_id}", details=details)
 
 
@@ -199,7 +163,7 @@ async def _changed(scope: Scope, transaction: Session, job_id: UUID) -> Job:
 
 async def _lock_finished(scope: Scope, transaction: Session, job_id: UUID) -> None:
     for _ in range(_TURNS):
-        if await transaction.fetchrow("lock_finished_job", job_id, scope.namespace) is not None:
+        if await verbs.lock_finished(transaction, scope.namespace, [job_id], _ENDED):
             return
         if await _terminal_status(scope, transaction, job_id) is None:
             raise JobNotTerminal(

@@ -1,1 +1,0 @@
-"""What callers do to jobs that are there: cancel, retry, delete."""
