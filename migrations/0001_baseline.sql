@@ -609,7 +609,7 @@ create index semaphore_admit on semaphore (admit_at) where admit_at is not null;
 create index semaphore_blocked on semaphore (queue_id) where blocked_by is not null;
 create index semaphore_cancels on semaphore (id) where cancels_to is not null;
 
--- In Python: `semaphore_of` in store/limits/semaphores.py.
+-- In Python: `semaphore_of` in store/policy/semaphores.py.
 create function semaphore_of(queue_id int4, key text) returns int8
 language sql immutable strict parallel safe as $$
     select ('x' || encode(substring(sha256(convert_to(queue_id || ':' || key, 'UTF8')) for 8), 'hex'))::bit(64)::int8

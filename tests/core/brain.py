@@ -18,7 +18,7 @@ from jobqueue_server.core.claim.takers import Takers
 from jobqueue_server.core.events.database_state import DatabaseState
 from jobqueue_server.core.events.ends import Ends
 from jobqueue_server.core.events.flows import Flows
-from jobqueue_server.core.events.key_calls import KeyCalls
+from jobqueue_server.core.events.wakes import Wakes
 from jobqueue_server.core.lease.early_cancels import EarlyCancels
 from jobqueue_server.core.lease.session import Session
 from jobqueue_server.core.tuning import Tuning
@@ -131,7 +131,7 @@ class Brain:
         self.activity = Activity()
         self.takers = Takers(catalog, self.activity, self.database)
         self.lines = Lines(catalog, clock, self.activity, self.ends, peers, self.database)
-        self.key_calls = KeyCalls()
+        self.wakes = Wakes()
         self.delivery = Delivery(
             NOT_USED,
             catalog,
@@ -139,7 +139,7 @@ class Brain:
             self.activity,
             NOT_USED,
             EarlyCancels(timedelta(), 1.0),
-            self.key_calls,
+            self.wakes,
             Metrics(),
             Flows(self.ends),
         )

@@ -14,7 +14,7 @@ from uuid import UUID
 from jobqueue_server.core.bulk.changes import JobChanges
 from jobqueue_server.core.bulk.effects import Effects
 from jobqueue_server.core.events.ends import Ended, Ends
-from jobqueue_server.core.events.key_calls import KeyCalls
+from jobqueue_server.core.events.wakes import Wakes
 from jobqueue_server.core.query.reads import JobReads
 from jobqueue_server.core.query.shared_reads import SharedReads
 from jobqueue_server.core.query.waiters import Waiters
@@ -65,7 +65,7 @@ async def service(dsn: str, look_every: timedelta = NEVER) -> AsyncIterator[Serv
         ends.subscribe(told.ended.extend)
         others: Any = told
         reads = JobReads(s.reads, SharedReads(s.reads), waiters)
-        effects = Effects(others, others, others, ends, KeyCalls())
+        effects = Effects(others, others, others, ends, Wakes())
         changes = JobChanges(s.changes, s.reads, effects)
         looking = asyncio.create_task(waiters.run())
         try:

@@ -51,7 +51,7 @@ async def paused(worker: HandWorker, place: Place, pause: float, key: str = "ada
 
 
 async def drift(place: Place) -> float:
-    await place.app.limits.keeper.audit()
+    await place.app.policy.keeper.audit()
     return sum(
         sample.value
         for family in place.app.metrics.registry.collect()

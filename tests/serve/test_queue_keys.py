@@ -122,10 +122,10 @@ async def test_a_key_at_its_rate_says_when_the_next_one_starts(mail: Place) -> N
     await limit(mail, rate=queue_admin_pb2.Rate(count=1, period=span(60.0)))
     await mail.batch(2, queue="mail", key="ada")
 
-    async def let_in() -> bool:
+    async def admitted() -> bool:
         return (await read(mail, "ada")).taken == 1
 
-    await eventually(let_in)
+    await eventually(admitted)
     # No worker takes the one that was let in: before it starts, no time lets the next one in.
     for key in (await read(mail, "ada"), *await listed(mail)):
         assert not key.HasField("next_start_at")
@@ -165,7 +165,7 @@ async def test_keys_are_listed_by_what_they_wait_for(mail: Place) -> None:
 async def test_a_list_is_bounded_and_says_so(mail: Place) -> None:
     for key, count in (("a", 1), ("b", 3), ("c", 2)):
         await mail.batch(count, queue="mail", key=key)
-    service = mail.app.limits.queue_keys
+    service = mail.app.policy.queue_keys
     service.most_named = 2
     answer = await mail.admin.ListQueueKeys(ListQueueKeysRequest(queue="mail"))
     assert (names(answer.keys), answer.capped) == (["b", "c"], True)
@@ -233,7 +233,7 @@ async def test_a_change_with_an_old_etag_changes_nothing(mail: Place) -> None:
 
 
 async def test_something_is_said_of_so_many_keys_of_a_queue_at_most(mail: Place) -> None:
-    mail.app.limits.queue_keys.most_said_of = 2
+    mail.app.policy.queue_keys.most_said_of = 2
     await update(mail, "a", max_running=2)
     await update(mail, "b", paused=True)
     error = await refused(update(mail, "c", paused=True))
@@ -302,10 +302,10 @@ async def test_a_resume_lets_in_all_that_waits_without_another_job_or_an_end(mai
     assert ((key := await read(mail, "ada")).taken, key.waiting) == (0, 1500)
     await update(mail, "ada", "paused")
 
-    async def let_in() -> bool:
+    async def admitted() -> bool:
         return (await read(mail, "ada")).taken == 1500
 
-    await eventually(let_in)
+    await eventually(admitted)
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.errors import JobNotFound, JobNotTerminal, JobTerminal
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.attempt.attempts import AttemptEnd
-from jobqueue_server.store.limits.queue_keys import QueueKeyStore
-from jobqueue_server.store.limits.semaphores import LetIn, SemaphoreStore, Slots, semaphore_of
+from jobqueue_server.store.policy.queue_keys import QueueKeyStore
+from jobqueue_server.store.policy.semaphores import Admitted, SemaphoreStore, Slots, semaphore_of
 
 from .factories import look, new_row
 from .stored import SCOPE, Stored
@@ -133,7 +133,7 @@ class Crowd:
             case _:
                 most = random.choice([7, 1000])
                 settled = await self.s.attempts.end_and_admit(with_outputs, most, self._slots())
-        self._let_in(settled.let_in)
+        self._admitted(settled.admitted)
         self._did("settled", len(some))
 
     async def end(self) -> None:
@@ -180,21 +180,21 @@ class Crowd:
         calls = set(random.sample(sorted(self.calls), min(len(self.calls), random.randint(1, 60))))
         self.calls -= calls
         if calls:
-            self._let_in(await self.semaphores.admit(list(calls), random.choice([7, 1000]), self._slots()))
+            self._admitted(await self.semaphores.admit(list(calls), random.choice([7, 1000]), self._slots()))
 
     def _slots(self) -> Slots:
         number, epoch = self.session
         offered = random.choice([0, 5, 100])
         return Slots({self.lane.id: (0, offered)}, [number] * offered, {number: epoch})
 
-    def _let_in(self, let_in: LetIn) -> None:
-        self._called(let_in.again)
-        self.leases += [(each[0], each[4], each[5]) for each in let_in.leased]
-        self._did("let into lines", let_in.jobs - len(let_in.leased))
-        self._did("let into leases", len(let_in.leased))
+    def _admitted(self, admitted: Admitted) -> None:
+        self._called(admitted.again)
+        self.leases += [(each[0], each[4], each[5]) for each in admitted.leased]
+        self._did("let into lines", admitted.jobs - len(admitted.leased))
+        self._did("let into leases", len(admitted.leased))
 
-    async def ripen(self) -> None:
-        moved, calling = await self.semaphores.ripen(random.choice([3, 1000]))
+    async def release_due(self) -> None:
+        moved, calling = await self.semaphores.release_due(random.choice([3, 1000]))
         self._called(calling)
         self._did("ripened", moved)
 
@@ -260,7 +260,7 @@ class Crowd:
                 await self.settle()
             while self.calls:
                 await self.admit()
-            await self.ripen()
+            await self.release_due()
 
 
 @dataclass

@@ -14,7 +14,7 @@ from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.errors import JobNotFound, JobNotTerminal, JobTerminal
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.attempt.attempts import AttemptEnd
-from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
+from jobqueue_server.store.policy.semaphores import SemaphoreStore, semaphore_of
 
 from .crowd import BROKEN
 from .factories import look, new_row
@@ -92,7 +92,7 @@ class OrderedCrowd:
                 if row["id"] not in started:
                     started.append(row["id"])
                 await self._end(store, (row["id"], row["attempts"], number), failing=not drain)
-            await semaphores.ripen(100)
+            await semaphores.release_due(100)
             calling = (await semaphores.calling(100)).semaphore_ids
             await semaphores.admit(list(calling), 100)
             if drain and not rows and not calling:

@@ -11,7 +11,7 @@ import pytest
 import jobqueue_server.store
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.attempt.attempts import AttemptEnd
-from jobqueue_server.store.limits.semaphores import SemaphoreStore
+from jobqueue_server.store.policy.semaphores import SemaphoreStore
 from jobqueue_server.store.statements import statement
 
 from .stored import SCOPE, Stored
@@ -54,7 +54,7 @@ async def _fail(key: Key, lease: Lease) -> None:
 async def _cancel(key: Key, lease: Lease) -> None:
     """The job is in line again, with its permit, when it is cancelled."""
     await key.s.attempts.end_attempt([AttemptEnd(*lease, Event.UNDELIVERED)])
-    await key.semaphores.ripen(1000)
+    await key.semaphores.release_due(1000)
     await key.admit(1)
     held = {job_id for job_id, hold in (await key.holds()).items() if hold is None}
     await key.s.changes.cancel(SCOPE, held.pop())

@@ -9,7 +9,7 @@ import pytest
 
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.attempt.attempts import AttemptEnd
-from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
+from jobqueue_server.store.policy.semaphores import SemaphoreStore, semaphore_of
 
 from .factories import new_row
 from .stored import SCOPE, Stored
@@ -101,7 +101,7 @@ async def test_an_end_lets_one_stand_in_line_where_none_does(key: Key) -> None:
     job_id, attempt, session_id = await key.lease()
     await key.enqueue(5)
     done = await key.s.attempts.end_and_admit([(job_id, attempt, session_id, None)], 1000)
-    assert done.let_in.jobs == 1
+    assert done.admitted.jobs == 1
     assert await key.counts() == (1, 4)
 
 

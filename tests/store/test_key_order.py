@@ -13,7 +13,7 @@ import pytest
 from jobqueue_server.lifecycle import EXITS, Event, Hold, State, Status
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.bulk.requests import Verb
-from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
+from jobqueue_server.store.policy.semaphores import SemaphoreStore, semaphore_of
 
 from .factories import new_row, pass_deadline, until_waiting_for_a_lock
 from .ordered_crowd import GOES_ON, OrderedCrowd
@@ -58,7 +58,7 @@ async def run_all(key: Key) -> list[UUID]:
     """Runs what is there, one after the other, in the order in which they start."""
     started: list[UUID] = []
     while True:
-        await key.semaphores.ripen(100)
+        await key.semaphores.release_due(100)
         await key.admit()
         [*ready] = [job_id for job_id, hold in (await key.holds()).items() if hold is None]
         if not ready:
@@ -119,10 +119,10 @@ async def test_none_overtakes_the_first_one_while_that_is_locked(key: Key) -> No
     await cancel.start()
     await key.s.sql.execute("select from live_job where id = $1 for update", head)
     async with stored(key.s.database._connector.dsn) as others:
-        let_in = await SemaphoreStore(others.database).admit([key.semaphore_id], 1000)
+        admitted = await SemaphoreStore(others.database).admit([key.semaphore_id], 1000)
     await cancel.rollback()
-    assert not let_in.lines
-    assert list(let_in.again) == [key.semaphore_id]
+    assert not admitted.lines
+    assert list(admitted.again) == [key.semaphore_id]
     await key.admit()
     assert await key.holds() == {head: None, second: Hold.KEY}
 
@@ -231,7 +231,7 @@ async def test_hold_blocks_the_key_of_a_job_that(key: Key, way: str) -> None:
     third = await key.enqueue()
     row = key.row()
     await key.s.intake.enqueue_limited([row], later=True)
-    await key.semaphores.ripen(10)
+    await key.semaphores.release_due(10)
     await key.semaphores.call_keys(-(2**63), 100)
     await key.semaphores.audit_keys(-(2**63), 100, 100)
     await key.admit()
@@ -282,7 +282,7 @@ async def test_a_retry_while_an_operator_pauses_the_key_waits_before_all_others(
         assert [each.held for each in retried.retried] == [True]
     else:
         assert (await key.s.changes.retry(SCOPE, first))[1].held
-    await key.semaphores.ripen(10)
+    await key.semaphores.release_due(10)
     await key.admit()
     assert await key.holds() == {first: Hold.KEY, second: Hold.KEY}
     assert await key.counts() == (0, 2)
@@ -403,7 +403,7 @@ async def test_retries_and_deletes_of_other_jobs_leave_a_key_blocked(key: Key) -
     await key.admit()
     await fail(key, first)
     assert (await key.s.changes.retry(SCOPE, done))[1].held
-    await key.semaphores.ripen(10)
+    await key.semaphores.release_due(10)
     await key.admit()
     assert await blocked_by(key) == first
     await key.s.changes.cancel(SCOPE, done)
@@ -456,7 +456,7 @@ async def test_one_that_was_released_before_the_failure_is_of_the_rest(key: Key,
     [first] = await key.enqueue()
     [released] = await key.enqueue(hold=Hold.HAND)
     await key.s.changes.release(SCOPE, released)
-    await key.semaphores.ripen(10)
+    await key.semaphores.release_due(10)
     assert await key.counts() == (1, 1)
     await stop(key, first, way)
     [late] = await key.enqueue()

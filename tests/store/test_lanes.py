@@ -21,7 +21,7 @@ from jobqueue_server.errors import DatabaseAway, QueuesFull
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import Kind, NewJob, Rate
 from jobqueue_server.store.catalog.catalog import CatalogStore
-from jobqueue_server.store.limits.queue_keys import QueueKeyStore
+from jobqueue_server.store.policy.queue_keys import QueueKeyStore
 from jobqueue_server.store.statements import statement
 from jobqueue_server.store.upkeep.forgetting import ForgettingStore
 from jobqueue_server.store.upkeep.retention import RetentionStore

@@ -12,8 +12,8 @@ import pytest
 from jobqueue_server.lifecycle import Event, Hold
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.bulk.requests import Verb
-from jobqueue_server.store.limits.queue_keys import Kept, QueueKeyStore
-from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
+from jobqueue_server.store.policy.queue_keys import Kept, QueueKeyStore
+from jobqueue_server.store.policy.semaphores import SemaphoreStore, semaphore_of
 
 from .crowd import Crowd
 from .factories import new_row, until_waiting_for_a_lock
@@ -101,7 +101,7 @@ async def test_the_job_itself_waits_for_the_key_though_it_is_due(key: Key) -> No
     lease = await key.lease()
     row = await pause(key, lease)
     assert row["run_at"] <= row["at"], "its own wait is what its worker said"
-    await key.semaphores.ripen(10)
+    await key.semaphores.release_due(10)
     await key.admit()
     assert await key.holds() == {lease[0]: Hold.KEY}
     await pass_time(key)
@@ -148,7 +148,7 @@ async def test_jobs_of_the_key_that_run_go_on_and_let_none_in_when_they_end(key:
     await key.enqueue(2)
     done = await key.s.attempts.end_and_admit([(*other, None)], 1000, key.slots(5))
     assert done.ids is None, "it is settled"
-    assert not done.let_in.jobs
+    assert not done.admitted.jobs
     assert await key.counts() == (0, 2)
     assert not await calling(key)
     await pass_time(key)
@@ -162,7 +162,7 @@ async def test_ends_of_other_attempts_leave_the_time_as_it_is(key: Key, event: E
     await pause(key, one)
     before = await key.s.sql.fetchrow("select paused_until, admit_at from semaphore")
     await key.s.attempts.end_attempt([AttemptEnd(*other, event, after=timedelta())])
-    await key.semaphores.ripen(10)
+    await key.semaphores.release_due(10)
     await key.admit()
     assert await key.s.sql.fetchrow("select paused_until, admit_at from semaphore") == before
     assert before["admit_at"] == before["paused_until"]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from jobqueue_server.core.catalog.catalog import Lane
-from jobqueue_server.store.limits.queue_keys import KeySet, QueueKeyStore
-from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
+from jobqueue_server.store.policy.queue_keys import KeySet, QueueKeyStore
+from jobqueue_server.store.policy.semaphores import SemaphoreStore, semaphore_of
 
 from .crowd import BROKEN, Crowd
 from .factories import new_row, until_waiting_for_a_lock

@@ -16,7 +16,7 @@ from jobqueue_server.lifecycle import EXITS, Event, Hold, State, Status
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.bulk.requests import Verb
 from jobqueue_server.store.intake.intake import BacklogOfKeys, NewRows
-from jobqueue_server.store.limits.semaphores import NO_SLOTS, LetIn, SemaphoreStore, Slots, semaphore_of
+from jobqueue_server.store.policy.semaphores import NO_SLOTS, Admitted, SemaphoreStore, Slots, semaphore_of
 
 from .crowd import BROKEN, Crowd
 from .factories import Slot, keyed_row, new_row, pass_deadline, until_waiting_for_a_lock
@@ -25,7 +25,8 @@ from .test_bulk import opened, step
 
 SECONDS = float(os.environ.get("CROWD_SECONDS", "5"))
 ACTS = {
-    "enqueue": 6, "claim": 8, "settle": 10, "end": 2, "cancel": 1, "retry": 1, "admit": 12, "ripen": 3, "audit": 1,
+    "enqueue": 6, "claim": 8, "settle": 10, "end": 2, "cancel": 1, "retry": 1, "admit": 12,
+    "release_due": 3, "audit": 1,
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ class Key:
         )
         return (0, 0) if row is None else (row["taken"], row["waiting"])
 
-    async def admit(self, most: int = 1000, slots: Slots = NO_SLOTS) -> LetIn:
+    async def admit(self, most: int = 1000, slots: Slots = NO_SLOTS) -> Admitted:
         return await self.semaphores.admit([self.semaphore_id], most, slots)
 
     def slots(self, count: int, *more: Lane) -> Slots:
@@ -179,7 +180,7 @@ async def test_each_end_of_an_attempt_gives_the_token_back(
     if event is Event.SUCCEED:
         done = await key.s.attempts.end_succeeded([(job_id, attempt, session_id, None)])
         assert done.ids is None
-        assert list(done.let_in.again) == [key.semaphore_id]
+        assert list(done.admitted.again) == [key.semaphore_id]
     else:
         await pass_deadline(key.s.sql, job_id)
         end = AttemptEnd(job_id, attempt, session_id, event, permanent=permanent, after=timedelta(seconds=9))
@@ -238,7 +239,7 @@ async def test_operations_on_many_jobs_give_tokens_back_and_send_retries_to_thei
     retried = await step(s, await opened(s, everything=True))
     assert [each.held for each in retried.retried] == [True] * 4
     assert await key.counts() == (1, 0)
-    await key.semaphores.ripen(100)
+    await key.semaphores.release_due(100)
     await key.admit()
     assert await key.counts() == (2, 3)
 
@@ -269,7 +270,7 @@ async def test_who_comes_back_or_later_goes_by_its_time_to_its_key(key: Key, way
         job_id = row.id
     assert (await key.holds())[job_id] == Hold.TIME
     assert await key.counts() == (0, 0)
-    assert await key.semaphores.ripen(10) == (1, [key.semaphore_id])
+    assert await key.semaphores.release_due(10) == (1, [key.semaphore_id])
     assert (await key.holds())[job_id] == Hold.KEY
     assert await key.counts() == (0, 1)
     await key.admit()
@@ -279,7 +280,7 @@ async def test_who_comes_back_or_later_goes_by_its_time_to_its_key(key: Key, way
 
 async def test_one_whose_time_has_not_come_stays(key: Key) -> None:
     await key.enqueue(delay=timedelta(hours=1))
-    assert await key.semaphores.ripen(10) == (0, ())
+    assert await key.semaphores.release_due(10) == (0, ())
 
 
 async def test_two_promotes_at_once_let_in_no_more_than_the_limit(key: Key) -> None:
@@ -319,8 +320,8 @@ async def test_what_commits_after_the_snapshot_of_a_promote_is_called_again(key:
         "update live_job set semaphore_id = $1, state = 3, hold = 1 where id = $2", key.semaphore_id, late.id
     )
     await blocker.commit()
-    let_in = await promoting
-    if not let_in.lines:
+    admitted = await promoting
+    if not admitted.lines:
         # Its predicate was not true of what it saw, so it is not called: the sweep does it.
         calling, *_ = await key.semaphores.calling(10)
         assert list(calling) == [key.semaphore_id]
@@ -344,9 +345,9 @@ async def states(key: Key) -> dict[UUID, State]:
 async def test_who_is_let_in_takes_a_slot_as_by_a_claim(key: Key) -> None:
     _, job_id = await key.enqueue(2, timeout=timedelta(minutes=1))
     await free_tokens(key)
-    let_in = await key.admit(slots=key.slots(5))
-    assert not let_in.lines
-    [(leased, lane_id, priority, run_at, attempt, session_id, failures, at)] = let_in.leased
+    admitted = await key.admit(slots=key.slots(5))
+    assert not admitted.lines
+    [(leased, lane_id, priority, run_at, attempt, session_id, failures, at)] = admitted.leased
     assert (leased, lane_id, priority, attempt, session_id, failures) == (
         (job_id, key.lane.id, 0, 1, key.session[0], 0)
     )
@@ -367,9 +368,9 @@ async def test_where_slots_are_few_the_highest_priority_takes_them_and_the_other
     await key.enqueue(4)
     jobs = {priority: (await key.enqueue(priority=priority))[0] for priority in (1, 3, 2, 0)}
     await free_tokens(key)
-    let_in = await key.admit(slots=key.slots(2))
-    assert {each[0] for each in let_in.leased} == {jobs[3], jobs[2]}
-    assert sorted(let_in.lines) == [(key.lane.id, 0, False, 1), (key.lane.id, 1, False, 1)]
+    admitted = await key.admit(slots=key.slots(2))
+    assert {each[0] for each in admitted.leased} == {jobs[3], jobs[2]}
+    assert sorted(admitted.lines) == [(key.lane.id, 0, False, 1), (key.lane.id, 1, False, 1)]
     assert await key.counts() == (4, 0)
 
 
@@ -387,10 +388,10 @@ async def test_a_lane_takes_of_its_own_slots_alone(key: Key) -> None:
     slots = Slots(
         {key.lane.id: (0, 2), others.id: (2, 1)}, [number, number, second[0]], dict([key.session, second])
     )
-    let_in = await key.admit(slots=slots)
-    taken = sorted((each[1], each[5]) for each in let_in.leased)
+    admitted = await key.admit(slots=slots)
+    taken = sorted((each[1], each[5]) for each in admitted.leased)
     assert taken == sorted([(key.lane.id, number), (key.lane.id, number), (others.id, second[0])])
-    assert sorted(let_in.lines) == sorted(
+    assert sorted(admitted.lines) == sorted(
         [(key.lane.id, 0, False, 1), (others.id, 0, False, 2), (strange.id, 0, False, 3)]
     )
 
@@ -410,9 +411,9 @@ async def test_who_may_not_take_a_slot_stands_in_line(key: Key, why: str) -> Non
         await key.s.sql.execute("update worker_session set ended_at = now()")
     else:
         slots = Slots({(await key.s.lane("default", "other")).id: (0, 1)}, slots.sessions, slots.epochs)
-    let_in = await key.admit(slots=slots)
-    assert not let_in.leased
-    assert let_in.lines == ((key.lane.id, 0, why == "isolated", 1),)
+    admitted = await key.admit(slots=slots)
+    assert not admitted.leased
+    assert admitted.lines == ((key.lane.id, 0, why == "isolated", 1),)
     assert set((await states(key)).values()) == {State.READY_ISOLATED if why == "isolated" else State.READY}
     assert await key.counts() == (1, 0)
 
@@ -421,9 +422,9 @@ async def test_a_job_that_failed_before_is_leased_as_its_next_attempt(key: Key) 
     job_id, attempt, session_id = await key.lease()
     end = AttemptEnd(job_id, attempt, session_id, Event.FAIL, after=timedelta())
     await key.s.attempts.end_attempt([end])
-    await key.semaphores.ripen(10)
-    let_in = await key.admit(slots=key.slots(1))
-    [(leased, *_, attempt, session_id, failures, _)] = let_in.leased
+    await key.semaphores.release_due(10)
+    admitted = await key.admit(slots=key.slots(1))
+    [(leased, *_, attempt, session_id, failures, _)] = admitted.leased
     assert (leased, attempt, failures) == (job_id, 2, 1)
     assert (await key.s.attempts.end_plain([([job_id], attempt, session_id)])).ids is None
 
@@ -433,14 +434,14 @@ async def test_a_settlement_lets_in_who_waits_for_its_tokens(key: Key) -> None:
     jobs = await key.enqueue(8)
     leases = [(job_id, *await key.s.claim(job_id, key.session), b"{}") for job_id in jobs[:3]]
     done = await key.s.attempts.end_and_admit(leases[:2], 1000, key.slots(1))
-    assert (done.ids, list(done.let_in.again), done.let_in.jobs) == (None, [], 2)
-    [(leased, _, _, _, attempt, session_id, _, at)] = done.let_in.leased
+    assert (done.ids, list(done.admitted.again), done.admitted.jobs) == (None, [], 2)
+    [(leased, _, _, _, attempt, session_id, _, at)] = done.admitted.leased
     assert (leased in jobs[3:5], attempt, session_id, at) == (True, 1, key.session[0], done.at)
-    assert done.let_in.lines == ((key.lane.id, 0, False, 1),)
+    assert done.admitted.lines == ((key.lane.id, 0, False, 1),)
     assert await key.counts() == (3, 3)
     # No more than it may: the others are called.
     done = await key.s.attempts.end_and_admit([leases[2], (leased, attempt, session_id, None)], 1)
-    assert (done.let_in.jobs, list(done.let_in.again)) == (1, [key.semaphore_id])
+    assert (done.admitted.jobs, list(done.admitted.again)) == (1, [key.semaphore_id])
     assert await key.counts() == (2, 2)
     rows = await key.s.sql.fetch("select id, output from finished_job where output is not null")
     assert {row["id"] for row in rows} == set(jobs[:3])
@@ -451,7 +452,7 @@ async def test_a_settlement_that_is_stale_lets_nobody_in(key: Key) -> None:
     await key.enqueue()
     for bad in ((job_id, attempt + 1, session_id), (job_id, attempt, session_id + 1)):
         done = await key.s.attempts.end_and_admit([(*bad, None)], 1000, key.slots(5))
-        assert (done.ids, done.let_in.jobs, list(done.let_in.again)) == (frozenset(), 0, [])
+        assert (done.ids, done.admitted.jobs, list(done.admitted.again)) == (frozenset(), 0, [])
     assert await key.counts() == (1, 1)
 
 
@@ -463,7 +464,7 @@ async def test_a_settlement_lets_in_no_more_than_the_rate_and_the_limit_allow(ke
     done = await key.s.attempts.end_and_admit(
         [(first, *await key.s.claim(first, key.session), None)], 1000, key.slots(5)
     )
-    assert (done.let_in.jobs, list(done.let_in.again)) == (0, [])
+    assert (done.admitted.jobs, list(done.admitted.again)) == (0, [])
     assert await key.counts() == (0, 3)
     _, next_call, _ = await key.semaphores.calling(10)
     assert next_call is not None
@@ -482,7 +483,7 @@ async def test_who_comes_while_a_settlement_waits_for_the_lock_is_called_again(k
             await until_waiting_for_a_lock(key.s.sql)
         done = await settling
     # The snapshot of the settlement has not the late one.
-    assert (done.ids, done.let_in.jobs, list(done.let_in.again)) == (None, 0, [key.semaphore_id])
+    assert (done.ids, done.admitted.jobs, list(done.admitted.again)) == (None, 0, [key.semaphore_id])
     assert [each[0] for each in (await key.admit(slots=key.slots(1))).leased] == [late.id]
 
 
@@ -519,10 +520,10 @@ async def test_a_rate_lets_in_its_burst_and_then_one_after_the_other(key: Key) -
     )
     await key.enqueue(10)
     assert await key.counts() == (0, 10), "no job passes the rate with its enqueue"
-    let_in = await key.admit()
+    admitted = await key.admit()
     assert await key.counts() == (3, 7)
-    assert let_in.next_call is not None
-    assert timedelta(milliseconds=50) < let_in.next_call <= timedelta(milliseconds=100)
+    assert admitted.next_call is not None
+    assert timedelta(milliseconds=50) < admitted.next_call <= timedelta(milliseconds=100)
     # Workers are away, and so much time goes by that the rate alone would allow all of them.
     await key.s.sql.execute("update semaphore set admit_at = now(), tat = now() - interval '1 hour'")
     await key.admit()
@@ -537,10 +538,10 @@ async def test_a_clock_that_was_set_back_makes_a_rate_wait_for_one_job_alone(key
     await key.policy(key_max_running=None, key_rate_count=10, key_rate_period_ms=1000, key_rate_burst=1)
     await key.enqueue(2)
     await key.s.sql.execute("update semaphore set admit_at = now(), tat = now() + interval '1 hour'")
-    let_in = await key.admit()
-    assert let_in.next_call is not None
-    assert let_in.next_call <= timedelta(milliseconds=100)
-    await asyncio.sleep(let_in.next_call.total_seconds() + 0.001)
+    admitted = await key.admit()
+    assert admitted.next_call is not None
+    assert admitted.next_call <= timedelta(milliseconds=100)
+    await asyncio.sleep(admitted.next_call.total_seconds() + 0.001)
     await key.admit()
     assert await key.counts() == (1, 1)
 
@@ -553,10 +554,10 @@ async def test_a_rate_that_is_raised_is_what_the_next_job_waits_for(key: Key) ->
     await key.s.attempts.end_plain([([first], attempt, session_id)])
     await key.policy(key_rate_count=10, key_rate_period_ms=1000)
     await key.semaphores.call_keys(-(2**63), 100)
-    let_in = await key.admit()
+    admitted = await key.admit()
     assert await key.counts() == (0, 1)
-    assert let_in.next_call is not None
-    await asyncio.sleep(let_in.next_call.total_seconds() + 0.001)
+    assert admitted.next_call is not None
+    await asyncio.sleep(admitted.next_call.total_seconds() + 0.001)
     await key.admit()
     assert await key.counts() == (1, 0)
 
@@ -615,7 +616,7 @@ async def test_one_that_was_held_before_the_first_limit_asks_for_its_key_when_it
     await key.policy(key_max_running=1)
     await key.enqueue()
     assert (await key.s.changes.release(SCOPE, held.id))[1].held
-    await key.semaphores.ripen(10)
+    await key.semaphores.release_due(10)
     await key.admit()
     assert await key.counts() == (1, 1)
     assert (await key.holds())[held.id] == Hold.KEY
@@ -635,9 +636,9 @@ async def test_a_promote_lets_in_no_more_than_it_was_told_and_asks_to_be_called_
     await key.enqueue(8)
     await key.policy(key_max_running=None)
     await key.semaphores.call_keys(-(2**63), 100)
-    let_in = await key.admit(3)
+    admitted = await key.admit(3)
     assert await key.counts() == (4, 4)
-    assert list(let_in.again) == [key.semaphore_id]
+    assert list(admitted.again) == [key.semaphore_id]
 
 
 async def test_a_statement_with_and_without_idempotency_keys_counts_what_is_stored_alone(key: Key) -> None:

@@ -70,7 +70,7 @@ async def arguments(connection: Any, name: str) -> list[Any]:
             lane = await connection.fetchval("select max(id) from lane")
             slots = [lane], [0], [CALLED], [1] * CALLED, [1], [1]
             return [_keys(), 1000, *slots, 1]
-        case "ripen":
+        case "release_due":
             return [CALLED]
         case "calling":
             return [CALLED]
@@ -117,7 +117,7 @@ async def arguments(connection: Any, name: str) -> list[Any]:
 #: Statement: how many rows of `semaphore` and of `live_job` one of its nodes may look at.
 LOOKS_AT = {
     "admit": (CALLED, 2 * CALLED),
-    "ripen": (CALLED, CALLED),
+    "release_due": (CALLED, CALLED),
     "calling": (KEYS // 100, 0),
     "call_keys": (CALLED, 0),
     "audit_keys": (CALLED, 3 * CALLED),

@@ -22,7 +22,7 @@ from .core.events.room import EventsRoom
 from .core.insight.room import InsightRoom
 from .core.intake.room import IntakeRoom
 from .core.lease.room import LeaseRoom
-from .core.limits.room import LimitsRoom
+from .core.policy.room import PolicyRoom
 from .core.query.room import QueryRoom
 from .core.schedule.room import ScheduleRoom
 from .core.session.room import SessionRoom
@@ -135,11 +135,11 @@ class App:
         self.stats = stats = StatsRoom(stores, upkeep, catalog, events, metrics)
         self.lease = lease = LeaseRoom(stores, catalog, events, tuning, cancel_grace=cancel_grace)
         self.claim = claim = ClaimRoom(stores, upkeep, catalog, events, lease, metrics, tuning)
-        self.limits = limits = LimitsRoom(stores, catalog, events, claim, metrics, tuning)
+        self.policy = policy = PolicyRoom(stores, catalog, events, claim, metrics, tuning)
         self.intake = intake = IntakeRoom(stores, upkeep, catalog, events, claim, query, metrics, tuning,
                                           most_waiting=settings.enqueue_queue_limit, traces=self._traces)
         self.attempt = attempt = AttemptRoom(
-            stores, catalog, events, lease, claim, limits, intake, metrics, tuning
+            stores, catalog, events, lease, claim, policy, intake, metrics, tuning
         )
         self.session = session = SessionRoom(
             stores, upkeep, access, catalog, events, lease, claim, attempt, metrics, tuning,
@@ -152,7 +152,7 @@ class App:
         # The transports, over one chain.
         self.chain = chain = chain_of(settings, access, metrics, self._traces)
         services = services_of(
-            settings, upkeep, access, catalog, query, lease, limits, intake, attempt, session,
+            settings, upkeep, access, catalog, query, lease, policy, intake, attempt, session,
             insight, stats, schedule, bulk, server_name=self.name,
         )
         self.transports = Transports(settings, chain, services, metrics, events.database, upkeep.standstill,
@@ -161,7 +161,7 @@ class App:
         # What runs all the time, and how it ends.
         gauges = Gauges(metrics, chain, session.sessions, query.watch_limit, insight, catalog, upkeep.clock)
         well = show_health(metrics, self.transports.serving, stores, upkeep, catalog, events, claim)
-        rooms = (upkeep, access, catalog, events, query, stats, lease, claim, limits, intake, attempt, session, insight,
+        rooms = (upkeep, access, catalog, events, query, stats, lease, claim, policy, intake, attempt, session, insight,
                  schedule, bulk)
         own = {"depths": gauges.run, "free memory": FreeMemory().run} | well | watching(self._tls, metrics)
         self.background = Background(*(room.background() for room in rooms), own)

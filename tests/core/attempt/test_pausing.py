@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from jobqueue_server.core.attempt.commits import Commits
-from jobqueue_server.core.attempt.key_pauses import MOST_PAUSING
+from jobqueue_server.core.attempt.commits import MOST_PAUSING, Commits
 from jobqueue_server.core.attempt.outcome import Outcome, PendingOutcome
+from jobqueue_server.core.policy.keyed_ends import KeyedEnds
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.metrics import Metrics
 
@@ -41,7 +41,8 @@ class Room:
 
 def commits(room: Any) -> Commits:
     catalog: Any = SimpleNamespace(limits=False, fair=False)
-    return Commits(room, room, catalog, NOT_USED, NOT_USED, NOT_USED, Metrics(), 1000)
+    ends = KeyedEnds(room, catalog, NOT_USED, NOT_USED, 1000)
+    return Commits(room, room, NOT_USED, ends, Metrics(), 1000)
 
 
 def pausing(count: int, **template: Any) -> list[PendingOutcome]:

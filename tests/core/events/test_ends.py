@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from jobqueue_server.core.events.ends import EndCounter, Ended, Ends, Waits, ended_jobs
-from jobqueue_server.core.events.key_calls import KeyCalls
+from jobqueue_server.core.events.wakes import Wakes
 from jobqueue_server.core.lease.attempt_ends import AttemptEnds
 from jobqueue_server.lifecycle import Event, Status
 from jobqueue_server.metrics import Metrics
@@ -50,7 +50,7 @@ class Store:
 
 def attempt_ends(store: Any, ends: Ends) -> AttemptEnds:
     lanes: Any = Lanes(ONE)
-    return AttemptEnds(store, lanes, store, ends, KeyCalls())
+    return AttemptEnds(store, lanes, store, ends, Wakes())
 
 
 @pytest.fixture

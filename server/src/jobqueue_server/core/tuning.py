@@ -43,7 +43,7 @@ class Tuning:
     keys_sweep_unlimited: float = 1.0
     #: How many keys, and how many jobs, one promote lets in: each takes its turn.
     keys_called: int = 1000
-    keys_let_in: int = 1000
+    keys_admitted: int = 1000
     #: So many settlements of limited keys commit at once while jobs wait for their keys. A third one made batches
     #: smaller: 35,000 jobs a second of 1,000 keys instead of 36,700 (one: 29,400).
     keyed_settlement_lines: int = 2

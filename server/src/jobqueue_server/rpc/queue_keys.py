@@ -9,7 +9,7 @@ from jobqueue.v1 import queue_admin_pb2 as pb
 
 from ..chain import Call
 from ..core.catalog.etags import etag_of
-from ..core.limits.queue_keys import Only, QueueKeyService
+from ..core.policy.queue_keys import Only, QueueKeyService
 from ..model import MAX_RUNNING_OF_A_KEY, QueueKey
 from . import checks, convert
 from .checks import Problems

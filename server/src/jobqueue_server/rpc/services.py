@@ -21,7 +21,7 @@ from ..core.catalog.room import CatalogRoom
 from ..core.insight.room import InsightRoom
 from ..core.intake.room import IntakeRoom
 from ..core.lease.room import LeaseRoom
-from ..core.limits.room import LimitsRoom
+from ..core.policy.room import PolicyRoom
 from ..core.query.room import QueryRoom
 from ..core.schedule.room import ScheduleRoom
 from ..core.session.room import SessionRoom
@@ -59,7 +59,7 @@ def services_of(
     catalog: CatalogRoom,
     query: QueryRoom,
     lease: LeaseRoom,
-    limits: LimitsRoom,
+    policy: PolicyRoom,
     intake: IntakeRoom,
     attempt: AttemptRoom,
     session: SessionRoom,
@@ -84,7 +84,7 @@ def services_of(
         AuditServicer(access.audit_log),
     )
     queue_admin = ServicerUnion(
-        QueueAdminServicer(catalog.catalog, catalog.queues), QueueKeyServicer(limits.queue_keys)
+        QueueAdminServicer(catalog.catalog, catalog.queues), QueueKeyServicer(policy.queue_keys)
     )
     schedules = SchedulesServicer(schedule.schedules, schedule.runs, bulk.operations, clock)
     return [

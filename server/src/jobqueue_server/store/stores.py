@@ -24,8 +24,8 @@ from .events.notices import Notices
 from .insight.insight import InsightStore
 from .insight.workers import WorkerStore
 from .intake.intake import IntakeStore
-from .limits.queue_keys import QueueKeyStore
-from .limits.semaphores import SemaphoreStore
+from .policy.queue_keys import QueueKeyStore
+from .policy.semaphores import SemaphoreStore
 from .query.reads import ReadStore
 from .query.watch import WatchStore
 from .schedule.fires import FireStore

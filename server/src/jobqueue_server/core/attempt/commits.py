@@ -4,55 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from ...errors import DatabaseAway, DatabaseFull
 from ...lifecycle import Event, Status, status_of
 from ...metrics import Metrics
-from ...store.attempt.attempts import AttemptEnd, AttemptStore, Settled, Settling
+from ...store.attempt.attempts import AttemptEnd, AttemptStore, Settled
 from ...store.database import DataError, Record
-from ..catalog.catalog import Catalog
-from ..claim.offers import Offers
 from ..events.ends import Ended, Ends
 from ..lease.attempt_ends import AttemptEnds
-from ..lease.lease import Lease
-from ..lease.session import Session
-from ..limits.promoter import Promoter
-from .key_pauses import chunks, may_pause
+from ..policy.keyed_ends import KeyedEnds
 from .outcome import Answer, PendingOutcome, Succeeded, SuccessBatch
 
 _log = logging.getLogger(__name__)
 
+#: So many outcomes pause the keys of their jobs by one transaction, which locks them all.
+MOST_PAUSING = 50
+
 
 class Commits:
-    """Ends attempts as their workers say, and answers each outcome after its commit.
-
-    Attributes:
-        some_wait: Whether jobs waited for the tokens that came back last. A wrong guess costs time alone.
-    """
+    """Ends attempts as their workers say, and answers each outcome after its commit."""
 
     def __init__(
         self,
         store: AttemptStore,
         attempts: AttemptEnds,
-        catalog: Catalog,
         ends: Ends,
-        offers: Offers,
-        promoter: Promoter,
+        keyed: KeyedEnds,
         metrics: Metrics,
-        most_let_in: int,
+        most_admitted: int,
     ) -> None:
         self._store = store
         self._attempts = attempts
-        self._catalog = catalog
         self._ends = ends
-        self._offers = offers
-        self._promoter = promoter
-        self._most_let_in = most_let_in
+        self._keyed = keyed
+        self._most_admitted = most_admitted
         self._metrics = metrics
-        self.some_wait = False
 
     async def commit(self, batches: Sequence[SuccessBatch], items: Sequence[PendingOutcome]) -> None:
         """Commits batches and single outcomes. Each job is in them once."""
@@ -62,30 +51,30 @@ class Commits:
         others = [item for item in items if item.outcome.event is not Event.SUCCEED]
         stale: list[PendingOutcome] = []
         jobs = sum(len(batch.leases) for batch in batches) + len(items)
-        if limited := self._limited(batches):
-            batches = [batch for batch in batches if batch not in limited]
-        for some, settle in ((batches, self._settle_plain), (limited, self._settle_limited)):
+        keyed = [batch for batch in batches if self._keyed.have_permits(batch.leases)]
+        if keyed:
+            batches = [batch for batch in batches if batch not in keyed]
+        for some, settle in ((batches, self._end_plain), (keyed, self._end_keyed)):
             if some:
                 stale += await self._succeed_batches(some, settle)
         pausing: list[PendingOutcome] = []
         if any(item.outcome.pause_key is not None for item in others):
-            pausing = [item for item in others if may_pause(item)]
-            others = [item for item in others if not may_pause(item)]
+            pausing = [item for item in others if self._may_pause(item)]
+            others = [item for item in others if not self._may_pause(item)]
         for single, commit in (
             (succeeded, self._succeed),
             (others, self._leave),
-            *((some, self._leave_and_pause) for some in chunks(pausing)),
+            *(
+                (pausing[first : first + MOST_PAUSING], self._leave_and_pause)
+                for first in range(0, len(pausing), MOST_PAUSING)
+            ),
         ):
             if single:
                 stale += await self.guarded(single, commit)
         await self.explain(stale)
         self._metrics.observe_batch("settle", loop.time() - started, jobs)
 
-    def _limited(self, batches: Sequence[SuccessBatch]) -> list[SuccessBatch]:
-        """Those of them that have jobs of limited queues."""
-        return [batch for batch in batches if _limited(batch.leases)] if self._catalog.limits else []
-
-    async def _settle_plain(self, batches: Sequence[SuccessBatch]) -> Settled:
+    async def _end_plain(self, batches: Sequence[SuccessBatch]) -> Settled:
         runs: list[tuple[list[UUID], int, int]] = []
         for batch in batches:
             attempt = 0
@@ -96,8 +85,8 @@ class Commits:
                 ids.append(lease.job_id)
         return await self._store.end_plain(runs)
 
-    async def _settle_limited(self, batches: Sequence[SuccessBatch]) -> Settled:
-        return await self._settle_and_let_in(
+    async def _end_keyed(self, batches: Sequence[SuccessBatch]) -> Settled:
+        return await self._keyed.succeed(
             [(batch.session, lease) for batch in batches for lease in batch.leases],
             [
                 (lease.job_id, lease.template.attempt, batch.session.id, None)
@@ -106,22 +95,8 @@ class Commits:
             ],
         )
 
-    async def _settle_and_let_in(
-        self, leases: Sequence[tuple[Session, Lease]], settling: Sequence[Settling]
-    ) -> Settled:
-        """Ends jobs that hold tokens. Jobs that wait for them take free slots, unless a job in line goes first.
-
-        Where keys take turns, jobs wait though an end lets in none: a settlement that did not look would call each key.
-        """
-        turns = self._catalog.fair and any(lease.template.lane.fair for _, lease in leases)
-        if self.some_wait or turns:
-            with self._offers.offer(leases) as offer:
-                done = await self._store.end_and_admit(settling, self._most_let_in, offer.slots)
-                offer.taken(done.let_in.leased)
-        else:
-            done = await self._store.end_succeeded(settling)
-        self.some_wait = bool(done.let_in.jobs or done.let_in.again)
-        return done
+    def _may_pause(self, item: PendingOutcome) -> bool:
+        return item.outcome.pause_key is not None and self._keyed.may_pause(item.lease)
 
     async def _succeed_batches(
         self,
@@ -130,7 +105,7 @@ class Commits:
     ) -> list[PendingOutcome]:
         """Commits plain successes. Returns those that matched no lease."""
         try:
-            at, settled, let_in = await settle(batches)
+            at, settled, admitted = await settle(batches)
         except Exception as error:
             failed, items = error, [batch.pending(lease) for batch in batches for lease in batch.leases]
 
@@ -140,7 +115,7 @@ class Commits:
                 return await self._succeed(some)
 
             return await self.guarded(items, again)
-        self._promoter.let_in(let_in)
+        self._keyed.tell(admitted)
         stale: list[PendingOutcome] = []
         ended = Succeeded(at)
         for batch in batches:
@@ -199,14 +174,14 @@ class Commits:
     async def _succeed(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
         settling = [item.succeeding for item in items]
         leases = [(item.session, item.lease) for item in items if item.lease is not None]
-        if self._catalog.limits and _limited(lease for _, lease in leases):
-            return self.succeeded(items, await self._settle_and_let_in(leases, settling))
+        if self._keyed.have_permits(lease for _, lease in leases):
+            return self.succeeded(items, await self._keyed.succeed(leases, settling))
         return self.succeeded(items, await self._store.end_succeeded(settling))
 
     def succeeded(self, items: list[PendingOutcome], done: Settled) -> list[PendingOutcome]:
         """Successes are committed: answers those that were settled, and returns the others."""
-        at, settled, let_in = done
-        self._promoter.let_in(let_in)
+        at, settled, admitted = done
+        self._keyed.tell(admitted)
         stale: list[PendingOutcome] = []
         if settled is not None:
             stale = [item for item in items if item.job_id not in settled]
@@ -228,7 +203,7 @@ class Commits:
 
     async def _leave_and_pause(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
         pauses = [(_end(item), item.outcome.pause_key or timedelta()) for item in items]
-        stale = self._left(items, await self._attempts.end_and_pause(pauses, self._most_let_in))
+        stale = self._left(items, await self._attempts.end_and_pause(pauses, self._most_admitted))
         gone = {item.job_id for item in stale}
         for item in items:
             # Of a lease that the session no longer held the queue is not known.
@@ -271,11 +246,6 @@ class Commits:
                 Answer(item.lease_id, item.job_id, item.attempt, verdict, status, message=message)
             )
         return []
-
-
-def _limited(leases: Iterable[Lease]) -> bool:
-    """Whether their jobs hold tokens of their keys, as far as is known here; the statement finds out by itself."""
-    return any(lease.template.lane.limits for lease in leases)
 
 
 def _end(item: PendingOutcome) -> AttemptEnd:

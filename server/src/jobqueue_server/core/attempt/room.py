@@ -11,7 +11,7 @@ from ..claim.room import ClaimRoom
 from ..events.room import EventsRoom
 from ..intake.room import IntakeRoom
 from ..lease.room import LeaseRoom
-from ..limits.room import LimitsRoom
+from ..policy.room import PolicyRoom
 from ..tuning import Tuning
 from .commits import Commits
 from .follow_ups import FollowUps
@@ -29,7 +29,7 @@ class AttemptRoom:
         events: EventsRoom,
         lease: LeaseRoom,
         claim: ClaimRoom,
-        limits: LimitsRoom,
+        policy: PolicyRoom,
         intake: IntakeRoom,
         metrics: Metrics,
         tuning: Tuning,
@@ -38,23 +38,23 @@ class AttemptRoom:
         commits = Commits(
             store,
             lease.attempts,
-            catalog.catalog,
             ends,
-            claim.offers,
-            limits.promoter,
+            policy.keyed_ends,
             metrics,
-            tuning.keys_let_in,
+            tuning.keys_admitted,
         )
         self.follow_ups = FollowUps(
             commits, store, intake.intake, intake.keyed_batches, intake.placement, tuning
         )
 
         def line(*, keyed: bool) -> SettlementLine:
-            return SettlementLine(commits, claim.activity, claim.admission, keyed=keyed)
+            return SettlementLine(
+                commits, claim.activity, claim.admission, policy.keyed_ends if keyed else None
+            )
 
         self._line = line(keyed=False)
         self._keyed = [line(keyed=True) for _ in range(tuning.keyed_settlement_lines)]
-        self.settler = Settler(catalog.catalog, commits, self._line, self._keyed, self.follow_ups)
+        self.settler = Settler(catalog.catalog, policy.keyed_ends, self._line, self._keyed, self.follow_ups)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

@@ -8,7 +8,7 @@ from uuid import UUID
 from ..catalog.catalog import Catalog
 from ..lease.lease import Lease
 from ..lease.session import Session
-from .commits import Commits
+from ..policy.keyed_ends import KeyedEnds
 from .follow_ups import FollowUps
 from .outcome import SUCCEEDED, Answer, Outcome, PendingOutcome, SettleReply, SuccessBatch
 from .settlement_line import SettlementLine
@@ -28,13 +28,13 @@ class Settler:
     def __init__(
         self,
         catalog: Catalog,
-        commits: Commits,
+        keyed_ends: KeyedEnds,
         line: SettlementLine,
         keyed: Sequence[SettlementLine],
         follow_ups: FollowUps,
     ) -> None:
         self._catalog = catalog
-        self._commits = commits
+        self._keyed_ends = keyed_ends
         self._line = line
         self._keyed = keyed
         self._follow_ups = follow_ups
@@ -90,7 +90,7 @@ class Settler:
         """Where its key stands. What is not held by its session has none here; its statement finds out by itself."""
         if lease is None or not lease.template.lane.limits:
             return self._line
-        return self._keyed[hash(lease.key) % len(self._keyed) if self._commits.some_wait else 0]
+        return self._keyed[hash(lease.key) % len(self._keyed) if self._keyed_ends.some_wait else 0]
 
     def _unheld(self, session: Session, lease_id: int, outcome: Outcome, reply: SettleReply) -> None:
         """An outcome for a lease that the session does not hold: the database knows what became of it."""

@@ -13,21 +13,19 @@ from ...store.bulk.verbs import Cancelled, Retried
 from ..catalog.catalog import Catalog
 from ..claim.lines import Lines
 from ..events.ends import Ended, Ends
-from ..events.key_calls import KeyCalls
+from ..events.wakes import Wakes
 from ..session.cancels import Cancels
 
 
 class Effects:
     """Tells lines, workers, waiters and metrics, after the commit."""
 
-    def __init__(
-        self, catalog: Catalog, lines: Lines, cancels: Cancels, ends: Ends, key_calls: KeyCalls
-    ) -> None:
+    def __init__(self, catalog: Catalog, lines: Lines, cancels: Cancels, ends: Ends, wakes: Wakes) -> None:
         self._catalog = catalog
         self._lines = lines
         self._cancels = cancels
         self._ends = ends
-        self._key_calls = key_calls
+        self._wakes = wakes
 
     def retried(self, jobs: Sequence[Retried]) -> None:
         """These wait again."""
@@ -36,12 +34,12 @@ class Effects:
         }:
             self._lines.due_at(lane_id, priority, run_at)
         if any(each.held for each in jobs):
-            self._key_calls.ripe()
+            self._wakes.due()
 
     def released(self, job: Released) -> None:
         """This one is not held by hand any more."""
         if job.held:
-            self._key_calls.ripe()
+            self._wakes.due()
         else:
             self._lines.due_at(job.lane_id, job.priority, job.run_at, isolated=job.isolated)
 
@@ -51,12 +49,12 @@ class Effects:
             if waits.hold is None:
                 self._lines.moved(waits.lane_id, waits.priority, waits.run_at, isolated=waits.isolated)
         if any(each.hold is Hold.TIME for each in jobs):
-            self._key_calls.ripe()
-        self._key_calls.may_let_in(each.calling for each in jobs if each.calling is not None)
+            self._wakes.due()
+        self._wakes.keys_ready(each.calling for each in jobs if each.calling is not None)
 
     def cancelled(self, jobs: Sequence[Cancelled], reason: str) -> None:
         """These have ended, or are to be asked to stop."""
-        self._key_calls.may_let_in(each.calling for each in jobs if each.calling is not None)
+        self._wakes.keys_ready(each.calling for each in jobs if each.calling is not None)
         ended: defaultdict[int, list[UUID]] = defaultdict(list)
         for each in jobs:
             if each.session_id is not None:

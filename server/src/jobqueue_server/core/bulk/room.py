@@ -36,7 +36,7 @@ class BulkRoom:
         schedule: ScheduleRoom,
         metrics: Metrics,
     ) -> None:
-        effects = Effects(catalog.catalog, claim.lines, session.cancels, events.ends, events.key_calls)
+        effects = Effects(catalog.catalog, claim.lines, session.cancels, events.ends, events.wakes)
         self.changes = JobChanges(stores.changes, stores.reads, effects)
         previews = Previews(stores.bulk)
         self.runner = runner = Runner(

@@ -13,10 +13,10 @@ from ...metrics import Metrics
 from ...store.attempt.attempts import AttemptEnd
 from ...store.claim.claims import ClaimStore
 from ...store.database import Record
-from ...store.limits.semaphores import Leased
+from ...store.policy.semaphores import Leased
 from ..catalog.catalog import Catalog, Lane
 from ..events.flows import Flows
-from ..events.key_calls import KeyCalls
+from ..events.wakes import Wakes
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
 from ..lease.lease import Lease, LeaseTemplate
@@ -36,7 +36,7 @@ class Delivery:
         activity: Activity,
         attempts: AttemptEnds,
         cancels: EarlyCancels,
-        key_calls: KeyCalls,
+        wakes: Wakes,
         metrics: Metrics,
         flows: Flows,
     ) -> None:
@@ -46,7 +46,7 @@ class Delivery:
         self._activity = activity
         self._attempts = attempts
         self._cancels = cancels
-        self._key_calls = key_calls
+        self._wakes = wakes
         self._metrics = metrics
         self._flows = flows
         self._orphans: list[AttemptEnd] = []
@@ -150,7 +150,7 @@ class Delivery:
             if lane.fair:
                 leases = (lease for some in given.values() for lease in some)
                 keys = [lease.key for lease in leases if lease.key and lease.template.lane is lane]
-                self._key_calls.started(lane.queue_id, keys)
+                self._wakes.started(lane.queue_id, keys)
 
     def hand_over(self, session: Session, leases: list[Lease]) -> None:
         """Puts committed leases on the session's stream. If that is gone or takes no more they go back."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from ...errors import JobQueueError
-from ...store.limits.semaphores import NO_SLOTS, Leased, Slots
+from ...store.policy.semaphores import NO_SLOTS, Leased, Slots
 from ..lease.lease import Lease
 from ..lease.session import Session
 from ..tuning import Tuning

@@ -54,7 +54,7 @@ class ClaimRoom:
             activity,
             lease.attempts,
             lease.early_cancels,
-            events.key_calls,
+            events.wakes,
             metrics,
             events.flows,
         )

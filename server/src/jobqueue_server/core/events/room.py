@@ -12,9 +12,9 @@ from .database_state import DatabaseChange, DatabaseState
 from .ends import EndCounter, Ends
 from .exchange import Exchange
 from .flows import Flows
-from .key_calls import KeyCalls
 from .notices import Peers
 from .this_server import ThisServer
+from .wakes import Wakes
 
 
 class EventsRoom:
@@ -35,7 +35,7 @@ class EventsRoom:
         self.peers = Peers(self.server, tuning)
         self.database = DatabaseState()
         self.ends = Ends()
-        self.key_calls = KeyCalls()
+        self.wakes = Wakes()
         EndCounter(self.ends, metrics)
         self.flows = Flows(self.ends)
         self.exchange = Exchange(stores.notices, self.peers, self.server, catalog.catalog, metrics, tuning)

@@ -17,7 +17,7 @@ from ...fields import FIELDS, answer_key
 from ...lifecycle import Status
 from ...model import DEFAULT_MAX_ATTEMPTS, FirstJob, Job
 from ...store.intake.intake import Conflict, NewRows, Stored
-from ...store.limits.semaphores import semaphore_of
+from ...store.policy.semaphores import semaphore_of
 from ..catalog.catalog import Lane
 from ..catalog.waiting_limits import WaitingLimit
 from .waiting import Waiting

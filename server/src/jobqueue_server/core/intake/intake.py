@@ -12,7 +12,7 @@ from ...ids import IdMint
 from ...model import NewJob, NewJobs
 from ...scope import Scope
 from ...store.intake.intake import Name, NewRows
-from ...store.limits.semaphores import semaphore_of
+from ...store.policy.semaphores import semaphore_of
 from ..access.checks import require, require_name
 from ..catalog.catalog import Catalog, Lane
 from ..catalog.waiting_limits import WaitingLimit

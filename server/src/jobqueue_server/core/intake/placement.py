@@ -16,7 +16,7 @@ from ...store.intake.intake import Changed, Conflict, NewRows, Stored
 from ..catalog.catalog import Lane
 from ..claim.handoff import HandOff, SlotReservation
 from ..events.flows import Flows
-from ..events.key_calls import KeyCalls
+from ..events.wakes import Wakes
 from ..lease.lease import Lease, LeaseTemplate
 from ..lease.session import Session
 from ..upkeep.clock import Clock
@@ -49,11 +49,9 @@ class StoredWithin:
 class Placement:
     """Reserves slots before an insert. After its commit, delivers the jobs in them and tells the lines of the rest."""
 
-    def __init__(
-        self, hand_off: HandOff, clock: Clock, key_calls: KeyCalls, metrics: Metrics, flows: Flows
-    ) -> None:
+    def __init__(self, hand_off: HandOff, clock: Clock, wakes: Wakes, metrics: Metrics, flows: Flows) -> None:
         self._hand_off = hand_off
-        self._key_calls = key_calls
+        self._wakes = wakes
         self._clock = clock
         self._metrics = metrics
         self._flows = flows
@@ -116,7 +114,7 @@ class Placement:
         lost, kept = stored.lost_keys, stored.kept
         # Neither has a lease.
         refused = stored.refused | kept if kept else stored.refused
-        self._key_calls.may_let_in(stored.calling)
+        self._wakes.keys_ready(stored.calling)
         self._changed(stored.changed)
         for row, lane in zip(rows, lanes, strict=True):
             if lost and row.id in lost:
@@ -184,10 +182,10 @@ class Placement:
 
     def announce(self, batch: Batch, how: StoredWithin) -> None:
         """A batch that was stored without slots is committed: tells the lines of its jobs."""
-        self._key_calls.may_let_in(how.calling)
+        self._wakes.keys_ready(how.calling)
         self._changed(how.changed)
         if how.later and batch.limited:
-            self._key_calls.ripe()
+            self._wakes.due()
         counts: dict[Lane, int] = defaultdict(int)
         ready: set[tuple[int, int]] = set()
         for row, lane in zip(batch.rows, batch.lanes, strict=True):
@@ -212,7 +210,7 @@ class Placement:
             if job.hold is None:
                 self._hand_off.lines.moved(job.lane_id, job.priority, job.run_at, isolated=job.isolated)
             elif job.hold is Hold.TIME:
-                self._key_calls.ripe()
+                self._wakes.due()
 
     def _waits(self, row: NewRows, lane: Lane) -> None:
         new, lines = row.new, self._hand_off.lines

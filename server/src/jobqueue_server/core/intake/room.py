@@ -58,7 +58,7 @@ class IntakeRoom:
         self.waiting = waiting = Waiting(most_waiting, metrics)
         self.mint = IdMint(clock, uuid_of)
         self.intake = intake = Intake(catalog.catalog, self.mint)
-        self.placement = placement = Placement(claim.hand_off, clock, events.key_calls, metrics, events.flows)
+        self.placement = placement = Placement(claim.hand_off, clock, events.wakes, metrics, events.flows)
         metrics.watch_pressure(lambda: waiting.pressure)
         metrics.watch_waiting(lambda: waiting.jobs)
         window = BatchingWindow(load, waiting, tuning)

@@ -10,7 +10,7 @@ from ...store.attempt.attempts import AttemptEnd, AttemptStore
 from ...store.database import Record
 from ..catalog.catalog import Catalog
 from ..events.ends import Ended, Ends, Waits
-from ..events.key_calls import KeyCalls
+from ..events.wakes import Wakes
 from .progress import ProgressReports
 
 #: The label `outcome` of what a job became.
@@ -34,13 +34,13 @@ class AttemptEnds:
         catalog: Catalog,
         progress: ProgressReports,
         ends: Ends,
-        key_calls: KeyCalls,
+        wakes: Wakes,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._progress = progress
         self._ends = ends
-        self._key_calls = key_calls
+        self._wakes = wakes
 
     async def end(self, ends: Sequence[AttemptEnd]) -> list[Record]:
         """Takes leases out of RUNNING. Answers a row for each that matched its fence.
@@ -76,9 +76,9 @@ class AttemptEnds:
             self._ends.tell([self._told(row) for row in rows])
             freed = [row["semaphore_id"] for row in rows if row["semaphore_id"] is not None]
             if freed:
-                self._key_calls.may_let_in(freed)
+                self._wakes.keys_ready(freed)
                 # Those whose run_at is ahead are found by the sweep, at their time.
-                self._key_calls.ripe()
+                self._wakes.due()
 
     def _told(self, row: Record) -> Ended:
         run_at = row["run_at"]

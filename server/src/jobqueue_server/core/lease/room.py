@@ -28,7 +28,7 @@ class LeaseRoom:
     ) -> None:
         self.progress = ProgressReports(stores.attempts)
         self.attempts = AttemptEnds(
-            stores.attempts, catalog.catalog, self.progress, events.ends, events.key_calls
+            stores.attempts, catalog.catalog, self.progress, events.ends, events.wakes
         )
         self.early_cancels = EarlyCancels(cancel_grace, tuning.cancels_kept)
 

@@ -18,7 +18,7 @@ from ...lifecycle import Event
 from ...model import DEFAULT_RETRY_POLICY, RetryPolicy
 from ...scope import Scope
 from ..database import Database, Record, Session
-from ..limits.semaphores import NO_SLOTS, LetIn, Slots
+from ..policy.semaphores import NO_SLOTS, Admitted, Slots
 from ..upkeep.clock import Expected
 
 
@@ -54,7 +54,7 @@ class Settled(NamedTuple):
 
     at: datetime
     ids: frozenset[UUID] | None
-    let_in: LetIn = LetIn()
+    admitted: Admitted = Admitted()
 
 
 #: (id, attempt, session, output)
@@ -112,7 +112,7 @@ class AttemptStore:
         else:
             record = await self._database.fetchrow("end_succeeded", *_columns(leases), hot=True)
         assert record is not None
-        return Settled(record["at"], _ids(record), LetIn(again=record["calling"] or ()))
+        return Settled(record["at"], _ids(record), Admitted(again=record["calling"] or ()))
 
     async def end_and_admit(self, leases: Sequence[Settling], most: int, slots: Slots = NO_SLOTS) -> Settled:
         """As `end_succeeded`, at twice the cost: jobs that wait for the permits are admitted by the same statement.
@@ -126,7 +126,7 @@ class AttemptStore:
             "end_and_admit", *_columns(leases), most, *slots.columns, hot=True
         )
         assert record is not None
-        return Settled(record["now"], _ids(record), LetIn.of(record))
+        return Settled(record["now"], _ids(record), Admitted.of(record))
 
     async def end_attempt(self, ends: Sequence[AttemptEnd], session: Session | None = None) -> list[Record]:
         """Takes leases out of RUNNING, otherwise than by success. Answers a row for each that matched its fence."""

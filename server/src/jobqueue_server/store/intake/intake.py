@@ -416,7 +416,7 @@ class IntakeStore:
             rows: What is to be stored.
             session: The transaction, if it has one. Semaphores stay locked until its end, so no later statement of it
                 may ask for semaphores or idempotency keys.
-            later: Semaphores are not asked now, but by `SemaphoreStore.ripen` once this is committed.
+            later: Semaphores are not asked now, but by `SemaphoreStore.release_due` once this is committed.
 
         Raises:
             BacklogOfKeys: A key has as many waiting jobs as its queue allows. Nothing is stored.

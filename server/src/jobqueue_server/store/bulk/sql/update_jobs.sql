@@ -9,7 +9,7 @@
 -- What has a new priority or lane goes to the end of its line: a claim starts at the floor of a line, and would pass it over for
 -- a minute. run_at is never stored in the past. As in change_jobs.sql a claim whose snapshot is older can't take such a job.
 -- A job that goes into another queue or gets another start gives the permit of its key back, or its place before it, as in
--- cancel.sql, and waits for its time and then for its key: ripen.sql is the one way to the semaphore. One that an operator
+-- cancel.sql, and waits for its time and then for its key: release_due.sql is the one way to the semaphore. One that an operator
 -- holds by hand has neither, and stays held. `calling` is a key of which another job may be let in now.
 -- Locks: live rows in the order of their ids, then semaphores.
 with held as materialized (

@@ -208,7 +208,7 @@ asked as (
         end as passes,
         admit_at <= now() as calls
 ),
-let_in as materialized (
+admitted as materialized (
     select
         array_agg(id order by id) filter (where waiting > 0) as ids,
         array_agg(granted order by id) filter (where waiting > 0) as granted,
@@ -223,13 +223,13 @@ waits as materialized (
     from (
         select id, asks, place, row_number() over (partition by asks order by number) as turn
         from (
-            select id, asks, number, width_bucket(asks, (select ids from let_in)) as place
+            select id, asks, number, width_bucket(asks, (select ids from admitted)) as place
             from came
-            where (select ids from let_in) is not null and asks is not null
+            where (select ids from admitted) is not null and asks is not null
         ) c
-        where ((select ids from let_in))[place] = asks
+        where ((select ids from admitted))[place] = asks
     ) c
-    where turn > ((select granted from let_in))[place]
+    where turn > ((select granted from admitted))[place]
 ),
 placed as materialized (
     select
@@ -239,9 +239,9 @@ placed as materialized (
         semaphore_id,
         run,
         case
-            when waits and (select ordered from let_in) then greatest(
+            when waits and (select ordered from admitted) then greatest(
                 ((select starts_at from run))[run],
-                ((select last_at from let_in))[width_bucket(asks, (select ids from let_in))]
+                ((select last_at from admitted))[width_bucket(asks, (select ids from admitted))]
             )
             else ((select starts_at from run))[run]
         end as starts_at,
@@ -288,5 +288,5 @@ select
             then (select array_agg(id) from placed where holder is null and hold is null and ($5::int8[])[run] <> 0)
     end as refused,
     (select array_agg(id) from waits) as kept,
-    (select calling from let_in) as calling,
-    (select fits from let_in) as fits
+    (select calling from admitted) as calling,
+    (select fits from admitted) as fits

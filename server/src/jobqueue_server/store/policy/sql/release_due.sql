@@ -1,8 +1,8 @@
--- ripen: held back until its run_at -> held back by its key, once that time has come
+-- release: held back until its run_at -> held back by its key, once that time has come
 -- $1 how many jobs at most int4
 -- The one way to the semaphore but the enqueue of a job that may start at once: retries, releases, jobs with a delay, and
 -- those of a transaction that has more to do. admit.sql lets them in.
-with ripe as materialized (
+with due as materialized (
     select l.ctid as at
     from live_job l
     where l.state = 3 and l.hold = 2 and l.run_at <= now()
@@ -11,7 +11,7 @@ with ripe as materialized (
     for update skip locked
 ),
 moved as (
-    update live_job l set hold = 1 from ripe r where l.ctid = r.at
+    update live_job l set hold = 1 from due r where l.ctid = r.at
     returning l.semaphore_id, l.lane_id
 ),
 turned as (

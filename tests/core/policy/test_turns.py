@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue_server.core.limits.turns import Turns
+from jobqueue_server.core.policy.turns import Turns
 from jobqueue_server.core.tuning import Tuning
 
 from ..brain import Brain, lane, session

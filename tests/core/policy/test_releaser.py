@@ -7,13 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueue_server.core.events.key_calls import KeyCalls
-from jobqueue_server.core.limits.keeper import Keeper
-from jobqueue_server.core.limits.promoter import Promoter
-from jobqueue_server.core.limits.turns import Turns
+from jobqueue_server.core.events.wakes import Wakes
+from jobqueue_server.core.policy.admitter import Admitter
+from jobqueue_server.core.policy.keeper import Keeper
+from jobqueue_server.core.policy.releaser import Releaser
+from jobqueue_server.core.policy.turns import Turns
 from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.metrics import Metrics
-from jobqueue_server.store.limits.semaphores import SemaphoreStore, semaphore_of
+from jobqueue_server.store.policy.semaphores import SemaphoreStore, semaphore_of
 from tests.core.brain import Brain
 from tests.store.factories import new_row
 from tests.store.stored import Stored, stored
@@ -58,11 +59,11 @@ async def freed(s: Stored) -> None:
     await s.sql.execute("update semaphore set taken = 0, admit_at = now()")
 
 
-def promoter(s: Stored, told: Any, calls: KeyCalls, **tuning: Any) -> Promoter:
-    turns = Turns(Brain().takers, Tuning(**tuning))
-    return Promoter(
-        SemaphoreStore(s.database), s.catalog, calls, told, turns, told, Metrics(), Tuning(**tuning)
-    )
+def releaser(s: Stored, told: Any, wakes: Wakes, **tuning: Any) -> Releaser:
+    values = Tuning(**tuning)
+    store, turns = SemaphoreStore(s.database), Turns(Brain().takers, values)
+    admitter = Admitter(store, s.catalog, wakes, told, turns, Metrics(), values)
+    return Releaser(store, s.catalog, wakes, admitter, told, values)
 
 
 async def waiting(s: Stored) -> int:
@@ -73,7 +74,7 @@ async def test_a_sweep_lets_in_what_nobody_told_of_and_tells_the_line(s: Stored)
     await at_limit(s, 2)
     await freed(s)
     told = Told()
-    await promoter(s, told, KeyCalls()).turn()
+    await releaser(s, told, Wakes()).turn()
     assert await waiting(s) == 0
     assert told.ready_in == [((await s.lane()).id, 0)]
 
@@ -84,19 +85,17 @@ async def test_what_is_left_where_no_queue_limits_its_keys_is_swept_once_a_secon
     await s.catalog.refresh()
     assert not s.catalog.limits
     await freed(s)
-    quiet = promoter(s, Told(), KeyCalls(), keys_sweep_every=0.0)
-    await quiet.turn()
+    wakes = Wakes()
+    await releaser(s, Told(), wakes, keys_sweep_every=0.0).turn()
     assert await waiting(s) == 0
-    before = quiet._sweep_at
-    await quiet.turn()
-    assert quiet._sweep_at == before, "the next sweep is not due yet"
+    assert not wakes.take_sweep(0.0), "the next sweep is not due yet"
 
 
 async def test_more_than_a_statement_takes_is_let_in_by_the_next_ones(s: Stored) -> None:
     await at_limit(s, 4, keys=5)
     await s.sql.execute("update queue set key_max_running = null")
     await s.sql.execute("update semaphore set admit_at = now()")
-    small = promoter(s, Told(), KeyCalls(), keys_let_in=4, keys_called=2)
+    small = releaser(s, Told(), Wakes(), keys_admitted=4, keys_called=2)
     # Each sweep reads two keys, and the next one follows at once.
     for _ in range(3):
         await small.turn()
@@ -107,9 +106,9 @@ async def test_a_time_that_has_come_is_followed_in_the_same_turn(s: Stored) -> N
     [semaphore_id] = await at_limit(s, 1)
     await s.sql.execute("update live_job set state = 3, hold = 2")
     await s.sql.execute("update semaphore set taken = 0")
-    calls = KeyCalls()
-    calls.ripe()
-    await promoter(s, Told(), calls).turn()
+    calls = Wakes()
+    calls.due()
+    await releaser(s, Told(), calls).turn()
     assert await s.sql.fetchval("select taken from semaphore where id = $1", semaphore_id) == 1
 
 
@@ -120,7 +119,7 @@ async def test_sweeps_cancel_the_rest_of_a_key_in_steps_and_tell_of_each(s: Stor
     )
     await freed(s)
     told = Told()
-    small = promoter(s, told, KeyCalls(), keys_let_in=2)
+    small = releaser(s, told, Wakes(), keys_admitted=2)
     for _ in range(3):
         await small.turn()
     assert await waiting(s) == 0
@@ -131,22 +130,22 @@ async def test_sweeps_cancel_the_rest_of_a_key_in_steps_and_tell_of_each(s: Stor
 
 async def test_a_change_of_a_limit_is_followed_once_in_steps(s: Stored) -> None:
     semaphore_ids = await at_limit(s, 2, keys=5)
-    calls, told = KeyCalls(), cast(Any, Told())
+    calls, told = Wakes(), cast(Any, Told())
     keeper = Keeper(SemaphoreStore(s.database), s.catalog, calls, told, Metrics(), Tuning(keys_called=2))
     await keeper.follow()
-    assert calls.take(100) == []
+    assert calls.take_keys(100) == []
     await s.sql.execute("update queue set key_max_running = 2, revision = revision + 1")
     await s.catalog.refresh()
     await keeper.follow()
-    assert sorted(calls.take(100)) == sorted(semaphore_ids)
+    assert sorted(calls.take_keys(100)) == sorted(semaphore_ids)
     await keeper.follow()
-    assert calls.take(100) == []
+    assert calls.take_keys(100) == []
 
 
 async def test_the_audit_mends_and_counts_what_drifted_and_goes_round(s: Stored) -> None:
     await at_limit(s, 2, keys=5)
     metrics, some = Metrics(), cast(Any, Told())
-    keeper = Keeper(SemaphoreStore(s.database), s.catalog, KeyCalls(), some, metrics, Tuning(keys_audited=2))
+    keeper = Keeper(SemaphoreStore(s.database), s.catalog, Wakes(), some, metrics, Tuning(keys_audited=2))
     await s.sql.execute("update semaphore set taken = 7")
     for _ in range(4):
         await keeper.audit()
@@ -166,7 +165,7 @@ async def test_how_many_keys_there_are_is_told_once_all_were_looked_at_and_what_
 ) -> None:
     semaphore_ids = await at_limit(s, 2, keys=5)
     metrics, some = Metrics(), cast(Any, Told())
-    keeper = Keeper(SemaphoreStore(s.database), s.catalog, KeyCalls(), some, metrics, Tuning(keys_audited=2))
+    keeper = Keeper(SemaphoreStore(s.database), s.catalog, Wakes(), some, metrics, Tuning(keys_audited=2))
 
     async def told(steps: int) -> dict[str, float]:
         for _ in range(steps):

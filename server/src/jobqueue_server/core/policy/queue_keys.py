@@ -12,14 +12,14 @@ from ...grants import Permission
 from ...model import QueueKey
 from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore
-from ...store.limits.queue_keys import Kept, KeyRevisionDiffers, KeysFull, QueueKeyStore
+from ...store.policy.queue_keys import Kept, KeyRevisionDiffers, KeysFull, QueueKeyStore
 from .. import tokens
 from ..access.checks import not_allowed
 from ..catalog import queues
 from ..catalog.catalog import Catalog
 from ..catalog.etags import etag_of, revision_of
 from ..claim.lines import Lines
-from ..events.key_calls import KeyCalls
+from ..events.wakes import Wakes
 from ..pages import page_position, page_size, page_token
 
 #: Of so many keys of a queue something may be said.
@@ -51,13 +51,13 @@ class QueueKeyService:
         store: QueueKeyStore,
         catalog_store: CatalogStore,
         catalog: Catalog,
-        key_calls: KeyCalls,
+        wakes: Wakes,
         lines: Lines,
     ) -> None:
         self._store = store
         self._catalog_store = catalog_store
         self._catalog = catalog
-        self._key_calls = key_calls
+        self._wakes = wakes
         self._lines = lines
         self.most_said_of = MOST_SAID_OF
         self.most_looked = MOST_LOOKED
@@ -142,7 +142,7 @@ class QueueKeyService:
         if done is None:
             raise QueueNotFound.of(queue, field)
         if done.calling is not None:
-            self._key_calls.may_let_in([done.calling])
+            self._wakes.keys_ready([done.calling])
         for each in done.due:
             self._lines.moved(each.lane_id, each.priority, each.run_at, isolated=each.isolated)
         others = done.first and await self._catalog_store.other_servers()

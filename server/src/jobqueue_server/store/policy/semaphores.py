@@ -57,7 +57,7 @@ NO_SLOTS = Slots()
 
 
 @dataclass(frozen=True, slots=True)
-class LetIn:
+class Admitted:
     """Whom a statement admitted: admit, end_and_admit.
 
     Attributes:
@@ -73,7 +73,7 @@ class LetIn:
     leased: Sequence[Leased] = ()
 
     @classmethod
-    def of(cls, row: Record) -> LetIn:
+    def of(cls, row: Record) -> Admitted:
         """From what admit.sql answers, and end_and_admit.sql."""
         lines: Sequence[tuple[int, int, bool, int]] = ()
         if row["lanes"] is not None:
@@ -171,7 +171,7 @@ class SemaphoreStore:
 
     async def admit(
         self, semaphore_ids: Sequence[int], most: int, slots: Slots = NO_SLOTS, *, in_line: int = 1
-    ) -> LetIn:
+    ) -> Admitted:
         """Admits the jobs that their keys have permits for, `most` at once.
 
         `in_line`: how many jobs of one key may stand in line where keys take turns.
@@ -180,7 +180,7 @@ class SemaphoreStore:
             "admit", sorted(semaphore_ids), most, *slots.columns, in_line, hot=True
         )
         assert row is not None
-        return LetIn.of(row)
+        return Admitted.of(row)
 
     async def cancel_rest(self, most: int) -> Rest:
         """Cancels jobs that waited for their key when one failed, `most` at once."""
@@ -189,9 +189,9 @@ class SemaphoreStore:
         jobs = tuple(zip(row["jobs"] or (), row["lanes"] or (), strict=True))
         return Rest(jobs, row["calling"] or (), row["more"])
 
-    async def ripen(self, most: int) -> tuple[int, Sequence[int]]:
+    async def release_due(self, most: int) -> tuple[int, Sequence[int]]:
         """Sends jobs whose run_at has come to their semaphores: how many, and the keys that may let one in now."""
-        row = await self._database.fetchrow("ripen", most, hot=True)
+        row = await self._database.fetchrow("release_due", most, hot=True)
         assert row is not None
         return row["moved"], row["calling"] or ()
 

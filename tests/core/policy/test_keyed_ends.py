@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from jobqueue_server.core.attempt.commits import Commits
 from jobqueue_server.core.claim.offers import Offer
-from jobqueue_server.metrics import Metrics
+from jobqueue_server.core.policy.keyed_ends import KeyedEnds
 from jobqueue_server.store.attempt.attempts import Settled
-from jobqueue_server.store.limits.semaphores import LetIn
+from jobqueue_server.store.policy.semaphores import Admitted
 
 pytestmark = pytest.mark.unit
 
@@ -25,7 +24,7 @@ MOST = 7
 class Room:
     """A store whose settlements find what a test says, and offers; notes how many each may let in."""
 
-    def __init__(self, *finds: LetIn) -> None:
+    def __init__(self, *finds: Admitted) -> None:
         self.finds = list(finds)
         self.most: list[int] = []
         self.taken: list[Any] = []
@@ -47,26 +46,31 @@ class Room:
 async def test_a_settlement_lets_in_while_the_one_before_found_that_some_wait():
     leased: Any = [("job", 1, 0, None, 1, 1, 0, None)]
     room = Room(
-        LetIn(), LetIn(again=[5]), LetIn(leased=leased), LetIn(lines=[(1, 0, False, 2)]), LetIn(), LetIn()
+        Admitted(),
+        Admitted(again=[5]),
+        Admitted(leased=leased),
+        Admitted(lines=[(1, 0, False, 2)]),
+        Admitted(),
+        Admitted(),
     )
     some: Any = room
     catalog: Any = SimpleNamespace(fair=False)
-    commits = Commits(some, NOT_USED, catalog, NOT_USED, some, NOT_USED, Metrics(), MOST)
+    ends = KeyedEnds(some, catalog, some, NOT_USED, MOST)
     for _ in range(6):
-        await commits._settle_and_let_in([], [])
+        await ends.succeed([], [])
     assert room.most == [0, 0, MOST, MOST, MOST, 0]
     assert room.taken == [leased, (), ()]
 
 
 async def test_where_keys_take_turns_each_settlement_looks_and_calls_no_key():
-    some: Any = (room := Room(LetIn(), LetIn(), LetIn()))
+    some: Any = (room := Room(Admitted(), Admitted(), Admitted()))
     catalog: Any = SimpleNamespace(fair=True)
-    commits = Commits(some, NOT_USED, catalog, NOT_USED, some, NOT_USED, Metrics(), MOST)
+    ends = KeyedEnds(some, catalog, some, NOT_USED, MOST)
     leases = {
         fair: [(NOT_USED, SimpleNamespace(template=SimpleNamespace(lane=SimpleNamespace(fair=fair))))]
         for fair in (False, True)
     }
     for fair in (True, True, False):
         some_leases: Any = leases[fair]
-        await commits._settle_and_let_in(some_leases, [])
+        await ends.succeed(some_leases, [])
     assert room.most == [MOST, MOST, 0]

@@ -7,10 +7,10 @@ import logging
 
 from ...errors import JobQueueError
 from ...metrics import Metrics
-from ...store.limits.semaphores import SemaphoreStore, Walked
+from ...store.policy.semaphores import SemaphoreStore, Walked
 from ..catalog.catalog import Catalog
 from ..claim.lines import Lines
-from ..events.key_calls import KeyCalls
+from ..events.wakes import Wakes
 from ..tuning import Tuning
 
 _log = logging.getLogger(__name__)
@@ -29,14 +29,14 @@ class Keeper:
         self,
         store: SemaphoreStore,
         catalog: Catalog,
-        key_calls: KeyCalls,
+        wakes: Wakes,
         lines: Lines,
         metrics: Metrics,
         tuning: Tuning,
     ) -> None:
         self._store = store
         self._catalog = catalog
-        self._key_calls = key_calls
+        self._wakes = wakes
         self._lines = lines
         self._metrics = metrics
         self._tuning = tuning
@@ -80,10 +80,10 @@ class Keeper:
     async def _call(self, after: int, most: int) -> Walked:
         """A step of a walk: who may let one in calls, and pauses of keys that are over before their time end."""
         walked = await self._store.call_keys(after, most)
-        self._key_calls.may_let_in(walked.calling)
+        self._wakes.keys_ready(walked.calling)
         if walked.over:
             calling, due = await self._store.end_pauses(walked.over)
-            self._key_calls.may_let_in(calling)
+            self._wakes.keys_ready(calling)
             for each in due:
                 self._lines.moved(each.lane_id, each.priority, each.run_at, isolated=each.isolated)
         return walked
@@ -116,7 +116,7 @@ class Keeper:
             )
             self._metrics.drifted(queue)
             await self._store.recount(semaphore_id)
-            self._key_calls.may_let_in([semaphore_id])
+            self._wakes.keys_ready([semaphore_id])
 
     def _queue(self, queue_id: int) -> str | None:
         lane = self._catalog.lane_of_queue(queue_id)

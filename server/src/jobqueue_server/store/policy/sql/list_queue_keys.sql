@@ -46,7 +46,7 @@ kept as materialized (
     order by waiting desc, id
     limit $5::int4
 ),
-ripening as materialized (
+coming as materialized (
     select distinct on (l.semaphore_id) l.semaphore_id, l.id
     from (
         select l.semaphore_id, l.id
@@ -80,7 +80,7 @@ page as (
                 (select j.key from job j where j.id = coalesce(r.id, t.blocked_by))
             ) as name
         from kept t
-        left join ripening r on r.semaphore_id = t.id
+        left join coming r on r.semaphore_id = t.id
     ) named
     where name is not null and ($8::text is null or name > $8 collate "C")
     order by case when $8::text is null then waiting end desc, case when $8::text is null then id end, name collate "C"

@@ -1,1 +1,0 @@
-"""Who was let in by its key, and who waits for it."""
