@@ -1,4 +1,4 @@
-"""What decides who gets which job, built alone: lanes, sessions, lines, admission, hand-off; without a database."""
+"""What decides who gets which job, built alone: lanes, sessions, lines, inserts, hand-off; without a database."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.core.claim.activity import Activity
-from jobqueue_server.core.claim.admission import Admission
 from jobqueue_server.core.claim.delivery import Delivery
 from jobqueue_server.core.claim.full import FullLimits
 from jobqueue_server.core.claim.handoff import HandOff
+from jobqueue_server.core.claim.insert_pacing import InsertPacing
 from jobqueue_server.core.claim.lines import Lines
 from jobqueue_server.core.claim.offers import Offers
 from jobqueue_server.core.claim.takers import Takers
@@ -145,11 +145,13 @@ class Brain:
         )
         self.metrics = Metrics()
         self.full = FullLimits(self.activity, self.ends, self.metrics)
-        self.admission = Admission(self.takers, self.lines, self.activity, self.load, self.full, tuning)
+        self.insert_pacing = InsertPacing(
+            self.takers, self.lines, self.activity, self.load, self.full, tuning
+        )
         self.hand_off = HandOff(
             self.takers,
             self.lines,
-            self.admission,
+            self.insert_pacing,
             self.delivery,
             self.activity,
             self.load,

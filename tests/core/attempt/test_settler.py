@@ -59,7 +59,9 @@ class Made:
         self.brain = Brain(PLAIN, LIMITED)
         self.commits = [Commits() for _ in range(3)]
         plain, *keyed = (
-            SettlementLine(commits, self.brain.activity, self.brain.admission, commits if number else None)  # type: ignore[arg-type]
+            SettlementLine(
+                commits, self.brain.activity, self.brain.insert_pacing, commits if number else None
+            )  # type: ignore[arg-type]
             for number, commits in enumerate(self.commits)
         )
         self.lines = [plain, *keyed]

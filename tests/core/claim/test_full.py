@@ -248,7 +248,7 @@ async def test_how_long_a_kind_was_at_its_limit_is_counted(monkeypatch):
 async def test_inserts_wait_for_claims_of_such_a_queue_but_not_while_it_is_full():
     looking = Looking()
     looking.fill(looking.other)
-    waits = asyncio.ensure_future(looking.brain.admission.admit())
+    waits = asyncio.ensure_future(looking.brain.insert_pacing.room())
     await asyncio.sleep(0)
     assert not waits.done()
     looking.fill(looking.one)

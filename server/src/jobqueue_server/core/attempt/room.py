@@ -49,7 +49,7 @@ class AttemptRoom:
 
         def line(*, keyed: bool) -> SettlementLine:
             return SettlementLine(
-                commits, claim.activity, claim.admission, policy.keyed_ends if keyed else None
+                commits, claim.activity, claim.insert_pacing, policy.keyed_ends if keyed else None
             )
 
         self._line = line(keyed=False)

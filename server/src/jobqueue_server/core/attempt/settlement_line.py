@@ -7,7 +7,7 @@ import time
 from uuid import UUID
 
 from ..claim.activity import Activity
-from ..claim.admission import Admission
+from ..claim.insert_pacing import InsertPacing
 from ..policy.keyed_ends import KeyedEnds
 from .commits import Commits
 from .outcome import PendingOutcome, SuccessBatch
@@ -32,12 +32,12 @@ class SettlementLine:
         self,
         commits: Commits,
         activity: Activity,
-        admission: Admission,
+        insert_pacing: InsertPacing,
         keyed_ends: KeyedEnds | None = None,
     ) -> None:
         self._commits = commits
         self._activity = activity
-        self._admission = admission
+        self._insert_pacing = insert_pacing
         self._keyed_ends = keyed_ends
         self._pending: list[PendingOutcome | SuccessBatch] = []
         # How many the last commit took, and when it ended.
@@ -78,7 +78,7 @@ class SettlementLine:
                         await self._commits.commit(batches, items)
                     finally:
                         self._last_at = time.monotonic()
-                        self._admission.ended(sum(len(batch.leases) for batch in batches) + len(items))
+                        self._insert_pacing.ended(sum(len(batch.leases) for batch in batches) + len(items))
             self._idle.set()
 
     def _next_batch(self) -> tuple[list[SuccessBatch], list[PendingOutcome]]:

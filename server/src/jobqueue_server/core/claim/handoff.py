@@ -10,10 +10,10 @@ from ..catalog.catalog import Lane
 from ..lease.session import Session
 from ..tuning import Tuning
 from .activity import Activity
-from .admission import Admission
 from .deal import deal_chunks
 from .delivery import Delivery
 from .full import FullLimits
+from .insert_pacing import InsertPacing
 from .lines import Line, Lines
 from .load import Load
 from .takers import Takers
@@ -58,7 +58,7 @@ class HandOff:
         self,
         takers: Takers,
         lines: Lines,
-        admission: Admission,
+        insert_pacing: InsertPacing,
         delivery: Delivery,
         activity: Activity,
         load: Load,
@@ -71,8 +71,8 @@ class HandOff:
         self._load = load
         self._most_claimed = (tuning or Tuning()).most_claimed
         self.lines = lines
-        self.admit = admission.admit
-        self.brought = admission.brought
+        self.room_for_insert = insert_pacing.room
+        self.brought = insert_pacing.brought
         self.hand_over = delivery.hand_over
 
     def handing_off(self) -> AbstractContextManager[None]:

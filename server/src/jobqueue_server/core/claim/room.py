@@ -12,11 +12,11 @@ from ..lease.room import LeaseRoom
 from ..tuning import Tuning
 from ..upkeep.room import UpkeepRoom
 from .activity import Activity
-from .admission import Admission
 from .claimer import Claimer
 from .delivery import Delivery
 from .full import FullLimits
 from .handoff import HandOff
+from .insert_pacing import InsertPacing
 from .lines import Lines
 from .load import Load
 from .offers import Offers
@@ -59,8 +59,10 @@ class ClaimRoom:
             events.flows,
         )
         self.full = full = FullLimits(activity, events.ends, metrics)
-        self.admission = Admission(takers, lines, activity, load, full, tuning)
-        self.hand_off = HandOff(takers, lines, self.admission, self.delivery, activity, load, full, tuning)
+        self.insert_pacing = InsertPacing(takers, lines, activity, load, full, tuning)
+        self.hand_off = HandOff(
+            takers, lines, self.insert_pacing, self.delivery, activity, load, full, tuning
+        )
         self.offers = Offers(takers, lines, self.delivery, activity, load, tuning)
         weigher = Weigher(store, lines, activity)
         taking = Taking(self.delivery, activity, metrics, tuning)

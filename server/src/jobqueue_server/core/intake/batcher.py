@@ -117,7 +117,7 @@ class Batcher:
             try:
                 while self._line.peek() is not None:
                     await self._window.wait()
-                    batches = self._gather(min(await self._hand_off.admit(), self._most_jobs))
+                    batches = self._gather(min(await self._hand_off.room_for_insert(), self._most_jobs))
                     if batches:
                         await self._insert(batches)
             finally:

@@ -10,6 +10,7 @@
 -- A job with a token of its key gives it back. If it goes on, it is held back until its run_at, then by its key. But in strict
 -- order it keeps the token and waits in its line, as long as a worker has paused the key at least; and where it fails for good, its key may be blocked, by what its queue says.
 -- Its next start counts at the key's rate (GCRA, as in admit.sql), and waits for it.
+-- locks: 2 6
 with told as materialized (
     select *
     from unnest(

@@ -7,6 +7,7 @@
 -- the planner take the partial index of held rows; a row with this session is leased, by its constraint. Rows lock in
 -- the order of ids (an index scan on the primary key), so that two settlements never deadlock.
 -- What holds a permit of its key is left to end_succeeded.sql, whatever the caller knows of limits.
+-- locks: 2
 with gone as (
     delete from live_job
     where id = any($1::uuid[])

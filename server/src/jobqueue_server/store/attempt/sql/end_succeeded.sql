@@ -4,6 +4,7 @@
 -- permit back, so that no crash can keep it. Where no job waits, as far as is known: end_and_admit.sql also admits, and costs
 -- twice as much. Who waits all the same is admitted by the next statement; `calling` names the keys.
 -- All live rows lock before the first semaphore, and those in the order of their ids, by their primary key.
+-- locks: 2 6
 with gone as (
     -- use end-leases (more = , semaphore_id)
     delete from live_job

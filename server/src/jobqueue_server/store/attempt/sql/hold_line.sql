@@ -3,6 +3,7 @@
 -- Who was let in and has not started yet gives the token back, and takes the place before the key that it had: run_at is
 -- what it was at first. Live rows lock with `skip locked` only, since semaphores are locked: what a claim takes now starts.
 -- In strict order the one that holds the token keeps it: end_attempt.sql has put it off. A rate counts it again.
+-- locks: 6
 with line as materialized (
     select l.at, l.id
     from semaphore t

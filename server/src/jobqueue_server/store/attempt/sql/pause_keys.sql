@@ -6,6 +6,7 @@
 -- Only where the queue limits keys: else no one asks at a semaphore. The job's own key, also where the job came before the limit.
 -- Where the queue limits keys no longer, the semaphore that has the job's token is locked alone (pause_ms null).
 -- A key that jobs wait for calls at that time, so no end of a job that runs has to.
+-- locks: 2 6
 with told as materialized (
     select * from unnest($1::uuid[], $2::int4[], $3::int8[], $4::int8[]) as t (id, attempt, session_id, pause_ms)
 ),

@@ -7,6 +7,7 @@
 -- One that holds a permit of its key gives it back, and one that waits for a permit waits no longer; `calling` is its key, if
 -- another may be admitted now. In strict order the key of one that held its permit may be blocked, by what its queue says.
 -- The first request sets the grace; a repeat changes nothing. The run timeout stays if it comes earlier.
+-- locks: 2 6
 with held as materialized (
     select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at, hold, semaphore_id
     from live_job l

@@ -2,6 +2,7 @@
 -- $1 uuid[]: the jobs, whose finished rows this transaction has locked; $2, $3 uuid: the smallest of them, the greatest
 -- An idempotency key stays until it expires: a replay answers only the id. `semaphore_id` is the semaphore that a job may block.
 -- $2 and $3 leave out all other partitions.
+-- has: 2
 with ended as (
     delete from finished_job f where f.id = any($1::uuid[]) and f.id >= $2 and f.id <= $3
 ),

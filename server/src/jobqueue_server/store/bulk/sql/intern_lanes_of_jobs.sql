@@ -2,6 +2,7 @@
 -- $1 uuid[]: the jobs; $2, $3 uuid: the smallest of them, the greatest
 -- $4 int4: namespace; $5 text: the queue
 -- As intern_lane, for the kinds of these jobs. Where no lane is missing or was long not made sure of, the queue is not locked.
+-- locks: 4 5
 insert into lane (queue_id, kind_id, closed, namespace_id)
 select q.id, k.id, closes(q, k), q.namespace_id
 from queue q

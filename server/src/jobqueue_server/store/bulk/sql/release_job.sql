@@ -3,6 +3,7 @@
 -- No row: the job is not held back by hand, or there is none. Of two releases the second waits for the row and finds that.
 -- It goes to the end of its line, or waits for its run_at where that is later. run_at is never stored in the past.
 -- Its queue may limit keys since it was stored; then it asks for its key now.
+-- locks: 2
 with limited as materialized (
     select job.id, job.lane_id, semaphore_of(q.id, job.key) as semaphore_id
     from job

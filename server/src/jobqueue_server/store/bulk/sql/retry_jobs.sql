@@ -5,6 +5,7 @@
 -- One that was done starts from the beginning; one that failed goes on where it was. A job whose body is gone is left as it is,
 -- and not answered. The looks at `job` are one a row, so that each reads one partition; the arrays of ids stand where a join of
 -- two lists would compare each with each.
+-- has: 2
 with ended as (
     delete from finished_job f
     where f.id = any($1::uuid[]) and f.id >= $2 and f.id <= $3

@@ -1,5 +1,6 @@
 -- delete: keys that are blocked by jobs that this transaction has deleted -> calling
 -- $1 semaphores int8[]  $2 the deleted jobs uuid[]
+-- locks: 6
 with
 -- use unblock (keys = $1::int8[]; jobs = $2)
 blocked as materialized (

@@ -3,6 +3,8 @@
 -- So a key goes on with the job that stopped it, after the time for which a worker has paused it, and once its rate lets it
 -- start (GCRA, as in admit.sql). Where an operator has paused the key, the job waits for it before all others. Where jobs of
 -- before its order hold tokens still, it waits for its key.
+-- locks: 6
+-- has: 2
 with back as materialized (
     select l.id, l.semaphore_id, l.run_at from live_job l where l.id = any($1::uuid[]) and l.hold = 2 and l.semaphore_id is not null
 ),

@@ -12,6 +12,7 @@
 -- cancel.sql, and waits for its time and then for its key: release_due.sql is the one way to the semaphore. One that an operator
 -- holds by hand has neither, and stays held. `calling` is a key of which another job may be let in now.
 -- Locks: live rows in the order of their ids, then semaphores.
+-- locks: 2 6
 with held as materialized (
     select l.id, l.lane_id, l.hold, l.semaphore_id
     from live_job l

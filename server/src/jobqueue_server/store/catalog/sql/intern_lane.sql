@@ -3,6 +3,7 @@
 -- The share locks make this wait for a pause or limits that are under way, and then see them; what comes later
 -- waits for this and finds the lane. Without them a lane could be born open in a paused queue.
 -- No row: the queue or the kind was forgotten since this transaction made sure of it.
+-- locks: 4 5
 insert into lane (queue_id, kind_id, closed, namespace_id)
 select q.id, k.id, closes(q, k), q.namespace_id
 from queue q

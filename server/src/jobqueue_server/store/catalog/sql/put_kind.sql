@@ -5,6 +5,7 @@
 -- Who calls this has locked the row (lock_kind.sql), and sets the gates of its lanes in the same transaction (close_lanes_of_kind.sql).
 -- updated_at is the version of the row, by which servers drop what they compiled: it must move even when two writes share
 -- one reading of the clock.
+-- locks: 5
 insert into kind (
     namespace_id, name, schema, min_backoff_ms, max_backoff_ms, max_attempts, timeout_ms,
     max_running, rate_count, rate_period_ms, rate_burst, slot_weight, declared_at

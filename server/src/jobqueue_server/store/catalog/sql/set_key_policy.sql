@@ -6,6 +6,7 @@
 -- $9 int2: the order of a key's jobs  $10 int2: what becomes of a key whose job failed; both as in the table
 -- $11 int4: jobs of the queue that run at once; their rate, as $3 to $5: $12, $13, $14 int4
 -- $15 bool: whether keys take turns  $16, $17, $18 interval: how long what succeeded, failed for good and was cancelled is kept
+-- locks: 4
 with changed as (
     update queue
     set key_max_running = $2, key_rate_count = $3, key_rate_period_ms = $4, key_rate_burst = $5, key_max_waiting = $6,

@@ -2,6 +2,7 @@
 -- $1 int4: queue, locked by this transaction, with the kinds of its lanes; $2 bool: whether it shall be paused; $3 text: by whom; $4 text: why
 -- Idempotent: the first pause stays, with who made it and why, and gates that are right are not written.
 -- Where the queue or a kind has limits, the gates stay.
+-- locks: 4
 with q as (
     update queue
     set paused_at = case when $2 then coalesce(paused_at, now()) end,

@@ -2,6 +2,7 @@
 -- $1 int4: namespace; $2 text: queue; $3 text: the key
 -- No row: there is no such queue. What waits for it is let in by who finds that it calls. One that is not blocked has no
 -- `blocked_by`. One whose jobs are being cancelled goes on by itself.
+-- locks: 6
 with named as materialized (
     select q.id as queue_id, semaphore_of(q.id, $3::text) as id from queue q where q.namespace_id = $1 and q.name = $2
 ),

@@ -3,6 +3,7 @@
 -- $1 lanes int4[]: at every priority, all of the queue $2 queue int4; $3 slots int8[]: the session of each, each session once
 -- $4 epochs int4[]: theirs; $5 kind int4: of all lanes, as in claim_counted.sql
 -- Within what claim_counted.sql keeps to, and with an answer like its.
+-- locks: 4 5
 -- A job whose losses and unseen ends come to two is isolated, and goes to a session that holds no other such job (the
 -- caller sees to that): a job that kills its worker then takes no other such job with it. There are few, so no floor.
 with allowed as materialized (

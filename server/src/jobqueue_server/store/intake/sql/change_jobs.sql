@@ -9,6 +9,7 @@
 -- the row that it has seen is not where it lies now. So no worker gets the payload of before. Hence each row is written.
 -- One that holds a token of its key, or waits for one, keeps its place there, and with it its run_at and its priority.
 -- run_at is never stored in the past.
+-- locks: 2
 with asked as materialized (
     select *
     from unnest(

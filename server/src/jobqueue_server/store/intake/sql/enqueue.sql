@@ -14,6 +14,7 @@
 -- and each key stands once:
 -- $9 digests bytea[]: of the keys  $10 requests bytea[]: the digest of the request, 16 bytes, and of its principal
 -- $11 namespaces int4[]  $12 key_ttl interval
+-- locks: 3
 -- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
 -- A hand-off holds only while its session is still in its epoch and its lane has no gate, in this very snapshot;
 -- else the job waits in the backlog, and its id is among `refused`. run_at is never stored in the past, so that

@@ -14,6 +14,7 @@
 -- and each key stands once:
 -- $9 digests bytea[]: of the keys  $10 requests bytea[]: the digest of the request, 16 bytes, and of its principal
 -- $11 namespaces int4[]  $12 key_ttl interval
+-- locks: 3 4
 -- The queues that are asked, sorted, of which no job here has a key that is limited too:
 -- $24 queue_id int4[]
 -- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.

@@ -14,6 +14,7 @@
 -- and each key stands once:
 -- $9 digests bytea[]: of the keys  $10 requests bytea[]: the digest of the request, 16 bytes, and of its principal
 -- $11 namespaces int4[]  $12 key_ttl interval
+-- locks: 3 6
 -- For each job too, semaphore.id; null: nothing limits the job.
 -- $24 semaphore_id int8[]
 -- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.

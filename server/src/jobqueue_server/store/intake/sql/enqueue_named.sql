@@ -13,6 +13,7 @@
 -- Each job is a run of its own. The names that they want, each once, sorted: two inserts in opposite order deadlock.
 -- $9 names bytea[]: their digests; for each: $10 takers uuid[]: its job  $11 untils int2[] (model.Until; null: 1)
 -- $12 periods interval[] (null: none)
+-- locks: 1
 -- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
 -- A hand-off holds only while its session is still in its epoch and its lane has no gate, in this very snapshot;
 -- else the job waits in the backlog, and its id is among `refused`. run_at is never stored in the past, so that

@@ -5,6 +5,8 @@
 -- Answers who holds the others. A holder that waits in this snapshot starts after it. So what the caller has written before
 -- its call is seen by the job that it is answered, although that job's row is not locked. One that is to be changed is: the
 -- lock waits for a claim that is under way, and shows what it made of the row.
+-- locks: 2
+-- has: 1
 with locked as materialized (
     select l.id, l.lane_id, l.state
     from live_job l

@@ -1,6 +1,7 @@
 -- keys: free -> standing for jobs that are there already
 -- For each: $1 digests bytea[]  $2 ids uuid[]: the jobs  $3 requests bytea[] (as in enqueue.sql)  $4 namespaces int4[]
 -- $5 key_ttl interval
+-- locks: 3
 with kept as (
     -- use take-idempotency-keys
     insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, owner, expires_at)

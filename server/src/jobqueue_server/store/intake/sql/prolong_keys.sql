@@ -1,6 +1,7 @@
 -- keys: standing for a job -> standing for it longer
 -- $1 namespace int4; for each: $2 key digest bytea[]  $3 job_id uuid[]; $4 interval: how long from now on
 -- They lock in the order of their digests, as in enqueue.sql. A key that stands for another job by now is left as it is.
+-- locks: 3
 with standing as materialized (
     select i.key_digest
     from unnest($2::bytea[], $3::uuid[]) as k (digest, job_id)

@@ -5,6 +5,7 @@
 -- The first of two statements. This one waits for transactions that have the same names, so its snapshot can be older than
 -- what they stored; judge_names.sql looks at the holders in a snapshot of its own, when no other transaction can change them.
 -- A row that is there is locked and not changed: that is what `where false` leaves of the update.
+-- locks: 1
 with free as (
     insert into unique_hold as u (digest, job_id, until, holds_until)
     select n.digest, n.job_id, coalesce(n.until, 1), now() + n.period

@@ -5,6 +5,7 @@
 -- $4 after int4[]: after which slot $5 counts int4[]: how many; lanes that share slots have the same $4 and $5
 -- $6 slots int8[]: the sessions of the offered ones $7 holders int8[]: each session once $8 epochs int4[]: of these
 -- $9 in_line int4: how many jobs of a key may stand in line where keys take turns
+-- locks: 6
 -- The limit and the rate are those that the queue has now, so a change of them needs no change of semaphores. What is said of
 -- one key stands in its semaphore (own_limit; 0: it is paused), so it is what it was when the lock was taken.
 -- Under the semaphore's lock no other statement counts its permits. Live rows are taken with `skip locked` only: who cancels one

@@ -3,6 +3,7 @@
 -- One that a worker has paused calls at its time. `over` are those whose pause is to end now: their queue limits keys no longer,
 -- or the clock was set back, since no pause is longer than 24 hours.
 -- One that is blocked goes on where its queue blocks keys no longer. A call in vain costs one promote. One that is far ahead is from before the clock was set back, or before the rate was raised.
+-- locks: 6
 with looked as materialized (
     select
         t.id,

@@ -5,6 +5,7 @@
 -- $10 holders int8[] $11 epochs int4[]: as in admit.sql
 -- As end_succeeded.sql and then admit.sql for the keys of these jobs, with one write of each semaphore instead of two. Where keys
 -- take turns, an end admits one of its key at most. All live rows lock before the first semaphore.
+-- locks: 2 6
 -- The limit and the rate are those that the queue has now, so a change of them needs no change of semaphores. What is said of
 -- one key stands in its semaphore (own_limit; 0: it is paused), so it is what it was when the lock was taken.
 -- Under the semaphore's lock no other statement counts its permits. Live rows are taken with `skip locked` only: who cancels one

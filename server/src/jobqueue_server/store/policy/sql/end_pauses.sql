@@ -3,6 +3,7 @@
 -- In strict order the job that holds the token waits in line until the end of the pause, which end_attempt.sql and
 -- unblock_retried.sql have made its run_at. One that waits longer, or for a time of its own, is left. Live rows lock with
 -- `skip locked` only, since semaphores are locked: one that a cancel has is about to go.
+-- locks: 6
 with put_off as materialized (
     select l.at
     from semaphore t

@@ -2,6 +2,7 @@
 -- $1 how many jobs at most int4
 -- The one way to the semaphore but the enqueue of a job that may start at once: retries, releases, jobs with a delay, and
 -- those of a transaction that has more to do. admit.sql lets them in.
+-- locks: 6
 with due as materialized (
     select l.ctid as at
     from live_job l

@@ -2,6 +2,7 @@
 -- $1 int4: queue, locked by this transaction; $2 text: the key; $3 int4: how many of its jobs run at once, null: as the queue
 -- says; $4 bool: whether it is paused; $5 text: by whom
 -- Where nothing is said any more the row goes. The semaphore tells those that let jobs in, under its lock.
+-- locks: 4 6
 with said as (
     insert into queue_key as k (id, queue_id, name, max_running, paused_at, paused_by)
     select semaphore_of($1::int4, $2::text), $1::int4, $2::text, $3::int4, case when $4::bool then now() end, case when $4::bool then $5::text end

@@ -1,4 +1,4 @@
-"""Admission: when an insert may go, and how much it may bring. New work waits for finished work."""
+"""When an insert may go, and how much it may bring. New work waits for finished work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .takers import Takers
 from .targets import Group
 
 
-class Admission:
+class InsertPacing:
     """Holds inserts back. Without it the queue slows down as soon as producers outrun workers, and stays slow.
 
     Measured: 10,000 to 14,000 jobs ended per second instead of 55,000.
@@ -37,7 +37,7 @@ class Admission:
         # How many jobs inserts may bring because others have ended.
         self._allowance = 0.0
 
-    async def admit(self) -> int:
+    async def room(self) -> int:
         """Waits, while there is a backlog that credit could take, until claims and settlements had their turn.
 
         A job that goes through the backlog costs half as much again. So where there is more to do than can be done, an

@@ -33,7 +33,7 @@ def brain(*, backlog: bool = False, slots: int = 10, tuning: Tuning = PATIENT, *
 
 async def admitted(made: Brain) -> int:
     """What an insert may have, at once."""
-    task = asyncio.create_task(made.admission.admit())
+    task = asyncio.create_task(made.insert_pacing.room())
     for _ in range(3):
         await asyncio.sleep(0)
     assert task.done()
@@ -42,7 +42,7 @@ async def admitted(made: Brain) -> int:
 
 async def waits(made: Brain) -> asyncio.Task[int]:
     """An insert that may not go yet."""
-    task = asyncio.create_task(made.admission.admit())
+    task = asyncio.create_task(made.insert_pacing.room())
     for _ in range(3):
         await asyncio.sleep(0)
     assert not task.done()
@@ -82,21 +82,21 @@ async def test_with_a_backlog_settlements_that_wait_go_first():
 
 async def test_it_waits_no_longer_than_its_patience():
     made = brain(backlog=True, tuning=Tuning(admission_patience=0.001))
-    assert await made.admission.admit() == MOST
+    assert await made.insert_pacing.room() == MOST
 
 
 async def test_where_producers_outrun_the_server_an_insert_over_a_backlog_brings_less_than_has_ended():
     made = brain(backlog=True, slots=0, **OUTRUN)
-    made.admission.ended(500)
+    made.insert_pacing.ended(500)
     assert await admitted(made) == 500 * PATIENT.drained_part
-    made.admission.brought(300)
+    made.insert_pacing.brought(300)
     assert await admitted(made) == LEAST
 
 
 async def test_the_allowance_does_not_grow_beyond_one_claim():
     made = brain(backlog=True, slots=0, **OUTRUN)
     for _ in range(10):
-        made.admission.ended(MOST)
+        made.insert_pacing.ended(MOST)
     assert await admitted(made) == MOST
 
 
