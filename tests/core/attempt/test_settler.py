@@ -58,11 +58,12 @@ class Made:
     def __init__(self) -> None:
         self.brain = Brain(PLAIN, LIMITED)
         self.commits = [Commits() for _ in range(3)]
+        of_lines: Any = self.commits
         plain, *keyed = (
             SettlementLine(
                 commits, self.brain.activity, self.brain.insert_pacing, commits if number else None
-            )  # type: ignore[arg-type]
-            for number, commits in enumerate(self.commits)
+            )
+            for number, commits in enumerate(of_lines)
         )
         self.lines = [plain, *keyed]
         catalog: Any = SimpleNamespace(limits=True)
