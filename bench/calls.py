@@ -40,7 +40,14 @@ _SAID = """\
 # is seen here, and stands in its commit.
 """
 # An insert that waits for more calls looks again and again, and more often the busier its thread is.
-_LOOKS = ("background.py:", "claim/load.py:", "intake/window.py:", "Batcher.run", "Waiting.jobs")
+_LOOKS = (
+    "background.py:",
+    "claim/load.py:",
+    "intake/window.py:",
+    "Batcher.run",
+    "Batcher._store",
+    "Waiting.jobs",
+)
 #: Of each function: calls in one walk, by `package/file:name`.
 Counts = dict[str, float]
 _Send = Callable[[int], Awaitable[None]]

@@ -14,7 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import job_pb2, lease_pb2, queue_admin_pb2
 from jobqueue.v1.queue_admin_pb2 import Limits, Rate
-from jobqueue_server.core.intake import batcher
+from jobqueue_server.core.intake import inserter
 from tests.lease.hand_worker import reason_of
 from tests.lease.place import Status, eventually
 
@@ -238,10 +238,31 @@ async def test_an_insert_that_waits_for_the_answer_of_its_queue_holds_up_no_othe
     assert (await worker.job()).id == handed_off.id
 
 
+async def test_beside_an_insert_that_waits_for_its_queue_jobs_of_that_queue_are_stored_unasked(place):
+    await place.enqueue(queue="mail")
+    worker = await place.worker(queues={"mail": ["work"]}, slots=5)
+    await worker.succeed(await worker.job())
+    await limit(place, "mail", Limits(max_running=5))
+    waiting = (
+        "select count(*) > 0 from pg_stat_activity"
+        " where wait_event_type = 'Lock' and datname = current_database() and query like '-- enqueue%'"
+    )
+    connection = await asyncpg.connect(place.dsn)
+    async with connection.transaction():
+        await connection.execute("select from queue where name = 'mail' for no key update")
+        asking = asyncio.create_task(place.enqueue(queue="mail"))
+        await eventually(lambda: place.value(waiting))
+        stored = [await place.enqueue(queue="mail") for _ in range(3)]
+        assert not asking.done()
+    await connection.close()
+    first = await asking
+    assert {(await worker.job()).id for _ in range(4)} == {first.id, *(job.id for job in stored)}
+
+
 async def test_a_queue_that_does_not_answer_for_long_is_asked_no_more_and_its_jobs_are_stored(
     place, monkeypatch
 ):
-    monkeypatch.setattr(batcher, "_LONG_WAIT", 0.0)
+    monkeypatch.setattr(inserter, "_LONG_WAIT", 0.0)
     await place.enqueue(queue="mail")
     worker = await place.worker(queues={"mail": ["work"]}, slots=5)
     await worker.succeed(await worker.job())

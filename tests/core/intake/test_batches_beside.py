@@ -77,6 +77,91 @@ async def test_a_locked_key_keeps_no_batch_of_its_own_principal_waiting(dsn: str
         await stuck
 
 
+@asynccontextmanager
+async def locked_key(place: Place, dsn: str) -> AsyncIterator[None]:
+    """Another server is just storing the idempotency key `locked`."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "insert into idempotency_key (namespace_id, key_digest, owner, job_id, request_digest, expires_at) "
+                "values (1, $1, '', gen_random_uuid(), '', now())",
+                key_digest(1, "locked"),
+            )
+            yield
+    finally:
+        await connection.close()
+
+
+async def test_a_locked_key_keeps_no_single_job_of_another_key_waiting(dsn: str) -> None:
+    async with Place(dsn) as place:
+        async with locked(place, dsn, "locked"):
+            stuck = asyncio.create_task(place.enqueue(queue="mail", key="locked"))
+            await eventually(lambda: place.value(WAITING))
+            for number in range(3):
+                await place.enqueue(queue="mail", key=f"free {number}")
+            assert not stuck.done()
+        await stuck
+
+
+async def test_a_locked_idempotency_key_keeps_no_single_job_of_another_waiting(dsn: str) -> None:
+    async with Place(dsn) as place:
+        async with locked_key(place, dsn):
+            stuck = asyncio.create_task(place.enqueue(idempotency_key="locked"))
+            await eventually(lambda: place.value(WAITING))
+            for number in range(3):
+                await place.enqueue(idempotency_key=f"free {number}")
+            assert not stuck.done()
+        await stuck
+
+
+async def test_a_locked_name_keeps_no_unique_job_of_another_name_waiting(dsn: str) -> None:
+    async with Place(dsn) as place:
+        await unique(place, "locked", "first")
+        connection = await asyncpg.connect(dsn)
+        async with connection.transaction():
+            assert len(await connection.fetch("select from unique_hold for update")) == 1
+            stuck = asyncio.create_task(unique(place, "locked", "second"))
+            await eventually(lambda: place.value(WAITING))
+            for number in range(3):
+                await unique(place, f"free {number}", f"key {number}")
+            assert not stuck.done()
+        await connection.close()
+        await stuck
+
+
+async def test_what_wants_a_locked_key_waits_for_it_once_and_is_stored_when_it_is_free(dsn: str) -> None:
+    async with Place(dsn) as place:
+        async with locked(place, dsn, "locked"):
+            stuck = [asyncio.create_task(place.enqueue(queue="mail", key="locked"))]
+            await eventually(lambda: place.value(WAITING))
+            stuck += [asyncio.create_task(place.enqueue(queue="mail", key="locked")) for _ in range(20)]
+            await place.enqueue(queue="mail", key="free")
+            # None of them takes a connection.
+            assert await place.value(WAITING) == 1
+            assert not any(each.done() for each in stuck)
+        await asyncio.gather(*stuck)
+        assert place.app.intake.waiting.jobs == 0
+        assert not place.app.intake.beside.slow
+
+
+async def test_a_caller_that_gives_up_behind_a_locked_key_stores_nothing(dsn: str) -> None:
+    async with Place(dsn) as place:
+        async with locked(place, dsn, "locked"):
+            stuck = asyncio.create_task(place.enqueue(queue="mail", key="locked"))
+            await eventually(lambda: place.value(WAITING))
+            behind = asyncio.create_task(place.enqueue("gone", queue="mail", key="locked"))
+            await eventually(
+                lambda: asyncio.sleep(0, any(each.behind for each in place.app.intake.beside.slow))
+            )
+            behind.cancel()
+            await eventually(lambda: asyncio.sleep(0, place.app.intake.waiting.jobs == 1))
+        await stuck
+        await place.enqueue(queue="mail", key="locked")
+        # The two of before, and those of the callers that waited for their answers.
+        assert await place.value("select count(*) from job") == 4
+
+
 async def test_a_follow_up_that_waits_for_a_locked_idempotency_key_keeps_no_other_waiting(dsn: str) -> None:
     async with Place(dsn) as place:
         slow_worker, worker = await place.worker(), await place.worker()

@@ -11,9 +11,8 @@ from uuid import uuid4
 import pytest
 
 from jobqueue_server.core.intake.batch import Batch
-from jobqueue_server.core.intake.batcher import Batcher
+from jobqueue_server.core.intake.inserter import Inserter
 from jobqueue_server.core.intake.waiting import Waiting
-from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.errors import KeyBacklogFull
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.model import NewJob
@@ -39,7 +38,7 @@ class Database:
 
 
 class Rest:
-    """What a batcher needs besides, and that does nothing here."""
+    """What an insert needs besides, and that does nothing here."""
 
     def reserve(self, *_: Any, **__: Any) -> list[int]:
         return []
@@ -72,8 +71,8 @@ async def inserted(database: Database, batches: list[Batch]) -> None:
     store: Any = database
     metrics = Metrics()
     waiting = Waiting(1000, metrics)
-    limited = Batcher(store, rest, rest, rest, waiting, rest, rest, metrics, Tuning())
-    await limited._insert(batches)
+    limited = Inserter(store, rest, rest, rest, waiting, metrics)
+    await limited.insert(batches)
     refused = sum(each.backlog_full for each in batches)
     counted = metrics.registry.get_sample_value(
         "jobqueue_enqueue_refused_total", {"reason": "KEY_BACKLOG_FULL"}

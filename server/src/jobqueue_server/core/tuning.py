@@ -67,6 +67,10 @@ class Tuning:
     most_linger: float = 0.012
     #: With so many jobs in line it does not wait.
     enough_waiting: int = 200
+    #: An insert that takes longer most likely waits for a lock: others go beside it, as many at once on a server. Each
+    #: takes one of the connections that claims and settlements need too.
+    slow_insert: float = 0.025
+    inserts_beside: int = 2
     #: How often a job is stored again whose idempotency key was taken and is free when it is looked up.
     key_tries: int = 5
     #: So many batches with keys at once: each has a connection for all of its transaction, and may wait there for keys

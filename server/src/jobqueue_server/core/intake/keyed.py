@@ -21,7 +21,7 @@ from ...store.intake.intake import BacklogOfKeys, IntakeStore, KeyHolder, NewRow
 from ...store.query.reads import ReadStore
 from ..tuning import Tuning
 from .batch import Batch, backlog_full
-from .batcher import Batcher, Batchers
+from .batcher import Batchers
 from .digest import key_digest, lane_key_digest
 from .intake import Intake
 from .keyed_ticket import KeyedTicket
@@ -55,7 +55,6 @@ class KeyedJobs:
         self,
         scope: Scope,
         new: NewJob,
-        line: Batcher | None = None,
         instead: Callable[[Scope, Batch], Awaitable[Enqueued]] | None = None,
         *,
         place: bytes | None = None,
@@ -65,7 +64,6 @@ class KeyedJobs:
         Args:
             scope: Whose job it is.
             new: The job.
-            line: Where it waits; None: in the line of jobs with keys.
             instead: Answers it where another job holds its name; None: it wants none.
             place: The digest under which the key is looked for first; None: that of the namespace.
 
@@ -88,7 +86,7 @@ class KeyedJobs:
                 await asyncio.wait([pending])
             elif full is None or await self._name_is_held(row):
                 self._note_pending(batch)
-                at = await (line or self._batchers.of(batch)).stored(batch)
+                at = await self._batchers.of(batch).stored(batch)
                 if instead is not None and batch.conflict is not None:
                     return await instead(scope, batch)
                 if not batch.lost_key:

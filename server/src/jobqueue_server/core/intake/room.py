@@ -16,7 +16,9 @@ from ..query.room import QueryRoom
 from ..tuning import Tuning
 from ..upkeep.room import UpkeepRoom
 from .batcher import Batcher, Batchers
+from .beside import Beside
 from .enqueuer import Enqueuer
+from .inserter import Inserter
 from .intake import Intake
 from .keyed import KeyedBatches, KeyedJobs
 from .names import UniqueNames
@@ -25,12 +27,11 @@ from .unique import UniqueJobs
 from .waiting import Waiting
 from .window import BatchingWindow
 
-#: Lines of jobs whose inserts differ, each of which shares its own: by what they store.
+#: The lines of `Batchers`, in its order.
 _LINES = (
     "enqueue",
     "enqueue keyed",
     "enqueue limited",
-    "enqueue keyed and limited",
     "enqueue asking",
     "enqueue keyed and asking",
     "enqueue unique",
@@ -63,33 +64,38 @@ class IntakeRoom:
         metrics.watch_waiting(lambda: waiting.jobs)
         window = BatchingWindow(load, waiting, tuning)
         names = UniqueNames(store)
+        self.beside = beside = Beside(tuning)
         self._lines = {
             name: Batcher(
-                store,
-                catalog.catalog,
+                Inserter(
+                    store,
+                    catalog.catalog,
+                    claim.hand_off,
+                    placement,
+                    waiting,
+                    metrics,
+                    names=names if "unique" in name else None,
+                    asks="asking" in name,
+                    traces=traces,
+                ),
                 claim.hand_off,
-                placement,
                 waiting,
                 window,
                 load,
-                metrics,
+                None if name == "enqueue" else beside,
                 tuning,
-                names=names if "unique" in name else None,
-                asks="asking" in name,
-                traces=traces,
             )
             for name in _LINES
         }
-        plain, keyed, plain_limited, keyed_limited, asking, keyed_asking, unique = self._lines.values()
-        of_keyed = Batchers(keyed, keyed_limited, keyed_asking)
-        keyed_jobs = KeyedJobs(intake, of_keyed, store, stores.reads, waiting, tuning)
+        batchers = Batchers(*self._lines.values())
+        keyed_jobs = KeyedJobs(intake, batchers, store, stores.reads, waiting, tuning)
         self.keyed_batches = KeyedBatches(store, names, placement, waiting, metrics, tuning)
         unique_jobs = UniqueJobs(
-            intake, unique, keyed_jobs, self.keyed_batches, query.shared_reads, waiting, metrics
+            intake, batchers, keyed_jobs, self.keyed_batches, query.shared_reads, waiting, metrics
         )
         self.enqueuer = Enqueuer(
             intake,
-            Batchers(plain, plain_limited, asking),
+            batchers,
             keyed_jobs,
             self.keyed_batches,
             unique_jobs,

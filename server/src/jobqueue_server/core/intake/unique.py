@@ -11,7 +11,7 @@ from ...model import Enqueued, Job, NewJob, NewJobs
 from ...scope import Scope
 from ..query.shared_reads import SharedReads
 from .batch import Batch
-from .batcher import Batcher
+from .batcher import Batchers
 from .intake import Intake
 from .keyed import KeyedBatches, KeyedJobs
 from .keyed_ticket import KeyedTicket
@@ -25,7 +25,7 @@ class UniqueJobs:
     def __init__(
         self,
         intake: Intake,
-        batcher: Batcher,
+        batchers: Batchers,
         keyed_jobs: KeyedJobs,
         keyed_batches: KeyedBatches,
         reads: SharedReads,
@@ -33,7 +33,7 @@ class UniqueJobs:
         metrics: Metrics,
     ) -> None:
         self._intake = intake
-        self._batcher = batcher
+        self._batchers = batchers
         self._keyed_jobs = keyed_jobs
         self._keyed_batches = keyed_batches
         self._reads = reads
@@ -52,10 +52,10 @@ class UniqueJobs:
             DatabaseAway: It may have been stored or not.
         """
         if new.idempotency_key is not None:
-            return await self._keyed_jobs.enqueue(scope, new, self._batcher, self._instead)
+            return await self._keyed_jobs.enqueue(scope, new, self._instead)
         batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
         await self._keyed_batches.check_limits(scope, batch)
-        at = await self._batcher.stored(batch)
+        at = await self._batchers.of(batch).stored(batch)
         if batch.conflict is None:
             return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)
         return await self._instead(scope, batch)
@@ -68,7 +68,7 @@ class UniqueJobs:
             batch: The job. There is room for it.
             caller: As in `Batcher.put`.
         """
-        self._batcher.put(batch, caller)
+        self._batchers.of(batch).put(batch, caller)
         return KeyedTicket(batch, partial(self._instead, scope, batch))
 
     async def _instead(self, scope: Scope, batch: Batch) -> Enqueued:
