@@ -18,7 +18,7 @@ STORE = ROOT / "server" / "src" / "jobqueue_server" / "store"
 WIDTH = 118
 
 #: The parameters of enqueue.sql before those that the list makes.
-FIRST_PARAMETER = 14
+FIRST_PARAMETER = 15
 
 MARKED = re.compile(
     r"^(?P<indent> *)-- fields: (?P<list>[^\n]*?)(?P<comma>,?)\n(?P<body>.*?)^ *-- end of fields$",

@@ -286,6 +286,21 @@ async def test_lists_of_one_principal_that_go_on_leave_the_next_one_its_turn(
     assert again == [False, True] * 3
 
 
+async def test_what_one_principal_wants_of_locked_rows_leaves_the_next_one_its_turn(
+    town: Town, dsn: str
+) -> None:
+    await town.modest.caller.enqueue(idempotency_key="locked")
+    turns = town.app.intake._slow_lane._turns
+    connection = await asyncpg.connect(dsn)
+    async with hogged(turns, town.greedy.owner):
+        async with connection.transaction():
+            await connection.execute("update idempotency_key set expires_at = now()")
+            modest = asyncio.create_task(town.modest.caller.enqueue(idempotency_key="locked"))
+            await eventually(lambda: asyncio.sleep(0, bool(town.app.intake._slow_lane._tasks)))
+        await modest
+    await connection.close()
+
+
 async def test_large_bodies_of_one_principal_leave_the_next_one_its_turn() -> None:
     bodies = LargeBodies()
     came: list[str] = []
@@ -327,6 +342,7 @@ async def test_the_job_of_one_principal_is_stored_before_all_of_another_ones_flo
 
 #: The others are in tests/serve/test_turns_of_principals.py.
 TESTED_APART = {
+    "inserts that wait for a locked row",
     "lists that go on after their first scan",
     "operations on many jobs",
     "schedules that are due",

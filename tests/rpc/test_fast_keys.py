@@ -177,6 +177,8 @@ async def test_a_call_that_is_cancelled_in_line_leaves_its_key_to_the_next(
     fast: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await place.stub.EnqueueJob(ask())
+    # The second one is to be in line.
+    place.app.intake._slow_lane.beside.slow_after = 60.0
     held = Held(monkeypatch, IntakeStore, "enqueue")
     first = place.stub.EnqueueJob(ask(idempotency_key="other"))
     await held.one_waits()

@@ -251,6 +251,9 @@ async def test_a_job_that_is_in_line_when_the_first_limit_comes_asks_for_its_key
     mail: Place, dsn: str, own_key: str
 ) -> None:
     await mail.pause("mail")
+    # The second one is to be in line when the limit comes.
+    slow_lane = mail.app.intake._slow_lane
+    slow_lane.patience, slow_lane.beside.slow_after = timedelta(minutes=1), 60.0
 
     def enqueue(number: int) -> asyncio.Task[Any]:
         own = f"{own_key}{number}" if own_key else ""

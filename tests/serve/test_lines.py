@@ -14,7 +14,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import job_pb2, lease_pb2, queue_admin_pb2
 from jobqueue.v1.queue_admin_pb2 import Limits, Rate
-from jobqueue_server.core.intake import inserter
 from tests.lease.hand_worker import reason_of
 from tests.lease.place import Status, eventually
 
@@ -259,10 +258,7 @@ async def test_beside_an_insert_that_waits_for_its_queue_jobs_of_that_queue_are_
     assert {(await worker.job()).id for _ in range(4)} == {first.id, *(job.id for job in stored)}
 
 
-async def test_a_queue_that_does_not_answer_for_long_is_asked_no_more_and_its_jobs_are_stored(
-    place, monkeypatch
-):
-    monkeypatch.setattr(inserter, "_LONG_WAIT", 0.0)
+async def test_a_queue_that_does_not_answer_for_long_is_asked_no_more_and_its_jobs_are_stored(place):
     await place.enqueue(queue="mail")
     worker = await place.worker(queues={"mail": ["work"]}, slots=5)
     await worker.succeed(await worker.job())

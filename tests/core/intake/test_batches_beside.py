@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +16,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from jobqueue_server.core.intake.digest import key_digest
+from jobqueue_server.core.intake.slow_lane import groups_of
 from jobqueue_server.store.intake.intake import IntakeStore
 from tests.access.house import ALL, House, grant
 from tests.lease.hand_worker import PATIENCE
@@ -130,6 +133,88 @@ async def test_a_locked_name_keeps_no_unique_job_of_another_name_waiting(dsn: st
         await stuck
 
 
+@asynccontextmanager
+async def one_insert(place: Place, monkeypatch: pytest.MonkeyPatch, jobs: int) -> AsyncIterator[None]:
+    """What is enqueued within it goes in one insert, once all of it is in line."""
+    hand_off = place.app.claim.hand_off
+    room, all_came = hand_off.room_for_insert, asyncio.Event()
+
+    async def waits() -> int:
+        await all_came.wait()
+        most: int = await room()
+        return most
+
+    monkeypatch.setattr(hand_off, "room_for_insert", waits)
+    yield
+    await eventually(lambda: asyncio.sleep(0, place.app.intake.waiting.jobs == jobs))
+    all_came.set()
+
+
+@pytest.mark.parametrize("form", ["key", "idempotency key", "name"])
+async def test_calls_that_share_an_insert_with_a_locked_row_do_not_wait_for_it(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    async with Place(dsn) as place:
+
+        async def call(name: str) -> None:
+            if form == "key":
+                await place.enqueue(queue="mail", key=name)
+            elif form == "name":
+                await unique(place, name, f"of {name}")
+            else:
+                await place.enqueue(idempotency_key=name)
+
+        await unique(place, "locked", "before")
+        # Of the three rows each form meets its own.
+        async with locked(place, dsn, "locked"), locked_key(place, dsn):
+            connection = await asyncpg.connect(dsn)
+            async with connection.transaction():
+                await connection.fetch("select from unique_hold for update")
+                async with one_insert(place, monkeypatch, 41):
+                    others = [asyncio.create_task(call(f"free {number}")) for number in range(20)]
+                    stuck = asyncio.create_task(call("locked"))
+                    others += [asyncio.create_task(call(f"free {number + 20}")) for number in range(20)]
+                await asyncio.gather(*others)
+                assert not stuck.done()
+            await connection.close()
+        await stuck
+        assert place.app.intake.waiting.jobs == 0
+
+
+async def test_where_many_rows_are_locked_all_calls_are_answered_once_they_are_free(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Place(dsn) as place:
+        keys = [str(number) for number in range(40)]
+        await asyncio.gather(*(place.enqueue(idempotency_key=key) for key in keys))
+        connection = await asyncpg.connect(dsn)
+        async with connection.transaction():
+            # Each of them is free again once this has ended.
+            await connection.execute("update idempotency_key set expires_at = now()")
+            async with one_insert(place, monkeypatch, 40):
+                calls = [asyncio.create_task(place.enqueue(idempotency_key=key)) for key in keys]
+            slow_lane = place.app.intake._slow_lane
+            await eventually(lambda: asyncio.sleep(0, bool(slow_lane._tasks)))
+            assert not any(call.done() for call in calls)
+        await connection.close()
+        await asyncio.gather(*calls)
+        assert await place.value("select count(*) from job") == 80
+
+
+def test_batches_that_want_the_same_rows_are_one_group() -> None:
+    def of(*wants: int) -> Any:
+        row = SimpleNamespace(key_digest=None, name=None, semaphore_ids=list(wants))
+        return SimpleNamespace(rows=[row])
+
+    one, two, three, four, free = of(1), of(2), of(3, 4), of(2, 3), of()
+    groups = groups_of([one, two, three, free, four])
+    assert [set(map(id, group)) for group in groups] == [
+        {id(one)},
+        {id(two), id(three), id(four)},
+        {id(free)},
+    ]
+
+
 async def test_what_wants_a_locked_key_waits_for_it_once_and_is_stored_when_it_is_free(dsn: str) -> None:
     async with Place(dsn) as place:
         async with locked(place, dsn, "locked"):
@@ -142,7 +227,7 @@ async def test_what_wants_a_locked_key_waits_for_it_once_and_is_stored_when_it_i
             assert not any(each.done() for each in stuck)
         await asyncio.gather(*stuck)
         assert place.app.intake.waiting.jobs == 0
-        assert not place.app.intake.beside.slow
+        assert not place.app.intake._slow_lane.beside.slow
 
 
 async def test_a_caller_that_gives_up_behind_a_locked_key_stores_nothing(dsn: str) -> None:
@@ -152,7 +237,7 @@ async def test_a_caller_that_gives_up_behind_a_locked_key_stores_nothing(dsn: st
             await eventually(lambda: place.value(WAITING))
             behind = asyncio.create_task(place.enqueue("gone", queue="mail", key="locked"))
             await eventually(
-                lambda: asyncio.sleep(0, any(each.behind for each in place.app.intake.beside.slow))
+                lambda: asyncio.sleep(0, any(each.behind for each in place.app.intake._slow_lane.beside.slow))
             )
             behind.cancel()
             await eventually(lambda: asyncio.sleep(0, place.app.intake.waiting.jobs == 1))
@@ -204,6 +289,8 @@ async def test_single_jobs_with_a_name_and_an_idempotency_key_share_an_insert(
 
     monkeypatch.setattr(IntakeStore, "take_names", counted)
     async with Place(dsn) as place:
+        # Else they are tried in halves, where this takes long.
+        place.app.intake._slow_lane.patience = timedelta(minutes=1)
         connection = await asyncpg.connect(dsn)
         try:
             async with connection.transaction():
@@ -219,7 +306,8 @@ async def test_single_jobs_with_a_name_and_an_idempotency_key_share_an_insert(
             answers = [await each for each in (first, *others)]
         finally:
             await connection.close()
-        assert len(inserts) <= 3
+        # The first one, two beside it, and what came after.
+        assert len(inserts) <= 4
         assert len({answer.job.id for answer in answers}) == 21
         assert await place.value("select count(*) from job") == 21
         # A key whose job was not stored stands for the one that holds the name.

@@ -28,7 +28,7 @@ class Database:
         self.room = room
         self.inserts = 0
 
-    async def enqueue_limited(self, rows: Sequence[NewRows]) -> Stored:
+    async def enqueue_limited(self, rows: Sequence[NewRows], *, patience: Any) -> Stored:
         self.inserts += 1
         wanted = sum((row.semaphore_ids or []).count(FULL) for row in rows)
         if wanted > self.room:
@@ -72,7 +72,7 @@ async def inserted(database: Database, batches: list[Batch]) -> None:
     metrics = Metrics()
     waiting = Waiting(1000, metrics)
     limited = Inserter(store, rest, rest, rest, waiting, metrics)
-    await limited.insert(batches)
+    assert await limited.insert(batches, None) == []
     refused = sum(each.backlog_full for each in batches)
     counted = metrics.registry.get_sample_value(
         "jobqueue_enqueue_refused_total", {"reason": "KEY_BACKLOG_FULL"}

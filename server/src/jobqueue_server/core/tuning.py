@@ -71,6 +71,13 @@ class Tuning:
     #: takes one of the connections that claims and settlements need too.
     slow_insert: float = 0.025
     inserts_beside: int = 2
+    #: A statement of an insert waits so long for a lock. Then its batches are tried in halves, which wait so long each,
+    #: until so many tries met a lock; what wants a locked row is stored apart, in so many inserts at once: principals
+    #: take turns, and the last place is for one that has none.
+    lock_patience: timedelta = timedelta(milliseconds=250)
+    lock_patience_apart: timedelta = timedelta(milliseconds=20)
+    locked_tries: int = 16
+    slow_inserts: int = 3
     #: How often a job is stored again whose idempotency key was taken and is free when it is looked up.
     key_tries: int = 5
     #: So many batches with keys at once: each has a connection for all of its transaction, and may wait there for keys

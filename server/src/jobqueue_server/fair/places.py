@@ -64,6 +64,13 @@ PLACES = (
         "their turn to be stored", ("core/intake/batcher.py", "_line"), "1,000 jobs an insert", LINE, "waits"
     ),
     Place(
+        "inserts that wait for a locked row",
+        ("core/intake/slow_lane.py", "_turns"),
+        "3 at a time; what wants the same row goes together",
+        TURNS,
+        "waits",
+    ),
+    Place(
         "transactions of jobs with keys or names",
         ("core/intake/keyed.py", "_turns"),
         "3 at a time",

@@ -59,6 +59,8 @@ Record: TypeAlias = asyncpg.Record
 UniqueViolation = asyncpg.UniqueViolationError
 #: Nothing of the transaction was done; it can be made again.
 Deadlock = asyncpg.DeadlockDetectedError
+#: A lock was not to be had in the time that the statement had for it. Nothing of the transaction was done.
+Locked = asyncpg.LockNotAvailableError
 DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 
 
@@ -330,7 +332,12 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, *, hot: bool = False, most_silent: timedelta | None = None, one_snapshot: bool = False
+        self,
+        *,
+        hot: bool = False,
+        most_silent: timedelta | None = None,
+        one_snapshot: bool = False,
+        patience: timedelta | None = None,
     ) -> AsyncIterator[Session]:
         """A connection in a transaction, committed at the end and rolled back by an exception.
 
@@ -338,12 +345,16 @@ class Database:
             hot: Whether it is one of the hot statements' connections.
             most_silent: For how long this server may be silent in it before the database ends it.
             one_snapshot: Whether all of its statements, which only read, see what the first one saw.
+            patience: How long a statement of it waits for a lock, before it ends with `Locked`; None: no less than for
+                all else.
         """
         begin = "begin isolation level repeatable read, read only" if one_snapshot else "begin"
         if most_silent is not None:
             # In the same round trip.
             ms = most_silent // timedelta(milliseconds=1)
             begin = f"{begin}; set local idle_in_transaction_session_timeout = {ms}"
+        if patience is not None:
+            begin = f"{begin}; set local lock_timeout = {patience // timedelta(milliseconds=1)}"
         async with self.session(hot=hot) as session:
             connection = session._connection
             try:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 from uuid import UUID
 
 from ...errors import FieldViolation, KeyBacklogFull
@@ -25,9 +25,6 @@ from .waiting import Waiting
 #: When a caller whose key has a full backlog should try again: in about so long, each one at another time. No server
 #: knows how fast the jobs of one key start.
 BACKLOG_RETRY = timedelta(seconds=1)
-
-#: What an insert locks and others may: the id of a semaphore, the digest of a name or of an idempotency key.
-Want: TypeAlias = int | bytes
 
 
 class Batch:
@@ -128,19 +125,6 @@ class Batch:
                     semaphore_id for semaphore_id in row.semaphore_ids if semaphore_id in semaphore_ids
                 )
         return counts
-
-    @property
-    def wants(self) -> set[Want]:
-        """What an insert of the jobs locks; queues, which are asked, aside."""
-        wants: set[Want] = set()
-        for row in self.rows:
-            if row.key_digest is not None:
-                wants.add(row.key_digest)
-            if row.name is not None:
-                wants.add(row.name.digest)
-            if row.semaphore_ids is not None:
-                wants.update(row.semaphore_ids)
-        return wants
 
     @property
     def keyed(self) -> bool:

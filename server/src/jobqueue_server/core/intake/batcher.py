@@ -13,8 +13,9 @@ from ..claim.handoff import HandOff
 from ..claim.load import Load
 from ..tuning import Tuning
 from .batch import Batch
-from .beside import Beside, Insert
+from .beside import Insert
 from .inserter import Inserter
+from .slow_lane import SlowLane
 from .waiting import Waiting
 from .window import BatchingWindow
 
@@ -32,7 +33,7 @@ class Batcher:
         waiting: Counts the jobs in line.
         window: How long an insert waits for more calls.
         load: Hears of calls.
-        beside: What slow inserts want, of all lines; None: an insert of this form waits for no other transaction.
+        slow_lane: Where inserts go that met a lock; None: one of this form waits for no other transaction.
         tuning: How many jobs and bytes share an insert.
     """
 
@@ -43,7 +44,7 @@ class Batcher:
         waiting: Waiting,
         window: BatchingWindow,
         load: Load,
-        beside: Beside | None,
+        slow_lane: SlowLane | None,
         tuning: Tuning,
     ) -> None:
         self._inserter = inserter
@@ -51,7 +52,8 @@ class Batcher:
         self._waiting = waiting
         self._window = window
         self._load = load
-        self._beside = beside
+        self._slow_lane = slow_lane
+        self._beside = None if slow_lane is None else slow_lane.beside
         self._most_jobs, self._most_bytes = tuning.most_inserted, tuning.most_inserted_bytes
         self._line: FairLine[Batch] = FairLine()
         # Those that waited for the end of a slow insert; they go first.
@@ -145,17 +147,19 @@ class Batcher:
         return batches
 
     async def _insert(self, batches: list[Batch]) -> None:
-        if self._beside is None:
-            await self._inserter.insert(batches)
+        if self._slow_lane is None or self._beside is None:
+            await self._inserter.insert(batches, None)
             return
         insert = Insert(batches)
         becomes_slow = asyncio.get_running_loop().call_later(self._beside.slow_after, self._slow, insert)
         try:
             # The slow one may wait for the answer of a queue.
-            await self._inserter.insert(batches, asks=not self._besides)
+            locked = await self._inserter.insert(batches, self._slow_lane.patience, asks=not self._besides)
+            if locked:
+                await self._slow_lane.part(self._inserter, insert, locked)
         finally:
             becomes_slow.cancel()
-            insert.ended = True
+            insert.end()
             if insert.slow:
                 self._beside.ended(insert)
                 # Who goes beside it looks whether it is to end.

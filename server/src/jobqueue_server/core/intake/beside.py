@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from ..tuning import Tuning
-from .batch import Batch, Want
+from .batch import Batch
+
+#: What an insert locks and others may: the id of a semaphore, the digest of a name or of an idempotency key.
+Want: TypeAlias = int | bytes
 
 
 class Insert:
@@ -28,6 +32,20 @@ class Insert:
         self.ended = False
         self.behind: list[tuple[Batch, Callable[[Batch], None]]] = []
 
+    def forget(self, batches: Iterable[Batch]) -> None:
+        """Some of its batches are answered, and wanted nothing that the others want."""
+        for batch in batches:
+            self.wants -= wants_of(batch)
+
+    def becomes_slow(self) -> None:
+        """It takes long: what it wants is looked up."""
+        self.slow = True
+        self.wants = {want for batch in self.batches for want in wants_of(batch)}
+
+    def end(self) -> None:
+        """It has ended."""
+        self.ended = True
+
 
 class Beside:
     """The slow inserts of a server, and the places of those that go beside them.
@@ -45,11 +63,14 @@ class Beside:
         self.slow_after = tuning.slow_insert
         self._places = tuning.inserts_beside
 
+    def add(self, insert: Insert) -> None:
+        """An insert is slow from now on."""
+        insert.becomes_slow()
+        self.slow.append(insert)
+
     def begins(self, insert: Insert) -> bool:
         """An insert is slow from now on: whether there is a place for those beside it, which is taken then."""
-        insert.slow = True
-        insert.wants = {want for batch in insert.batches for want in batch.wants}
-        self.slow.append(insert)
+        self.add(insert)
         if not self._places:
             return False
         self._places -= 1
@@ -61,7 +82,7 @@ class Beside:
 
     def keeps(self, batch: Batch, put_back: Callable[[Batch], None]) -> bool:
         """Whether a slow insert wants what a batch wants. Then the batch is put back after its end."""
-        wants = batch.wants
+        wants = wants_of(batch)
         for insert in self.slow:
             if not insert.wants.isdisjoint(wants):
                 insert.behind.append((batch, put_back))
@@ -74,3 +95,16 @@ class Beside:
         for batch, put_back in insert.behind:
             put_back(batch)
         insert.behind.clear()
+
+
+def wants_of(batch: Batch) -> set[Want]:
+    """What an insert of a batch locks; queues, which are asked, aside."""
+    wants: set[Want] = set()
+    for row in batch.rows:
+        if row.key_digest is not None:
+            wants.add(row.key_digest)
+        if row.name is not None:
+            wants.add(row.name.digest)
+        if row.semaphore_ids is not None:
+            wants.update(row.semaphore_ids)
+    return wants

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
-from ...errors import JobQueueError
+from ...errors import DatabaseAway, JobQueueError
 from ...metrics import Metrics
-from ...store.database import DataError
+from ...store.database import DataError, Locked
 from ...store.intake.intake import BacklogOfKeys, IntakeStore, NewRows, Stored
 from ...traces.calls import Traces
 from ..catalog.catalog import Catalog
@@ -20,9 +21,8 @@ from .waiting import Waiting
 
 _log = logging.getLogger(__name__)
 
-#: Seconds that an insert takes that waits for a queue which another transaction keeps locked, and for how many seconds
-#: none is asked then: jobs are stored all the same, and claimed once it answers.
-_LONG_WAIT = 1.0
+#: For how many seconds no queue is asked how many of its jobs may start, once an insert met a lock there: jobs are
+#: stored all the same, and claimed once the queue answers.
 _NONE_ASKED_FOR = 5.0
 
 
@@ -65,12 +65,18 @@ class Inserter:
         self._waiting = waiting
         self._metrics = metrics
 
-    async def insert(self, batches: list[Batch], *, asks: bool = True) -> None:
+    async def insert(
+        self, batches: list[Batch], patience: timedelta | None, *, asks: bool = True
+    ) -> list[Batch]:
         """Stores batches, which are in no line any more, and answers them.
 
         Args:
             batches: They.
+            patience: How long a statement waits for a lock; None: as long as it may take.
             asks: Whether queues may be asked how many of their jobs may start, where this form asks them.
+
+        Returns:
+            Those that are neither stored nor answered: a lock that one of them wants was not to be had in that time.
         """
         # They may have been in line for long.
         if asking := [batch for batch in batches if batch.has_keys]:
@@ -85,7 +91,8 @@ class Inserter:
                 batch.limit()
         limited = any(batch.limited for batch in asking)
         if self._names is not None:
-            ways = self._names.ways(limited=limited)
+            # Slots are not kept for as long as a statement may take.
+            ways = self._names.ways(limited=limited or patience is None)
         elif limited:
             ways = (Way(self._store_limited, hands_off=True),)
         else:
@@ -93,29 +100,41 @@ class Inserter:
             ways = (Way(self._store_plain, hands_off=True, asks=asks),)
         started = asyncio.get_running_loop().time()
         traced = self._traces.now() if self._traces is not None and self._traces.live else 0
+        locked: list[Batch] = []
         for way in ways:
-            batches = await self._insert_by(way, batches, started, traced)
+            batches = await self._insert_by(way, batches, patience, locked, started, traced)
             if not batches:
                 break
+        return locked
 
-    async def _store_plain(self, rows: Sequence[NewRows]) -> Parted:
-        return Parted(await self._store.enqueue(rows))
+    async def _store_plain(self, rows: Sequence[NewRows], patience: timedelta | None) -> Parted:
+        return Parted(await self._store.enqueue(rows, patience=patience))
 
-    async def _store_limited(self, rows: Sequence[NewRows]) -> Parted:
-        return Parted(await self._store.enqueue_limited(rows))
+    async def _store_limited(self, rows: Sequence[NewRows], patience: timedelta | None) -> Parted:
+        return Parted(await self._store.enqueue_limited(rows, patience=patience))
 
-    async def _store_asking(self, rows: Sequence[NewRows], queues: Sequence[int]) -> Parted:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+    async def _store_asking(
+        self, rows: Sequence[NewRows], queues: Sequence[int], patience: timedelta | None
+    ) -> Parted:
         try:
-            return Parted(await self._store.enqueue_counted(rows, queues))
-        finally:
-            ended = loop.time()
-            if ended - began > _LONG_WAIT:
-                self._asks_from = ended + _NONE_ASKED_FOR
+            return Parted(await self._store.enqueue_counted(rows, queues, patience=patience))
+        except Locked:
+            # It may have been a queue, and none has to be asked.
+            self._asks_from = asyncio.get_running_loop().time() + _NONE_ASKED_FOR
+            for row in rows:
+                row.slots.clear()
+            return await self._store_plain(rows, patience)
 
-    async def _insert_by(self, way: Way, batches: list[Batch], started: float, traced: int) -> list[Batch]:
-        """Stores and answers batches in one way: those that it left."""
+    async def _insert_by(
+        self,
+        way: Way,
+        batches: list[Batch],
+        patience: timedelta | None,
+        locked: list[Batch],
+        started: float,
+        traced: int,
+    ) -> list[Batch]:
+        """Stores and answers batches in one way: those that it left. `locked` gets those that met a lock."""
         rows = [row for batch in batches for row in batch.rows]
         lanes = [lane for batch in batches for lane in batch.lanes]
         kept: list[SlotReservation] = []
@@ -123,13 +142,19 @@ class Inserter:
             if way.hands_off:
                 asked = self._placement.reserve(rows, lanes, kept, asks=way.asks)
                 with self._hand_off.handing_off():
-                    done = await (self._store_asking(rows, asked) if asked else way.store(rows))
+                    if asked:
+                        done = await self._store_asking(rows, asked, patience)
+                    else:
+                        done = await way.store(rows, patience)
             else:
-                done = await way.store(rows)
+                done = await way.store(rows, patience)
+        except Locked:
+            locked += self._met_lock(batches, patience)
+            return []
         except Exception as error:
             if traced:
                 self._trace(traced, batches, error)
-            await self._failed(batches, error)
+            locked += await self._failed(batches, error, patience)
             # The error has this frame in its traceback, and would hold itself by them.
             del batches
             return []
@@ -176,23 +201,40 @@ class Inserter:
             headers = [batch.headers for batch in batches]
             self._traces.inserted(began, sum(batch.jobs for batch in batches), headers, error)
 
-    async def _failed(self, batches: list[Batch], error: Exception) -> None:
-        """What PostgreSQL refuses harms its own batch only. Any other error is the answer to all of them."""
+    def _met_lock(self, batches: list[Batch], patience: timedelta | None) -> list[Batch]:
+        """Those that may be tried again: not where the role has a `lock_timeout` of its own, beyond any patience."""
+        for batch in batches:
+            for row in batch.rows:
+                row.slots.clear()
+        if patience is not None:
+            return batches
+        for batch in batches:
+            batch.fail(DatabaseAway("another transaction keeps a row locked that the call wants"))
+        return []
+
+    async def _failed(
+        self, batches: list[Batch], error: Exception, patience: timedelta | None
+    ) -> list[Batch]:
+        """What PostgreSQL refuses harms its own batch only. Any other error is the answer to all of them.
+
+        Returns:
+            As `insert`.
+        """
         if isinstance(error, BacklogOfKeys) and len(batches) > 1:
-            await self._insert_apart(batches, error.semaphore_ids)
-            return
+            return await self._insert_apart(batches, error.semaphore_ids, patience)
         if isinstance(error, DataError) and len(batches) > 1:
-            for batch in batches:
-                await self.insert([batch])
-            return
+            return [late for batch in batches for late in await self.insert([batch], patience)]
         if isinstance(error, BacklogOfKeys):
             error = self._waiting.refused(backlog_full(batches[0], error.semaphore_ids))
         if not isinstance(error, JobQueueError):
             _log.error("an insert of %d calls failed", len(batches), exc_info=error)
         for batch in batches:
             batch.fail(error)
+        return []
 
-    async def _insert_apart(self, batches: list[Batch], full: Collection[int]) -> None:
+    async def _insert_apart(
+        self, batches: list[Batch], full: Collection[int], patience: timedelta | None
+    ) -> list[Batch]:
         """Those that want none of the full keys go first, and together. Of the others some may fit, each by itself.
 
         One that wants no fewer jobs of a key than one that was just refused is refused without an insert. Else a flood
@@ -200,8 +242,7 @@ class Inserter:
         """
         wanted = {batch: batch.jobs_of(full) for batch in batches}
         others = [batch for batch in batches if not wanted[batch]]
-        if others:
-            await self.insert(others)
+        locked = await self.insert(others, patience) if others else []
         refused: dict[int, int] = {}
         for batch in batches:
             wants = wanted[batch]
@@ -210,6 +251,7 @@ class Inserter:
             if too_many := [key for key, jobs in wants.items() if jobs >= refused.get(key, jobs + 1)]:
                 batch.fail(self._waiting.refused(backlog_full(batch, too_many)))
                 continue
-            await self.insert([batch])
+            locked += await self.insert([batch], patience)
             if batch.backlog_full and len(wants) == 1:
                 refused.update(wants)
+        return locked

@@ -6,14 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from uuid import UUID
 
 from ...errors import Duplicate, FieldInvalid, FieldViolation, Internal, JobQueueError
 from ...model import OnConflict, UniqueAction, UniqueField
 from ...scope import Scope
-from ...store.database import Deadlock, Session
+from ...store.database import Deadlock, Locked, Session
 from ...store.intake.intake import (
     Changed,
     Conflict,
@@ -38,8 +38,7 @@ class KeyVanished(Exception):
         self.foreign = foreign
 
 
-#: Seconds that a statement takes which waits for a lock, and for how many seconds the ways do without it then.
-_LONG_WAIT = 1.0
+#: For how many seconds the ways do without a statement that met a lock.
 _LEFT_OUT_FOR = 5.0
 #: How often single jobs are stored again whose idempotency keys change hands.
 _TRIES = 5
@@ -105,12 +104,12 @@ class Way:
     """A way of storing jobs.
 
     Attributes:
-        store: Stores or answers jobs, each the only one of its row.
+        store: Stores or answers jobs, each the only one of its row, with a patience as in `IntakeStore.enqueue`.
         hands_off: Whether what it stores may be handed to workers in the same statement.
         asks: Whether that goes for queues too that limit how many of their jobs run or start: these are asked.
     """
 
-    store: Callable[[Sequence[NewRows]], Awaitable[Parted]]
+    store: Callable[[Sequence[NewRows], timedelta | None], Awaitable[Parted]]
     hands_off: bool = False
     asks: bool = False
 
@@ -245,27 +244,25 @@ class UniqueNames:
             return ways
         return (Way(self._store_free, hands_off=True), *ways)
 
-    async def _store_free(self, rows: Sequence[NewRows]) -> Parted:
+    async def _store_free(self, rows: Sequence[NewRows], patience: timedelta | None) -> Parted:
         """Stores those whose names are free.
 
-        Where that waits for a name that another server has locked, slots are kept meanwhile. So it is left out then for
-        a while.
+        Where that waits for a name that another server has locked, slots are kept meanwhile. So it is left out for a
+        while once it had to.
         """
         some = [row for row in rows if row.key_digest is None]
         with_keys = frozenset(row.id for row in rows if row.key_digest is not None)
         if not some:
             return Parted(None, with_keys)
-        began = time.monotonic()
         try:
-            stored, left = await self._store.enqueue_named(some)
-        finally:
-            ended = time.monotonic()
-            if ended - began > _LONG_WAIT:
-                self._free_from = ended + _LEFT_OUT_FOR
+            stored, left = await self._store.enqueue_named(some, patience=patience)
+        except Locked:
+            self._free_from = time.monotonic() + _LEFT_OUT_FOR
+            raise
         self._mostly_held = 2 * len(left) > len(some)
         return Parted(stored if len(left) < len(some) else None, left | with_keys)
 
-    async def _answer_held(self, rows: Sequence[NewRows]) -> Parted:
+    async def _answer_held(self, rows: Sequence[NewRows], _: timedelta | None) -> Parted:
         """Answers those whose names are held, and that change nothing then, without a lock.
 
         They are answered jobs that held the names after their callers came.
@@ -285,7 +282,7 @@ class UniqueNames:
             return Parted(None, left)
         return Parted(Stored(at, frozenset(held), frozenset(), conflicts=held), left)
 
-    async def _store_locked(self, rows: Sequence[NewRows]) -> Parted:
+    async def _store_locked(self, rows: Sequence[NewRows], patience: timedelta | None) -> Parted:
         """Locks their names, looks at who holds them, and stores or answers all, in a transaction of their own.
 
         Raises:
@@ -293,7 +290,7 @@ class UniqueNames:
         """
         for _ in range(_TRIES):
             try:
-                async with self._store.transaction() as session:
+                async with self._store.transaction(patience) as session:
                     return Parted(await self._store_judged(session, rows))
             except (KeyVanished, Deadlock):
                 continue

@@ -23,6 +23,7 @@ from .intake import Intake
 from .keyed import KeyedBatches, KeyedJobs
 from .names import UniqueNames
 from .placement import Placement
+from .slow_lane import SlowLane
 from .unique import UniqueJobs
 from .waiting import Waiting
 from .window import BatchingWindow
@@ -64,7 +65,7 @@ class IntakeRoom:
         metrics.watch_waiting(lambda: waiting.jobs)
         window = BatchingWindow(load, waiting, tuning)
         names = UniqueNames(store)
-        self.beside = beside = Beside(tuning)
+        self._slow_lane = slow_lane = SlowLane(Beside(tuning), tuning)
         self._lines = {
             name: Batcher(
                 Inserter(
@@ -82,7 +83,7 @@ class IntakeRoom:
                 waiting,
                 window,
                 load,
-                None if name == "enqueue" else beside,
+                None if name == "enqueue" else slow_lane,
                 tuning,
             )
             for name in _LINES
@@ -104,4 +105,7 @@ class IntakeRoom:
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
-        return {name: line.run for name, line in self._lines.items()}
+        return {
+            **{name: line.run for name, line in self._lines.items()},
+            "enqueue behind a lock": self._slow_lane.run,
+        }

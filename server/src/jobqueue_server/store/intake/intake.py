@@ -343,6 +343,10 @@ def _key_holders(records: Sequence[Record]) -> dict[bytes, KeyHolder]:
     }
 
 
+def _text_of(patience: timedelta | None) -> str | None:
+    return None if patience is None else f"{patience // timedelta(milliseconds=1)}ms"
+
+
 def _requests(rows: Sequence[NewRows]) -> list[bytes | None]:
     """What idempotency keys are to stand for: the digest of each request, and of its principal."""
     return [None if row.request_digest is None else row.request_digest + row.owner for row in rows]
@@ -358,42 +362,62 @@ class IntakeStore:
         self._database = database
         self._key_ttl = key_ttl
 
-    def transaction(self) -> AbstractAsyncContextManager[Session]:
-        """A transaction for an enqueue of several statements."""
-        return self._database.transaction(hot=True)
+    def transaction(self, patience: timedelta | None = None) -> AbstractAsyncContextManager[Session]:
+        """A transaction for an enqueue of several statements. `patience`: as in `enqueue`, for each of them."""
+        return self._database.transaction(hot=True, patience=patience)
 
-    async def enqueue(self, rows: Sequence[NewRows], session: Session | None = None) -> Stored:
+    async def enqueue(
+        self, rows: Sequence[NewRows], session: Session | None = None, *, patience: timedelta | None = None
+    ) -> Stored:
         """Stores jobs that nothing limits, all or none; with `session`, inside its transaction.
 
         Either every row has a key or none has, and no key stands twice. Rows whose key is taken are left out and
-        named in `lost_keys`.
+        named in `lost_keys`. A statement without a `session` waits for a lock for as long as its `patience`; None: for
+        as long as it may take.
+
+        Raises:
+            Locked: It waited for longer. Nothing is stored.
         """
         keyed = bool(rows) and rows[0].key_digest is not None
         ids, runs, arguments = _arguments(rows, keyed, self._key_ttl)
         record = await self._run(
-            "enqueue", session, *arguments, _column([run.new.hold for run in runs]), *_columns_of(rows, runs)
+            "enqueue",
+            session,
+            *arguments,
+            _column([run.new.hold for run in runs]),
+            _text_of(patience),
+            *_columns_of(rows, runs),
         )
         return _stored(record, ids, keyed, limited=False)
 
-    async def enqueue_counted(self, rows: Sequence[NewRows], queues: Sequence[int]) -> Stored:
+    async def enqueue_counted(
+        self, rows: Sequence[NewRows], queues: Sequence[int], *, patience: timedelta | None = None
+    ) -> Stored:
         """As `enqueue`, where queues limit how many of their jobs run or start.
 
         Args:
             rows: What is to be stored. No job has a semaphore.
             queues: Those that are asked how many of their jobs may start, sorted. Of the jobs with a slot no more are
                 leased; the others are among `refused`. The queues stay locked until the commit.
+            patience: As in `enqueue`.
         """
         keyed = bool(rows) and rows[0].key_digest is not None
         ids, runs, arguments = _arguments(rows, keyed, self._key_ttl)
         holds = _column([run.new.hold for run in runs])
-        record = await self._run("enqueue_counted", None, *arguments, holds, *_columns_of(rows, runs), queues)
+        columns = _columns_of(rows, runs)
+        record = await self._run(
+            "enqueue_counted", None, *arguments, holds, _text_of(patience), *columns, queues
+        )
         return _stored(record, ids, keyed, limited=False)
 
-    async def enqueue_named(self, rows: Sequence[NewRows]) -> tuple[Stored, frozenset[UUID]]:
+    async def enqueue_named(
+        self, rows: Sequence[NewRows], *, patience: timedelta | None = None
+    ) -> tuple[Stored, frozenset[UUID]]:
         """Stores the jobs whose names no job holds, by one statement: what it did, and the jobs that it left.
 
         Each row has one job that wants a name, and has no idempotency key and no semaphore. Of jobs with one name the
         first one counts. A name may be free although its job is left: where another enqueue wrote it a moment ago.
+        `patience` is as in `enqueue`.
         """
         ids, runs, arguments = _arguments(rows, False, self._key_ttl)
         record = await self._run(
@@ -402,13 +426,19 @@ class IntakeStore:
             *arguments[:_KEYS_FROM],
             *_names(wanted_names(rows)),
             _column([run.new.hold for run in runs]),
+            _text_of(patience),
             *_columns_of(rows, runs),
         )
         left = frozenset(ids).difference(record["stored"] or ())
         return _stored(record, ids, keyed=False, limited=False), left
 
     async def enqueue_limited(
-        self, rows: Sequence[NewRows], session: Session | None = None, *, later: bool = False
+        self,
+        rows: Sequence[NewRows],
+        session: Session | None = None,
+        *,
+        later: bool = False,
+        patience: timedelta | None = None,
     ) -> Stored:
         """As `enqueue`, of jobs some of which have a semaphore; and of rows with and without idempotency keys.
 
@@ -417,6 +447,7 @@ class IntakeStore:
             session: The transaction, if it has one. Semaphores stay locked until its end, so no later statement of it
                 may ask for semaphores or idempotency keys.
             later: Semaphores are not asked now, but by `SemaphoreStore.release_due` once this is committed.
+            patience: As in `enqueue`.
 
         Raises:
             BacklogOfKeys: A key has as many waiting jobs as its queue allows. Nothing is stored.
@@ -436,6 +467,7 @@ class IntakeStore:
                 session,
                 *arguments,
                 _column(holds),
+                _text_of(patience),
                 *_columns_of(rows, runs),
                 semaphore_ids,
             )
@@ -562,38 +594,37 @@ class IntakeStore:
             changes: For each of the jobs, and each field, the job that it comes from.
             session: The transaction.
         """
-        jobs = sorted(changes)
-        each = [changes[job] for job in jobs]
+        return [_changed(record) for record in await session.fetch("change_jobs", *_changes(changes))]
 
-        def of(field: UniqueField, value: Callable[[NewRows], Any]) -> list[Any]:
-            return [value(one[field]) if field in one else None for one in each]
 
-        records = await session.fetch(
-            "change_jobs",
-            jobs,
-            [sum(1 << field for field in one) for one in each],
-            of(UniqueField.PAYLOAD, lambda row: row.payloads[0]),
-            of(UniqueField.HEADERS, lambda row: row.headers),
-            of(UniqueField.LABELS, lambda row: row.labels),
-            of(UniqueField.PRIORITY, lambda row: row.new.priority),
-            of(UniqueField.MAX_ATTEMPTS, lambda row: row.max_attempts),
-            of(UniqueField.TIMEOUT, lambda row: row.timeout_ms),
-            of(UniqueField.RUN_AT, lambda row: row.new.run_at),
-            of(UniqueField.RUN_AT, lambda row: row.new.delay),
-            of(UniqueField.RUN_AT, lambda row: row.name and row.name.unique.max_delay),
-            jobs[0],
-            jobs[-1],
-        )
-        return [
-            Changed(
-                record["lane_id"],
-                record["priority"],
-                record["run_at"],
-                record["isolated"],
-                None if record["hold"] is None else Hold(record["hold"]),
-            )
-            for record in records
-        ]
+def _changes(changes: Mapping[UUID, Mapping[UniqueField, NewRows]]) -> tuple[Any, ...]:
+    """The arguments of change_jobs.sql."""
+    jobs = sorted(changes)
+    each = [changes[job] for job in jobs]
+
+    def of(field: UniqueField, value: Callable[[NewRows], Any]) -> list[Any]:
+        return [value(one[field]) if field in one else None for one in each]
+
+    return (
+        jobs,
+        [sum(1 << field for field in one) for one in each],
+        of(UniqueField.PAYLOAD, lambda row: row.payloads[0]),
+        of(UniqueField.HEADERS, lambda row: row.headers),
+        of(UniqueField.LABELS, lambda row: row.labels),
+        of(UniqueField.PRIORITY, lambda row: row.new.priority),
+        of(UniqueField.MAX_ATTEMPTS, lambda row: row.max_attempts),
+        of(UniqueField.TIMEOUT, lambda row: row.timeout_ms),
+        of(UniqueField.RUN_AT, lambda row: row.new.run_at),
+        of(UniqueField.RUN_AT, lambda row: row.new.delay),
+        of(UniqueField.RUN_AT, lambda row: row.name and row.name.unique.max_delay),
+        jobs[0],
+        jobs[-1],
+    )
+
+
+def _changed(record: Record) -> Changed:
+    hold = None if record["hold"] is None else Hold(record["hold"])
+    return Changed(record["lane_id"], record["priority"], record["run_at"], record["isolated"], hold)
 
 
 def wanted_names(rows: Sequence[NewRows]) -> dict[bytes, NewRows]:

@@ -5,19 +5,20 @@
 -- $3 firsts int8[]: the number of its first job, from 1  $4 lanes int4[]
 -- $5 sessions int8[]  $6 epochs int4[]: the slots that a hand-off reserved; 0: to the backlog
 -- $7 run_at timestamptz[]  $8 delay_ms int8[]  $13 hold int2[] (lifecycle.Hold; null: not held back, as no slot's job is)
--- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
--- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
--- $23 unique_name text[]
+-- $14 patience text: how long it waits for a lock, as '250ms', and then it ends (55P03); null: as long as a statement may take
+-- $15 priority int2[]  $16 max_attempts int2[]  $17 timeout_ms int4[]  $18 min_backoff_ms int4[]
+-- $19 max_backoff_ms int4[]  $20 labels text[]  $21 headers bytea[]  $22 idempotency_key text[]
+-- $24 unique_name text[]
 -- For each job, and empty where no job of the batch has one:
--- $22 key text[]
+-- $23 key text[]
 -- For each job again, but empty where no job of the batch has an idempotency key; else every job has one, is a run of its own,
 -- and each key stands once:
 -- $9 digests bytea[]: of the keys  $10 requests bytea[]: the digest of the request, 16 bytes, and of its principal
 -- $11 namespaces int4[]  $12 key_ttl interval
 -- locks: 3 4
 -- The queues that are asked, sorted, of which no job here has a key that is limited too:
--- $24 queue_id int4[]
--- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
+-- $25 queue_id int4[]
+-- An array of $7, $8, $13 or from $15 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
 -- A hand-off holds only while its session is still in its epoch and its lane has no gate, in this very snapshot;
 -- else the job waits in the backlog, and its id is among `refused`. run_at is never stored in the past, so that
 -- the order in line is the order of the index.
@@ -27,12 +28,15 @@
 -- A lane of a queue that is asked counts as open where its kind has no limits. Of jobs with a slot there the first ones are
 -- leased, as many as the queue allows, and marked; the others wait, and are among `refused`.
 -- Queues lock as claim_counted.sql locks them, in the order of their ids, after the idempotency keys.
-with keyed as (
+with patience as materialized (
+    select set_config('lock_timeout', $14::text, true) is not null as is_set
+),
+keyed as (
     insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, owner, expires_at)
     select
         k.namespace_id, k.digest, k.job_id, substring(k.request for 16), substring(k.request from 17), now() + $12::interval
     from unnest($9::bytea[], $1::uuid[], $10::bytea[], $11::int4[]) as k (digest, job_id, request, namespace_id)
-    where k.digest is not null
+    where k.digest is not null and ($14::text is null or (select is_set from patience))
     order by k.digest
     on conflict (namespace_id, key_digest) do update
         set job_id = excluded.job_id, request_digest = excluded.request_digest, owner = excluded.owner,
@@ -48,7 +52,7 @@ counted as materialized (
     -- First the lanes of the jobs: the planner would go through all lanes and all kinds.
     from (select id, queue_id, kind_id from lane where id = any($4::int4[]) and closed offset 0) n
     where not (select is_limited(k) from kind k where k.id = n.kind_id) and n.queue_id = any(
-        $24::int4[]
+        $25::int4[]
     )
 ),
 in_use as materialized (
@@ -89,8 +93,8 @@ allowed as materialized (
     from unnest(
         -- Once all else is locked.
         case
-            when (select count(*) from keyed) >= 0 then
-                $24::int4[]
+            when (select count(*) from keyed) >= 0 and ($14::text is null or (select is_set from patience)) then
+                $25::int4[]
         end
     ) q (id)
     cross join lateral starts_of_queue(q.id) s
@@ -126,7 +130,7 @@ placed as materialized (
         end as holder
     from unnest(
         $1::uuid[], $2::bytea[],
-        $22::text[]
+        $23::text[]
     ) with ordinality as a (
         id, payload,
         key,
@@ -143,9 +147,9 @@ body as (
     )
     select
         id, starts_at, ($4::int4[])[run],
-        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run], ($17::int4[])[run],
-        ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run], key,
-        ($23::text[])[run]::jsonb,
+        coalesce(($15::int2[])[run], 0), coalesce(($16::int2[])[run], 3), ($17::int4[])[run], ($18::int4[])[run],
+        ($19::int4[])[run], ($20::text[])[run]::jsonb, ($21::bytea[])[run], ($22::text[])[run], key,
+        ($24::text[])[run]::jsonb,
         payload
     from placed
 ),
@@ -157,13 +161,13 @@ live as (
     )
     select
         id, starts_at, ($4::int4[])[run],
-        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run],
+        coalesce(($15::int2[])[run], 0), coalesce(($16::int2[])[run], 3), ($17::int4[])[run],
         case when holder is not null then 2 when ($13::int2[])[run] is null then 1 else 3 end, ($13::int2[])[run],
         case when holder is null then 0 else 1 end, holder,
         case when holder is not null and queue is not null then true end,
         (select at from allowed),
         case when holder is not null then (select at from allowed) + interval '1 millisecond' *
-            ($16::int4[])[run]
+            ($17::int4[])[run]
         end
     from placed
 )

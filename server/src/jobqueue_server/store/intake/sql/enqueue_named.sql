@@ -5,16 +5,17 @@
 -- $3 firsts int8[]: the number of its first job, from 1  $4 lanes int4[]
 -- $5 sessions int8[]  $6 epochs int4[]: the slots that a hand-off reserved; 0: to the backlog
 -- $7 run_at timestamptz[]  $8 delay_ms int8[]  $13 hold int2[] (lifecycle.Hold; null: not held back, as no slot's job is)
--- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
--- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
--- $23 unique_name text[]
+-- $14 patience text: how long it waits for a lock, as '250ms', and then it ends (55P03); null: as long as a statement may take
+-- $15 priority int2[]  $16 max_attempts int2[]  $17 timeout_ms int4[]  $18 min_backoff_ms int4[]
+-- $19 max_backoff_ms int4[]  $20 labels text[]  $21 headers bytea[]  $22 idempotency_key text[]
+-- $24 unique_name text[]
 -- For each job, and empty where no job of the batch has one:
--- $22 key text[]
+-- $23 key text[]
 -- Each job is a run of its own. The names that they want, each once, sorted: two inserts in opposite order deadlock.
 -- $9 names bytea[]: their digests; for each: $10 takers uuid[]: its job  $11 untils int2[] (model.Until; null: 1)
 -- $12 periods interval[] (null: none)
 -- locks: 1
--- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
+-- An array of $7, $8, $13 or from $15 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
 -- A hand-off holds only while its session is still in its epoch and its lane has no gate, in this very snapshot;
 -- else the job waits in the backlog, and its id is among `refused`. run_at is never stored in the past, so that
 -- the order in line is the order of the index.
@@ -24,10 +25,14 @@
 -- of a holder counts as long as the row of the name has not been written since, which `ctid` says. A job whose name is not taken
 -- is not stored, and not among `stored`: another job holds it, or an enqueue wrote it a moment ago; or its period ended less
 -- than a minute ago: a retry within the period that respects names finds its job as the holder, and writes nothing.
-with named as (
+with patience as materialized (
+    select set_config('lock_timeout', $14::text, true) is not null as is_set
+),
+named as (
     insert into unique_hold as u (digest, job_id, until, holds_until)
     select n.digest, n.job_id, coalesce(n.until, 1), now() + n.period
     from unnest($9::bytea[], $10::uuid[], $11::int2[], $12::interval[]) as n (digest, job_id, until, period)
+    where ($14::text is null or (select is_set from patience))
     on conflict (digest) do update
         set job_id = excluded.job_id, until = excluded.until, holds_until = excluded.holds_until
         where u.ctid = (select s.ctid from unique_hold s where s.digest = u.digest)
@@ -74,7 +79,7 @@ placed as materialized (
         nullif(((select holder from run))[width_bucket(a.number, $3::int8[])], 0) as holder
     from unnest(
         $1::uuid[], $2::bytea[],
-        $22::text[]
+        $23::text[]
     ) with ordinality as a (
         id, payload,
         key,
@@ -91,9 +96,9 @@ body as (
     )
     select
         id, starts_at, ($4::int4[])[run],
-        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run], ($17::int4[])[run],
-        ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run], key,
-        ($23::text[])[run]::jsonb,
+        coalesce(($15::int2[])[run], 0), coalesce(($16::int2[])[run], 3), ($17::int4[])[run], ($18::int4[])[run],
+        ($19::int4[])[run], ($20::text[])[run]::jsonb, ($21::bytea[])[run], ($22::text[])[run], key,
+        ($24::text[])[run]::jsonb,
         payload
     from placed
 ),
@@ -105,11 +110,11 @@ live as (
     )
     select
         id, starts_at, ($4::int4[])[run],
-        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run],
+        coalesce(($15::int2[])[run], 0), coalesce(($16::int2[])[run], 3), ($17::int4[])[run],
         case when holder is not null then 2 when ($13::int2[])[run] is null then 1 else 3 end, ($13::int2[])[run],
         case when holder is null then 0 else 1 end, holder,
         case when holder is not null then now() + interval '1 millisecond' *
-            ($16::int4[])[run]
+            ($17::int4[])[run]
         end
     from placed
 )
