@@ -62,7 +62,7 @@ async def store_named(names: UniqueNames, rows: Sequence[NewRows]) -> StoredRows
     left, stored = list(rows), None
     conflicts: dict[UUID, Conflict] = {}
     for way in names.ways():
-        done = await way.store(left)
+        done = await way.store(left, None)
         left = [row for row in left if row.id in done.left]
         if done.stored is not None:
             stored = done.stored
