@@ -276,6 +276,8 @@ async def test_a_server_that_leaves_tells_those_that_it_can_not_wait_for(
 async def test_what_a_server_that_leaves_has_in_line_is_not_stored(
     wires: list[Wire], place: Place, more: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The second one is to be in line.
+    place.app.intake._slow_lane.beside.slow_after = 60.0
     held = Held(monkeypatch, IntakeStore, "enqueue")
     wires[0].writer.write(request(BODY, keyed(b"first", more)))
     await held.one_waits()

@@ -268,9 +268,9 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     """A claim takes a thousand at most. Over a backlog nobody passes by."""
     enqueue, reserved = IntakeStore.enqueue, []
 
-    async def noted(store, rows, *args):
+    async def noted(store, rows, *args, **more):
         reserved.append(sum(count for row in rows for _, count in row.slots))
-        return await enqueue(store, rows, *args)
+        return await enqueue(store, rows, *args, **more)
 
     worker = await place.worker(slots=slots)
     await place.enqueue()

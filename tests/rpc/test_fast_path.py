@@ -172,9 +172,9 @@ async def test_a_caller_that_hangs_up_takes_its_job_out_of_line(
     enqueue = IntakeStore.enqueue
     stored: list[Any] = []
 
-    async def noted(store: IntakeStore, rows: Any, *args: Any) -> Any:
+    async def noted(store: IntakeStore, rows: Any, *args: Any, **more: Any) -> Any:
         stored.extend(rows)
-        return await enqueue(store, rows, *args)
+        return await enqueue(store, rows, *args, **more)
 
     monkeypatch.setattr(IntakeStore, "enqueue", noted)
     held = Held(monkeypatch, IntakeStore, "enqueue")

@@ -63,7 +63,7 @@ async def test_what_is_refused_leaves_nothing_to_the_collector(
 async def test_an_insert_that_failed_leaves_nothing_to_the_collector(
     dsn: str, fast_path: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(*args: Any) -> None:
+    async def fails(*args: Any, **more: Any) -> None:
         raise DatabaseAway("it does not answer")
 
     async with Place(dsn) as place:
