@@ -101,6 +101,9 @@ def _statements() -> dict[str, str]:
     return {_bare(statement(name)): name for name in names()}
 
 
+_CONSTANT = r"'[^']*'|\$\d+|\b\d+(?:\.\d+)?\b|\b(?:true|false)\b|(?<=then )null\b"
+
+
 def statement_name(query: str) -> str:
     """Which statement of the server it is, as PostgreSQL shows it."""
     return _statements().get(_bare(query), "other")
@@ -109,7 +112,7 @@ def statement_name(query: str) -> str:
 def _bare(query: str) -> str:
     """A statement as PostgreSQL counts it: without the comment before it, one mark for each literal, null or list."""
     body = "\n".join(dropwhile(lambda line: line.startswith("--"), query.strip().splitlines()))
-    marked = re.sub(r"'[^']*'|\$\d+|\b\d+(?:\.\d+)?\b|(?<=then )null\b", "?", body.replace(" /*, ... */", ""))
+    marked = re.sub(_CONSTANT, "?", body.replace(" /*, ... */", ""))
     return re.sub(r"\?(?:, \?)+", "?", marked)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from jobqueue_server.core.intake.digest import key_digest
-
 from .stage import Stage
 
-# $1 digest of the key, $2 anything.
-_SAME_KEY = """
-insert into idempotency_key (namespace_id, key_digest, owner, job_id, request_digest, expires_at)
-values (1, $1, substring(sha256('anonymous') for 8), gen_random_uuid(), $2, now() + interval '1 day')
+# After its last look, and whatever the insert's patience with locks.
+_HELD_INSERT = """
+create or replace function held_insert() returns trigger language plpgsql as $$ begin
+    perform set_config('lock_timeout', '0', true);
+    perform pg_advisory_xact_lock_shared(hashtext('held_insert'));
+    return null;
+end $$;
+create or replace trigger held_insert after insert on idempotency_key for each row execute function held_insert();
 """
 
 
@@ -26,16 +28,13 @@ async def locked(stage: Stage, table: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def same_key(stage: Stage, key: str) -> AsyncIterator[None]:
-    """For the body, whoever enqueues under the same key waits, its look at the session's epoch behind it."""
+async def held_insert(stage: Stage) -> AsyncIterator[None]:
+    """For the body, an insert under an idempotency key waits at its end, its look at the session's epoch behind it."""
     connection = await stage.connection()
-    transaction = connection.transaction()
-    await transaction.start()
-    await connection.execute(_SAME_KEY, key_digest(1, key), key.encode())
-    try:
+    await connection.execute(_HELD_INSERT)
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock(hashtext('held_insert'))")
         yield
-    finally:
-        await transaction.rollback()
 
 
 async def waits_for_lock(stage: Stage, statement: str) -> None:

@@ -140,7 +140,7 @@ async def test_an_insert_that_asks_its_queue_reads_what_runs_there_alone(cluster
             empty = [[0] * SLOTS if column.unset is not None else none for column in COLUMNS]
             given = [
                 new, ["{}"] * SLOTS, numbers, [lane] * SLOTS, [1] * SLOTS, [1] * SLOTS,
-                none, none, none, none, none, None, none, *empty, [queue],
+                none, none, none, none, none, None, none, None, *empty, [queue],
             ]  # fmt: skip
             prepared = Prepared(connection, "enqueue_counted", given)
             await prepared.prepare()

@@ -92,7 +92,7 @@ async def arguments(connection: Any, name: str) -> list[Any]:
             empty = [[0] * CALLED if column.unset is not None else none for column in COLUMNS]
             return [
                 new, ["{}"] * CALLED, numbers, [lane] * CALLED, [0] * CALLED, [0] * CALLED,
-                none, none, none, none, none, None, none, *empty, _keys(),
+                none, none, none, none, none, None, none, None, *empty, _keys(),
             ]  # fmt: skip
         case "pause_keys":
             return [ids, [1] * len(ids), [1] * len(ids), [60_000] * len(ids)]

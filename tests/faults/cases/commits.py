@@ -12,7 +12,7 @@ import grpc.aio
 from jobqueue.v1 import lease_pb2
 from jobqueue_server.lifecycle import Event as Exit
 from tests.faults.case import case
-from tests.faults.locks import came, locked, same_key, waits_for_lock
+from tests.faults.locks import came, held_insert, locked, waits_for_lock
 from tests.faults.stage import Stage
 
 TTL = 5.0
@@ -146,7 +146,7 @@ async def late_hand_off(stage: Stage) -> None:
     await callers[0].put()
     await worker.succeed(await worker.job())
     for fate, here, there in (("alive", 0, 1), ("dead", 1, 0)):
-        async with same_key(stage, fate):
+        async with held_insert(stage):
             putting = asyncio.create_task(callers[here].put(key=fate))
             await waits_for_lock(stage, "enqueue")
             stage.fault(f"the session goes on elsewhere before its hand-off commits; the server is {fate}")

@@ -10,7 +10,7 @@ import time
 
 from jobqueue_server.lifecycle import Event as Exit
 from tests.faults.case import case
-from tests.faults.locks import same_key, waits_for_lock
+from tests.faults.locks import held_insert, waits_for_lock
 from tests.faults.processes import FaultyWorker, Server
 from tests.faults.stage import Stage
 from tests.lease.hand_worker import HandWorker
@@ -81,7 +81,7 @@ async def delivered_while_moving(stage: Stage) -> None:
     await stage.started(1)
     # Its Hello to the second server stays in the proxy; a hand-off of the first one waits to commit.
     to_second.one_way(to_second.up)
-    async with same_key(stage, "late"):
+    async with held_insert(stage):
         putting = asyncio.create_task(here.put(key="late"))
         await waits_for_lock(stage, "enqueue")
         at = stage.fault("SIGTERM of the server, with a hand-off that waits to commit")
