@@ -77,12 +77,37 @@ async def test_a_job_that_asks_to_be_refused_then_is_refused_as_by_the_general_p
     assert b"DUPLICATE" in refused[2][DETAILS_KEY]
 
 
+async def test_a_job_with_a_name_and_a_key_is_answered_as_by_the_general_path(
+    fast: list[Any], place: Place
+) -> None:
+    await place.stub.EnqueueJob(named("first")[0])
+    fast.clear()
+    code, _, trailers, new = await told(place, named(idempotency_key="i"))
+    assert (code, trailers, new.unique_action, new.replayed) == (grpc.StatusCode.OK, {}, 0, False)
+    assert await place.get(new.job.id) == new.job
+    assert (new.job.unique_key, new.job.idempotency_key) == ("n", "i")
+    # Its key stands for it; another key finds that it holds the name, and stands for it from then on.
+    for key in ("i", "j", "j"):
+        told_fast = await told(place, named(idempotency_key=key))
+        assert told_fast[3].job.id == new.job.id
+        if key == "j" and not told_fast[3].replayed:
+            assert told_fast[3].unique_action == U.KEPT
+            continue
+        assert told_fast[2] == {"idempotency-replayed": "true"}
+        assert told_fast == await generally(place, named(idempotency_key=key))
+    reused = await told(place, named(payload=b"2", idempotency_key="i"))
+    assert b"IDEMPOTENCY_KEY_REUSED" in reused[2][DETAILS_KEY]
+    assert reused == await generally(place, named(payload=b"2", idempotency_key="i"))
+    assert len(fast) == 5
+    assert await place.value("select count(*) from live_job") == 2
+
+
 async def test_what_is_wrong_or_unusual_takes_the_general_path(fast: list[Any], place: Place) -> None:
     await place.stub.EnqueueJob(named()[0])
     fast.clear()
     wrong = await told(place, named(unique={"until": U.PERIOD}))
     assert wrong[0] is grpc.StatusCode.INVALID_ARGUMENT
-    assert (await told(place, named("k", idempotency_key="i")))[0] is grpc.StatusCode.OK
+    assert (await told(place, named("k", idempotency_key="\u00fc")))[0] is grpc.StatusCode.OK
     assert (await told(place, named("l", labels={"a": "b"})))[0] is grpc.StatusCode.OK
     assert fast == []
 

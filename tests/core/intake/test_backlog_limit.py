@@ -144,6 +144,13 @@ async def test_a_unique_job_whose_name_is_held_is_answered_at_the_limit(place: P
     assert (answer.status, answer.json["id"]) == (200, first)
     assert await place.value("select count(*) from job") == 2
 
+    # Calls with one key that come at once are one request: the same answer, and no error that is only logged.
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    at_once = [place.stub.EnqueueJob(named("a", idempotency_key="at once")) for _ in range(10)]
+    assert {answer.job.id for answer in await asyncio.gather(*at_once)} == {first}
+    assert errors == []
+
 
 async def test_jobs_are_let_in_again_as_soon_as_workers_take_some(place: Place) -> None:
     await limited(place, 3, 3)

@@ -9,8 +9,8 @@ from ...scope import Scope
 from .batch import Batch
 from .batcher import Batchers
 from .intake import Intake
-from .keyed import KeyedBatches, KeyedJobs
-from .unique import UniqueJobs
+from .keyed import KeyedBatches
+from .singles import SingleJobs
 from .waiting import Waiting
 
 
@@ -21,16 +21,14 @@ class Enqueuer:
         self,
         intake: Intake,
         batchers: Batchers,
-        keyed_jobs: KeyedJobs,
+        singles: SingleJobs,
         keyed_batches: KeyedBatches,
-        unique_jobs: UniqueJobs,
         waiting: Waiting,
     ) -> None:
         self._intake = intake
         self._batchers = batchers
-        self._keyed_jobs = keyed_jobs
+        self._singles = singles
         self._keyed_batches = keyed_batches
-        self._unique_jobs = unique_jobs
         self._waiting = waiting
 
     async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
@@ -47,27 +45,29 @@ class Enqueuer:
             DatabaseAway: It may have been stored or not.
         """
         _pay(scope, 1)
-        if new.unique is not None:
-            return await self._unique_jobs.enqueue(scope, new)
-        if new.idempotency_key is not None:
-            return await self._keyed_jobs.enqueue(scope, new)
+        if new.unique is not None or new.idempotency_key is not None:
+            return await self._singles.enqueue(scope, new)
         batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
         self._check_limits(batch)
         at = await self._batchers.of(batch).stored(batch)
         return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)
 
-    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str, path: str) -> Batch | None:
-        """Puts jobs without idempotency keys in line, without waiting for them; None where `enqueue` has more to do.
+    def put(self, scope: Scope, jobs: Sequence[NewJobs], path: str, caller: str) -> Ticket | None:
+        """Puts jobs in line, without waiting for them.
+
+        None where `enqueue` or `enqueue_batch` has to wait first, or has an error to tell: in a new lane, at a limit,
+        for a key that is being stored right now, for a batch with keys or names.
 
         Args:
             scope: Whose jobs they are.
             jobs: The jobs.
-            caller: As in `Batcher.put`.
             path: As in `Intake.rows`.
+            caller: As in `Batcher.put`.
 
         Raises:
-            NotAllowed: Its principal may not enqueue one of them.
+            NotAllowed: Its principal may not enqueue one of them, or hold its name.
             RateLimited: Its principal enqueues more often than it may.
+            FieldInvalid: A job asks for what its queue forbids.
             PayloadInvalid: One does not fit.
         """
         batch = self._intake.rows(scope, jobs, path)
@@ -77,43 +77,18 @@ class Enqueuer:
             or (batch.backlogs and batch.full_limit)
         ):
             return None
+        row = batch.rows[0]
+        if len(batch.rows) > 1:
+            if batch.keyed or batch.named:
+                return None
+        elif row.key_digest is not None or row.name is not None:
+            if self._singles.stores_key_of(row):
+                return None
+            _pay(scope, 1)
+            return self._singles.start(scope, batch, caller)
         _pay(scope, batch.jobs)
         self._batchers.of(batch).put(batch, caller)
         return batch
-
-    def start_keyed(self, scope: Scope, new: NewJob, caller: str) -> Ticket | None:
-        """As `start`, for one job with an idempotency key. None also where that key is being stored right now.
-
-        Raises:
-            As `start`.
-        """
-        batch = self._intake.rows(scope, [NewJobs.of(new)], "job")
-        if (
-            batch is None
-            or not self._waiting.has_room(batch.owner, 1)
-            or (batch.backlogs and batch.full_limit)
-        ):
-            return None
-        if self._keyed_jobs.stores_key_of(batch):
-            return None
-        _pay(scope, 1)
-        return self._keyed_jobs.start(scope, batch, caller)
-
-    def start_unique(self, scope: Scope, new: NewJob, caller: str) -> Ticket | None:
-        """As `start`, for one unique job without an idempotency key.
-
-        Raises:
-            As `start`.
-        """
-        batch = self._intake.rows(scope, [NewJobs.of(new)], "job")
-        if (
-            batch is None
-            or not self._waiting.has_room(batch.owner, 1)
-            or (batch.backlogs and batch.full_limit)
-        ):
-            return None
-        _pay(scope, 1)
-        return self._unique_jobs.start(scope, batch, caller)
 
     async def enqueue_batch(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """Stores all of them, or none. Those with a key that was used before answer the job that it stands for.

@@ -1,164 +1,26 @@
-"""Jobs with idempotency keys: what a key stands for already is answered instead of stored."""
+"""Batches in which jobs have idempotency keys or names: what these stand for already is answered instead of stored."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from ...errors import FieldViolation, IdempotencyKeyReused, Internal
-from ...fair.owner import CALLER, Owner
+from ...fair.owner import Owner
 from ...fair.turns import Turns
-from ...grants import Permission
 from ...metrics import Metrics
-from ...model import Enqueued, EnqueuedBatch, Job, NewJob, NewJobs
+from ...model import EnqueuedBatch
 from ...scope import Scope
 from ...store.database import Deadlock, Session
 from ...store.intake.intake import BacklogOfKeys, IntakeStore, KeyHolder, NewRows
-from ...store.query.reads import ReadStore
 from ..tuning import Tuning
 from .batch import Batch, backlog_full
-from .batcher import Batchers
 from .digest import key_digest, lane_key_digest
-from .intake import Intake
-from .keyed_ticket import KeyedTicket
 from .names import KeyVanished, Taken, UniqueNames, refusal
 from .placement import Placement, StoredWithin
 from .waiting import Waiting
-
-
-class KeyedJobs:
-    """Single jobs with keys. They share inserts, in which each key stands once."""
-
-    def __init__(
-        self,
-        intake: Intake,
-        batchers: Batchers,
-        store: IntakeStore,
-        reads: ReadStore,
-        waiting: Waiting,
-        tuning: Tuning,
-    ) -> None:
-        self._intake = intake
-        self._batchers = batchers
-        self._store = store
-        self._reads = reads
-        self._waiting = waiting
-        self._tries = tuning.key_tries
-        # What is being stored, by the key's digest.
-        self._pending: dict[bytes, asyncio.Future[datetime]] = {}
-
-    async def enqueue(
-        self,
-        scope: Scope,
-        new: NewJob,
-        instead: Callable[[Scope, Batch], Awaitable[Enqueued]] | None = None,
-        *,
-        place: bytes | None = None,
-    ) -> Enqueued:
-        """Stores a job with a key, or answers the job that the key stands for.
-
-        Args:
-            scope: Whose job it is.
-            new: The job.
-            instead: Answers it where another job holds its name; None: it wants none.
-            place: The digest under which the key is looked for first; None: that of the namespace.
-
-        Raises:
-            PayloadInvalid, KindUnknown: It does not fit.
-            IdempotencyKeyReused: Its key stands for another request.
-            QueueFull: Too many wait to be stored.
-            QueueBacklogFull: Too many wait in its queue, and its key stands for no job.
-            DatabaseAway: It may have been stored or not.
-        """
-        for _ in range(self._tries):
-            batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
-            row = batch.rows[0]
-            if place is not None:
-                row.place_key(place)
-            place = digest_of(row)
-            pending, full = self._pending.get(place), batch.full_limit
-            if pending is not None:
-                # The same key is being stored right now: what comes of it decides about this one.
-                await asyncio.wait([pending])
-            elif full is None or await self._name_is_held(row):
-                self._note_pending(batch)
-                at = await self._batchers.of(batch).stored(batch)
-                if instead is not None and batch.conflict is not None:
-                    return await instead(scope, batch)
-                if not batch.lost_key:
-                    return Enqueued(row.id, False, batch.job(at), batch.pressure)
-            replay = await self._replay(scope, batch)
-            if replay is not None:
-                return replay
-            if pending is None and full is not None and digest_of(row) == place:
-                raise self._waiting.refusal(full)
-            place = digest_of(row)
-        raise Internal("the idempotency key changed hands too often; try again")
-
-    async def _name_is_held(self, row: NewRows) -> bool:
-        """Whether the job is not new to a full queue, since another one holds its name."""
-        if row.name is None:
-            return False
-        _, held = await self._store.held_names([row.name.digest])
-        return row.name.digest in held
-
-    def stores_key_of(self, batch: Batch) -> bool:
-        """Whether the key of a batch is being stored right now. `enqueue` can wait for it."""
-        return digest_of(batch.rows[0]) in self._pending
-
-    def start(self, scope: Scope, batch: Batch, caller: str) -> KeyedTicket:
-        """Puts a job in line whose key is not being stored, without waiting for it.
-
-        Args:
-            scope: Whose job it is.
-            batch: The job. There is room for it.
-            caller: As in `Batcher.put`.
-        """
-        self._batchers.of(batch).put(batch, caller)
-        self._note_pending(batch)
-        return KeyedTicket(batch, partial(self._replay_or_enqueue, scope, batch, caller))
-
-    async def _replay_or_enqueue(self, scope: Scope, batch: Batch, caller: str) -> Enqueued:
-        CALLER.set(caller)
-        replay, row = await self._replay(scope, batch), batch.rows[0]
-        return replay or await self.enqueue(scope, row.new, place=digest_of(row))
-
-    async def _replay(self, scope: Scope, batch: Batch) -> Enqueued | None:
-        """The job that the key stands for; None where the key is free, or is another principal's: then the row has
-        another digest of it, to be tried next.
-        """
-        row = batch.rows[0]
-        digest = digest_of(row)
-        winner = (await self._store.find_keys(scope, [digest])).get(digest)
-        if winner is None:
-            return None
-        if is_foreign(winner, row):
-            await step_aside(self._store, {row: winner})
-            return None
-        check_same_request(winner, row, f"{batch.path}.idempotency_key")
-        job = await self._replayed(scope, row.new, winner.job_id)
-        return Enqueued(winner.job_id, True, job, batch.pressure)
-
-    async def _replayed(self, scope: Scope, new: NewJob, job_id: UUID) -> Job | None:
-        """The job of a replay as it is now, for a principal that may read it; a producer is told its id alone."""
-        seen = Permission.READ | Permission.PAYLOADS
-        if not scope.grants.may(seen, new.queue, new.kind):
-            return None
-        job = await self._reads.get(scope, job_id)
-        # One that held the name of the first request may be of another queue or kind.
-        return None if job is None or not scope.grants.may(seen, job.queue, job.kind) else job
-
-    def _note_pending(self, batch: Batch) -> None:
-        digest = digest_of(batch.rows[0])
-        self._pending[digest] = batch.done
-        batch.done.add_done_callback(partial(self._no_longer_pending, digest))
-
-    def _no_longer_pending(self, digest: bytes, _: asyncio.Future[datetime]) -> None:
-        del self._pending[digest]
 
 
 class KeyedBatches:

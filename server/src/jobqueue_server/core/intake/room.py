@@ -20,11 +20,11 @@ from .beside import Beside
 from .enqueuer import Enqueuer
 from .inserter import Inserter
 from .intake import Intake
-from .keyed import KeyedBatches, KeyedJobs
+from .keyed import KeyedBatches
 from .names import UniqueNames
 from .placement import Placement
+from .singles import SingleJobs
 from .slow_lane import SlowLane
-from .unique import UniqueJobs
 from .waiting import Waiting
 from .window import BatchingWindow
 
@@ -89,19 +89,11 @@ class IntakeRoom:
             for name in _LINES
         }
         batchers = Batchers(*self._lines.values())
-        keyed_jobs = KeyedJobs(intake, batchers, store, stores.reads, waiting, tuning)
+        singles = SingleJobs(
+            intake, batchers, store, stores.reads, query.shared_reads, waiting, metrics, tuning
+        )
         self.keyed_batches = KeyedBatches(store, names, placement, waiting, metrics, tuning)
-        unique_jobs = UniqueJobs(
-            intake, batchers, keyed_jobs, self.keyed_batches, query.shared_reads, waiting, metrics
-        )
-        self.enqueuer = Enqueuer(
-            intake,
-            batchers,
-            keyed_jobs,
-            self.keyed_batches,
-            unique_jobs,
-            waiting,
-        )
+        self.enqueuer = Enqueuer(intake, batchers, singles, self.keyed_batches, waiting)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

@@ -37,11 +37,11 @@ class FastPathServicer:
         if job_key is not None and not checks.is_key(job_key):
             return None
         key = call.text(KEY) if KEY in call.metadata else None
+        if key is not None and not checks.is_simple_key(key):
+            return None
         headers = job_headers(call)
         new = NewJob(kind, payload, queue, idempotency_key=key, labels=NOTHING, headers=headers, key=job_key)
-        return (
-            self._start([NewJobs.of(new)], call, "job") if key is None else self._start_keyed(new, key, call)
-        )
+        return self._put([NewJobs.of(new)], call, "job")
 
     def fast_enqueue_message(self, message: pb.NewJob, call: Call) -> Ticket | None:
         """Puts a job in line that came as a message, which may be changed."""
@@ -49,13 +49,16 @@ class FastPathServicer:
         if key is None and message.idempotency_key:
             key = message.idempotency_key
             message.ClearField("idempotency_key")
+        if key is not None and not checks.is_simple_key(key):
+            return None
         # To look for a name costs as much as to see that there is none but the plain thing.
-        if key is None and (new := convert.decode_simple(message, job_headers(call))) is not None:
-            return self._start([NewJobs.of(new)], call, "job")
-        if message.HasField("unique"):
-            return None if key is not None else self._start_unique(message, call)
         new = convert.decode_simple(message, job_headers(call), key)
-        return None if new is None or key is None else self._start_keyed(new, key, call)
+        if new is None:
+            if not message.HasField("unique") or (unique := convert.decode_simple_unique(message)) is None:
+                return None
+            message.ClearField("unique")
+            new = convert.decode_simple(message, job_headers(call), key, unique)
+        return None if new is None else self._put([NewJobs.of(new)], call, "job")
 
     def fast_batch(self, messages: Sequence[bytes], call: Call) -> Ticket | None:
         """Puts a batch in line, whose jobs are messages on the wire.
@@ -68,38 +71,13 @@ class FastPathServicer:
             return None
         self._enqueuer.check_room(call.scope, len(messages))
         jobs = decode_batch(messages, job_headers(call))
-        return None if jobs is None else self._start(jobs, call, "jobs[]")
+        return None if jobs is None else self._put(jobs, call, "jobs[]")
 
-    def _start_unique(self, message: pb.NewJob, call: Call) -> Ticket | None:
-        unique = convert.decode_simple_unique(message)
-        if unique is None:
-            return None
-        message.ClearField("unique")
-        new = convert.decode_simple(message, job_headers(call), unique=unique)
-        if new is None:
-            return None
-        if call.span is not None:
-            call.span.sends([NewJobs.of(new)])
-        try:
-            return self._enqueuer.start_unique(call.scope, new, call.peer)
-        except JobQueueError:
-            return None
-
-    def _start_keyed(self, new: NewJob, key: str, call: Call) -> Ticket | None:
-        if not checks.is_simple_key(key):
-            return None
-        if call.span is not None:
-            call.span.sends([NewJobs.of(new)])
-        try:
-            return self._enqueuer.start_keyed(call.scope, new, call.peer)
-        except JobQueueError:
-            return None
-
-    def _start(self, jobs: Sequence[NewJobs], call: Call, path: str) -> Ticket | None:
+    def _put(self, jobs: Sequence[NewJobs], call: Call, path: str) -> Ticket | None:
         if call.span is not None:
             call.span.sends(jobs)
         try:
-            return self._enqueuer.start(call.scope, jobs, call.peer, path)
+            return self._enqueuer.put(call.scope, jobs, path, call.peer)
         except JobQueueError:
             return None
 
