@@ -392,7 +392,7 @@ async def test_all_that_is_wrong_with_a_request_is_said_at_once(served: Served) 
     ("method", "path", "body", "called"),
     [
         ("GET", "/v1/jobs?status=queued&status=RUNNING&page_size=5", None, "list"),
-        ("POST", "/v1/jobs:batchEnqueue", {"jobs": [JOB, JOB]}, "enqueue_batch"),
+        ("POST", "/v1/jobs:batchEnqueue", {"jobs": [JOB, JOB]}, "put"),
         ("POST", "/v1/jobs/01a20e75-6a11-7f3e-9d52-2f6c1b7a4e02:retry", None, "retry"),
         ("DELETE", "/v1/jobs/01a20e75-6a11-7f3e-9d52-2f6c1b7a4e02", None, "delete"),
         ("GET", "/v1/jobs/01a20e75-6a11-7f3e-9d52-2f6c1b7a4e02:wait?timeout=1s", None, "wait"),

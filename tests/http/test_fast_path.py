@@ -13,8 +13,10 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from jobqueue.v1 import queue_admin_pb2
 from jobqueue_server.http.fast.call import HttpFastCall
 from jobqueue_server.http.fast.heads import Heads, Layout
 from jobqueue_server.http.fast.path import HttpFastPath
@@ -295,9 +297,7 @@ UNUSUAL = [
     b'{"kind":"work","payload":NaN}',
     b'{"kind":"work","payload":"\xff"}',
     b'{"kind":"work","payload":"\\ud800"}',
-    b'{"kind":"wrok","payload":{}}',
     b'{"kind":".work","payload":{}}',
-    b'{"kind":"send_email","payload":{"to":"x"}}',
     b'{"kind":"work","payload":\x0b{}}',
     b'{"payload":{}}',
     b"",
@@ -313,6 +313,41 @@ async def test_what_it_is_not_sure_of_takes_the_general_path(wire: Wire, fast: l
         general = await wire.post(body, HEADERS + GENERAL)
         assert fast == [], body
         assert alike(answer) == alike(general)
+
+
+REFUSED = {
+    b'{"kind":"send_email","payload":{"to":"x"}}': b"422",
+    b'{"kind":"work","queue":"by-key","payload":{}}': b"400",
+}
+
+
+async def test_what_is_refused_is_told_byte_for_byte_as_the_general_path_tells_it(
+    wire: Wire, fast: list[object], place: Place
+) -> None:
+    await wire.post(b'{"kind":"work","queue":"by-key","payload":{}}')
+    policy = queue_admin_pb2.Queue(name="by-key", key_policy={"require_key": True})
+    mask = FieldMask(paths=["key_policy"])
+    await place.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=policy, update_mask=mask))
+    for body, status in REFUSED.items():
+        fast.clear()
+        answer = await wire.post(body)
+        assert len(fast) == 1, body
+        assert answer[0].startswith(b"HTTP/1.1 " + status), answer
+        general = await wire.post(body, HEADERS + GENERAL)
+        assert len(fast) == 1, body
+        assert alike(answer) == alike(general)
+
+
+async def test_the_first_job_of_a_lane_is_answered_as_the_next_ones_are(
+    wire: Wire, fast: list[object], place: Place
+) -> None:
+    for more in (b"", GENERAL):
+        body = b'{"kind":"work","queue":"new%d","payload":7}' % len(more)
+        fast.clear()
+        first, second = [await wire.post(body, HEADERS + more) for _ in range(2)]
+        assert len(fast) == (0 if more else 2)
+        assert first[0].startswith(b"HTTP/1.1 201")
+        assert alike(first) == alike(second)
 
 
 async def test_a_header_that_means_something_takes_the_general_path(place: Place, fast: list[object]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,9 +23,10 @@ from jobqueue.v1 import (
     queue_admin_pb2_grpc,
 )
 from jobqueue_server.chain import Anybody, Call, Chain
+from jobqueue_server.core.intake.ticket import LateTicket
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.metrics import Metrics
-from jobqueue_server.model import Enqueued, EnqueuedBatch, Job, JobFilter, Kind, NewJob, NewJobs, Page, Queue
+from jobqueue_server.model import Enqueued, Job, JobFilter, Kind, NewJob, NewJobs, Page, Queue, Ticket
 from jobqueue_server.rpc.access_admin import AccessAdminServicer
 from jobqueue_server.rpc.audit import AuditServicer
 from jobqueue_server.rpc.identities import IdentityServicer
@@ -82,18 +84,15 @@ class Core:
         if self.error is not None:
             raise self.error
 
-    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
-        await self._called("enqueue")
-        self.enqueued.append(new)
-        return Enqueued(self.job.id, self.replayed, self.job)
+    def put(self, scope: Scope, jobs: Sequence[NewJobs], path: str, caller: str) -> Ticket:
+        return LateTicket(partial(self._enqueue, jobs, path), scope, caller)
 
-    def check_room(self, jobs: int) -> None:
-        """There always is some."""
-
-    async def enqueue_batch(self, scope: Scope, jobs: list[NewJobs]) -> EnqueuedBatch:
-        await self._called("enqueue_batch")
+    async def _enqueue(self, jobs: Sequence[NewJobs], path: str) -> Enqueued:
+        await self._called("put", path)
         self.enqueued += [some.new for some in jobs]
-        return EnqueuedBatch([uuid4() for some in jobs for _ in some.payloads])
+        if path == "jobs[]":
+            return Enqueued([uuid4() for some in jobs for _ in some.payloads])
+        return Enqueued([self.job.id], [self.job.id] if self.replayed else (), job=self.job)
 
     async def get(self, scope: Scope, job_id: UUID) -> Job:
         await self._called("get", job_id)

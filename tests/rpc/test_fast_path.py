@@ -84,6 +84,32 @@ async def test_it_answers_what_the_general_way_answers(fast: list[Any], place: P
         assert alike(answer) == alike(general)
 
 
+async def test_the_first_jobs_of_a_lane_are_answered_as_the_next_ones_are(
+    fast: list[Any], place: Place
+) -> None:
+    for number in range(2):
+        await place.stub.EnqueueJob(ask())
+        fast.clear()
+        first, second = [await place.stub.EnqueueJob(ask(queue=f"new{number}")) for _ in range(2)]
+        assert len(fast) == 2
+        assert alike(first) == alike(second)
+        batch = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[ask(queue=f"newer{number}").job] * 3)
+        answers = [await place.stub.BatchEnqueueJobs(batch) for _ in range(2)]
+        ids = [result.id for answer in answers for result in answer.results]
+        assert len(set(ids)) == 6
+        assert await place.value("select count(*) from job where id = any($1)", ids) == 6
+
+
+async def test_a_refusal_names_the_job_by_its_place(fast_path: str, place: Place) -> None:
+    await place.stub.EnqueueJob(ask(idempotency_key="k"))
+    other = ask(idempotency_key="k", payload_json=b"2").job
+    more = ask(idempotency_key="l").job
+    for jobs, place_of_it in (([other], "jobs[0]"), ([more, other], "jobs[1]")):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await place.stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs))
+        assert f"{place_of_it}.idempotency_key" in str(refused.value.trailing_metadata())
+
+
 async def test_a_server_without_the_fast_path_answers_the_same(
     fast: list[Any], place: Place, dsn: str
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -370,36 +370,21 @@ class Job:
 
 @dataclass(slots=True)
 class Enqueued:
-    """The answer to an enqueue: the job, or its id alone if the job of the first request was deleted since.
-
-    `pressure` is how near the server was to refusing jobs: 0 to 1. `action`: what became of the job instead, which
-    holds the name. It is not frozen, for the same reason as NewJob.
-    """
-
-    id: UUID
-    replayed: bool
-    job: Job | None = None
-    pressure: float = 0.0
-    action: UniqueAction | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EnqueuedBatch:
-    """The answer to a batch.
+    """The answer to an enqueue of one job or of many. It is not frozen, for the same reason as NewJob.
 
     Attributes:
-        ids: The ids in the order of the request.
+        ids: The ids in the order of the request: of new jobs, and of those that answer for others.
         replayed: Those of jobs of earlier requests with the same idempotency keys.
-        pressure: As in Enqueued.
         actions: By their places in `ids`, what became of jobs that hold the names of others, which were not stored.
-        at: When it was stored; None where that is not known.
+        pressure: How near the server was to refusing jobs: 0 to 1.
+        job: The first job. None: it was deleted since the first request, or the principal may not read it.
     """
 
-    ids: list[UUID]
-    replayed: frozenset[UUID] = frozenset()
-    pressure: float = 0.0
+    ids: Sequence[UUID]
+    replayed: Collection[UUID] = ()
     actions: Mapping[int, UniqueAction] = field(default_factory=dict)
-    at: datetime | None = None
+    pressure: float = 0.0
+    job: Job | None = None
 
 
 class FirstJob(NamedTuple):
@@ -425,10 +410,11 @@ class FirstJob(NamedTuple):
 
 
 class Ticket(Protocol):
-    """Jobs that wait to be stored, as the fast path sees them.
+    """Jobs that wait to be stored, as who brought them sees them.
 
     Attributes:
-        done: Done when the jobs are stored: its result is the time by the database's clock, or its error says why not.
+        done: Done when the jobs are stored or answered: its error says why not. Its result is the time of that by the
+            database's clock; none where `instead` is the answer.
     """
 
     done: asyncio.Future[datetime]
@@ -439,7 +425,10 @@ class Ticket(Protocol):
 
     @property
     def instead(self) -> Enqueued | None:
-        """After `done`, the answer if the job was not stored, because its key or name is another one's; else None."""
+        """After `done`, the whole answer, where it is not that the jobs of `ids` were stored as they were put in line.
+
+        None where it is; then `first` and `job` tell of the first of them.
+        """
 
     @property
     def pressure(self) -> float:

@@ -1,4 +1,4 @@
-"""The answer of EnqueueJob, on both of its paths."""
+"""The answers of EnqueueJob and BatchEnqueueJobs, on both of their paths."""
 
 from __future__ import annotations
 
@@ -14,20 +14,35 @@ from .metadata import HTTP_CODE
 
 
 def enqueued_message(enqueued: Enqueued, payload_format: int, call: Call) -> rpc_pb.EnqueueJobResponse:
-    """The response. What it says beside the message goes into the metadata of the call's answer."""
-    call.answer_metadata[HTTP_CODE] = "200" if enqueued.replayed or enqueued.action else "201"
-    if enqueued.replayed:
+    """The response of one job. What it says beside the message goes into the metadata of the call's answer."""
+    (job_id,) = enqueued.ids
+    action = enqueued.actions.get(0)
+    replayed = bool(enqueued.replayed)
+    call.answer_metadata[HTTP_CODE] = "200" if replayed or action else "201"
+    if replayed:
         call.answer_metadata["idempotency-replayed"] = "true"
-    if enqueued.action:
-        call.answer_metadata["unique-action"] = enqueued.action.name.lower()
+    if action:
+        call.answer_metadata["unique-action"] = action.name.lower()
     if call.span is not None:
-        call.span.stored(enqueued.id)
+        call.span.stored(job_id)
     if enqueued.job is None:
-        job = pb.Job(id=str(enqueued.id))
+        job = pb.Job(id=str(job_id))
     else:
         job = convert.job_message(enqueued.job, payload_format)
     return rpc_pb.EnqueueJobResponse(
-        job=job,
-        replayed=enqueued.replayed,
-        unique_action=cast("pb.Unique.Action.ValueType | None", enqueued.action),
+        job=job, replayed=replayed, unique_action=cast("pb.Unique.Action.ValueType | None", action)
+    )
+
+
+def results_message(enqueued: Enqueued) -> rpc_pb.BatchEnqueueJobsResponse:
+    """The response of a batch."""
+    return rpc_pb.BatchEnqueueJobsResponse(
+        results=[
+            rpc_pb.EnqueueResult(
+                id=str(job_id),
+                replayed=index not in enqueued.actions and job_id in enqueued.replayed,
+                unique_action=cast("pb.Unique.Action.ValueType | None", enqueued.actions.get(index)),
+            )
+            for index, job_id in enumerate(enqueued.ids)
+        ]
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import cast
 from uuid import UUID
 
 from jobqueue.v1 import job_pb2 as pb
@@ -13,14 +13,15 @@ from jobqueue.v1 import stats_pb2 as stats_pb
 from ..chain import Call
 from ..core.bulk.changes import JobChanges
 from ..core.intake.enqueuer import Enqueuer
+from ..core.intake.ticket import answer_of
 from ..core.query.reads import LOOKS_FOR, JobReads
 from ..core.upkeep.clock import Clock
 from ..errors import FieldInvalid
 from ..lifecycle import Status
-from ..model import DEFAULT_WAIT, MAX_MESSAGE_BYTES, JobFilter, NewJobs, Page
+from ..model import DEFAULT_WAIT, MAX_MESSAGE_BYTES, Enqueued, JobFilter, NewJobs, Page
 from . import checks, convert
 from .checks import Problems
-from .enqueued import enqueued_message
+from .enqueued import enqueued_message, results_message
 from .metadata import HTTP_CODE, KEY, job_headers
 
 _FORMATS = dict(pb.PayloadFormat.items())
@@ -55,10 +56,7 @@ class JobQueueServicer:
             request.job, "job.", self._clock.now(), problems, given_headers=job_headers(call), key=key
         )
         problems.raise_if_any()
-        if call.span is not None:
-            call.span.sends([NewJobs.of(new)])
-        enqueued = await self._enqueuer.enqueue(call.scope, new)
-        call.tell_pressure(enqueued.pressure)
+        enqueued = await self._enqueued([NewJobs.of(new)], "job", call)
         return enqueued_message(enqueued, request.payload_format, call)
 
     async def BatchEnqueueJobs(
@@ -78,21 +76,14 @@ class JobQueueServicer:
         ]
         checks.distinct_keys(new, "jobs", problems)
         problems.raise_if_any()
-        jobs = [NewJobs.of(job) for job in new]
+        return results_message(await self._enqueued([NewJobs.of(job) for job in new], "jobs[]", call))
+
+    async def _enqueued(self, jobs: Sequence[NewJobs], path: str, call: Call) -> Enqueued:
         if call.span is not None:
             call.span.sends(jobs)
-        batch = await self._enqueuer.enqueue_batch(call.scope, jobs)
-        call.tell_pressure(batch.pressure)
-        return rpc_pb.BatchEnqueueJobsResponse(
-            results=[
-                rpc_pb.EnqueueResult(
-                    id=str(job_id),
-                    replayed=index not in batch.actions and job_id in batch.replayed,
-                    unique_action=cast("pb.Unique.Action.ValueType | None", batch.actions.get(index)),
-                )
-                for index, job_id in enumerate(batch.ids)
-            ]
-        )
+        enqueued = await answer_of(self._enqueuer.put(call.scope, jobs, path, call.peer))
+        call.tell_pressure(enqueued.pressure)
+        return enqueued
 
     async def GetJob(self, request: rpc_pb.GetJobRequest, call: Call) -> rpc_pb.GetJobResponse:
         """Reads one job in full."""

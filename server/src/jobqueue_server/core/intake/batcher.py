@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from datetime import datetime
 
-from ...errors import QueueFull
 from ...fair.line import FairLine
 from ..claim.handoff import HandOff
 from ..claim.load import Load
@@ -77,27 +75,6 @@ class Batcher:
         """The slow insert has ended that a batch waited for."""
         self._back.append(batch)
         self._wake.set()
-
-    async def stored(self, batch: Batch) -> datetime:
-        """Puts a batch in line and waits until it is stored: when that was.
-
-        Raises:
-            QueueFull: Too many jobs wait.
-            DatabaseAway: It may have been stored or not.
-        """
-        try:
-            self._waiting.check(batch.owner, batch.jobs)
-        except QueueFull:
-            # Those who come with the same key must not wait for what is never stored.
-            batch.done.cancel()
-            raise
-        self.put(batch)
-        try:
-            # Shielded: a caller that gives up must not take its neighbours' insert along.
-            return await asyncio.shield(batch.done)
-        except asyncio.CancelledError:
-            batch.give_up()
-            raise
 
     async def run(self) -> None:
         """Stores what is in line, until cancelled."""

@@ -1,16 +1,19 @@
-"""The ways in for callers: one job, a batch, and jobs that nothing waits for. All of them go through the intake."""
+"""The way in for callers: jobs are put in line, and a ticket tells what became of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from ...model import Enqueued, EnqueuedBatch, NewJob, NewJobs, Ticket
+from ...errors import JobQueueError
+from ...model import Enqueued, NewJobs, Ticket
 from ...scope import Scope
 from .batch import Batch
 from .batcher import Batchers
 from .intake import Intake
 from .keyed import KeyedBatches
 from .singles import SingleJobs
+from .ticket import LateTicket, answer_of, refused
 from .waiting import Waiting
 
 
@@ -31,32 +34,10 @@ class Enqueuer:
         self._keyed_batches = keyed_batches
         self._waiting = waiting
 
-    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
-        """Stores one job, or answers the one that its idempotency key stands for or that holds its name.
+    def put(self, scope: Scope, jobs: Sequence[NewJobs], path: str, caller: str) -> Ticket:
+        """Has jobs stored, all or none, without waiting for it: what is wrong with them is told by the ticket too.
 
-        Raises:
-            NotAllowed: Its principal may not enqueue it.
-            RateLimited: Its principal enqueues more often than it may.
-            PayloadInvalid, KindUnknown: It does not fit.
-            IdempotencyKeyReused: Its key stands for another request.
-            Duplicate: Another job holds its name, and it asked to be refused then.
-            QueueFull: Too many wait to be stored.
-            QueueBacklogFull: Too many wait in its queue; its key, if any, stands for no job, and its name is free.
-            DatabaseAway: It may have been stored or not.
-        """
-        _pay(scope, 1)
-        if new.unique is not None or new.idempotency_key is not None:
-            return await self._singles.enqueue(scope, new)
-        batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
-        self._check_limits(batch)
-        at = await self._batchers.of(batch).stored(batch)
-        return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)
-
-    def put(self, scope: Scope, jobs: Sequence[NewJobs], path: str, caller: str) -> Ticket | None:
-        """Puts jobs in line, without waiting for them.
-
-        None where `enqueue` or `enqueue_batch` has to wait first, or has an error to tell: in a new lane, at a limit,
-        for a key that is being stored right now, for a batch with keys or names.
+        A job whose idempotency key was used before, or whose name is held, is answered by the job that has it.
 
         Args:
             scope: Whose jobs they are.
@@ -64,49 +45,33 @@ class Enqueuer:
             path: As in `Intake.rows`.
             caller: As in `Batcher.put`.
 
-        Raises:
-            NotAllowed: Its principal may not enqueue one of them, or hold its name.
+        Errors of the ticket:
+            QueueFull: Too many wait to be stored.
             RateLimited: Its principal enqueues more often than it may.
-            FieldInvalid: A job asks for what its queue forbids.
-            PayloadInvalid: One does not fit.
+            NotAllowed: Its principal may not enqueue one of them, or hold its name.
+            FieldInvalid: A job asks for what its queue forbids, or for a change of the job that holds its name which
+                can't be made.
+            PayloadInvalid, KindUnknown: One does not fit.
+            IdempotencyKeyReused: A key stands for another request.
+            Duplicate: Another job holds a name, and it asked to be refused then.
+            QueueBacklogFull: Too many wait in the queue of a job that is new.
+            KeyBacklogFull: As many jobs as its queue allows wait for a key.
+            DatabaseAway: They may have been stored or not.
         """
-        batch = self._intake.rows(scope, jobs, path)
-        if (
-            batch is None
-            or not self._waiting.has_room(batch.owner, batch.jobs)
-            or (batch.backlogs and batch.full_limit)
-        ):
-            return None
-        row = batch.rows[0]
-        if len(batch.rows) > 1:
-            if batch.keyed or batch.named:
-                return None
-        elif row.key_digest is not None or row.name is not None:
-            if self._singles.stores_key_of(row):
-                return None
-            _pay(scope, 1)
-            return self._singles.start(scope, batch, caller)
-        _pay(scope, batch.jobs)
-        self._batchers.of(batch).put(batch, caller)
-        return batch
-
-    async def enqueue_batch(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
-        """Stores all of them, or none. Those with a key that was used before answer the job that it stands for.
-
-        Those whose name is held answer the job that holds it.
-
-        Raises:
-            As `enqueue`; the violations name the jobs by their place, `jobs[3].payload`.
-        """
-        count = sum(len(some.payloads) for some in jobs)
-        self._waiting.check(scope.owner, count)
-        _pay(scope, count)
-        batch = await self._intake.rows_in_new_lanes(scope, jobs, "jobs[]", self._waiting)
-        if batch.keyed or batch.named:
-            return await self._keyed_batches.enqueue(scope, batch)
-        self._check_limits(batch)
-        await self._batchers.of(batch).stored(batch)
-        return EnqueuedBatch(list(batch.ids), pressure=batch.pressure)
+        try:
+            count = 0
+            for some in jobs:
+                count += len(some.payloads)
+            self._waiting.check(scope.owner, count)
+            if scope.bucket is not None:
+                # Follow-ups take none: they end a job.
+                scope.bucket.take(count)
+            batch = self._intake.rows(scope, jobs, path)
+            if batch is not None:
+                return self._line_up(scope, batch, caller)
+        except JobQueueError as error:
+            return refused(error)
+        return LateTicket(partial(self._put_in_new_lanes, scope, jobs, path, caller), scope, caller)
 
     def check_room(self, scope: Scope, jobs: int) -> None:
         """Refuses jobs of a caller that there is no room for.
@@ -116,13 +81,25 @@ class Enqueuer:
         """
         self._waiting.check(scope.owner, jobs)
 
-    def _check_limits(self, batch: Batch) -> None:
-        full = batch.full_limit
-        if full is not None:
+    async def _put_in_new_lanes(
+        self, scope: Scope, jobs: Sequence[NewJobs], path: str, caller: str
+    ) -> Enqueued:
+        batch = await self._intake.rows_in_new_lanes(scope, jobs, path, self._waiting)
+        return await answer_of(self._line_up(scope, batch, caller))
+
+    def _line_up(self, scope: Scope, batch: Batch, caller: str) -> Ticket:
+        """Puts jobs in line for which there is room.
+
+        Raises:
+            QueueBacklogFull: Their queue is at its limit, and they have neither keys nor names.
+        """
+        row = batch.rows[0]
+        if len(batch.rows) > 1:
+            if batch.keyed or batch.named:
+                return LateTicket(partial(self._keyed_batches.enqueue, scope, batch), scope, caller)
+        elif row.key_digest is not None or row.name is not None:
+            return self._singles.put(scope, batch, caller)
+        if batch.backlogs and (full := batch.full_limit) is not None:
             raise self._waiting.refusal(full)
-
-
-def _pay(scope: Scope, jobs: int) -> None:
-    """Counts jobs against the rate of their principal. Follow-ups are not: they end a job."""
-    if scope.bucket is not None:
-        scope.bucket.take(jobs)
+        self._batchers.of(batch).put(batch, caller)
+        return batch

@@ -11,7 +11,7 @@ from ...errors import FieldViolation, IdempotencyKeyReused, Internal
 from ...fair.owner import Owner
 from ...fair.turns import Turns
 from ...metrics import Metrics
-from ...model import EnqueuedBatch
+from ...model import Enqueued
 from ...scope import Scope
 from ...store.database import Deadlock, Session
 from ...store.intake.intake import BacklogOfKeys, IntakeStore, KeyHolder, NewRows
@@ -43,7 +43,7 @@ class KeyedBatches:
         self._tries = tuning.key_tries
         self._turns = Turns(tuning.keyed_batches)
 
-    async def enqueue(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
+    async def enqueue(self, scope: Scope, batch: Batch) -> Enqueued:
         """Stores a batch; no key stands twice in it.
 
         Raises:
@@ -62,11 +62,11 @@ class KeyedBatches:
             finally:
                 self._waiting.storing_ends()
 
-    async def _enqueue(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
+    async def _enqueue(self, scope: Scope, batch: Batch) -> Enqueued:
         async with self.turn(batch.owner):
             return await self._stored(scope, batch)
 
-    async def _stored(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
+    async def _stored(self, scope: Scope, batch: Batch) -> Enqueued:
         loop = asyncio.get_running_loop()
         for _ in range(self._tries):
             started = loop.time()
@@ -92,16 +92,15 @@ class KeyedBatches:
                     lane.backlog.came(len(row.ids))
                     pressure = max(pressure, lane.backlog.fill)
             instead = {**replays, **{row_id: conflict.job_id for row_id, conflict in conflicts.items()}}
-            return EnqueuedBatch(
+            return Enqueued(
                 [instead.get(job_id, job_id) for job_id in batch.ids],
                 frozenset(replays.values()),
-                pressure,
                 {
                     index: conflict.action
                     for index, job_id in enumerate(batch.ids)
                     if (conflict := conflicts.get(job_id)) is not None and conflict.action is not None
                 },
-                how.at,
+                pressure,
             )
         raise Internal("the idempotency keys changed hands too often; try again")
 

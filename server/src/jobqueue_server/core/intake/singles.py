@@ -8,10 +8,9 @@ from functools import partial
 from uuid import UUID
 
 from ...errors import Internal
-from ...fair.owner import CALLER
 from ...grants import Permission
 from ...metrics import Metrics
-from ...model import Enqueued, Job, NewJob, NewJobs
+from ...model import Enqueued, Job, NewJob, NewJobs, Ticket
 from ...scope import Scope
 from ...store.intake.intake import IntakeStore, NewRows
 from ...store.query.reads import ReadStore
@@ -21,8 +20,8 @@ from .batch import Batch
 from .batcher import Batchers
 from .intake import Intake
 from .keyed import check_same_request, digest_of, is_foreign, step_aside
-from .keyed_ticket import KeyedTicket
 from .names import refusal
+from .ticket import LateTicket, answer_of
 from .waiting import Waiting
 
 
@@ -51,33 +50,29 @@ class SingleJobs:
         # What is being stored, by the key's digest.
         self._pending: dict[bytes, asyncio.Future[datetime]] = {}
 
-    def stores_key_of(self, row: NewRows) -> bool:
-        """Whether its key is being stored right now. `enqueue` can wait for it."""
-        return row.key_digest in self._pending
-
-    def start(self, scope: Scope, batch: Batch, caller: str) -> KeyedTicket:
-        """Puts a job in line whose key is not being stored, without waiting for it.
+    def put(self, scope: Scope, batch: Batch, caller: str) -> Ticket:
+        """Puts a job in line, or has it answered by the one that has its key or its name already.
 
         Args:
             scope: Whose job it is.
             batch: The job. There is room for it.
             caller: As in `Batcher.put`.
         """
+        if batch.rows[0].key_digest in self._pending or batch.full_limit is not None:
+            return LateTicket(partial(self._enqueue, scope, batch, caller), scope, caller)
+        self._line_up(batch, caller)
+        return LateTicket(partial(self._answer_or_enqueue, scope, batch, caller), scope, caller, batch)
+
+    def _line_up(self, batch: Batch, caller: str) -> None:
         self._batchers.of(batch).put(batch, caller)
         if (digest := batch.rows[0].key_digest) is not None:
-            self._note_pending(digest, batch)
-        return KeyedTicket(batch, partial(self._answer_or_enqueue, scope, batch, caller))
+            self._pending[digest] = batch.done
+            batch.done.add_done_callback(partial(self._no_longer_pending, digest))
 
-    async def enqueue(self, scope: Scope, new: NewJob, *, place: bytes | None = None) -> Enqueued:
-        """Stores a job, or answers the one that its key stands for or that holds its name.
-
-        Args:
-            scope: Whose job it is.
-            new: The job.
-            place: The digest under which its key is looked for first; None: that of the namespace.
+    async def _enqueue(self, scope: Scope, batch: Batch, caller: str) -> Enqueued:
+        """Stores the job of a batch that is not in line, or answers the one that has its key or its name.
 
         Raises:
-            PayloadInvalid, KindUnknown: It does not fit.
             IdempotencyKeyReused: Its key stands for another request.
             Duplicate: Another job holds the name, and this one asked to be refused then.
             FieldInvalid: Another job holds the name, and can't be changed by this one.
@@ -86,12 +81,8 @@ class SingleJobs:
             DatabaseAway: It may have been stored or not.
         """
         for _ in range(self._tries):
-            batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
-            row = batch.rows[0]
-            if place is not None:
-                row.place_key(place)
+            row, full = batch.rows[0], batch.full_limit
             place = row.key_digest
-            full = batch.full_limit
             is_new = full is not None and not await self._name_is_held(row)
             # Looked at last: the same key may have come while the name was asked for.
             pending = None if place is None else self._pending.get(place)
@@ -99,27 +90,34 @@ class SingleJobs:
                 # The same key is being stored right now: what comes of it decides about this one.
                 await asyncio.wait([pending])
             elif not is_new:
-                if place is not None:
-                    self._note_pending(place, batch)
-                at = await self._batchers.of(batch).stored(batch)
+                self._waiting.check(batch.owner, batch.jobs)
+                self._line_up(batch, caller)
+                enqueued = await answer_of(batch)
                 if batch.conflict is not None:
                     return await self._held(scope, batch)
                 if not batch.lost_key:
-                    return Enqueued(row.id, False, batch.job(at), batch.pressure)
+                    return enqueued
             if place is not None and (replay := await self._replay(scope, batch)) is not None:
                 return replay
             if pending is None and full is not None and row.key_digest == place:
                 raise self._waiting.refusal(full)
-            place = row.key_digest
+            batch = await self._anew(scope, batch)
         raise Internal("the idempotency key changed hands too often; try again")
 
     async def _answer_or_enqueue(self, scope: Scope, batch: Batch, caller: str) -> Enqueued:
         """The job that has the key or the name of one that was in line; or this one, if the key is free by now."""
         if batch.conflict is not None:
             return await self._held(scope, batch)
-        CALLER.set(caller)
-        replay, row = await self._replay(scope, batch), batch.rows[0]
-        return replay or await self.enqueue(scope, row.new, place=digest_of(row))
+        replay = await self._replay(scope, batch)
+        return replay or await self._enqueue(scope, await self._anew(scope, batch), caller)
+
+    async def _anew(self, scope: Scope, batch: Batch) -> Batch:
+        """The same job for another try, with its key in the place where it was looked for last."""
+        row = batch.rows[0]
+        again = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(row.new)], batch.path, self._waiting)
+        if row.key_digest is not None:
+            again.rows[0].place_key(row.key_digest)
+        return again
 
     async def _name_is_held(self, row: NewRows) -> bool:
         """Whether the job is not new to a full queue, since another one holds its name."""
@@ -140,9 +138,9 @@ class SingleJobs:
         if is_foreign(winner, row):
             await step_aside(self._store, {row: winner})
             return None
-        check_same_request(winner, row, f"{batch.path}.idempotency_key")
+        check_same_request(winner, row, f"{batch.place(0)}.idempotency_key")
         job = await self._replayed(scope, row.new, winner.job_id)
-        return Enqueued(winner.job_id, True, job, batch.pressure)
+        return Enqueued([winner.job_id], [winner.job_id], pressure=batch.pressure, job=job)
 
     async def _replayed(self, scope: Scope, new: NewJob, job_id: UUID) -> Job | None:
         """The job of a replay as it is now, for a principal that may read it; a producer is told its id alone."""
@@ -157,16 +155,16 @@ class SingleJobs:
         """The job that holds the name.
 
         Raises:
-            Duplicate, FieldInvalid: As `enqueue`.
+            Duplicate, FieldInvalid: As `_enqueue`.
         """
         conflict = batch.conflict
         assert conflict is not None, "it was not stored"
         action = conflict.action
         self._metrics.duplicate(batch.rows[0].new.kind, action)
         if action is None:
-            raise refusal(conflict, f"{batch.path}.unique")
+            raise refusal(conflict, f"{batch.place(0)}.unique")
         job = await self._read(scope, conflict.job_id)
-        return Enqueued(conflict.job_id, False, job, batch.pressure, action)
+        return Enqueued([conflict.job_id], actions={0: action}, pressure=batch.pressure, job=job)
 
     async def _read(self, scope: Scope, job_id: UUID) -> Job | None:
         """The job as it is now, for a principal that may read it: it may be of another queue or kind."""
@@ -174,10 +172,6 @@ class SingleJobs:
         if job is None or not scope.grants.may(Permission.READ | Permission.PAYLOADS, job.queue, job.kind):
             return None
         return job
-
-    def _note_pending(self, digest: bytes, batch: Batch) -> None:
-        self._pending[digest] = batch.done
-        batch.done.add_done_callback(partial(self._no_longer_pending, digest))
 
     def _no_longer_pending(self, digest: bytes, _: asyncio.Future[datetime]) -> None:
         del self._pending[digest]

@@ -60,7 +60,7 @@ class FastServicer(Protocol):
         """What EnqueueJob answers of it."""
 
     def fast_response_instead(self, enqueued: Enqueued, call: Call) -> Message:
-        """What EnqueueJob answers where it was not stored."""
+        """What EnqueueJob answers where the ticket says more than that it was stored."""
 
 
 # An answer, but for its first lines, its id, its request id, its length, its last lines and its body.
@@ -172,10 +172,10 @@ class HttpFastPath:
         return template.filled(first, at)
 
     def answer_instead(self, enqueued: Enqueued, call: Call) -> Answer:
-        """The answer where the job of a ticket was not stored."""
+        """The answer where a ticket says more than that its job was stored."""
         response = self._response_instead(enqueued, call)
         body = self._transcoder.render(self._binding, response).body
-        location = () if enqueued.replayed else (("location", f"/v1/jobs/{enqueued.id}"),)
+        location = () if enqueued.replayed else (("location", f"/v1/jobs/{enqueued.ids[0]}"),)
         status = int(call.answer_metadata[http_headers.HTTP_CODE])
         return Answer(status, body, (*location, *http_headers.sent(call.answer_metadata)))
 

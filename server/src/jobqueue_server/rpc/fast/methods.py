@@ -21,6 +21,7 @@ from ...fast_path import Deadlines, FastCall
 from ...fields import names
 from ...model import Enqueued, Ticket
 from ..convert import set_moment
+from ..enqueued import results_message
 from ..trailers import refusal, trailing
 from ..transport import ImmediateContext
 from ..wire import entries_of, length_of, map_of, tag, text_of
@@ -87,9 +88,9 @@ class FastMethod(ABC):
     def answer(self, ticket: Ticket, at: datetime) -> bytes:
         """The response, when they were stored at that time."""
 
+    @abstractmethod
     def answer_instead(self, enqueued: Enqueued, call: Call) -> bytes:
-        """The response, where the job of a ticket was not stored."""
-        return self._servicer.fast_response_instead(enqueued, call).SerializeToString()
+        """The response, where a ticket says more than that."""
 
 
 class FastBatchEnqueueJobs(FastMethod):
@@ -104,6 +105,10 @@ class FastBatchEnqueueJobs(FastMethod):
         """The ids, in the order of the jobs."""
         ids = [str(job_id) for job_id in ticket.ids]
         return (_RESULT + _RESULT.join(ids)).encode()
+
+    def answer_instead(self, enqueued: Enqueued, call: Call) -> bytes:
+        """As the general path has it."""
+        return results_message(enqueued).SerializeToString()
 
 
 class FastEnqueueJob(FastMethod):
@@ -143,6 +148,10 @@ class FastEnqueueJob(FastMethod):
             )
         )  # fmt: skip
         return _JOB + length_of(len(job)) + job
+
+    def answer_instead(self, enqueued: Enqueued, call: Call) -> bytes:
+        """As the general path has it."""
+        return self._servicer.fast_response_instead(enqueued, call).SerializeToString()
 
 
 class GrpcFastCall(FastCall[bytes]):

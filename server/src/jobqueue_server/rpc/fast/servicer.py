@@ -10,7 +10,6 @@ from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ...chain import Call
 from ...core.intake.enqueuer import Enqueuer
-from ...errors import JobQueueError
 from ...model import MAX_BATCH_JOBS, NOTHING, Enqueued, NewJob, NewJobs, Ticket
 from .. import checks, convert
 from ..enqueued import enqueued_message
@@ -21,8 +20,8 @@ from .batch_decoder import decode_batch
 class FastPathServicer:
     """The two halves of EnqueueJob and BatchEnqueueJobs: jobs are put in line, and answered once they are stored.
 
-    Each method that puts jobs in line answers None where anything is unusual or wrong. The general path then takes the
-    request from the beginning, and says what is wrong.
+    Each method that puts jobs in line answers None where anything of the request is unusual or wrong. The general path
+    then takes it from the beginning, and says what is wrong. What is refused once it was read is told by the ticket.
     """
 
     def __init__(self, enqueuer: Enqueuer) -> None:
@@ -73,13 +72,10 @@ class FastPathServicer:
         jobs = decode_batch(messages, job_headers(call))
         return None if jobs is None else self._put(jobs, call, "jobs[]")
 
-    def _put(self, jobs: Sequence[NewJobs], call: Call, path: str) -> Ticket | None:
+    def _put(self, jobs: Sequence[NewJobs], call: Call, path: str) -> Ticket:
         if call.span is not None:
             call.span.sends(jobs)
-        try:
-            return self._enqueuer.put(call.scope, jobs, path, call.peer)
-        except JobQueueError:
-            return None
+        return self._enqueuer.put(call.scope, jobs, path, call.peer)
 
     def fast_response(self, ticket: Ticket, at: datetime) -> rpc_pb.EnqueueJobResponse:
         """What EnqueueJob answers of a job that was stored at that time."""
@@ -87,5 +83,5 @@ class FastPathServicer:
         return rpc_pb.EnqueueJobResponse(job=message)
 
     def fast_response_instead(self, enqueued: Enqueued, call: Call) -> rpc_pb.EnqueueJobResponse:
-        """What EnqueueJob answers where the job of a ticket was not stored."""
+        """What EnqueueJob answers where the ticket says more than that its job was stored."""
         return enqueued_message(enqueued, pb.PAYLOAD_FORMAT_JSON, call)
