@@ -325,7 +325,7 @@ async def test_what_is_refused_is_told_byte_for_byte_as_the_general_path_tells_i
     wire: Wire, fast: list[object], place: Place
 ) -> None:
     await wire.post(b'{"kind":"work","queue":"by-key","payload":{}}')
-    policy = queue_admin_pb2.Queue(name="by-key", key_policy={"require_key": True})
+    policy = queue_admin_pb2.Queue(name="by-key", key_policy=queue_admin_pb2.KeyPolicy(require_key=True))
     mask = FieldMask(paths=["key_policy"])
     await place.admin.UpdateQueue(queue_admin_pb2.UpdateQueueRequest(queue=policy, update_mask=mask))
     for body, status in REFUSED.items():
