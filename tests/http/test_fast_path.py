@@ -110,12 +110,29 @@ USUAL = [
     b'{"kind":"work","key":"customer 42","payload":1}',
     b'{"kind":"work", "queue":"other" , "key" : "' + b"[k] /'" * 42 + b'" , "payload":2}',
     b'{"kind":"work","payload":' + b'"' + b"x" * 2000 + b'"}',
+    b'{"kind":"work","payload":{"a":1},"queue":"other"}',
+    b'{"payload":{"labels":{"a":"b"}, "kind":1},"kind":"work"}',
+    b'{"kind":"work"}',
+    b'{"kind":"work","payload":null}',
+    b'{"kind":"work","payload":{"a":"\\u0041\\""}}',
+    b'{"kind":"work","payload":{},"key":"k"}',
+    b'{"kind":"work","key":"a\\u0062","payload":{}}',
+    b'{"kind":"work","key":"\xc3\xbc","payload":{}}',
+    b'{"kind":"work","key":"","payload":{}}',
+    b'{"kind":"work","key":"k","queue":"other","payload":{}}',
+    b'{"kind":"work","payload":{},"priority":-3,"maxAttempts":7}',
+    b'{"kind":"work","payload":{},"labels":{"b":"x \\"y\\"","a":"\xc3\xbc","A/c":""}}',
+    b'{"kind":"work","payload":{},"labels":{},"headers":{"id":"1","payload":"2","a-b":"\xc3\xbc"}}',
+    b'{"kind":"work","payload":{},"delay":"1.5s","timeout":"9s"}',
+    b'{"kind":"work","payload":{},"run_at":"2001-01-01T00:00:00Z","retry_policy":{"minBackoff":"2s"}}',
+    b'{"kind":"work","payload":{},"hold":true,"priority":10,"key":"k","labels":{"a":"b"}}',
+    b'{"kind":"work","payload":{},"hold":false}',
 ]
 
 
 async def test_it_answers_byte_for_byte_what_the_general_path_answers(wire: Wire, fast: list[object]) -> None:
     for body in USUAL:
-        await wire.post(body)  # makes the lane, by the general path
+        await wire.post(body)  # makes the lane
         for more in (b"", b"accept-encoding: gzip\r\n", b"accept: */*\r\nuser-agent: a\r\n"):
             fast.clear()
             answer = await wire.post(body, HEADERS + more)
@@ -278,18 +295,25 @@ async def get(wire: Wire, job_id: bytes) -> tuple[bytes, bytes]:
 
 
 UNUSUAL = [
+    b'{"kind":"work","payload":{},"labels":{"a":1}}',
+    b'{"kind":"work","payload":{},"labels":{"a":"1","a":"2"}}',
+    b'{"kind":"work","payload":{},"labels":null,"priority":"3"}',
+    b'{"kind":"work","payload":{},"priority":1.0}',
+    b'{"kind":"work","payload":{},"priority":11}',
+    b'{"kind":"work","payload":{},"delay":"1s","run_at":"2030-01-01T00:00:00Z"}',
+    b'{"kind":"work","payload":{},"delay":"-1s"}',
+    b'{"kind":"work","payload":{},"unique":{"key":"n","on_conflict":"DEBOUNCE"}}',
+    b'{"kind":"work","payload":{},"unique":{"key":"n","until":"nope"}}',
+    b'{"kind":"work","payload":{},"retry_policy":{"min_backoff":"2s","minBackoff":"3s"}}',
+    b'{"kind":"work","payload_json":"e30="}',
+    b'{"kind":"work","payload":{},"nope":1}',
+    b"{}",
     b'{"kind":"work","payload":{"a":1,"a":2}}',
-    b'{"kind":"work","payload":{"a":1},"queue":"other"}',
     b'{"kind":"work","payload":{},"payload":{}}',
-    b'{"kind":"work","payload":{},"key":"k"}',
-    b'{"kind":"work","key":"a\\u0062","payload":{}}',
-    b'{"kind":"work","key":"\xc3\xbc","payload":{}}',
-    b'{"kind":"work","key":"","payload":{}}',
     b'{"kind":"work","key":7,"payload":{}}',
     b'{"kind":"work","key":"\\u0000","payload":{}}',
     b'{"kind":"work","key":"' + b"k" * 256 + b'","payload":{}}',
     b'{"kind":"work","key":"k","key":"l","payload":{}}',
-    b'{"kind":"work","key":"k","queue":"other","payload":{}}',
     b'{"kind":"work","payload":{},}',
     b'{"kind":"work","payload":{}}}',
     b'{"kind":"work","payload":{}} x',

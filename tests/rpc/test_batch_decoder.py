@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any
 
@@ -14,12 +16,13 @@ from google.protobuf.message import DecodeError, Message
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue_server.fields import names
 from jobqueue_server.model import NewJob
-from jobqueue_server.rpc.convert import decode_simple
+from jobqueue_server.rpc.convert import decode, decode_simple
 from jobqueue_server.rpc.fast.batch_decoder import decode_batch
 
 pytestmark = pytest.mark.unit
 
 HEADERS = {"x-request-id": "r"}
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
 OTHER: dict[int, Any] = {
     FieldDescriptor.CPPTYPE_STRING: "other",
     FieldDescriptor.CPPTYPE_INT32: 7,
@@ -28,24 +31,16 @@ OTHER: dict[int, Any] = {
 
 
 def one_by_one(jobs: list[pb.NewJob]) -> list[NewJob] | None:
-    found = [decode_simple(job, HEADERS) for job in jobs]
+    found = [decode_simple(job, HEADERS) or decode(job, HEADERS, NOW) for job in jobs]
     return None if any(job is None for job in found) else [job for job in found if job is not None]
 
 
 def at_once(messages: list[bytes]) -> list[NewJob] | None:
-    runs = decode_batch(messages, HEADERS)
+    runs = decode_batch(messages, HEADERS, NOW)
     if runs is None:
         return None
     return [
-        NewJob(
-            run.new.kind,
-            payload,
-            run.new.queue,
-            run.new.priority,
-            labels=run.new.labels,
-            headers=run.new.headers,
-            key=key,
-        )
+        replace(run.new, payload=payload, key=key)
         for run in runs
         for payload, key in zip_longest(run.payloads, run.keys or ())
     ]
@@ -108,11 +103,8 @@ def test_a_payload_that_is_not_simple_takes_the_general_path(wrong: bytes, place
 @pytest.mark.parametrize(
     "more",
     [
-        pb.NewJob(idempotency_key="k"),
-        pb.NewJob(labels={"a": "b"}),
-        pb.NewJob(delay=Duration()),
-        pb.NewJob(max_attempts=1),
-        pb.NewJob(hold=True),
+        pb.NewJob(delay=Duration(seconds=-1)),
+        pb.NewJob(labels={"": "b"}),
         pb.NewJob(key="\0"),
         pb.NewJob(key="k" * 256),
         pb.NewJob(kind="B"),
@@ -121,15 +113,46 @@ def test_a_payload_that_is_not_simple_takes_the_general_path(wrong: bytes, place
     ],
     ids=str,
 )
-def test_a_job_that_says_more_behind_others_goes_the_general_way(more: pb.NewJob) -> None:
+def test_a_wrong_job_behind_others_goes_the_general_way(more: pb.NewJob) -> None:
     plain = pb.NewJob(kind="a", payload_json=b"1").SerializeToString()
     assert at_once([plain, plain, plain + more.SerializeToString()]) is None
     assert at_once([plain, more.SerializeToString() + plain]) is None or not more.priority
 
 
+SAYS_MORE = [
+    pb.NewJob(labels={"a": "b"}),
+    pb.NewJob(headers={"a": "b"}),
+    pb.NewJob(delay=Duration()),
+    pb.NewJob(max_attempts=1),
+    pb.NewJob(hold=True),
+    pb.NewJob(unique=pb.Unique(key="n")),
+    pb.NewJob(retry_policy=pb.RetryPolicy(min_backoff=Duration(seconds=2)), timeout=Duration(seconds=9)),
+    pb.NewJob(payload_json=b'"\\u0041"'),
+]
+
+
+@pytest.mark.parametrize("more", SAYS_MORE, ids=str)
+def test_a_job_that_says_more_among_others_is_read_as_it_is_one_by_one(more: pb.NewJob) -> None:
+    job = pb.NewJob(kind="a", payload_json=b"1", key="k")
+    said = pb.NewJob.FromString(job.SerializeToString())
+    said.MergeFrom(more)
+    jobs = [job, said, job, said, said, job]
+    found = at_once([each.SerializeToString() for each in jobs])
+    assert found is not None
+    assert found == one_by_one(jobs)
+    assert found[1] != found[0]
+
+
+def test_jobs_with_one_idempotency_key_go_the_general_way() -> None:
+    jobs = [pb.NewJob(kind="a", payload_json=b"1", idempotency_key=key) for key in "klm"]
+    messages = [job.SerializeToString() for job in jobs]
+    assert at_once(messages) == one_by_one(jobs)
+    assert at_once([*messages, messages[1]]) is None
+
+
 @pytest.mark.parametrize("field", list(pb.NewJob.DESCRIPTOR.fields), ids=lambda field: field.name)
 def test_a_job_is_plain_where_nothing_is_said_but_plain_fields(field: FieldDescriptor) -> None:
-    """So the key of an answer's template needs no other field."""
+    """So jobs of a run differ in nothing else."""
     job = pb.NewJob(kind="a", payload_json=b"1")
     if field.message_type is None:
         setattr(job, field.name, b"2" if field.name == "payload_json" else OTHER[field.cpp_type])
@@ -155,7 +178,7 @@ def test_a_payload_that_ends_as_other_fields_would_is_not_taken_for_them() -> No
 
 def test_jobs_that_differ_in_their_keys_alone_are_one_run() -> None:
     jobs = [pb.NewJob(kind="a", payload_json=b"1", priority=2, key=f"k{number}") for number in range(100)]
-    runs = decode_batch([job.SerializeToString() for job in jobs], HEADERS)
+    runs = decode_batch([job.SerializeToString() for job in jobs], HEADERS, NOW)
     assert runs is not None
     (run,) = runs
     assert run.keys == [job.key for job in jobs]
@@ -185,7 +208,7 @@ def test_a_key_that_is_not_utf_8_is_refused_by_the_reader(octets: bytes) -> None
     first = pb.NewJob(kind="a", payload_json=b"1", key="k").SerializeToString()
     wrong = first[: -len(b"\x01k")] + bytes([len(octets)]) + octets
     with pytest.raises(DecodeError):
-        decode_batch([first, wrong], HEADERS)
+        decode_batch([first, wrong], HEADERS, NOW)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 8])
@@ -195,4 +218,4 @@ def test_a_malformed_job_is_refused_by_the_reader(cut: int) -> None:
         pb.NewJob(kind="a", payload_json=b"1", key="12345").SerializeToString(),
     ):
         with pytest.raises(DecodeError):
-            decode_batch([plain, plain[:-cut]], HEADERS)
+            decode_batch([plain, plain[:-cut]], HEADERS, NOW)

@@ -118,9 +118,8 @@ class Field:
         of_template: The attribute of `LeaseTemplate` that has a delivered field without columns. Empty: each lease has
             its own value.
         by_kind: When the value of the job's kind is used instead.
-        simple: Whether the fast path reads it from each job. A request with any other field takes the general path,
-            except for the key of a single job, and what makes one unique.
-        own: Whether jobs of equal requests differ in it, so that no template of an answer can hold it.
+        simple: Whether `decode_simple` reads it, so that the jobs of a run in a batch may be compared as bytes.
+        own: Whether jobs mostly differ in it, so that no template of an answer holds it.
         most: The most characters in a request, if this is the text's only rule; 0: the text has other rules.
     """
 
@@ -239,6 +238,7 @@ FIELDS = (
         digested=True,
         shown=View.BASIC,
         delivered=True,
+        own=True,
     ),
     # Each call's id is one of its headers.
     Field(
@@ -344,20 +344,21 @@ def reading(column: Column, one: str, names: dict[str, Any]) -> str:
 
 
 def _answer_key() -> Callable[[Hashable, Any], tuple[Hashable, ...]]:
-    varying = [
-        f"rows.{column.of}"
+    # What has no column is the lane's, or is read from the request.
+    varying = dict.fromkeys(
+        f"rows.{of}"
         for field in FIELDS
-        if field.shown and not field.own and (field.simple or field.by_kind is ByKind.AT_ENQUEUE)
-        for column in field.columns
-    ]
+        if field.asked and field.shown and not field.own and not field.of_template.startswith("lane.")
+        for of in [column.of for column in field.columns] or [f"new.{field.name}"]
+    )
     made: Callable[[Hashable, Any], tuple[Hashable, ...]] = eval(
         f"lambda lane, rows: (lane, {', '.join(varying)})"
     )
     return made
 
 
-#: The key of a template of answers, from a lane and a `NewRows` of the fast path: every field in which two answers may
-#: differ, except the fields with `own`.
+#: The key of a template of answers, from a lane and a `NewRows`: every field in which two answers may differ, except
+#: the fields with `own`.
 answer_key = _answer_key()
 
 

@@ -396,7 +396,9 @@ class FirstJob(NamedTuple):
         idempotency_key: Its idempotency key.
         key: By which its queue may limit it.
         unique_key: The key of its name; None where it has none, and for jobs that are not unique.
-        headers: Those that the call gives to its jobs.
+        headers: Its headers, with those that the call gives to its jobs.
+        labels: Its labels.
+        run_at: When it may start.
         shared: Where it is equal, two jobs differ only in the fields with `Field.own`.
     """
 
@@ -406,6 +408,8 @@ class FirstJob(NamedTuple):
     key: str | None
     unique_key: str | None
     headers: Mapping[str, str]
+    labels: Mapping[str, str]
+    run_at: datetime
     shared: Hashable
 
 
@@ -434,11 +438,11 @@ class Ticket(Protocol):
     def pressure(self) -> float:
         """After `done`, how near the server was to refusing jobs: 0 to 1."""
 
-    def first(self) -> FirstJob:
-        """The first job."""
+    def first(self, at: datetime) -> FirstJob:
+        """The first job, as it was enqueued at this time."""
 
     def job(self, at: datetime) -> Job:
-        """The same, as it was enqueued at this time."""
+        """The same, whole."""
 
     def give_up(self) -> None:
         """Takes back the jobs that no insert has taken yet, because the caller has gone. They are never stored."""

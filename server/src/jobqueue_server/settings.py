@@ -225,7 +225,7 @@ class Settings(BaseSettings):
     fast_path: Literal["on", "off"] = _set(
         "Network",
         "on",
-        "Whether plain enqueues take a shorter path through the code. The answers are the same with `off`, which costs "
+        "Whether enqueues take a shorter path through the code. The answers are the same with `off`, which costs "
         "several times the CPU: it is there to rule the fast path out when something looks wrong.",
     )
     http_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(

@@ -30,7 +30,7 @@ class HttpServer:
     Args:
         app: The application.
         front: The application with its wrappers; None if it has none.
-        fast_path: The fast path for plain enqueues; None if it is off.
+        fast_path: The fast path for enqueues; None if it is off.
         tls: The certificate; None: plain text.
         reuse_port: Whether several servers may listen on the same port, so that each gets a share of the connections.
     """

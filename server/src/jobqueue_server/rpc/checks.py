@@ -158,7 +158,8 @@ def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
         run_at(job.run_at, f"{at}run_at", now, problems)
     elif start == "delay":
         delay(job.delay, f"{at}delay", problems)
-    max_attempts(job.max_attempts, at, problems)
+    if job.max_attempts:
+        max_attempts(job.max_attempts, at, problems)
     if job.HasField("timeout"):
         timeout(job.timeout, f"{at}timeout", problems)
     if job.HasField("retry_policy"):
@@ -398,7 +399,8 @@ def labels(given: Mapping[str, str], field: str, problems: Problems) -> None:
     if len(given) > MAX_LABELS:
         problems.add(field, f"must be at most {MAX_LABELS} labels, not {len(given)}")
     for label, value in given.items():
-        _label(label, value, f"{field}[{_shown(label)}]", problems)
+        if not _is_label_name(label) or len(value) > MAX_LABEL_VALUE or _find_control(value):
+            _label(label, value, f"{field}[{_shown(label)}]", problems)
 
 
 def label_filter(given: Iterable[str], problems: Problems, at: str = "labels") -> dict[str, str]:

@@ -114,7 +114,7 @@ def decode_simple_unique(job: pb.NewJob) -> Unique | None:
     For the hot path (2 us instead of 9): what stands beside the key is mostly the same as in other calls.
 
     Args:
-        job: The job, which has `unique`. That loses its key.
+        job: The job, which has `unique`.
     """
     message = job.unique
     key = message.key
@@ -124,8 +124,9 @@ def decode_simple_unique(job: pb.NewJob) -> Unique | None:
         return None if problems else unique_of(message)
     if not checks.is_key(key):
         return None
-    message.ClearField("key")
-    raw = message.SerializeToString()
+    # The key is the first field.
+    octets = len(key.encode())
+    raw = message.SerializeToString()[size_of(octets) :]
     known = _beside_key(raw) if len(raw) <= _MOST_BESIDE_KEY else None
     if known is None:
         return None
@@ -149,7 +150,12 @@ def _beside_key(raw: bytes) -> Unique | None:
 
 
 def decode_simple(
-    message: pb.NewJob, headers: Mapping[str, str], key: str | None = None, unique: Unique | None = None
+    message: pb.NewJob,
+    headers: Mapping[str, str],
+    key: str | None = None,
+    unique: Unique | None = None,
+    *,
+    beside: int = 0,
 ) -> NewJob | None:
     """Reads a job that has only kind, payload_json, queue, priority and key, as most jobs do; None for others.
 
@@ -160,22 +166,40 @@ def decode_simple(
         headers: Those of the call.
         key: The job's idempotency key, which is not read from the message.
         unique: What makes it unique, which is not either.
+        beside: How many bytes the message has for these two.
     """
     kind, payload, queue, priority = message.kind, message.payload_json, message.queue, message.priority
     job_key = message.key
     length = len(payload)
     # The tag of each field, and up to three bytes for the payload's length.
-    size = len(kind) + length + (4 if length < 1 << 7 else 5 if length < 1 << 14 else 6)
+    size = beside + len(kind) + length + (4 if length < 1 << 7 else 5 if length < 1 << 14 else 6)
     if queue:
         size += 2 + len(queue)
     if priority:
         size += 2 if priority > 0 else 11
     if job_key:
-        octets = len(job_key.encode())
-        size += octets + (2 if octets < 1 << 7 else 3)
+        size += size_of(len(job_key.encode()))
+    if message.ByteSize() != size:
+        return None
+    return simple_job(kind, payload, queue, priority, job_key, headers, key, unique)
+
+
+def simple_job(
+    kind: str,
+    payload: bytes,
+    queue: str,
+    priority: int,
+    job_key: str,
+    headers: Mapping[str, str],
+    key: str | None,
+    unique: Unique | None = None,
+) -> NewJob | None:
+    """The job of these fields, which are as in its message; None where one is wrong, or its payload is not simple.
+
+    The idempotency key and what makes it unique are right.
+    """
     if (
-        message.ByteSize() != size
-        or not checks.is_name(kind)
+        not checks.is_name(kind)
         or (queue and not checks.is_name(queue))
         or not MIN_PRIORITY <= priority <= MAX_PRIORITY
         or not checks.is_simple_payload(payload)
@@ -193,6 +217,27 @@ def decode_simple(
         key=job_key or None,
         unique=unique,
     )
+
+
+def decode(
+    message: pb.NewJob, headers: Mapping[str, str], now: datetime, key: str | None = None
+) -> NewJob | None:
+    """Reads any job; None where something is wrong with it, which `new_job` says again in words.
+
+    Args:
+        message: The job.
+        headers: Those of the call.
+        now: As in `new_job`.
+        key: As in `new_job`.
+    """
+    problems = checks.Problems()
+    new = new_job(message, "", now, problems, given_headers=headers, key=key)
+    return None if problems else new
+
+
+def size_of(octets: int) -> int:
+    """The bytes of a text or a message of so many, below 16 KiB, that is one of the first fifteen fields of another."""
+    return octets + (2 if octets < 1 << 7 else 3)
 
 
 def _payload(message: pb.NewJob, at: str, problems: checks.Problems) -> bytes:

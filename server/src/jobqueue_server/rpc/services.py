@@ -76,7 +76,7 @@ def services_of(
         JobQueueServicer(intake.enqueuer, query.reads, bulk.changes, clock),
         WatchServicer(query.watches),
         *_of_workers(settings, catalog, lease, attempt, session, upkeep, server_name),
-        *([FastPathServicer(intake.enqueuer)] if settings.fast_path == "on" else []),
+        *([FastPathServicer(intake.enqueuer, clock)] if settings.fast_path == "on" else []),
     )
     access_admin = ServicerUnion(
         AccessAdminServicer(access.admin),

@@ -15,7 +15,7 @@ from ...errors import FieldViolation, KeyBacklogFull
 from ...fair.owner import Owner
 from ...fields import FIELDS, answer_key
 from ...lifecycle import Status
-from ...model import DEFAULT_MAX_ATTEMPTS, FirstJob, Job
+from ...model import DEFAULT_MAX_ATTEMPTS, FirstJob, Job, NewJob
 from ...store.intake.intake import Conflict, NewRows, Stored
 from ...store.policy.semaphores import semaphore_of
 from ..catalog.catalog import Lane
@@ -156,7 +156,7 @@ class Batch:
         """The headers of the first job."""
         return self.rows[0].new.headers
 
-    def first(self) -> FirstJob:
+    def first(self, at: datetime) -> FirstJob:
         """The first job, as `model.Ticket` has it."""
         row = self.rows[0]
         new = row.new
@@ -167,6 +167,8 @@ class Batch:
             new.key,
             self.unique_key,
             new.headers,
+            new.labels,
+            at if new.run_at is None and new.delay is None else _starts(new, at),
             answer_key(self.lanes[0], row),
         )
 
@@ -182,7 +184,6 @@ class Batch:
         """The first job as it was enqueued at that time. What followed since is read by GetJob."""
         row = self.rows[0]
         new = row.new
-        run_at = new.run_at if new.run_at is not None else at + (new.delay or timedelta())
         return _as_asked(
             new,
             id=row.id,
@@ -191,7 +192,7 @@ class Batch:
             failures=0,
             losses=0,
             max_attempts=row.max_attempts or DEFAULT_MAX_ATTEMPTS,
-            run_at=max(run_at, at),
+            run_at=_starts(new, at),
             created_at=_time_of(row.id),
             updated_at=at,
             timeout=None if row.timeout_ms is None else timedelta(milliseconds=row.timeout_ms),
@@ -289,6 +290,12 @@ def backlog_full(batch: Batch, semaphore_ids: Collection[int]) -> KeyBacklogFull
         violations=violations[:100],
         retry_after=BACKLOG_RETRY * random.uniform(0.5, 1.5),
     )
+
+
+def _starts(new: NewJob, at: datetime) -> datetime:
+    """When a job may start that was enqueued at that time."""
+    run_at = new.run_at if new.run_at is not None else at + (new.delay or timedelta())
+    return max(run_at, at)
 
 
 def place(path: str, index: int) -> str:

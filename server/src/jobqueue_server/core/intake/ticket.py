@@ -52,9 +52,9 @@ class LateTicket:
             return self.instead.ids
         return () if self._batch is None else self._batch.ids
 
-    def first(self) -> FirstJob:
-        """The job."""
-        return self._in_line.first()
+    def first(self, at: datetime) -> FirstJob:
+        """The job as it was enqueued at that time."""
+        return self._in_line.first(at)
 
     @property
     def pressure(self) -> float:
@@ -62,7 +62,7 @@ class LateTicket:
         return self._in_line.pressure if self.instead is None else self.instead.pressure
 
     def job(self, at: datetime) -> Job:
-        """The job as it was enqueued at that time."""
+        """The same, whole."""
         return self._in_line.job(at)
 
     def give_up(self) -> None:

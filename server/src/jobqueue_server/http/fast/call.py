@@ -64,7 +64,7 @@ class HttpFastCall(FastCall[bytes]):
         metadata: Any = call.metadata
         if ticket.instead is not None:
             return self._written(compressed_here(self._path.answer_instead(ticket.instead, call), metadata))
-        first = ticket.first()
+        first = ticket.first(at)
         job_id = first.id
         body = self._path.body_of(ticket, first, at)
         if self.keep_alive and len(call.answer_metadata) == 1 and len(body) < LEAST_BYTES:

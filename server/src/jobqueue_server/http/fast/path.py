@@ -1,4 +1,4 @@
-"""POST /v1/jobs without a task of its own, where a request says nothing unusual: the way that most jobs come in.
+"""POST /v1/jobs without a task of its own, where a request has nothing unusual: the way that nearly all jobs come in.
 
 It answers what the general path answers, by the same parts: the checks of the servicer, the steps of the chain, a text
 that the renderer made once. Whatever it is not sure of takes the general path, from the beginning.
@@ -6,12 +6,11 @@ that the renderer made once. Whatever it is not sure of takes the general path, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable
 from datetime import datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -20,7 +19,7 @@ from grpc_http2 import PeerCertificate
 
 from ...chain import Begun, Call, Chain
 from ...fast_path import Deadlines
-from ...model import DEFAULT_QUEUE, Enqueued, FirstJob, Ticket
+from ...model import Enqueued, FirstJob, Ticket
 from .. import headers as http_headers
 from ..answer import CLOSED, Answer
 from ..errors import ErrorForm
@@ -34,26 +33,14 @@ METHOD, PATH = b"POST", b"/v1/jobs"
 REQUEST_LINE = METHOD + b" " + PATH + b" HTTP/1.1\r\n"
 _FULL_NAME = "/jobqueue.v1.JobQueue/EnqueueJob"
 
-# The payload is what is between its name and the last brace. Whether that is one JSON value decides, beside its
-# check, whether this is the form that it seems to be.
-_body = re.compile(
-    rb'[ \t\r\n]*\{[ \t\r\n]*"kind"[ \t\r\n]*:[ \t\r\n]*"([a-z0-9_.-]+)"[ \t\r\n]*,[ \t\r\n]*'
-    rb'(?:"queue"[ \t\r\n]*:[ \t\r\n]*"([a-z0-9_.-]+)"[ \t\r\n]*,[ \t\r\n]*)?'
-    rb'(?:"key"[ \t\r\n]*:[ \t\r\n]*"([ !#-\[\]-~]+)"[ \t\r\n]*,[ \t\r\n]*)?'
-    rb'"payload"[ \t\r\n]*:[ \t\r\n]*(.*[^ \t\r\n])[ \t\r\n]*\}[ \t\r\n]*',
-    re.DOTALL,
-).fullmatch
-
 # One for each lane, in practice.
 _MOST_TEMPLATES = 10_000
 
 
 class FastServicer(Protocol):
-    """The two halves of EnqueueJob for a job that says little, as `rpc` has them."""
+    """The two halves of EnqueueJob, as `rpc` has them."""
 
-    def fast_enqueue(
-        self, kind: str, queue: str, payload: bytes, call: Call, job_key: str | None = None
-    ) -> Ticket | None:
+    def fast_enqueue_fields(self, given: dict[str, Any], call: Call) -> Ticket | None:
         """Puts it in line; None where EnqueueJob has more to do or to say."""
 
     def fast_response(self, ticket: Ticket, at: datetime) -> Message:
@@ -101,7 +88,8 @@ class HttpFastPath:
         marks: Lines,
     ) -> None:
         self._chain = chain
-        self._enqueue = servicer.fast_enqueue
+        self._read = transcoder.usual(binding)
+        self._enqueue = servicer.fast_enqueue_fields
         self._response = servicer.fast_response
         self._response_instead = servicer.fast_response_instead
         self.heads = Heads(host_is_ours)
@@ -139,18 +127,16 @@ class HttpFastPath:
         self, metadata: dict[str, str], body: bytes, peer: str, certificate: PeerCertificate | None = None
     ) -> tuple[Begun, Ticket] | None:
         """Lets the call in and puts its job in line; None where the general path takes it."""
-        found = _body(body)
-        if found is None:
+        given = self._read(body)
+        if given is None:
             return None
-        kind, queue, key, payload = found.groups()
         call = Call(_FULL_NAME, "http", metadata, peer=peer, certificate=certificate)
         begun = self._chain.begin(call)
         if begun is None:
             return None
         ticket = None
         try:
-            in_queue = queue.decode() if queue else DEFAULT_QUEUE
-            ticket = self._enqueue(kind.decode(), in_queue, payload, call, key.decode() if key else None)
+            ticket = self._enqueue(given, call)
         finally:
             if ticket is None:
                 begun.cancel()
@@ -158,16 +144,13 @@ class HttpFastPath:
 
     def body_of(self, ticket: Ticket, first: FirstJob, at: datetime) -> bytes:
         """The answer of a job that was stored at that time, and whose caller has not gone."""
-        headers = first.headers
-        key = first.shared, *headers
-        template = self._templates.get(key)
+        template = self._templates.get(first.shared)
         if template is None:
             if len(self._templates) >= _MOST_TEMPLATES:
                 self._templates.clear()
-            template = self._templates[key] = AnswerTemplate(
+            template = self._templates[first.shared] = AnswerTemplate(
                 lambda response: self._transcoder.render(self._binding, response).body,
                 self._response(ticket, at),
-                headers,
             )
         return template.filled(first, at)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from json.encoder import encode_basestring
@@ -19,19 +19,18 @@ class AnswerTemplate:
     Args:
         render: Makes the text of an answer.
         response: The answer of one job. It is changed.
-        headers: The names of the headers that each call gives its job.
     """
 
-    def __init__(self, render: Callable[[Any], bytes], response: Any, headers: Iterable[str]) -> None:
+    def __init__(self, render: Callable[[Any], bytes], response: Any) -> None:
         job = response.job
-        job.id = _MARKS["id"]
         job.payload_json = _quoted(_MARKS["payload"])
-        job.idempotency_key = _MARKS["idempotency_key"]
-        job.key = _MARKS["key"]
+        for name in _TEXTS:
+            setattr(job, name, _MARKS[name])
         marks = {name: _quoted(mark) for name, mark in _MARKS.items()}
-        for name in headers:
-            job.headers[name] = f"@ {name} @"
-            marks[name] = _quoted(job.headers[name])
+        for name in _MAPS:
+            job.ClearField(name)
+            getattr(job, name)[name] = name
+            marks[name] = _map_text({name: name})
         for number, name in enumerate(("created_at", "updated_at", "run_at")):
             getattr(job, name).FromSeconds(number)
             marks[name] = _time_text(Timestamp(seconds=number))
@@ -46,13 +45,13 @@ class AnswerTemplate:
         for place, name in places:
             self._parts.append(text[end:place])
             self._places[name] = len(self._parts)
-            self._parts.append(_EMPTY)
+            self._parts.append(b"{}" if name in _MAPS else b'""')
             end = place + len(marks[name])
         self._parts.append(text[end:])
 
     def filled(self, job: FirstJob, at: datetime) -> bytes:
         """The answer of one job that was stored at that time."""
-        job_id, payload, idempotency_key, key, _, headers, _ = job
+        job_id, payload, idempotency_key, key, unique_key, headers, labels, run_at, _ = job
         parts, places = self._parts.copy(), self._places
         parts[places["id"]] = b'"%b"' % str(job_id).encode()
         parts[places["payload"]] = payload
@@ -60,20 +59,35 @@ class AnswerTemplate:
             parts[places["idempotency_key"]] = encode_basestring(idempotency_key).encode()
         if key is not None:
             parts[places["key"]] = encode_basestring(key).encode()
-        for name, value in headers.items():
-            parts[places[name]] = encode_basestring(value).encode()
+        if unique_key is not None:
+            parts[places["unique_key"]] = encode_basestring(unique_key).encode()
+        parts[places["headers"]] = _map_text(headers)
+        if labels:
+            parts[places["labels"]] = _map_text(labels)
         parts[places["created_at"]] = _millisecond_text(job_id.int >> 80)
-        parts[places["updated_at"]] = parts[places["run_at"]] = _moment_text(at)
+        parts[places["updated_at"]] = _moment_text(at)
+        parts[places["run_at"]] = _moment_text(run_at)
         return b"".join(parts)
 
 
-# What stands in a place until it is filled, and stays where a job has no such text.
-_EMPTY = b'""'
-_MARKS = {name: f"@ {name.replace('_', ' ')} @" for name in ("id", "payload", "idempotency_key", "key")}
+_TEXTS = ("id", "idempotency_key", "key", "unique_key")
+_MAPS = ("headers", "labels")
+_MARKS = {name: f"@ {name.replace('_', ' ')} @" for name in ("payload", *_TEXTS)}
 
 
 def _quoted(text: str) -> bytes:
     return b'"%s"' % text.encode()
+
+
+def _map_text(values: Mapping[str, str]) -> bytes:
+    """As the renderer writes a map: sorted, since its order is random."""
+    if len(values) == 1:
+        ((name, value),) = values.items()
+        return f"{{{encode_basestring(name)}:{encode_basestring(value)}}}".encode()
+    entries = ""
+    for name in sorted(values):
+        entries += f",{encode_basestring(name)}:{encode_basestring(values[name])}"
+    return f"{{{entries[1:]}}}".encode()
 
 
 def _time_text(moment: Timestamp) -> bytes:

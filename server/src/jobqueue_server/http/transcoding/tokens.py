@@ -65,8 +65,7 @@ class Text:
             ) from None
         if self.text.startswith("\ufeff"):
             raise malformed("the body starts with a byte order mark; JSON has none")
-        # A rough count comes first: brackets in strings can only make it too high.
-        if self.text.count("{") + self.text.count("[") > MAX_DEPTH and _is_too_deep(self.text):
+        if is_too_deep(self.text):
             raise malformed(f"the body nests deeper than {MAX_DEPTH} levels")
 
     def skip(self, at: int) -> int:
@@ -157,7 +156,11 @@ class Text:
         return malformed(f"the body is not JSON: line {line}, column {column}: {what}; found {found}")
 
 
-def _is_too_deep(text: str) -> bool:
+def is_too_deep(text: str) -> bool:
+    """Whether a text nests deeper than MAX_DEPTH."""
+    # A rough count comes first: brackets in strings can only make it too high.
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return False
     depth = 0
     for bracket in _NO_BRACKETS.sub("", _STRINGS.sub("", text)):
         if bracket in "[{":

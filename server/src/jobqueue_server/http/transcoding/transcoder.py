@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -16,6 +17,7 @@ from .errors import Problem, RuleError, TranscodingError, malformed, refused
 from .options import Options
 from .render import Renderer
 from .router import Match, Router
+from .usual import UsualBodies
 
 _HTTP_BODY = "google.api.HttpBody"
 _JSON = "application/json"
@@ -45,6 +47,7 @@ class Transcoder:
         self._router: Router[Binding] = Router(
             options.url_unescape_spec, options.match_unregistered_custom_verb
         )
+        self._usual = UsualBodies(options)
         self._bodies = BodyReader(options)
         self._renderer = Renderer(options)
         self.bindings: list[Binding] = []
@@ -92,6 +95,16 @@ class Transcoder:
             raise refused(found)
         return request
 
+    def usual(self, binding: Binding) -> Callable[[bytes], dict[str, Any] | None]:
+        """A quick reader of the bodies of a rule whose body is a message: it answers arguments of its constructor.
+
+        It answers None where a body is unusual: `fill` knows what it says, or what is wrong with it. Whether raw JSON
+        in it is JSON is for the caller to see.
+        """
+        kind = _type_of_body(binding)
+        assert kind is not None, "the body is a message"
+        return partial(self._usual.fields, kind, looked_at=True)
+
     def render(self, binding: Binding, response: Message) -> Rendered:
         """Writes a method's answer, or one message of its stream, by its rule."""
         name = binding.response_body
@@ -121,10 +134,30 @@ class Transcoder:
         if not body:
             return
         _check_content_type(content_type)
-        if binding.body == "*":
+        kind = _type_of_body(binding)
+        if kind is not None and (usual := self._read_usual(kind, body)) is not None:
+            into.CopyFrom(usual)
+        elif binding.body == "*":
             self._bodies.read_message(request, body)
         else:
             self._bodies.read_field(request, request.DESCRIPTOR.fields_by_name[binding.body], body)
+
+    def _read_usual(self, kind: Descriptor, body: bytes) -> Any:
+        given = self._usual.fields(kind, body, looked_at=False)
+        try:
+            return None if given is None else GetMessageClass(kind)(**given)
+        except (ValueError, TypeError):
+            # Half of a surrogate pair, or a number out of its range.
+            return None
+
+
+def _type_of_body(binding: Binding) -> Descriptor | None:
+    """The type of the body's message, if that is an object of its fields."""
+    kind: Descriptor | None = binding.method.input_type
+    if binding.body != "*":
+        field = binding.method.input_type.fields_by_name[binding.body]
+        kind = None if field.is_repeated else field.message_type
+    return None if kind is None or kind.full_name.startswith("google.protobuf.") else kind
 
 
 def _gather(found: list[Problem], read: Callable[..., None], *arguments: Any) -> None:

@@ -7,13 +7,14 @@ are the same but for the payload and the key needs these looked at and nothing e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from jobqueue.v1 import job_pb2 as pb
 
 from ...fields import names
 from ...model import NewJobs
 from ..checks import is_key, is_simple_payload
-from ..convert import decode_simple
+from ..convert import decode, decode_simple
 from ..wire import tag
 
 _FIELDS = pb.NewJob.DESCRIPTOR.fields_by_name
@@ -35,12 +36,15 @@ _between_of = _part(lambda number: _PAYLOAD.number < number < _KEY.number)
 _behind_of = _part(lambda number: number > _KEY.number)
 
 
-def decode_batch(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[NewJobs] | None:
-    """The jobs of a batch, in its order; None where of one of them more is said than `decode_simple` reads.
+def decode_batch(
+    messages: Sequence[bytes], headers: Mapping[str, str], now: datetime
+) -> list[NewJobs] | None:
+    """The jobs of a batch, in its order; None where something is wrong with them.
 
     Args:
         messages: Each a NewJob as it came.
         headers: Those of the call.
+        now: The time of the database's clock.
 
     Raises:
         DecodeError: One of them is malformed.
@@ -63,11 +67,15 @@ def decode_batch(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[
                     keys.append(key)
                     continue
         parsed = pb.NewJob.FromString(message)
-        new = decode_simple(parsed, headers)
+        simple = decode_simple(parsed, headers)
+        new = simple or decode(parsed, headers, now)
         if new is None:
             return None
         some = NewJobs.of(new)
         jobs.append(some)
+        if simple is None:
+            before = b""
+            continue
         payloads, keys = some.payloads, some.keys
         before = _before_of(parsed).SerializeToString() + _PAYLOAD_TAG
         between, behind = _between_of(parsed).SerializeToString(), _behind_of(parsed).SerializeToString()
@@ -75,7 +83,8 @@ def decode_batch(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[
             between += behind
         else:
             between += _KEY_TAG
-    return jobs
+    own = [some.new.idempotency_key for some in jobs if some.new.idempotency_key is not None]
+    return jobs if len(set(own)) == len(own) else None
 
 
 def _key(message: bytes, start: int, behind: bytes) -> str | None:

@@ -37,9 +37,9 @@ _RESULT = (
 ).decode()
 _JOB = tag(rpc_pb.EnqueueJobResponse.DESCRIPTOR.fields_by_name["job"])
 _ID = tag(pb.Job.DESCRIPTOR.fields_by_name["id"]) + length_of(36)
-_PAYLOAD, _IDEMPOTENCY_KEY, _KEY, _UNIQUE_KEY, _HEADERS = (
+_PAYLOAD, _IDEMPOTENCY_KEY, _KEY, _UNIQUE_KEY, _HEADERS, _LABELS = (
     tag(pb.Job.DESCRIPTOR.fields_by_name[name])
-    for name in ("payload_json", "idempotency_key", "key", "unique_key", "headers")
+    for name in ("payload_json", "idempotency_key", "key", "unique_key", "headers", "labels")
 )
 # The fields of an answer that are a job's own; a payload is asked for as text.
 _OWN = [name.replace("payload", "payload_json") for name in names(lambda field: field.shown and field.own)]
@@ -125,11 +125,11 @@ class FastEnqueueJob(FastMethod):
         request = rpc_pb.EnqueueJobRequest.FromString(raw)
         if request.payload_format != pb.PAYLOAD_FORMAT_JSON:
             return None
-        return self._servicer.fast_enqueue_message(request.job, call)
+        return self._servicer.fast_enqueue(request.job, call)
 
     def answer(self, ticket: Ticket, at: datetime) -> bytes:
         """EnqueueJobResponse, put together as `leased.delivery_bytes` puts a Delivery together."""
-        job_id, payload, idempotency_key, key, unique_key, headers, alike = ticket.first()
+        job_id, payload, idempotency_key, key, unique_key, headers, labels, run_at, alike = ticket.first(at)
         shared = self._shared.get(alike)
         if shared is None:
             message: Any = self._servicer.fast_response(ticket, at).job
@@ -144,7 +144,8 @@ class FastEnqueueJob(FastMethod):
                 b"" if idempotency_key is None else text_of(_IDEMPOTENCY_KEY, idempotency_key),
                 b"" if key is None else text_of(_KEY, key),
                 b"" if unique_key is None else text_of(_UNIQUE_KEY, unique_key),
-                _created_at(job_id.int >> 80), _stored_at(at), map_of(_HEADERS, headers), shared,
+                _created_at(job_id.int >> 80), _times(at, run_at), map_of(_HEADERS, headers),
+                map_of(_LABELS, labels) if labels else b"", shared,
             )
         )  # fmt: skip
         return _JOB + length_of(len(job)) + job
@@ -198,10 +199,11 @@ def _created_at(milliseconds: int) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _stored_at(at: datetime) -> bytes:
-    moment = Timestamp()
-    set_moment(moment, at)
-    return pb.Job(updated_at=moment, run_at=moment).SerializeToString()
+def _times(updated_at: datetime, run_at: datetime) -> bytes:
+    job = pb.Job()
+    set_moment(job.updated_at, updated_at)
+    set_moment(job.run_at, run_at)
+    return job.SerializeToString()
 
 
 #: By the full name of the method.
